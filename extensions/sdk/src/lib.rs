@@ -1,1 +1,58 @@
+//! Write an extension of Beamline Router in about ten lines of Rust.
+//!
+//! An extension is a program that answers NATS requests. The author writes one async function; this crate brings the
+//! connection, the subject, the queue group, discovery, deadlines, overload, tracing, error answers and a clean stop.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use beamline_extension::{CallContext, Edit, Extension, Failure, Message};
+//!
+//! async fn shout(message: Message, _call: CallContext) -> Result<Edit, Failure> {
+//!     match message.payload_as::<String>() {
+//!         Ok(text) => Ok(Edit::replace(message.with_payload(&text.to_uppercase())?)),
+//!         Err(_) => Ok(Edit::unchanged()),
+//!     }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> ExitCode {
+//!     Extension::pre("shout", shout).run().await
+//! }
+//! ```
+//!
+//! Modules in reading order: what an author sees first, then how a call is served.
 
+mod settings;
+
+mod context;
+mod extension;
+mod failure;
+mod fields;
+mod message;
+mod provider;
+mod raw;
+
+mod call;
+mod discovery;
+mod handler;
+mod headers;
+mod process;
+mod running;
+mod server;
+mod stats;
+
+pub use context::{CallContext, TraceParent};
+pub use extension::{Extension, Kind};
+pub use failure::Failure;
+pub use fields::Fields;
+pub use message::{Edit, Message, Verdict};
+pub use provider::{Completion, Prompt, Usage};
+pub use raw::{RawAnswer, RawRequest};
+pub use running::{Running, StartError, Summary};
+pub use settings::{LogFormat, Settings};
+pub use stats::Counts;
+
+/// The NATS client whose types appear in this crate's interface.
+pub use async_nats;
+pub use bytes::Bytes;
+pub use serde_json::value::RawValue;

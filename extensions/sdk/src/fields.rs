@@ -1,0 +1,67 @@
+//! A JSON object whose values stay as they were written, so that numbers keep every digit on their way through.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+/// Metadata, context or parameters of a call.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct Fields(BTreeMap<String, Box<RawValue>>);
+
+impl Fields {
+    /// The value under `key`, when there is one of that type.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        self.0.get(key).and_then(|raw| serde_json::from_str(raw.get()).ok())
+    }
+
+    /// The value under `key` as it was written.
+    pub fn raw(&self, key: &str) -> Option<&RawValue> {
+        self.0.get(key).map(AsRef::as_ref)
+    }
+
+    /// Sets `key`. A value that has no JSON form (a map with keys that are no strings) is stored as null.
+    pub fn insert(&mut self, key: impl Into<String>, value: &impl Serialize) {
+        self.0.insert(key.into(), to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned()));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    /// Null counts as "no fields": gateways write it for an absent object.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::<BTreeMap<String, Box<RawValue>>>::deserialize(deserializer)
+            .map(|fields| Self(fields.unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        let json = r#"{"big":123456789012345678901234567890,"pi":3.14159265358979323846264338327950288}"#;
+        let fields: Fields = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&fields).unwrap(), json);
+    }
+
+    #[test]
+    fn null_is_empty() {
+        assert!(serde_json::from_str::<Fields>("null").unwrap().is_empty());
+        assert!(serde_json::from_str::<Fields>("[]").is_err());
+    }
+}

@@ -1,0 +1,173 @@
+//! Starting an extension inside a process, and the handle that stops it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectOptions, Event};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{info, warn};
+
+use crate::discovery::{self, Service};
+use crate::extension::Extension;
+use crate::server::{self, Server};
+use crate::settings::Settings;
+use crate::stats::{Counts, Stats};
+
+/// A frozen server is noticed after three unanswered pings.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const READY_POLL: Duration = Duration::from_millis(20);
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Why an extension could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    #[error("{what} \"{name}\" must be 1 to 64 letters, digits, \"_\" or \"-\"")]
+    InvalidName { what: &'static str, name: String },
+    #[error("credentials file {path}: {source}")]
+    Credentials { path: String, source: std::io::Error },
+    #[error("cannot connect to NATS: {0}")]
+    Connect(#[from] async_nats::ConnectError),
+    #[error("cannot subscribe: {0}")]
+    Subscribe(#[from] async_nats::SubscribeError),
+}
+
+/// An extension that answers requests. Dropping it stops it too, without waiting for the drain.
+#[derive(Debug)]
+pub struct Running {
+    subject: String,
+    _stop_on_drop: DropGuard,
+    stop: CancellationToken,
+    task: JoinHandle<Summary>,
+}
+
+/// What a stopped extension leaves behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    pub counts: Counts,
+    /// Every running call ended by itself within the limit.
+    pub drained: bool,
+    /// The last answers were written to the server's socket.
+    pub flushed: bool,
+    /// False when the connection ended without a stop.
+    pub asked: bool,
+}
+
+impl Running {
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Takes no more work, finishes the work in hand (at most 10 s), flushes, and closes its own connection.
+    pub async fn stop(mut self) -> Summary {
+        self.ask_to_stop();
+        self.ended().await
+    }
+
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the end, which comes by [`Running::stop`] or when the connection is closed for good.
+    pub async fn ended(&mut self) -> Summary {
+        (&mut self.task).await.unwrap_or_default()
+    }
+}
+
+pub(crate) async fn serve(extension: Extension, settings: &Settings) -> Result<Running, StartError> {
+    // Before the connection, so that a typo is reported even while the server is away.
+    settings.subject_for(extension.kind, &extension.id)?;
+    settings.queue_group_for(&extension.id)?;
+    let client = connect(&extension.id, settings).await?;
+    start(extension, client, settings, true).await
+}
+
+pub(crate) async fn serve_on(extension: Extension, client: Client, settings: &Settings) -> Result<Running, StartError> {
+    start(extension, client, settings, false).await
+}
+
+async fn connect(id: &str, settings: &Settings) -> Result<Client, StartError> {
+    let options = match &settings.creds_file {
+        None => ConnectOptions::new(),
+        Some(path) => ConnectOptions::with_credentials_file(path)
+            .await
+            .map_err(|source| StartError::Credentials { path: path.display().to_string(), source })?,
+    };
+    let options = options
+        .name(format!("beamline-extension {id}"))
+        .ping_interval(PING_INTERVAL)
+        .retry_on_initial_connect()
+        .event_callback(|event| async move { log_event(&event) });
+    let servers: Vec<&str> = settings.nats_url.split(',').map(str::trim).collect();
+    Ok(options.connect(servers).await?)
+}
+
+fn log_event(event: &Event) {
+    match event {
+        Event::Connected | Event::Draining | Event::Closed => info!(%event, "nats"),
+        Event::Disconnected
+        | Event::LameDuckMode
+        | Event::SlowConsumer(_)
+        | Event::ServerError(_)
+        | Event::ClientError(_) => warn!(%event, "nats"),
+    }
+}
+
+async fn start(
+    extension: Extension,
+    client: Client,
+    settings: &Settings,
+    own_connection: bool,
+) -> Result<Running, StartError> {
+    let subject = settings.subject_for(extension.kind, &extension.id)?;
+    let queue_group = settings.queue_group_for(&extension.id)?;
+    let subscription = client.queue_subscribe(subject.clone(), queue_group.clone()).await?;
+    let service = Service::new(&extension, settings, &subject, &queue_group, &client);
+    let service_probe = service.own_ping_subject();
+    let server = Arc::new(Server {
+        id: extension.id,
+        client: client.clone(),
+        handler: extension.handler,
+        stats: Stats::default(),
+        cut: CancellationToken::new(),
+    });
+    let stop = CancellationToken::new();
+    let discovery = tokio::spawn(discovery::run(service.subscribe().await?, Arc::clone(&server)));
+    let max_in_flight = settings.max_in_flight.get();
+    let task = tokio::spawn({
+        let (stop, client) = (stop.clone(), client.clone());
+        async move {
+            let summary = server::run(server, subscription, max_in_flight, stop).await;
+            discovery.abort();
+            if own_connection {
+                let _ = client.drain().await;
+            }
+            summary
+        }
+    });
+    let running = Running { subject, _stop_on_drop: stop.clone().drop_guard(), stop, task };
+    wait_until_ready(&client, &service_probe).await;
+    info!(subject = running.subject, queue_group, "serving");
+    Ok(running)
+}
+
+/// A flush only reaches the socket. An answer to our own ping proves that the server has processed the subscriptions,
+/// because it handles one connection's commands in order.
+async fn wait_until_ready(client: &Client, probe: &str) {
+    let mut told = false;
+    loop {
+        if client.connection_state() == State::Connected {
+            if let Ok(Ok(_)) = timeout(PROBE_LIMIT, client.request(probe.to_owned(), "".into())).await {
+                return;
+            }
+        } else if !told {
+            told = true;
+            info!("waiting for the NATS server");
+        }
+        sleep(READY_POLL).await;
+    }
+}
