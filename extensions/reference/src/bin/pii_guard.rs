@@ -1,0 +1,11 @@
+//! `beamline-pii-guard`: the validator `pii_guard`.
+
+use std::process::ExitCode;
+
+use beamline_extension::Extension;
+use beamline_reference_extensions::pii_guard;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    Extension::validator("pii_guard", pii_guard::handle).run().await
+}

@@ -1,0 +1,224 @@
+//! Walks JSON as text, so that what is not changed stays byte for byte: order of keys, spacing, digits of numbers.
+//! The text must be valid JSON, as every `RawValue` is. Nothing here recurses, so depth costs heap and not stack.
+
+use std::borrow::Cow;
+
+/// One step from an object or array to a value in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step<'a> {
+    /// The key as it is written, without its quotes.
+    Key(&'a str),
+    Index(usize),
+}
+
+/// A string or a number somewhere in the JSON.
+#[derive(Debug)]
+pub(crate) struct Scalar<'a, 'p> {
+    pub(crate) path: &'p [Step<'a>],
+    pub(crate) token: Token<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Token<'a> {
+    /// What stands between the quotes, escapes and all.
+    String(&'a str),
+    Number(&'a str),
+}
+
+/// Shows every string and number to `edit`; where it answers a text, a JSON string of that text takes the place.
+/// `None` when nothing changed.
+pub(crate) fn rewrite(json: &str, mut edit: impl FnMut(&Scalar<'_, '_>) -> Option<String>) -> Option<String> {
+    let mut output = None;
+    let mut copied = 0;
+    let mut path = Vec::new();
+    let mut key_follows = false;
+    let mut at = 0;
+    while let Some(byte) = json.as_bytes().get(at) {
+        let start = at;
+        at += 1;
+        let token = match byte {
+            b'{' => {
+                path.push(Step::Key(""));
+                key_follows = true;
+                continue;
+            }
+            b'[' => {
+                path.push(Step::Index(0));
+                continue;
+            }
+            b'}' | b']' => {
+                path.pop();
+                key_follows = false;
+                continue;
+            }
+            b',' => {
+                key_follows = next_member(path.last_mut());
+                continue;
+            }
+            b'"' => {
+                let content = string_content(json, at);
+                at += content.len() + 1;
+                if std::mem::take(&mut key_follows) {
+                    if let Some(step) = path.last_mut() {
+                        *step = Step::Key(content);
+                    }
+                    continue;
+                }
+                Token::String(content)
+            }
+            b'-' | b'0'..=b'9' => {
+                let number = number(json, start);
+                at = start + number.len();
+                Token::Number(number)
+            }
+            _ => continue,
+        };
+        if let Some(text) = edit(&Scalar { path: &path, token }) {
+            let output = output.get_or_insert_with(|| String::with_capacity(json.len()));
+            output.push_str(json.get(copied..start).unwrap_or_default());
+            output.push_str(&serde_json::Value::String(text).to_string());
+            copied = at;
+        }
+    }
+    output.map(|output: String| output + json.get(copied..).unwrap_or_default())
+}
+
+/// A comma: the next key in an object, the next index in an array.
+fn next_member(step: Option<&mut Step<'_>>) -> bool {
+    match step {
+        Some(Step::Index(index)) => {
+            *index += 1;
+            false
+        }
+        Some(Step::Key(_)) => true,
+        None => false,
+    }
+}
+
+fn string_content(json: &str, start: usize) -> &str {
+    let rest = json.get(start..).unwrap_or_default();
+    let mut escaped = false;
+    let end = rest.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.and_then(|end| rest.get(..end)).unwrap_or(rest)
+}
+
+fn number(json: &str, start: usize) -> &str {
+    let rest = json.get(start..).unwrap_or_default();
+    let end = rest.bytes().position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'));
+    rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest)
+}
+
+/// The text that a JSON string stands for. Half a surrogate pair, which JSON allows and Rust does not, becomes U+FFFD:
+/// refusing it would be a way to pass text by unseen.
+pub(crate) fn unescape(content: &str) -> Cow<'_, str> {
+    if !content.contains('\\') {
+        return Cow::Borrowed(content);
+    }
+    let mut units = Vec::with_capacity(content.len());
+    let mut chars = content.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
+            continue;
+        }
+        units.push(match chars.next() {
+            Some('b') => 0x08,
+            Some('f') => 0x0c,
+            Some('n') => 0x0a,
+            Some('r') => 0x0d,
+            Some('t') => 0x09,
+            Some('u') => hex_unit(&mut chars),
+            Some(other) => u16::try_from(u32::from(other)).unwrap_or(0xfffd),
+            None => 0xfffd,
+        });
+    }
+    Cow::Owned(String::from_utf16_lossy(&units))
+}
+
+fn hex_unit(chars: &mut std::str::Chars<'_>) -> u16 {
+    let digits: String = chars.by_ref().take(4).collect();
+    u16::from_str_radix(&digits, 16).unwrap_or(0xfffd)
+}
+
+/// The JSON pointer (RFC 6901) of a path; each key goes through `shown` first.
+pub(crate) fn pointer(path: &[Step<'_>], mut shown: impl FnMut(&str) -> String) -> String {
+    let mut pointer = String::new();
+    for step in path {
+        pointer.push('/');
+        match step {
+            Step::Key(key) => pointer.push_str(&shown(&unescape(key)).replace('~', "~0").replace('/', "~1")),
+            Step::Index(index) => pointer.push_str(&index.to_string()),
+        }
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pointers(json: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let unchanged = rewrite(json, |scalar| {
+            found.push(pointer(scalar.path, str::to_owned));
+            None
+        });
+        assert_eq!(unchanged, None);
+        found
+    }
+
+    #[test]
+    fn every_value_has_its_pointer() {
+        let json = r#" {"a": "x", "b" : [1, {"c/d~":"y"}, [], {}, "z"], "e":{"f":-2.5e3}, "g": true, "\u0068": ""} "#;
+        assert_eq!(pointers(json), ["/a", "/b/0", "/b/1/c~1d~0", "/b/4", "/e/f", "/h"]);
+        assert_eq!(pointers(r#""text""#), [""]);
+        assert_eq!(pointers("7"), [""]);
+        assert!(pointers("null").is_empty());
+    }
+
+    #[test]
+    fn only_the_replaced_value_changes() {
+        let json = r#"{"n": 1.10 ,"s":"a\"b\\", "t" : "keep\u0041"}"#;
+        let changed = rewrite(json, |scalar| match scalar.token {
+            Token::String(content) if unescape(content) == "a\"b\\" => Some("new\n\"".to_owned()),
+            Token::String(_) | Token::Number(_) => None,
+        });
+        assert_eq!(changed.unwrap(), r#"{"n": 1.10 ,"s":"new\n\"", "t" : "keep\u0041"}"#);
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_hides_nothing() {
+        assert_eq!(unescape(r"\ud800 a\u0040b \ud83d\ude00"), "\u{fffd} a@b \u{1f600}");
+    }
+
+    #[test]
+    fn depth_costs_no_stack() {
+        let depth = 200_000;
+        let json = "[".repeat(depth) + "1" + &"]".repeat(depth);
+        assert!(rewrite(&json, |_| None).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn unescape_agrees_with_serde(text in any::<String>()) {
+            let json = serde_json::to_string(&text).unwrap();
+            let content = json.get(1..json.len() - 1).unwrap();
+            prop_assert_eq!(unescape(content), text);
+        }
+
+        #[test]
+        fn an_echo_of_every_string_is_the_same_value(keys in prop::collection::btree_map(any::<String>(), any::<String>(), 0..5)) {
+            let json = serde_json::to_string(&keys).unwrap();
+            let echoed = rewrite(&json, |scalar| match scalar.token {
+                Token::String(content) => Some(unescape(content).into_owned()),
+                Token::Number(_) => None,
+            });
+            prop_assert_eq!(echoed.unwrap_or(json.clone()), json);
+        }
+    }
+}
