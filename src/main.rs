@@ -1,1 +1,18 @@
-fn main() {}
+//! Parse what was typed, run it, end with its exit code. What a router does when it starts and stops is in `cli/serve.rs`.
+
+use std::process::ExitCode;
+
+use beamline_router::cli::{self, Cli, Failure};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let console = cli.console();
+    let outcome = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(cli::run(cli, console)),
+        Err(error) => {
+            Err(Failure::Failed(format!("no threads can be started: {error}. Check the limits of this user.")))
+        }
+    };
+    console.finish(outcome)
+}

@@ -1,0 +1,270 @@
+//! A running router as seen from the command line: one connection, questions and answers, each with a deadline.
+//!
+//! The NATS client waits without limit for a place in its queue before its own timer starts, so every wait here is
+//! bounded from outside.
+
+use std::time::Duration;
+
+use async_nats::{ConnectErrorKind, ConnectOptions, HeaderMap, HeaderValue, RequestErrorKind};
+use secrecy::ExposeSecret;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::timeout;
+
+use super::failure::{Failure, Refusal};
+use super::text;
+use crate::config::{Config, NatsConfig};
+
+/// A connection to the router's NATS server.
+#[derive(Debug)]
+pub(super) struct Client {
+    nats: async_nats::Client,
+    place: Place,
+    authorization: Option<HeaderValue>,
+    patience: Duration,
+}
+
+/// Where we ask, for sentences. The configuration refuses addresses that hold credentials.
+#[derive(Debug, Clone)]
+struct Place {
+    server: String,
+    prefix: String,
+}
+
+/// A JSON object that is not a refusal, as the router wrote it.
+#[derive(Debug)]
+pub(super) struct Answer(String);
+
+impl Client {
+    /// Connects, or says within `patience` why not.
+    pub(super) async fn connect(config: &Config, patience: Duration) -> Result<Self, Failure> {
+        let place = Place { server: config.nats.url.clone(), prefix: config.nats.subject_prefix.clone() };
+        let authorization = authorization(config)?;
+        let connecting = async {
+            let options = options(&config.nats).await?.connection_timeout(patience);
+            options.connect(addresses(&config.nats.url)).await.map_err(|error| place.no_connection(&error))
+        };
+        let nats = timeout(patience, connecting).await.map_err(|_elapsed| place.no_server(patience))??;
+        Ok(Self { nats, place, authorization, patience })
+    }
+
+    /// One administration request: `{prefix}.router.v1.admin.{operation}`.
+    pub(super) async fn admin(&self, operation: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+        self.ask(&format!("admin.{operation}"), body, self.patience).await
+    }
+
+    /// One request on `{prefix}.router.v1.{subject}`, answered within `patience`.
+    pub(super) async fn ask(
+        &self,
+        subject: &str,
+        body: &impl Serialize,
+        patience: Duration,
+    ) -> Result<Answer, Failure> {
+        let body =
+            serde_json::to_vec(body).map_err(|error| Failure::Failed(format!("cannot write the request: {error}")))?;
+        let mut request = async_nats::Request::new().payload(body.into()).timeout(Some(patience));
+        if let Some(authorization) = &self.authorization {
+            let mut headers = HeaderMap::new();
+            headers.insert(async_nats::header::HeaderName::from_static("Authorization"), authorization.clone());
+            request = request.headers(headers);
+        }
+        let subject = format!("{}.router.v1.{subject}", self.place.prefix);
+        let message = match timeout(patience, self.nats.send_request(subject, request)).await {
+            Ok(Ok(message)) => message,
+            Ok(Err(error)) => return Err(self.no_answer(error.kind(), &error.to_string(), patience)),
+            Err(_elapsed) => return Err(self.no_answer(RequestErrorKind::TimedOut, "", patience)),
+        };
+        Answer::read_from(&message.payload)
+    }
+
+    fn no_answer(&self, kind: RequestErrorKind, cause: &str, patience: Duration) -> Failure {
+        let connected = self.nats.connection_state() == async_nats::connection::State::Connected;
+        match kind {
+            RequestErrorKind::TimedOut if !connected => self.place.lost(),
+            RequestErrorKind::TimedOut => self.place.silent_router(patience),
+            RequestErrorKind::NoResponders => self.place.no_router(),
+            RequestErrorKind::MaxPayloadExceeded => Failure::Failed(format!(
+                "the message is larger than the NATS server takes ({}). Send less, or raise its max_payload.",
+                text::count(self.nats.max_payload(), "byte")
+            )),
+            RequestErrorKind::InvalidSubject => Failure::Failed(format!(
+                "'{}' cannot start a NATS subject. Correct nats.subject_prefix.",
+                self.place.prefix
+            )),
+            RequestErrorKind::Other => Failure::Unreachable(format!("the request was not sent: {cause}. Try again.")),
+        }
+    }
+}
+
+impl Answer {
+    fn read_from(payload: &[u8]) -> Result<Self, Failure> {
+        let raw = str::from_utf8(payload).ok().filter(|raw| serde_json::from_str::<AnyObject>(raw).is_ok());
+        let raw = raw.ok_or_else(|| incomprehensible("it is not a JSON object"))?;
+        match Refusal::in_answer(raw) {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(Self(raw.to_owned())),
+        }
+    }
+
+    /// The answer as the router wrote it.
+    pub(super) fn raw(&self) -> &str {
+        &self.0
+    }
+
+    /// The fields a command needs.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_str(&self.0).map_err(|error| incomprehensible(&error.to_string()))
+    }
+}
+
+type AnyObject = std::collections::BTreeMap<String, serde::de::IgnoredAny>;
+
+fn incomprehensible(cause: &str) -> Failure {
+    Failure::Failed(format!(
+        "the answer cannot be read: {cause}. Check with --output json what answers there, and that router and command \
+         line have the same version."
+    ))
+}
+
+impl Place {
+    fn no_server(&self, patience: Duration) -> Failure {
+        Failure::Unreachable(format!(
+            "no NATS server answered at {} within {}. {START_OR_POINT}",
+            self.server,
+            text::limit(patience)
+        ))
+    }
+
+    fn no_connection(&self, error: &async_nats::ConnectError) -> Failure {
+        let server = &self.server;
+        let cause = cause_of(error);
+        match error.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                Failure::Unreachable(format!(
+                    "the NATS server at {server} refuses these credentials. Set nats.creds_file, nats.token, or nats.user and \
+                 nats.password."
+                ))
+            }
+            ConnectErrorKind::ServerParse => {
+                Failure::Usage(format!("'{server}' is not a NATS address: {cause}. Write it as nats://host:port."))
+            }
+            ConnectErrorKind::Tls => Failure::Unreachable(format!(
+                "no secure connection to the NATS server at {server}: {cause}. Check the nats.tls settings."
+            )),
+            ConnectErrorKind::Dns
+            | ConnectErrorKind::TimedOut
+            | ConnectErrorKind::Io
+            | ConnectErrorKind::MaxReconnects => {
+                Failure::Unreachable(format!("no NATS server at {server}: {cause}. {START_OR_POINT}"))
+            }
+        }
+    }
+
+    fn no_router(&self) -> Failure {
+        Failure::Unreachable(format!(
+            "no router listens on '{}.router.v1' at {}. Start one with `beamline-router up` (everything it needs) or \
+             `beamline-router serve`, or correct --subject-prefix.",
+            self.prefix, self.server
+        ))
+    }
+
+    fn silent_router(&self, patience: Duration) -> Failure {
+        Failure::Unreachable(format!(
+            "the router on '{}.router.v1' at {} did not answer within {}. Give it longer with --timeout, or look at its \
+             logs.",
+            self.prefix,
+            self.server,
+            text::limit(patience)
+        ))
+    }
+
+    fn lost(&self) -> Failure {
+        Failure::Unreachable(format!("the connection to the NATS server at {} was lost. {START_OR_POINT}", self.server))
+    }
+}
+
+const START_OR_POINT: &str = "Start one (`beamline-router up` brings its own) or point at one with --nats-url.";
+
+/// The innermost cause says most: "Connection refused" rather than "IO error".
+fn cause_of(error: &async_nats::ConnectError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+fn addresses(url: &str) -> Vec<String> {
+    url.split(',').map(|address| address.trim().to_owned()).collect()
+}
+
+/// The key may hold a line break (read from a file, say), which must not reach a header.
+fn authorization(config: &Config) -> Result<Option<HeaderValue>, Failure> {
+    let Some(key) = &config.admin.api_key else { return Ok(None) };
+    format!("Bearer {}", key.expose_secret()).parse().map(Some).map_err(|_invalid| {
+        Failure::Usage(
+            "admin.api_key holds a line break and cannot be sent. Correct it in the configuration.".to_owned(),
+        )
+    })
+}
+
+async fn options(nats: &NatsConfig) -> Result<ConnectOptions, Failure> {
+    let mut options = ConnectOptions::new()
+        .name("beamline-router command line")
+        .ping_interval(nats.ping_interval)
+        .require_tls(nats.tls.required);
+    if let (Some(user), Some(password)) = (&nats.user, &nats.password) {
+        options = options.user_and_password(user.clone(), password.expose_secret().to_owned());
+    }
+    if let Some(token) = &nats.token {
+        options = options.token(token.expose_secret().to_owned());
+    }
+    if let Some(file) = &nats.creds_file {
+        options = options.credentials_file(file).await.map_err(|error| {
+            Failure::Usage(format!("cannot read nats.creds_file {}: {error}. Correct its path.", file.display()))
+        })?;
+    }
+    if let Some(file) = &nats.tls.ca_file {
+        options = options.add_root_certificates(file.clone());
+    }
+    if let (Some(certificate), Some(key)) = (&nats.tls.cert_file, &nats.tls.key_file) {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_must_be_an_object() {
+        assert_eq!(Answer::read_from(b"{\"ok\":true}").expect("an object").raw(), "{\"ok\":true}");
+        for nonsense in [&b"[1]"[..], b"", b"\xff", b"nope"] {
+            let failure = Answer::read_from(nonsense).expect_err("not an object");
+            assert_eq!(failure.exit_code(), 1, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_an_error() {
+        let failure = Answer::read_from(br#"{"ok":false,"error":{"code":"not_found","message":"no"}}"#);
+        assert_eq!(failure.expect_err("a refusal").exit_code(), 3);
+    }
+
+    #[test]
+    fn each_kind_of_silence_has_its_sentence() {
+        let place = Place { server: "nats://127.0.0.1:4222".into(), prefix: "beamline".into() };
+        assert_eq!(
+            place.no_router().sentence(),
+            "error: no router listens on 'beamline.router.v1' at nats://127.0.0.1:4222. Start one with `beamline-router up` \
+             (everything it needs) or `beamline-router serve`, or correct --subject-prefix."
+        );
+        let silences = [
+            place.no_server(Duration::from_secs(5)),
+            place.silent_router(Duration::from_millis(1500)),
+            place.lost(),
+            place.no_router(),
+        ];
+        assert!(silences.iter().all(|silence| silence.exit_code() == 5));
+    }
+}

@@ -1,0 +1,109 @@
+//! The only place that writes: answers to standard output, everything else to standard error.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use super::failure::Failure;
+use super::{json, text};
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Tables and sentences for people.
+    Table,
+    /// Exactly one JSON document.
+    Json,
+}
+
+/// Where answers go and what they look like there.
+#[derive(Debug, Clone, Copy)]
+pub struct Console {
+    format: Format,
+    colour: bool,
+}
+
+impl Console {
+    /// Colours only reach a terminal, and only when nobody asked for none.
+    #[must_use]
+    pub fn new(format: Format, no_colour: bool) -> Self {
+        Self { format, colour: !no_colour && io::stdout().is_terminal() }
+    }
+
+    pub(super) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    pub(super) fn colour(self) -> bool {
+        self.colour
+    }
+
+    /// Writes a text that is already fit for a terminal.
+    pub(super) fn print(self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{text}")?;
+        Ok(out.flush()?)
+    }
+
+    /// Writes one JSON document, laid out for people.
+    pub(super) fn print_json(self, document: &str) -> Result<(), Failure> {
+        self.print(&json::pretty(document))
+    }
+
+    /// Writes one JSON document on one line, for streams of them.
+    pub(super) fn print_json_line(self, document: &str) -> Result<(), Failure> {
+        self.print(&json::compact(document))
+    }
+
+    /// The document for scripts, or the text for people: whichever was asked for.
+    pub(super) fn answer(self, document: &str, people: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.is_json() { self.print_json(document) } else { self.print(&people()) }
+    }
+
+    /// Replaces what a terminal shows. Each line is cleared to its end instead of the whole screen, so nothing flickers.
+    pub(super) fn redraw(self, text: &str) -> Result<(), Failure> {
+        if !io::stdout().is_terminal() {
+            return self.print(&format!("{text}\n"));
+        }
+        let mut out = io::stdout().lock();
+        write!(out, "\u{1b}[H{}\u{1b}[K\n\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))?;
+        Ok(out.flush()?)
+    }
+
+    /// Something that people should know although the command did its work.
+    pub(super) fn warn(self, sentence: &str) {
+        say(&format!("warning: {}", text::plain_block(sentence)));
+    }
+
+    /// Asks before something that cannot be taken back; only a person at a terminal can say yes.
+    pub(super) fn confirm(self, question: &str) -> Result<(), Failure> {
+        if !io::stdin().is_terminal() {
+            return Err(Failure::Usage(format!("{question} Nobody is there to ask: add --yes if you mean it.")));
+        }
+        let mut err = io::stderr().lock();
+        let asked = write!(err, "{} [y/N] ", text::plain(question)).and_then(|()| err.flush());
+        let mut answer = String::new();
+        let said_yes = asked.and_then(|()| io::stdin().read_line(&mut answer)).is_ok()
+            && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+        if said_yes { Ok(()) } else { Err(Failure::Failed("nothing was deleted.".to_owned())) }
+    }
+
+    /// Says how a command ended; with `--output json` a failure is a document on standard output as well.
+    #[must_use]
+    pub fn finish(self, outcome: Result<(), Failure>) -> ExitCode {
+        let Err(failure) = outcome else { return ExitCode::SUCCESS };
+        let sentence = failure.sentence();
+        if !sentence.is_empty() {
+            say(&sentence);
+            if self.is_json() {
+                // The exit code already tells; a reader who has gone changes nothing about it.
+                let _gone = self.print_json(&failure.document());
+            }
+        }
+        ExitCode::from(failure.exit_code())
+    }
+}
+
+/// Standard error may be closed; then there is nobody left to tell.
+fn say(text: &str) {
+    let _closed = writeln!(io::stderr().lock(), "{text}");
+}

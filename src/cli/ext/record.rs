@@ -1,0 +1,233 @@
+//! The record of one extension: put together from a file and flags, and shown to people.
+
+use clap::Args;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::Kind;
+use crate::cli::{Failure, document, json, table, text};
+
+/// What `ext create` takes besides the global options.
+#[derive(Debug, Clone, Args)]
+pub struct CreateArgs {
+    /// The record as JSON, or - for standard input; may hold versions and instances
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<String>,
+
+    /// Id of the new extension
+    #[arg(long, value_name = "ID", required_unless_present = "file")]
+    id: Option<String>,
+
+    /// What it does
+    #[arg(long = "type", value_name = "TYPE", required_unless_present = "file")]
+    kind: Option<Kind>,
+
+    #[command(flatten)]
+    fields: FieldArgs,
+}
+
+/// What `ext update` takes besides the global options.
+#[derive(Debug, Clone, Args)]
+pub struct UpdateArgs {
+    /// Id of the extension
+    id: String,
+
+    /// The parts to change as JSON, or - for standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<String>,
+
+    /// What it does
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<Kind>,
+
+    #[command(flatten)]
+    fields: FieldArgs,
+}
+
+/// The parts of a record that both can set.
+#[derive(Debug, Clone, Args)]
+struct FieldArgs {
+    /// NATS subject of the service
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+
+    /// How long one call may take
+    #[arg(long, value_name = "MS")]
+    timeout_ms: Option<u64>,
+
+    /// How often a failed call is repeated
+    #[arg(long, value_name = "TIMES")]
+    retry: Option<u32>,
+
+    /// Version of the service
+    #[arg(long = "version", value_name = "VERSION")]
+    version_name: Option<String>,
+
+    /// What the service gets as its configuration: a JSON object, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON")]
+    config_json: Option<String>,
+
+    /// Register it, but do not let policies use it
+    #[arg(long)]
+    disabled: bool,
+}
+
+impl CreateArgs {
+    pub(super) fn record(&self) -> Result<document::Fields, Failure> {
+        let mut record = from_file(self.file.as_deref())?;
+        set(&mut record, "id", self.id.as_ref())?;
+        set(&mut record, "type", self.kind.map(Kind::name))?;
+        self.fields.lay_over(&mut record)?;
+        Ok(record)
+    }
+}
+
+impl UpdateArgs {
+    pub(super) fn record(&self) -> Result<document::Fields, Failure> {
+        let mut record = from_file(self.file.as_deref())?;
+        let id_in_file = record.get("id").map(|id| id.get().to_owned());
+        set(&mut record, "id", Some(&self.id))?;
+        if id_in_file.is_some_and(|id| record.get("id").is_some_and(|argument| argument.get() != id)) {
+            return Err(Failure::Usage(format!(
+                "the file is about another extension than '{}'. Correct one of the two ids.",
+                self.id
+            )));
+        }
+        set(&mut record, "type", self.kind.map(Kind::name))?;
+        self.fields.lay_over(&mut record)?;
+        if record.len() == 1 {
+            return Err(Failure::Usage("nothing to change: give -f FILE, or a flag such as --timeout-ms.".to_owned()));
+        }
+        Ok(record)
+    }
+}
+
+impl FieldArgs {
+    fn lay_over(&self, record: &mut document::Fields) -> Result<(), Failure> {
+        set(record, "subject", self.subject.as_ref())?;
+        set(record, "timeout_ms", self.timeout_ms)?;
+        set(record, "retry", self.retry)?;
+        set(record, "version", self.version_name.as_ref())?;
+        set(record, "enabled", self.disabled.then_some(false))?;
+        if let Some(config) = &self.config_json {
+            record.insert("config".to_owned(), document::value_of(config)?);
+        }
+        Ok(())
+    }
+}
+
+/// The id of a record for a sentence; the router refuses a record without one.
+pub(super) fn id_of(record: &document::Fields) -> String {
+    record.get("id").and_then(|id| serde_json::from_str(id.get()).ok()).unwrap_or_else(|| "?".to_owned())
+}
+
+/// One record as lines of names and values, in the order that people read them.
+pub(super) fn text(record: &str) -> Result<String, Failure> {
+    let mut record: document::Fields = serde_json::from_str(record)
+        .map_err(|error| Failure::Failed(format!("the extension in the answer cannot be read: {error}.")))?;
+    let first = ["id", "type", "version", "enabled", "subject", "timeout_ms", "retry"];
+    let mut fields: Vec<(String, String)> = first
+        .into_iter()
+        .filter_map(|name| record.remove(name).map(|value| (name.to_owned(), readable(&value))))
+        .collect();
+    fields.extend(record.iter().map(|(name, value)| (text::plain(name), readable(value))));
+    let fields: Vec<(&str, String)> = fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    Ok(table::of_fields(&fields))
+}
+
+fn readable(value: &RawValue) -> String {
+    match serde_json::from_str::<String>(value.get()) {
+        Ok(string) => text::plain(&string),
+        Err(_not_a_string) => json::pretty(value.get()),
+    }
+}
+
+fn from_file(file: Option<&str>) -> Result<document::Fields, Failure> {
+    file.map_or_else(|| Ok(document::Fields::new()), document::object_in)
+}
+
+fn set(record: &mut document::Fields, name: &str, value: Option<impl serde::Serialize>) -> Result<(), Failure> {
+    if let Some(value) = value {
+        let value =
+            to_raw_value(&value).map_err(|error| Failure::Failed(format!("cannot write '{name}': {error}.")))?;
+        record.insert(name.to_owned(), value);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use clap::Parser;
+
+    use super::super::ExtCommand;
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn record(arguments: &[&str]) -> Result<String, Failure> {
+        let words = ["beamline-router", "ext"].into_iter().chain(arguments.iter().copied());
+        let record = match Cli::try_parse_from(words).expect("valid arguments").command {
+            Command::Ext(ExtCommand::Create(args)) => args.record(),
+            Command::Ext(ExtCommand::Update(args)) => args.record(),
+            other => panic!("neither create nor update: {other:?}"),
+        };
+        Ok(serde_json::to_string(&record?).expect("JSON"))
+    }
+
+    #[test]
+    fn flags_make_a_record() {
+        let made = record(&[
+            "create",
+            "--id",
+            "upper",
+            "--type",
+            "pre",
+            "--subject",
+            "beamline.ext.pre.upper.v1",
+            "--timeout-ms",
+            "80",
+            "--retry",
+            "1",
+            "--version",
+            "v1",
+            "--config-json",
+            r#"{"limit":1.50}"#,
+            "--disabled",
+        ]);
+        assert_eq!(
+            made.expect("a record"),
+            r#"{"config":{"limit":1.50},"enabled":false,"id":"upper","retry":1,"subject":"beamline.ext.pre.upper.v1","timeout_ms":80,"type":"pre","version":"v1"}"#
+        );
+    }
+
+    #[test]
+    fn an_update_sends_only_what_was_given() {
+        assert_eq!(record(&["update", "upper", "--retry", "2"]).expect("a record"), r#"{"id":"upper","retry":2}"#);
+        assert_eq!(record(&["update", "upper"]).expect_err("nothing to change").exit_code(), 2);
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_ids_must_agree() {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(br#"{"id":"upper","type":"pre","retry":1,"versions":[{"version":"v2"}]}"#).expect("written");
+        let path = file.path().to_str().expect("a readable path");
+        let expected = r#"{"id":"upper","retry":3,"type":"pre","versions":[{"version":"v2"}]}"#;
+        assert_eq!(record(&["create", "-f", path, "--retry", "3"]).expect("a record"), expected);
+        assert_eq!(record(&["update", "upper", "-f", path, "--retry", "3"]).expect("a record"), expected);
+        assert_eq!(record(&["update", "lower", "-f", path]).expect_err("another id").exit_code(), 2);
+    }
+
+    #[test]
+    fn a_record_is_shown_field_by_field() {
+        let shown = text(r#"{"config":{"limit":1.50},"retry":1,"id":"upper\u001b[2J","enabled":true,"metadata":{}}"#);
+        let expected = "\
+id        upper\\u{1b}[2J
+enabled   true
+retry     1
+config    {
+            \"limit\": 1.50
+          }
+metadata  {}";
+        assert_eq!(shown.expect("a text"), expected);
+    }
+}

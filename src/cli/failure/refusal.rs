@@ -1,0 +1,197 @@
+//! A router's `{"ok": false, "error": {..}}`: read once, said in a sentence, turned into an exit code.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::text;
+
+/// What the router refused and why, with the answer itself for `--output json`.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    error: ErrorBody,
+    trace_id: Option<String>,
+    raw: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct ErrorBody {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+    intake_error_code: Option<String>,
+    #[serde(default)]
+    details: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    ok: Option<bool>,
+    error: Option<Box<RawValue>>,
+    context: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    trace_id: String,
+}
+
+impl Refusal {
+    /// The refusal in an answer; `None` when the answer is not one.
+    pub(in crate::cli) fn in_answer(raw: &str) -> Option<Self> {
+        let envelope: Envelope = serde_json::from_str(raw).ok()?;
+        if envelope.ok != Some(false) && (envelope.ok.is_some() || envelope.error.is_none()) {
+            return None;
+        }
+        let error = envelope.error.and_then(|error| serde_json::from_str(error.get()).ok()).unwrap_or_else(unexplained);
+        let context: Option<Context> = envelope.context.and_then(|context| serde_json::from_str(context.get()).ok());
+        Some(Self { error, trace_id: context.map(|context| context.trace_id), raw: raw.to_owned() })
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        match self.error.code.as_str() {
+            "not_found" | "policy_not_found" => 3,
+            "conflict" => 4,
+            "overloaded" | "bus_unavailable" | "shutting_down" => 5,
+            _ => 1,
+        }
+    }
+
+    pub(super) fn document(&self) -> String {
+        self.raw.clone()
+    }
+
+    /// The router's sentence with its code, a line for each mistake or detail, and what to do next.
+    pub(super) fn sentence(&self) -> String {
+        let code = match &self.error.intake_error_code {
+            Some(intake) => format!("{}, {}", text::plain(&self.error.code), text::plain(intake)),
+            None => text::plain(&self.error.code),
+        };
+        let mut lines = vec![format!("error: {} ({code})", text::plain(&self.error.message))];
+        lines.extend(self.error.details.iter().flat_map(|(name, value)| match (name.as_str(), value) {
+            ("mistakes", Value::Array(mistakes)) => mistakes.iter().map(mistake_line).collect(),
+            _ => vec![format!("  {}: {}", text::plain(name), shown(value))],
+        }));
+        lines.extend(self.trace_id.as_deref().map(|id| format!("  trace_id: {}", text::plain(id))));
+        lines.extend(next_step(&self.error.code).map(str::to_owned));
+        lines.join("\n")
+    }
+}
+
+fn unexplained() -> ErrorBody {
+    ErrorBody {
+        code: "unexplained".to_owned(),
+        message: "the router refused without saying why".to_owned(),
+        intake_error_code: None,
+        details: BTreeMap::new(),
+    }
+}
+
+fn mistake_line(mistake: &Value) -> String {
+    let field = |name| mistake.get(name).and_then(Value::as_str).map(text::plain);
+    match (field("pointer"), field("message")) {
+        (Some(pointer), Some(message)) if pointer.is_empty() => format!("  (whole document): {message}"),
+        (Some(pointer), Some(message)) => format!("  {pointer}: {message}"),
+        (None, Some(message)) => format!("  {message}"),
+        (_, None) => format!("  {}", shown(mistake)),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value.as_str() {
+        Some(string) => text::plain(string),
+        None => text::plain(&value.to_string()),
+    }
+}
+
+/// What somebody at a terminal can do about a refusal; nothing when the details already say it.
+fn next_step(code: &str) -> Option<&'static str> {
+    match code {
+        "unauthorized" => {
+            Some("Set admin.api_key (BEAMLINE__ADMIN__API_KEY) to the key that the router was started with.")
+        }
+        "not_found" => Some("`beamline-router ext list` and `beamline-router policy list` show what exists."),
+        "policy_not_found" => Some("`beamline-router policy list` shows the policies of each tenant."),
+        "extension_not_found" => {
+            Some("`beamline-router ext list` shows what is registered; `ext enable ID` switches one on.")
+        }
+        "conflict" => Some("It exists already, or somebody changed it first: `get` shows it as it is now."),
+        "extension_unavailable" => {
+            Some("`beamline-router ext list` shows its health; start the service that serves its subject.")
+        }
+        "overloaded" | "bus_unavailable" | "shutting_down" => Some("Nothing was done; try again in a moment."),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(error: &str) -> Refusal {
+        Refusal::in_answer(&format!(r#"{{"ok":false,"error":{error}}}"#)).expect("a refusal")
+    }
+
+    #[test]
+    fn every_mistake_is_shown_with_its_pointer() {
+        let refusal = refusal(
+            r#"{"code":"invalid_request","message":"the policy has 3 mistakes","details":{"mistakes":[
+                {"pointer":"/providers/0/name","message":"no provider \"gpt\" is registered"},
+                {"pointer":"","message":"needs a provider"},{"message":"odd\u001b[2J"}]}}"#,
+        );
+        assert_eq!(
+            refusal.sentence(),
+            "error: the policy has 3 mistakes (invalid_request)\n  /providers/0/name: no provider \"gpt\" is registered\n  \
+             (whole document): needs a provider\n  odd\\u{1b}[2J"
+        );
+        assert_eq!(refusal.exit_code(), 1);
+    }
+
+    #[test]
+    fn details_and_the_next_step_follow_the_sentence() {
+        let refusal = refusal(
+            r#"{"code":"extension_unavailable","message":"pii_guard has no subscriber",
+                "details":{"extension_id":"pii_guard","retry_after_ms":500}}"#,
+        );
+        assert_eq!(
+            refusal.sentence(),
+            "error: pii_guard has no subscriber (extension_unavailable)\n  extension_id: pii_guard\n  retry_after_ms: 500\n\
+             `beamline-router ext list` shows its health; start the service that serves its subject."
+        );
+    }
+
+    #[test]
+    fn the_reason_decides_the_exit_code() {
+        let code = |code: &str| refusal(&format!(r#"{{"code":"{code}","message":""}}"#)).exit_code();
+        assert_eq!([code("not_found"), code("policy_not_found"), code("conflict")], [3, 3, 4]);
+        assert_eq!([code("overloaded"), code("bus_unavailable"), code("shutting_down")], [5, 5, 5]);
+        assert_eq!([code("extension_not_found"), code("extension_unavailable"), code("unheard_of")], [1, 1, 1]);
+    }
+
+    #[test]
+    fn the_intake_code_is_shown_beside_the_code() {
+        let refusal = refusal(
+            r#"{"code":"invalid_request","intake_error_code":"VERSION_UNSUPPORTED","message":"version 2 is not known"}"#,
+        );
+        assert_eq!(refusal.sentence(), "error: version 2 is not known (invalid_request, VERSION_UNSUPPORTED)");
+    }
+
+    #[test]
+    fn the_trace_id_leads_to_the_logs() {
+        let answer = r#"{"ok":false,"error":{"code":"internal","message":"sorry"},"context":{"trace_id":"4bf9"}}"#;
+        let refusal = Refusal::in_answer(answer).expect("a refusal");
+        assert_eq!(refusal.sentence(), "error: sorry (internal)\n  trace_id: 4bf9");
+        assert_eq!(refusal.document(), answer);
+    }
+
+    #[test]
+    fn answers_without_ok_are_refusals_only_with_an_error() {
+        assert!(Refusal::in_answer(r#"{"health":{}}"#).is_none());
+        assert!(Refusal::in_answer(r#"{"ok":true,"error":null}"#).is_none());
+        assert!(Refusal::in_answer(r#"{"error":{"code":"internal","message":"x"}}"#).is_some());
+        let silent = Refusal::in_answer(r#"{"ok":false}"#).expect("a refusal");
+        assert_eq!(silent.sentence(), "error: the router refused without saying why (unexplained)");
+    }
+}

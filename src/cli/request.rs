@@ -1,0 +1,188 @@
+//! `request`: one message through a running router, and what happened to it on the way.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::client::Client;
+use super::{Console, Failure, document};
+use crate::config::Config;
+
+mod report;
+
+/// What `request` takes besides the global options.
+#[derive(Debug, Clone, Args)]
+pub struct RequestArgs {
+    /// The message
+    #[arg(required_unless_present = "payload_json", conflicts_with = "payload_json")]
+    text: Option<String>,
+
+    /// A message that is any JSON value: the value itself, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON")]
+    payload_json: Option<String>,
+
+    /// Whose policy to use
+    #[arg(long, value_name = "ID")]
+    tenant: String,
+
+    /// Which policy of the tenant
+    #[arg(long, value_name = "ID", default_value = "default")]
+    policy: String,
+
+    /// Only choose a provider, do not call it
+    #[arg(long)]
+    decide: bool,
+
+    /// Type of the message
+    #[arg(long = "type", value_name = "TYPE", default_value = "chat")]
+    message_type: String,
+
+    /// Context for routing rules, sticky keys and extensions; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
+    context: Vec<(String, String)>,
+
+    /// Metadata of the message; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
+    metadata: Vec<(String, String)>,
+
+    /// What the router may take for the whole pipeline; --timeout unless given
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout_ms: Option<u64>,
+}
+
+/// The request of the wire contract.
+#[derive(Debug, Serialize)]
+struct Envelope<'a> {
+    version: &'static str,
+    tenant_id: &'a str,
+    request_id: String,
+    trace_id: &'a str,
+    message: Message<'a>,
+    policy_id: &'a str,
+    #[serde(serialize_with = "as_object")]
+    context: &'a [(String, String)],
+    timeout_ms: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Message<'a> {
+    message_id: String,
+    message_type: &'a str,
+    payload: &'a RawValue,
+    #[serde(serialize_with = "as_object")]
+    metadata: &'a [(String, String)],
+}
+
+/// An answer at the last moment still has to travel: we wait this much longer than the router may take.
+const GRACE: Duration = Duration::from_millis(500);
+
+pub(super) async fn run(
+    config: &Config,
+    args: &RequestArgs,
+    timeout: Duration,
+    console: Console,
+) -> Result<(), Failure> {
+    let payload = args.payload()?;
+    let trace_id = format!("{:032x}", fastrand::u128(1..));
+    let time_allowed = args.timeout_ms.map_or(timeout, Duration::from_millis);
+    let envelope = args.envelope(&payload, &trace_id, time_allowed);
+    let subject = if args.decide { "decide" } else { "route" };
+
+    let client = Client::connect(config, timeout).await?;
+    let started = Instant::now();
+    let answer = client.ask(subject, &envelope, time_allowed.saturating_add(GRACE)).await?;
+    let shown = report::text(&answer.read()?, &trace_id, started.elapsed());
+    console.answer(answer.raw(), || shown)
+}
+
+impl RequestArgs {
+    fn payload(&self) -> Result<Box<RawValue>, Failure> {
+        match (&self.text, &self.payload_json) {
+            (Some(text), _) => document::string(text),
+            (None, Some(json)) => document::value_of(json),
+            (None, None) => Err(Failure::Usage("give a message, or --payload-json.".to_owned())),
+        }
+    }
+
+    fn envelope<'a>(&'a self, payload: &'a RawValue, trace_id: &'a str, time_allowed: Duration) -> Envelope<'a> {
+        let number = format!("{:016x}", fastrand::u64(..));
+        Envelope {
+            version: "1",
+            tenant_id: &self.tenant,
+            request_id: format!("cli-{number}"),
+            trace_id,
+            message: Message {
+                message_id: format!("m-{number}"),
+                message_type: &self.message_type,
+                payload,
+                metadata: &self.metadata,
+            },
+            policy_id: &self.policy,
+            context: &self.context,
+            timeout_ms: u64::try_from(time_allowed.as_millis()).unwrap_or(u64::MAX).max(1),
+        }
+    }
+}
+
+/// Of a key given twice the last value counts.
+fn as_object<S: serde::Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(key, value)| (key, value)).collect::<std::collections::BTreeMap<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn parsed(arguments: &[&str]) -> RequestArgs {
+        let words = ["beamline-router", "request", "--tenant", "demo"].into_iter().chain(arguments.iter().copied());
+        match Cli::try_parse_from(words).expect("valid arguments").command {
+            Command::Request(args) => args,
+            other => panic!("not a request: {other:?}"),
+        }
+    }
+
+    fn sent(arguments: &[&str]) -> serde_json::Value {
+        let args = parsed(arguments);
+        let payload = args.payload().expect("a payload");
+        serde_json::to_value(args.envelope(&payload, "abc", Duration::from_secs(5))).expect("JSON")
+    }
+
+    #[test]
+    fn a_text_becomes_the_request_of_the_contract() {
+        let mut sent = sent(&["--context", "lang=en", "--context", "lang=de", "--metadata", "channel=web", "hello"]);
+        let request_id = sent["request_id"].take();
+        sent["message"]["message_id"].take();
+        assert!(request_id.as_str().is_some_and(|id| id.starts_with("cli-")));
+        let expected = serde_json::json!({
+            "version": "1", "tenant_id": "demo", "request_id": null, "trace_id": "abc", "policy_id": "default",
+            "message": {"message_id": null, "message_type": "chat", "payload": "hello", "metadata": {"channel": "web"}},
+            "context": {"lang": "de"}, "timeout_ms": 5000,
+        });
+        assert_eq!(sent, expected);
+    }
+
+    #[test]
+    fn a_json_payload_passes_through_untouched() {
+        let args = parsed(&["--payload-json", r#"{"b":1.10000000000000000001,"a":[]}"#]);
+        let payload = args.payload().expect("a payload");
+        let body = serde_json::to_string(&args.envelope(&payload, "abc", Duration::from_secs(5))).expect("JSON");
+        assert!(body.contains(r#""payload":{"b":1.10000000000000000001,"a":[]}"#), "{body}");
+    }
+
+    #[test]
+    fn one_message_is_required_and_two_are_too_many() {
+        let parse = |more: &[&str]| {
+            let words = ["beamline-router", "request", "--tenant", "demo"].into_iter().chain(more.iter().copied());
+            Cli::try_parse_from(words).map(|_cli| ()).map_err(|error| error.exit_code())
+        };
+        assert_eq!(parse(&[]), Err(2));
+        assert_eq!(parse(&["hello", "--payload-json", "1"]), Err(2));
+        assert_eq!(parse(&["hello", "--timeout-ms", "0"]), Err(2));
+        assert_eq!(parse(&["--payload-json", "1"]), Ok(()));
+    }
+}
