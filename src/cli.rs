@@ -64,7 +64,7 @@ pub struct Globals {
     pub set: Vec<(String, String)>,
 
     /// Tables for people, or one JSON document [env: BEAMLINE_OUTPUT] [default: table]
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, value_name = "table|json", hide_possible_values = true)]
     pub output: Option<Format>,
 
     /// How long to wait for NATS, and for each answer of the router

@@ -9,7 +9,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let console = cli.console();
     let outcome = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime.block_on(cli::run(cli, console)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(cli::run(cli, console));
+            // A name lookup that hangs in a thread of its own must not keep the process from ending.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => {
             Err(Failure::Failed(format!("no threads can be started: {error}. Check the limits of this user.")))
         }

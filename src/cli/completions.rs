@@ -18,5 +18,5 @@ pub(super) fn run(args: &CompletionsArgs, console: Console) -> Result<(), Failur
     clap_complete::generate(args.shell, &mut Cli::command(), "beamline-router", &mut script);
     let script = String::from_utf8_lossy(&script);
     let document = serde_json::json!({"shell": args.shell.to_string(), "script": script}).to_string();
-    console.answer(&document, || script.trim_end().to_owned())
+    console.answer(&document, || Ok(script.trim_end().to_owned()))
 }

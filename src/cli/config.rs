@@ -23,10 +23,10 @@ pub(super) fn run(loaded: Result<Config, Failure>, command: &ConfigCommand, cons
     match command {
         ConfigCommand::Check => {
             let document = serde_json::json!({"ok": true, "warnings": config.warnings()}).to_string();
-            console.answer(&document, || verdict(config.warnings().len()))
+            console.answer(&document, || Ok(verdict(config.warnings().len())))
         }
         ConfigCommand::Print => {
-            console.answer(&config.to_json().to_string(), || text::plain_block(config.to_toml().trim_end()))
+            console.answer(&config.to_json().to_string(), || Ok(text::plain_block(config.to_toml().trim_end())))
         }
     }
 }

@@ -54,18 +54,23 @@ impl Console {
         self.print(&json::compact(document))
     }
 
-    /// The document for scripts, or the text for people: whichever was asked for.
-    pub(super) fn answer(self, document: &str, people: impl FnOnce() -> String) -> Result<(), Failure> {
-        if self.is_json() { self.print_json(document) } else { self.print(&people()) }
+    /// The document for scripts, or the text for people: whichever was asked for. Scripts get the document even when
+    /// no text can be made of it.
+    pub(super) fn answer(
+        self,
+        document: &str,
+        people: impl FnOnce() -> Result<String, Failure>,
+    ) -> Result<(), Failure> {
+        if self.is_json() { self.print_json(document) } else { self.print(&people()?) }
     }
 
-    /// Replaces what a terminal shows. Each line is cleared to its end instead of the whole screen, so nothing flickers.
+    /// Replaces what a terminal shows.
     pub(super) fn redraw(self, text: &str) -> Result<(), Failure> {
         if !io::stdout().is_terminal() {
             return self.print(&format!("{text}\n"));
         }
         let mut out = io::stdout().lock();
-        write!(out, "\u{1b}[H{}\u{1b}[K\n\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))?;
+        write!(out, "{}", over_the_last(text))?;
         Ok(out.flush()?)
     }
 
@@ -77,7 +82,7 @@ impl Console {
     /// Asks before something that cannot be taken back; only a person at a terminal can say yes.
     pub(super) fn confirm(self, question: &str) -> Result<(), Failure> {
         if !io::stdin().is_terminal() {
-            return Err(Failure::Usage(format!("{question} Nobody is there to ask: add --yes if you mean it.")));
+            return Err(Failure::Usage(format!("nobody is there to answer '{question}'. Add --yes if you mean it.")));
         }
         let mut err = io::stderr().lock();
         let asked = write!(err, "{} [y/N] ", text::plain(question)).and_then(|()| err.flush());
@@ -103,7 +108,35 @@ impl Console {
     }
 }
 
+/// From the top left corner on; each line is cleared to its end instead of the whole screen, so nothing flickers.
+fn over_the_last(text: &str) -> String {
+    format!("\u{1b}[H{}\u{1b}[K\n\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))
+}
+
 /// Standard error may be closed; then there is nobody left to tell.
 fn say(text: &str) {
     let _closed = writeln!(io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shorter_frame_leaves_nothing_of_a_longer_one() {
+        assert_eq!(over_the_last("a\nb"), "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J");
+    }
+
+    #[test]
+    fn without_a_terminal_there_is_no_colour_and_nobody_to_ask() {
+        let console = Console { format: Format::Table, colour: false };
+        if !io::stdin().is_terminal() {
+            let failure = console.confirm("Delete policy 'x'?").expect_err("nobody said yes");
+            assert_eq!(failure.exit_code(), 2);
+            assert_eq!(
+                failure.sentence(),
+                "error: nobody is there to answer 'Delete policy 'x'?'. Add --yes if you mean it."
+            );
+        }
+    }
 }

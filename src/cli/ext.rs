@@ -112,8 +112,7 @@ async fn get(client: &Client, id: &str, console: Console) -> Result<(), Failure>
         extension: Box<RawValue>,
     }
     let stored: Stored = client.admin("get_extension", &json!({"id": id})).await?.read()?;
-    let shown = record::text(stored.extension.get())?;
-    console.answer(stored.extension.get(), || shown)
+    console.answer(stored.extension.get(), || record::text(stored.extension.get()))
 }
 
 /// What every write answers.
@@ -129,7 +128,8 @@ fn done(answer: &Answer, id: &str, what: &str, console: Console) -> Result<(), F
     if let Some(warning) = written.warning(id, what) {
         console.warn(&warning);
     }
-    console.answer(answer.raw(), || text::plain(&format!("extension '{id}' {what} at revision {}", written.revision)))
+    console
+        .answer(answer.raw(), || Ok(text::plain(&format!("extension '{id}' {what} at revision {}", written.revision))))
 }
 
 impl Written {

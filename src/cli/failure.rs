@@ -100,7 +100,8 @@ impl From<io::Error> for Failure {
 }
 
 fn configuration_sentence(mistakes: &Mistakes) -> String {
-    let lines: Vec<String> = mistakes.to_string().lines().map(|line| format!("  {}", text::plain(line))).collect();
+    let lines: Vec<String> =
+        mistakes.iter().map(|mistake| format!("  {}", text::plain(&mistake.to_string()))).collect();
     format!(
         "error: the configuration has {}:\n{}\n`beamline-router config print` shows the effective configuration once \
          these are corrected; docs/configuration.md lists every key.",
@@ -123,6 +124,19 @@ mod tests {
             Failure::GaveUp("no".into()).exit_code(),
         ];
         assert_eq!(codes, [0, 1, 2, 5, 70]);
+    }
+
+    #[test]
+    fn every_mistake_of_the_configuration_is_listed() {
+        let set = vec![("nonsense.key".to_owned(), "1".to_owned()), ("router.nonsense".to_owned(), "2".to_owned())];
+        let overrides = crate::config::Overrides { config_file: None, set };
+        let failure = Failure::from(crate::config::load_from(&overrides, []).expect_err("unknown keys"));
+        assert_eq!(failure.exit_code(), 78);
+        let sentence = failure.sentence();
+        assert!(sentence.starts_with("error: the configuration has 2 mistakes:\n  "), "{sentence}");
+        assert!(sentence.contains("nonsense.key") && sentence.contains("router.nonsense"), "{sentence}");
+        let document: serde_json::Value = serde_json::from_str(&failure.document()).expect("JSON");
+        assert_eq!(document["error"]["details"]["mistakes"].as_array().map(Vec::len), Some(2));
     }
 
     #[test]

@@ -73,8 +73,7 @@ pub(super) async fn run(
 async fn list(client: &Client, tenant: Option<&str>, console: Console) -> Result<(), Failure> {
     let body = tenant.map_or_else(|| json!({}), |tenant| json!({"tenant_id": tenant}));
     let answer = client.admin("list_policies", &body).await?;
-    let listed = answer.read::<Listed>()?;
-    console.answer(answer.raw(), || listed.text())
+    console.answer(answer.raw(), || Ok(answer.read::<Listed>()?.text()))
 }
 
 /// The same document with and without `--output json`: it is what `put` takes.
@@ -97,17 +96,17 @@ async fn put(
         policy: &'a RawValue,
     }
     let answer = client.admin("put_policy", &Put { tenant_id: tenant, policy_id: policy, policy: document }).await?;
-    let revision = answer.read::<Written>()?.revision;
     console.answer(answer.raw(), || {
-        text::plain(&format!("policy '{policy}' of tenant '{tenant}' saved at revision {revision}"))
+        let revision = answer.read::<Written>()?.revision;
+        Ok(text::plain(&format!("policy '{policy}' of tenant '{tenant}' saved at revision {revision}")))
     })
 }
 
 async fn delete(client: &Client, tenant: &str, policy: &str, console: Console) -> Result<(), Failure> {
     let answer = client.admin("delete_policy", &json!({"tenant_id": tenant, "policy_id": policy})).await?;
-    let revision = answer.read::<Written>()?.revision;
     console.answer(answer.raw(), || {
-        text::plain(&format!("policy '{policy}' of tenant '{tenant}' deleted at revision {revision}"))
+        let revision = answer.read::<Written>()?.revision;
+        Ok(text::plain(&format!("policy '{policy}' of tenant '{tenant}' deleted at revision {revision}")))
     })
 }
 

@@ -93,8 +93,8 @@ pub(super) async fn run(
     let client = Client::connect(config, timeout).await?;
     let started = Instant::now();
     let answer = client.ask(subject, &envelope, time_allowed.saturating_add(GRACE)).await?;
-    let shown = report::text(&answer.read()?, &trace_id, started.elapsed());
-    console.answer(answer.raw(), || shown)
+    let round_trip = started.elapsed();
+    console.answer(answer.raw(), || Ok(report::text(&answer.read()?, &trace_id, round_trip)))
 }
 
 impl RequestArgs {

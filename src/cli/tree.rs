@@ -33,8 +33,7 @@ pub(super) async fn run(config: &Config, args: &TreeArgs, timeout: Duration, con
         };
     }
     let answer = ask(&client).await?;
-    let drawn = draw::frame(&answer.read()?, console.colour());
-    console.answer(answer.raw(), || drawn)
+    console.answer(answer.raw(), || Ok(draw::frame(&answer.read()?, console.colour())))
 }
 
 /// A router that is away for a moment is what somebody watches for: its absence is drawn, not an end.

@@ -24,8 +24,7 @@ pub(super) async fn run(client: &Client, kind: Option<Kind>, console: Console) -
     joined.states = extra(states, |extra: StatesAnswer| extra.states, "breaker states", console);
 
     let document = serde_json::to_string(&joined).map_err(|error| Failure::Failed(error.to_string()))?;
-    let shown = joined.text()?;
-    console.answer(&document, || shown)
+    console.answer(&document, || joined.text())
 }
 
 fn extra<T: serde::de::DeserializeOwned>(
@@ -35,7 +34,7 @@ fn extra<T: serde::de::DeserializeOwned>(
     console: Console,
 ) -> ById {
     answer.and_then(|answer| answer.read()).map(field).unwrap_or_else(|failure| {
-        console.warn(&format!("without {name}: {}", failure.sentence()));
+        console.warn(&format!("without {name}: {}", failure.sentence().trim_start_matches("error: ")));
         ById::new()
     })
 }
