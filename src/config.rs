@@ -3,14 +3,26 @@
 //! Four layers, the later one wins: defaults, a TOML file, the environment, flags. See `docs/configuration.md`.
 
 mod database;
+mod file;
 mod http;
+mod layers;
 mod mistakes;
 mod nats;
+mod printout;
+mod reader;
 mod router;
+mod suggest;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
+
+use layers::Layers;
+use printout::Printout;
+use reader::Reader;
 
 pub use database::DatabaseConfig;
 pub use http::{AdminConfig, HttpConfig};
@@ -20,7 +32,7 @@ pub use router::RouterConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
 /// A configuration in which everything was checked. Only `load` and `load_from` make one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     pub nats: NatsConfig,
     pub database: DatabaseConfig,
@@ -29,6 +41,7 @@ pub struct Config {
     pub admin: AdminConfig,
     pub telemetry: TelemetryConfig,
     warnings: Vec<String>,
+    printout: Printout,
 }
 
 /// What the command line says about the configuration.
@@ -47,10 +60,19 @@ pub fn load(overrides: &Overrides) -> Result<Config, Mistakes> {
 
 /// Reads the configuration with the environment given.
 pub fn load_from(
-    _overrides: &Overrides,
-    _environment: impl IntoIterator<Item = (OsString, OsString)>,
+    overrides: &Overrides,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Config, Mistakes> {
-    Err(Mistakes(Vec::new()))
+    let mut reader = Reader::new(Layers::read(overrides, environment));
+    let nats = NatsConfig::read(&mut reader);
+    let database = DatabaseConfig::read(&mut reader);
+    let http = HttpConfig::read(&mut reader);
+    let router = RouterConfig::read(&mut reader);
+    let admin = AdminConfig::read(&mut reader);
+    let telemetry = TelemetryConfig::read(&mut reader);
+    admin.check_exposure(&http, &mut reader);
+    let (printout, warnings) = reader.finish()?;
+    Ok(Config { nats, database, http, router, admin, telemetry, warnings, printout })
 }
 
 impl Config {
@@ -59,13 +81,27 @@ impl Config {
         &self.warnings
     }
 
-    /// The effective configuration with the origin of each value as a comment. Secrets are left out.
+    /// The effective configuration as it was loaded, with the origin of each value as a comment. In place of a secret
+    /// stands `[redacted]`, which `load` refuses, so that nobody starts a router with it.
     pub fn to_toml(&self) -> String {
-        String::new()
+        self.printout.to_toml()
     }
 
     /// The effective configuration, one object for each section, and the origin of each value under `origins`.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::Value::Null
+        self.printout.to_json()
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("nats", &self.nats)
+            .field("database", &self.database)
+            .field("http", &self.http)
+            .field("router", &self.router)
+            .field("admin", &self.admin)
+            .field("telemetry", &self.telemetry)
+            .finish_non_exhaustive()
     }
 }

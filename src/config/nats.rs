@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use async_nats::ServerAddr;
 use secrecy::SecretString;
+
+use super::printout::redacted;
+use super::reader::{Problem, Reader, shown};
 
 /// Section `nats`. At most one way to log in is given: a credentials file, a user with a password, or a token.
 #[derive(Debug, Clone)]
@@ -34,4 +38,83 @@ pub struct NatsTlsConfig {
     /// Own certificate, for servers that ask for one; together with `key_file`.
     pub cert_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
+}
+
+impl NatsConfig {
+    pub(super) fn read(from: &mut Reader) -> Self {
+        let url = from.text("nats.url", "nats://127.0.0.1:4222", check_url);
+        let pings = Duration::from_millis(100)..=Duration::from_secs(120);
+        let waits = Duration::from_millis(1)..=Duration::from_secs(600);
+        let nats = Self {
+            url: url.split(',').map(str::trim).collect::<Vec<_>>().join(","),
+            subject_prefix: from.text("nats.subject_prefix", "beamline", check_prefix),
+            creds_file: from.file("nats.creds_file", true),
+            user: from.optional_text("nats.user"),
+            password: from.secret("nats.password", redacted, |_| Ok(())),
+            token: from.secret("nats.token", redacted, |_| Ok(())),
+            ping_interval: from.duration("nats.ping_interval", Duration::from_secs(2), pings),
+            startup_timeout: from.duration("nats.startup_timeout", Duration::from_secs(30), waits),
+            tls: NatsTlsConfig::read(from),
+        };
+        check_login(from);
+        nats
+    }
+}
+
+impl NatsTlsConfig {
+    fn read(from: &mut Reader) -> Self {
+        let tls = Self {
+            required: from.boolean("nats.tls.required", false),
+            ca_file: from.file("nats.tls.ca_file", false),
+            cert_file: from.file("nats.tls.cert_file", false),
+            key_file: from.file("nats.tls.key_file", true),
+        };
+        check_pair(from, "nats.tls.cert_file", "nats.tls.key_file");
+        tls
+    }
+}
+
+fn check_login(from: &mut Reader) {
+    check_pair(from, "nats.user", "nats.password");
+    let ways: Vec<&str> =
+        ["nats.creds_file", "nats.user", "nats.token"].into_iter().filter(|key| from.given(key)).collect();
+    if ways.len() > 1 {
+        let others = ways.iter().skip(1).copied().collect::<Vec<_>>().join(" and ");
+        from.mistake_between(&ways, &format!("is given together with {others}; keep one way to log in"));
+    }
+}
+
+fn check_pair(from: &mut Reader, one: &str, other: &str) {
+    for (given, missing) in [(one, other), (other, one)] {
+        if from.given(given) && !from.given(missing) {
+            from.mistake(given, &format!("is given without {missing}; give both or none"));
+        }
+    }
+}
+
+fn check_url(list: &str) -> Result<(), Problem> {
+    // Nothing of such a value is repeated: it holds a secret.
+    if list.contains('@') {
+        return Err("must not hold a user, password or token, because addresses end up in logs; \
+                    use nats.creds_file, nats.user with nats.password, or nats.token"
+            .to_owned());
+    }
+    let is_usable = |server: &ServerAddr| ["nats", "tls"].contains(&server.scheme()) && !server.host().is_empty();
+    let usable = |url: &&str| url.parse().as_ref().is_ok_and(is_usable);
+    let wrong = list.split(',').map(str::trim).find(|url| !usable(url));
+    let expected =
+        "must be one or several addresses with nats:// or tls://, such as nats://127.0.0.1:4222, and commas between";
+    wrong.map_or(Ok(()), |url| Err(format!("{expected}, not {}", shown(url))))
+}
+
+/// Tokens that every NATS tool takes without quoting, and no wildcards.
+fn check_prefix(prefix: &str) -> Result<(), Problem> {
+    const LONGEST: usize = 64;
+    let is_token =
+        |token: &str| !token.is_empty() && token.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if prefix.len() <= LONGEST && prefix.split('.').all(is_token) {
+        return Ok(());
+    }
+    let expected = "must be subject tokens of letters, digits, \"-\" and \"_\" with dots between them";
+    Err(format!("{expected}, at most {LONGEST} characters, not {}", shown(prefix)))
 }
