@@ -120,8 +120,8 @@ type AnyObject = std::collections::BTreeMap<String, serde::de::IgnoredAny>;
 
 fn incomprehensible(cause: &str) -> Failure {
     Failure::Failed(format!(
-        "the answer cannot be read: {cause}. Check with --output json what answers there, and that router and command \
-         line have the same version."
+        "the answer cannot be read: {cause}. Check that router and command line have the same version, and that nothing \
+         else answers on this subject prefix."
     ))
 }
 

@@ -140,10 +140,10 @@ mod tests {
 
     fn parsed(arguments: &[&str]) -> RequestArgs {
         let words = ["beamline-router", "request", "--tenant", "demo"].into_iter().chain(arguments.iter().copied());
-        match Cli::try_parse_from(words).expect("valid arguments").command {
-            Command::Request(args) => args,
-            other => panic!("not a request: {other:?}"),
-        }
+        let Command::Request(args) = Cli::try_parse_from(words).expect("valid arguments").command else {
+            panic!("not a request: {arguments:?}")
+        };
+        args
     }
 
     fn sent(arguments: &[&str]) -> serde_json::Value {

@@ -77,9 +77,11 @@ fn wrong_usage_ends_with_2_and_help_with_0() {
 
 #[test]
 fn of_demo_and_no_demo_the_last_one_counts() {
-    let demo = |arguments: &[&str]| match parse(arguments).expect("valid arguments").command {
-        Command::Up(args) => args.demo(),
-        other => panic!("not up: {other:?}"),
+    let demo = |arguments: &[&str]| {
+        let Command::Up(args) = parse(arguments).expect("valid arguments").command else {
+            panic!("not up: {arguments:?}")
+        };
+        args.demo()
     };
     assert!(demo(&["up"]));
     assert!(!demo(&["up", "--no-demo"]));

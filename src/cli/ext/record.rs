@@ -166,12 +166,15 @@ mod tests {
 
     fn record(arguments: &[&str]) -> Result<String, Failure> {
         let words = ["beamline-router", "ext"].into_iter().chain(arguments.iter().copied());
-        let record = match Cli::try_parse_from(words).expect("valid arguments").command {
-            Command::Ext(ExtCommand::Create(args)) => args.record(),
-            Command::Ext(ExtCommand::Update(args)) => args.record(),
-            other => panic!("neither create nor update: {other:?}"),
+        let command = Cli::try_parse_from(words).expect("valid arguments").command;
+        let record = if let Command::Ext(ExtCommand::Create(args)) = command {
+            args.record()?
+        } else if let Command::Ext(ExtCommand::Update(args)) = command {
+            args.record()?
+        } else {
+            panic!("neither create nor update: {command:?}")
         };
-        Ok(serde_json::to_string(&record?).expect("JSON"))
+        Ok(serde_json::to_string(&record).expect("JSON"))
     }
 
     #[test]
