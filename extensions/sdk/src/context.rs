@@ -37,6 +37,10 @@ impl CallContext {
             None | Some("null") => "{}",
             Some(json) => json,
         };
+        // A struct would take a list of its fields' values as well.
+        if !json.trim_start().starts_with('{') {
+            return Err(Failure::invalid_config("config: expected an object"));
+        }
         serde_json::from_str(json).map_err(|error| invalid_config::<T>(json, &error))
     }
 
@@ -49,7 +53,7 @@ impl CallContext {
 /// The key to blame is the one without which the rest would be valid; serde itself only knows the column.
 fn invalid_config<T: DeserializeOwned>(json: &str, error: &serde_json::Error) -> Failure {
     let Ok(fields) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json) else {
-        return Failure::invalid_config("config: expected an object");
+        return Failure::invalid_config(format!("config: {}", describe(error)));
     };
     let is_culprit = |key: &&String| {
         let mut rest = fields.clone();
@@ -150,7 +154,7 @@ mod tests {
         for (config, part) in [
             (r#"{"trim":"yes"}"#, "config.trim: wrong type or value, expected a boolean"),
             (r#"{"trim":true,"trm":1}"#, "config.trm: unknown field `trm`"),
-            ("[1]", "config: expected an object"),
+            ("[]", "config: expected an object"),
         ] {
             let failure = context(Some(config)).config::<Config>().unwrap_err();
             assert_eq!(failure.code, "invalid_config");

@@ -36,6 +36,7 @@ mod call;
 mod discovery;
 mod handler;
 mod headers;
+mod intake;
 mod process;
 mod running;
 mod server;

@@ -8,10 +8,12 @@ use async_nats::{Client, ConnectOptions, Event};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::discovery::{self, Service};
 use crate::extension::Extension;
+use crate::intake::Intake;
 use crate::server::{self, Server};
 use crate::settings::Settings;
 use crate::stats::{Counts, Stats};
@@ -39,6 +41,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Running {
     subject: String,
+    server: Arc<Server>,
     _stop_on_drop: DropGuard,
     stop: CancellationToken,
     task: JoinHandle<Summary>,
@@ -60,6 +63,15 @@ pub struct Summary {
 impl Running {
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// Calls being served at this moment.
+    pub fn in_flight(&self) -> usize {
+        self.server.tasks.len()
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.server.stats.counts()
     }
 
     /// Takes no more work, finishes the work in hand (at most 10 s), flushes, and closes its own connection.
@@ -125,7 +137,7 @@ async fn start(
 ) -> Result<Running, StartError> {
     let subject = settings.subject_for(extension.kind, &extension.id)?;
     let queue_group = settings.queue_group_for(&extension.id)?;
-    let subscription = client.queue_subscribe(subject.clone(), queue_group.clone()).await?;
+    let intake = Intake::subscribe(&client, &subject, &queue_group).await?;
     let service = Service::new(&extension, settings, &subject, &queue_group, &client);
     let service_probe = service.own_ping_subject();
     let server = Arc::new(Server {
@@ -134,14 +146,15 @@ async fn start(
         handler: extension.handler,
         stats: Stats::default(),
         cut: CancellationToken::new(),
+        tasks: TaskTracker::new(),
     });
     let stop = CancellationToken::new();
     let discovery = tokio::spawn(discovery::run(service.subscribe().await?, Arc::clone(&server)));
     let max_in_flight = settings.max_in_flight.get();
     let task = tokio::spawn({
-        let (stop, client) = (stop.clone(), client.clone());
+        let (server, stop, client) = (Arc::clone(&server), stop.clone(), client.clone());
         async move {
-            let summary = server::run(server, subscription, max_in_flight, stop).await;
+            let summary = server::run(server, intake, max_in_flight, stop).await;
             discovery.abort();
             if own_connection {
                 let _ = client.drain().await;
@@ -149,7 +162,7 @@ async fn start(
             summary
         }
     });
-    let running = Running { subject, _stop_on_drop: stop.clone().drop_guard(), stop, task };
+    let running = Running { subject, server, _stop_on_drop: stop.clone().drop_guard(), stop, task };
     wait_until_ready(&client, &service_probe).await;
     info!(subject = running.subject, queue_group, "serving");
     Ok(running)

@@ -1,12 +1,13 @@
 //! The subscription loop: a permit before a task, an answer at once when there is none, and the order of stopping.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, Message, Subscriber};
-use futures_util::{FutureExt, StreamExt};
+use async_nats::{Client, Message};
+use futures_util::FutureExt;
 use tokio::sync::Semaphore;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -14,6 +15,7 @@ use tracing::{debug, info, warn};
 use crate::call;
 use crate::failure::Failure;
 use crate::handler::Handler;
+use crate::intake::Intake;
 use crate::running::Summary;
 use crate::stats::Stats;
 
@@ -30,26 +32,31 @@ pub(crate) struct Server {
     pub(crate) stats: Stats,
     /// Cancelled when the drain limit has passed: handlers end, and their callers are told.
     pub(crate) cut: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("id", &self.id).field("stats", &self.stats).finish_non_exhaustive()
+    }
 }
 
 /// Serves until `stop`, then drains. The order matters: first no new work, then the work in hand, then the flush; a
 /// connection that is drained first would lose the answers in flight.
-pub(crate) async fn run(
-    server: Arc<Server>,
-    subscription: Subscriber,
-    max_in_flight: usize,
-    stop: CancellationToken,
-) -> Summary {
-    let tasks = TaskTracker::new();
-    let stopped_at = take_in(&server, subscription, max_in_flight, &stop, &tasks).await;
+pub(crate) async fn run(server: Arc<Server>, intake: Intake, max_in_flight: usize, stop: CancellationToken) -> Summary {
+    let stopped_at = take_in(&server, intake, max_in_flight, &stop).await;
     let limit = stopped_at.unwrap_or_else(Instant::now) + DRAIN_LIMIT;
 
-    tasks.close();
-    let drained = tokio::time::timeout_at(limit.into(), tasks.wait()).await.is_ok();
+    server.tasks.close();
+    let drained = tokio::time::timeout_at(limit.into(), server.tasks.wait()).await.is_ok();
     if !drained {
-        warn!(extension_id = server.id, in_flight = tasks.len(), "the drain limit passed: running calls are cut");
+        warn!(
+            extension_id = server.id,
+            in_flight = server.tasks.len(),
+            "the drain limit passed: running calls are cut"
+        );
         server.cut.cancel();
-        let _ = timeout(FAREWELL_LIMIT, tasks.wait()).await;
+        let _ = timeout(FAREWELL_LIMIT, server.tasks.wait()).await;
     }
     let flushed = matches!(timeout(FAREWELL_LIMIT, server.client.flush()).await, Ok(Ok(())));
     let summary = Summary { counts: server.stats.counts(), drained, flushed, asked: stopped_at.is_some() };
@@ -69,44 +76,40 @@ pub(crate) async fn run(
 /// Ends when the subscription does: `Some` with the time of the stop, or `None` when the connection closed by itself.
 async fn take_in(
     server: &Arc<Server>,
-    mut subscription: Subscriber,
+    mut intake: Intake,
     max_in_flight: usize,
     stop: &CancellationToken,
-    tasks: &TaskTracker,
 ) -> Option<Instant> {
     let permits = Arc::new(Semaphore::new(max_in_flight));
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            message = subscription.next() => admit(server, message?, &permits, tasks),
+            message = intake.next() => admit(server, message?, &permits),
         }
     }
     let stopped_at = Instant::now();
-    let limit = stopped_at + DRAIN_LIMIT;
     let rest = async {
-        // What the server sent before it learned of the drain is still served.
-        subscription.drain().await.ok()?;
-        while let Some(message) = subscription.next().await {
-            admit(server, message, &permits, tasks);
+        intake.leave().await?;
+        while let Some(message) = intake.next().await {
+            admit(server, message, &permits);
         }
         Some(())
     };
-    tokio::select! {
-        _ = rest => {}
-        () = sleep_until(limit.into()) => debug!(extension_id = server.id, "the subscription did not drain in time"),
+    if tokio::time::timeout_at((stopped_at + DRAIN_LIMIT).into(), rest).await.is_err() {
+        debug!(extension_id = server.id, "the subscription did not end in time");
     }
     Some(stopped_at)
 }
 
-fn admit(server: &Arc<Server>, message: Message, permits: &Arc<Semaphore>, tasks: &TaskTracker) {
+fn admit(server: &Arc<Server>, message: Message, permits: &Arc<Semaphore>) {
     let received = Instant::now();
     let Ok(permit) = Arc::clone(permits).try_acquire_owned() else {
         refuse(server, message);
         return;
     };
-    let server = Arc::clone(server);
-    tasks.spawn(async move {
-        call::serve(&server, message, received).await;
+    let shared = Arc::clone(server);
+    server.tasks.spawn(async move {
+        call::serve(&shared, message, received).await;
         drop(permit);
     });
 }

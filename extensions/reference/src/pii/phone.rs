@@ -44,7 +44,8 @@ fn begins_a_token(text: &str, start: usize) -> bool {
     let further = char_before(text, start - before.len_utf8());
     match before {
         '#' | '_' | '$' | '€' | '£' => false,
-        '.' | '/' | ',' | ':' => !further.is_some_and(char::is_alphanumeric),
+        '.' | '/' => !further.is_some_and(char::is_alphanumeric),
+        ',' | ':' => !further.is_some_and(|c| c.is_ascii_digit()),
         c if is_hyphen(c) => !further.is_some_and(char::is_alphanumeric),
         c if is_space(c) => !further.is_some_and(|c| c.is_ascii_digit()),
         _ => true,
@@ -74,7 +75,9 @@ impl<'a> Number<'a> {
         let mut at = if plus { start + 1 } else { start };
         while number.digits.len() <= MAX_DIGITS {
             let rest = text.get(at..)?;
-            let separator = rest.get(..rest.find(|c| !is_separator(c)).unwrap_or(rest.len()))?;
+            // No more is looked at than may stand there, so that a long line of brackets stays cheap.
+            let length: usize = rest.chars().take(4).take_while(|c| is_separator(*c)).map(char::len_utf8).sum();
+            let separator = rest.get(..length)?;
             let rest = rest.get(separator.len()..)?;
             let digits = rest.get(..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()))?;
             if digits.is_empty() || separator.chars().count() > 3 {

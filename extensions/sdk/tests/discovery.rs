@@ -1,0 +1,79 @@
+//! An extension is visible to `nats micro ls` and to the router's probe.
+
+use beamline_extension::{Edit, Extension, Failure, Verdict};
+use serde_json::{Value, json};
+
+use crate::support::{Server, call, call_json, request};
+
+async fn ask(client: &async_nats::Client, subject: &str) -> Value {
+    serde_json::from_str(&call(client, subject, &[], "").await).unwrap()
+}
+
+#[tokio::test]
+async fn a_service_answers_ping_and_info() {
+    let server = Server::start().await;
+    let running = server.serve(Extension::validator("pii_guard", async |_, _| Ok(Verdict::Ok))).await;
+    let client = server.client().await;
+
+    let pong = ask(&client, "$SRV.PING.pii_guard").await;
+    assert_eq!(pong["type"], "io.nats.micro.v1.ping_response");
+    assert_eq!((&pong["name"], &pong["version"]), (&json!("pii_guard"), &json!("1.0.0")));
+    assert_eq!(ask(&client, "$SRV.PING").await, pong);
+    let id = pong["id"].as_str().unwrap();
+
+    let info = ask(&client, &format!("$SRV.INFO.pii_guard.{id}")).await;
+    assert_eq!(info["type"], "io.nats.micro.v1.info_response");
+    assert_eq!(
+        info["endpoints"],
+        json!([{"name": "validator", "subject": running.subject(), "queue_group": "pii_guard", "metadata": {}}])
+    );
+    assert_eq!(info["metadata"]["beamline.type"], "validator");
+}
+
+#[tokio::test]
+async fn stats_count_calls_and_failures() {
+    let server = Server::start().await;
+    let odd = |message: beamline_extension::Message, _| async move {
+        let even = message.payload_as::<u32>()?.is_multiple_of(2);
+        if even { Ok(Edit::unchanged()) } else { Err(Failure::new("odd", "that is odd")) }
+    };
+    let running = server.serve(Extension::pre("x", odd)).await;
+    let client = server.client().await;
+    for number in 1..=5 {
+        call_json(&client, running.subject(), &request(json!(number))).await;
+    }
+    let stats = ask(&client, "$SRV.STATS.x").await;
+    assert_eq!(stats["type"], "io.nats.micro.v1.stats_response");
+    let endpoint = &stats["endpoints"][0];
+    assert_eq!(endpoint["num_requests"], 5);
+    assert_eq!(endpoint["num_errors"], 3);
+    assert_eq!(endpoint["last_error"], "odd: that is odd");
+    assert!(endpoint["processing_time"].as_u64().unwrap() > 0);
+    assert!(humantime::parse_rfc3339(stats["started"].as_str().unwrap()).is_ok());
+}
+
+/// The client library reads its own protocol strictly; what it can read, other clients can.
+#[tokio::test]
+async fn answers_have_the_form_of_the_service_protocol() {
+    use beamline_extension::async_nats::service::{Info, PingResponse, Stats};
+    let server = Server::start().await;
+    let _running = server.serve(Extension::pre("x", async |_, _| Ok(Edit::unchanged()))).await;
+    let client = server.client().await;
+    serde_json::from_str::<PingResponse>(&call(&client, "$SRV.PING.x", &[], "").await).unwrap();
+    serde_json::from_str::<Info>(&call(&client, "$SRV.INFO.x", &[], "").await).unwrap();
+    serde_json::from_str::<Stats>(&call(&client, "$SRV.STATS.x", &[], "").await).unwrap();
+}
+
+#[tokio::test]
+async fn one_queue_group_shares_the_work() {
+    let server = Server::start().await;
+    let one = || Extension::pre("x", async |_, _| Ok(Edit::unchanged()));
+    let (first, second) = (server.serve(one()).await, server.serve(one()).await);
+    let client = server.client().await;
+    for _ in 0..100 {
+        call_json(&client, first.subject(), &request(json!(1))).await;
+    }
+    let (first, second) = (first.stop().await.counts.requests, second.stop().await.counts.requests);
+    assert_eq!(first + second, 100);
+    assert!(first > 0 && second > 0, "{first} and {second}");
+}
