@@ -1,5 +1,7 @@
 //! The example file and the documentation say what the code does.
 
+use serde_json::Value;
+
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../../beamline.example.toml");
@@ -32,9 +34,9 @@ fn the_document_has_every_key_with_its_variable_and_default() {
     for key in keys() {
         let pointer = format!("/{}", key.replace('.', "/"));
         let default = match config.to_json().pointer(&pointer).unwrap() {
-            serde_json::Value::Null => "none".to_owned(),
-            serde_json::Value::String(text) => format!("`{text}`"),
-            other => format!("`{other}`"),
+            Value::Null => "none".to_owned(),
+            Value::String(text) => format!("`{text}`"),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => format!("`{other}`"),
         };
         let row = format!("| `{key}` | `{}` | {default} | ", layers::variable_of(&key));
         assert!(DOCUMENT.contains(&row), "docs/configuration.md has no row that starts with\n{row}");

@@ -1,0 +1,90 @@
+//! Makes logged text harmless: what comes from outside may hold escapes for a terminal or line breaks that fake a line.
+//!
+//! tracing-subscriber itself escapes some of them in the message, and none in fields that are logged with `Display`.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+
+use tracing::field::Field;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+
+/// Controls, line separators, and the marks that turn the direction of the text around them.
+fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}
+
+/// One field of a line for people.
+pub(super) fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        write!(writer, "{}=", field.name())?;
+    }
+    write!(Escaping(writer), "{value:?}")
+}
+
+struct Escaping<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(is_harmful) {
+            match part.chars().next_back().filter(|last| is_harmful(*last)) {
+                Some(last) => {
+                    let harmless = part.strip_suffix(last).unwrap_or_default();
+                    write!(self.0, "{harmless}{}", last.escape_default())?;
+                }
+                None => self.0.write_str(part)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Escapes in lines of JSON what JSON itself does not ask to escape. Strings are the only place where that can stand.
+pub(super) struct JsonLines<W> {
+    inner: W,
+}
+
+impl<W> JsonLines<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Self { inner }
+    }
+}
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for JsonLines<W> {
+    type Writer = JsonLines<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        JsonLines { inner: self.inner.make_writer() }
+    }
+}
+
+impl<W: Write> Write for JsonLines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    /// Called once for each line.
+    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
+        let is_plain = |byte: &u8| matches!(byte, b'\n' | b' '..=b'~');
+        match std::str::from_utf8(line) {
+            Ok(text) if !line.iter().all(is_plain) => self.inner.write_all(escape_json(text).as_bytes()),
+            Ok(_) | Err(_) => self.inner.write_all(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn escape_json(line: &str) -> String {
+    let mut escaped = String::with_capacity(line.len() + 16);
+    for c in line.chars() {
+        if is_harmful(c) && c != '\n' {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
