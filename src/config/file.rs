@@ -73,11 +73,21 @@ fn read_text(path: &str, text: &str, layers: &mut Layers) {
         if !broken_lines.contains(&at.0) {
             let origin = Origin::File { path: path.to_owned(), position: Some(at) };
             layers.mistake(origin, None, syntax_message(error.message(), text, span));
-            broken_lines.push(at.0);
+            broken_lines.extend(lines_lost_at(text, at.0));
         }
     }
     let mut walk = Walk { path, text, broken_lines, layers };
     walk.table("", table.get_ref());
+}
+
+/// The lines that nobody can tell the meaning of after a mistake of the grammar: this one, and if it should have opened a
+/// section, all that should have been in the section.
+fn lines_lost_at(text: &str, line: usize) -> Range<usize> {
+    let is_header = |text: &&str| text.trim_start().starts_with('[');
+    let mut lines = text.lines().skip(line - 1);
+    let in_section =
+        if lines.next().as_ref().is_some_and(is_header) { lines.take_while(|l| !is_header(l)).count() } else { 0 };
+    line..line + 1 + in_section
 }
 
 fn syntax_message(message: &str, text: &str, span: Range<usize>) -> String {

@@ -363,6 +363,19 @@ fn all_mistakes_of_all_layers_come_at_once_and_in_order() {
 }
 
 #[test]
+fn what_follows_from_a_mistake_is_not_a_second_one() {
+    let setup = Setup::new("[nats.tls\nrequired = true\n\n[nats]\nurll = \"a\"\n");
+    let mistakes = setup.mistakes(&[], &[]);
+    assert_eq!(
+        mistakes,
+        [
+            "beamline.toml:1:10: not valid TOML: unclosed table, expected `]`",
+            "beamline.toml:5:1: unknown key nats.urll; did you mean nats.url?",
+        ]
+    );
+}
+
+#[test]
 fn mistakes_are_one_list_in_json() {
     let mistakes = load_with(None, &[], &[("nats.urll", "x")]).unwrap_err();
     let expected = serde_json::json!([
