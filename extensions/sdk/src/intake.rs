@@ -8,8 +8,9 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use async_nats::connection::State;
 use async_nats::{Client, Message, SubscribeError, Subscriber};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::timeout;
 
 /// More than any request is under way between the server and this process.
@@ -31,8 +32,12 @@ pub(crate) struct Intake {
 
 enum Leaving {
     No,
-    Counting { until: Instant },
+    Counting {
+        until: Instant,
+    },
     Draining,
+    /// Without a connection nothing more can come; what has come already is still served.
+    Disconnected,
 }
 
 impl Intake {
@@ -53,6 +58,7 @@ impl Intake {
         loop {
             let message = match self.leaving {
                 Leaving::No | Leaving::Draining => self.subscription.next().await,
+                Leaving::Disconnected => self.subscription.next().now_or_never().flatten(),
                 Leaving::Counting { until } => {
                     let wait = QUIET.min(until.saturating_duration_since(Instant::now()));
                     match timeout(wait, self.subscription.next()).await {
@@ -74,6 +80,10 @@ impl Intake {
 
     /// Asks the server for no more; what is under way still comes out of [`Intake::next`], which then ends.
     pub(crate) async fn leave(&mut self) -> Option<()> {
+        if self.client.connection_state() != State::Connected {
+            self.leaving = Leaving::Disconnected;
+            return Some(());
+        }
         let now = Instant::now();
         let under_way = self.rate.expected_in(UNDER_WAY, now);
         // Before the first reconnect, both sides have counted the same messages.

@@ -9,7 +9,7 @@ use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
 use crate::extension::Extension;
-use crate::running::{Running, StartError, Summary};
+use crate::running::{self, Running, StartError, Summary};
 use crate::settings::{LogFormat, Settings};
 
 /// Set by a parent that holds the other end of stdin, so that its death ends the extension too.
@@ -27,14 +27,7 @@ pub(crate) async fn run(extension: Extension, settings: &Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let started = tokio::select! {
-        started = extension.serve(settings) => started,
-        reason = stops.next() => {
-            info!(reason, "stopped before the NATS server was reached");
-            return ExitCode::SUCCESS;
-        }
-    };
-    match started {
+    match running::launch(extension, settings).await {
         Ok(running) => until_stopped(running, &mut stops).await,
         Err(error) => {
             error!(%error, "cannot start");
@@ -44,8 +37,12 @@ pub(crate) async fn run(extension: Extension, settings: &Settings) -> ExitCode {
 }
 
 async fn until_stopped(mut running: Running, stops: &mut Stops) -> ExitCode {
+    let serving = async {
+        running.ready().await;
+        running.ended().await
+    };
     tokio::select! {
-        summary = running.ended() => return exit_code(&summary),
+        summary = serving => return exit_code(&summary),
         reason = stops.next() => info!(reason, "draining"),
     }
     running.ask_to_stop();

@@ -41,6 +41,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Running {
     subject: String,
+    queue_group: String,
+    probe: String,
     server: Arc<Server>,
     _stop_on_drop: DropGuard,
     stop: CancellationToken,
@@ -80,6 +82,27 @@ impl Running {
         self.ended().await
     }
 
+    /// Waits until the server passes requests on to this extension.
+    ///
+    /// A flush only reaches the socket. An answer to our own ping proves that the server has processed the
+    /// subscriptions, because it handles one connection's commands in order.
+    pub(crate) async fn ready(&self) {
+        let client = &self.server.client;
+        let mut told = false;
+        loop {
+            if client.connection_state() == State::Connected {
+                if let Ok(Ok(_)) = timeout(PROBE_LIMIT, client.request(self.probe.clone(), "".into())).await {
+                    info!(subject = self.subject, queue_group = self.queue_group, "serving");
+                    return;
+                }
+            } else if !told {
+                told = true;
+                info!("waiting for the NATS server");
+            }
+            sleep(READY_POLL).await;
+        }
+    }
+
     pub(crate) fn ask_to_stop(&self) {
         self.stop.cancel();
     }
@@ -91,15 +114,24 @@ impl Running {
 }
 
 pub(crate) async fn serve(extension: Extension, settings: &Settings) -> Result<Running, StartError> {
+    let running = launch(extension, settings).await?;
+    running.ready().await;
+    Ok(running)
+}
+
+pub(crate) async fn serve_on(extension: Extension, client: Client, settings: &Settings) -> Result<Running, StartError> {
+    let running = start(extension, client, settings, false).await?;
+    running.ready().await;
+    Ok(running)
+}
+
+/// Starts without waiting for the server. From here on calls may come in, so it must be stopped and not just dropped.
+pub(crate) async fn launch(extension: Extension, settings: &Settings) -> Result<Running, StartError> {
     // Before the connection, so that a typo is reported even while the server is away.
     settings.subject_for(extension.kind, &extension.id)?;
     settings.queue_group_for(&extension.id)?;
     let client = connect(&extension.id, settings).await?;
     start(extension, client, settings, true).await
-}
-
-pub(crate) async fn serve_on(extension: Extension, client: Client, settings: &Settings) -> Result<Running, StartError> {
-    start(extension, client, settings, false).await
 }
 
 async fn connect(id: &str, settings: &Settings) -> Result<Client, StartError> {
@@ -139,7 +171,7 @@ async fn start(
     let queue_group = settings.queue_group_for(&extension.id)?;
     let intake = Intake::subscribe(&client, &subject, &queue_group).await?;
     let service = Service::new(&extension, settings, &subject, &queue_group, &client);
-    let service_probe = service.own_ping_subject();
+    let probe = service.own_ping_subject();
     let server = Arc::new(Server {
         id: extension.id,
         client: client.clone(),
@@ -152,7 +184,7 @@ async fn start(
     let discovery = tokio::spawn(discovery::run(service.subscribe().await?, Arc::clone(&server)));
     let max_in_flight = settings.max_in_flight.get();
     let task = tokio::spawn({
-        let (server, stop, client) = (Arc::clone(&server), stop.clone(), client.clone());
+        let (server, stop) = (Arc::clone(&server), stop.clone());
         async move {
             let summary = server::run(server, intake, max_in_flight, stop).await;
             discovery.abort();
@@ -162,25 +194,5 @@ async fn start(
             summary
         }
     });
-    let running = Running { subject, server, _stop_on_drop: stop.clone().drop_guard(), stop, task };
-    wait_until_ready(&client, &service_probe).await;
-    info!(subject = running.subject, queue_group, "serving");
-    Ok(running)
-}
-
-/// A flush only reaches the socket. An answer to our own ping proves that the server has processed the subscriptions,
-/// because it handles one connection's commands in order.
-async fn wait_until_ready(client: &Client, probe: &str) {
-    let mut told = false;
-    loop {
-        if client.connection_state() == State::Connected {
-            if let Ok(Ok(_)) = timeout(PROBE_LIMIT, client.request(probe.to_owned(), "".into())).await {
-                return;
-            }
-        } else if !told {
-            told = true;
-            info!("waiting for the NATS server");
-        }
-        sleep(READY_POLL).await;
-    }
+    Ok(Running { subject, queue_group, probe, server, _stop_on_drop: stop.clone().drop_guard(), stop, task })
 }

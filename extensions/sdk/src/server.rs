@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_nats::connection::State;
 use async_nats::{Client, Message};
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
@@ -58,7 +59,8 @@ pub(crate) async fn run(server: Arc<Server>, intake: Intake, max_in_flight: usiz
         server.cut.cancel();
         let _ = timeout(FAREWELL_LIMIT, server.tasks.wait()).await;
     }
-    let flushed = matches!(timeout(FAREWELL_LIMIT, server.client.flush()).await, Ok(Ok(())));
+    let was_connected = server.client.connection_state() != State::Pending;
+    let flushed = was_connected && matches!(timeout(FAREWELL_LIMIT, server.client.flush()).await, Ok(Ok(())));
     let summary = Summary { counts: server.stats.counts(), drained, flushed, asked: stopped_at.is_some() };
     info!(
         extension_id = server.id,

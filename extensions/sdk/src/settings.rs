@@ -91,6 +91,7 @@ impl Settings {
     /// makes a subject that nobody can reach.
     pub fn subject_for(&self, kind: Kind, id: &str) -> Result<String, StartError> {
         check_token("extension id", id)?;
+        check_token("version tag", &self.version_tag)?;
         let subject = match &self.subject {
             Some(subject) => subject.clone(),
             None => format!("{}.{}.{id}.{}", self.subject_prefix, kind.subject_part(), self.version_tag),
@@ -150,6 +151,12 @@ mod tests {
             let settings = Settings { subject: Some(subject.to_owned()), ..Settings::default() };
             assert!(settings.subject_for(Kind::Pre, "x").is_err(), "{subject:?}");
         }
+    }
+
+    #[test]
+    fn a_version_is_one_token() {
+        let settings = Settings { version_tag: "v1.2".to_owned(), ..Settings::default() };
+        assert!(settings.subject_for(Kind::Pre, "x").is_err());
     }
 
     #[test]

@@ -12,4 +12,6 @@ mod round_trips;
 mod stopping;
 
 #[cfg(test)]
+mod serving;
+#[cfg(test)]
 mod support;

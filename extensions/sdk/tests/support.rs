@@ -4,8 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message};
-use beamline_extension::{Extension, Running, Settings};
+use beamline_extension::async_nats::{self, Client, HeaderMap, Message};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
@@ -37,16 +36,6 @@ impl Server {
 
     pub(crate) async fn client(&self) -> Client {
         async_nats::connect(&self.url).await.unwrap()
-    }
-
-    pub(crate) async fn serve(&self, extension: Extension) -> Running {
-        self.serve_with(extension, |_| {}).await
-    }
-
-    pub(crate) async fn serve_with(&self, extension: Extension, change: impl FnOnce(&mut Settings)) -> Running {
-        let mut settings = Settings::for_url(&self.url);
-        change(&mut settings);
-        timeout(LIMIT, extension.serve(&settings)).await.expect("the extension starts").unwrap()
     }
 }
 
