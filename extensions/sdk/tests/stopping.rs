@@ -78,7 +78,7 @@ async fn a_rolling_restart_loses_no_call() {
             })
         })
         .collect();
-    for _ in 0..20 {
+    for _ in 0..12 {
         let next = server.serve(one()).await;
         running.stop().await;
         running = next;
