@@ -1,0 +1,107 @@
+//! All that the router knows of extensions and policies at one revision of the store. It is never changed, only replaced.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::extension::Extension;
+use super::policy::Policy;
+
+/// What a store holds at one revision, in the form that is read from it and kept on disk.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Content {
+    pub revision: u64,
+    pub extensions: Vec<Extension>,
+    pub policies: Vec<StoredPolicy>,
+}
+
+/// A policy document as it was saved, byte for byte.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StoredPolicy {
+    pub tenant_id: String,
+    pub policy_id: String,
+    pub document: Box<RawValue>,
+}
+
+/// The same, ready for lookups.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    revision: u64,
+    extensions: HashMap<String, Arc<Extension>>,
+    /// By tenant, then by policy id.
+    policies: HashMap<String, HashMap<String, Arc<KnownPolicy>>>,
+    /// Stored policies that cannot be read, with the reason: an older router may meet a newer document.
+    unreadable: Vec<(String, String)>,
+}
+
+/// A stored policy and what it means.
+#[derive(Debug)]
+pub struct KnownPolicy {
+    pub stored: StoredPolicy,
+    pub policy: Arc<Policy>,
+}
+
+impl Snapshot {
+    /// Takes what the store holds. One unreadable policy does not take the others down.
+    pub fn new(content: Content) -> Self {
+        let extensions = content.extensions.into_iter().map(|e| (e.id.clone(), Arc::new(e))).collect();
+        let mut snapshot = Self { revision: content.revision, extensions, ..Self::default() };
+        for stored in content.policies {
+            match Policy::parse(stored.document.get()) {
+                Ok(policy) => {
+                    let tenant = snapshot.policies.entry(stored.tenant_id.clone()).or_default();
+                    tenant.insert(stored.policy_id.clone(), Arc::new(KnownPolicy { stored, policy: Arc::new(policy) }));
+                }
+                Err(mistakes) => {
+                    let reason = mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                    snapshot.unreadable.push((format!("{}/{}", stored.tenant_id, stored.policy_id), reason));
+                }
+            }
+        }
+        snapshot
+    }
+
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub fn extension(&self, id: &str) -> Option<&Arc<Extension>> {
+        self.extensions.get(id)
+    }
+
+    pub fn policy(&self, tenant_id: &str, policy_id: &str) -> Option<&Arc<KnownPolicy>> {
+        self.policies.get(tenant_id)?.get(policy_id)
+    }
+
+    pub fn extension_count(&self) -> usize {
+        self.extensions.len()
+    }
+
+    /// All extensions, by id.
+    pub fn extensions(&self) -> Vec<&Arc<Extension>> {
+        let mut all: Vec<_> = self.extensions.values().collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// All policies, by tenant and id.
+    pub fn policies(&self) -> Vec<&Arc<KnownPolicy>> {
+        let mut all: Vec<_> = self.policies.values().flat_map(HashMap::values).collect();
+        all.sort_by(|a, b| (&a.stored.tenant_id, &a.stored.policy_id).cmp(&(&b.stored.tenant_id, &b.stored.policy_id)));
+        all
+    }
+
+    /// Name and reason of each stored policy that could not be read.
+    pub fn unreadable(&self) -> &[(String, String)] {
+        &self.unreadable
+    }
+
+    /// The policies that name an extension, as `tenant/policy`.
+    pub fn used_by(&self, extension_id: &str) -> Vec<String> {
+        let uses = |known: &&Arc<KnownPolicy>| known.policy.references().any(|(id, _, _)| id == extension_id);
+        let name = |known: &Arc<KnownPolicy>| format!("{}/{}", known.stored.tenant_id, known.stored.policy_id);
+        self.policies().into_iter().filter(uses).map(name).collect()
+    }
+}

@@ -1,0 +1,145 @@
+//! The two interfaces to the world: the store of extensions and policies, and the transport that calls extensions.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::domain::extension::Extension;
+use crate::domain::snapshot::{Content, StoredPolicy};
+
+/// Where extensions and policies are kept. Every method has its own time limit and fails with [`StoreError::Unavailable`]
+/// rather than wait longer.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// The store's present revision; every write adds one. Cheap: this is what the poll asks for.
+    fn revision(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Everything at one revision, read in one transaction.
+    fn load(&self) -> BoxFuture<'_, Result<Content, StoreError>>;
+
+    /// Changes whenever the store says "look again". A hint only: it may be missed, and it may be wrong. It also changes
+    /// when a lost connection was restored.
+    fn hints(&self) -> watch::Receiver<u64>;
+
+    /// Writes one change together with its audit row, in one transaction, and answers the new revision.
+    fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Closes what is open.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// One change of the registry. What it holds has been checked.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// [`StoreError::Conflict`] when the id is taken.
+    CreateExtension(Extension),
+    /// Replaces the record with its versions and instances; [`StoreError::NotFound`] when there is none.
+    UpdateExtension(Extension),
+    /// Deletes the record with its versions and instances; its audit rows stay.
+    DeleteExtension {
+        id: String,
+    },
+    /// Creates or replaces.
+    PutPolicy(StoredPolicy),
+    DeletePolicy {
+        tenant_id: String,
+        policy_id: String,
+    },
+}
+
+impl Change {
+    /// What is changed, for the audit log: the kind of the object and its id.
+    pub fn object(&self) -> (&'static str, String) {
+        match self {
+            Self::CreateExtension(e) | Self::UpdateExtension(e) => ("extension", e.id.clone()),
+            Self::DeleteExtension { id } => ("extension", id.clone()),
+            Self::PutPolicy(p) => ("policy", format!("{}/{}", p.tenant_id, p.policy_id)),
+            Self::DeletePolicy { tenant_id, policy_id } => ("policy", format!("{tenant_id}/{policy_id}")),
+        }
+    }
+
+    /// The word for it in the audit log.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::CreateExtension(_) => "create",
+            Self::UpdateExtension(_) => "update",
+            Self::PutPolicy(_) => "put",
+            Self::DeleteExtension { .. } | Self::DeletePolicy { .. } => "delete",
+        }
+    }
+}
+
+/// Who changes something, for the audit log.
+#[derive(Debug, Clone, Default)]
+pub struct Author {
+    /// For example `nats-admin`.
+    pub source: String,
+    pub actor: Option<String>,
+    pub trace_id: Option<String>,
+}
+
+/// Callers branch on the first two; the third is for people.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{0} does not exist")]
+    NotFound(String),
+    #[error("{0} exists already")]
+    Conflict(String),
+    #[error("the database does not answer: {0}")]
+    Unavailable(String),
+    /// The store answered something that this router cannot read; retrying does not help.
+    #[error("the database holds what this router cannot read: {0}")]
+    Corrupt(String),
+}
+
+/// Sends calls to extensions.
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// One attempt. The caller puts its own limit around it as well.
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, TransportError>>;
+
+    /// False while the bus is away: nothing is sent then.
+    fn is_connected(&self) -> bool;
+
+    /// The largest body in bytes that the bus carries.
+    fn max_body(&self) -> usize;
+}
+
+/// One attempt to call an extension (contract section 2).
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub subject: Arc<str>,
+    pub body: Bytes,
+    pub traceparent: String,
+    pub trace_id: Arc<str>,
+    pub tenant_id: Arc<str>,
+    /// Time that this attempt has.
+    pub timeout: Duration,
+    /// 1 for the first.
+    pub attempt: u32,
+}
+
+/// What came back, before anybody has read it.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    pub body: Bytes,
+    /// `Nats-Service-Error-Code` and `Nats-Service-Error`, when the answer carries them.
+    pub service_error: Option<(Option<u16>, String)>,
+}
+
+/// Why no answer came back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    #[error("no answer in time")]
+    Timeout,
+    #[error("nobody listens on the subject")]
+    NoResponders,
+    #[error("the bus is not connected")]
+    NotConnected,
+    #[error("the message has {size} bytes, the bus carries {limit}")]
+    TooLarge { size: usize, limit: usize },
+    #[error("{0}")]
+    Refused(String),
+}
