@@ -5,13 +5,13 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::{HeaderMap, Message, Subject};
+use beamline_bus::headers;
 use futures_util::FutureExt;
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::context::{CallContext, TraceParent};
 use crate::failure::{Failure, describe};
 use crate::handler::{Body, Handler};
-use crate::headers;
 use crate::raw::{RawAnswer, RawRequest};
 use crate::server::Server;
 

@@ -35,8 +35,6 @@ mod raw;
 mod call;
 mod discovery;
 mod handler;
-mod headers;
-mod intake;
 mod process;
 mod running;
 mod server;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event};
+use beamline_bus::Intake;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -13,7 +14,6 @@ use tracing::{info, warn};
 
 use crate::discovery::{self, Service};
 use crate::extension::Extension;
-use crate::intake::Intake;
 use crate::server::{self, Server};
 use crate::settings::Settings;
 use crate::stats::{Counts, Stats};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
 use async_nats::{Client, Message};
+use beamline_bus::Intake;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -16,7 +17,6 @@ use tracing::{debug, info, warn};
 use crate::call;
 use crate::failure::Failure;
 use crate::handler::Handler;
-use crate::intake::Intake;
 use crate::running::Summary;
 use crate::stats::Stats;
 

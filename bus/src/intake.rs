@@ -1,10 +1,11 @@
-//! The subscription of an extension: takes requests, and stops taking them without losing one.
+//! The subscription to a subject with a queue group: takes requests, and stops taking them without losing one.
 //!
 //! A plain unsubscribe, and the NATS client's drain too, forget the subscription before the server has; under load the
 //! requests that are on their way at that moment reach nobody, and their callers wait in vain. An unsubscribe "after n
 //! messages" is counted by both sides, so nothing falls between them. While requests keep coming, that is how to leave;
 //! when none come, none can be lost, and a drain ends the subscription at once.
 
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,8 @@ const QUIET: Duration = Duration::from_millis(50);
 /// The count may never be reached when the load ends in the middle.
 const COUNT_LIMIT: Duration = Duration::from_secs(1);
 
-pub(crate) struct Intake {
+/// One member of a queue group.
+pub struct Intake {
     client: Client,
     subscription: Subscriber,
     received: u64,
@@ -30,6 +32,7 @@ pub(crate) struct Intake {
     leaving: Leaving,
 }
 
+#[derive(Debug)]
 enum Leaving {
     No,
     Counting {
@@ -41,7 +44,8 @@ enum Leaving {
 }
 
 impl Intake {
-    pub(crate) async fn subscribe(client: &Client, subject: &str, group: &str) -> Result<Self, SubscribeError> {
+    /// Returns when the subscription is queued; the server may learn of it a little later.
+    pub async fn subscribe(client: &Client, subject: &str, group: &str) -> Result<Self, SubscribeError> {
         let subscription = client.queue_subscribe(subject.to_owned(), group.to_owned()).await?;
         Ok(Self {
             client: client.clone(),
@@ -54,7 +58,7 @@ impl Intake {
     }
 
     /// The next request; `None` after the last one. May be dropped while it waits.
-    pub(crate) async fn next(&mut self) -> Option<Message> {
+    pub async fn next(&mut self) -> Option<Message> {
         loop {
             let message = match self.leaving {
                 Leaving::No | Leaving::Draining => self.subscription.next().await,
@@ -79,7 +83,8 @@ impl Intake {
     }
 
     /// Asks the server for no more; what is under way still comes out of [`Intake::next`], which then ends.
-    pub(crate) async fn leave(&mut self) -> Option<()> {
+    /// `None` when the connection is closed for good, and nothing more can come.
+    pub async fn leave(&mut self) -> Option<()> {
         if self.client.connection_state() != State::Connected {
             self.leaving = Leaving::Disconnected;
             return Some(());
@@ -98,6 +103,15 @@ impl Intake {
     async fn drain(&mut self) -> Option<()> {
         self.leaving = Leaving::Draining;
         self.subscription.drain().await.ok()
+    }
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake")
+            .field("received", &self.received)
+            .field("leaving", &self.leaving)
+            .finish_non_exhaustive()
     }
 }
 

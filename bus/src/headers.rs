@@ -1,0 +1,87 @@
+//! NATS headers from and for the outside.
+//!
+//! The NATS client turns text into a header by a conversion that panics on a line break, and looks names up with regard
+//! to case. Text from outside goes through this module instead.
+
+use std::str::FromStr;
+
+use async_nats::HeaderMap;
+use async_nats::header::{HeaderName, HeaderValue};
+
+/// The first value under this name, whatever its case, without blanks around it.
+pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let same_name = |(key, _): &(&HeaderName, _)| AsRef::<str>::as_ref(*key).eq_ignore_ascii_case(name);
+    headers.iter().find(same_name).and_then(|(_, values)| values.first()).map(|value| value.as_str().trim())
+}
+
+/// `None` when the header is absent, `Some(None)` when it is no number of at most ten digits.
+pub fn number<N: FromStr>(headers: &HeaderMap, name: &str) -> Option<Option<N>> {
+    let plain = |text: &str| (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    text(headers, name).map(|text| Some(text).filter(|t| plain(t)).and_then(|t| t.parse().ok()))
+}
+
+/// Sets a header, replacing what stood there.
+pub fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<(), Unfit> {
+    // A control character would pass the client, and confuse whoever shows or forwards the header.
+    if value.chars().any(char::is_control) {
+        return Err(Unfit { name });
+    }
+    let value: HeaderValue = value.parse().map_err(|_line_break| Unfit { name })?;
+    headers.insert(HeaderName::from_static(name), value);
+    Ok(())
+}
+
+/// What these headers take on the wire in bytes, which counts towards the server's largest message.
+pub fn wire_size(headers: &HeaderMap) -> usize {
+    const FRAME: usize = "NATS/1.0\r\n\r\n".len();
+    const LINE: usize = ": \r\n".len();
+    let of_name = |(name, values): (&HeaderName, &Vec<HeaderValue>)| {
+        let name: &str = name.as_ref();
+        values.iter().map(|value| LINE + name.len() + value.as_str().len()).sum::<usize>()
+    };
+    FRAME + headers.iter().map(of_name).sum::<usize>()
+}
+
+/// The value cannot be a header's. It is not repeated, because it may come from anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the value of header {name} holds a line break or another control character")]
+pub struct Unfit {
+    pub name: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_ignore_case_and_the_first_value_wins() {
+        let mut headers = HeaderMap::new();
+        headers.append("router-timeout-ms", " 250");
+        headers.append("router-timeout-ms", "9");
+        headers.append("Other", "-1");
+        assert_eq!(number(&headers, "Router-Timeout-Ms"), Some(Some(250_u64)));
+        assert_eq!(number::<u64>(&headers, "other"), Some(None));
+        assert_eq!(number::<u64>(&headers, "absent"), None);
+    }
+
+    #[test]
+    fn a_value_cannot_smuggle_a_line() {
+        let mut headers = HeaderMap::new();
+        for injection in ["a\r\nPUB x 0", "a\nb", "a\rb", "\0", "\u{7f}", "\u{1b}[2J"] {
+            assert_eq!(insert(&mut headers, "tenant_id", injection), Err(Unfit { name: "tenant_id" }), "{injection:?}");
+        }
+        assert!(headers.is_empty());
+        for fine in ["", "acme", "Zoë", "a:b c"] {
+            insert(&mut headers, "tenant_id", fine).unwrap();
+            assert_eq!(text(&headers, "TENANT_ID"), Some(fine));
+        }
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_wire() {
+        let mut headers = HeaderMap::new();
+        insert(&mut headers, "trace_id", "abc").unwrap();
+        insert(&mut headers, "tenant_id", "acme").unwrap();
+        assert_eq!(wire_size(&headers), "NATS/1.0\r\ntrace_id: abc\r\ntenant_id: acme\r\n\r\n".len());
+    }
+}
