@@ -1,10 +1,21 @@
 //! Pure rules: no clock, no runtime, no I/O. Time and randomness are arguments.
 
+pub mod request;
+
+pub mod plan;
+pub mod run;
+pub mod selection;
+
+pub mod answer;
+pub mod call;
+pub mod error;
+pub mod trace;
+
 pub mod breaker;
+pub mod health;
+
 pub mod document;
 pub mod extension;
 pub mod fields;
-pub mod health;
-pub mod plan;
 pub mod policy;
 pub mod snapshot;

@@ -96,11 +96,20 @@ impl<'a> Object<'a> {
         format!("{}/{}", self.pointer, key.replace('~', "~0").replace('/', "~1"))
     }
 
+    /// Whether `key` is given and not `null`.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(known, raw)| known == key && raw.get() != "null")
+    }
+
+    /// Takes the raw value of `key`, `null` too.
+    pub fn take_any(&mut self, key: &str) -> Option<&'a RawValue> {
+        let index = self.entries.iter().position(|(known, _)| known == key)?;
+        Some(self.entries.swap_remove(index).1)
+    }
+
     /// Takes the raw value of `key`; `null` counts as absent.
     pub fn take(&mut self, key: &str) -> Option<&'a RawValue> {
-        let index = self.entries.iter().position(|(known, _)| known == key)?;
-        let (_, raw) = self.entries.swap_remove(index);
-        (raw.get() != "null").then_some(raw)
+        self.take_any(key).filter(|raw| raw.get() != "null")
     }
 
     pub fn text(&mut self, key: &str, mistakes: &mut Mistakes) -> Option<String> {
@@ -108,7 +117,7 @@ impl<'a> Object<'a> {
     }
 
     pub fn required_text(&mut self, key: &str, mistakes: &mut Mistakes) -> Option<String> {
-        if !self.entries.iter().any(|(known, raw)| known == key && raw.get() != "null") {
+        if !self.has(key) {
             self.take(key);
             mistakes.add(self.at(key), "is required");
             return None;

@@ -1,0 +1,390 @@
+//! The bodies of calls to extensions and of their answers (contract section 2).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::breaker::Outcome;
+use super::extension::Kind;
+use super::fields::Fields;
+use super::plan::PlannedCall;
+use super::request::{Message, Request};
+use crate::ports::{Answer, TransportError};
+
+/// The body of a call; `message` and `context` are as the stages before left them.
+pub fn body(call: &PlannedCall, request: &Request, message: &Message, context: &Fields) -> Bytes {
+    let bytes = match call.extension.kind {
+        Kind::Pre | Kind::Validator | Kind::Post => serde_json::to_vec(&ExtensionRequest {
+            trace_id: &request.trace.trace_id,
+            tenant_id: &request.tenant_id,
+            request_id: &request.request_id,
+            extension_id: &call.extension.id,
+            payload: WireMessage::from(message),
+            metadata: context,
+            config: &call.config,
+        }),
+        Kind::Provider => provider_body(call, request, message, context),
+    };
+    // Strings and raw JSON always serialise; an empty body would be refused by any extension.
+    bytes.map(Bytes::from).unwrap_or_default()
+}
+
+/// A message as it crosses the wire.
+#[derive(Debug, Serialize)]
+pub struct WireMessage<'a> {
+    message_id: &'a str,
+    message_type: &'a str,
+    payload: &'a RawValue,
+    metadata: &'a Fields,
+}
+
+impl<'a> From<&'a Message> for WireMessage<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self {
+            message_id: &message.message_id,
+            message_type: &message.message_type,
+            payload: &message.payload,
+            metadata: &message.metadata,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ExtensionRequest<'a> {
+    trace_id: &'a str,
+    tenant_id: &'a str,
+    request_id: &'a str,
+    extension_id: &'a str,
+    payload: WireMessage<'a>,
+    metadata: &'a Fields,
+    config: &'a Fields,
+}
+
+#[derive(Serialize)]
+struct ProviderRequest<'a> {
+    trace_id: &'a str,
+    tenant_id: &'a str,
+    request_id: &'a str,
+    provider_id: &'a str,
+    prompt: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<&'a RawValue>,
+    parameters: Fields,
+    context: &'a Fields,
+}
+
+fn provider_body(
+    call: &PlannedCall,
+    request: &Request,
+    message: &Message,
+    context: &Fields,
+) -> serde_json::Result<Vec<u8>> {
+    let payload = Fields::parse(message.payload.get()).unwrap_or_default();
+    // The caller may ask for parameters; what the registry or the policy sets is not the caller's to change.
+    let wished = payload.get("parameters").and_then(|raw| Fields::parse(raw.get()).ok());
+    let mut parameters = wished.unwrap_or_default();
+    parameters.overlay(&call.config);
+    serde_json::to_vec(&ProviderRequest {
+        trace_id: &request.trace.trace_id,
+        tenant_id: &request.tenant_id,
+        request_id: &request.request_id,
+        provider_id: &call.extension.id,
+        prompt: prompt(&message.payload, &payload),
+        messages: payload.get("messages"),
+        parameters,
+        context,
+    })
+}
+
+/// The payload when it is a string, else its `text`, `prompt` or `content`; empty when there is none of them.
+fn prompt(payload: &RawValue, fields: &Fields) -> String {
+    if let Ok(text) = serde_json::from_str(payload.get()) {
+        return text;
+    }
+    ["text", "prompt", "content"].into_iter().find_map(|key| fields.text(key)).unwrap_or_default()
+}
+
+/// What an extension answered.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// Pre and post: what they change.
+    Edit {
+        payload: Option<Edit>,
+        metadata: Fields,
+    },
+    Accept,
+    Reject {
+        reason: String,
+        details: Option<Box<RawValue>>,
+    },
+    Completion {
+        output: Box<RawValue>,
+        usage: Option<Box<RawValue>>,
+        metadata: Fields,
+    },
+}
+
+/// A changed message. Its id cannot be changed: it belongs to the request.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    pub payload: Option<Box<RawValue>>,
+    pub message_type: Option<String>,
+    pub metadata: Option<Fields>,
+}
+
+/// Why a call brought no usable answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallFailure {
+    /// The extension's own time ran out.
+    Timeout,
+    /// The request's time ran out first.
+    Deadline,
+    NoResponders,
+    CircuitOpen {
+        retry_after: Duration,
+    },
+    BusUnavailable,
+    /// The extension answered an error.
+    Answered {
+        code: String,
+        message: String,
+        retryable: Option<bool>,
+        retry_after: Option<Duration>,
+    },
+    /// The extension answered something that the contract does not know.
+    Malformed(String),
+    /// Too large for the bus.
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
+    /// The router could not make the call.
+    Refused(String),
+}
+
+impl CallFailure {
+    /// `error_type` in an answer, and `reason` in its `degraded` list and in metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Timeout => "extension_timeout",
+            Self::Deadline => "deadline_exceeded",
+            Self::NoResponders => "no_responders",
+            Self::CircuitOpen { .. } => "circuit_open",
+            Self::BusUnavailable => "bus_unavailable",
+            Self::Answered { .. } => "extension_error",
+            Self::Malformed(_) => "malformed_answer",
+            Self::TooLarge { .. } => "too_large",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// `status` in the `extensions` list of an answer.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Timeout | Self::Deadline => "timeout",
+            Self::CircuitOpen { .. } => "circuit_open",
+            Self::NoResponders | Self::BusUnavailable | Self::Answered { .. } | Self::Malformed(_) => "error",
+            Self::TooLarge { .. } | Self::Refused(_) => "error",
+        }
+    }
+
+    /// A sentence about the extension `id`.
+    pub fn sentence(&self, id: &str) -> String {
+        match self {
+            Self::Timeout => format!("{id} did not answer within its time."),
+            Self::Deadline => format!("The request's time was over before {id} had answered."),
+            Self::NoResponders => format!("No instance of {id} is running: nobody listens on its subject."),
+            Self::CircuitOpen { .. } => format!("{id} failed repeatedly, so it is not called for now."),
+            Self::BusUnavailable => format!("NATS is not connected, so {id} could not be called."),
+            Self::Answered { code, message, .. } => format!("{id} answered the error {code}: {message}"),
+            Self::Malformed(problem) => format!("{id} answered something unreadable: {problem}."),
+            Self::TooLarge { size, limit } => {
+                format!("The message for {id} has {size} bytes; NATS carries at most {limit} here.")
+            }
+            Self::Refused(problem) => format!("{id} could not be called: {problem}."),
+        }
+    }
+
+    /// When a new try makes sense, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::CircuitOpen { retry_after } => Some(*retry_after),
+            Self::Answered { retry_after, .. } => *retry_after,
+            Self::NoResponders => Some(Duration::from_secs(1)),
+            Self::Timeout | Self::Deadline | Self::BusUnavailable | Self::Malformed(_) => None,
+            Self::TooLarge { .. } | Self::Refused(_) => None,
+        }
+    }
+
+    /// What the breaker makes of it: only what the extension itself did wrong counts.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Timeout | Self::NoResponders | Self::Malformed(_) => Outcome::Failure,
+            Self::Answered { code, .. } => match code.as_str() {
+                "429" | "overloaded" | "rate_limited" => Outcome::Ignored,
+                // The caller's fault (4xx but 408): the extension did its work.
+                "invalid_request" | "invalid_config" => Outcome::Success,
+                code if code.len() == 3 && code.starts_with('4') && code != "408" => Outcome::Success,
+                _ => Outcome::Failure,
+            },
+            Self::Deadline | Self::CircuitOpen { .. } | Self::BusUnavailable => Outcome::Ignored,
+            Self::TooLarge { .. } | Self::Refused(_) => Outcome::Ignored,
+        }
+    }
+
+    /// Whether another attempt may help. A provider may have done the work although no answer came, and somebody pays
+    /// for it twice: it is only called again when nobody got the call, or when it says so itself.
+    pub fn retryable(&self, kind: Kind) -> bool {
+        match self {
+            Self::NoResponders => true,
+            Self::Timeout => kind != Kind::Provider,
+            Self::Answered { retryable, .. } => *retryable == Some(true),
+            Self::Deadline | Self::CircuitOpen { .. } | Self::BusUnavailable | Self::Malformed(_) => false,
+            Self::TooLarge { .. } | Self::Refused(_) => false,
+        }
+    }
+}
+
+impl From<TransportError> for CallFailure {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Timeout => Self::Timeout,
+            TransportError::NoResponders => Self::NoResponders,
+            TransportError::NotConnected => Self::BusUnavailable,
+            TransportError::TooLarge { size, limit } => Self::TooLarge { size, limit },
+            TransportError::Refused(problem) => Self::Refused(problem),
+        }
+    }
+}
+
+/// The metadata that one answer may add to the context, in bytes.
+const MAX_METADATA: usize = 64 * 1024;
+
+/// Reads an answer. All forms of failure that the contract lists are understood.
+pub fn read(kind: Kind, answer: &Answer) -> Result<Reply, CallFailure> {
+    if let Some((code, message)) = &answer.service_error {
+        let code = code.map_or_else(|| "service_error".to_owned(), |code| code.to_string());
+        return Err(CallFailure::Answered { code, message: message.clone(), retryable: None, retry_after: None });
+    }
+    let malformed = |problem: &str| CallFailure::Malformed(problem.to_owned());
+    if answer.body.first().is_none() || super::document::check_depth(&answer.body).is_err() {
+        return Err(malformed("it is empty or nested too deeply"));
+    }
+    let fields: WireAnswer<'_> = std::str::from_utf8(&answer.body)
+        .map_err(|_| malformed("it is not UTF-8"))
+        .and_then(|json| serde_json::from_str(json).map_err(|error| CallFailure::Malformed(error.to_string())))?;
+    fields.failure()?;
+    match kind {
+        Kind::Pre | Kind::Post => fields.edit(),
+        Kind::Validator => fields.verdict(),
+        Kind::Provider => fields.completion(),
+    }
+}
+
+/// Every field that an answer may have; which ones matter depends on who answers.
+#[derive(Deserialize)]
+struct WireAnswer<'a> {
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+    metadata: Option<&'a RawValue>,
+    status: Option<&'a RawValue>,
+    reason: Option<&'a RawValue>,
+    details: Option<&'a RawValue>,
+    error: Option<&'a RawValue>,
+    error_code: Option<&'a RawValue>,
+    error_message: Option<&'a RawValue>,
+    output: Option<&'a RawValue>,
+    usage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct WireError<'a> {
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
+    message: Option<&'a RawValue>,
+    retryable: Option<bool>,
+    retry_after_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct WireEdit {
+    payload: Option<Box<RawValue>>,
+    message_type: Option<String>,
+    metadata: Option<Fields>,
+}
+
+impl WireAnswer<'_> {
+    /// `{"error": {..}}` and `{"status": "error", ..}`.
+    fn failure(&self) -> Result<(), CallFailure> {
+        if let Some(error) = self.error {
+            let error: WireError<'_> = serde_json::from_str(error.get())
+                .map_err(|_| CallFailure::Malformed("its error is not an object".to_owned()))?;
+            return Err(CallFailure::Answered {
+                code: plain(error.code).unwrap_or_else(|| "error".to_owned()),
+                message: plain(error.message).unwrap_or_default(),
+                retryable: error.retryable,
+                retry_after: error.retry_after_ms.map(Duration::from_millis),
+            });
+        }
+        if plain(self.status).as_deref() == Some("error") {
+            return Err(CallFailure::Answered {
+                code: plain(self.error_code).unwrap_or_else(|| "error".to_owned()),
+                message: plain(self.error_message).unwrap_or_default(),
+                retryable: None,
+                retry_after: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn edit(&self) -> Result<Reply, CallFailure> {
+        let payload = self.payload.map(|raw| serde_json::from_str::<WireEdit>(raw.get())).transpose();
+        let payload = payload.map_err(|error| CallFailure::Malformed(format!("its payload is no message: {error}")))?;
+        let edit = payload.map(|edit| Edit {
+            payload: edit.payload,
+            message_type: edit.message_type,
+            metadata: edit.metadata,
+        });
+        Ok(Reply::Edit { payload: edit, metadata: self.metadata()? })
+    }
+
+    fn verdict(&self) -> Result<Reply, CallFailure> {
+        match plain(self.status).as_deref() {
+            None | Some("ok") => Ok(Reply::Accept),
+            Some("reject") => Ok(Reply::Reject {
+                reason: plain(self.reason).unwrap_or_else(|| "rejected".to_owned()),
+                details: self.details.map(RawValue::to_owned),
+            }),
+            Some(_) => Err(CallFailure::Malformed("its status is neither ok nor reject".to_owned())),
+        }
+    }
+
+    fn completion(&self) -> Result<Reply, CallFailure> {
+        let output = self.output.ok_or_else(|| CallFailure::Malformed("it has no output".to_owned()))?;
+        Ok(Reply::Completion {
+            output: output.to_owned(),
+            usage: self.usage.map(RawValue::to_owned),
+            metadata: self.metadata()?,
+        })
+    }
+
+    fn metadata(&self) -> Result<Fields, CallFailure> {
+        let Some(raw) = self.metadata.filter(|raw| raw.get() != "null") else { return Ok(Fields::default()) };
+        if raw.get().len() > MAX_METADATA {
+            return Err(CallFailure::Malformed(format!("its metadata is longer than {MAX_METADATA} bytes")));
+        }
+        Fields::parse(raw.get()).map_err(|_| CallFailure::Malformed("its metadata is not an object".to_owned()))
+    }
+}
+
+/// A string as it is, anything else as it was written; `null` is nothing.
+fn plain(raw: Option<&RawValue>) -> Option<String> {
+    let raw = raw.filter(|raw| raw.get() != "null")?;
+    Some(serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned()))
+}
+
+#[cfg(test)]
+#[path = "call/tests.rs"]
+mod tests;

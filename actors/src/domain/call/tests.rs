@@ -1,0 +1,112 @@
+use super::*;
+
+fn answer(body: &str) -> Answer {
+    Answer { body: Bytes::copy_from_slice(body.as_bytes()), service_error: None }
+}
+
+fn failure(kind: Kind, body: &str) -> CallFailure {
+    read(kind, &answer(body)).unwrap_err()
+}
+
+#[test]
+fn all_forms_of_failure_are_understood() {
+    let object =
+        failure(Kind::Pre, r#"{"error": {"code": 503, "message": "busy", "retryable": true, "retry_after_ms": 20}}"#);
+    let want = CallFailure::Answered {
+        code: "503".into(),
+        message: "busy".into(),
+        retryable: Some(true),
+        retry_after: Some(Duration::from_millis(20)),
+    };
+    assert_eq!(object, want);
+    let status = failure(Kind::Validator, r#"{"status": "error", "error_code": "E1", "error_message": "no"}"#);
+    assert_eq!(status.sentence("x"), "x answered the error E1: no");
+    let headers = Answer { body: Bytes::new(), service_error: Some((Some(500), "down".into())) };
+    assert_eq!(read(Kind::Post, &headers).unwrap_err().sentence("x"), "x answered the error 500: down");
+}
+
+#[test]
+fn nonsense_is_a_failure_that_counts() {
+    let deep = format!("{{\"payload\": {}", "[".repeat(5000));
+    for body in [
+        "",
+        " ",
+        "[]",
+        "5",
+        "\"x\"",
+        "nonsense",
+        "{",
+        r#"{"payload": 5}"#,
+        r#"{"metadata": []}"#,
+        r#"{"error": 5}"#,
+        r#"{"metadata": {}, "metadata": {}}"#,
+        &deep,
+    ] {
+        let failure = failure(Kind::Pre, body);
+        assert!(matches!(failure, CallFailure::Malformed(_)), "{body}");
+        assert_eq!(failure.outcome(), Outcome::Failure);
+    }
+    assert!(matches!(failure(Kind::Validator, r#"{"status": "maybe"}"#), CallFailure::Malformed(_)));
+    assert!(matches!(failure(Kind::Provider, "{}"), CallFailure::Malformed(_)));
+    let long = format!(r#"{{"metadata": {{"a": "{}"}}}}"#, "x".repeat(MAX_METADATA));
+    assert!(matches!(failure(Kind::Post, &long), CallFailure::Malformed(_)));
+}
+
+#[test]
+fn answers_are_read_with_their_defaults() {
+    assert!(matches!(read(Kind::Validator, &answer("{}")), Ok(Reply::Accept)));
+    assert!(matches!(read(Kind::Pre, &answer("{}")), Ok(Reply::Edit { payload: None, .. })));
+    let Ok(Reply::Reject { reason, .. }) = read(Kind::Validator, &answer(r#"{"status": "reject", "reason": "pii"}"#))
+    else {
+        panic!("not a rejection")
+    };
+    assert_eq!(reason, "pii");
+    let Ok(Reply::Completion { output, .. }) =
+        read(Kind::Provider, &answer(r#"{"output": [1.10], "usage": {"total_tokens": 0.5}}"#))
+    else {
+        panic!("not a completion")
+    };
+    assert_eq!(output.get(), "[1.10]");
+}
+
+#[test]
+fn only_what_the_extension_did_wrong_counts() {
+    let answered = |code: &str| CallFailure::Answered {
+        code: code.into(),
+        message: String::new(),
+        retryable: None,
+        retry_after: None,
+    };
+    for (failure, outcome) in [
+        (CallFailure::Timeout, Outcome::Failure),
+        (CallFailure::NoResponders, Outcome::Failure),
+        (CallFailure::Deadline, Outcome::Ignored),
+        (CallFailure::BusUnavailable, Outcome::Ignored),
+        (answered("500"), Outcome::Failure),
+        (answered("408"), Outcome::Failure),
+        (answered("429"), Outcome::Ignored),
+        (answered("404"), Outcome::Success),
+        (answered("boom"), Outcome::Failure),
+    ] {
+        assert_eq!(failure.outcome(), outcome, "{failure:?}");
+    }
+}
+
+#[test]
+fn the_prompt_is_found_in_a_string_or_an_object() {
+    for (payload, want) in
+        [(r#""hi""#, "hi"), (r#"{"text": "a"}"#, "a"), (r#"{"content": "c"}"#, "c"), ("[1]", ""), ("{}", "")]
+    {
+        let raw = RawValue::from_string(payload.to_owned()).unwrap();
+        assert_eq!(prompt(&raw, &Fields::parse(payload).unwrap_or_default()), want, "{payload}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_answer_panics(body: Vec<u8>) {
+        for (_, kind) in Kind::ALL {
+            let _ = read(kind, &Answer { body: Bytes::copy_from_slice(&body), service_error: None });
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Why a request gets an error answer: the codes of contract section 1, and what goes with them.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+/// `error.code` of an answer. Callers branch on it, so a code is never renamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ErrorCode {
+    InvalidRequest,
+    Unauthorized,
+    ValidatorBlocked,
+    PolicyNotFound,
+    ExtensionNotFound,
+    PreProcessorFailed,
+    PostProcessorFailed,
+    ExtensionError,
+    DecisionFailed,
+    Internal,
+    ExtensionUnavailable,
+    Overloaded,
+    BusUnavailable,
+    ShuttingDown,
+    ExtensionTimeout,
+    DeadlineExceeded,
+}
+
+impl ErrorCode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::Unauthorized => "unauthorized",
+            Self::ValidatorBlocked => "validator_blocked",
+            Self::PolicyNotFound => "policy_not_found",
+            Self::ExtensionNotFound => "extension_not_found",
+            Self::PreProcessorFailed => "pre_processor_failed",
+            Self::PostProcessorFailed => "post_processor_failed",
+            Self::ExtensionError => "extension_error",
+            Self::DecisionFailed => "decision_failed",
+            Self::Internal => "internal",
+            Self::ExtensionUnavailable => "extension_unavailable",
+            Self::Overloaded => "overloaded",
+            Self::BusUnavailable => "bus_unavailable",
+            Self::ShuttingDown => "shutting_down",
+            Self::ExtensionTimeout => "extension_timeout",
+            Self::DeadlineExceeded => "deadline_exceeded",
+        }
+    }
+}
+
+/// What the intake found wrong, finer than `invalid_request` and `unauthorized` (contract section 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntakeCode {
+    SchemaValidationFailed,
+    VersionUnsupported,
+    CorrelationFieldsInvalid,
+    TenantForbidden,
+}
+
+impl IntakeCode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SchemaValidationFailed => "SCHEMA_VALIDATION_FAILED",
+            Self::VersionUnsupported => "VERSION_UNSUPPORTED",
+            Self::CorrelationFieldsInvalid => "CORRELATION_FIELDS_INVALID",
+            Self::TenantForbidden => "TENANT_FORBIDDEN",
+        }
+    }
+}
+
+/// An error answer in the making. The sentence says what to do next where there is something to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestError {
+    pub code: ErrorCode,
+    pub message: String,
+    pub intake_code: Option<IntakeCode>,
+    /// What `error.details` carries besides the time, the policy and the tenant.
+    pub details: Map<String, Value>,
+}
+
+impl RequestError {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), intake_code: None, details: Map::new() }
+    }
+
+    /// A request that cannot be taken; `pointer` is the JSON pointer of the field.
+    pub fn invalid(intake_code: IntakeCode, pointer: &str, message: impl Into<String>) -> Self {
+        let error = Self { intake_code: Some(intake_code), ..Self::new(ErrorCode::InvalidRequest, message) };
+        if pointer.is_empty() { error } else { error.with("pointer", pointer) }
+    }
+
+    pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self::new(ErrorCode::Overloaded, message).retry_after(Some(retry_after))
+    }
+
+    pub fn internal() -> Self {
+        Self::new(
+            ErrorCode::Internal,
+            "The router failed while it worked on this request; the same request may succeed now.",
+        )
+    }
+
+    pub fn shutting_down() -> Self {
+        Self::new(ErrorCode::ShuttingDown, "This router is shutting down; send the request again.")
+    }
+
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(key.to_owned(), value.into());
+        self
+    }
+
+    pub fn retry_after(self, after: Option<Duration>) -> Self {
+        match after {
+            Some(after) => self.with("retry_after_ms", u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            None => self,
+        }
+    }
+}
