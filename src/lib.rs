@@ -4,5 +4,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod http;
+pub mod nats;
 pub mod store;
 pub mod telemetry;

@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
-use async_nats::{ConnectErrorKind, ConnectOptions, HeaderMap, HeaderValue, RequestErrorKind};
+use async_nats::{ConnectErrorKind, HeaderMap, HeaderValue, RequestErrorKind};
 use secrecy::ExposeSecret;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use super::failure::{Failure, Refusal};
 use super::text;
-use crate::config::{Config, NatsConfig};
+use crate::config::Config;
+use crate::nats::{addresses, cause_of, options};
 
 /// A connection to the router's NATS server.
 #[derive(Debug)]
@@ -40,7 +41,9 @@ impl Client {
         let place = Place { server: config.nats.url.clone(), prefix: config.nats.subject_prefix.clone() };
         let authorization = authorization(config)?;
         let connecting = async {
-            let options = options(&config.nats).await?.connection_timeout(patience);
+            let options = options(&config.nats, "beamline-router command line").await;
+            let options = options.map_err(|unreadable| Failure::Usage(unreadable.to_string()))?;
+            let options = options.connection_timeout(patience);
             options.connect(addresses(&config.nats.url)).await.map_err(|error| place.no_connection(&error))
         };
         let nats = timeout(patience, connecting).await.map_err(|_elapsed| place.no_server(patience))??;
@@ -184,19 +187,6 @@ impl Place {
 
 const START_OR_POINT: &str = "Start one (`beamline-router up` brings its own) or point at one with --nats-url.";
 
-/// The innermost cause says most: "Connection refused" rather than "IO error".
-fn cause_of(error: &async_nats::ConnectError) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
-}
-
-fn addresses(url: &str) -> Vec<String> {
-    url.split(',').map(|address| address.trim().to_owned()).collect()
-}
-
 /// The key may hold a line break (read from a file, say), which must not reach a header.
 fn authorization(config: &Config) -> Result<Option<HeaderValue>, Failure> {
     let Some(key) = &config.admin.api_key else { return Ok(None) };
@@ -205,31 +195,6 @@ fn authorization(config: &Config) -> Result<Option<HeaderValue>, Failure> {
             "admin.api_key holds a line break and cannot be sent. Correct it in the configuration.".to_owned(),
         )
     })
-}
-
-async fn options(nats: &NatsConfig) -> Result<ConnectOptions, Failure> {
-    let mut options = ConnectOptions::new()
-        .name("beamline-router command line")
-        .ping_interval(nats.ping_interval)
-        .require_tls(nats.tls.required);
-    if let (Some(user), Some(password)) = (&nats.user, &nats.password) {
-        options = options.user_and_password(user.clone(), password.expose_secret().to_owned());
-    }
-    if let Some(token) = &nats.token {
-        options = options.token(token.expose_secret().to_owned());
-    }
-    if let Some(file) = &nats.creds_file {
-        options = options.credentials_file(file).await.map_err(|error| {
-            Failure::Usage(format!("cannot read nats.creds_file {}: {error}. Correct its path.", file.display()))
-        })?;
-    }
-    if let Some(file) = &nats.tls.ca_file {
-        options = options.add_root_certificates(file.clone());
-    }
-    if let (Some(certificate), Some(key)) = (&nats.tls.cert_file, &nats.tls.key_file) {
-        options = options.add_client_certificate(certificate.clone(), key.clone());
-    }
-    Ok(options)
 }
 
 #[cfg(test)]

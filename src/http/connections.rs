@@ -1,0 +1,91 @@
+//! Accepting connections, with a limit on everything that a client could drag out.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+/// More connections wait in the system's queue.
+const MOST_CONNECTIONS: usize = 256;
+/// From the start of a connection, or the end of the last request, to the end of the next request's headers.
+const HEADER_LIMIT: Duration = Duration::from_secs(10);
+/// Then a connection gets the chance to end between two requests. Bounds a client that does not read its answer.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(120);
+/// For the request in hand when a connection shall end.
+const END_LIMIT: Duration = Duration::from_secs(2);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Returns when `stop` has come and the last connection is closed.
+pub(super) async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
+    let ending = CancellationToken::new();
+    // Also when this future is dropped.
+    let _end_on_drop = ending.clone().drop_guard();
+    let open = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let accepting = async {
+        loop {
+            let Some((stream, place)) = accept(&listener, &places).await else { continue };
+            let (routes, ending) = (routes.clone(), ending.clone());
+            open.spawn(async move {
+                serve_connection(stream, routes, ending).await;
+                drop(place);
+            });
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = stop => {}
+    }
+    drop(listener);
+    ending.cancel();
+    open.close();
+    open.wait().await;
+}
+
+/// A place is taken before the connection, so that there are never more than places.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, place)),
+        Err(error) => {
+            // Out of file descriptors, for instance: going on at once would only burn a core.
+            warn!(%error, "cannot accept an HTTP connection");
+            sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, routes: Router, ending: CancellationToken) {
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_LIMIT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = ending.cancelled() => None,
+        () = sleep(LONGEST_CONNECTION) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            timeout(END_LIMIT, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "an HTTP connection ended early");
+    }
+}

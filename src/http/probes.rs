@@ -1,0 +1,88 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+
+use super::problem::Problem;
+
+/// Where the answers come from. Both must return at once: they read what is known.
+#[derive(Clone)]
+pub struct Probes {
+    pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// Text in the OpenMetrics format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl fmt::Debug for Probes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probes").finish_non_exhaustive()
+    }
+}
+
+/// Whether this router should get requests, and why not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// The connection to NATS stands.
+    pub nats: bool,
+    /// There is a snapshot of the registry to work with, however old.
+    pub registry: bool,
+    /// The router is stopping.
+    pub draining: bool,
+    /// Of the store, as far as this router has it.
+    pub revision: u64,
+    /// Where the snapshot came from.
+    pub registry_source: &'static str,
+    /// For how long the snapshot could not be compared with the store; 0 while it can.
+    pub stale_seconds: u64,
+}
+
+impl Readiness {
+    /// An old snapshot is better than no answer: being stale does not count.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.nats && self.registry && !self.draining
+    }
+}
+
+pub(super) fn routes(probes: Probes) -> Router {
+    Router::new()
+        .route("/healthz", get(async || uncached(StatusCode::OK, &serde_json::json!({"status": "ok"}))))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "There are /healthz, /readyz and /metrics."))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Use one of the methods in the Allow header.")
+        })
+        .with_state(probes)
+}
+
+async fn readyz(State(probes): State<Probes>) -> Response {
+    #[derive(Serialize)]
+    struct Body {
+        status: &'static str,
+        #[serde(flatten)]
+        readiness: Readiness,
+    }
+    let readiness = (probes.readiness)();
+    let (code, status) =
+        if readiness.ready() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
+    uncached(code, &Body { status, readiness })
+}
+
+async fn metrics(State(probes): State<Probes>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], (probes.metrics)()).into_response()
+}
+
+/// A probe that was answered from somebody's cache would be worse than none.
+fn uncached(code: StatusCode, body: &impl Serialize) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (code, headers, serde_json::to_vec(body).unwrap_or_default()).into_response()
+}

@@ -1,0 +1,17 @@
+//! How the router meets NATS: one connection, and the calls to extensions that go over it.
+
+pub mod connection;
+mod headers;
+mod options;
+mod replies;
+pub mod transport;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use connection::{ConnectError, Connection, Link, connect};
+pub use options::UnreadableFile;
+pub(crate) use options::{addresses, cause_of, options};
+pub use transport::NatsTransport;

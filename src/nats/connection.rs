@@ -1,0 +1,283 @@
+//! The router's one connection to NATS: how it starts, what is known about it, and how it ends.
+//!
+//! The client reconnects by itself and without end. What it does not do is say no: everything that is handed to it while
+//! the server is away waits, and is sent long after its caller has gone. So whoever sends asks `is_connected` first.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{info, warn};
+
+use super::options::{UnreadableFile, addresses, cause_of, options, place};
+use crate::config::NatsConfig;
+
+/// One attempt: name lookup, connection and handshake with one server.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
+/// The same thing is said at most so often.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// The event of a connection that stands already.
+const EVENT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Why there is no connection. Its text is for people and says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(transparent)]
+    File(#[from] UnreadableFile),
+    #[error(
+        "the NATS server at {server} refuses these credentials. Set nats.creds_file, nats.token, or nats.user and \
+         nats.password."
+    )]
+    Credentials { server: String },
+    #[error("'{server}' is not a NATS address: {cause}. Write it as nats://host:port.")]
+    Address { server: String, cause: String },
+    #[error("no secure connection to the NATS server at {server}: {cause}. Check the nats.tls settings.")]
+    Tls { server: String, cause: String },
+    #[error(
+        "no NATS server answered at {server} within {}: {cause}. Start one, correct nats.url, or wait longer with \
+         nats.startup_timeout.", humantime::format_duration(*.waited)
+    )]
+    Unreachable { server: String, waited: Duration, cause: String },
+}
+
+/// The connection, shared by everything that speaks NATS.
+#[derive(Clone)]
+pub struct Connection {
+    client: Arc<Client>,
+    events: Arc<Events>,
+}
+
+/// What the connection is at this moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Link {
+    pub connected: bool,
+    /// How often it was lost. Between two equal numbers it was never away.
+    pub losses: u64,
+}
+
+/// Connects within `nats.startup_timeout`, trying again while the server is away.
+pub async fn connect(config: &NatsConfig, name: &str) -> Result<Connection, ConnectError> {
+    let server = place(&config.url);
+    let events = Arc::new(Events::default());
+    let deadline = Instant::now() + config.startup_timeout;
+    let mut report = Report::default();
+    let mut last: Option<async_nats::ConnectError> = None;
+    for attempt in 1.. {
+        let connecting = async {
+            let options = with_events(options(config, name).await?, &events);
+            Ok::<_, UnreadableFile>(options.connect(addresses(&config.url)).await)
+        };
+        match timeout_at(deadline, connecting).await {
+            Ok(Ok(Ok(client))) => return Ok(Connection::new(client, events).await),
+            Ok(Ok(Err(error))) if is_final(&error) => return Err(explain(server, &error, config.startup_timeout)),
+            Ok(Ok(Err(error))) => {
+                if report.is_due() {
+                    warn!(server, error = %cause_of(&error), "no connection to NATS yet, trying again");
+                }
+                last = Some(error);
+            }
+            Ok(Err(unreadable)) => return Err(unreadable.into()),
+            Err(_elapsed) => break,
+        }
+        if timeout_at(deadline, sleep(backoff(attempt))).await.is_err() {
+            break;
+        }
+    }
+    Err(match last {
+        Some(error) => explain(server, &error, config.startup_timeout),
+        None => {
+            let cause = "it accepts no connection".to_owned();
+            ConnectError::Unreachable { server, waited: config.startup_timeout, cause }
+        }
+    })
+}
+
+/// True for what waiting does not cure.
+fn is_final(error: &async_nats::ConnectError) -> bool {
+    match error.kind() {
+        ConnectErrorKind::Authentication
+        | ConnectErrorKind::AuthorizationViolation
+        | ConnectErrorKind::ServerParse
+        | ConnectErrorKind::MaxReconnects => true,
+        // A server that starts, or a certificate that is being replaced, may do better in a moment.
+        ConnectErrorKind::Tls | ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io => false,
+    }
+}
+
+fn explain(server: String, error: &async_nats::ConnectError, waited: Duration) -> ConnectError {
+    let cause = cause_of(error).to_string();
+    match error.kind() {
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            ConnectError::Credentials { server }
+        }
+        ConnectErrorKind::ServerParse => ConnectError::Address { server, cause },
+        ConnectErrorKind::Tls => ConnectError::Tls { server, cause },
+        ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
+            ConnectError::Unreachable { server, waited, cause }
+        }
+    }
+}
+
+fn with_events(options: ConnectOptions, events: &Arc<Events>) -> ConnectOptions {
+    let events = Arc::clone(events);
+    options
+        .connection_timeout(ATTEMPT_LIMIT)
+        .reconnect_delay_callback(|attempt| backoff(u32::try_from(attempt).unwrap_or(u32::MAX)))
+        .event_callback(move |event| {
+            events.take(&event);
+            std::future::ready(())
+        })
+}
+
+/// Routers that lost the same server do not come back in step: half of the pause is drawn by lot.
+fn backoff(attempt: u32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(1);
+    let pause = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST);
+    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+impl Connection {
+    async fn new(client: Client, events: Arc<Events>) -> Self {
+        let client = Arc::new(client);
+        let _ = events.client.set(Arc::downgrade(&client));
+        let _ = timeout(EVENT_LIMIT, events.link.subscribe().wait_for(|link| link.connected)).await;
+        Self { client, events }
+    }
+
+    /// The client below. What it is given while the connection is away, it sends later.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// False from the moment in which a loss was noticed until the connection stands again.
+    pub fn is_connected(&self) -> bool {
+        // The client's own state is ahead of its events, but it stays "connected" after the end.
+        self.client.connection_state() == State::Connected && self.events.link.borrow().connected
+    }
+
+    /// Tells of every loss and return.
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.events.link.subscribe()
+    }
+
+    /// How often the connection came back.
+    pub fn reconnects(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    /// How often a message was dropped because its subscription was full; each may be a request that nobody answers.
+    pub fn slow_consumer_events(&self) -> u64 {
+        self.events.slow_consumers.load(Ordering::Relaxed)
+    }
+
+    /// Writes what is queued, then ends the connection. To be called after the last answer: subscriptions end here, and
+    /// what is answered later reaches nobody. False when something that was queued may not have been written.
+    pub async fn close(&self) -> bool {
+        if !self.is_connected() {
+            return false;
+        }
+        let flushed = matches!(timeout(FLUSH_LIMIT, self.client.flush()).await, Ok(Ok(())));
+        let mut link = self.link();
+        let ending = async {
+            if self.client.drain().await.is_ok() {
+                let _ = link.wait_for(|link| !link.connected).await;
+            }
+        };
+        flushed && timeout(DRAIN_LIMIT, ending).await.is_ok()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("link", &*self.events.link.borrow()).finish_non_exhaustive()
+    }
+}
+
+/// What the client tells about its connection.
+#[derive(Default)]
+struct Events {
+    link: watch::Sender<Link>,
+    slow_consumers: AtomicU64,
+    slow_consumer_report: Mutex<Report>,
+    /// Weak, because the client keeps these events: a circle would keep the connection open for ever.
+    client: OnceLock<Weak<Client>>,
+}
+
+impl Events {
+    fn take(&self, event: &Event) {
+        match event {
+            Event::Connected => self.connected(),
+            Event::Disconnected | Event::Closed => self.lost(),
+            Event::SlowConsumer(_) => {
+                let dropped = self.slow_consumers.fetch_add(1, Ordering::Relaxed) + 1;
+                self.catch_up();
+                if self.slow_consumer_report.lock().is_due() {
+                    warn!(dropped, "a subscription is full: messages are dropped, and their senders wait in vain");
+                }
+                return;
+            }
+            Event::LameDuckMode | Event::Draining | Event::ServerError(_) | Event::ClientError(_) => self.catch_up(),
+        }
+        match event {
+            Event::Connected | Event::Draining | Event::Closed => info!(%event, "nats"),
+            Event::Disconnected
+            | Event::LameDuckMode
+            | Event::SlowConsumer(_)
+            | Event::ServerError(_)
+            | Event::ClientError(_) => warn!(%event, "nats"),
+        }
+    }
+
+    fn connected(&self) {
+        // Two in a row: the loss between them was not told.
+        self.link.send_modify(|link| {
+            link.losses += u64::from(link.connected);
+            link.connected = true;
+        });
+    }
+
+    fn lost(&self) {
+        self.link.send_if_modified(|link| {
+            let was_connected = std::mem::replace(&mut link.connected, false);
+            link.losses += u64::from(was_connected);
+            was_connected
+        });
+    }
+
+    /// The client drops events when too many come at once, and a lost "connected" would keep the router silent. Then the
+    /// queue was full of others, and each of them is an occasion to look.
+    fn catch_up(&self) {
+        let state = self.client.get().and_then(Weak::upgrade).map(|client| client.connection_state());
+        match state {
+            Some(State::Connected) if !self.link.borrow().connected => self.connected(),
+            Some(State::Disconnected) => self.lost(),
+            Some(State::Connected | State::Pending) | None => {}
+        }
+    }
+}
+
+/// Says whether it is time to say something again.
+#[derive(Default)]
+struct Report {
+    last: Option<Instant>,
+}
+
+impl Report {
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.last.is_none_or(|last| now.duration_since(last) >= REPORT_EVERY);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}

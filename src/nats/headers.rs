@@ -1,0 +1,34 @@
+//! The headers of a call to an extension, and those of its answer (contract section 2).
+
+use std::time::{Duration, SystemTime};
+
+use async_nats::HeaderMap;
+use beamline_actors::ports::Call;
+use beamline_bus::headers::{Unfit, insert, number, text};
+
+/// A longer timeout means "no limit" to everybody concerned, and a deadline beyond the calendar cannot be written.
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `now` is the time of day at which the call is sent; its timeout is at most [`LONGEST`].
+pub(super) fn of_call(call: &Call, now: SystemTime) -> Result<HeaderMap, Unfit> {
+    let timeout = call.timeout;
+    let mut headers = HeaderMap::new();
+    if !call.traceparent.is_empty() {
+        insert(&mut headers, "traceparent", &call.traceparent)?;
+    }
+    insert(&mut headers, "trace_id", &call.trace_id)?;
+    insert(&mut headers, "tenant_id", &call.tenant_id)?;
+    // Zero would mean that the time is up.
+    insert(&mut headers, "Router-Timeout-Ms", &timeout.as_millis().max(1).to_string())?;
+    // A call that was held up on its way is dropped by this, whatever is left of its timeout.
+    insert(&mut headers, "Router-Deadline", &humantime::format_rfc3339_millis(now + timeout).to_string())?;
+    insert(&mut headers, "Router-Attempt", &call.attempt.to_string())?;
+    Ok(headers)
+}
+
+/// The failure that a NATS service reports by headers: code and description.
+pub(super) fn service_error(headers: &HeaderMap) -> Option<(Option<u16>, String)> {
+    let description = text(headers, "Nats-Service-Error");
+    let code = number(headers, "Nats-Service-Error-Code");
+    (description.is_some() || code.is_some()).then(|| (code.flatten(), description.unwrap_or_default().to_owned()))
+}

@@ -1,0 +1,158 @@
+//! Calls to extensions over NATS: one request, one answer, and a limit around everything.
+//!
+//! The NATS client has three habits that this module keeps from callers: it waits without limit for a place in its queue,
+//! it sends what it was given during an outage after its end, and it lets a request wait out its timeout when the
+//! connection is gone. An outage of the bus must not look like a failure of an extension, or every breaker opens at once.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_nats::{HeaderMap, Message, PublishErrorKind, StatusCode};
+use beamline_actors::ports::{Answer, Call, Transport, TransportError};
+use beamline_bus::headers::wire_size;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::connection::Connection;
+use super::headers;
+use super::replies::{Expected, Replies};
+
+const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(2);
+/// More than the headers of any call take.
+const HEADER_ROOM: usize = 1024;
+/// The last part of a call's time, in which the server must show that it lives.
+const PROBE_TIME: Duration = Duration::from_millis(100);
+
+/// Calls extensions over one connection.
+#[derive(Debug, Clone)]
+pub struct NatsTransport {
+    bus: Arc<Bus>,
+}
+
+#[derive(Debug)]
+struct Bus {
+    connection: Connection,
+    replies: Replies,
+}
+
+impl NatsTransport {
+    /// Subscribes to the answers. Fails with [`TransportError::NotConnected`] when the connection takes nothing.
+    pub async fn new(connection: Connection) -> Result<Self, TransportError> {
+        let replies = match timeout(SUBSCRIBE_LIMIT, Replies::subscribe(connection.client())).await {
+            Ok(Ok(replies)) => replies,
+            Ok(Err(_)) | Err(_) => return Err(TransportError::NotConnected),
+        };
+        Ok(Self { bus: Arc::new(Bus { connection, replies }) })
+    }
+
+    /// Calls that wait for an answer.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.bus.replies.waiting()
+    }
+}
+
+impl Transport for NatsTransport {
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, TransportError>> {
+        let bus = Arc::clone(&self.bus);
+        Box::pin(async move { bus.call(call).await })
+    }
+
+    fn is_connected(&self) -> bool {
+        self.bus.connection.is_connected()
+    }
+
+    fn max_body(&self) -> usize {
+        self.bus.connection.client().max_payload().saturating_sub(HEADER_ROOM)
+    }
+}
+
+impl Bus {
+    async fn call(&self, mut call: Call) -> Result<Answer, TransportError> {
+        call.timeout = call.timeout.min(headers::LONGEST);
+        let mut link = self.connection.link();
+        let losses = link.borrow_and_update().losses;
+        if !self.connection.is_connected() {
+            return Err(TransportError::NotConnected);
+        }
+        check_subject(&call.subject)?;
+        let headers =
+            headers::of_call(&call, SystemTime::now()).map_err(|unfit| TransportError::Refused(unfit.to_string()))?;
+        self.check_size(&headers, call.body.len())?;
+        tokio::select! {
+            biased;
+            answer = self.exchange(call, headers) => answer,
+            _ = link.wait_for(|link| !link.connected || link.losses != losses) => Err(TransportError::NotConnected),
+        }
+    }
+
+    async fn exchange(&self, call: Call, headers: HeaderMap) -> Result<Answer, TransportError> {
+        let deadline = Instant::now() + call.timeout;
+        let mut expected = self.replies.expect();
+        let probe_at = deadline - PROBE_TIME.min(call.timeout / 4);
+        let sending = self.send(call, headers, expected.subject.clone());
+        // A full queue after all this time: the server takes nothing.
+        timeout_at(deadline, sending).await.unwrap_or(Err(TransportError::NotConnected))?;
+        match timeout_at(probe_at, expected.answer()).await {
+            Ok(reply) => read(reply),
+            Err(_) => self.last_wait(&mut expected, deadline).await,
+        }
+    }
+
+    async fn send(&self, call: Call, headers: HeaderMap, reply: String) -> Result<(), TransportError> {
+        let size = call.body.len();
+        let client = self.connection.client();
+        let sent = client.publish_with_reply_and_headers(call.subject.to_string(), reply, headers, call.body).await;
+        sent.map_err(|error| match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => TransportError::TooLarge { size, limit: self.room(HEADER_ROOM) },
+            PublishErrorKind::InvalidSubject => TransportError::Refused(error.to_string()),
+            PublishErrorKind::Send => TransportError::NotConnected,
+        })
+    }
+
+    /// A server that hangs looks like an extension that hangs, until the client has missed its pings. So when the time is
+    /// nearly up, ask the server to pass us a message: when nothing at all comes, the fault is not the extension's.
+    async fn last_wait(&self, expected: &mut Expected, deadline: Instant) -> Result<Answer, TransportError> {
+        let heard = self.replies.heard();
+        let wait = async {
+            self.replies.probe(self.connection.client()).await;
+            expected.answer().await
+        };
+        match timeout_at(deadline, wait).await {
+            Ok(reply) => read(reply),
+            Err(_) if self.replies.heard() == heard => Err(TransportError::NotConnected),
+            Err(_) => Err(TransportError::Timeout),
+        }
+    }
+
+    fn check_size(&self, headers: &HeaderMap, size: usize) -> Result<(), TransportError> {
+        let limit = self.room(wire_size(headers));
+        if size > limit { Err(TransportError::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    fn room(&self, headers: usize) -> usize {
+        self.connection.client().max_payload().saturating_sub(headers)
+    }
+}
+
+/// The client lets most malformed subjects pass, and they come back as "nobody listens"; a wildcard is even delivered.
+fn check_subject(subject: &str) -> Result<(), TransportError> {
+    let is_token = |token: &str| {
+        !token.is_empty() && !token.chars().any(|c| c.is_whitespace() || c.is_control() || "*>".contains(c))
+    };
+    if subject.split('.').all(is_token) {
+        return Ok(());
+    }
+    Err(TransportError::Refused(format!(
+        "'{}' cannot be called: a subject has tokens with dots between them, no blanks and no wildcards",
+        subject.escape_debug()
+    )))
+}
+
+fn read(reply: Option<Message>) -> Result<Answer, TransportError> {
+    let message = reply.ok_or(TransportError::NotConnected)?;
+    if message.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err(TransportError::NoResponders);
+    }
+    Ok(Answer { body: message.payload, service_error: message.headers.as_ref().and_then(headers::service_error) })
+}
