@@ -1,0 +1,116 @@
+//! "Look again": a counter that changes with each notification of Postgres, with each restored connection, because
+//! notifications may have been missed meanwhile, and with each write of this process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::Executor;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// The channel that every write is announced on; its payload is the new revision.
+pub(super) const CHANNEL: &str = "beamline_registry";
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// After so much silence the connection is tried: a peer that vanished without a word looks just like silence.
+const SILENCE: Duration = Duration::from_secs(15);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    hints: Arc<watch::Sender<u64>>,
+    /// Ends the task when the store is closed or dropped.
+    end: CancellationToken,
+    _end_on_drop: DropGuard,
+}
+
+impl Listener {
+    /// For a database that tells nobody: only writes of this process are seen.
+    pub(super) fn none() -> Self {
+        let end = CancellationToken::new();
+        Self { hints: Arc::new(watch::Sender::new(0)), _end_on_drop: end.clone().drop_guard(), end }
+    }
+
+    /// Listens for as long as the store is open, on a connection of its own.
+    pub(super) fn postgres(options: PgConnectOptions) -> Self {
+        let listener = Self::none();
+        let (hints, end) = (Arc::clone(&listener.hints), listener.end.clone());
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(CONNECT_LIMIT)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_lazy_with(options.application_name("beamline-router listener"));
+        tokio::spawn(async move { end.run_until_cancelled(listen_forever(pool, &hints)).await });
+        listener
+    }
+
+    pub(super) fn hints(&self) -> watch::Receiver<u64> {
+        self.hints.subscribe()
+    }
+
+    pub(super) fn changed_here(&self) {
+        look_again(&self.hints);
+    }
+
+    pub(super) fn close(&self) {
+        self.end.cancel();
+    }
+}
+
+fn look_again(hints: &watch::Sender<u64>) {
+    hints.send_modify(|counter| *counter = counter.wrapping_add(1));
+}
+
+/// Returns never: a lost connection is tried again, sooner first and then less often.
+async fn listen_forever(pool: PgPool, hints: &watch::Sender<u64>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if let Some(listener) = connect(&pool).await {
+            pause = FIRST_PAUSE;
+            look_again(hints);
+            listen(listener, hints).await;
+            tracing::info!("no longer listening for changes of the registry; connecting again");
+        }
+        sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn connect(pool: &PgPool) -> Option<PgListener> {
+    let connect = async {
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        Ok::<_, sqlx::Error>(listener)
+    };
+    match timeout(CONNECT_LIMIT, connect).await {
+        Ok(Ok(listener)) => Some(listener),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "cannot listen for changes of the registry; the poll goes on");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("cannot listen for changes of the registry in time; the poll goes on");
+            None
+        }
+    }
+}
+
+/// Returns when the connection is lost.
+async fn listen(mut listener: PgListener, hints: &watch::Sender<u64>) {
+    loop {
+        match timeout(SILENCE, listener.try_recv()).await {
+            Ok(Ok(Some(_))) => look_again(hints),
+            Ok(Ok(None) | Err(_)) => return,
+            Err(_) => {
+                if !matches!(timeout(CONNECT_LIMIT, listener.execute("SELECT 1")).await, Ok(Ok(_))) {
+                    return;
+                }
+            }
+        }
+    }
+}

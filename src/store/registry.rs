@@ -1,0 +1,99 @@
+//! The store itself: every operation with its time limit.
+
+use std::time::Duration;
+
+use beamline_actors::domain::snapshot::Content;
+use beamline_actors::ports::{Author, Change, Store, StoreError};
+use futures_util::future::BoxFuture;
+use sqlx::{Any, AnyPool, Transaction};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::backend::Backend;
+use super::listener::Listener;
+use super::{change, error, rows, statements};
+
+/// What an operation may take once it has a connection.
+const STATEMENTS_LIMIT: Duration = Duration::from_secs(3);
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Registry {
+    backend: Backend,
+    pool: AnyPool,
+    listener: Listener,
+    limit: Duration,
+}
+
+impl Registry {
+    pub(super) fn new(backend: Backend, pool: AnyPool, listener: Listener, acquire_timeout: Duration) -> Self {
+        Self { backend, pool, listener, limit: acquire_timeout + STATEMENTS_LIMIT }
+    }
+
+    async fn read_revision(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query(statements::REVISION).fetch_one(&self.pool).await.map_err(error::reading)?;
+        rows::number(&row, "revision")
+    }
+
+    async fn read_all(&self) -> Result<Content, StoreError> {
+        let mut tx = self.pool.begin_with(self.backend.begin_read()).await.map_err(error::reading)?;
+        let content = read_content(&mut tx).await?;
+        tx.commit().await.map_err(error::reading)?;
+        Ok(content)
+    }
+
+    async fn change(&self, change: &Change, by: &Author) -> Result<u64, StoreError> {
+        let mut tx = self.pool.begin_with(self.backend.begin_write()).await.map_err(error::reading)?;
+        let revision = change::write(&self.backend, &mut tx, change, by).await?;
+        tx.commit().await.map_err(error::reading)?;
+        self.listener.changed_here();
+        Ok(revision)
+    }
+
+    /// A frozen server holds up even what has its own limit inside, so there is one around everything.
+    async fn limited<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let late = || StoreError::Unavailable(format!("nothing within {} ms", self.limit.as_millis()));
+        timeout(self.limit, work).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+impl Store for Registry {
+    fn revision(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.limited(self.read_revision()))
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Content, StoreError>> {
+        Box::pin(self.limited(self.read_all()))
+    }
+
+    fn hints(&self) -> watch::Receiver<u64> {
+        self.listener.hints()
+    }
+
+    /// After `Unavailable` the change may still have been committed, as with any lost connection; the revision tells.
+    fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move { self.limited(self.change(&change, &by)).await })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.listener.close();
+            if timeout(CLOSE_LIMIT, self.pool.close()).await.is_err() {
+                tracing::warn!("the database did not let go of its connections in time");
+            }
+        })
+    }
+}
+
+async fn read_content(tx: &mut Transaction<'_, Any>) -> Result<Content, StoreError> {
+    let revision = sqlx::query(statements::REVISION).fetch_one(&mut **tx).await.map_err(error::reading)?;
+    let extensions = sqlx::query(statements::EXTENSIONS).fetch_all(&mut **tx).await.map_err(error::reading)?;
+    let versions = sqlx::query(statements::VERSIONS).fetch_all(&mut **tx).await.map_err(error::reading)?;
+    let instances = sqlx::query(statements::INSTANCES).fetch_all(&mut **tx).await.map_err(error::reading)?;
+    let policies = sqlx::query(statements::POLICIES).fetch_all(&mut **tx).await.map_err(error::reading)?;
+    Ok(Content {
+        revision: rows::number(&revision, "revision")?,
+        extensions: rows::extensions(&extensions, &versions, &instances)?,
+        policies: policies.iter().map(rows::policy).collect::<Result<_, _>>()?,
+    })
+}

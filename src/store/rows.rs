@@ -1,0 +1,127 @@
+//! Rows as extensions and policies, and back.
+
+use std::collections::HashMap;
+
+use beamline_actors::domain::extension::{Extension, ExtensionVersion, Instance, Kind};
+use beamline_actors::domain::fields::Fields;
+use beamline_actors::domain::snapshot::StoredPolicy;
+use beamline_actors::ports::StoreError;
+use serde_json::value::RawValue;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::error::reading;
+
+/// Puts the rows of the three tables together; what belongs to no extension is left out.
+pub(super) fn extensions(
+    rows: &[AnyRow],
+    versions: &[AnyRow],
+    instances: &[AnyRow],
+) -> Result<Vec<Extension>, StoreError> {
+    let mut versions = by_extension(versions, version)?;
+    let mut instances = by_extension(instances, instance)?;
+    let complete = |row| {
+        let mut extension = extension(row)?;
+        extension.versions = versions.remove(&extension.id).unwrap_or_default();
+        extension.instances = instances.remove(&extension.id).unwrap_or_default();
+        Ok(extension)
+    };
+    rows.iter().map(complete).collect()
+}
+
+pub(super) fn policy(row: &AnyRow) -> Result<StoredPolicy, StoreError> {
+    let (tenant_id, policy_id) = (text(row, "tenant_id")?, text(row, "policy_id")?);
+    let document = text(row, "document")?;
+    let document = RawValue::from_string(document)
+        .map_err(|error| StoreError::Corrupt(format!("policy {tenant_id}/{policy_id}: {error}")))?;
+    Ok(StoredPolicy { tenant_id, policy_id, document })
+}
+
+pub(super) fn number(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
+    let number: i64 = row.try_get(column).map_err(reading)?;
+    u64::try_from(number).map_err(|_| corrupt(column, number))
+}
+
+fn by_extension<T>(
+    rows: &[AnyRow],
+    read: impl Fn(&AnyRow) -> Result<T, StoreError>,
+) -> Result<HashMap<String, Vec<T>>, StoreError> {
+    let mut grouped: HashMap<String, Vec<T>> = HashMap::new();
+    for row in rows {
+        grouped.entry(text(row, "extension_id")?).or_default().push(read(row)?);
+    }
+    Ok(grouped)
+}
+
+fn extension(row: &AnyRow) -> Result<Extension, StoreError> {
+    let kind = text(row, "type")?;
+    Ok(Extension {
+        id: text(row, "id")?,
+        kind: Kind::parse(&kind).ok_or_else(|| corrupt("type", kind))?,
+        subject: optional_text(row, "subject")?,
+        timeout_ms: number(row, "timeout_ms")?,
+        retry: small(row, "retry")?,
+        enabled: flag(row, "enabled")?,
+        version: text(row, "version")?,
+        config: fields(row, "config")?.unwrap_or_default(),
+        metadata: fields(row, "metadata")?.unwrap_or_default(),
+        versions: Vec::new(),
+        instances: Vec::new(),
+    })
+}
+
+fn version(row: &AnyRow) -> Result<ExtensionVersion, StoreError> {
+    Ok(ExtensionVersion {
+        version: text(row, "version")?,
+        subject: optional_text(row, "subject")?,
+        timeout_ms: optional(row, "timeout_ms", number)?,
+        retry: optional(row, "retry", small)?,
+        config: fields(row, "config")?,
+        routing_rules: fields(row, "routing_rules")?.unwrap_or_default(),
+        enabled: flag(row, "enabled")?,
+    })
+}
+
+fn instance(row: &AnyRow) -> Result<Instance, StoreError> {
+    Ok(Instance {
+        instance_id: text(row, "instance_id")?,
+        subject: text(row, "subject")?,
+        weight: small(row, "weight")?,
+        enabled: flag(row, "enabled")?,
+    })
+}
+
+fn text(row: &AnyRow, column: &str) -> Result<String, StoreError> {
+    row.try_get(column).map_err(reading)
+}
+
+fn optional_text(row: &AnyRow, column: &str) -> Result<Option<String>, StoreError> {
+    row.try_get(column).map_err(reading)
+}
+
+fn flag(row: &AnyRow, column: &str) -> Result<bool, StoreError> {
+    Ok(number(row, column)? != 0)
+}
+
+fn small(row: &AnyRow, column: &str) -> Result<u32, StoreError> {
+    let number = number(row, column)?;
+    u32::try_from(number).map_err(|_| corrupt(column, number))
+}
+
+fn optional<T>(
+    row: &AnyRow,
+    column: &str,
+    read: impl Fn(&AnyRow, &str) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    let present: Option<i64> = row.try_get(column).map_err(reading)?;
+    present.map(|_| read(row, column)).transpose()
+}
+
+fn fields(row: &AnyRow, column: &str) -> Result<Option<Fields>, StoreError> {
+    let json = optional_text(row, column)?;
+    json.map(|json| Fields::parse(&json).map_err(|error| corrupt(column, error))).transpose()
+}
+
+fn corrupt(column: &str, what: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt(format!("column {column}: {what}"))
+}
