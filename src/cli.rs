@@ -3,12 +3,13 @@
 //! `serve` and `up` run a router. `tree`, `request`, `ext` and `policy` talk to a running one over NATS, so they work
 //! wherever NATS can be reached.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Discovered, Overrides};
+use crate::up::state;
 
 mod client;
 pub mod completions;
@@ -132,7 +133,8 @@ impl Globals {
     fn overrides(&self) -> Overrides {
         let short = [("nats.url", &self.nats_url), ("nats.subject_prefix", &self.subject_prefix)];
         let short = short.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
-        Overrides { config_file: self.config.clone(), set: self.set.iter().cloned().chain(short).collect() }
+        let set = self.set.iter().cloned().chain(short).collect();
+        Overrides { config_file: self.config.clone(), set, discovered: None }
     }
 }
 
@@ -151,6 +153,23 @@ impl Command {
             | Self::Completions(_) => None,
         }
     }
+
+    /// Whether the command is about a router that runs, so that the one of `up` in this directory is meant unless
+    /// somebody says otherwise.
+    fn asks_a_router(&self) -> bool {
+        match self {
+            Self::Request(_) | Self::Tree(_) | Self::Ext(_) | Self::Policy(_) | Self::Config(_) => true,
+            Self::Up(_) | Self::Serve | Self::Migrate(_) | Self::Completions(_) => false,
+        }
+    }
+}
+
+/// Where the router is that `up` runs in the present directory.
+fn local_router() -> Option<Discovered> {
+    let directory = Path::new(state::DEFAULT);
+    let running = state::running_in(directory)?;
+    let set = vec![("nats.url".to_owned(), running.nats_url), ("nats.subject_prefix".to_owned(), running.subject_prefix)];
+    Some(Discovered { place: state::announcement_in(directory), set })
 }
 
 /// Runs the command that was typed. The configuration is read first, and only by commands that need it.
@@ -158,9 +177,10 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
     let Cli { globals, command } = cli;
     let mut overrides = globals.overrides();
     overrides.set.extend(command.overrides());
+    overrides.discovered = command.asks_a_router().then(local_router).flatten();
     let load = || -> Result<Config, Failure> { Ok(crate::config::load(&overrides)?) };
     match command {
-        Command::Up(args) => up::run(load()?, args).await,
+        Command::Up(args) => up::run(load()?, args, console).await,
         Command::Serve => serve::run(load()?).await,
         Command::Request(args) => request::run(&load()?, &args, globals.timeout, console).await,
         Command::Tree(args) => tree::run(&load()?, &args, globals.timeout, console).await,

@@ -1,6 +1,7 @@
 //! The configuration: one struct for each part of the router, read once, and checked as a whole before anything starts.
 //!
-//! Four layers, the later one wins: defaults, a TOML file, the environment, flags. See `docs/configuration.md`.
+//! Four layers, the later one wins: defaults, a TOML file, the environment, flags. See `docs/configuration.md`. For
+//! commands that ask a running router, the address of the one that `up` runs here stands in for the default.
 
 mod database;
 mod file;
@@ -50,6 +51,17 @@ pub struct Overrides {
     /// The file of `--config`; without it `BEAMLINE_CONFIG` names the file, and without both there is none.
     pub config_file: Option<PathBuf>,
     /// Keys such as `nats.url` with their values; of a key given twice the last value counts.
+    pub set: Vec<(String, String)>,
+    /// A router that was found running. Whatever somebody has written wins over it.
+    pub discovered: Option<Discovered>,
+}
+
+/// Values that nobody has written: where a running router says that it is.
+#[derive(Debug, Clone)]
+pub struct Discovered {
+    /// The file that says so, as the origin of these values.
+    pub place: PathBuf,
+    /// Keys with their values.
     pub set: Vec<(String, String)>,
 }
 

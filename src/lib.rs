@@ -8,3 +8,4 @@ pub mod http;
 pub mod nats;
 pub mod store;
 pub mod telemetry;
+pub mod up;

@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn every_mistake_of_the_configuration_is_listed() {
         let set = vec![("nonsense.key".to_owned(), "1".to_owned()), ("router.nonsense".to_owned(), "2".to_owned())];
-        let overrides = crate::config::Overrides { config_file: None, set };
+        let overrides = crate::config::Overrides { set, ..Default::default() };
         let failure = Failure::from(crate::config::load_from(&overrides, []).expect_err("unknown keys"));
         assert_eq!(failure.exit_code(), 78);
         let sentence = failure.sentence();

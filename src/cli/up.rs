@@ -1,25 +1,39 @@
 //! `up`: everything a router needs on one machine, started together and stopped together.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
+use serde_json::{Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep};
+use tracing::info;
 
-use super::Failure;
+use super::client::{Answer, Client};
+use super::{Console, Failure};
 use crate::config::Config;
+use crate::up::state::{self, Running, StateDir};
+use crate::up::{self, StartError, Surroundings, demo};
+use router::Router;
+
+mod router;
+mod summary;
+
+use summary::Summary;
 
 /// What `up` takes besides the global options.
 #[derive(Debug, Clone, Args)]
 pub struct UpArgs {
-    /// The nats-server program; without it, the one on the PATH
+    /// The nats-server program; without it, the one on the PATH or in STATE_DIR/bin
     #[arg(long, value_name = "PATH")]
     pub nats_server: Option<PathBuf>,
 
-    /// Where the database, the logs and the ports of this instance are kept
-    #[arg(long, value_name = "DIR", default_value = ".beamline")]
+    /// Where the database and the logs of this instance are kept
+    #[arg(long, value_name = "DIR", default_value = state::DEFAULT)]
     pub state_dir: PathBuf,
 
-    /// Address of the admin API; short for --set http.listen=...
+    /// Address of the admin API; short for --set http.listen=... [default: 127.0.0.1:8080, or a free port if that is taken]
     #[arg(long, value_name = "ADDRESS")]
     pub http_listen: Option<SocketAddr>,
 
@@ -27,7 +41,7 @@ pub struct UpArgs {
     #[arg(long, overrides_with = "no_demo")]
     demo: bool,
 
-    /// Start with an empty registry
+    /// Start no extensions, and add nothing to the registry
     #[arg(long, overrides_with = "demo")]
     no_demo: bool,
 }
@@ -40,8 +54,191 @@ impl UpArgs {
     }
 }
 
+/// What an interrupted shell command ends with: the person could not wait for the drain.
+const INTERRUPTED: i32 = 130;
+/// For each question to the router just started.
+const PATIENCE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(50);
+
 /// Starts everything, and stops all of it on Ctrl-C.
-#[expect(clippy::unused_async, reason = "everything it starts is waited for")]
-pub async fn run(_config: Config, _args: UpArgs) -> Result<(), Failure> {
-    Err(Failure::Failed("up is not built yet.".to_owned()))
+pub async fn run(config: Config, args: UpArgs, console: Console) -> Result<(), Failure> {
+    let mut stops = Stops::new()?;
+    for key in up::ignored(&config) {
+        console.warn(&format!("{key} is configured, but `up` brings its own. `serve` uses the configuration."));
+    }
+    let state = StateDir::open(&args.state_dir).await?;
+    let _log = up::log::start(&state, &config.telemetry.log_filter)?;
+    let mut stack = Stack { surroundings: Surroundings::new(state), router: None };
+    let outcome = tokio::select! {
+        outcome = stack.serve(config, &args, console) => outcome,
+        () = stops.next() => Ok(()),
+    };
+    tokio::select! {
+        stopped = stack.stop() => outcome.and(stopped),
+        () = stops.next() => std::process::exit(INTERRUPTED),
+    }
+}
+
+/// Everything that was started so far.
+struct Stack {
+    surroundings: Surroundings,
+    router: Option<Router>,
+}
+
+impl Stack {
+    /// Starts everything in its order, says so, and ends only when the router gives up.
+    async fn serve(&mut self, mut config: Config, args: &UpArgs, console: Console) -> Result<(), Failure> {
+        let overridden = up::ignored(&config).contains(&"nats.url");
+        self.surroundings.start_nats(args.nats_server.as_deref(), &mut config).await?;
+        if args.demo() {
+            self.surroundings.start_extensions(&config).await?;
+        }
+        let taken = up::choose_http(&mut config);
+        let router = Router::start(config.clone()).await.map_err(|error| Failure::Failed(error.to_string()))?;
+        let router = self.router.insert(router);
+
+        let client = Client::connect(&config, PATIENCE).await?;
+        if args.demo() {
+            seed(&client).await?;
+            probe(&client).await?;
+        } else {
+            let nothing = json!({});
+            patiently(|| client.admin("supervision_tree", &nothing)).await?;
+        }
+        let running = Running {
+            nats_url: config.nats.url,
+            subject_prefix: config.nats.subject_prefix,
+            http: router.http_address(),
+            pid: std::process::id(),
+        };
+        announce(self.surroundings.state(), &running)?;
+        let found_by_others = is_default_place(self.surroundings.state().path()) && !overridden;
+        let summary =
+            Summary { running: &running, state_dir: &args.state_dir, taken, demo: args.demo(), found_by_others };
+        console.answer(&summary.document(), || Ok(summary.text()))?;
+
+        router.ended().await;
+        Err(Failure::GaveUp(format!(
+            "the router gave up after too many restarts. Its log is {}.",
+            self.surroundings.state().log_file(up::log::ROUTER).display()
+        )))
+    }
+
+    /// The router drains while its extensions still answer; NATS ends last.
+    async fn stop(self) -> Result<(), Failure> {
+        self.surroundings.state().withdraw();
+        let report = match self.router {
+            Some(router) => Some(router.stop().await),
+            None => None,
+        };
+        self.surroundings.stop().await;
+        match report {
+            Some(report) if !report.clean() => Err(Failure::Failed(format!(
+                "stopped before every request had its result: {} were told to try again.",
+                report.cut
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Adds what is missing; what somebody has changed stays.
+async fn seed(client: &Client) -> Result<(), Failure> {
+    for record in demo::extensions() {
+        match patiently(|| client.admin("create_extension", &record)).await {
+            Ok(_created) => {}
+            Err(failure) if is_conflict(&failure) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    let policy = json!({"tenant_id": demo::TENANT, "policy_id": demo::POLICY});
+    match client.admin("get_policy", &policy).await {
+        Ok(_there) => Ok(()),
+        Err(failure) if is_not_found(&failure) => client.admin("put_policy", &demo::policy()).await.map(drop),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// One request through the whole pipeline. What somebody has changed since the first start may refuse it, and that is an
+/// answer too.
+async fn probe(client: &Client) -> Result<(), Failure> {
+    let request = probe_request();
+    match patiently(|| client.ask("route", &request, PATIENCE)).await {
+        Ok(_answer) => Ok(()),
+        Err(Failure::Refused(refusal)) => {
+            info!(refusal = Failure::Refused(refusal).sentence(), "the demo request was refused");
+            Ok(())
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn probe_request() -> Value {
+    json!({
+        "version": "1", "tenant_id": demo::TENANT, "policy_id": demo::POLICY, "request_id": "up-probe",
+        "message": {"message_id": "up-probe", "message_type": "chat", "payload": demo::MESSAGE, "metadata": {}},
+    })
+}
+
+/// Asks again while nobody answers: a subscription takes a moment to reach the server.
+async fn patiently<F>(mut ask: impl FnMut() -> F) -> Result<Answer, Failure>
+where
+    F: Future<Output = Result<Answer, Failure>>,
+{
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Err(failure) if is_silence(&failure) && Instant::now() < give_up => sleep(POLL).await,
+            answer => return answer,
+        }
+    }
+}
+
+fn is_silence(failure: &Failure) -> bool {
+    failure.exit_code() == 5
+}
+
+fn is_not_found(failure: &Failure) -> bool {
+    failure.exit_code() == 3
+}
+
+fn is_conflict(failure: &Failure) -> bool {
+    failure.exit_code() == 4
+}
+
+fn announce(state: &StateDir, running: &Running) -> Result<(), Failure> {
+    let place = state::announcement_in(state.path());
+    let failed = |error| Failure::Failed(format!("{} cannot be written: {error}.", place.display()));
+    state.announce(running).map_err(failed)
+}
+
+/// Whether commands in the present directory look there by themselves.
+fn is_default_place(state: &Path) -> bool {
+    Path::new(state::DEFAULT).canonicalize().is_ok_and(|default| default == state)
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Everything that asks the process to end: Ctrl-C, a supervisor, a closed terminal.
+struct Stops([Signal; 3]);
+
+impl Stops {
+    fn new() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::Failed(format!("signals cannot be received: {error}.")));
+        Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }

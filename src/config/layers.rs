@@ -18,6 +18,8 @@ const FILE_VARIABLE: &str = "BEAMLINE_CONFIG";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     Default,
+    /// The file in which a running router says where it is.
+    Discovered(String),
     /// The position counts lines and columns from one; a mistake of the file as a whole has none.
     File {
         path: String,
@@ -38,6 +40,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Discovered(path) => write!(f, "{} of the running `up`", printable(path)),
             Self::File { path, position: None } => write!(f, "{}", printable(path)),
             Self::File { path, position: Some((line, column)) } => write!(f, "{}:{line}:{column}", printable(path)),
             Self::Environment(variable) => write!(f, "{}", printable(variable)),
@@ -88,6 +91,12 @@ pub(super) struct Layers {
 impl Layers {
     pub(super) fn read(overrides: &Overrides, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut layers = Self::default();
+        if let Some(found) = &overrides.discovered {
+            let origin = Origin::Discovered(found.place.display().to_string());
+            for (key, text) in &found.set {
+                layers.add(key.clone(), Raw::Untyped(text.clone()), origin.clone());
+            }
+        }
         let (named_file, variables) = layers.sort_environment(environment);
         if let Some(path) = overrides.config_file.clone().or(named_file) {
             file::read(&path, &mut layers);

@@ -56,7 +56,20 @@ fn load_with(
 ) -> Result<Config, Mistakes> {
     let set = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-    load_from(&Overrides { config_file, set }, environment)
+    load_from(&Overrides { config_file, set, discovered: None }, environment)
+}
+
+#[test]
+fn a_router_found_running_is_weaker_than_anything_written() {
+    let load = |flags: &[(&str, &str)]| {
+        let set = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let found = Discovered { place: "up.json".into(), set: vec![("nats.url".into(), "nats://127.0.0.1:1".into())] };
+        load_from(&Overrides { config_file: None, set, discovered: Some(found) }, []).unwrap()
+    };
+    let found = load(&[]);
+    assert_eq!(found.nats.url, "nats://127.0.0.1:1");
+    assert_eq!(found.to_json()["origins"]["nats.url"], "up.json of the running `up`");
+    assert_eq!(load(&[("nats.url", "nats://127.0.0.1:2")]).nats.url, "nats://127.0.0.1:2");
 }
 
 fn defaults() -> Config {

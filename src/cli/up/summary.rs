@@ -1,0 +1,124 @@
+//! What `up` says when everything answers: what runs where, and one command to try.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cli::text;
+use crate::up::state::Running;
+use crate::up::{demo, extensions};
+
+pub(super) struct Summary<'a> {
+    pub(super) running: &'a Running,
+    pub(super) state_dir: &'a Path,
+    /// The usual HTTP address, if another program has it.
+    pub(super) taken: Option<SocketAddr>,
+    pub(super) demo: bool,
+    /// Whether other commands in this directory find this router without flags.
+    pub(super) found_by_others: bool,
+}
+
+impl Summary<'_> {
+    pub(super) fn text(&self) -> String {
+        let taken = self.taken.map(|usual| format!(" ({usual} is taken)")).unwrap_or_default();
+        let state = text::plain(&self.state_dir.display().to_string());
+        let rows = [
+            ("NATS", self.running.nats_url.clone()),
+            ("HTTP", format!("http://{}{taken}", self.running.http)),
+            ("extensions", self.extensions().join(", ")),
+            ("policy", self.policy().unwrap_or_default()),
+            ("database", format!("{state}/registry.db")),
+            ("logs", format!("{state}/logs/*.log")),
+        ];
+        let rows = rows.iter().filter(|(_, value)| !value.is_empty());
+        let rows: String = rows.map(|(name, value)| format!("  {name:<12}{value}\n")).collect();
+        format!(
+            "Beamline Router is up; Ctrl-C stops all of it.\n\n{rows}\nTry, in another terminal:\n\n  {}\n",
+            self.next()
+        )
+    }
+
+    pub(super) fn document(&self) -> String {
+        json!({
+            "ok": true,
+            "nats_url": self.running.nats_url,
+            "subject_prefix": self.running.subject_prefix,
+            "http": self.running.http,
+            "pid": self.running.pid,
+            "state_dir": self.state_dir,
+            "extensions": self.extensions(),
+            "policy": self.policy(),
+            "try": self.next(),
+        })
+        .to_string()
+    }
+
+    fn extensions(&self) -> Vec<&'static str> {
+        if self.demo { extensions::REFERENCE.iter().map(|reference| reference.id).collect() } else { Vec::new() }
+    }
+
+    fn policy(&self) -> Option<String> {
+        self.demo.then(|| format!("{}/{}", demo::TENANT, demo::POLICY))
+    }
+
+    fn next(&self) -> String {
+        let mut command = own_name();
+        if self.demo {
+            command.push_str(&format!(" request --tenant {} \"{}\"", demo::TENANT, demo::MESSAGE));
+        } else {
+            command.push_str(" tree");
+        }
+        if !self.found_by_others {
+            let Running { nats_url, subject_prefix, .. } = self.running;
+            command.push_str(&format!(" --nats-url {nats_url} --subject-prefix {subject_prefix}"));
+        }
+        command
+    }
+}
+
+/// As it was typed, so that the line can be copied also when the program is not on the PATH.
+fn own_name() -> String {
+    let plain = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    std::env::args().next().filter(plain).unwrap_or_else(|| "beamline-router".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_of(demo: bool, found_by_others: bool) -> String {
+        let running = Running {
+            nats_url: "nats://127.0.0.1:4555".to_owned(),
+            subject_prefix: "beamline".to_owned(),
+            http: ([127, 0, 0, 1], 9999).into(),
+            pid: 7,
+        };
+        let taken = Some(([127, 0, 0, 1], 8080).into());
+        Summary { running: &running, state_dir: Path::new(".beamline"), taken, demo, found_by_others }.text()
+    }
+
+    #[test]
+    fn it_names_every_place_and_one_command() {
+        let text = text_of(true, true);
+        for part in [
+            "nats://127.0.0.1:4555\n",
+            "http://127.0.0.1:9999 (127.0.0.1:8080 is taken)\n",
+            "normalize_text, pii_guard, mock_provider, mask_pii\n",
+            "demo/default\n",
+            ".beamline/registry.db\n",
+            ".beamline/logs/*.log\n",
+            " request --tenant demo \"",
+        ] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
+        assert!(!text.contains("--nats-url"), "{text}");
+    }
+
+    #[test]
+    fn elsewhere_the_command_says_where() {
+        let text = text_of(false, false);
+        assert!(text.contains(" tree --nats-url nats://127.0.0.1:4555 --subject-prefix beamline\n"), "{text}");
+        assert!(!text.contains("demo"), "{text}");
+    }
+}

@@ -1,0 +1,125 @@
+//! Everything that a router needs on one machine: a NATS server, the reference extensions and the router itself, started
+//! in this order and stopped in the opposite one.
+//!
+//! The command line that uses this is `cli/up.rs`.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions};
+use secrecy::SecretString;
+use tokio::time::timeout;
+
+use crate::config::Config;
+use process::Supervised;
+use state::StateDir;
+
+pub mod demo;
+pub mod extensions;
+pub mod log;
+mod nats;
+mod process;
+pub mod state;
+
+/// Why something did not start, as a sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(String);
+
+/// The programs around the router.
+#[derive(Debug)]
+pub struct Surroundings {
+    state: StateDir,
+    nats: Option<Supervised>,
+    extensions: Vec<Supervised>,
+}
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+impl Surroundings {
+    pub fn new(state: StateDir) -> Self {
+        Self { state, nats: None, extensions: Vec::new() }
+    }
+
+    pub fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    /// Starts the NATS server, and points the configuration at everything that is our own.
+    pub async fn start_nats(&mut self, program: Option<&Path>, config: &mut Config) -> Result<(), StartError> {
+        let program = nats::find(program, &self.state)?;
+        let (server, url) = nats::start(program, &self.state).await?;
+        self.nats = Some(server);
+        embed(config, &url, &self.state);
+        Ok(())
+    }
+
+    /// Starts the reference extensions, and waits until each of them answers.
+    pub async fn start_extensions(&mut self, config: &Config) -> Result<(), StartError> {
+        for found in extensions::find()? {
+            let started = extensions::start(found, &config.nats.url, &config.nats.subject_prefix, &self.state)?;
+            self.extensions.push(started);
+        }
+        let nats = connect(&config.nats.url).await?;
+        extensions::until_all_answer(&nats, &self.state).await
+    }
+
+    /// The extensions first and side by side, because they drain; then NATS, which carries their last answers.
+    pub async fn stop(mut self) {
+        self.state.withdraw();
+        futures_util::future::join_all(self.extensions.drain(..).map(Supervised::stop)).await;
+        if let Some(nats) = self.nats.take() {
+            nats.stop().await;
+        }
+    }
+}
+
+/// A free port instead of the default one when another program has that. A port that somebody asked for is taken as it
+/// is, or the start fails.
+pub fn choose_http(config: &mut Config) -> Option<SocketAddr> {
+    let wanted = config.http.listen;
+    let free = |error: io::Error| error.kind() != io::ErrorKind::AddrInUse;
+    if is_given(config, "http.listen") || TcpListener::bind(wanted).map_or_else(free, |_listener| true) {
+        return None;
+    }
+    config.http.listen = (Ipv4Addr::LOCALHOST, 0).into();
+    Some(wanted)
+}
+
+/// The keys that somebody has written and that mean nothing here, because `up` brings its own.
+pub fn ignored(config: &Config) -> Vec<&'static str> {
+    ["nats.url", "nats.creds_file", "nats.user", "nats.token", "database.url", "router.state_dir"]
+        .into_iter()
+        .filter(|key| is_given(config, key))
+        .collect()
+}
+
+fn embed(config: &mut Config, nats_url: &str, state: &StateDir) {
+    let nats = &mut config.nats;
+    nats_url.clone_into(&mut nats.url);
+    (nats.creds_file, nats.user, nats.password, nats.token) = (None, None, None, None);
+    nats.tls.required = false;
+    (nats.tls.ca_file, nats.tls.cert_file, nats.tls.key_file) = (None, None, None);
+    config.database.url = SecretString::from(state.database_url());
+    config.router.state_dir = state.path().to_owned();
+}
+
+fn is_given(config: &Config, key: &str) -> bool {
+    let document = config.to_json();
+    document.pointer(&format!("/origins/{key}")).is_some_and(|origin| origin != "default")
+}
+
+async fn connect(url: &str) -> Result<Client, StartError> {
+    let failed =
+        |error: String| StartError(format!("the NATS server just started at {url} cannot be reached: {error}."));
+    let connecting = ConnectOptions::new().name("beamline-router up").connect(url);
+    match timeout(CONNECT_LIMIT, connecting).await {
+        Ok(connected) => connected.map_err(|error| failed(error.to_string())),
+        Err(_elapsed) => Err(failed("it does not answer".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

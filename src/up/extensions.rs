@@ -1,0 +1,118 @@
+//! The reference extensions as programs of their own, speaking the same NATS contract as any other extension.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::Client;
+use futures_util::future::try_join_all;
+use tokio::time::{sleep, timeout};
+
+use super::StartError;
+use super::process::{Spec, Supervised};
+use super::state::StateDir;
+
+/// One of the programs that come with the router.
+#[derive(Debug, Clone, Copy)]
+pub struct Reference {
+    pub id: &'static str,
+    pub kind: &'static str,
+    program: &'static str,
+}
+
+/// In the order of a pipeline.
+pub const REFERENCE: [Reference; 4] = [
+    Reference { id: "normalize_text", kind: "pre", program: "beamline-normalize-text" },
+    Reference { id: "pii_guard", kind: "validator", program: "beamline-pii-guard" },
+    Reference { id: "mock_provider", kind: "provider", program: "beamline-mock-provider" },
+    Reference { id: "mask_pii", kind: "post", program: "beamline-mask-pii" },
+];
+
+/// An extension drains for ten seconds at most.
+const GRACE: Duration = Duration::from_secs(12);
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
+
+/// The programs are built and installed together with the router, so they are found beside it.
+pub(super) fn find() -> Result<Vec<(Reference, PathBuf)>, StartError> {
+    let own = std::env::current_exe()
+        .map_err(|error| StartError(format!("this program does not find itself: {error}. Use --no-demo.")))?;
+    let directory = own.parent().unwrap_or(Path::new("."));
+    find_in(directory)
+}
+
+fn find_in(directory: &Path) -> Result<Vec<(Reference, PathBuf)>, StartError> {
+    let places = REFERENCE.map(|reference| (reference, directory.join(reference.program)));
+    let missing: Vec<&str> =
+        places.iter().filter(|(_, path)| !path.is_file()).map(|(reference, _)| reference.program).collect();
+    if missing.is_empty() {
+        return Ok(places.into());
+    }
+    Err(StartError(format!(
+        "{} must stand beside beamline-router in {}. Build all of them with `cargo build --workspace`, or use --no-demo.",
+        missing.join(" and "),
+        directory.display()
+    )))
+}
+
+/// Starts one program, and keeps it running.
+pub(super) fn start(
+    (reference, program): (Reference, PathBuf),
+    nats_url: &str,
+    subject_prefix: &str,
+    state: &StateDir,
+) -> Result<Supervised, StartError> {
+    let spec = Spec {
+        name: reference.program,
+        program,
+        arguments: ["--nats-url", nats_url, "--subject-prefix", subject_prefix].map(Into::into).into(),
+        environment: vec![("BEAMLINE_EXIT_ON_STDIN_EOF", "1".into()), ("BEAMLINE_LOG_FORMAT", "human".into())],
+        log: state.log_file(reference.program),
+        grace: GRACE,
+        guarded: false,
+    };
+    let running = spec.clear_log().and_then(|()| spec.spawn());
+    let running =
+        running.map_err(|error| StartError(format!("{} cannot be started: {error}.", spec.program.display())))?;
+    Ok(Supervised::keep(running, spec))
+}
+
+/// Waits until each of them answers.
+pub(super) async fn until_all_answer(nats: &Client, state: &StateDir) -> Result<(), StartError> {
+    try_join_all(REFERENCE.iter().map(|reference| async {
+        let answers = timeout(ANSWER_LIMIT, until_one_answers(nats, reference.id)).await;
+        answers.map_err(|_elapsed| {
+            StartError(format!(
+                "{} does not answer within {} s. Its log is {}.",
+                reference.program,
+                ANSWER_LIMIT.as_secs(),
+                state.log_file(reference.program).display()
+            ))
+        })
+    }))
+    .await
+    .map(drop)
+}
+
+/// Without anybody on the subject, NATS answers at once that nobody is there.
+async fn until_one_answers(nats: &Client, id: &str) {
+    let subject = format!("$SRV.PING.{id}");
+    while nats.request(subject.clone(), "".into()).await.is_err() {
+        sleep(POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for reference in &REFERENCE[1..] {
+            std::fs::write(directory.path().join(reference.program), "").expect("written");
+        }
+        let missing = find_in(directory.path()).expect_err("one is missing").to_string();
+        assert!(missing.starts_with("beamline-normalize-text must stand beside"), "{missing}");
+        assert!(missing.contains("cargo build --workspace"), "{missing}");
+    }
+}
