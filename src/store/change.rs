@@ -177,7 +177,7 @@ impl Work<'_> {
             Change::PutPolicy(_) | Change::DeleteExtension { .. } | Change::DeletePolicy { .. } => false,
         };
         if refused || self.name.contains('\0') {
-            return Err(error::not_storable(&self.name, "because it holds the character U+0000"));
+            return Err(error::not_storable(&self.name, "it holds the character U+0000"));
         }
         Ok(())
     }

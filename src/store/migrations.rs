@@ -200,11 +200,11 @@ fn unusable(error: super::OpenError) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others say that the schema is not what it should be")]
 fn failed(error: MigrateError) -> StoreError {
     let (error, place) = match error {
         MigrateError::Execute(error) => (error, String::new()),
         MigrateError::ExecuteMigration(error, version) => (error, format!("migration {version}: ")),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "all others say that the schema is not what it should be")]
         other => return StoreError::Corrupt(other.to_string()),
     };
     match error::reading(error) {

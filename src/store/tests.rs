@@ -40,7 +40,7 @@ on_both_databases!(
     what_is_not_there_is_not_found,
     policies_come_back_byte_for_byte,
     hostile_text_is_stored_as_text,
-    the_character_zero_is_refused,
+    what_no_column_holds_is_refused,
     each_write_leaves_an_audit_row_that_outlives_its_object,
     refused_writes_change_nothing,
     the_audit_log_is_append_only,
@@ -277,13 +277,20 @@ async fn hostile_text_is_stored_as_text(database: TestDatabase) {
     assert_eq!(audit(&database, "hostile").await[0].get::<&str, _>("actor"), "a\u{fffd}b");
 }
 
-async fn the_character_zero_is_refused(database: TestDatabase) {
+async fn what_no_column_holds_is_refused(database: TestDatabase) {
     let store = seeded(&database).await;
     let before = store.revision().await.unwrap();
     for json in [r#"{"a":"\u0000"}"#, r#"{"a":{"\u0000":1}}"#, r#"{"a":"\\\u0000"}"#] {
         let refused = Extension { metadata: Fields::parse(json).unwrap(), ..extension("zero") };
         let error = store.write(Change::CreateExtension(refused), author()).await.unwrap_err();
         assert!(matches!(error, StoreError::Conflict(_)), "{json}: {error}");
+    }
+    if database.is_postgres() {
+        for json in [r#"{"a":"\ud800"}"#, r#"{"a":1e400000}"#] {
+            let refused = Extension { config: Fields::parse(json).unwrap(), ..extension("zero") };
+            let error = store.write(Change::CreateExtension(refused), author()).await.unwrap_err();
+            assert!(matches!(error, StoreError::Conflict(_)), "{json}: {error}");
+        }
     }
     assert_eq!(store.revision().await.unwrap(), before);
     // A backslash and five more characters, not the character.
