@@ -5,3 +5,12 @@
 
 pub mod domain;
 pub mod ports;
+
+pub mod supervision;
+
+pub mod registry;
+
+pub mod invoker;
+pub mod invokers;
+
+pub mod metrics;

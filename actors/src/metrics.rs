@@ -1,0 +1,135 @@
+//! What the router counts, under the names of contract section 7.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// Cheap to clone: all clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    pub registry_size: Gauge,
+    pub reload_duration: Histogram,
+    pub reload_errors: Counter,
+    pub extension_requests: Family<ExtensionStatus, Counter>,
+    pub extension_duration: Family<ExtensionLabel, Histogram>,
+    pub extension_failures: Family<ExtensionReason, Counter>,
+    pub provider_requests: Family<ProviderStatus, Counter>,
+    pub provider_latency: Family<ProviderLabel, Histogram>,
+    /// Token counts may be fractional.
+    pub provider_tokens: Family<ProviderLabel, Counter<f64, AtomicU64>>,
+    pub requests_received: Counter,
+    pub requests_answered: Family<OutcomeLabel, Counter>,
+    pub requests_in_flight: Gauge,
+    pub restarts: Family<NodeLabel, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ExtensionStatus {
+    pub extension_id: String,
+    pub status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ExtensionLabel {
+    pub extension_id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ExtensionReason {
+    pub extension_id: String,
+    pub reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProviderStatus {
+    pub provider_id: String,
+    pub status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProviderLabel {
+    pub provider_id: String,
+}
+
+/// `ok`, or the code of the error answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    pub outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NodeLabel {
+    pub node: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            registry_size: Gauge::default(),
+            reload_duration: seconds(),
+            reload_errors: Counter::default(),
+            extension_requests: Family::default(),
+            extension_duration: Family::new_with_constructor(seconds as fn() -> Histogram),
+            extension_failures: Family::default(),
+            provider_requests: Family::default(),
+            provider_latency: Family::new_with_constructor(seconds as fn() -> Histogram),
+            provider_tokens: Family::default(),
+            requests_received: Counter::default(),
+            requests_answered: Family::default(),
+            requests_in_flight: Gauge::default(),
+            restarts: Family::default(),
+        }
+    }
+}
+
+/// Buckets from half a millisecond to about a minute.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0005, 2.0, 18))
+}
+
+impl Metrics {
+    /// Puts everything under its name. prometheus-client adds `_total` to counters and the unit to histograms itself.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("extension_registry_size", "Extensions in the snapshot", self.registry_size.clone());
+        registry.register_with_unit(
+            "extension_registry_reload_duration",
+            "Time of one reload from the store",
+            Unit::Seconds,
+            self.reload_duration.clone(),
+        );
+        registry.register("extension_registry_reload_errors", "Reloads that failed", self.reload_errors.clone());
+        registry.register(
+            "extension_requests",
+            "Calls of an extension by how they ended",
+            self.extension_requests.clone(),
+        );
+        registry.register_with_unit(
+            "extension_request_duration",
+            "Time of a call with all its attempts",
+            Unit::Seconds,
+            self.extension_duration.clone(),
+        );
+        registry.register("extension_failures", "Failed calls by reason", self.extension_failures.clone());
+        registry.register("provider_requests", "Calls of a provider by how they ended", self.provider_requests.clone());
+        registry.register_with_unit(
+            "provider_latency",
+            "Time of a provider call with all its attempts",
+            Unit::Seconds,
+            self.provider_latency.clone(),
+        );
+        registry.register("provider_tokens", "Tokens that a provider counted", self.provider_tokens.clone());
+        registry.register("router_requests_received", "Requests taken in", self.requests_received.clone());
+        registry.register("router_requests_answered", "Answers by outcome", self.requests_answered.clone());
+        registry.register(
+            "router_requests_in_flight",
+            "Requests taken in and not answered",
+            self.requests_in_flight.clone(),
+        );
+        registry.register("router_restarts", "Restarts of actors by supervisor", self.restarts.clone());
+    }
+}

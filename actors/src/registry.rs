@@ -1,0 +1,302 @@
+//! The registry actor: keeps the snapshot that everybody reads in step with the store.
+//!
+//! Readers load the shared snapshot and never wait for this actor. Hints, writes and a jittered poll tell it to look; the
+//! revision in the store decides whether there is something new. With the store away the last snapshot stays.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use crate::domain::snapshot::{Content, Snapshot};
+use crate::metrics::Metrics;
+use crate::ports::{Author, Change, Store, StoreError};
+use crate::supervision::{Address, Node, NodeKind, OwnedTask};
+
+/// How the registry of a deployment works.
+#[derive(Debug, Clone)]
+pub struct RegistrySettings {
+    /// Time between two polls; each is moved by up to a fifth so that replicas do not ask together.
+    pub poll_interval: Duration,
+    /// Where the last good snapshot is kept; `None` keeps none.
+    pub disk_copy: Option<PathBuf>,
+}
+
+/// The way to the registry; all clones share it.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn Store>,
+    settings: RegistrySettings,
+    metrics: Metrics,
+    snapshot: ArcSwap<Snapshot>,
+    sync: Mutex<Sync>,
+    /// The revision that is served, for whoever waits for one.
+    served: watch::Sender<u64>,
+    address: Address<RegistryMsg>,
+}
+
+/// Where the snapshot came from and how old the knowledge is.
+#[derive(Debug, Clone, Copy)]
+struct Sync {
+    from_store: bool,
+    last_agreed: Option<Instant>,
+}
+
+/// Freshness of what is served.
+#[derive(Debug, Clone, Copy)]
+pub struct Freshness {
+    pub revision: u64,
+    /// `store`, or `disk` while the store has not been reached since the start.
+    pub source: &'static str,
+    /// Seconds since the store last said that this is its present revision.
+    pub stale_seconds: u64,
+    pub loaded: bool,
+}
+
+/// A write has reached the snapshot of this replica within this time, or its answer does not wait for it.
+const SERVED_WITHIN: Duration = Duration::from_secs(2);
+/// Staleness below this is the time between two polls.
+const POLLS_BEFORE_STALE: u32 = 2;
+
+impl Registry {
+    /// `start_with` is what is known before the actor runs, and whether the store said so just now.
+    pub fn new(
+        store: Arc<dyn Store>,
+        settings: RegistrySettings,
+        metrics: Metrics,
+        start_with: Option<(Content, bool)>,
+    ) -> Self {
+        let from_store = start_with.as_ref().is_some_and(|(_, fresh)| *fresh);
+        let last_agreed = start_with.as_ref().map(|_| Instant::now()).filter(|_| from_store);
+        let snapshot = start_with.map(|(content, _)| Snapshot::new(content)).unwrap_or_default();
+        report_unreadable(&snapshot);
+        metrics.registry_size.set(i64::try_from(snapshot.extension_count()).unwrap_or(i64::MAX));
+        let shared = Shared {
+            store,
+            settings,
+            metrics,
+            served: watch::Sender::new(snapshot.revision()),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            sync: Mutex::new(Sync { from_store, last_agreed }),
+            address: Address::new(Node::new("registry", NodeKind::Worker)),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What is served now. A read of a pointer, never a message.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load_full()
+    }
+
+    pub fn freshness(&self) -> Freshness {
+        let sync = *self.shared.sync.lock();
+        let age = sync.last_agreed.map_or(Duration::ZERO, |at| at.elapsed());
+        let stale = age > self.shared.settings.poll_interval * POLLS_BEFORE_STALE || !sync.from_store;
+        let revision = self.snapshot().revision();
+        Freshness {
+            revision,
+            source: if sync.from_store { "store" } else { "disk" },
+            stale_seconds: if stale { age.as_secs() } else { 0 },
+            loaded: revision > 0,
+        }
+    }
+
+    /// Writes a change and waits until this replica serves it.
+    pub async fn write(&self, change: Change, by: Author) -> Result<u64, StoreError> {
+        let revision = self.shared.store.write(change, by).await?;
+        self.reload();
+        self.wait_for(revision).await;
+        Ok(revision)
+    }
+
+    /// Looks at the store soon.
+    pub fn reload(&self) {
+        let _ = self.shared.address.send(RegistryMsg::Look { full: false });
+    }
+
+    /// Reads everything anew, whatever the revision says, and waits for it.
+    pub async fn reload_fully(&self) -> Result<u64, StoreError> {
+        let content = self.shared.store.load().await?;
+        let revision = content.revision;
+        let _ = self.shared.address.send(RegistryMsg::Loaded { result: Ok(Some(content)), took: Duration::ZERO });
+        self.wait_for(revision).await;
+        Ok(revision)
+    }
+
+    /// The revision that is served, as it changes.
+    pub fn served(&self) -> watch::Receiver<u64> {
+        self.shared.served.subscribe()
+    }
+
+    pub fn node(&self) -> &Arc<Node> {
+        self.shared.address.node()
+    }
+
+    async fn wait_for(&self, revision: u64) {
+        let mut served = self.shared.served.subscribe();
+        let _ = timeout(SERVED_WITHIN, served.wait_for(|now| *now >= revision)).await;
+    }
+}
+
+#[derive(Debug)]
+pub enum RegistryMsg {
+    /// Somebody says that there may be something new. `full` reads everything even if the revision is the known one.
+    Look { full: bool },
+    /// What a look brought; `None` when the revision is the known one.
+    Loaded { result: Result<Option<Content>, StoreError>, took: Duration },
+}
+
+/// The actor behind [`Registry`].
+#[derive(Debug)]
+pub struct RegistryActor;
+
+#[derive(Debug)]
+pub struct RegistryState {
+    shared: Arc<Shared>,
+    /// A look is under way; `again` when somebody asked for another meanwhile.
+    looking: Option<OwnedTask>,
+    again: bool,
+    /// The store was away: what it says next is read in full.
+    was_away: bool,
+    _timers: [OwnedTask; 2],
+}
+
+impl Actor for RegistryActor {
+    type Msg = RegistryMsg;
+    type State = RegistryState;
+    type Arguments = Registry;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<RegistryMsg>,
+        registry: Registry,
+    ) -> Result<RegistryState, ActorProcessingErr> {
+        let shared = registry.shared;
+        shared.address.filled_by(&myself);
+        let timers = [OwnedTask::spawn(poll(Arc::clone(&shared))), OwnedTask::spawn(follow_hints(Arc::clone(&shared)))];
+        let was_away = !shared.sync.lock().from_store;
+        let _ = shared.address.send(RegistryMsg::Look { full: was_away });
+        Ok(RegistryState { shared, looking: None, again: false, was_away, _timers: timers })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<RegistryMsg>,
+        message: RegistryMsg,
+        state: &mut RegistryState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.shared.address.node().handling();
+        match message {
+            RegistryMsg::Look { full } => state.look(full),
+            RegistryMsg::Loaded { result, took } => state.loaded(result, took),
+        }
+        Ok(())
+    }
+}
+
+impl RegistryState {
+    fn look(&mut self, full: bool) {
+        if self.looking.is_some() {
+            self.again = true;
+            return;
+        }
+        let known = (!full && !self.was_away).then(|| self.shared.snapshot.load().revision());
+        let shared = Arc::clone(&self.shared);
+        self.looking = Some(OwnedTask::spawn(async move {
+            let begun = Instant::now();
+            let result = look(shared.store.as_ref(), known).await;
+            let _ = shared.address.send(RegistryMsg::Loaded { result, took: begun.elapsed() });
+        }));
+    }
+
+    fn loaded(&mut self, result: Result<Option<Content>, StoreError>, took: Duration) {
+        self.looking = None;
+        match result {
+            Ok(news) => {
+                if std::mem::take(&mut self.was_away) {
+                    tracing::info!("the registry's store answers");
+                }
+                *self.shared.sync.lock() = Sync { from_store: true, last_agreed: Some(Instant::now()) };
+                if let Some(content) = news {
+                    self.shared.metrics.reload_duration.observe(took.as_secs_f64());
+                    self.serve(content);
+                }
+            }
+            Err(error) => {
+                self.shared.metrics.reload_errors.inc();
+                if !std::mem::replace(&mut self.was_away, true) {
+                    tracing::warn!(error = %error, "the registry's store does not answer; serving the last snapshot");
+                }
+            }
+        }
+        if std::mem::take(&mut self.again) {
+            self.look(false);
+        }
+    }
+
+    fn serve(&self, content: Content) {
+        if let Some(path) = self.shared.settings.disk_copy.clone() {
+            keep_on_disk(path, content.clone());
+        }
+        let snapshot = Snapshot::new(content);
+        report_unreadable(&snapshot);
+        let (revision, count) = (snapshot.revision(), snapshot.extension_count());
+        self.shared.metrics.registry_size.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.shared.snapshot.store(Arc::new(snapshot));
+        self.shared.served.send_replace(revision);
+        tracing::info!(revision, extensions = count, "serving a new revision of the registry");
+    }
+}
+
+/// What is new in the store. Without a known revision everything is.
+async fn look(store: &dyn Store, known: Option<u64>) -> Result<Option<Content>, StoreError> {
+    match known {
+        Some(known) if store.revision().await? == known => Ok(None),
+        _ => store.load().await.map(Some),
+    }
+}
+
+async fn poll(shared: Arc<Shared>) {
+    loop {
+        let jitter = 0.8 + 0.4 * fastrand::f64();
+        tokio::time::sleep(shared.settings.poll_interval.mul_f64(jitter)).await;
+        let _ = shared.address.send(RegistryMsg::Look { full: false });
+    }
+}
+
+async fn follow_hints(shared: Arc<Shared>) {
+    let mut hints = shared.store.hints();
+    while hints.changed().await.is_ok() {
+        let _ = shared.address.send(RegistryMsg::Look { full: false });
+    }
+}
+
+fn report_unreadable(snapshot: &Snapshot) {
+    for (policy, reason) in snapshot.unreadable() {
+        tracing::error!(policy, error = reason, "this policy cannot be read; requests for it are refused");
+    }
+}
+
+/// Writes the last good snapshot beside the old one and moves it over, so that a crash leaves one of the two.
+fn keep_on_disk(path: PathBuf, content: Content) {
+    tokio::task::spawn_blocking(move || {
+        let written = serde_json::to_vec(&content).map_err(std::io::Error::other).and_then(|json| {
+            let beside = path.with_extension(format!("{}.new", std::process::id()));
+            std::fs::write(&beside, json)?;
+            std::fs::rename(&beside, &path)
+        });
+        if let Err(error) = written {
+            tracing::warn!(path = %path.display(), error = %error, "the snapshot could not be kept on disk");
+        }
+    });
+}
