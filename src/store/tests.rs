@@ -1,6 +1,7 @@
 //! One suite for both databases: what the router relies on, asked of each in the same words.
 
 mod database;
+mod proxy;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 
 use super::*;
 use database::TestDatabase;
+use proxy::Proxy;
 
 /// Far more than anything here takes; a test that waits for it has failed.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -496,6 +498,36 @@ async fn a_database_that_says_nothing_is_unavailable_in_time() {
     let error = timeout(LIMIT, store.load()).await.unwrap().unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     assert!(matches!(timeout(LIMIT, migrate(&config)).await.unwrap(), Err(StoreError::Unavailable(_))));
+}
+
+/// Operations end in time while nothing comes through, also those whose connection was good, and the pool is not worn
+/// out by them.
+#[tokio::test]
+async fn a_frozen_database_is_used_again_when_it_thaws() {
+    let database = TestDatabase::postgres().await;
+    migrate(&config(database.url())).await.unwrap();
+    let options: sqlx::postgres::PgConnectOptions = database.url().parse().unwrap();
+    let server = tokio::net::lookup_host((options.get_host(), options.get_port())).await.unwrap().next().unwrap();
+    let proxy = Proxy::before(server).await;
+    let behind =
+        database.url().replace(&format!("{}:{}", options.get_host(), options.get_port()), &proxy.address().to_string());
+    let short = DatabaseConfig { acquire_timeout: Duration::from_millis(100), max_connections: 2, ..config(&behind) };
+    let store = open(&short).await.unwrap();
+    let loads = || async {
+        while store.load().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, loads()).await.expect("the proxy lets everything through");
+
+    proxy.freeze(true);
+    for number in 0..4 {
+        let write = store.write(Change::CreateExtension(extension(&format!("e{number}"))), author());
+        let error = timeout(LIMIT, write).await.unwrap().unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    }
+    proxy.freeze(false);
+    timeout(LIMIT, loads()).await.expect("the store comes back");
 }
 
 /// The connection that listens is lost: the next hint comes without any write.
