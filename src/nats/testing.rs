@@ -1,1 +1,181 @@
+//! A NATS server of the test's own on a free port, and a wire to it that can be cut.
 
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use async_nats::{Client, Subscriber};
+use futures_util::StreamExt;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::{NatsConfig, Overrides, load_from};
+
+/// Far beyond what anything here takes; reaching it means that something never happens.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(5);
+
+pub(crate) struct Server {
+    process: Child,
+    _directory: TempDir,
+    pub(crate) url: String,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let process = Command::new("nats-server")
+            .args(["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
+            .arg(directory.path())
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server must be on the PATH");
+        let ports = directory.path().join(format!("nats-server_{}.ports", process.id()));
+        let url = eventually("the server writes its ports", || read_url(&ports)).await;
+        Self { process, _directory: directory, url }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        async_nats::connect(&self.url).await.unwrap()
+    }
+
+    /// The process keeps its sockets and does nothing. Returns when it really stands still.
+    pub(crate) async fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let pid = self.process.id().to_string();
+        let stopped = || {
+            let state = Command::new("ps").args(["-o", "stat=", "-p", &pid]).output().expect("ps must be on the PATH");
+            state.stdout.starts_with(b"T")
+        };
+        until("the server stands still", stopped).await;
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn read_url(ports: &Path) -> Option<String> {
+    let ports: Value = serde_json::from_slice(&std::fs::read(ports).ok()?).ok()?;
+    ports["nats"][0].as_str().map(str::to_owned)
+}
+
+/// A way to the server that can be cut and mended; while it is cut, connections are closed as soon as they are made.
+pub(crate) struct Wire {
+    pub(crate) url: String,
+    open: watch::Sender<bool>,
+    refused: watch::Receiver<usize>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Wire {
+    pub(crate) async fn to(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("nats://{}", listener.local_addr().unwrap());
+        let target = server.url.strip_prefix("nats://").unwrap().to_owned();
+        let (open, state) = watch::channel(true);
+        let (count_refused, refused) = watch::channel(0);
+        let task = tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                if *state.borrow() {
+                    tokio::spawn(join(near, target.clone(), state.clone()));
+                } else {
+                    count_refused.send_modify(|count| *count += 1);
+                }
+            }
+        });
+        Self { url, open, refused, _task: AbortOnDropHandle::new(task) }
+    }
+
+    pub(crate) fn cut(&self) {
+        self.open.send_replace(false);
+    }
+
+    /// Returns when somebody has tried to connect in vain.
+    pub(crate) async fn refused(&self) {
+        within("somebody tries to connect", self.refused.clone().wait_for(|count| *count > 0)).await.unwrap();
+    }
+
+    pub(crate) fn mend(&self) {
+        self.open.send_replace(true);
+    }
+}
+
+async fn join(mut near: TcpStream, target: String, mut open: watch::Receiver<bool>) {
+    let mut far = TcpStream::connect(target).await.unwrap();
+    tokio::select! {
+        _ = copy_bidirectional(&mut near, &mut far) => {}
+        _ = open.wait_for(|open| !open) => {}
+    }
+}
+
+/// Subscribes, and returns when the server knows it: it handles the commands of one connection in order.
+pub(crate) async fn subscribe(client: &Client, subject: &'static str) -> Subscriber {
+    let subscriber = client.subscribe(subject).await.unwrap();
+    let inbox = client.new_inbox();
+    let mut own = client.subscribe(inbox.clone()).await.unwrap();
+    client.publish(inbox, "".into()).await.unwrap();
+    within("the subscription stands", own.next()).await.unwrap();
+    subscriber
+}
+
+pub(crate) fn config(url: &str) -> NatsConfig {
+    config_with(url, &[])
+}
+
+pub(crate) fn config_with(url: &str, more: &[(&str, &str)]) -> NatsConfig {
+    let set =
+        [("nats.url", url)].iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    load_from(&Overrides { set, ..Overrides::default() }, []).expect("a good configuration").nats
+}
+
+/// Tries until there is something, up to the limit.
+pub(crate) async fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let tries = async {
+        loop {
+            if let Some(found) = attempt() {
+                return found;
+            }
+            sleep(POLL).await;
+        }
+    };
+    timeout(LIMIT, tries).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
+/// Waits until a condition holds, up to the limit.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    eventually(what, || condition().then_some(())).await;
+}
+
+/// What must end, up to the limit.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(LIMIT, future).await.unwrap_or_else(|_| panic!("never: {what}"))
+}

@@ -1,0 +1,160 @@
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use crate::nats::testing::{Server, Wire, config, config_with, subscribe, until, within};
+use crate::nats::{ConnectError, connect};
+
+#[tokio::test]
+async fn without_a_server_it_gives_up_with_advice() {
+    let error =
+        within("it gives up", connect(&config_with("nats://127.0.0.1:1", &[("nats.startup_timeout", "200ms")]), "t"))
+            .await
+            .unwrap_err();
+    let sentence = error.to_string();
+    assert!(sentence.starts_with("no NATS server answered at nats://127.0.0.1:1 within 200ms: "), "{sentence}");
+    let advice = "Start one, correct nats.url, or wait longer with nats.startup_timeout.";
+    assert!(sentence.ends_with(advice), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_silent_server_does_not_hold_it_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    let connecting = connect(&config_with(&url, &[("nats.startup_timeout", "200ms")]), "t").await;
+    let error = connecting.unwrap_err();
+    assert!(matches!(&error, ConnectError::Unreachable { server, .. } if *server == url), "{error}");
+}
+
+#[tokio::test]
+async fn it_waits_for_a_server_that_starts_later() {
+    let server = Server::start().await;
+    let wire = Wire::to(&server).await;
+    wire.cut();
+    let config = config_with(&wire.url, &[("nats.startup_timeout", "10m")]);
+    let connecting = tokio::spawn(async move { connect(&config, "t").await });
+    wire.refused().await;
+    wire.mend();
+    let connection = within("it connects", connecting).await.unwrap().unwrap();
+    assert!(connection.is_connected());
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_told_at_once() {
+    let server = Server::start_with(&["--user", "joe", "--pass", "right-password"]).await;
+    let with = |password| {
+        let login = [("nats.user", "joe"), ("nats.password", password), ("nats.startup_timeout", "10m")];
+        config_with(&server.url, &login)
+    };
+    let error = within("it gives up", connect(&with("wrong-password"), "t")).await.unwrap_err();
+    assert!(error.to_string().contains("refuses these credentials. Set nats.creds_file"), "{error}");
+    assert!(within("it connects", connect(&with("right-password"), "t")).await.unwrap().is_connected());
+}
+
+#[tokio::test]
+async fn an_unreadable_file_is_told_at_once() {
+    let directory = TempDir::new().unwrap();
+    for key in ["nats.creds_file", "nats.tls.ca_file"] {
+        let file = directory.path().join("gone");
+        std::fs::write(&file, "no credentials").unwrap();
+        let path = file.display().to_string();
+        let config = config_with("nats://127.0.0.1:1", &[(key, &path), ("nats.startup_timeout", "10m")]);
+        std::fs::remove_file(&file).unwrap();
+        let error = within("it gives up", connect(&config, "t")).await.unwrap_err();
+        assert!(matches!(error, ConnectError::File(_)), "{error}");
+        assert!(error.to_string().starts_with(&format!("cannot read {key} {path}: ")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn one_of_several_servers_is_enough() {
+    let server = Server::start().await;
+    let url = format!("nats://127.0.0.1:1, {}", server.url);
+    assert!(within("it connects", connect(&config(&url), "t")).await.unwrap().is_connected());
+}
+
+#[tokio::test]
+async fn loss_and_return_are_told_and_counted() {
+    let server = Server::start().await;
+    let wire = Wire::to(&server).await;
+    let connection = connect(&config(&wire.url), "t").await.unwrap();
+    let mut link = connection.link();
+    assert!(link.borrow_and_update().connected && connection.is_connected());
+    assert_eq!(connection.reconnects(), 0);
+
+    wire.cut();
+    within("the loss is told", link.wait_for(|link| !link.connected && link.losses == 1)).await.unwrap();
+    assert!(!connection.is_connected());
+
+    wire.mend();
+    within("the return is told", link.wait_for(|link| link.connected)).await.unwrap();
+    assert!(connection.is_connected());
+    assert_eq!(connection.reconnects(), 1);
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_found_by_its_pings() {
+    let server = Server::start().await;
+    let connection = connect(&config_with(&server.url, &[("nats.ping_interval", "100ms")]), "t").await.unwrap();
+    server.freeze().await;
+    until("the loss is noticed", || !connection.is_connected()).await;
+    server.thaw();
+    until("the connection is back", || connection.is_connected()).await;
+}
+
+#[tokio::test]
+async fn dropped_messages_are_counted_and_hide_no_loss() {
+    let server = Server::start().await;
+    let wire = Wire::to(&server).await;
+    let connection = connect(&config(&wire.url), "t").await.unwrap();
+    let _never_read = subscribe(connection.client(), "flood").await;
+    // More than the subscription and the queue of events hold together.
+    let other = server.client().await;
+    let flood = async {
+        while connection.slow_consumer_events() < 200 {
+            for _ in 0..2000 {
+                other.publish("flood", "x".into()).await.unwrap();
+            }
+            other.flush().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    within("messages are dropped", flood).await;
+    assert!(connection.is_connected());
+    wire.cut();
+    until("the loss is noticed", || !connection.is_connected()).await;
+    wire.mend();
+    until("the connection is back", || connection.is_connected()).await;
+}
+
+#[tokio::test]
+async fn closing_writes_what_is_queued() {
+    let server = Server::start().await;
+    let connection = connect(&config(&server.url), "t").await.unwrap();
+    let other = server.client().await;
+    let mut messages = subscribe(&other, "last.words").await;
+    for _ in 0..100 {
+        connection.client().publish("last.words", "x".into()).await.unwrap();
+    }
+    assert!(connection.close().await);
+    assert!(!connection.is_connected());
+    for _ in 0..100 {
+        within("every message arrives", messages.next()).await.unwrap();
+    }
+    assert!(!connection.close().await, "there is nothing left to close");
+}
+
+#[tokio::test]
+async fn closing_has_a_limit() {
+    let server = Server::start().await;
+    let connection = connect(&config_with(&server.url, &[("nats.ping_interval", "120s")]), "t").await.unwrap();
+    server.freeze().await;
+    // More than the sockets take.
+    let body = bytes::Bytes::from(vec![b'x'; 512 * 1024]);
+    let publish = || timeout(Duration::from_millis(200), connection.client().publish("x", body.clone()));
+    let filling = async { while publish().await.is_ok() {} };
+    within("the queue is full", filling).await;
+    assert!(!within("closing ends", connection.close()).await);
+}

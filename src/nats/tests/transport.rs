@@ -1,0 +1,309 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use async_nats::{Client, HeaderMap, Message, Subscriber};
+use beamline_actors::ports::{Answer, Call, Transport, TransportError};
+use beamline_bus::headers;
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::nats::testing::{Server, Wire, config, subscribe, until, within};
+use crate::nats::{Connection, NatsTransport, connect};
+
+const SUBJECT: &str = "beamline.ext.pre.normalize_text.v1";
+/// Longer than the limit of every test.
+const ENDLESS: Duration = Duration::from_secs(600);
+const SHORT: Duration = Duration::from_millis(200);
+
+fn call(timeout: Duration) -> Call {
+    Call {
+        subject: SUBJECT.into(),
+        body: Bytes::from_static(br#"{"payload":"Hi"}"#),
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+        tenant_id: "acme".into(),
+        timeout,
+        attempt: 2,
+    }
+}
+
+async fn transport(url: &str) -> (NatsTransport, Connection) {
+    let connection = connect(&config(url), "test").await.unwrap();
+    (NatsTransport::new(connection.clone()).await.unwrap(), connection)
+}
+
+async fn listen(server: &Server) -> (Client, Subscriber) {
+    let client = server.client().await;
+    let subscriber = subscribe(&client, SUBJECT).await;
+    (client, subscriber)
+}
+
+/// Answers every request with what `answer` makes of it.
+async fn respond(
+    server: &Server,
+    answer: impl Fn(&Message) -> (HeaderMap, Bytes) + Send + 'static,
+) -> AbortOnDropHandle<()> {
+    let (client, mut requests) = listen(server).await;
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            let (headers, body) = answer(&request);
+            client.publish_with_headers(request.reply.unwrap(), headers, body).await.unwrap();
+        }
+    }))
+}
+
+async fn ended(transport: &NatsTransport, call: Call) -> Result<Answer, TransportError> {
+    within("the call ends", transport.call(call)).await
+}
+
+#[tokio::test]
+async fn a_call_carries_its_headers_and_brings_the_answer() {
+    let server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    let (client, mut requests) = listen(&server).await;
+    let sent_at = SystemTime::now();
+    let pending = tokio::spawn(transport.call(call(ENDLESS)));
+
+    let request = within("the request arrives", requests.next()).await.unwrap();
+    assert_eq!(&request.payload[..], br#"{"payload":"Hi"}"#);
+    let received = request.headers.clone().unwrap();
+    let expected = [
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("tenant_id", "acme"),
+        ("Router-Timeout-Ms", "600000"),
+        ("Router-Attempt", "2"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(headers::text(&received, name), Some(value), "{name}");
+    }
+    let deadline = headers::text(&received, "Router-Deadline").unwrap();
+    let deadline = humantime::parse_rfc3339(deadline).unwrap();
+    assert!(deadline + Duration::from_millis(1) >= sent_at + ENDLESS && deadline <= SystemTime::now() + ENDLESS);
+    assert_eq!(received.len(), 6);
+
+    client.publish(request.reply.unwrap(), "{}".into()).await.unwrap();
+    let answer = within("the answer arrives", pending).await.unwrap().unwrap();
+    assert_eq!((&answer.body[..], answer.service_error), (&b"{}"[..], None));
+    assert_eq!(transport.waiting(), 0);
+}
+
+#[tokio::test]
+async fn calls_side_by_side_get_their_own_answers() {
+    let server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    let _echo = respond(&server, |request| (HeaderMap::new(), request.payload.clone())).await;
+    let mut calls = JoinSet::new();
+    for n in 0..500 {
+        let body = Bytes::from(n.to_string());
+        let answer = transport.call(Call { body: body.clone(), ..call(ENDLESS) });
+        calls.spawn(async move { (body, answer.await) });
+    }
+    for (body, answer) in within("all calls end", calls.join_all()).await {
+        assert_eq!(answer.unwrap().body, body);
+    }
+}
+
+#[tokio::test]
+async fn nobody_listening_is_told_at_once() {
+    let server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    assert_eq!(ended(&transport, call(ENDLESS)).await.unwrap_err(), TransportError::NoResponders);
+}
+
+#[tokio::test]
+async fn a_silent_extension_times_out_and_leaves_nothing_behind() {
+    let server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    let (_client, _silent) = listen(&server).await;
+    assert_eq!(ended(&transport, call(SHORT)).await.unwrap_err(), TransportError::Timeout);
+    // A caller that goes away in the middle.
+    let abandoned = transport.call(call(ENDLESS));
+    assert!(abandoned.now_or_never().is_none());
+    assert_eq!(transport.waiting(), 0);
+}
+
+#[tokio::test]
+async fn late_and_double_answers_reach_nobody() {
+    let server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    let (client, mut requests) = listen(&server).await;
+    assert_eq!(ended(&transport, call(SHORT)).await.unwrap_err(), TransportError::Timeout);
+    let pending = tokio::spawn(transport.call(call(ENDLESS)));
+    let mut replies = Vec::new();
+    for _ in 0..2 {
+        replies.push(within("the request arrives", requests.next()).await.unwrap().reply.unwrap());
+    }
+    client.publish(replies[0].clone(), "late".into()).await.unwrap();
+    client.publish(replies[1].clone(), "right".into()).await.unwrap();
+    client.publish(replies[1].clone(), "double".into()).await.unwrap();
+    assert_eq!(&within("the answer arrives", pending).await.unwrap().unwrap().body[..], b"right");
+}
+
+#[tokio::test]
+async fn a_server_killed_during_a_call_ends_the_call() {
+    let mut server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    let (_client, mut requests) = listen(&server).await;
+    let pending = tokio::spawn(transport.call(call(ENDLESS)));
+    within("the request arrives", requests.next()).await.unwrap();
+    server.kill();
+    assert_eq!(within("the call ends", pending).await.unwrap().unwrap_err(), TransportError::NotConnected);
+    assert!(!transport.is_connected());
+    assert_eq!(transport.waiting(), 0);
+}
+
+#[tokio::test]
+async fn what_is_refused_during_an_outage_is_never_sent() {
+    let server = Server::start().await;
+    let wire = Wire::to(&server).await;
+    let (transport, connection) = transport(&wire.url).await;
+    let served = Arc::new(AtomicUsize::new(0));
+    let _responder = respond(&server, {
+        let served = Arc::clone(&served);
+        move |_| (HeaderMap::new(), served.fetch_add(1, Ordering::Relaxed).to_string().into())
+    })
+    .await;
+    wire.cut();
+    until("the loss is noticed", || !transport.is_connected()).await;
+    for _ in 0..100 {
+        assert_eq!(ended(&transport, call(ENDLESS)).await.unwrap_err(), TransportError::NotConnected);
+    }
+    wire.mend();
+    until("the connection is back", || transport.is_connected()).await;
+    // On one connection the order holds: anything that was kept would have come before this.
+    assert_eq!(&ended(&transport, call(ENDLESS)).await.unwrap().body[..], b"0");
+    assert_eq!(connection.reconnects(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_calls_around_a_crash_all_end() {
+    let mut server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    let (_client, mut requests) = listen(&server).await;
+    let mut calls = JoinSet::new();
+    for n in 0..10_000 {
+        calls.spawn(transport.call(call(ENDLESS)));
+        if n == 1000 {
+            within("a request arrives", requests.next()).await.unwrap();
+            server.kill();
+        }
+        if n % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    for outcome in within("all calls end", calls.join_all()).await {
+        assert_eq!(outcome.unwrap_err(), TransportError::NotConnected);
+    }
+    assert_eq!(transport.waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_not_the_fault_of_the_extension() {
+    let server = Server::start().await;
+    let (transport, connection) = transport(&server.url).await;
+    let _echo = respond(&server, |request| (HeaderMap::new(), request.payload.clone())).await;
+    assert!(ended(&transport, call(ENDLESS)).await.is_ok());
+    server.freeze().await;
+    // Bodies that fill the sockets and then the queue, where calls wait for a place.
+    let body = Bytes::from(vec![b'x'; 64 * 1024]);
+    let mut calls = JoinSet::new();
+    for _ in 0..3000 {
+        calls.spawn(transport.call(Call { body: body.clone(), ..call(SHORT) }));
+    }
+    for outcome in within("all calls end", calls.join_all()).await {
+        assert_eq!(outcome.unwrap_err(), TransportError::NotConnected);
+    }
+    assert_eq!(connection.link().borrow().losses, 0, "found before the pings");
+    server.thaw();
+    let works = async {
+        while transport.call(call(SHORT)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("calls work again", works).await;
+}
+
+#[tokio::test]
+async fn what_the_bus_cannot_carry_is_not_sent() {
+    let server = Server::start().await;
+    let (transport, connection) = transport(&server.url).await;
+    let _echo = respond(&server, |request| (HeaderMap::new(), Bytes::from(request.payload.len().to_string()))).await;
+    let limit = connection.client().max_payload();
+    let too_large = Call { body: Bytes::from(vec![b'x'; limit]), ..call(ENDLESS) };
+    let error = ended(&transport, too_large).await.unwrap_err();
+    let TransportError::TooLarge { size, limit: room } = error else { panic!("{error}") };
+    assert!(size == limit && room < limit && room > limit - 512, "{size} {room}");
+    let largest = Call { body: Bytes::from(vec![b'x'; transport.max_body()]), ..call(ENDLESS) };
+    let answer = ended(&transport, largest).await.unwrap();
+    assert_eq!(&answer.body[..], transport.max_body().to_string().as_bytes());
+}
+
+#[tokio::test]
+async fn service_errors_are_read_in_any_case() {
+    let server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    type Headers = &'static [(&'static str, &'static str)];
+    let cases: [(Headers, Option<u16>, &str); 4] = [
+        (&[("Nats-Service-Error", "no model"), ("Nats-Service-Error-Code", "503")], Some(503), "no model"),
+        (&[("nats-service-error", "no model"), ("NATS-SERVICE-ERROR-CODE", "400")], Some(400), "no model"),
+        (&[("Nats-Service-Error-Code", "99999")], None, ""),
+        (&[("Nats-Service-Error", "x")], None, "x"),
+    ];
+    for (given, code, text) in cases {
+        let responder = respond(&server, move |_| {
+            let headers = given.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            (headers, Bytes::new())
+        })
+        .await;
+        let answer = ended(&transport, call(ENDLESS)).await.unwrap();
+        assert_eq!(answer.service_error, Some((code, text.to_owned())), "{given:?}");
+        responder.abort();
+        let _ = within("the responder ends", responder).await;
+    }
+}
+
+#[tokio::test]
+async fn outside_text_that_cannot_travel_is_refused() {
+    let server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    let (_client, mut requests) = listen(&server).await;
+    let evil = "acme\r\nRouter-Attempt: 9";
+    let mut calls = vec![
+        Call { tenant_id: evil.into(), ..call(ENDLESS) },
+        Call { trace_id: evil.into(), ..call(ENDLESS) },
+        Call { traceparent: evil.to_owned(), ..call(ENDLESS) },
+    ];
+    let subjects = ["", ".", "a..b", ".a", "a.", "a b", "a\r\nPUB x 0\r\n\r\n", "beamline.ext.>", "beamline.*", "a\0"];
+    calls.extend(subjects.map(|subject| Call { subject: subject.into(), ..call(ENDLESS) }));
+    for call in calls {
+        let error = ended(&transport, call).await.unwrap_err();
+        let TransportError::Refused(sentence) = error else { panic!("{error}") };
+        assert!(!sentence.chars().any(char::is_control), "{sentence:?}");
+    }
+    assert!(requests.next().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn extreme_timeouts_do_no_harm() {
+    let server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    assert_eq!(ended(&transport, call(Duration::MAX)).await.unwrap_err(), TransportError::NoResponders);
+    let (_client, _silent) = listen(&server).await;
+    assert!(ended(&transport, call(Duration::ZERO)).await.is_err());
+}
+
+#[tokio::test]
+async fn after_the_end_nothing_is_called() {
+    let server = Server::start().await;
+    let (transport, connection) = transport(&server.url).await;
+    let (_client, mut requests) = listen(&server).await;
+    let pending = tokio::spawn(transport.call(call(ENDLESS)));
+    within("the request arrives", requests.next()).await.unwrap();
+    assert!(connection.close().await);
+    assert_eq!(within("the call ends", pending).await.unwrap().unwrap_err(), TransportError::NotConnected);
+    assert_eq!(ended(&transport, call(ENDLESS)).await.unwrap_err(), TransportError::NotConnected);
+}
