@@ -18,7 +18,7 @@ use crate::domain::fields::Fields;
 use crate::domain::run::{CallResult, Order};
 use crate::invoker::{Finished, Invoker, InvokerActor, InvokerMsg};
 use crate::metrics::{Metrics, NodeLabel};
-use crate::ports::{Call, Transport};
+use crate::ports::{Call, Transport, TransportError};
 use crate::registry::Registry;
 use crate::supervision::{Address, Intensity, Node, NodeKind, OwnedTask, RestartLog, Verdict};
 
@@ -47,8 +47,9 @@ pub struct CallScope {
     pub deadline: Instant,
 }
 
-/// Restarts of invokers within this are too many for the supervisor.
-const INTENSITY: Intensity = Intensity { restarts: 10, within: Duration::from_secs(10) };
+/// More restarts than this, and the supervisor itself starts anew. A child that fails at once every time gets here in
+/// about 6 s: the doubling waits would keep it from ever reaching ten in ten seconds.
+const INTENSITY: Intensity = Intensity { restarts: 7, within: Duration::from_secs(10) };
 /// The first call of an extension waits for its invoker no longer than this; it can go without.
 const START_WITHIN: Duration = Duration::from_millis(100);
 /// With less time than this left, a call is not made.
@@ -83,6 +84,12 @@ impl Invokers {
 
     pub fn node(&self) -> &Arc<Node> {
         self.shared.address.node()
+    }
+
+    /// For tests of the supervision: fails the actor.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn crash(&self) {
+        let _ = self.shared.address.send(InvokersMsg::Crash);
     }
 
     pub fn is_bus_connected(&self) -> bool {
@@ -141,13 +148,12 @@ impl Invokers {
             timeout: limit,
             attempt,
         };
-        let answer = timeout(limit, transport.call(call)).await.unwrap_or(Err(crate::ports::TransportError::Timeout));
+        let answer = timeout(limit, transport.call(call)).await.unwrap_or(Err(TransportError::Timeout));
         let result = match answer {
             Ok(answer) => call::read(order.call.extension.kind, &answer),
-            Err(error) => Err(match CallFailure::from(error) {
-                CallFailure::Timeout if own > left => CallFailure::Deadline,
-                failure => failure,
-            }),
+            // Not the extension was slow, the caller had too little time left.
+            Err(TransportError::Timeout) if own > left => Err(CallFailure::Deadline),
+            Err(error) => Err(CallFailure::from(error)),
         };
         permit.finish(result.as_ref().map_or_else(CallFailure::outcome, |_| Outcome::Success));
         result

@@ -6,6 +6,7 @@
 pub mod domain;
 pub mod ports;
 
+pub mod root;
 pub mod supervision;
 
 pub mod registry;
@@ -13,4 +14,11 @@ pub mod registry;
 pub mod invoker;
 pub mod invokers;
 
+mod pipeline;
+pub mod pipelines;
+pub mod reply;
+
 pub mod metrics;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::call::WireMessage;
-use super::error::RequestError;
+use super::error::{IntakeCode, RequestError};
 use super::fields::Fields;
 use super::request::Correlation;
 use super::run::{Decision, Degraded, Report, Run, milliseconds};
@@ -126,21 +126,24 @@ fn explanation(run: &Run, decision: &Decision) -> Value {
     }
     steps.push(format!("{} {} chosen by weight", provider.id, decision.call.target.version));
     let numbered: Vec<String> = steps.iter().enumerate().map(|(i, step)| format!("{}. {step}", i + 1)).collect();
-    let mut explanation = json!({
-        "reason": decision.reason,
-        "provider_id": provider.id,
-        "policy_id": run.plan.policy_id,
-        "policy_version": run.plan.policy_version,
-        "priority": decision.priority,
-    });
+    let mut explanation = Map::from_iter([
+        ("reason".to_owned(), json!(decision.reason)),
+        ("provider_id".to_owned(), json!(provider.id)),
+        ("policy_id".to_owned(), json!(run.plan.policy_id)),
+        ("policy_version".to_owned(), json!(run.plan.policy_version)),
+        ("priority".to_owned(), json!(decision.priority)),
+    ]);
     if level != "minimal" {
-        explanation["steps"] = json!(numbered);
-        explanation["context"] = json!({"tenant_id": &*run.request.tenant_id, "trace_id": run.request.trace.trace_id});
+        explanation.insert("steps".into(), json!(numbered));
+        explanation.insert(
+            "context".into(),
+            json!({"tenant_id": &*run.request.tenant_id, "trace_id": run.request.trace.trace_id}),
+        );
     }
     if level == "verbose" {
-        explanation["subject"] = json!(&*decision.call.target.subject);
+        explanation.insert("subject".into(), json!(&*decision.call.target.subject));
     }
-    explanation
+    explanation.into()
 }
 
 fn error(
@@ -156,15 +159,37 @@ fn error(
             details.insert(key.into(), value.as_str().into());
         }
     }
-    let mut error = json!({"code": failure.code.as_str(), "message": failure.message, "details": details});
-    if let Some(code) = failure.intake_code {
-        error["intake_error_code"] = code.as_str().into();
-    }
-    let context = json!({"request_id": correlation.request_id, "trace_id": correlation.trace_id});
-    let mut answer = json!({"ok": false, "error": error, "context": context});
-    if let Some((reports, degraded)) = happened {
-        answer["extensions"] = json!(reports);
-        answer["degraded"] = json!(degraded);
-    }
-    Bytes::from(answer.to_string())
+    let answer = Failure {
+        ok: false,
+        error: WireError {
+            code: failure.code.as_str(),
+            message: &failure.message,
+            intake_error_code: failure.intake_code.map(IntakeCode::as_str),
+            details,
+        },
+        extensions: happened.map(|(reports, _)| reports),
+        degraded: happened.map(|(_, degraded)| degraded),
+        context: WireContext { request_id: correlation.request_id.as_deref(), trace_id: &correlation.trace_id },
+    };
+    serde_json::to_vec(&answer).map(Bytes::from).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    ok: bool,
+    error: WireError<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extensions: Option<&'a [Report]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<&'a [Degraded]>,
+    context: WireContext<'a>,
+}
+
+#[derive(Serialize)]
+struct WireError<'a> {
+    code: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intake_error_code: Option<&'a str>,
+    details: Map<String, Value>,
 }

@@ -269,7 +269,7 @@ pub fn read(kind: Kind, answer: &Answer) -> Result<Reply, CallFailure> {
         return Err(CallFailure::Answered { code, message: message.clone(), retryable: None, retry_after: None });
     }
     let malformed = |problem: &str| CallFailure::Malformed(problem.to_owned());
-    if answer.body.first().is_none() || super::document::check_depth(&answer.body).is_err() {
+    if answer.body.is_empty() || super::document::check_depth(&answer.body).is_err() {
         return Err(malformed("it is empty or nested too deeply"));
     }
     let fields: WireAnswer<'_> = std::str::from_utf8(&answer.body)

@@ -129,7 +129,7 @@ impl Run {
     }
 
     /// What comes next; steps with nothing to do are passed over.
-    pub fn next(&mut self) -> Next {
+    pub fn next_step(&mut self) -> Next {
         loop {
             let calls = match self.step {
                 Step::Pre(wave) => self.plan.pre.get(wave),
@@ -346,14 +346,15 @@ fn fatal(call: &PlannedCall, failure: &CallFailure) -> Option<RequestError> {
         CallFailure::Answered { .. } | CallFailure::Malformed(_) | CallFailure::Refused(_) => None,
         CallFailure::Deadline | CallFailure::BusUnavailable | CallFailure::TooLarge { .. } => None,
     };
+    let optional =
+        matches!(call.rule, Rule::Processor(Mode::Optional) | Rule::Validator(OnFail::Warn | OnFail::Ignore));
+    if optional && *failure != CallFailure::Deadline {
+        return None;
+    }
     let code = match (call.rule, call.extension.kind) {
-        (Rule::Processor(Mode::Optional), _) | (Rule::Validator(OnFail::Warn | OnFail::Ignore), _) => match failure {
-            CallFailure::Deadline => ErrorCode::DeadlineExceeded,
-            _ => return None,
-        },
-        (Rule::Validator(OnFail::Block), _) => shared.unwrap_or(ErrorCode::ValidatorBlocked),
-        (Rule::Processor(Mode::Required), Kind::Post) => shared.or(own).unwrap_or(ErrorCode::PostProcessorFailed),
-        (Rule::Processor(Mode::Required), _) => shared.or(own).unwrap_or(ErrorCode::PreProcessorFailed),
+        (Rule::Validator(_), _) => shared.unwrap_or(ErrorCode::ValidatorBlocked),
+        (Rule::Processor(_), Kind::Post) => shared.or(own).unwrap_or(ErrorCode::PostProcessorFailed),
+        (Rule::Processor(_), _) => shared.or(own).unwrap_or(ErrorCode::PreProcessorFailed),
         (Rule::Provider, _) => shared.or(own).unwrap_or(ErrorCode::ExtensionError),
     };
     let error = RequestError::new(code, failure.sentence(&call.extension.id));

@@ -67,7 +67,7 @@ fn completion() -> Reply {
 fn finish(mut run: Run, reply: impl Fn(&str) -> Option<Result<Reply, CallFailure>>) -> (Value, Vec<String>) {
     let mut called = Vec::new();
     loop {
-        match run.next() {
+        match run.next_step() {
             Next::Answer => break,
             Next::Choose => run.choose(|_| None, |_| None, 0.0),
             Next::Call(orders) => {

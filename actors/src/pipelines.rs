@@ -1,0 +1,355 @@
+//! Admits requests, and starts and restarts one pipeline actor for each.
+//!
+//! A permit exists before an actor does, so load beyond the limit is refused at the door. What a request has reached is
+//! kept outside its actor: after a panic another actor goes on from the last finished step, once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, timeout};
+
+use crate::domain::answer;
+use crate::domain::error::RequestError;
+use crate::domain::plan::PlanLimits;
+use crate::domain::request::{Correlation, RequestHeaders, RequestKind, RequestLimits};
+use crate::domain::run::Run;
+use crate::invokers::Invokers;
+use crate::metrics::{Metrics, NodeLabel, OutcomeLabel};
+use crate::pipeline::Pipeline;
+use crate::registry::Registry;
+use crate::reply::{Outgoing, Reply};
+use crate::supervision::{Address, Intensity, Node, NodeKind, NodeView, RestartLog, Verdict};
+
+/// How a deployment runs its pipelines.
+#[derive(Debug, Clone)]
+pub struct PipelineSettings {
+    /// Requests in flight at the same time; one more is refused.
+    pub max_in_flight: usize,
+    /// The name of the environment, which extensions and routing rules see.
+    pub environment: String,
+    pub requests: RequestLimits,
+    pub plans: PlanLimits,
+}
+
+/// The way to the pipelines; all clones share it.
+#[derive(Debug, Clone)]
+pub struct Pipelines {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: PipelineSettings,
+    pub(crate) registry: Registry,
+    pub(crate) invokers: Invokers,
+    metrics: Metrics,
+    permits: Arc<Semaphore>,
+    /// Requests in flight by the actor that carries them.
+    table: Mutex<HashMap<ActorId, Arc<InFlight>>>,
+    in_flight: watch::Sender<usize>,
+    address: Address<PipelinesMsg>,
+}
+
+/// A request as it came in.
+#[derive(Debug)]
+pub struct Incoming {
+    pub kind: RequestKind,
+    pub headers: RequestHeaders,
+    pub body: Bytes,
+    pub received: Instant,
+    pub reply: Reply,
+}
+
+/// A request in flight, and what must survive the actor that carries it.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) kind: RequestKind,
+    pub(crate) headers: RequestHeaders,
+    pub(crate) body: Bytes,
+    pub(crate) received: Instant,
+    pub(crate) shared: Arc<Shared>,
+    /// The run after its last finished step.
+    pub(crate) checkpoint: Mutex<Option<Run>>,
+    restarted: AtomicBool,
+    reply: Mutex<Option<Reply>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Panics within this are too many: what panics then is answered `internal` without another try.
+const INTENSITY: Intensity = Intensity { restarts: 10, within: Duration::from_secs(10) };
+/// What a refused caller is told to wait, moved by chance so that not all come back together.
+const RETRY_AFTER_MS: std::ops::Range<u64> = 50..250;
+/// Requests in flight that the tree shows.
+const SHOWN: usize = 50;
+
+impl Pipelines {
+    pub fn new(settings: PipelineSettings, registry: Registry, invokers: Invokers, metrics: Metrics) -> Self {
+        let node = Node::new("pipelines", NodeKind::Supervisor);
+        let shared = Arc::new(Shared {
+            permits: Arc::new(Semaphore::new(settings.max_in_flight)),
+            settings,
+            registry,
+            invokers,
+            metrics,
+            table: Mutex::default(),
+            in_flight: watch::Sender::new(0),
+            address: Address::new(Arc::clone(&node)),
+        });
+        let shown = Arc::downgrade(&shared);
+        node.describe(move |view| {
+            let Some(shared) = shown.upgrade() else { return };
+            shared.describe(view);
+        });
+        Self { shared }
+    }
+
+    /// Takes a request in. Never waits: it is in flight, or refused, when this returns.
+    pub fn admit(&self, incoming: Incoming) {
+        let shared = &self.shared;
+        shared.metrics.requests_received.inc();
+        shared.address.node().count_handled();
+        let supervisor = shared.address.cell();
+        let permit = Arc::clone(&shared.permits).try_acquire_owned();
+        let (Some(supervisor), Ok(permit)) = (supervisor, permit) else {
+            return shared.refuse(incoming);
+        };
+        let in_flight = Arc::new(InFlight {
+            kind: incoming.kind,
+            headers: incoming.headers,
+            body: incoming.body,
+            received: incoming.received,
+            shared: Arc::clone(shared),
+            checkpoint: Mutex::new(None),
+            restarted: AtomicBool::new(false),
+            reply: Mutex::new(Some(incoming.reply)),
+            _permit: permit,
+        });
+        shared.metrics.requests_in_flight.inc();
+        shared.in_flight.send_modify(|count| *count += 1);
+        // An actor that cannot start drops its arguments, and with them the last holder of the reply answers.
+        let _ = ActorRuntime::<Pipeline>::spawn_linked_instant(None, Pipeline, in_flight, supervisor);
+    }
+
+    pub fn in_flight(&self) -> usize {
+        *self.shared.in_flight.borrow()
+    }
+
+    /// Waits until nothing is in flight, at most `limit`; false when something still is.
+    pub async fn idle(&self, limit: Duration) -> bool {
+        let mut in_flight = self.shared.in_flight.subscribe();
+        timeout(limit, in_flight.wait_for(|count| *count == 0)).await.is_ok()
+    }
+
+    /// Answers `shutting_down` to everything in flight; says how many that were.
+    pub fn cut(&self) -> usize {
+        let all: Vec<Arc<InFlight>> = self.shared.table.lock().values().cloned().collect();
+        all.iter().filter(|request| request.fail(&RequestError::shutting_down())).count()
+    }
+
+    pub fn node(&self) -> &Arc<Node> {
+        self.shared.address.node()
+    }
+
+    /// For tests of the supervision: fails the actor.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn crash(&self) {
+        let _ = self.shared.address.send(PipelinesMsg::Crash);
+    }
+}
+
+impl Shared {
+    fn refuse(&self, incoming: Incoming) {
+        let wait = Duration::from_millis(fastrand::u64(RETRY_AFTER_MS));
+        let message = format!(
+            "This router has {} requests in flight, its limit; send it again a little later.",
+            self.settings.max_in_flight
+        );
+        let correlation = Correlation {
+            trace_id: incoming.headers.trace_id.unwrap_or_default(),
+            tenant_id: incoming.headers.tenant_id,
+            ..Correlation::default()
+        };
+        self.count_answer("overloaded");
+        incoming.reply.send(Outgoing::error(&RequestError::overloaded(message, wait), &correlation));
+    }
+
+    fn count_answer(&self, outcome: &'static str) {
+        self.metrics.requests_answered.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    pub(crate) fn carried_by(&self, actor: ActorId, request: Arc<InFlight>) {
+        self.table.lock().insert(actor, request);
+    }
+
+    fn describe(&self, view: &mut NodeView) {
+        let table = self.table.lock();
+        view.in_flight = Some(*self.in_flight.borrow() as u64);
+        view.omitted_children = table.len().saturating_sub(SHOWN) as u64;
+        view.children = table.values().take(SHOWN).map(|request| request.view()).collect();
+    }
+}
+
+impl InFlight {
+    /// Sends the one answer; false when it was sent already.
+    pub(crate) fn answer(&self, outgoing: Outgoing) -> bool {
+        let Some(reply) = self.reply.lock().take() else { return false };
+        self.shared.count_answer(outgoing.outcome);
+        reply.send(outgoing);
+        self.shared.metrics.requests_in_flight.dec();
+        self.shared.in_flight.send_modify(|count| *count -= 1);
+        true
+    }
+
+    /// Answers a run as it stands.
+    pub(crate) fn answer_run(&self, run: &Run) -> bool {
+        let outcome = run.failure.as_ref().map_or("ok", |failure| failure.code.as_str());
+        self.answer(Outgoing {
+            body: answer::of_run(run, SystemTime::now()),
+            outcome,
+            trace_id: run.request.trace.trace_id.clone(),
+            traceparent: Some(run.request.trace.traceparent().to_owned()),
+            tenant_id: Some(run.request.tenant_id.to_string()),
+            request_id: Some(run.request.request_id.to_string()),
+        })
+    }
+
+    /// Answers an error, with what the request had reached.
+    pub(crate) fn fail(&self, error: &RequestError) -> bool {
+        match self.checkpoint.lock().clone() {
+            Some(mut run) => {
+                run.fail(error.clone());
+                self.answer_run(&run)
+            }
+            None => {
+                let trace_id = self.headers.trace_id.clone().unwrap_or_default();
+                let tenant_id = self.headers.tenant_id.clone();
+                self.answer(Outgoing::error(error, &Correlation { trace_id, tenant_id, ..Correlation::default() }))
+            }
+        }
+    }
+
+    /// When the answer must be on its way.
+    pub(crate) fn deadline(&self) -> Instant {
+        let limits = &self.shared.settings.requests;
+        let known = self.checkpoint.lock().as_ref().map(|run| run.request.timeout);
+        self.received + known.unwrap_or(limits.max_timeout)
+    }
+
+    fn view(&self) -> NodeView {
+        let name = self.checkpoint.lock().as_ref().map(|run| run.request.request_id.to_string());
+        let node = Node::new(format!("pipeline:{}", name.as_deref().unwrap_or("?")), NodeKind::Worker);
+        let mut view = node.view();
+        view.status = "running";
+        view.uptime_ms = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+        view.restarts = u64::from(self.restarted.load(Ordering::Relaxed));
+        view
+    }
+}
+
+/// A request that nobody carries any more is answered all the same.
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.fail(&RequestError::internal());
+    }
+}
+
+#[derive(Debug)]
+pub enum PipelinesMsg {
+    /// For tests of the supervision: fails the actor.
+    #[cfg(any(test, feature = "testing"))]
+    Crash,
+}
+
+/// The supervisor of all pipelines.
+#[derive(Debug)]
+pub struct PipelinesActor;
+
+#[derive(Debug)]
+pub struct PipelinesState {
+    shared: Arc<Shared>,
+    log: RestartLog,
+}
+
+impl Actor for PipelinesActor {
+    type Msg = PipelinesMsg;
+    type State = PipelinesState;
+    type Arguments = Pipelines;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<PipelinesMsg>,
+        pipelines: Pipelines,
+    ) -> Result<PipelinesState, ActorProcessingErr> {
+        let shared = pipelines.shared;
+        // A predecessor took its children along: nobody else would answer their requests.
+        let orphans: Vec<Arc<InFlight>> = shared.table.lock().drain().map(|(_, request)| request).collect();
+        for orphan in orphans {
+            orphan.fail(&RequestError::internal());
+        }
+        shared.address.filled_by(&myself);
+        Ok(PipelinesState { shared, log: RestartLog::new(INTENSITY) })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<PipelinesMsg>,
+        message: PipelinesMsg,
+        state: &mut PipelinesState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.shared.address.node().handling();
+        match message {
+            #[cfg(any(test, feature = "testing"))]
+            PipelinesMsg::Crash => Err("crashed by a test".into()),
+        }
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<PipelinesMsg>,
+        event: SupervisionEvent,
+        state: &mut PipelinesState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(cell, _, _) => {
+                if let Some(request) = state.forget(cell.get_id()) {
+                    request.fail(&RequestError::internal());
+                }
+            }
+            SupervisionEvent::ActorFailed(cell, error) => {
+                if let Some(request) = state.forget(cell.get_id()) {
+                    state.failed(request, &error.to_string(), &myself);
+                }
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl PipelinesState {
+    fn forget(&self, actor: ActorId) -> Option<Arc<InFlight>> {
+        self.shared.table.lock().remove(&actor)
+    }
+
+    /// Another actor goes on from the last finished step, once, and only while there is time. A request that makes its
+    /// pipeline panic again harms itself alone: it is answered `internal`, and the supervisor stays.
+    fn failed(&mut self, request: Arc<InFlight>, reason: &str, myself: &ActorRef<PipelinesMsg>) {
+        let again = request.restarted.swap(true, Ordering::Relaxed);
+        let late = Instant::now() >= request.deadline();
+        let verdict = self.log.record(Instant::now(), 0.5);
+        if again || late || verdict == Verdict::GiveUp {
+            tracing::error!(error = reason, "a pipeline failed; its request is answered with an internal error");
+            request.fail(&RequestError::internal());
+            return;
+        }
+        tracing::warn!(error = reason, "a pipeline failed; going on from its last finished step");
+        self.shared.metrics.restarts.get_or_create(&NodeLabel { node: "pipelines" }).inc();
+        let _ = ActorRuntime::<Pipeline>::spawn_linked_instant(None, Pipeline, request, myself.get_cell());
+    }
+}

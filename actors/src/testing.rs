@@ -1,0 +1,197 @@
+//! In-memory Store and Transport, for tests of this crate and of the router.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+
+use crate::domain::extension::Extension;
+use crate::domain::snapshot::{Content, StoredPolicy};
+use crate::ports::{Answer, Author, Call, Change, Store, StoreError, Transport, TransportError};
+
+/// A store that can be taken away and given back.
+#[derive(Debug)]
+pub struct MemoryStore {
+    content: Mutex<Content>,
+    away: AtomicBool,
+    hints: watch::Sender<u64>,
+}
+
+impl MemoryStore {
+    pub fn new(content: Content) -> Arc<Self> {
+        Arc::new(Self { content: Mutex::new(content), away: AtomicBool::new(false), hints: watch::Sender::new(0) })
+    }
+
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// A write that nobody hears of, as through another replica whose hint was lost.
+    pub fn write_silently(&self, change: Change) -> Result<u64, StoreError> {
+        apply(&mut self.content.lock(), change)
+    }
+
+    fn present(&self) -> Result<(), StoreError> {
+        if self.away.load(Ordering::SeqCst) { Err(StoreError::Unavailable("away".into())) } else { Ok(()) }
+    }
+}
+
+impl Store for MemoryStore {
+    fn revision(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        async { self.present().map(|()| self.content.lock().revision) }.boxed()
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Content, StoreError>> {
+        async { self.present().map(|()| self.content.lock().clone()) }.boxed()
+    }
+
+    fn hints(&self) -> watch::Receiver<u64> {
+        self.hints.subscribe()
+    }
+
+    fn write(&self, change: Change, _: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
+        async {
+            self.present()?;
+            let revision = self.write_silently(change)?;
+            self.hints.send_modify(|count| *count += 1);
+            Ok(revision)
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {}.boxed()
+    }
+}
+
+fn apply(content: &mut Content, change: Change) -> Result<u64, StoreError> {
+    let (_, name) = change.object();
+    match change {
+        Change::CreateExtension(extension) => {
+            if content.extensions.iter().any(|e| e.id == extension.id) {
+                return Err(StoreError::Conflict(name));
+            }
+            content.extensions.push(extension);
+        }
+        Change::UpdateExtension(extension) => {
+            let known = content.extensions.iter_mut().find(|e| e.id == extension.id);
+            *known.ok_or(StoreError::NotFound(name))? = extension;
+        }
+        Change::DeleteExtension { id } => {
+            let at = content.extensions.iter().position(|e| e.id == id).ok_or(StoreError::NotFound(name))?;
+            content.extensions.remove(at);
+        }
+        Change::PutPolicy(policy) => {
+            let same = |p: &StoredPolicy| p.tenant_id == policy.tenant_id && p.policy_id == policy.policy_id;
+            content.policies.retain(|p| !same(p));
+            content.policies.push(policy);
+        }
+        Change::DeletePolicy { tenant_id, policy_id } => {
+            let is_it = |p: &StoredPolicy| p.tenant_id == tenant_id && p.policy_id == policy_id;
+            let at = content.policies.iter().position(is_it).ok_or(StoreError::NotFound(name))?;
+            content.policies.remove(at);
+        }
+    }
+    content.revision += 1;
+    Ok(content.revision)
+}
+
+type Handler = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<Answer, TransportError>> + Send + Sync>;
+
+/// A bus on which every subject is a closure. A subject without one has no responders.
+#[derive(Default)]
+pub struct MemoryTransport {
+    handlers: Mutex<HashMap<String, Handler>>,
+    away: AtomicBool,
+    calls: Mutex<Vec<Call>>,
+}
+
+impl MemoryTransport {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// Answers every call on `subject` with this JSON.
+    pub fn answers(&self, subject: &str, body: &str) {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        self.handles(subject, move |_| {
+            let body = body.clone();
+            async move { Ok(Answer { body, service_error: None }) }.boxed()
+        });
+    }
+
+    /// Fails every call on `subject` like this.
+    pub fn fails(&self, subject: &str, error: TransportError) {
+        self.handles(subject, move |_| futures_util::future::ready(Err(error.clone())).boxed());
+    }
+
+    /// Never answers on `subject`.
+    pub fn hangs(&self, subject: &str) {
+        self.handles(subject, |_| futures_util::future::pending().boxed());
+    }
+
+    pub fn handles(
+        &self,
+        subject: &str,
+        handler: impl Fn(Call) -> BoxFuture<'static, Result<Answer, TransportError>> + Send + Sync + 'static,
+    ) {
+        self.handlers.lock().insert(subject.to_owned(), Arc::new(handler));
+    }
+
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// The calls made so far on `subject`.
+    pub fn calls(&self, subject: &str) -> Vec<Call> {
+        self.calls.lock().iter().filter(|call| &*call.subject == subject).cloned().collect()
+    }
+}
+
+impl Transport for MemoryTransport {
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, TransportError>> {
+        self.calls.lock().push(call.clone());
+        let handler = self.handlers.lock().get(&*call.subject).cloned();
+        match handler {
+            Some(handler) => handler(call),
+            None => futures_util::future::ready(Err(TransportError::NoResponders)).boxed(),
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        !self.away.load(Ordering::SeqCst)
+    }
+
+    fn max_body(&self) -> usize {
+        1024 * 1024
+    }
+}
+
+impl fmt::Debug for MemoryTransport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("MemoryTransport")
+    }
+}
+
+/// A registry's content from records and `tenant/policy` documents; panics on a mistake in them.
+#[expect(clippy::expect_used, reason = "a test with a wrong record must fail where it is written")]
+pub fn content(extensions: &[&str], policies: &[(&str, &str, &str)]) -> Content {
+    let parse = |json: &&str| Extension::parse(json, "beamline").expect("a valid extension");
+    let policy = |(tenant, policy, json): &(&str, &str, &str)| StoredPolicy {
+        tenant_id: (*tenant).to_owned(),
+        policy_id: (*policy).to_owned(),
+        document: RawValue::from_string((*json).to_owned()).expect("valid JSON"),
+    };
+    Content {
+        revision: 1,
+        extensions: extensions.iter().map(parse).collect(),
+        policies: policies.iter().map(policy).collect(),
+    }
+}

@@ -1,0 +1,346 @@
+//! The tree as a whole, in memory: one answer for each request, whatever dies.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use beamline_actors::domain::plan::PlanLimits;
+use beamline_actors::domain::request::{RequestHeaders, RequestKind, RequestLimits};
+use beamline_actors::invokers::Invokers;
+use beamline_actors::metrics::Metrics;
+use beamline_actors::pipelines::{Incoming, PipelineSettings, Pipelines};
+use beamline_actors::ports::{Answer, Author, Change, Store, TransportError};
+use beamline_actors::registry::{Registry, RegistrySettings};
+use beamline_actors::reply::Reply;
+use beamline_actors::root::{self, Root};
+use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+const PRE: &str = "beamline.ext.pre.clean.v1";
+const VALIDATOR: &str = "beamline.ext.validate.guard.v1";
+const PROVIDER: &str = "beamline.provider.model.v1";
+const POST: &str = "beamline.ext.post.mask.v1";
+
+struct Tree {
+    store: Arc<MemoryStore>,
+    bus: Arc<MemoryTransport>,
+    registry: Registry,
+    invokers: Invokers,
+    pipelines: Pipelines,
+    root: Root,
+}
+
+impl Tree {
+    async fn start() -> Self {
+        Self::with_limit(100).await
+    }
+
+    async fn with_limit(max_in_flight: usize) -> Self {
+        let records = [
+            r#"{"id": "clean", "type": "pre", "timeout_ms": 100}"#,
+            r#"{"id": "guard", "type": "validator", "timeout_ms": 100, "retry": 1}"#,
+            r#"{"id": "model", "type": "provider", "timeout_ms": 1000}"#,
+            r#"{"id": "mask", "type": "post", "timeout_ms": 100}"#,
+        ];
+        let policy = r#"{"pre": [{"id": "clean"}], "validators": [{"id": "guard"}], "providers": [{"name": "model"}],
+            "post": [{"id": "mask", "mode": "required"}]}"#;
+        let store = MemoryStore::new(content(&records, &[("t", "default", policy)]));
+        let bus = MemoryTransport::new();
+        bus.answers(PRE, r#"{"payload": {"payload": "cleaned"}}"#);
+        bus.answers(VALIDATOR, r#"{"status": "ok"}"#);
+        bus.answers(PROVIDER, r#"{"output": "an answer"}"#);
+        bus.answers(POST, "{}");
+        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
+        let loaded = store.load().await.unwrap();
+        let metrics = Metrics::default();
+        let registry = Registry::new(store.clone(), settings, metrics.clone(), Some((loaded, true)));
+        let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
+        let settings = PipelineSettings {
+            max_in_flight,
+            environment: "test".into(),
+            requests: RequestLimits {
+                default_timeout: Duration::from_secs(5),
+                max_timeout: Duration::from_secs(10),
+                allowed_tenants: None,
+            },
+            plans: PlanLimits { subject_prefix: "beamline".into(), max_extensions: 32 },
+        };
+        let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), metrics.clone());
+        let children = root::core(&registry, &invokers, &pipelines);
+        let root = Root::start(Root::node_above(&children), children, metrics).await.unwrap();
+        Self { store, bus, registry, invokers, pipelines, root }
+    }
+
+    /// Sends a request; its answers arrive on the channel.
+    fn send(&self, extra: Value) -> mpsc::UnboundedReceiver<Value> {
+        let mut request = json!({"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": "raw"}});
+        request.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let (answers, receiver) = mpsc::unbounded_channel();
+        self.pipelines.admit(Incoming {
+            kind: RequestKind::Route,
+            headers: RequestHeaders::default(),
+            body: Bytes::from(request.to_string()),
+            received: Instant::now(),
+            reply: Reply::new(move |outgoing| answers.send(serde_json::from_slice(&outgoing.body).unwrap()).unwrap()),
+        });
+        receiver
+    }
+
+    async fn ask(&self) -> Value {
+        one(self.send(json!({}))).await
+    }
+
+    fn node(&self, name: &str) -> Value {
+        let tree = serde_json::to_value(self.root.tree()).unwrap();
+        let children = tree["children"].as_array().unwrap();
+        children.iter().find(|child| child["name"] == name).unwrap().clone()
+    }
+}
+
+/// The one answer; there is no second.
+async fn one(mut answers: mpsc::UnboundedReceiver<Value>) -> Value {
+    let answer = timeout(Duration::from_secs(60), answers.recv()).await.expect("an answer").expect("an answer");
+    let second = timeout(Duration::from_secs(60), answers.recv()).await.expect("the reply is used up");
+    assert!(second.is_none(), "answered twice");
+    answer
+}
+
+fn code(answer: &Value) -> &str {
+    answer["error"]["code"].as_str().unwrap_or("ok")
+}
+
+/// Retries until it holds.
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_passes_through_every_stage() {
+    let tree = Tree::start().await;
+    let answer = tree.ask().await;
+    assert_eq!((code(&answer), &answer["response"]["output"]), ("ok", &json!("an answer")));
+    let sent: Value = serde_json::from_slice(&tree.bus.calls(PROVIDER)[0].body).unwrap();
+    assert_eq!(sent["prompt"], "cleaned");
+    eventually("the figures of the model", || tree.invokers.find("model").unwrap().figures().requests == 1).await;
+    let invoker = tree.node("invokers")["children"][0].clone();
+    assert_eq!((&invoker["name"], &invoker["breaker"]["state"]), (&json!("invoker:clean"), &json!("closed")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_extension_costs_its_own_time_and_no_more() {
+    let tree = Tree::start().await;
+    tree.bus.hangs(VALIDATOR);
+    let begun = Instant::now();
+    let answer = tree.ask().await;
+    assert_eq!(
+        (code(&answer), &answer["error"]["details"]["error_type"]),
+        ("validator_blocked", &json!("extension_timeout"))
+    );
+    assert_eq!(tree.bus.calls(VALIDATOR).len(), 2, "retried once, as registered");
+    assert!(begun.elapsed() < Duration::from_millis(300));
+    let report = &answer["extensions"][1];
+    assert_eq!((&report["status"], &report["attempts"]), (&json!("timeout"), &json!(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_requests_own_time_bounds_everything() {
+    let tree = Tree::start().await;
+    tree.bus.hangs(PROVIDER);
+    let begun = Instant::now();
+    let answer = one(tree.send(json!({"timeout_ms": 200}))).await;
+    assert_eq!(code(&answer), "deadline_exceeded");
+    assert!(begun.elapsed() <= Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert_eq!(
+        tree.invokers.find("model").unwrap().breaker().failures,
+        0,
+        "a short deadline is not the extension's fault"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_step_goes_on_from_the_last_finished_step_once() {
+    let tree = Tree::start().await;
+    let panics = Arc::new(AtomicUsize::new(1));
+    let left = Arc::clone(&panics);
+    tree.bus.handles(PROVIDER, move |_| {
+        assert!(left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err(), "planned panic");
+        async { Ok(Answer { body: Bytes::from_static(br#"{"output": "late"}"#), service_error: None }) }.boxed()
+    });
+    let answer = tree.ask().await;
+    assert_eq!((code(&answer), &answer["response"]["output"]), ("ok", &json!("late")));
+    assert_eq!(tree.bus.calls(PRE).len(), 1, "finished steps are not done again");
+    assert_eq!(tree.bus.calls(PROVIDER).len(), 2);
+
+    panics.store(2, Ordering::SeqCst);
+    assert_eq!(code(&tree.ask().await), "internal");
+    assert_eq!(code(&tree.ask().await), "ok", "the next request is not touched");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_panicking_requests_harm_only_themselves() {
+    let tree = Tree::start().await;
+    tree.bus.handles(PROVIDER, |_| panic!("planned panic"));
+    let poisoned: Vec<_> = (0..40).map(|_| tree.send(json!({}))).collect();
+    for answers in poisoned {
+        assert_eq!(code(&one(answers).await), "internal");
+    }
+    tree.bus.answers(PROVIDER, r#"{"output": 1}"#);
+    assert_eq!(code(&tree.ask().await), "ok");
+    assert_eq!(tree.node("pipelines")["restarts"], 0, "the supervisor itself never fell");
+}
+
+#[tokio::test(start_paused = true)]
+async fn load_beyond_the_limit_is_refused_at_the_door() {
+    let tree = Tree::with_limit(2).await;
+    tree.bus.hangs(PROVIDER);
+    let (first, second) = (tree.send(json!({})), tree.send(json!({})));
+    let refused = tree.ask().await;
+    assert_eq!(code(&refused), "overloaded");
+    assert!(refused["error"]["details"]["retry_after_ms"].as_u64().unwrap() >= 50);
+    assert_eq!((code(&one(first).await), code(&one(second).await)), ("extension_timeout", "extension_timeout"));
+    tree.bus.answers(PROVIDER, r#"{"output": 1}"#);
+    eventually("the permits are home", || tree.pipelines.in_flight() == 0).await;
+    assert_eq!(code(&tree.ask().await), "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_without_listeners_opens_its_breaker_and_recovers() {
+    let tree = Tree::start().await;
+    tree.bus.fails(PROVIDER, TransportError::NoResponders);
+    for _ in 0..5 {
+        assert_eq!(code(&tree.ask().await), "extension_unavailable");
+    }
+    let calls = tree.bus.calls(PROVIDER).len();
+    let answer = tree.ask().await;
+    assert_eq!(code(&answer), "extension_unavailable");
+    assert!(answer["error"]["details"]["retry_after_ms"].as_u64().is_some_and(|ms| ms <= 5000));
+    assert_eq!(tree.bus.calls(PROVIDER).len(), calls, "an open breaker sends nothing");
+    tree.bus.answers(PROVIDER, r#"{"output": 1}"#);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(code(&tree.ask().await), "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_outage_opens_no_breaker() {
+    let tree = Tree::start().await;
+    tree.bus.set_away(true);
+    for _ in 0..10 {
+        assert_eq!(code(&tree.ask().await), "bus_unavailable");
+    }
+    tree.bus.set_away(false);
+    assert_eq!(code(&tree.ask().await), "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invoker_that_fails_comes_back_with_its_breaker() {
+    let tree = Tree::start().await;
+    tree.bus.fails(PROVIDER, TransportError::NoResponders);
+    for _ in 0..5 {
+        tree.ask().await;
+    }
+    let model = tree.invokers.find("model").unwrap();
+    model.address.send(beamline_actors::invoker::InvokerMsg::Crash).unwrap();
+    let restarted = || model.address.node().view().restarts == 1 && model.address.node().view().status == "running";
+    eventually("the invoker restarts", restarted).await;
+    assert_eq!(model.breaker().failures, 5, "the breaker survives");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invoker_that_keeps_failing_takes_its_supervisor_down_but_not_the_root() {
+    let mut tree = Tree::start().await;
+    tree.ask().await;
+    let guard = tree.invokers.find("guard").unwrap();
+    let crash_until_invokers_restart = async {
+        while tree.invokers.node().view().restarts == 0 {
+            let _ = guard.address.send(beamline_actors::invoker::InvokerMsg::Crash);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), crash_until_invokers_restart).await.expect("escalation");
+    eventually("invokers are back", || tree.invokers.node().view().status == "running").await;
+    assert_eq!(code(&tree.ask().await), "ok");
+    assert!(tree.root.ended().now_or_never().is_none(), "the root stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_in_flight_are_answered_when_their_supervisor_dies() {
+    let tree = Tree::start().await;
+    tree.bus.hangs(PROVIDER);
+    let answers = tree.send(json!({}));
+    eventually("the provider is called", || tree.bus.calls(PROVIDER).len() == 1).await;
+    tree.pipelines.crash();
+    assert_eq!(code(&one(answers).await), "internal");
+    tree.bus.answers(PROVIDER, r#"{"output": 1}"#);
+    eventually("pipelines are back", || tree.pipelines.node().view().status == "running").await;
+    assert_eq!(code(&tree.ask().await), "ok");
+    assert_eq!(tree.pipelines.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_restarts_end_the_router() {
+    let mut tree = Tree::start().await;
+    let crash_until_the_end = async {
+        for _ in 0..1000 {
+            tree.pipelines.crash();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        gave_up = tree.root.ended() => assert!(gave_up),
+        () = crash_until_the_end => panic!("the root never gave up"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_without_a_hint_is_served_after_the_next_poll() {
+    let tree = Tree::start().await;
+    tree.store.write_silently(Change::DeletePolicy { tenant_id: "t".into(), policy_id: "default".into() }).unwrap();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(code(&tree.ask().await), "policy_not_found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_served_when_it_is_answered() {
+    let tree = Tree::start().await;
+    let gone = Change::DeleteExtension { id: "guard".into() };
+    tree.ask().await;
+    assert_eq!(tree.registry.write(gone, Author::default()).await.unwrap(), 2);
+    assert_eq!(tree.registry.snapshot().revision(), 2);
+    assert_eq!(code(&tree.ask().await), "extension_not_found");
+    eventually("its invoker ends", || tree.invokers.find("guard").is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_store_away_the_snapshot_is_served_and_its_age_is_said() {
+    let tree = Tree::start().await;
+    tree.store.set_away(true);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(code(&tree.ask().await), "ok");
+    assert!(tree.registry.freshness().stale_seconds >= 50);
+    tree.store.write_silently(Change::DeletePolicy { tenant_id: "t".into(), policy_id: "default".into() }).unwrap();
+    tree.store.set_away(false);
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(tree.registry.freshness().stale_seconds, 0);
+    assert_eq!(code(&tree.ask().await), "policy_not_found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tree_stops_in_reverse_order() {
+    let tree = Tree::start().await;
+    tree.ask().await;
+    let nodes = [tree.registry.node().clone(), tree.invokers.node().clone(), tree.pipelines.node().clone()];
+    assert!(tree.root.stop(Duration::from_secs(10)).await);
+    for node in nodes {
+        assert_eq!(node.view().status, "stopped");
+    }
+}
