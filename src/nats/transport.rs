@@ -75,6 +75,9 @@ impl Bus {
         if !self.connection.is_connected() {
             return Err(TransportError::NotConnected);
         }
+        if call.timeout.is_zero() {
+            return Err(TransportError::Timeout);
+        }
         check_subject(&call.subject)?;
         let headers =
             headers::of_call(&call, SystemTime::now()).map_err(|unfit| TransportError::Refused(unfit.to_string()))?;
@@ -89,7 +92,7 @@ impl Bus {
     async fn exchange(&self, call: Call, headers: HeaderMap) -> Result<Answer, TransportError> {
         let deadline = Instant::now() + call.timeout;
         let mut expected = self.replies.expect();
-        let probe_at = deadline - PROBE_TIME.min(call.timeout / 4);
+        let probe_at = deadline - PROBE_TIME.min(call.timeout / 2);
         let sending = self.send(call, headers, expected.subject.clone());
         // A full queue after all this time: the server takes nothing.
         timeout_at(deadline, sending).await.unwrap_or(Err(TransportError::NotConnected))?;
@@ -120,7 +123,9 @@ impl Bus {
         };
         match timeout_at(deadline, wait).await {
             Ok(reply) => read(reply),
-            Err(_) if self.replies.heard() == heard => Err(TransportError::NotConnected),
+            Err(_) if self.replies.heard() == heard || !self.connection.is_connected() => {
+                Err(TransportError::NotConnected)
+            }
             Err(_) => Err(TransportError::Timeout),
         }
     }
