@@ -1,0 +1,64 @@
+//! Extensions for a test: the reference programs as processes, and those that the test writes itself with the SDK.
+
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use beamline_extension::{Extension, Running, Settings};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::process::Process;
+use super::router::PROGRAM;
+use super::{LIMIT, Nats, eventually};
+
+/// Serves an extension inside the test; it answers when this returns, until it is stopped or dropped.
+pub(crate) async fn serve(nats: &Nats, extension: Extension) -> Running {
+    extension.serve(&Settings::for_url(nats.url())).await.expect("the extension starts")
+}
+
+/// A program such as `beamline-mock-provider`.
+#[derive(Debug)]
+pub(crate) struct ExtensionProcess {
+    process: Process,
+    _directory: TempDir,
+}
+
+impl ExtensionProcess {
+    /// Starts a program that stands beside the router, and waits until it answers under its id.
+    pub(crate) async fn start(nats: &Nats, program: &str, id: &str, flags: &[&str]) -> Self {
+        let directory = TempDir::new().expect("a directory");
+        let path = Path::new(PROGRAM).with_file_name(program);
+        let mut command = Command::new(path);
+        command.args(["--nats-url", nats.url()]).args(flags);
+        let process = Process::start(command, directory.path().join(program));
+        let client = nats.client().await;
+        let subject = format!("$SRV.PING.{id}");
+        eventually(LIMIT, &format!("{program} answers"), async || {
+            client.request(subject.clone(), "".into()).await.ok()
+        })
+        .await;
+        Self { process, _directory: directory }
+    }
+
+    pub(crate) fn sigterm(&self) {
+        self.process.signal(Signal::SIGTERM);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Alive, subscribed, and silent.
+    pub(crate) async fn pause(&self) {
+        self.process.pause().await;
+    }
+
+    pub(crate) fn resume(&self) {
+        self.process.resume();
+    }
+
+    pub(crate) async fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+        self.process.wait_exit(limit).await
+    }
+}

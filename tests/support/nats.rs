@@ -1,0 +1,73 @@
+//! A NATS server of the test's own, which can be killed, started again on its port, and made to hang.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::process::Process;
+use super::{LIMIT, eventually};
+
+#[derive(Debug)]
+pub(crate) struct Nats {
+    process: Process,
+    directory: TempDir,
+    url: String,
+}
+
+impl Nats {
+    pub(crate) async fn start() -> Self {
+        let directory = TempDir::new().expect("a directory");
+        let (process, url) = launch(directory.path(), "-1").await;
+        Self { process, directory, url }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// For a proxy.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("nats://")
+    }
+
+    /// A connection that is made anew when the server comes back.
+    pub(crate) async fn client(&self) -> async_nats::Client {
+        async_nats::connect(&self.url).await.expect("the server answers")
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// On the same port, with nothing of what it knew.
+    pub(crate) async fn restart(&mut self) {
+        self.kill();
+        let port = self.url.rsplit(':').next().expect("a port").to_owned();
+        (self.process, self.url) = launch(self.directory.path(), &port).await;
+    }
+
+    /// Connections stay open and nothing answers.
+    pub(crate) async fn pause(&self) {
+        self.process.pause().await;
+    }
+
+    pub(crate) fn resume(&self) {
+        self.process.resume();
+    }
+}
+
+async fn launch(directory: &Path, port: &str) -> (Process, String) {
+    let mut command = Command::new("nats-server");
+    command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(directory);
+    let mut process = Process::start(command, directory.join("log"));
+    let ports = directory.join(format!("nats-server_{}.ports", process.id()));
+    let url = eventually(LIMIT, "nats-server listens", async || {
+        assert!(process.ended().is_none(), "nats-server ended: {}", process.log());
+        let ports: Value = serde_json::from_slice(&std::fs::read(&ports).ok()?).ok()?;
+        ports["nats"][0].as_str().map(str::to_owned)
+    })
+    .await;
+    (process, url)
+}

@@ -1,0 +1,69 @@
+//! A database of the test's own on the PostgreSQL server that all tests share.
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+
+const SERVER: &str = "BEAMLINE_TEST_POSTGRES_URL";
+const USUAL_SERVER: &str = "postgres://postgres@127.0.0.1:5432/postgres";
+
+#[derive(Debug)]
+pub(crate) struct PostgresDatabase {
+    server: PgConnectOptions,
+    name: String,
+}
+
+impl PostgresDatabase {
+    pub(crate) async fn create() -> Self {
+        let url = std::env::var(SERVER).unwrap_or_else(|_| USUAL_SERVER.to_owned());
+        let server: PgConnectOptions = url.parse().expect("an address of a PostgreSQL server");
+        let name = format!("beamline_test_{:016x}", fastrand::u64(..));
+        // Made first, so that the database is dropped whatever happens from here on.
+        let database = Self { server, name };
+        administer(&database.server, format!("CREATE DATABASE {}", database.name)).await.unwrap_or_else(|error| {
+            panic!("no database can be made: {error}. Start PostgreSQL, name one in {SERVER}, or use `make test`.")
+        });
+        database
+    }
+
+    /// The address for the router.
+    pub(crate) fn url(&self) -> String {
+        self.server.clone().database(&self.name).to_url_lossy().to_string()
+    }
+
+    /// The same database behind a proxy.
+    pub(crate) fn url_through(&self, port: u16) -> String {
+        let options = self.server.clone().database(&self.name).host("127.0.0.1").port(port);
+        options.to_url_lossy().to_string()
+    }
+
+    /// For a proxy.
+    pub(crate) fn address(&self) -> String {
+        format!("{}:{}", self.server.get_host(), self.server.get_port())
+    }
+
+    /// A connection past the router, to look and to meddle.
+    pub(crate) async fn connect(&self) -> PgConnection {
+        self.server.clone().database(&self.name).connect().await.expect("the database answers")
+    }
+}
+
+impl Drop for PostgresDatabase {
+    /// In a thread with a runtime of its own, because that of the test may be ending.
+    fn drop(&mut self) {
+        let (server, drop) = (self.server.clone(), format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(administer(&server, drop))
+        });
+        let outcome = dropping.join();
+        if !std::thread::panicking() {
+            outcome.expect("no panic").expect("the database can be dropped");
+        }
+    }
+}
+
+async fn administer(server: &PgConnectOptions, statement: String) -> sqlx::Result<()> {
+    let mut connection = server.connect().await?;
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    connection.close().await
+}

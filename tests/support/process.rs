@@ -1,0 +1,94 @@
+//! A child process with its log in a file, killed with its test.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{LIMIT, eventually};
+
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// The variables of the router that the person has set are not for the test.
+    pub(super) fn start(mut command: Command, log: PathBuf) -> Self {
+        let foreign = std::env::vars_os().map(|(name, _)| name);
+        for name in foreign.filter(|name| name.to_string_lossy().starts_with("BEAMLINE")) {
+            // What the test itself has set stays.
+            if !command.get_envs().any(|(set, _)| set == name) {
+                command.env_remove(name);
+            }
+        }
+        let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log file")).stderr(file);
+        let child = command.spawn().unwrap_or_else(|error| {
+            panic!(
+                "{} cannot be started: {error}. `make test` builds and installs all programs.",
+                command.get_program().display()
+            )
+        });
+        Self { child, log }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process number");
+        kill(Pid::from_raw(pid), signal).expect("the process is there");
+    }
+
+    /// The signal takes a moment to reach every thread; this returns when all of them stand still.
+    pub(super) async fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+        let threads = format!("/proc/{}/task", self.child.id());
+        eventually(LIMIT, "the process stands still", async || {
+            let Ok(threads) = std::fs::read_dir(&threads) else { return Some(()) };
+            let stands = |stat: String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
+            let stats = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+            stats.into_iter().all(stands).then_some(())
+        })
+        .await;
+    }
+
+    pub(super) fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("our own child")
+    }
+
+    pub(super) async fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+        eventually(limit, "the process ends", async || self.ended()).await
+    }
+
+    pub(super) fn kill(&mut self) {
+        let _ended_already = self.child.kill();
+        self.child.wait().expect("our own child");
+    }
+
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    /// A failed test shows the end of what its processes have said.
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            println!("--- {}\n{}", self.log.display(), lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+    }
+}

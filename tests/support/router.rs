@@ -1,0 +1,118 @@
+//! `beamline-router serve` as a process, configured by its environment.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::process::Process;
+use super::{LIMIT, eventually, free_port};
+
+/// The program under test; the others of the workspace stand beside it.
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_beamline-router");
+
+#[derive(Debug)]
+pub(crate) struct RouterProcess {
+    process: Process,
+    http: SocketAddr,
+    directory: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl RouterProcess {
+    /// Starts a router, with keys such as `nats.url` and their values, and waits until it is ready. Without
+    /// `database.url` it has an SQLite database of its own.
+    pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        let mut router = Self::spawn(settings);
+        router.until_ready().await;
+        router
+    }
+
+    /// Starts a router without waiting for it.
+    pub(crate) fn spawn(settings: &[(&str, &str)]) -> Self {
+        let directory = TempDir::new().expect("a directory");
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let database = format!("sqlite://{}", directory.path().join("registry.db").display());
+        let own = [
+            ("http.listen", http.to_string()),
+            ("router.state_dir", directory.path().join("state").display().to_string()),
+            ("database.url", database),
+            ("telemetry.log_format", "human".to_owned()),
+        ];
+        let given = settings.iter().map(|(key, value)| (*key, (*value).to_owned()));
+        let settings: Vec<_> = own.into_iter().chain(given).map(|(key, value)| (variable(key), value)).collect();
+        let process = launch(&settings, &directory);
+        Self { process, http, directory, settings }
+    }
+
+    /// Again with the same settings, state and ports, after it has ended or been killed.
+    pub(crate) fn respawn(&mut self) {
+        self.process.kill();
+        self.process = launch(&self.settings, &self.directory);
+    }
+
+    pub(crate) async fn until_ready(&mut self) {
+        let http = self.http;
+        let process = &mut self.process;
+        eventually(LIMIT, "the router is ready", async || {
+            if let Some(status) = process.ended() {
+                panic!("the router ended ({status}): {}", process.log());
+            }
+            get(http, "/readyz").await.filter(|(status, _)| *status == 200)
+        })
+        .await;
+    }
+
+    /// Status and body of a GET, or nothing if nobody answers.
+    pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
+        get(self.http, path).await
+    }
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    pub(crate) fn sigterm(&self) {
+        self.process.signal(Signal::SIGTERM);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    pub(crate) async fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+        self.process.wait_exit(limit).await
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+fn launch(settings: &[(String, String)], directory: &TempDir) -> Process {
+    let mut command = Command::new(PROGRAM);
+    command.arg("serve").current_dir(directory.path()).envs(settings.iter().map(|(name, value)| (name, value)));
+    Process::start(command, directory.path().join("router.log"))
+}
+
+fn variable(key: &str) -> String {
+    format!("BEAMLINE__{}", key.to_ascii_uppercase().replace('.', "__"))
+}
+
+async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let asking = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    };
+    timeout(LIMIT, asking).await.ok().flatten()
+}
