@@ -37,11 +37,11 @@ pub struct UpArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub http_listen: Option<SocketAddr>,
 
-    /// Start the reference extensions and seed the demo policy (the default)
+    /// Start the reference extensions, which the demo policy uses (the default)
     #[arg(long, overrides_with = "no_demo")]
     demo: bool,
 
-    /// Start no extensions, and add nothing to the registry
+    /// Start no extensions; requests need some that run elsewhere
     #[arg(long, overrides_with = "demo")]
     no_demo: bool,
 }
@@ -99,7 +99,6 @@ impl Stack {
 
         let client = Client::connect(&config, PATIENCE).await?;
         if args.demo() {
-            seed(&client).await?;
             probe(&client).await?;
         } else {
             let nothing = json!({});
@@ -142,23 +141,6 @@ impl Stack {
     }
 }
 
-/// Adds what is missing; what somebody has changed stays.
-async fn seed(client: &Client) -> Result<(), Failure> {
-    for record in demo::extensions() {
-        match patiently(|| client.admin("create_extension", &record)).await {
-            Ok(_created) => {}
-            Err(failure) if is_conflict(&failure) => {}
-            Err(failure) => return Err(failure),
-        }
-    }
-    let policy = json!({"tenant_id": demo::TENANT, "policy_id": demo::POLICY});
-    match client.admin("get_policy", &policy).await {
-        Ok(_there) => Ok(()),
-        Err(failure) if is_not_found(&failure) => client.admin("put_policy", &demo::policy()).await.map(drop),
-        Err(failure) => Err(failure),
-    }
-}
-
 /// One request through the whole pipeline. What somebody has changed since the first start may refuse it, and that is an
 /// answer too.
 async fn probe(client: &Client) -> Result<(), Failure> {
@@ -196,14 +178,6 @@ where
 
 fn is_silence(failure: &Failure) -> bool {
     failure.exit_code() == 5
-}
-
-fn is_not_found(failure: &Failure) -> bool {
-    failure.exit_code() == 3
-}
-
-fn is_conflict(failure: &Failure) -> bool {
-    failure.exit_code() == 4
 }
 
 fn announce(state: &StateDir, running: &Running) -> Result<(), Failure> {

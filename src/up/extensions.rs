@@ -15,16 +15,15 @@ use super::state::StateDir;
 #[derive(Debug, Clone, Copy)]
 pub struct Reference {
     pub id: &'static str,
-    pub kind: &'static str,
     program: &'static str,
 }
 
 /// In the order of a pipeline.
 pub const REFERENCE: [Reference; 4] = [
-    Reference { id: "normalize_text", kind: "pre", program: "beamline-normalize-text" },
-    Reference { id: "pii_guard", kind: "validator", program: "beamline-pii-guard" },
-    Reference { id: "mock_provider", kind: "provider", program: "beamline-mock-provider" },
-    Reference { id: "mask_pii", kind: "post", program: "beamline-mask-pii" },
+    Reference { id: "normalize_text", program: "beamline-normalize-text" },
+    Reference { id: "pii_guard", program: "beamline-pii-guard" },
+    Reference { id: "mock_provider", program: "beamline-mock-provider" },
+    Reference { id: "mask_pii", program: "beamline-mask-pii" },
 ];
 
 /// An extension drains for ten seconds at most.
