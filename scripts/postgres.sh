@@ -57,7 +57,7 @@ start_private_postgres() {
     >"$postgres_directory/initdb.log" 2>&1) || fail "initdb failed: $(tail -3 "$postgres_directory/initdb.log")"
   # Somebody may take the port between the choice and the start; then the next one is tried.
   for _ in 1 2 3 4 5; do
-    port=$((20000 + RANDOM % 20000))
+    port=$((20000 + RANDOM % 10000))
     if (cd "$postgres_directory" && as_postgres "$pg_ctl" -D "$postgres_directory/data" -w -t 60 -l "$postgres_directory/log" \
       -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=300" start \
       >/dev/null 2>&1); then
