@@ -65,8 +65,8 @@ begin_step "build"
 cargo build --workspace --locked
 
 begin_step "tests of the crates"
-run_tests --workspace --lib --bins
-run_tests -p beamline-extension -p beamline-reference-extensions --tests
+run_tests --workspace --exclude beamline-router
+run_tests -p beamline-router --lib --bins
 
 begin_step "examples in the documentation"
 cargo test --workspace --doc --locked --quiet
