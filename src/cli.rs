@@ -23,6 +23,7 @@ pub mod migrate;
 pub mod policy;
 pub mod request;
 pub mod serve;
+mod stops;
 mod table;
 mod text;
 pub mod tree;

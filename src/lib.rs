@@ -3,9 +3,13 @@
 //! What the router decides is in the crate `beamline-actors`; this package connects it to NATS, SQL and HTTP.
 
 pub mod cli;
-pub mod config;
+pub mod router;
+pub mod up;
+
+pub mod admin;
 pub mod http;
 pub mod nats;
 pub mod store;
+
+pub mod config;
 pub mod telemetry;
-pub mod up;

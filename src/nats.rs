@@ -2,6 +2,7 @@
 
 pub mod connection;
 mod headers;
+pub mod intake;
 mod options;
 mod replies;
 pub mod transport;

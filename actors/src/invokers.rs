@@ -54,6 +54,8 @@ const INTENSITY: Intensity = Intensity { restarts: 7, within: Duration::from_sec
 const START_WITHIN: Duration = Duration::from_millis(100);
 /// With less time than this left, a call is not made.
 const LEAST_TIME: Duration = Duration::from_millis(1);
+/// How far the outer limit of a call lies behind the transport's.
+const TRANSPORT_SLACK: Duration = Duration::from_millis(20);
 /// Full jitter: a retry waits a random part of this, doubled with each further one.
 const RETRY_BASE: Duration = Duration::from_millis(25);
 const RETRY_CAP: Duration = Duration::from_secs(1);
@@ -148,7 +150,9 @@ impl Invokers {
             timeout: limit,
             attempt,
         };
-        let answer = timeout(limit, transport.call(call)).await.unwrap_or(Err(TransportError::Timeout));
+        // The transport's own limit comes first: it can tell a silent extension from a bus that is gone.
+        let answer =
+            timeout(limit + TRANSPORT_SLACK, transport.call(call)).await.unwrap_or(Err(TransportError::Timeout));
         let result = match answer {
             Ok(answer) => call::read(order.call.extension.kind, &answer),
             // Not the extension was slow, the caller had too little time left.

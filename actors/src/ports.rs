@@ -81,13 +81,16 @@ pub struct Author {
     pub trace_id: Option<String>,
 }
 
-/// Callers branch on the first two; the third is for people.
+/// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("{0} does not exist")]
     NotFound(String),
     #[error("{0} exists already")]
     Conflict(String),
+    /// The database cannot hold the value; the sentence says why.
+    #[error("{0}")]
+    Refused(String),
     #[error("the database does not answer: {0}")]
     Unavailable(String),
     /// The store answered something that this router cannot read; retrying does not help.

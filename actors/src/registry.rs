@@ -124,6 +124,14 @@ impl Registry {
         let _ = self.shared.address.send(RegistryMsg::Look { full: false });
     }
 
+    /// Serves what the store holds now, in case another replica has just changed it.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        if self.shared.store.revision().await? != self.snapshot().revision() {
+            self.reload_fully().await?;
+        }
+        Ok(())
+    }
+
     /// Reads everything anew, whatever the revision says, and waits for it.
     pub async fn reload_fully(&self) -> Result<u64, StoreError> {
         let content = self.shared.store.load().await?;

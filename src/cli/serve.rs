@@ -1,10 +1,53 @@
 //! `serve`: a router in production. Everything comes from the configuration, nothing is started on the side.
 
 use super::Failure;
+use super::stops::{INTERRUPTED, Stops};
 use crate::config::Config;
+use crate::router::{Router, StartError, StopReport};
+use crate::telemetry;
 
-/// Runs a router until it is told to stop.
-#[expect(clippy::unused_async, reason = "a router waits for traffic and for signals")]
-pub async fn run(_config: Config) -> Result<(), Failure> {
-    Err(Failure::Failed("serve is not built yet.".to_owned()))
+/// Runs a router until it is told to stop: log, start, wait, drain.
+pub async fn run(config: Config) -> Result<(), Failure> {
+    let mut stops = Stops::new()?;
+    // Kept to the end, so that the last lines are written.
+    let _log = telemetry::start(&config.telemetry);
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let mut router = tokio::select! {
+        started = Router::start(config) => started?,
+        () = stops.next() => return Ok(()),
+    };
+    tracing::info!(http = %router.http_address(), "ready");
+    tokio::select! {
+        () = router.ended() => return Err(gave_up()),
+        () = stops.next() => {}
+    }
+    tokio::select! {
+        report = router.stop() => outcome(report),
+        () = stops.next() => std::process::exit(INTERRUPTED),
+    }
+}
+
+fn gave_up() -> Failure {
+    Failure::GaveUp("the router gave up after too many restarts; its log says which part failed.".into())
+}
+
+/// A stop that cost somebody an answer is no success.
+pub(super) fn outcome(report: StopReport) -> Result<(), Failure> {
+    if report.clean() {
+        return Ok(());
+    }
+    let cut = report.cut;
+    let lost = if report.flushed { "" } else { "; the last answers may not have reached NATS" };
+    Err(Failure::Failed(format!("stopped with {cut} requests told to try again elsewhere{lost}.")))
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Unreachable(sentence) => Self::Unreachable(sentence),
+            StartError::Failed(sentence) => Self::Failed(sentence),
+        }
+    }
 }

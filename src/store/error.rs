@@ -30,12 +30,9 @@ pub(super) fn writing(error: sqlx::Error, object: &str) -> StoreError {
     }
 }
 
-/// Something well-formed that no column can hold, such as U+0000. The caller has to change it, so that of all answers
-/// the one that nobody retries and nobody is woken up by fits best; the sentence ends in the words of that error.
+/// Something well-formed that no column can hold, such as U+0000: the caller has to change it.
 pub(super) fn not_storable(object: &str, reason: &str) -> StoreError {
-    StoreError::Conflict(format!(
-        "{object} was not saved: {reason}. Change that and save again; the id is not the reason, even if it"
-    ))
+    StoreError::Refused(format!("{object} was not saved: {reason}"))
 }
 
 /// True when the schema has not been created yet.

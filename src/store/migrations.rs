@@ -209,7 +209,10 @@ fn failed(error: MigrateError) -> StoreError {
     };
     match error::reading(error) {
         StoreError::Unavailable(reason) => StoreError::Unavailable(place + &reason),
-        corrupt @ (StoreError::Corrupt(_) | StoreError::NotFound(_) | StoreError::Conflict(_)) => corrupt,
+        corrupt @ (StoreError::Corrupt(_)
+        | StoreError::NotFound(_)
+        | StoreError::Conflict(_)
+        | StoreError::Refused(_)) => corrupt,
     }
 }
 

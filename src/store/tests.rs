@@ -285,13 +285,13 @@ async fn what_no_column_holds_is_refused(database: TestDatabase) {
     for json in [r#"{"a":"\u0000"}"#, r#"{"a":{"\u0000":1}}"#, r#"{"a":"\\\u0000"}"#] {
         let refused = Extension { metadata: Fields::parse(json).unwrap(), ..extension("zero") };
         let error = store.write(Change::CreateExtension(refused), author()).await.unwrap_err();
-        assert!(matches!(error, StoreError::Conflict(_)), "{json}: {error}");
+        assert!(matches!(error, StoreError::Refused(_)), "{json}: {error}");
     }
     if database.is_postgres() {
         for json in [r#"{"a":"\ud800"}"#, r#"{"a":1e400000}"#] {
             let refused = Extension { config: Fields::parse(json).unwrap(), ..extension("zero") };
             let error = store.write(Change::CreateExtension(refused), author()).await.unwrap_err();
-            assert!(matches!(error, StoreError::Conflict(_)), "{json}: {error}");
+            assert!(matches!(error, StoreError::Refused(_)), "{json}: {error}");
         }
     }
     assert_eq!(store.revision().await.unwrap(), before);

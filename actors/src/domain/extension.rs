@@ -147,6 +147,17 @@ impl Extension {
         Self::parse(&merged.to_json(), prefix)
     }
 
+    /// Every subject that belongs to it: its own, and those of its versions and instances.
+    pub fn subjects(&self, prefix: &str) -> Vec<String> {
+        let of_version = |version: &ExtensionVersion| {
+            version.subject.clone().unwrap_or_else(|| self.kind.subject(prefix, &self.id, &version.version))
+        };
+        let own = std::iter::once(self.effective_subject(prefix));
+        own.chain(self.versions.iter().map(of_version))
+            .chain(self.instances.iter().map(|i| i.subject.clone()))
+            .collect()
+    }
+
     /// The subject that a call goes to.
     pub fn effective_subject(&self, prefix: &str) -> String {
         self.subject.clone().unwrap_or_else(|| self.kind.subject(prefix, &self.id, &self.version))
@@ -181,6 +192,8 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
     let instances = read_instances(&mut object, prefix, mistakes);
     object.finish(KEYS, mistakes);
     let (id, kind) = (id?, kind?);
+    // Written out by a list or an editor, the subject that follows anyway stays the one that follows.
+    let subject = subject.filter(|subject| *subject != kind.subject(prefix, &id, &version));
     let timeout_ms = timeout_ms.unwrap_or(kind.default_timeout_ms());
     let retry = u32::try_from(retry).unwrap_or_default();
     Some(Extension { id, kind, subject, timeout_ms, retry, enabled, version, config, metadata, versions, instances })

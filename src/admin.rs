@@ -1,0 +1,210 @@
+//! The administration: requests over NATS (contract section 5), and the probes over HTTP. It may die without harm to
+//! traffic: it only reads what the others share, and writes through the registry.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_nats::Message;
+use beamline_actors::invokers::Invokers;
+use beamline_actors::metrics::Metrics;
+use beamline_actors::registry::Registry;
+use beamline_actors::supervision::{Address, Node, NodeKind, OwnedTask};
+use futures_util::StreamExt;
+use prometheus_client::encoding::text::encode;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use secrecy::SecretString;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::http::{self, Probes, Readiness};
+use crate::nats::Connection;
+use crate::nats::intake::{Intake, QUEUE_GROUP};
+
+mod authorization;
+mod extensions;
+mod operations;
+mod policies;
+mod refusal;
+mod status;
+
+/// Everything that the administration looks at.
+#[derive(Debug)]
+pub struct Surroundings {
+    pub identity: Identity,
+    pub connection: Connection,
+    pub registry: Registry,
+    pub invokers: Invokers,
+    pub intake: Intake,
+    pub metrics: Metrics,
+    pub draining: Arc<AtomicBool>,
+    pub prefix: String,
+    pub api_key: Option<SecretString>,
+    /// Kept here so that a restart does not lose the port.
+    pub listener: TcpListener,
+}
+
+/// Which router answers.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub instance_id: String,
+    pub environment: String,
+    pub started: Instant,
+}
+
+impl Identity {
+    pub fn new(environment: &str) -> Self {
+        let instance_id = format!("{:012x}", fastrand::u64(..) >> 16);
+        Self { instance_id, environment: environment.to_owned(), started: Instant::now() }
+    }
+}
+
+/// The way to the administration; all clones share it.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    surroundings: Surroundings,
+    address: Address<AdminMsg>,
+    tree: OnceLock<Arc<Node>>,
+    permits: Arc<Semaphore>,
+}
+
+/// Administration has room of its own, and not without end.
+const AT_ONCE: usize = 10;
+const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(1);
+/// A store that is away is given up before this.
+const OPERATION_LIMIT: Duration = Duration::from_secs(15);
+const SEND_LIMIT: Duration = Duration::from_secs(5);
+
+impl Admin {
+    pub fn new(surroundings: Surroundings) -> Self {
+        let address = Address::new(Node::new("admin", NodeKind::Worker));
+        let permits = Arc::new(Semaphore::new(AT_ONCE));
+        Self { shared: Arc::new(Shared { surroundings, address, tree: OnceLock::new(), permits }) }
+    }
+
+    pub fn node(&self) -> &Arc<Node> {
+        self.shared.address.node()
+    }
+
+    /// The tree that it shows; known only after its own place in it is.
+    pub fn shows(&self, root: &Arc<Node>) {
+        let _ = self.shared.tree.set(Arc::clone(root));
+    }
+}
+
+#[derive(Debug)]
+pub enum AdminMsg {
+    /// A task of the administration ended that nobody stopped.
+    TaskEnded(String),
+}
+
+/// The actor behind [`Admin`].
+#[derive(Debug)]
+pub struct AdminActor;
+
+#[derive(Debug)]
+pub struct AdminState {
+    shared: Arc<Shared>,
+    _tasks: [OwnedTask; 2],
+}
+
+impl Actor for AdminActor {
+    type Msg = AdminMsg;
+    type State = AdminState;
+    type Arguments = Admin;
+
+    async fn pre_start(&self, myself: ActorRef<AdminMsg>, admin: Admin) -> Result<AdminState, ActorProcessingErr> {
+        let shared = admin.shared;
+        shared.address.filled_by(&myself);
+        let client = shared.surroundings.connection.client();
+        let subject = format!("{}.router.v1.admin.*", shared.surroundings.prefix);
+        let subscribing = client.queue_subscribe(subject, QUEUE_GROUP.to_owned());
+        let subscription = timeout(SUBSCRIBE_LIMIT, subscribing).await??;
+        let listener = tokio::net::TcpListener::from_std(shared.surroundings.listener.try_clone()?)?;
+        let tasks = [
+            OwnedTask::spawn(serve_nats(Arc::clone(&shared), subscription)),
+            OwnedTask::spawn(serve_http(Arc::clone(&shared), listener)),
+        ];
+        Ok(AdminState { shared, _tasks: tasks })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<AdminMsg>,
+        message: AdminMsg,
+        state: &mut AdminState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.shared.address.node().handling();
+        match message {
+            AdminMsg::TaskEnded(reason) => Err(reason.into()),
+        }
+    }
+}
+
+async fn serve_nats(shared: Arc<Shared>, mut subscription: async_nats::Subscriber) {
+    while let Some(message) = subscription.next().await {
+        shared.address.node().count_handled();
+        tokio::spawn(answer(Arc::clone(&shared), message));
+    }
+    let _ = shared.address.send(AdminMsg::TaskEnded("the admin subscription ended".into()));
+}
+
+async fn answer(shared: Arc<Shared>, message: Message) {
+    let Some(reply) = message.reply.clone() else { return };
+    let work = async {
+        let _permit = shared.permits.acquire().await;
+        operations::run(&shared, &message).await
+    };
+    let answer = timeout(OPERATION_LIMIT, work).await.unwrap_or_else(|_| refusal::Refusal::busy().to_json());
+    let publishing = shared.surroundings.connection.client().publish(reply, answer.into());
+    let _ = timeout(SEND_LIMIT, publishing).await;
+}
+
+async fn serve_http(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
+    let for_readiness = Arc::clone(&shared);
+    let registry = metrics_registry(&shared);
+    let probes = Probes {
+        readiness: Arc::new(move || for_readiness.readiness()),
+        metrics: Arc::new(move || {
+            let mut text = String::new();
+            // Writing into a string does not fail.
+            let _ = encode(&mut text, &registry);
+            text
+        }),
+    };
+    let ended = http::serve(listener, probes, std::future::pending()).await;
+    let _ = shared.address.send(AdminMsg::TaskEnded(format!("the HTTP server ended: {ended:?}")));
+}
+
+fn metrics_registry(shared: &Shared) -> prometheus_client::registry::Registry {
+    let mut registry = prometheus_client::registry::Registry::default();
+    shared.surroundings.metrics.register(&mut registry);
+    let unanswerable = shared.surroundings.intake.unanswerable();
+    registry.register(
+        "router_requests_unanswerable",
+        "Requests without a reply subject that can be used",
+        unanswerable,
+    );
+    registry
+}
+
+impl Shared {
+    fn readiness(&self) -> Readiness {
+        let freshness = self.surroundings.registry.freshness();
+        Readiness {
+            nats: self.surroundings.connection.is_connected(),
+            registry: freshness.loaded,
+            draining: self.surroundings.draining.load(Ordering::Relaxed),
+            revision: freshness.revision,
+            registry_source: freshness.source,
+            stale_seconds: freshness.stale_seconds,
+        }
+    }
+}

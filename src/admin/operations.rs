@@ -1,0 +1,77 @@
+//! Every operation by its name, the last token of its subject.
+
+use async_nats::Message;
+use beamline_actors::domain::document::check_depth;
+use beamline_actors::domain::fields::Fields;
+use beamline_actors::ports::Author;
+use beamline_bus::headers;
+use serde::Serialize;
+use serde_json::json;
+
+use super::refusal::Refusal;
+use super::{Shared, authorization, extensions, policies, status};
+
+const KNOWN: &str = "get_extension_health, get_circuit_breaker_states, list_extensions, get_extension, create_extension, \
+    update_extension, delete_extension, enable_extension, disable_extension, list_policies, get_policy, put_policy, \
+    delete_policy, reload, supervision_tree";
+
+/// The answer to one request, as JSON.
+pub(super) async fn run(shared: &Shared, message: &Message) -> String {
+    attempt(shared, message).await.unwrap_or_else(|refusal| refusal.to_json())
+}
+
+async fn attempt(shared: &Shared, message: &Message) -> Result<String, Refusal> {
+    let body = read_body(&message.payload)?;
+    authorization::check(shared.surroundings.api_key.as_ref(), message, &body)?;
+    let operation = message.subject.rsplit('.').next().unwrap_or_default();
+    let by = author(message);
+    match operation {
+        "get_extension_health" => answer(&status::health(shared)),
+        "get_circuit_breaker_states" => answer(&status::breakers(shared)),
+        "supervision_tree" => answer(&status::tree(shared)),
+        "list_extensions" => extensions::list(shared, &body),
+        "get_extension" => extensions::get(shared, &body),
+        "create_extension" => extensions::create(shared, &body, by).await,
+        "update_extension" => extensions::update(shared, &body, by).await,
+        "enable_extension" => extensions::set_enabled(shared, &body, true, by).await,
+        "disable_extension" => extensions::set_enabled(shared, &body, false, by).await,
+        "delete_extension" => extensions::delete(shared, &body, by).await,
+        "list_policies" => policies::list(shared, &body),
+        "get_policy" => policies::get(shared, &body),
+        "put_policy" => policies::put(shared, &body, by).await,
+        "delete_policy" => policies::delete(shared, &body, by).await,
+        "reload" => {
+            let revision = shared.surroundings.registry.reload_fully().await?;
+            answer(&json!({"ok": true, "revision": revision}))
+        }
+        "dry_run_pipeline" | "get_pipeline_complexity" => {
+            Err(Refusal::invalid(format!("{operation} is not supported yet by this version of the router.")))
+        }
+        _ => Err(Refusal::invalid(format!("There is no operation {operation}; there are {KNOWN}."))),
+    }
+}
+
+/// An object, or nothing at all.
+fn read_body(payload: &[u8]) -> Result<Fields, Refusal> {
+    if payload.is_empty() {
+        return Ok(Fields::default());
+    }
+    check_depth(payload).map_err(|problem| Refusal::invalid(format!("The body {problem}.")))?;
+    serde_json::from_slice(payload)
+        .map_err(|error| Refusal::invalid(format!("The body is not a JSON object: {error}.")))
+}
+
+/// An answer, written straight from what it holds: through a `Value`, documents would lose digits and their layout.
+pub(super) fn answer(answer: &impl Serialize) -> Result<String, Refusal> {
+    serde_json::to_string(answer).map_err(|error| Refusal::internal(&error.to_string()))
+}
+
+/// The text of a required key.
+pub(super) fn required(body: &Fields, key: &str) -> Result<String, Refusal> {
+    body.text(key).ok_or_else(|| Refusal::invalid(format!("/{key} is required and must be a string.")))
+}
+
+fn author(message: &Message) -> Author {
+    let text = |name| message.headers.as_ref().and_then(|all| headers::text(all, name)).map(str::to_owned);
+    Author { source: "nats-admin".into(), actor: text("Router-Actor"), trace_id: text("trace_id") }
+}

@@ -1,0 +1,120 @@
+//! Operations on policies.
+
+use std::sync::Arc;
+
+use beamline_actors::domain::document::{Mistake, shorten};
+use beamline_actors::domain::extension::id_problem;
+use beamline_actors::domain::fields::Fields;
+use beamline_actors::domain::policy::Policy;
+use beamline_actors::domain::snapshot::{KnownPolicy, StoredPolicy};
+use beamline_actors::ports::{Author, Change};
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::Shared;
+use super::operations::{answer, required};
+use super::refusal::Refusal;
+
+pub(super) fn list(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
+    let snapshot = shared.surroundings.registry.snapshot();
+    let wanted = body.text("tenant_id");
+    let fits = |known: &&Arc<KnownPolicy>| wanted.as_ref().is_none_or(|tenant| known.stored.tenant_id == *tenant);
+    let known: Vec<&Arc<KnownPolicy>> = snapshot.policies().into_iter().filter(fits).collect();
+    let line = |known: &&Arc<KnownPolicy>| Line {
+        tenant_id: known.stored.tenant_id.clone(),
+        policy_id: known.stored.policy_id.clone(),
+        version: known.policy.version.clone(),
+        policy: known.stored.document.clone(),
+    };
+    answer(&Listed { ok: true, revision: snapshot.revision(), policies: known.iter().map(line).collect() })
+}
+
+#[derive(Serialize)]
+struct Listed {
+    ok: bool,
+    revision: u64,
+    policies: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    tenant_id: String,
+    policy_id: String,
+    version: String,
+    policy: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+struct One<'a> {
+    ok: bool,
+    revision: u64,
+    tenant_id: &'a str,
+    policy_id: &'a str,
+    policy: &'a RawValue,
+}
+
+pub(super) fn get(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
+    let (tenant, policy) = names(body)?;
+    let snapshot = shared.surroundings.registry.snapshot();
+    let known = snapshot.policy(&tenant, &policy);
+    let known =
+        known.ok_or_else(|| Refusal::not_found(&format!("The policy {}/{}", shorten(&tenant), shorten(&policy))))?;
+    one(snapshot.revision(), &known.stored)
+}
+
+pub(super) async fn put(shared: &Shared, body: &Fields, by: Author) -> Result<String, Refusal> {
+    let (tenant_id, policy_id) = names(body)?;
+    if let Some(problem) = id_problem(&policy_id) {
+        return Err(Refusal::invalid(format!("/policy_id {problem}.")));
+    }
+    if tenant_id.is_empty() || tenant_id.len() > 256 || tenant_id.chars().any(char::is_control) {
+        return Err(Refusal::invalid("/tenant_id must be 1 to 256 bytes without control characters."));
+    }
+    let document = body.get("policy").ok_or_else(|| Refusal::invalid("/policy is required: the policy document."))?;
+    let policy = Policy::parse(document.get()).map_err(|mistakes| Refusal::mistakes("policy", &mistakes))?;
+    shared.surroundings.registry.refresh().await?;
+    let mistakes = mismatches(shared, &policy, &policy_id);
+    if !mistakes.is_empty() {
+        return Err(Refusal::mistakes("policy", &mistakes));
+    }
+    let stored = StoredPolicy { tenant_id, policy_id, document: document.to_owned() };
+    let revision = shared.surroundings.registry.write(Change::PutPolicy(stored.clone()), by).await?;
+    one(revision, &stored)
+}
+
+pub(super) async fn delete(shared: &Shared, body: &Fields, by: Author) -> Result<String, Refusal> {
+    let (tenant_id, policy_id) = names(body)?;
+    let revision = shared.surroundings.registry.write(Change::DeletePolicy { tenant_id, policy_id }, by).await?;
+    answer(&json!({"ok": true, "revision": revision}))
+}
+
+/// What is wrong with a well-formed policy in this registry: names of nothing, or of something of another type.
+fn mismatches(shared: &Shared, policy: &Policy, policy_id: &str) -> Vec<Mistake> {
+    let snapshot = shared.surroundings.registry.snapshot();
+    let mut mistakes = Vec::new();
+    if let Some(inside) = policy.policy_id.as_deref().filter(|inside| *inside != policy_id) {
+        let message = format!("is {inside}, but the policy is saved as {policy_id}");
+        mistakes.push(Mistake { pointer: "/policy_id".into(), message });
+    }
+    for (id, kind, pointer) in policy.references() {
+        let message = match snapshot.extension(id) {
+            None => format!("{id} is not registered; create it first"),
+            Some(extension) if extension.kind != kind => {
+                format!("{id} is a {}, not a {}", extension.kind.as_str(), kind.as_str())
+            }
+            Some(_) => continue,
+        };
+        mistakes.push(Mistake { pointer, message });
+    }
+    mistakes
+}
+
+fn names(body: &Fields) -> Result<(String, String), Refusal> {
+    Ok((required(body, "tenant_id")?, required(body, "policy_id")?))
+}
+
+fn one(revision: u64, stored: &StoredPolicy) -> Result<String, Refusal> {
+    let StoredPolicy { tenant_id, policy_id, document } = stored;
+    answer(&One { ok: true, revision, tenant_id, policy_id, policy: document })
+}

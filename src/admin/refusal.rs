@@ -1,0 +1,69 @@
+//! Why an operation was refused, as the contract answers it.
+
+use beamline_actors::domain::document::Mistake;
+use beamline_actors::ports::StoreError;
+use serde_json::{Map, Value, json};
+
+#[derive(Debug)]
+pub(super) struct Refusal {
+    code: &'static str,
+    message: String,
+    details: Map<String, Value>,
+}
+
+impl Refusal {
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self { code: "invalid_request", message: message.into(), details: Map::new() }
+    }
+
+    /// A document with mistakes, all of them listed with their JSON pointers.
+    pub(super) fn mistakes(what: &str, mistakes: &[Mistake]) -> Self {
+        let count = mistakes.len();
+        let message = format!("The {what} has {count} mistake{}.", if count == 1 { "" } else { "s" });
+        let details = Map::from_iter([("mistakes".to_owned(), serde_json::to_value(mistakes).unwrap_or_default())]);
+        Self { code: "invalid_request", message, details }
+    }
+
+    pub(super) fn not_found(what: &str) -> Self {
+        Self { code: "not_found", message: format!("{what} does not exist."), details: Map::new() }
+    }
+
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self { code: "conflict", message: message.into(), details: Map::new() }
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        let message = "This router wants its API key: set admin.api_key, or send it as Authorization: Bearer.";
+        Self { code: "unauthorized", message: message.into(), details: Map::new() }
+    }
+
+    pub(super) fn internal(reason: &str) -> Self {
+        Self { code: "internal", message: format!("The answer cannot be written: {reason}."), details: Map::new() }
+    }
+
+    pub(super) fn busy() -> Self {
+        let message = "The operation took too long; look whether it was done, then try again.";
+        Self { code: "overloaded", message: message.into(), details: Map::new() }
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        json!({"ok": false, "error": {"code": self.code, "message": self.message, "details": self.details}}).to_string()
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let sentence = format!("{error}.");
+        match error {
+            StoreError::NotFound(_) => Self { code: "not_found", message: sentence, details: Map::new() },
+            StoreError::Conflict(_) => Self::conflict(sentence),
+            StoreError::Refused(_) => Self::invalid(sentence),
+            StoreError::Unavailable(_) => {
+                let message =
+                    format!("Nothing was changed: {error}. Requests are served from the last snapshot meanwhile.");
+                Self { code: "store_unavailable", message, details: Map::new() }
+            }
+            StoreError::Corrupt(_) => Self { code: "internal", message: sentence, details: Map::new() },
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The intake actor: takes requests from the queue group and hands them to the pipelines.
+//!
+//! Its readers never wait for work: a request is in flight or refused before the next one is read, because a full
+//! subscription loses messages without telling anybody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Message};
+use beamline_actors::domain::error::{IntakeCode, RequestError};
+use beamline_actors::domain::request::{Correlation, RequestHeaders, RequestKind};
+use beamline_actors::pipelines::{Incoming, Pipelines};
+use beamline_actors::reply::{Outgoing, Reply};
+use beamline_actors::supervision::{Address, Node, NodeKind, OwnedTask};
+use beamline_bus::{Intake as Subscription, headers};
+use prometheus_client::metrics::counter::Counter;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Connection;
+
+/// All routers on one NATS share the requests.
+pub const QUEUE_GROUP: &str = "beamline-router";
+const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(1);
+/// An answer that cannot even be queued by then is lost; its caller has given up long before.
+const SEND_LIMIT: Duration = Duration::from_secs(5);
+/// Kept free in every message for headers and for what a call adds to the request.
+const BODY_ROOM: usize = 16 * 1024;
+
+/// The way to the intake; all clones share it.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connection: Connection,
+    pipelines: Pipelines,
+    prefix: String,
+    address: Address<IntakeMsg>,
+    stop: CancellationToken,
+    readers: TaskTracker,
+    /// Answers on their way into the client.
+    answers: TaskTracker,
+    /// Requests without a reply subject, or with one that would make the router call itself or an extension.
+    unanswerable: Counter,
+}
+
+impl Intake {
+    pub fn new(connection: Connection, pipelines: Pipelines, prefix: &str) -> Self {
+        let shared = Shared {
+            connection,
+            pipelines,
+            prefix: prefix.to_owned(),
+            address: Address::new(Node::new("intake", NodeKind::Worker)),
+            stop: CancellationToken::new(),
+            readers: TaskTracker::new(),
+            answers: TaskTracker::new(),
+            unanswerable: Counter::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub fn node(&self) -> &Arc<Node> {
+        self.shared.address.node()
+    }
+
+    pub fn unanswerable(&self) -> Counter {
+        self.shared.unanswerable.clone()
+    }
+
+    /// Leaves the queue group without losing what is on its way here; false when that took longer than `limit`.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        self.shared.stop.cancel();
+        self.shared.readers.close();
+        timeout(limit, self.shared.readers.wait()).await.is_ok()
+    }
+
+    /// Waits until every answer is handed to the client; false when that took longer than `limit`.
+    pub async fn answers_sent(&self, limit: Duration) -> bool {
+        self.shared.answers.close();
+        timeout(limit, self.shared.answers.wait()).await.is_ok()
+    }
+}
+
+#[derive(Debug)]
+pub enum IntakeMsg {
+    /// A subscription ended that nobody stopped.
+    SubscriptionEnded(&'static str),
+}
+
+/// The actor behind [`Intake`].
+#[derive(Debug)]
+pub struct IntakeActor;
+
+#[derive(Debug)]
+pub struct IntakeState {
+    intake: Intake,
+    _readers: Vec<OwnedTask>,
+}
+
+impl Actor for IntakeActor {
+    type Msg = IntakeMsg;
+    type State = IntakeState;
+    type Arguments = Intake;
+
+    async fn pre_start(&self, myself: ActorRef<IntakeMsg>, intake: Intake) -> Result<IntakeState, ActorProcessingErr> {
+        let shared = &intake.shared;
+        shared.address.filled_by(&myself);
+        let mut readers = Vec::new();
+        for (name, kind) in [("decide", RequestKind::Decide), ("route", RequestKind::Route)] {
+            let subject = format!("{}.router.v1.{name}", shared.prefix);
+            let subscribing = Subscription::subscribe(shared.connection.client(), &subject, QUEUE_GROUP);
+            let subscription = timeout(SUBSCRIBE_LIMIT, subscribing).await??;
+            let reader = shared.readers.track_future(read(Arc::clone(shared), subscription, kind, name));
+            readers.push(OwnedTask::spawn(reader));
+        }
+        Ok(IntakeState { intake, _readers: readers })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<IntakeMsg>,
+        message: IntakeMsg,
+        state: &mut IntakeState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.intake.shared.address.node().handling();
+        match message {
+            IntakeMsg::SubscriptionEnded(name) => Err(format!("the subscription to {name} ended").into()),
+        }
+    }
+}
+
+/// Reads one subject until the intake is drained.
+async fn read(shared: Arc<Shared>, mut subscription: Subscription, kind: RequestKind, name: &'static str) {
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => break,
+            message = subscription.next() => match message {
+                Some(message) => admit(&shared, message, kind),
+                None => {
+                    let _ = shared.address.send(IntakeMsg::SubscriptionEnded(name));
+                    return;
+                }
+            },
+        }
+    }
+    if subscription.leave().await.is_some() {
+        while let Some(message) = subscription.next().await {
+            admit(&shared, message, kind);
+        }
+    }
+}
+
+fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
+    shared.address.node().count_handled();
+    let Some(to) = message.reply.filter(|to| is_answerable(to, &shared.prefix)) else {
+        shared.unanswerable.inc();
+        return;
+    };
+    let request_headers = message.headers.as_ref().map(read_headers).unwrap_or_default();
+    let sender = Arc::clone(shared);
+    let reply = Reply::new(move |outgoing| {
+        let sending = send(Arc::clone(&sender), to, outgoing);
+        sender.answers.spawn(sending);
+    });
+    let limit = max_body(shared);
+    if message.payload.len() > limit {
+        let size = message.payload.len();
+        let sentence = format!("The request has {size} bytes; at most {limit} are taken.");
+        let error = RequestError::invalid(IntakeCode::SchemaValidationFailed, "", sentence).with("limit_bytes", limit);
+        let trace_id = request_headers.trace_id.unwrap_or_default();
+        return reply.send(Outgoing::error(&error, &Correlation { trace_id, ..Correlation::default() }));
+    }
+    let (headers, body) = (request_headers, message.payload);
+    shared.pipelines.admit(Incoming { kind, headers, body, received: Instant::now(), reply });
+}
+
+/// An answer goes to a caller's inbox, never to the router's own subjects or to an extension.
+fn is_answerable(reply: &str, prefix: &str) -> bool {
+    let reserved = reply.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+    !reserved && !reply.starts_with('$')
+}
+
+fn read_headers(from: &HeaderMap) -> RequestHeaders {
+    let text = |name| headers::text(from, name).map(str::to_owned);
+    RequestHeaders {
+        tenant_id: text("tenant_id"),
+        trace_id: text("trace_id"),
+        traceparent: text("traceparent"),
+        timeout_ms: text("Router-Timeout-Ms"),
+    }
+}
+
+fn max_body(shared: &Shared) -> usize {
+    shared.connection.client().max_payload().saturating_sub(BODY_ROOM)
+}
+
+async fn send(shared: Arc<Shared>, to: async_nats::Subject, outgoing: Outgoing) {
+    let largest = max_body(&shared);
+    let outgoing = if outgoing.body.len() > largest { too_large(&outgoing, largest) } else { outgoing };
+    let mut answer_headers = HeaderMap::new();
+    let known = [
+        ("trace_id", Some(outgoing.trace_id.as_str()).filter(|id| !id.is_empty())),
+        ("traceparent", outgoing.traceparent.as_deref()),
+        ("tenant_id", outgoing.tenant_id.as_deref()),
+    ];
+    for (name, value) in known {
+        if let Some(value) = value {
+            // What cannot stand in a header stands in the body all the same.
+            let _ = headers::insert(&mut answer_headers, name, value);
+        }
+    }
+    let publishing = shared.connection.client().publish_with_headers(to, answer_headers, outgoing.body);
+    if !matches!(timeout(SEND_LIMIT, publishing).await, Ok(Ok(()))) {
+        tracing::warn!(trace_id = outgoing.trace_id, "an answer could not be sent");
+    }
+}
+
+fn too_large(outgoing: &Outgoing, limit: usize) -> Outgoing {
+    let size = outgoing.body.len();
+    let sentence = format!("The answer has {size} bytes; NATS carries at most {limit} here.");
+    let error = RequestError::invalid(IntakeCode::SchemaValidationFailed, "", sentence).with("limit_bytes", limit);
+    let correlation = Correlation {
+        request_id: outgoing.request_id.clone(),
+        trace_id: outgoing.trace_id.clone(),
+        tenant_id: outgoing.tenant_id.clone(),
+        policy_id: None,
+    };
+    Outgoing { traceparent: outgoing.traceparent.clone(), ..Outgoing::error(&error, &correlation) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_go_to_inboxes_only() {
+        for reply in ["_INBOX.a.b", "acme_inbox.1", "beamline2.x"] {
+            assert!(is_answerable(reply, "beamline"), "{reply}");
+        }
+        for reply in ["beamline.ext.pre.a.v1", "beamline.router.v1.route", "$SYS.REQ", "$JS.API.INFO"] {
+            assert!(!is_answerable(reply, "beamline"), "{reply}");
+        }
+    }
+}

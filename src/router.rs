@@ -1,0 +1,281 @@
+//! A whole router: everything connected, started in order, and stopped without losing an answer.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use beamline_actors::domain::plan::PlanLimits;
+use beamline_actors::domain::request::RequestLimits;
+use beamline_actors::domain::snapshot::Content;
+use beamline_actors::invokers::Invokers;
+use beamline_actors::metrics::Metrics;
+use beamline_actors::pipelines::{PipelineSettings, Pipelines};
+use beamline_actors::ports::{Store, StoreError};
+use beamline_actors::registry::{Registry, RegistrySettings};
+use beamline_actors::root::{self, Child, Root};
+use futures_util::StreamExt;
+use tokio::time::{sleep, timeout};
+
+use crate::admin::{Admin, AdminActor, Identity, Surroundings};
+use crate::config::Config;
+use crate::nats::intake::{Intake, IntakeActor};
+use crate::nats::{self, Connection, NatsTransport};
+use crate::store;
+
+/// A running router.
+#[derive(Debug)]
+pub struct Router {
+    root: Root,
+    intake: Intake,
+    pipelines: Pipelines,
+    metrics: Metrics,
+    connection: Connection,
+    store: Arc<dyn Store>,
+    http: SocketAddr,
+    draining: Arc<AtomicBool>,
+    drain_timeout: Duration,
+}
+
+/// Why a router did not start, as a sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// NATS or the database did not answer in time.
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl StartError {
+    pub fn unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable(_))
+    }
+}
+
+/// What happened to the requests of a router that stopped.
+#[derive(Debug, Clone, Copy)]
+pub struct StopReport {
+    pub received: u64,
+    /// Requests that were still open at the limit and got `shutting_down`.
+    pub cut: usize,
+    /// Every answer was written to the connection.
+    pub flushed: bool,
+    pub seconds: f64,
+}
+
+impl StopReport {
+    /// Every request got the answer that it would have got without the stop.
+    pub fn clean(&self) -> bool {
+        self.cut == 0 && self.flushed
+    }
+}
+
+/// The name of the snapshot's copy in the state directory.
+const DISK_COPY: &str = "registry-snapshot.json";
+/// With a copy on disk, a database that is away is not waited for longer than this.
+const PATIENCE_WITH_COPY: Duration = Duration::from_secs(3);
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
+/// Part of the drain time for leaving the queue group; requests in flight run on meanwhile.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+const ANSWERS_LIMIT: Duration = Duration::from_secs(5);
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+impl Router {
+    /// Database, registry, NATS, tree, subscriptions, in this order; returns when requests reach this router.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let state_dir = &config.router.state_dir;
+        std::fs::create_dir_all(state_dir).map_err(|error| failed(state_dir, &error))?;
+        let listener = listen(config.http.listen)?;
+        let http = listener.local_addr().map_err(|error| StartError::Failed(error.to_string()))?;
+        let store = store::open(&config.database).await.map_err(|error| StartError::Failed(error.to_string()))?;
+        let start_with = load(store.as_ref(), &config, &state_dir.join(DISK_COPY)).await?;
+
+        let name = format!("beamline-router {}", config.router.environment);
+        let connection = nats::connect(&config.nats, &name).await.map_err(nats_error)?;
+        let transport =
+            NatsTransport::new(connection.clone()).await.map_err(|error| StartError::Unreachable(error.to_string()))?;
+
+        let metrics = Metrics::default();
+        let settings = RegistrySettings {
+            poll_interval: config.database.poll_interval,
+            disk_copy: Some(state_dir.join(DISK_COPY)),
+        };
+        let registry = Registry::new(Arc::clone(&store), settings, metrics.clone(), Some(start_with));
+        let invokers = Invokers::new(Arc::new(transport), registry.clone(), metrics.clone());
+        let pipelines = Pipelines::new(pipeline_settings(&config), registry.clone(), invokers.clone(), metrics.clone());
+        let intake = Intake::new(connection.clone(), pipelines.clone(), &config.nats.subject_prefix);
+        let draining = Arc::new(AtomicBool::new(false));
+
+        let mut children = root::core(&registry, &invokers, &pipelines);
+        let for_intake = intake.clone();
+        children.push(Child::new(intake.node(), true, move || (IntakeActor, for_intake.clone())));
+        let admin = Admin::new(Surroundings {
+            identity: Identity::new(&config.router.environment),
+            connection: connection.clone(),
+            registry,
+            invokers,
+            intake: intake.clone(),
+            metrics: metrics.clone(),
+            draining: Arc::clone(&draining),
+            prefix: config.nats.subject_prefix.clone(),
+            api_key: config.admin.api_key.clone(),
+            listener,
+        });
+        let for_admin = admin.clone();
+        children.push(Child::new(admin.node(), false, move || (AdminActor, for_admin.clone())));
+        let node = Root::node_above(&children);
+        admin.shows(&node);
+        let root = Root::start(node, children, metrics.clone())
+            .await
+            .map_err(|error| StartError::Failed(error.to_string()))?;
+        confirm_subscriptions(&connection).await?;
+        let drain_timeout = config.router.drain_timeout;
+        Ok(Self { root, intake, pipelines, metrics, connection, store, http, draining, drain_timeout })
+    }
+
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Resolves when the supervision tree gave up; the process should then end with code 70.
+    pub async fn ended(&mut self) {
+        self.root.ended().await;
+    }
+
+    /// Drains and stops: no new requests, the answers of those in flight, the actors in reverse order, the connections.
+    pub async fn stop(self) -> StopReport {
+        let begun = Instant::now();
+        self.draining.store(true, Ordering::Relaxed);
+        tracing::info!(in_flight = self.pipelines.in_flight(), "draining");
+        self.intake.drain(LEAVE_LIMIT.min(self.drain_timeout)).await;
+        let cut = if self.pipelines.idle(self.drain_timeout.saturating_sub(begun.elapsed())).await {
+            0
+        } else {
+            self.pipelines.cut()
+        };
+        let sent = self.intake.answers_sent(ANSWERS_LIMIT).await;
+        if !self.root.stop(STOP_LIMIT).await {
+            tracing::warn!("the supervision tree did not stop in time");
+        }
+        let flushed = self.connection.close().await && sent;
+        let _ = timeout(ANSWERS_LIMIT, self.store.close()).await;
+        let received = self.metrics.requests_received.get();
+        let report = StopReport { received, cut, flushed, seconds: begun.elapsed().as_secs_f64() };
+        tracing::info!(received, cut, flushed, seconds = report.seconds, "stopped");
+        report
+    }
+}
+
+fn pipeline_settings(config: &Config) -> PipelineSettings {
+    let router = &config.router;
+    PipelineSettings {
+        max_in_flight: router.max_in_flight as usize,
+        environment: router.environment.clone(),
+        requests: RequestLimits {
+            default_timeout: router.default_timeout,
+            max_timeout: router.max_timeout,
+            allowed_tenants: router.allowed_tenants.clone(),
+        },
+        plans: PlanLimits {
+            subject_prefix: config.nats.subject_prefix.clone(),
+            max_extensions: router.max_extensions_per_pipeline as usize,
+        },
+    }
+}
+
+/// What the store holds, or the last good snapshot from disk while the store is away. True when it is the store's.
+async fn load(store: &dyn Store, config: &Config, copy: &Path) -> Result<(Content, bool), StartError> {
+    let begun = Instant::now();
+    let on_disk = read_copy(copy);
+    let patience = config.database.startup_timeout;
+    let patience = if on_disk.is_some() { patience.min(PATIENCE_WITH_COPY) } else { patience };
+    loop {
+        let error = match migrate_and_load(store, config).await {
+            Ok(content) => return Ok((content, true)),
+            Err(error @ StoreError::Unavailable(_)) => error,
+            Err(error) => return Err(StartError::Failed(format!("The registry cannot be read: {error}."))),
+        };
+        if begun.elapsed() + RETRY_EVERY > patience {
+            return match on_disk {
+                Some(content) => {
+                    tracing::warn!(error = %error, revision = content.revision, "starting from the snapshot on disk");
+                    Ok((content, false))
+                }
+                None => Err(StartError::Unreachable(unreachable(config, &error))),
+            };
+        }
+        tracing::warn!(error = %error, "waiting for the database");
+        sleep(RETRY_EVERY).await;
+    }
+}
+
+async fn migrate_and_load(store: &dyn Store, config: &Config) -> Result<Content, StoreError> {
+    if config.database.migrate_on_start {
+        for applied in store::migrate(&config.database).await? {
+            tracing::info!(version = applied.version, description = applied.description, "migrated the database");
+        }
+    }
+    store.load().await
+}
+
+fn read_copy(path: &Path) -> Option<Content> {
+    let json = std::fs::read(path).ok()?;
+    match serde_json::from_slice(&json) {
+        Ok(content) => Some(content),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), error = %error, "the snapshot on disk cannot be read");
+            None
+        }
+    }
+}
+
+fn unreachable(config: &Config, error: &StoreError) -> String {
+    format!(
+        "{error}. Start the database at {}, correct database.url, or wait longer with database.startup_timeout; there is \
+         no snapshot on disk to start from.",
+        config.database.redacted_url()
+    )
+}
+
+fn nats_error(error: nats::ConnectError) -> StartError {
+    let sentence = error.to_string();
+    if matches!(error, nats::ConnectError::Unreachable { .. }) {
+        StartError::Unreachable(sentence)
+    } else {
+        StartError::Failed(sentence)
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let listening = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listening.map_err(|error| {
+        StartError::Failed(format!("Cannot listen on {address}: {error}. Choose another http.listen."))
+    })
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> StartError {
+    StartError::Failed(format!("{} cannot be created: {error}. Choose another router.state_dir.", path.display()))
+}
+
+/// Subscriptions travel on the same connection as this message to ourselves: when it is back, they have arrived too.
+async fn confirm_subscriptions(connection: &Connection) -> Result<(), StartError> {
+    let confirmed = timeout(CONFIRM_LIMIT, async {
+        let client = connection.client();
+        let inbox = client.new_inbox();
+        let mut subscription = client.subscribe(inbox.clone()).await.ok()?;
+        client.publish(inbox, "ready".into()).await.ok()?;
+        subscription.next().await
+    });
+    match confirmed.await {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) | Err(_) => {
+            Err(StartError::Unreachable("NATS took the subscriptions and then went silent; start again.".into()))
+        }
+    }
+}
