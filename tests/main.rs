@@ -6,4 +6,8 @@
 #[cfg(test)]
 mod proxy_and_servers;
 #[cfg(test)]
+mod ready_and_drain;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod up;

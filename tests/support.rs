@@ -15,8 +15,9 @@ mod router;
 pub(crate) use extension::{ExtensionProcess, serve};
 pub(crate) use nats::Nats;
 pub(crate) use postgres::PostgresDatabase;
+pub(crate) use process::Process;
 pub(crate) use proxy::TcpProxy;
-pub(crate) use router::RouterProcess;
+pub(crate) use router::{PROGRAM, RouterProcess};
 
 /// Far beyond what anything here takes, also on a busy machine; reaching it means that something never happens.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::client::{Answer, Client};
-use super::{Console, Failure};
+use super::stops::{INTERRUPTED, Stops};
+use super::{Console, Failure, serve};
 use crate::config::Config;
+use crate::router::Router;
 use crate::up::state::{self, Running, StateDir};
 use crate::up::{self, StartError, Surroundings, demo};
-use router::Router;
 
-mod router;
 mod summary;
 
 use summary::Summary;
@@ -54,8 +53,6 @@ impl UpArgs {
     }
 }
 
-/// What an interrupted shell command ends with: the person could not wait for the drain.
-const INTERRUPTED: i32 = 130;
 /// For each question to the router just started.
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
@@ -94,7 +91,7 @@ impl Stack {
             self.surroundings.start_extensions(&config).await?;
         }
         let taken = up::choose_http(&mut config);
-        let router = Router::start(config.clone()).await.map_err(|error| Failure::Failed(error.to_string()))?;
+        let router = Router::start(config.clone()).await?;
         let router = self.router.insert(router);
 
         let client = Client::connect(&config, PATIENCE).await?;
@@ -131,13 +128,7 @@ impl Stack {
             None => None,
         };
         self.surroundings.stop().await;
-        match report {
-            Some(report) if !report.clean() => Err(Failure::Failed(format!(
-                "stopped before every request had its result: {} were told to try again.",
-                report.cut
-            ))),
-            Some(_) | None => Ok(()),
-        }
+        report.map_or(Ok(()), serve::outcome)
     }
 }
 
@@ -194,25 +185,5 @@ fn is_default_place(state: &Path) -> bool {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         Self::Failed(error.to_string())
-    }
-}
-
-/// Everything that asks the process to end: Ctrl-C, a supervisor, a closed terminal.
-struct Stops([Signal; 3]);
-
-impl Stops {
-    fn new() -> Result<Self, Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::Failed(format!("signals cannot be received: {error}.")));
-        Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
-    }
-
-    async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }

@@ -11,14 +11,14 @@ use nix::unistd::Pid;
 use super::{LIMIT, eventually};
 
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
     /// The variables of the router that the person has set are not for the test.
-    pub(super) fn start(mut command: Command, log: PathBuf) -> Self {
+    pub(crate) fn start(mut command: Command, log: PathBuf) -> Self {
         let foreign = std::env::vars_os().map(|(name, _)| name);
         for name in foreign.filter(|name| name.to_string_lossy().starts_with("BEAMLINE")) {
             // What the test itself has set stays.
@@ -37,17 +37,17 @@ impl Process {
         Self { child, log }
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a process number");
         kill(Pid::from_raw(pid), signal).expect("the process is there");
     }
 
     /// The signal takes a moment to reach every thread; this returns when all of them stand still.
-    pub(super) async fn pause(&self) {
+    pub(crate) async fn pause(&self) {
         self.signal(Signal::SIGSTOP);
         let threads = format!("/proc/{}/task", self.child.id());
         eventually(LIMIT, "the process stands still", async || {
@@ -59,24 +59,24 @@ impl Process {
         .await;
     }
 
-    pub(super) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }
 
-    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("our own child")
     }
 
-    pub(super) async fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+    pub(crate) async fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
         eventually(limit, "the process ends", async || self.ended()).await
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ended_already = self.child.kill();
         self.child.wait().expect("our own child");
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }

@@ -14,7 +14,7 @@ use super::process::Process;
 use super::{LIMIT, eventually, free_port};
 
 /// The program under test; the others of the workspace stand beside it.
-pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_beamline-router");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_beamline-router");
 
 #[derive(Debug)]
 pub(crate) struct RouterProcess {

@@ -1,0 +1,126 @@
+//! `up`: one command starts everything, other commands find it, and nothing is left when it ends, however it ends.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{LIMIT, PROGRAM, Process, eventually};
+
+/// `up` in a directory of its own.
+struct Up {
+    process: Process,
+    directory: TempDir,
+    nats_url: String,
+}
+
+impl Up {
+    async fn start() -> Self {
+        let directory = TempDir::new().expect("a directory");
+        let mut command = Command::new(PROGRAM);
+        command.args(["up", "--http-listen", "127.0.0.1:0"]).current_dir(directory.path());
+        let mut process = Process::start(command, directory.path().join("up.log"));
+        let announcement = directory.path().join(".beamline/up.json");
+        let running: Value = eventually(LIMIT, "everything answers", async || {
+            assert!(process.ended().is_none(), "up ended: {}", process.log());
+            serde_json::from_slice(&fs::read(&announcement).ok()?).ok()
+        })
+        .await;
+        let nats_url = running["nats_url"].as_str().expect("an address").to_owned();
+        Self { process, directory, nats_url }
+    }
+
+    /// Another command in the same directory, without any flag that says where the router is.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).current_dir(self.directory.path());
+        command.env_remove("BEAMLINE__NATS__URL").output().expect("it runs")
+    }
+
+    /// The programs around the router. Each of them was started with the address of NATS or with the state directory.
+    fn children(&self) -> Vec<(i32, String)> {
+        let place = self.directory.path().canonicalize().expect("a directory").display().to_string();
+        let numbers = fs::read_dir("/proc").expect("processes").flatten();
+        let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let lines = numbers.filter_map(|pid| Some((pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?)));
+        lines.filter(|(_, line)| line.contains(&place) || line.contains(&self.nats_url)).collect()
+    }
+
+    async fn nothing_is_left(&self) {
+        eventually(LIMIT, "every program has ended", async || self.children().is_empty().then_some(())).await;
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+#[tokio::test]
+async fn one_command_starts_everything_and_an_interrupt_leaves_nothing() {
+    let mut up = Up::start().await;
+    assert_eq!(up.children().len(), 5, "nats-server and four extensions: {:?}", up.children());
+    eventually(LIMIT, "the summary", async || up.process.log().contains("request --tenant demo").then_some(())).await;
+
+    let answer = up.run(&["request", "--tenant", "demo", "Hello   there"]);
+    assert!(answer.status.success() && said(&answer).contains("Hello there"), "{}", said(&answer));
+    let origin = up.run(&["config", "print"]);
+    assert!(said(&origin).contains(".beamline/up.json of the running `up`"), "{}", said(&origin));
+    let second = up.run(&["up"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said(&second).contains("running already"), "{}", said(&second));
+
+    up.process.signal(Signal::SIGINT);
+    assert!(up.process.wait_exit(LIMIT).await.success(), "{}", up.process.log());
+    up.nothing_is_left().await;
+    let state = up.directory.path().join(".beamline");
+    assert!(!state.join("up.json").exists());
+    assert!(state.join("registry.db").exists());
+    let nobody = up.run(&["--timeout", "1s", "--nats-url", &up.nats_url, "tree"]);
+    assert_eq!(nobody.status.code(), Some(5), "{}", said(&nobody));
+}
+
+#[tokio::test]
+async fn a_program_that_dies_is_started_again() {
+    let up = Up::start().await;
+    let works = || up.run(&["request", "--tenant", "demo", "hi"]).status.success();
+    for program in ["nats-server", "beamline-mock-provider"] {
+        let find = || up.children().into_iter().find(|(_, line)| line.contains(program)).map(|(pid, _)| pid);
+        let killed = find().expect("it runs");
+        kill(Pid::from_raw(killed), Signal::SIGKILL).expect("it is there");
+        eventually(LIMIT, program, async || find().filter(|pid| *pid != killed)).await;
+        eventually(LIMIT, "requests are answered again", async || works().then_some(())).await;
+    }
+    assert!(up.process.log().contains("ended by itself"), "{}", up.process.log());
+}
+
+#[tokio::test]
+async fn nothing_outlives_a_killed_one() {
+    let mut up = Up::start().await;
+    up.process.kill();
+    up.nothing_is_left().await;
+    assert!(up.directory.path().join(".beamline/up.json").exists(), "nobody could remove it");
+    let origin = up.run(&["config", "print"]);
+    assert!(!said(&origin).contains("up.json"), "nobody believes it: {}", said(&origin));
+}
+
+#[tokio::test]
+async fn without_extensions_only_nats_and_the_router_run() {
+    let directory = TempDir::new().expect("a directory");
+    let mut command = Command::new(PROGRAM);
+    command.args(["--output", "json", "up", "--no-demo", "--http-listen", "127.0.0.1:0"]).current_dir(directory.path());
+    let mut process = Process::start(command, directory.path().join("up.log"));
+    let document: Value = eventually(LIMIT, "the summary", async || {
+        let log = process.log();
+        serde_json::from_str(log.get(log.find('{')?..)?).ok()
+    })
+    .await;
+    assert_eq!(document["extensions"], serde_json::json!([]));
+    assert!(Path::new(&directory.path().join(".beamline/logs/nats-server.log")).exists());
+    assert!(!directory.path().join(".beamline/logs/beamline-pii-guard.log").exists());
+    process.signal(Signal::SIGTERM);
+    assert!(process.wait_exit(LIMIT).await.success(), "{}", process.log());
+}
