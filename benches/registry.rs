@@ -8,8 +8,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use beamline_actors::domain::breaker::Outcome;
 use beamline_actors::domain::plan::{Plan, PlanLimits};
 use beamline_actors::domain::snapshot::Snapshot;
+use beamline_actors::invoker::Invoker;
 use beamline_actors::testing::content;
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -57,5 +59,16 @@ fn lookups(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, lookups);
+fn breaker(criterion: &mut Criterion) {
+    let invoker = Invoker::new("model");
+    criterion.bench_function("breaker: permit and outcome", |b| {
+        b.iter(|| {
+            if let Ok(permit) = invoker.permit() {
+                permit.finish(black_box(Outcome::Success));
+            }
+        });
+    });
+}
+
+criterion_group!(benches, lookups, breaker);
 criterion_main!(benches);
