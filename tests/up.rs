@@ -41,13 +41,18 @@ impl Up {
         command.env_remove("BEAMLINE__NATS__URL").output().expect("it runs")
     }
 
-    /// The programs around the router. Each of them was started with the address of NATS or with the state directory.
+    /// All that `up` has started. Each of them has the address of NATS or the state directory on its command line.
     fn children(&self) -> Vec<(i32, String)> {
         let place = self.directory.path().canonicalize().expect("a directory").display().to_string();
         let numbers = fs::read_dir("/proc").expect("processes").flatten();
         let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         let lines = numbers.filter_map(|pid| Some((pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?)));
         lines.filter(|(_, line)| line.contains(&place) || line.contains(&self.nats_url)).collect()
+    }
+
+    /// The programs, without the shell that watches over one of them.
+    fn programs(&self) -> Vec<(i32, String)> {
+        self.children().into_iter().filter(|(_, line)| !line.starts_with("sh\0")).collect()
     }
 
     async fn nothing_is_left(&self) {
@@ -62,7 +67,7 @@ fn said(output: &Output) -> String {
 #[tokio::test]
 async fn one_command_starts_everything_and_an_interrupt_leaves_nothing() {
     let mut up = Up::start().await;
-    assert_eq!(up.children().len(), 5, "nats-server and four extensions: {:?}", up.children());
+    assert_eq!(up.programs().len(), 5, "nats-server and four extensions: {:?}", up.programs());
     eventually(LIMIT, "the summary", async || up.process.log().contains("request --tenant demo").then_some(())).await;
 
     let answer = up.run(&["request", "--tenant", "demo", "Hello   there"]);
@@ -88,7 +93,7 @@ async fn a_program_that_dies_is_started_again() {
     let up = Up::start().await;
     let works = || up.run(&["request", "--tenant", "demo", "hi"]).status.success();
     for program in ["nats-server", "beamline-mock-provider"] {
-        let find = || up.children().into_iter().find(|(_, line)| line.contains(program)).map(|(pid, _)| pid);
+        let find = || up.programs().into_iter().find(|(_, line)| line.contains(program)).map(|(pid, _)| pid);
         let killed = find().expect("it runs");
         kill(Pid::from_raw(killed), Signal::SIGKILL).expect("it is there");
         eventually(LIMIT, program, async || find().filter(|pid| *pid != killed)).await;

@@ -40,9 +40,10 @@ pub(super) struct Spec {
     pub(super) guarded: bool,
 }
 
-/// Ends the program when stdin closes; a line on stdin says that it has ended already, so that no other process that
-/// got its number is hit. The program keeps the number of the shell.
-const GUARD: &str = r#"exec 3<&0; (read -r _ <&3 || kill -TERM $$) & exec "$0" "$@" 3<&- </dev/null"#;
+/// Ends the program when stdin closes, a moment after those that watch their stdin themselves: they drain through it. A
+/// line on stdin says that it has ended already, so that no other process that got its number is hit. The program keeps
+/// the number of the shell.
+const GUARD: &str = r#"exec 3<&0; (read -r _ <&3 || { sleep 1; kill -TERM $$; }) & exec "$0" "$@" 3<&- </dev/null"#;
 
 /// A program that is kept running. Dropping it kills the program.
 #[derive(Debug)]
