@@ -4,6 +4,8 @@
 
 // The lints know test code by this attribute and not by its target.
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod proxy_and_servers;
 #[cfg(test)]
 mod ready_and_drain;

@@ -6,18 +6,22 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 mod extension;
+mod gateway;
 mod nats;
 mod postgres;
 mod process;
 mod proxy;
 mod router;
+mod stub;
 
 pub(crate) use extension::{ExtensionProcess, serve};
+pub(crate) use gateway::{Gateway, request, request_with};
 pub(crate) use nats::Nats;
 pub(crate) use postgres::PostgresDatabase;
 pub(crate) use process::Process;
 pub(crate) use proxy::TcpProxy;
 pub(crate) use router::{PROGRAM, RouterProcess};
+pub(crate) use stub::Stub;
 
 /// Far beyond what anything here takes, also on a busy machine; reaching it means that something never happens.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
