@@ -49,6 +49,10 @@ impl ExtensionProcess {
         self.process.kill();
     }
 
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// Alive, subscribed, and silent.
     pub(crate) async fn pause(&self) {
         self.process.pause().await;
