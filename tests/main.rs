@@ -6,9 +6,21 @@
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod error_codes;
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
+mod database_outage;
+#[cfg(test)]
+mod nats_outage;
+#[cfg(test)]
 mod proxy_and_servers;
 #[cfg(test)]
 mod ready_and_drain;
+#[cfg(test)]
+mod replicas;
+#[cfg(test)]
+mod start;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

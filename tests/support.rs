@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+mod caller;
+mod demo;
 mod extension;
 mod gateway;
 mod nats;
@@ -14,6 +16,8 @@ mod proxy;
 mod router;
 mod stub;
 
+pub(crate) use caller::{Caller, load_id};
+pub(crate) use demo::{Demo, assert_served};
 pub(crate) use extension::{ExtensionProcess, serve};
 pub(crate) use gateway::{Gateway, request, request_with};
 pub(crate) use nats::Nats;

@@ -5,6 +5,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -71,6 +72,14 @@ impl RouterProcess {
     /// Status and body of a GET, or nothing if nobody answers.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
         get(self.http, path).await
+    }
+
+    /// What `/readyz` says, with its status as `code`, or nothing if nobody answers.
+    pub(crate) async fn readiness(&self) -> Option<Value> {
+        let (code, body) = self.get("/readyz").await?;
+        let mut said: Value = serde_json::from_str(&body).ok()?;
+        said["code"] = code.into();
+        Some(said)
     }
 
     pub(crate) fn http(&self) -> SocketAddr {

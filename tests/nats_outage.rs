@@ -1,0 +1,145 @@
+//! NATS goes away and comes back: the router says so, waits, and goes on by itself as if nothing had been.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Caller, Demo, LIMIT, Nats, RouterProcess, assert_served, eventually};
+
+/// A caller that gives up; some of its requests meet no server.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+async fn until_code(router: &RouterProcess, code: u16) -> Value {
+    eventually(LIMIT, &format!("readyz answers {code}"), async || {
+        router.readiness().await.filter(|said| said["code"] == code)
+    })
+    .await
+}
+
+/// Waits until requests are answered again.
+async fn until_served(caller: &Caller) {
+    eventually(LIMIT, "requests are served", async || {
+        caller.try_route("probe", PATIENCE).await.filter(|answer| answer["ok"] == true)
+    })
+    .await;
+}
+
+/// Every request reaches the provider once; twice would be a subscription too many.
+async fn assert_served_once(caller: &Caller, demo: &Demo, round: &str) {
+    for number in 0..30 {
+        let id = format!("{round}-{number}");
+        assert_served(&caller.route(&id).await, &id);
+        assert_eq!(demo.calls(&id), 1, "{id}");
+    }
+}
+
+async fn assert_no_breaker_open(caller: &Caller) {
+    let answer = caller.admin("get_circuit_breaker_states", json!({})).await;
+    let states = answer["states"].as_object().expect("states");
+    assert!(!states.is_empty());
+    assert!(states.values().all(|breaker| breaker["state"] == "closed"), "{answer}");
+}
+
+/// Everything runs, and what was restarted says why.
+async fn assert_tree_is_truthful(caller: &Caller) {
+    fn look(node: &Value) {
+        assert_eq!(node["status"], "running", "{node}");
+        assert_eq!(node["restarts"] == 0, node["last_exit"].is_null(), "{node}");
+        node["children"].as_array().expect("children").iter().for_each(look);
+    }
+    let answer = caller.admin("supervision_tree", json!({})).await;
+    look(&answer["tree"]);
+}
+
+/// Requests at a steady pace until it is told to stop; answers how many were served and how many were not.
+async fn trickle(caller: Caller, stop: Arc<AtomicBool>) -> (usize, usize) {
+    let mut callers = tokio::task::JoinSet::new();
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let caller = caller.clone();
+        callers.spawn(async move { caller.try_route(&format!("trickle-{number}"), PATIENCE).await });
+        sleep(Duration::from_millis(20)).await;
+    }
+    let served = callers.join_all().await.into_iter().map(|answer| answer.is_some_and(|answer| answer["ok"] == true));
+    let (served, lost): (Vec<bool>, Vec<bool>) = served.partition(|served| *served);
+    (served.len(), lost.len())
+}
+
+#[tokio::test]
+async fn requests_work_again_after_the_server_was_killed() {
+    let mut nats = Nats::start().await;
+    let demo = Demo::serve(&nats).await;
+    let router = RouterProcess::start(&[("nats.url", nats.url())]).await;
+    let caller = Caller::connect(&nats).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let trickling = tokio::spawn(trickle(caller.clone(), Arc::clone(&stop)));
+    eventually(LIMIT, "the trickle flows", async || (demo.calls("trickle-20") > 0).then_some(())).await;
+
+    nats.kill();
+    let said = until_code(&router, 503).await;
+    assert_eq!((&said["nats"], &said["registry"]), (&json!(false), &json!(true)), "{said}");
+    assert_eq!(router.get("/healthz").await.map(|(code, _)| code), Some(200), "the process itself is well");
+
+    nats.restart().await;
+    let said = until_code(&router, 200).await;
+    assert_eq!(said["nats"], true, "{said}");
+    until_served(&caller).await;
+    stop.store(true, Ordering::Relaxed);
+    let (served, lost) = trickling.await.expect("no panic");
+    println!("of the trickle {served} were served, {lost} were not");
+    assert_no_breaker_open(&caller).await;
+    assert_served_once(&caller, &demo, "after").await;
+    assert_tree_is_truthful(&caller).await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_noticed() {
+    let nats = Nats::start().await;
+    let demo = Demo::serve(&nats).await;
+    let router = RouterProcess::start(&[("nats.url", nats.url())]).await;
+    let caller = Caller::connect(&nats).await;
+    assert_served(&caller.route("before").await, "before");
+    // Calls under way when the server freezes must not count against their extension.
+    demo.close();
+    let mut under_way = tokio::task::JoinSet::new();
+    for number in 0..10 {
+        let caller = caller.clone();
+        under_way.spawn(async move { caller.try_route(&format!("under-way-{number}"), LIMIT).await });
+    }
+    eventually(LIMIT, "the provider has the calls", async || (demo.in_flight() == 10).then_some(())).await;
+
+    nats.pause().await;
+    let begun = Instant::now();
+    let said = until_code(&router, 503).await;
+    println!("a frozen server was noticed after {:?}", begun.elapsed());
+    assert_eq!(said["nats"], false, "{said}");
+    demo.open();
+
+    nats.resume();
+    until_code(&router, 200).await;
+    until_served(&caller).await;
+    assert_no_breaker_open(&caller).await;
+    assert_served_once(&caller, &demo, "after").await;
+    assert_tree_is_truthful(&caller).await;
+}
+
+#[tokio::test]
+async fn ten_restarts_in_a_row_change_nothing() {
+    let mut nats = Nats::start().await;
+    let demo = Demo::serve(&nats).await;
+    let router = RouterProcess::start(&[("nats.url", nats.url())]).await;
+    let caller = Caller::connect(&nats).await;
+    for _ in 0..10 {
+        nats.restart().await;
+        until_served(&caller).await;
+    }
+    assert_eq!(until_code(&router, 200).await["nats"], true);
+    assert_no_breaker_open(&caller).await;
+    assert_served_once(&caller, &demo, "after").await;
+    assert_tree_is_truthful(&caller).await;
+}
