@@ -172,8 +172,7 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
         let size = message.payload.len();
         let sentence = format!("The request has {size} bytes; at most {limit} are taken.");
         let error = RequestError::invalid(IntakeCode::SchemaValidationFailed, "", sentence).with("limit_bytes", limit);
-        let trace_id = request_headers.trace_id.unwrap_or_default();
-        return reply.send(Outgoing::error(&error, &Correlation { trace_id, ..Correlation::default() }));
+        return reply.send(Outgoing::error(&error, &request_headers.correlation(|| fastrand::u64(..))));
     }
     let (headers, body) = (request_headers, message.payload);
     shared.pipelines.admit(Incoming { kind, headers, body, received: Instant::now(), reply });
@@ -200,8 +199,6 @@ fn max_body(shared: &Shared) -> usize {
 }
 
 async fn send(shared: Arc<Shared>, to: async_nats::Subject, outgoing: Outgoing) {
-    let largest = max_body(&shared);
-    let outgoing = if outgoing.body.len() > largest { too_large(&outgoing, largest) } else { outgoing };
     let mut answer_headers = HeaderMap::new();
     let known = [
         ("trace_id", Some(outgoing.trace_id.as_str()).filter(|id| !id.is_empty())),
@@ -214,7 +211,11 @@ async fn send(shared: Arc<Shared>, to: async_nats::Subject, outgoing: Outgoing) 
             let _ = headers::insert(&mut answer_headers, name, value);
         }
     }
-    let publishing = shared.connection.client().publish_with_headers(to, answer_headers, outgoing.body);
+    let client = shared.connection.client();
+    // More than a request may have: an answer repeats the message and says more.
+    let largest = client.max_payload().saturating_sub(headers::wire_size(&answer_headers));
+    let outgoing = if outgoing.body.len() > largest { too_large(&outgoing, largest) } else { outgoing };
+    let publishing = client.publish_with_headers(to, answer_headers, outgoing.body);
     if !matches!(timeout(SEND_LIMIT, publishing).await, Ok(Ok(()))) {
         tracing::warn!(trace_id = outgoing.trace_id, "an answer could not be sent");
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::document::shorten;
-use super::error::{ErrorCode, RequestError};
+use super::error::{ErrorCode, IntakeCode, RequestError};
 use super::extension::{Extension, Kind};
 use super::fields::Fields;
 use super::policy::{Mode, OnFail, Policy, Processor};
@@ -102,7 +102,7 @@ impl Plan {
             let (length, most) = (policy.pipeline_length(), limits.max_extensions);
             let message =
                 format!("Policy {policy_id} has {length} extensions in its pipeline; at most {most} are allowed.");
-            return Err(RequestError::new(ErrorCode::InvalidRequest, message));
+            return Err(RequestError::invalid(IntakeCode::SchemaValidationFailed, "/policy_id", message));
         }
         let planner = Planner { snapshot, limits };
         Ok(Self {

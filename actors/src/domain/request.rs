@@ -29,6 +29,14 @@ pub struct RequestHeaders {
     pub timeout_ms: Option<String>,
 }
 
+impl RequestHeaders {
+    /// What they alone say about a request whose body was not read; a new trace starts where they name none.
+    pub fn correlation(&self, entropy: impl FnMut() -> u64) -> Correlation {
+        let trace = TraceContext::resume(self.traceparent.as_deref(), self.trace_id.as_deref(), entropy);
+        Correlation { trace_id: trace.trace_id, tenant_id: self.tenant_id.clone(), ..Correlation::default() }
+    }
+}
+
 /// What a deployment allows.
 #[derive(Debug, Clone)]
 pub struct RequestLimits {
@@ -85,18 +93,18 @@ impl Request {
         limits: &RequestLimits,
         entropy: impl FnMut() -> u64,
     ) -> Result<Self, Refusal> {
-        let mut correlation =
-            Correlation { trace_id: headers.trace_id.clone().unwrap_or_default(), ..Correlation::default() };
         let refuse = |error, correlation| Box::new((error, correlation));
         let (envelope, mut mistakes) = match Envelope::read(body, headers) {
             Ok(read) => read,
-            Err(error) => return Err(refuse(error, correlation)),
+            Err(error) => return Err(refuse(error, headers.correlation(entropy))),
         };
         let trace = TraceContext::resume(headers.traceparent.as_deref(), envelope.trace_id.as_deref(), entropy);
-        correlation.request_id.clone_from(&envelope.request_id);
-        correlation.tenant_id.clone_from(&envelope.tenant_id);
-        correlation.policy_id.clone_from(&envelope.policy_id);
-        correlation.trace_id.clone_from(&trace.trace_id);
+        let correlation = Correlation {
+            request_id: envelope.request_id.clone(),
+            trace_id: trace.trace_id.clone(),
+            tenant_id: envelope.tenant_id.clone(),
+            policy_id: envelope.policy_id.clone(),
+        };
         let timeout = header_timeout(headers, &mut mistakes);
         if let Some(error) = first_error(mistakes) {
             return Err(refuse(error, correlation));

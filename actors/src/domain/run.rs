@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::call::{self, CallFailure, Edit, Reply};
-use super::error::{ErrorCode, RequestError};
+use super::error::{ErrorCode, IntakeCode, RequestError};
 use super::extension::Kind;
 use super::fields::Fields;
 use super::plan::{Candidate, Exclusion, Plan, PlannedCall, Rule};
@@ -357,7 +357,8 @@ fn fatal(call: &PlannedCall, failure: &CallFailure) -> Option<RequestError> {
         (Rule::Processor(_), _) => shared.or(own).unwrap_or(ErrorCode::PreProcessorFailed),
         (Rule::Provider, _) => shared.or(own).unwrap_or(ErrorCode::ExtensionError),
     };
-    let error = RequestError::new(code, failure.sentence(&call.extension.id));
+    let mut error = RequestError::new(code, failure.sentence(&call.extension.id));
+    error.intake_code = (code == ErrorCode::InvalidRequest).then_some(IntakeCode::SchemaValidationFailed);
     let error = error.with("extension_id", call.extension.id.as_str()).with("error_type", failure.reason());
     Some(error.retry_after(failure.retry_after()))
 }
