@@ -12,6 +12,8 @@ mod failures;
 #[cfg(test)]
 mod database_outage;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod nats_outage;
 #[cfg(test)]
 mod proxy_and_servers;
