@@ -18,6 +18,8 @@ use crate::metrics::Metrics;
 use crate::ports::{Author, Change, Store, StoreError};
 use crate::supervision::{Address, Node, NodeKind, OwnedTask};
 
+mod disk_copy;
+
 /// How the registry of a deployment works.
 #[derive(Debug, Clone)]
 pub struct RegistrySettings {
@@ -77,7 +79,11 @@ impl Registry {
         start_with: Option<(Content, bool)>,
     ) -> Self {
         let from_store = start_with.as_ref().is_some_and(|(_, fresh)| *fresh);
-        let last_agreed = start_with.as_ref().map(|_| Instant::now()).filter(|_| from_store);
+        let last_agreed = if from_store { Some(Instant::now()) } else { disk_copy::last_agreed(&settings) };
+        // Here and not only with the first change: a registry that never changes must outlive a restart too.
+        if let (Some(path), Some((content, true))) = (&settings.disk_copy, &start_with) {
+            disk_copy::keep(path, content);
+        }
         let snapshot = start_with.map(|(content, _)| Snapshot::new(content)).unwrap_or_default();
         report_unreadable(&snapshot);
         metrics.registry_size.set(i64::try_from(snapshot.extension_count()).unwrap_or(i64::MAX));
@@ -235,9 +241,12 @@ impl RegistryState {
                     tracing::info!("the registry's store answers");
                 }
                 *self.shared.sync.lock() = Sync { from_store: true, last_agreed: Some(Instant::now()) };
-                if let Some(content) = news {
-                    self.shared.metrics.reload_duration.observe(took.as_secs_f64());
-                    self.serve(content);
+                match news {
+                    Some(content) => {
+                        self.shared.metrics.reload_duration.observe(took.as_secs_f64());
+                        self.serve(content);
+                    }
+                    None => self.confirm_disk_copy(),
                 }
             }
             Err(error) => {
@@ -254,7 +263,8 @@ impl RegistryState {
 
     fn serve(&self, content: Content) {
         if let Some(path) = self.shared.settings.disk_copy.clone() {
-            keep_on_disk(path, content.clone());
+            let content = content.clone();
+            tokio::task::spawn_blocking(move || disk_copy::keep(&path, &content));
         }
         let snapshot = Snapshot::new(content);
         report_unreadable(&snapshot);
@@ -263,6 +273,12 @@ impl RegistryState {
         self.shared.snapshot.store(Arc::new(snapshot));
         self.shared.served.send_replace(revision);
         tracing::info!(revision, extensions = count, "serving a new revision of the registry");
+    }
+
+    fn confirm_disk_copy(&self) {
+        if let Some(path) = self.shared.settings.disk_copy.clone() {
+            tokio::task::spawn_blocking(move || disk_copy::confirm(&path));
+        }
     }
 }
 
@@ -293,18 +309,4 @@ fn report_unreadable(snapshot: &Snapshot) {
     for (policy, reason) in snapshot.unreadable() {
         tracing::error!(policy, error = reason, "this policy cannot be read; requests for it are refused");
     }
-}
-
-/// Writes the last good snapshot beside the old one and moves it over, so that a crash leaves one of the two.
-fn keep_on_disk(path: PathBuf, content: Content) {
-    tokio::task::spawn_blocking(move || {
-        let written = serde_json::to_vec(&content).map_err(std::io::Error::other).and_then(|json| {
-            let beside = path.with_extension(format!("{}.new", std::process::id()));
-            std::fs::write(&beside, json)?;
-            std::fs::rename(&beside, &path)
-        });
-        if let Err(error) = written {
-            tracing::warn!(path = %path.display(), error = %error, "the snapshot could not be kept on disk");
-        }
-    });
 }

@@ -1,0 +1,40 @@
+//! The last good snapshot on disk, from which a router starts while the store is away. The time of the file is that of the
+//! last agreement with the store, so that a router that starts from it knows how old it is.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::RegistrySettings;
+use crate::domain::snapshot::Content;
+
+/// Writes beside the old copy and moves the new one over it, so that a crash leaves one of the two.
+pub(super) fn keep(path: &Path, content: &Content) {
+    let written = serde_json::to_vec(content).map_err(io::Error::other).and_then(|json| {
+        let beside = path.with_extension(format!("{}.new", std::process::id()));
+        fs::write(&beside, json)?;
+        fs::rename(&beside, path)
+    });
+    if let Err(error) = written {
+        tracing::warn!(path = %path.display(), error = %error, "the snapshot could not be kept on disk");
+    }
+}
+
+/// The store has just said that the copy is its present revision.
+pub(super) fn confirm(path: &Path) {
+    let touched = File::options().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
+    if let Err(error) = touched {
+        tracing::debug!(path = %path.display(), error = %error, "the snapshot on disk could not be confirmed");
+    }
+}
+
+/// When the store last agreed with the copy; now if the clock has been set back since.
+pub(super) fn last_agreed(settings: &RegistrySettings) -> Option<Instant> {
+    let modified = fs::metadata(settings.disk_copy.as_ref()?).and_then(|file| file.modified()).ok()?;
+    let age = modified.elapsed().unwrap_or_default();
+    let now = Instant::now();
+    Some(now.checked_sub(age).unwrap_or(now))
+}
