@@ -1,7 +1,7 @@
 //! NATS goes away and comes back: the router says so, waits, and goes on by itself as if nothing had been.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -54,43 +54,61 @@ async fn assert_tree_is_truthful(caller: &Caller) {
     look(&answer["tree"]);
 }
 
-/// Requests at a steady pace until it is told to stop; answers how many were served and how many were not.
-async fn trickle(caller: Caller, stop: Arc<AtomicBool>) -> (usize, usize) {
-    let mut callers = tokio::task::JoinSet::new();
-    for number in 0.. {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let caller = caller.clone();
-        callers.spawn(async move { caller.try_route(&format!("trickle-{number}"), PATIENCE).await });
-        sleep(Duration::from_millis(20)).await;
+/// Requests at a steady pace.
+#[derive(Clone, Default)]
+struct Trickle {
+    sent: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Trickle {
+    /// Waits until so many more have been sent.
+    async fn goes_on(&self, more: usize) {
+        let until = self.sent.load(Ordering::Relaxed) + more;
+        eventually(LIMIT, "the trickle flows", async || (self.sent.load(Ordering::Relaxed) >= until).then_some(()))
+            .await;
     }
-    let served = callers.join_all().await.into_iter().map(|answer| answer.is_some_and(|answer| answer["ok"] == true));
-    let (served, lost): (Vec<bool>, Vec<bool>) = served.partition(|served| *served);
-    (served.len(), lost.len())
+
+    /// Flows until it is stopped; answers how many were served and how many were not.
+    async fn flow(self, caller: Caller) -> (usize, usize) {
+        let mut callers = tokio::task::JoinSet::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            let number = self.sent.fetch_add(1, Ordering::Relaxed);
+            let caller = caller.clone();
+            callers.spawn(async move { caller.try_route(&format!("trickle-{number}"), PATIENCE).await });
+            sleep(Duration::from_millis(20)).await;
+        }
+        let served =
+            callers.join_all().await.into_iter().map(|answer| answer.is_some_and(|answer| answer["ok"] == true));
+        let (served, lost): (Vec<bool>, Vec<bool>) = served.partition(|served| *served);
+        (served.len(), lost.len())
+    }
 }
 
 #[tokio::test]
 async fn requests_work_again_after_the_server_was_killed() {
     let mut nats = Nats::start().await;
-    let demo = Demo::serve(&nats).await;
+    // Slow enough to have more calls under way at any time than failures in a row open a breaker.
+    let demo = Demo::serve_in(&nats, Duration::from_millis(300)).await;
     let router = RouterProcess::start(&[("nats.url", nats.url())]).await;
     let caller = Caller::connect(&nats).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let trickling = tokio::spawn(trickle(caller.clone(), Arc::clone(&stop)));
-    eventually(LIMIT, "the trickle flows", async || (demo.calls("trickle-20") > 0).then_some(())).await;
+    let trickle = Trickle::default();
+    let flowing = tokio::spawn(trickle.clone().flow(caller.clone()));
+    eventually(LIMIT, "calls are under way", async || (demo.in_flight() >= 8).then_some(())).await;
 
     nats.kill();
     let said = until_code(&router, 503).await;
     assert_eq!((&said["nats"], &said["registry"]), (&json!(false), &json!(true)), "{said}");
     assert_eq!(router.get("/healthz").await.map(|(code, _)| code), Some(200), "the process itself is well");
+    trickle.goes_on(50).await;
 
     nats.restart().await;
     let said = until_code(&router, 200).await;
     assert_eq!(said["nats"], true, "{said}");
     until_served(&caller).await;
-    stop.store(true, Ordering::Relaxed);
-    let (served, lost) = trickling.await.expect("no panic");
+    trickle.goes_on(20).await;
+    trickle.stop.store(true, Ordering::Relaxed);
+    let (served, lost) = flowing.await.expect("no panic");
     println!("of the trickle {served} were served, {lost} were not");
     assert_no_breaker_open(&caller).await;
     assert_served_once(&caller, &demo, "after").await;
