@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::http::{self, Probes, Readiness};
 use crate::nats::Connection;
-use crate::nats::intake::{Intake, QUEUE_GROUP};
+use crate::nats::intake::{Intake, QUEUE_GROUP, is_answerable};
 
 mod authorization;
 mod extensions;
@@ -157,7 +157,11 @@ async fn serve_nats(shared: Arc<Shared>, mut subscription: async_nats::Subscribe
 }
 
 async fn answer(shared: Arc<Shared>, message: Message) {
-    let Some(reply) = message.reply.clone() else { return };
+    let prefix = &shared.surroundings.prefix;
+    let Some(reply) = message.reply.clone().filter(|to| is_answerable(to, prefix)) else {
+        shared.surroundings.intake.unanswerable().inc();
+        return;
+    };
     let work = async {
         let _permit = shared.permits.acquire().await;
         operations::run(&shared, &message).await

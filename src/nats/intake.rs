@@ -179,7 +179,7 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
 }
 
 /// An answer goes to a caller's inbox, never to the router's own subjects or to an extension.
-fn is_answerable(reply: &str, prefix: &str) -> bool {
+pub(crate) fn is_answerable(reply: &str, prefix: &str) -> bool {
     let reserved = reply.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
     !reserved && !reply.starts_with('$')
 }
