@@ -4,6 +4,8 @@
 
 // The lints know test code by this attribute and not by its target.
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod error_codes;
