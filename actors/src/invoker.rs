@@ -66,10 +66,7 @@ impl Invoker {
 
     /// How long the breaker keeps calls back, if it does.
     pub fn held_back(&self) -> Option<Duration> {
-        match self.breaker().state {
-            State::Open { until } => Some(until.duration_since(now())),
-            State::Closed | State::HalfOpen => None,
-        }
+        self.breaker.lock().held_back(now())
     }
 
     pub fn figures(&self) -> Arc<Figures> {
@@ -138,8 +135,9 @@ pub struct Finished {
     pub status: &'static str,
     /// Reason and sentence of a failure.
     pub failure: Option<(&'static str, String)>,
-    /// False when the failure says nothing about the extension: it is logged and counted, but not held against it.
-    pub counts: bool,
+    /// Whether the extension did its work, and how long its last attempt took; `None` when the call says nothing about
+    /// it: that is logged and counted, but not held against it.
+    pub evidence: Option<(bool, Duration)>,
     pub tokens: Option<f64>,
     pub trace_id: Arc<str>,
     pub tenant_id: Arc<str>,
@@ -197,12 +195,10 @@ impl InvokerState {
     fn finished(&mut self, finished: Finished) {
         self.count(&finished);
         log(&self.invoker.id, &finished);
-        if !finished.counts {
-            return;
-        }
+        let Some((success, took)) = finished.evidence else { return };
         let first = {
             let mut health = self.invoker.health.lock();
-            health.record(finished.failure.is_none(), finished.latency);
+            health.record(success, took);
             self.invoker.figures.load().requests == 0
         };
         if first {

@@ -16,7 +16,7 @@ use crate::domain::breaker::Outcome;
 use crate::domain::call::{self, CallFailure, Reply};
 use crate::domain::fields::Fields;
 use crate::domain::run::{CallResult, Order};
-use crate::invoker::{Finished, Invoker, InvokerActor, InvokerMsg};
+use crate::invoker::{CallPermit, Finished, Invoker, InvokerActor, InvokerMsg};
 use crate::metrics::{Metrics, NodeLabel};
 use crate::ports::{Call, Transport, TransportError};
 use crate::registry::Registry;
@@ -37,6 +37,12 @@ struct Shared {
     address: Address<InvokersMsg>,
 }
 
+impl Shared {
+    fn holds(&self, invoker: &Arc<Invoker>) -> bool {
+        self.table.read().get(&invoker.id).is_some_and(|known| Arc::ptr_eq(known, invoker))
+    }
+}
+
 /// What all calls of one request have in common.
 #[derive(Debug, Clone)]
 pub struct CallScope {
@@ -52,6 +58,8 @@ pub struct CallScope {
 const INTENSITY: Intensity = Intensity { restarts: 7, within: Duration::from_secs(10) };
 /// The first call of an extension waits for its invoker no longer than this; it can go without.
 const START_WITHIN: Duration = Duration::from_millis(100);
+/// Invokers that the tree shows; an answer over NATS has an end.
+const SHOWN: usize = 500;
 /// With less time than this left, a call is not made.
 const LEAST_TIME: Duration = Duration::from_millis(1);
 /// How far the outer limit of a call lies behind the transport's.
@@ -70,7 +78,8 @@ impl Invokers {
             let Some(shared) = shown.upgrade() else { return };
             let mut invokers: Vec<Arc<Invoker>> = shared.table.read().values().cloned().collect();
             invokers.sort_by(|a, b| a.id.cmp(&b.id));
-            view.children = invokers.iter().map(|invoker| invoker.address.node().view()).collect();
+            view.omitted_children = invokers.len().saturating_sub(SHOWN) as u64;
+            view.children = invokers.iter().take(SHOWN).map(|invoker| invoker.address.node().view()).collect();
         });
         Self { shared }
     }
@@ -102,43 +111,35 @@ impl Invokers {
     pub async fn call(&self, order: &Order, scope: &CallScope) -> CallResult {
         let (begun, invoker) = (Instant::now(), self.invoker(&order.call.extension.id).await);
         let kind = order.call.extension.kind;
-        let mut attempt = 0;
-        let outcome = loop {
-            let result = self.attempt(&invoker, order, scope, attempt + 1).await;
-            // An attempt that the breaker kept back was none.
-            attempt += u32::from(!matches!(result, Err(CallFailure::CircuitOpen { .. })));
-            let Err(failure) = &result else { break result };
-            let wait = failure.retry_after().unwrap_or_else(|| backoff(attempt));
-            let fits = Instant::now() + wait + LEAST_TIME < scope.deadline;
-            if attempt > order.call.target.retry || !failure.retryable(kind) || !fits {
-                break result;
+        let mut telling = Telling::new(&invoker, order, scope);
+        let mut attempts = 0;
+        let mut last: Option<Attempt> = None;
+        let end = loop {
+            let attempt = self.attempt(&invoker, order, scope, attempts + 1).await;
+            // A retry that was not even sent says less than the failure before it.
+            if let (false, Some(before)) = (attempt.sent, last.take()) {
+                break before;
             }
+            attempts += u32::from(attempt.sent);
+            let Err(failure) = &attempt.result else { break attempt };
+            let wait = failure.asked_to_wait().unwrap_or_else(|| backoff(attempts));
+            let fits = Instant::now() + wait + LEAST_TIME < scope.deadline;
+            if attempts > order.call.target.retry || !failure.retryable(kind) || !fits {
+                break attempt;
+            }
+            last = Some(attempt);
             sleep(wait).await;
         };
-        let result = CallResult { outcome, latency: begun.elapsed(), attempts: attempt };
-        let _ = invoker.address.send(InvokerMsg::Finished(finished(order, scope, &result)));
-        result
+        telling.ended(&end, begun.elapsed());
+        CallResult { outcome: end.result, latency: begun.elapsed(), attempts }
     }
 
-    async fn attempt(
-        &self,
-        invoker: &Arc<Invoker>,
-        order: &Order,
-        scope: &CallScope,
-        attempt: u32,
-    ) -> Result<Reply, CallFailure> {
+    async fn attempt(&self, invoker: &Arc<Invoker>, order: &Order, scope: &CallScope, number: u32) -> Attempt {
         let left = scope.deadline.saturating_duration_since(Instant::now());
-        if left < LEAST_TIME {
-            return Err(CallFailure::Deadline);
-        }
-        let transport = &self.shared.transport;
-        if !transport.is_connected() {
-            return Err(CallFailure::BusUnavailable);
-        }
-        if order.body.len() > transport.max_body() {
-            return Err(CallFailure::TooLarge { size: order.body.len(), limit: transport.max_body() });
-        }
-        let permit = invoker.permit().map_err(|retry_after| CallFailure::CircuitOpen { retry_after })?;
+        let permit = match self.permit(invoker, order, left) {
+            Ok(permit) => permit,
+            Err(failure) => return Attempt::not_sent(failure),
+        };
         let own = order.call.target.timeout;
         let limit = own.min(left);
         let call = Call {
@@ -148,19 +149,40 @@ impl Invokers {
             trace_id: Arc::clone(&scope.trace_id),
             tenant_id: Arc::clone(&scope.tenant_id),
             timeout: limit,
-            attempt,
+            attempt: number,
         };
+        let begun = Instant::now();
         // The transport's own limit comes first: it can tell a silent extension from a bus that is gone.
-        let answer =
-            timeout(limit + TRANSPORT_SLACK, transport.call(call)).await.unwrap_or(Err(TransportError::Timeout));
-        let result = match answer {
+        let answer = timeout(limit + TRANSPORT_SLACK, self.shared.transport.call(call)).await;
+        let result = match answer.unwrap_or(Err(TransportError::Timeout)) {
             Ok(answer) => call::read(order.call.extension.kind, &answer),
-            // Not the extension was slow, the caller had too little time left.
+            // Not the extension's time was over, the request's was.
             Err(TransportError::Timeout) if own > left => Err(CallFailure::Deadline),
             Err(error) => Err(CallFailure::from(error)),
         };
-        permit.finish(result.as_ref().map_or_else(CallFailure::outcome, |_| Outcome::Success));
-        result
+        let outcome = match &result {
+            Ok(_) => Outcome::Success,
+            // With half its time it should have answered; with less, a caller in a hurry would open it for everybody.
+            Err(CallFailure::Deadline) if limit >= own / 2 => Outcome::Failure,
+            Err(failure) => failure.outcome(),
+        };
+        permit.finish(outcome);
+        Attempt { result, outcome, took: begun.elapsed(), sent: true }
+    }
+
+    /// What can be known before anything is sent.
+    fn permit(&self, invoker: &Arc<Invoker>, order: &Order, left: Duration) -> Result<CallPermit, CallFailure> {
+        let transport = &self.shared.transport;
+        if left < LEAST_TIME {
+            return Err(CallFailure::Deadline);
+        }
+        if !transport.is_connected() {
+            return Err(CallFailure::BusUnavailable);
+        }
+        if order.body.len() > transport.max_body() {
+            return Err(CallFailure::TooLarge { size: order.body.len(), limit: transport.max_body() });
+        }
+        invoker.permit().map_err(|retry_after| CallFailure::CircuitOpen { retry_after })
     }
 
     async fn invoker(&self, id: &str) -> Arc<Invoker> {
@@ -182,28 +204,73 @@ fn backoff(attempt: u32) -> Duration {
     most.mul_f64(fastrand::f64())
 }
 
-fn finished(order: &Order, scope: &CallScope, result: &CallResult) -> Finished {
-    let failure = result.outcome.as_ref().err();
-    let tokens = match &result.outcome {
-        Ok(Reply::Completion { usage: Some(usage), .. }) => {
-            Fields::parse(usage.get()).ok().and_then(|u| u.number("total_tokens"))
+/// One try of a call.
+#[derive(Debug)]
+struct Attempt {
+    result: Result<Reply, CallFailure>,
+    /// What it says about the extension.
+    outcome: Outcome,
+    took: Duration,
+    sent: bool,
+}
+
+impl Attempt {
+    fn not_sent(failure: CallFailure) -> Self {
+        Self { result: Err(failure), outcome: Outcome::Ignored, took: Duration::ZERO, sent: false }
+    }
+}
+
+/// Tells the invoker how a call went, also when the task that makes it is cut off in the middle.
+struct Telling<'c> {
+    invoker: &'c Invoker,
+    order: &'c Order,
+    scope: &'c CallScope,
+    begun: Instant,
+    told: bool,
+}
+
+impl<'c> Telling<'c> {
+    fn new(invoker: &'c Invoker, order: &'c Order, scope: &'c CallScope) -> Self {
+        Self { invoker, order, scope, begun: Instant::now(), told: false }
+    }
+
+    fn ended(&mut self, attempt: &Attempt, latency: Duration) {
+        let (status, failure) = match &attempt.result {
+            Ok(Reply::Reject { .. }) => ("rejected", None),
+            Ok(_) => ("success", None),
+            Err(failure) => (failure.status(), Some((failure.reason(), failure.sentence(&self.invoker.id)))),
+        };
+        let tokens = match &attempt.result {
+            Ok(Reply::Completion { usage: Some(usage), .. }) => {
+                Fields::parse(usage.get()).ok().and_then(|u| u.number("total_tokens"))
+            }
+            Ok(_) | Err(_) => None,
+        };
+        self.tell(Finished {
+            kind: self.order.call.extension.kind,
+            latency,
+            status,
+            failure,
+            evidence: (attempt.outcome != Outcome::Ignored)
+                .then_some((attempt.outcome == Outcome::Success, attempt.took)),
+            tokens: tokens.filter(|t| t.is_finite() && *t >= 0.0),
+            trace_id: Arc::clone(&self.scope.trace_id),
+            tenant_id: Arc::clone(&self.scope.tenant_id),
+        });
+    }
+
+    fn tell(&mut self, finished: Finished) {
+        self.told = true;
+        let _ = self.invoker.address.send(InvokerMsg::Finished(finished));
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            let cut = Attempt::not_sent(CallFailure::Deadline);
+            self.ended(&cut, self.begun.elapsed());
         }
-        _ => None,
-    };
-    let status = match &result.outcome {
-        Ok(Reply::Reject { .. }) => "rejected",
-        Ok(_) => "success",
-        Err(failure) => failure.status(),
-    };
-    Finished {
-        kind: order.call.extension.kind,
-        latency: result.latency,
-        status,
-        failure: failure.map(|f| (f.reason(), f.sentence(&order.call.extension.id))),
-        counts: failure.is_none_or(|f| f.outcome() != Outcome::Ignored),
-        tokens: tokens.filter(|t| t.is_finite() && *t >= 0.0),
-        trace_id: Arc::clone(&scope.trace_id),
-        tenant_id: Arc::clone(&scope.tenant_id),
     }
 }
 
@@ -246,6 +313,7 @@ impl Actor for InvokersActor {
         for invoker in invokers_of(&shared) {
             let _ = shared.address.send(InvokersMsg::Start(invoker, None));
         }
+        let _ = shared.address.send(InvokersMsg::Prune);
         let watch = OwnedTask::spawn(prune_on_change(Arc::clone(&shared)));
         Ok(InvokersState { shared, log: RestartLog::new(INTENSITY), _watch: watch })
     }
@@ -264,6 +332,8 @@ impl Actor for InvokersActor {
                     let _ = started.send(());
                 }
             }
+            // Pruned while it waited for its restart: nobody would find it.
+            InvokersMsg::Restart(invoker) if !state.shared.holds(&invoker) => {}
             InvokersMsg::Restart(invoker) => start(&invoker, &state.shared.metrics, myself.get_cell()).await?,
             InvokersMsg::Prune => state.prune(),
             #[cfg(any(test, feature = "testing"))]

@@ -10,7 +10,6 @@ use futures_util::future::join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::{Instant, sleep_until};
 
-use crate::domain::error::{ErrorCode, RequestError};
 use crate::domain::plan::{Plan, PlannedCall};
 use crate::domain::request::Request;
 use crate::domain::run::{CallResult, Next, Order, Run};
@@ -44,7 +43,7 @@ pub(crate) struct PipelineState {
 }
 
 /// Kept back from every deadline for writing the answer: the larger of this and a fiftieth.
-const LEAST_RESERVE: Duration = Duration::from_millis(2);
+const LEAST_RESERVE: Duration = Duration::from_millis(4);
 
 impl Actor for Pipeline {
     type Msg = PipelineMsg;
@@ -56,13 +55,22 @@ impl Actor for Pipeline {
         myself: ActorRef<PipelineMsg>,
         request: Arc<InFlight>,
     ) -> Result<PipelineState, ActorProcessingErr> {
-        // Entered before anything can go wrong, so that the supervisor always finds whom a failed actor belonged to.
-        request.shared.carried_by(myself.get_id(), Arc::clone(&request));
-        myself.send_message(PipelineMsg::Advance)?;
         let run = request.checkpoint.lock().clone();
         let mut state = PipelineState { request, run, calls: None, deadline: None };
         state.watch_deadline(&myself);
         Ok(state)
+    }
+
+    /// Entered once it is linked, so that every end after this is an event for the supervisor; an actor that does not get
+    /// this far drops the request, and that answers it.
+    async fn post_start(
+        &self,
+        myself: ActorRef<PipelineMsg>,
+        state: &mut PipelineState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.request.shared.carried_by(myself.get_id(), &state.request)?;
+        myself.send_message(PipelineMsg::Advance)?;
+        Ok(())
     }
 
     async fn handle(
@@ -170,9 +178,10 @@ impl PipelineState {
 
     fn deadline_reached(&mut self, myself: &ActorRef<PipelineMsg>) {
         self.calls = None;
-        let timeout = self.run.as_ref().map_or(Duration::ZERO, |run| run.request.timeout);
-        let message = format!("The request's time of {} ms is over.", timeout.as_millis());
-        self.request.fail(&RequestError::new(ErrorCode::DeadlineExceeded, message));
+        if let Some(mut run) = self.run.take() {
+            run.time_out(self.request.received.elapsed());
+            self.request.answer_run(&run);
+        }
         myself.stop(None);
     }
 
@@ -182,13 +191,10 @@ impl PipelineState {
     }
 
     fn watch_deadline(&mut self, myself: &ActorRef<PipelineMsg>) {
-        let Some(run) =
-            &self.run.as_ref().map_or_else(|| self.request.checkpoint.lock().clone(), |run| Some(run.clone()))
-        else {
-            return;
-        };
-        // Calls end at the deadline less the reserve; what still waits half a reserve later will not be in time.
-        let last_moment = self.deadline_of(run) + reserve(run) / 2;
+        let timeout = self.request.checkpoint.lock().as_ref().map(|run| run.request.timeout);
+        let Some(timeout) = timeout else { return };
+        // Calls end at the deadline less the reserve; what still waits shortly before the deadline will not be in time.
+        let last_moment = self.request.received + timeout.saturating_sub(reserve(timeout) / 4);
         let myself = myself.clone();
         self.deadline = Some(OwnedTask::spawn(async move {
             sleep_until(last_moment).await;
@@ -197,12 +203,12 @@ impl PipelineState {
     }
 
     fn deadline_of(&self, run: &Run) -> Instant {
-        self.request.received + run.request.timeout.saturating_sub(reserve(run))
+        self.request.received + run.request.timeout.saturating_sub(reserve(run.request.timeout))
     }
 }
 
-fn reserve(run: &Run) -> Duration {
-    LEAST_RESERVE.max(run.request.timeout / 50)
+fn reserve(timeout: Duration) -> Duration {
+    LEAST_RESERVE.max(timeout / 50)
 }
 
 /// Tells the actor when the task that makes its calls ends without a result, by a panic for example.

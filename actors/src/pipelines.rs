@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use ractor::actor::actor_cell::ACTIVE_STATES;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
@@ -77,9 +78,16 @@ pub(crate) struct InFlight {
     /// The run after its last finished step.
     pub(crate) checkpoint: Mutex<Option<Run>>,
     restarted: AtomicBool,
-    reply: Mutex<Option<Reply>>,
-    _permit: OwnedSemaphorePermit,
+    /// The answer and the place at the door go together.
+    reply: Mutex<Option<(Reply, OwnedSemaphorePermit)>>,
+    /// Who watches over the actor that carries it.
+    supervisor: Mutex<ActorId>,
 }
+
+/// The supervisor of a pipeline was replaced while the pipeline started: nobody would hear of its end.
+#[derive(Debug, thiserror::Error)]
+#[error("the supervisor was replaced meanwhile")]
+pub(crate) struct Orphaned;
 
 /// Panics within this are too many: what panics then is answered `internal` without another try.
 const INTENSITY: Intensity = Intensity { restarts: 10, within: Duration::from_secs(10) };
@@ -114,10 +122,15 @@ impl Pipelines {
         let shared = &self.shared;
         shared.metrics.requests_received.inc();
         shared.address.node().count_handled();
-        let supervisor = shared.address.cell();
-        let permit = Arc::clone(&shared.permits).try_acquire_owned();
-        let (Some(supervisor), Ok(permit)) = (supervisor, permit) else {
-            return shared.refuse(incoming);
+        let Some(supervisor) = shared.address.cell().filter(|cell| ACTIVE_STATES.contains(&cell.get_status())) else {
+            return shared
+                .refuse(incoming, "This router is restarting a part of itself; send it again a little later.");
+        };
+        let Ok(permit) = Arc::clone(&shared.permits).try_acquire_owned() else {
+            return shared.refuse(
+                incoming,
+                "This router has as many requests in flight as it may; send it again a little later.",
+            );
         };
         let in_flight = Arc::new(InFlight {
             kind: incoming.kind,
@@ -127,12 +140,12 @@ impl Pipelines {
             shared: Arc::clone(shared),
             checkpoint: Mutex::new(None),
             restarted: AtomicBool::new(false),
-            reply: Mutex::new(Some(incoming.reply)),
-            _permit: permit,
+            reply: Mutex::new(Some((incoming.reply, permit))),
+            supervisor: Mutex::new(supervisor.get_id()),
         });
         shared.metrics.requests_in_flight.inc();
         shared.in_flight.send_modify(|count| *count += 1);
-        // An actor that cannot start drops its arguments, and with them the last holder of the reply answers.
+        // An actor that cannot start drops the request, and a dropped request is answered.
         let _ = ActorRuntime::<Pipeline>::spawn_linked_instant(None, Pipeline, in_flight, supervisor);
     }
 
@@ -164,12 +177,8 @@ impl Pipelines {
 }
 
 impl Shared {
-    fn refuse(&self, incoming: Incoming) {
+    fn refuse(&self, incoming: Incoming, message: &str) {
         let wait = Duration::from_millis(fastrand::u64(RETRY_AFTER_MS));
-        let message = format!(
-            "This router has {} requests in flight, its limit; send it again a little later.",
-            self.settings.max_in_flight
-        );
         let correlation = Correlation {
             trace_id: incoming.headers.trace_id.unwrap_or_default(),
             tenant_id: incoming.headers.tenant_id,
@@ -183,24 +192,32 @@ impl Shared {
         self.metrics.requests_answered.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    pub(crate) fn carried_by(&self, actor: ActorId, request: Arc<InFlight>) {
-        self.table.lock().insert(actor, request);
+    /// Takes note of the actor that carries a request. Checked under the lock that a new supervisor takes to sweep up what
+    /// its predecessor left: a request is entered before the sweep, or refused after it.
+    pub(crate) fn carried_by(&self, actor: ActorId, request: &Arc<InFlight>) -> Result<(), Orphaned> {
+        let mut table = self.table.lock();
+        if self.address.cell().map(|cell| cell.get_id()) != Some(*request.supervisor.lock()) {
+            return Err(Orphaned);
+        }
+        table.insert(actor, Arc::clone(request));
+        Ok(())
     }
 
     fn describe(&self, view: &mut NodeView) {
-        let table = self.table.lock();
+        let all: Vec<Arc<InFlight>> = self.table.lock().values().cloned().collect();
         view.in_flight = Some(*self.in_flight.borrow() as u64);
-        view.omitted_children = table.len().saturating_sub(SHOWN) as u64;
-        view.children = table.values().take(SHOWN).map(|request| request.view()).collect();
+        view.omitted_children = all.len().saturating_sub(SHOWN) as u64;
+        view.children = all.iter().take(SHOWN).map(|request| request.view()).collect();
     }
 }
 
 impl InFlight {
     /// Sends the one answer; false when it was sent already.
     pub(crate) fn answer(&self, outgoing: Outgoing) -> bool {
-        let Some(reply) = self.reply.lock().take() else { return false };
+        let Some((reply, permit)) = self.reply.lock().take() else { return false };
         self.shared.count_answer(outgoing.outcome);
         reply.send(outgoing);
+        drop(permit);
         self.shared.metrics.requests_in_flight.dec();
         self.shared.in_flight.send_modify(|count| *count -= 1);
         true
@@ -221,7 +238,8 @@ impl InFlight {
 
     /// Answers an error, with what the request had reached.
     pub(crate) fn fail(&self, error: &RequestError) -> bool {
-        match self.checkpoint.lock().clone() {
+        let reached = self.checkpoint.lock().clone();
+        match reached {
             Some(mut run) => {
                 run.fail(error.clone());
                 self.answer_run(&run)
@@ -287,12 +305,12 @@ impl Actor for PipelinesActor {
         pipelines: Pipelines,
     ) -> Result<PipelinesState, ActorProcessingErr> {
         let shared = pipelines.shared;
+        shared.address.filled_by(&myself);
         // A predecessor took its children along: nobody else would answer their requests.
         let orphans: Vec<Arc<InFlight>> = shared.table.lock().drain().map(|(_, request)| request).collect();
         for orphan in orphans {
             orphan.fail(&RequestError::internal());
         }
-        shared.address.filled_by(&myself);
         Ok(PipelinesState { shared, log: RestartLog::new(INTENSITY) })
     }
 
@@ -350,6 +368,7 @@ impl PipelinesState {
         }
         tracing::warn!(error = reason, "a pipeline failed; going on from its last finished step");
         self.shared.metrics.restarts.get_or_create(&NodeLabel { node: "pipelines" }).inc();
+        *request.supervisor.lock() = myself.get_id();
         let _ = ActorRuntime::<Pipeline>::spawn_linked_instant(None, Pipeline, request, myself.get_cell());
     }
 }

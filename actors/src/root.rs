@@ -141,7 +141,11 @@ struct Place {
     actor: Option<ActorCell>,
     /// Restarts in a row, for the wait of a child that may fail without end.
     failures: u32,
+    running_since: Instant,
 }
+
+/// A child that ran for so long starts with a short wait again.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
 impl Actor for RootActor {
     type Msg = RootMsg;
@@ -157,7 +161,7 @@ impl Actor for RootActor {
         let mut places = Vec::with_capacity(children.len());
         for child in children {
             let actor = (child.start)(myself.get_cell()).await?;
-            places.push(Place { child, actor: Some(actor), failures: 0 });
+            places.push(Place { child, actor: Some(actor), failures: 0, running_since: Instant::now() });
         }
         Ok(RootState {
             node,
@@ -227,7 +231,7 @@ impl RootState {
     ) -> Result<(), ActorProcessingErr> {
         let Some(place) = self.children.get_mut(index) else { return Ok(()) };
         let name = place.child.node.name().to_owned();
-        place.failures += 1;
+        place.failures = if place.running_since.elapsed() > SETTLED_AFTER { 1 } else { place.failures + 1 };
         let verdict = if place.child.essential {
             self.essential.record(Instant::now(), fastrand::f64())
         } else {
@@ -259,7 +263,10 @@ impl RootState {
         }
         let Some(place) = self.children.get_mut(index) else { return Ok(()) };
         match (place.child.start)(myself.get_cell()).await {
-            Ok(actor) => place.actor = Some(actor),
+            Ok(actor) => {
+                place.actor = Some(actor);
+                place.running_since = Instant::now();
+            }
             Err(error) => return self.child_ended(index, &error.to_string(), myself),
         }
         Ok(())

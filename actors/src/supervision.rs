@@ -88,6 +88,7 @@ struct Life {
     cell: Option<ActorCell>,
     started: Option<Instant>,
     restarting: bool,
+    gave_up: bool,
     restarts: VecDeque<Instant>,
     restarts_in_all: u64,
     last_exit: Option<String>,
@@ -152,6 +153,7 @@ impl Node {
         life.cell = Some(cell);
         life.started = Some(Instant::now());
         life.restarting = false;
+        life.gave_up = false;
         self.queue.store(0, Ordering::Relaxed);
     }
 
@@ -160,6 +162,7 @@ impl Node {
         let mut life = self.life.lock();
         life.last_exit = Some(reason.to_owned());
         life.restarting = restarting;
+        life.gave_up = !restarting;
         if restarting {
             life.restarts_in_all += 1;
             life.restarts.push_back(Instant::now());
@@ -215,7 +218,7 @@ impl Node {
             None | Some(ActorStatus::Unstarted | ActorStatus::Starting) => "starting",
             Some(ActorStatus::Running | ActorStatus::Upgrading) => "running",
             Some(ActorStatus::Draining | ActorStatus::Stopping) => "draining",
-            Some(ActorStatus::Stopped) if life.last_exit.is_some() => "failed",
+            Some(ActorStatus::Stopped) if life.gave_up => "failed",
             Some(ActorStatus::Stopped) => "stopped",
         }
     }

@@ -134,7 +134,13 @@ impl MemoryTransport {
 
     /// Never answers on `subject`.
     pub fn hangs(&self, subject: &str) {
-        self.handles(subject, |_| futures_util::future::pending().boxed());
+        self.handles(subject, |call| {
+            let silence = async move {
+                tokio::time::sleep(call.timeout).await;
+                Err(TransportError::Timeout)
+            };
+            silence.boxed()
+        });
     }
 
     pub fn handles(

@@ -1,6 +1,12 @@
 //! The tree as a whole, in memory: one answer for each request, whatever dies.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -345,4 +351,76 @@ async fn the_tree_stops_in_reverse_order() {
     for node in nodes {
         assert_eq!(node.view().status, "stopped");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_hangs_for_the_whole_request_opens_its_breaker() {
+    let tree = Tree::start().await;
+    tree.bus.hangs(PROVIDER);
+    for _ in 0..5 {
+        // More than half of the model's own second, less than all of it.
+        let answer = one(tree.send(json!({"timeout_ms": 900}))).await;
+        assert_eq!(code(&answer), "deadline_exceeded");
+        let report = answer["extensions"].as_array().unwrap().iter().find(|e| e["id"] == "model").unwrap().clone();
+        assert_eq!(
+            (&report["status"], &report["attempts"]),
+            (&json!("timeout"), &json!(1)),
+            "it ran, and that is said"
+        );
+    }
+    assert_eq!(code(&tree.ask().await), "extension_unavailable", "the breaker is open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_probe_is_out_others_go_elsewhere() {
+    let tree = Tree::start().await;
+    let second = r#"{"id": "second", "type": "provider"}"#;
+    let second = beamline_actors::domain::extension::Extension::parse(second, "beamline").unwrap();
+    tree.registry.write(Change::CreateExtension(second), Author::default()).await.unwrap();
+    tree.bus.answers("beamline.provider.second.v1", r#"{"output": 2}"#);
+    tree.bus.fails(PROVIDER, TransportError::NoResponders);
+    for _ in 0..5 {
+        tree.ask().await;
+    }
+    let both = content(&[], &[("t", "both", r#"{"providers": [{"name": "model"}, {"name": "second"}]}"#)]);
+    tree.registry.write(Change::PutPolicy(both.policies[0].clone()), Author::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    tree.bus.hangs(PROVIDER);
+    let _probe = tree.send(json!({}));
+    eventually("the probe is out", || tree.bus.calls(PROVIDER).len() == 6).await;
+    for _ in 0..50 {
+        let answer = one(tree.send(json!({"policy_id": "both"}))).await;
+        assert_eq!((code(&answer), &answer["decision"]["provider_id"]), ("ok", &json!("second")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_meet_a_restart_of_the_pipelines_are_answered() {
+    let tree = Tree::start().await;
+    tree.ask().await;
+    tree.pipelines.crash();
+    let mut outcomes = Vec::new();
+    for _ in 0..200 {
+        outcomes.push(tree.send(json!({})));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for answers in outcomes {
+        let answer = one(answers).await;
+        assert!(["ok", "overloaded", "internal"].contains(&code(&answer)), "{answer}");
+    }
+    assert_eq!(tree.pipelines.in_flight(), 0);
+    assert_eq!(code(&tree.ask().await), "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_the_breaker_keeps_back_does_not_hide_the_failure_before_it() {
+    let tree = Tree::start().await;
+    tree.bus.hangs(VALIDATOR);
+    // Two attempts for each request: the third request's first attempt is the fifth failure.
+    for _ in 0..2 {
+        tree.ask().await;
+    }
+    let answer = tree.ask().await;
+    assert_eq!(answer["error"]["details"]["error_type"], "extension_timeout");
+    assert_eq!(tree.bus.calls(VALIDATOR).len(), 5);
 }

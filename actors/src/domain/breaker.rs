@@ -72,6 +72,15 @@ impl Breaker {
         Ok(Permit { generation: self.generation })
     }
 
+    /// How long calls are kept back, if they are; while a probe is out, nothing else goes. Asking changes nothing.
+    pub fn held_back(&self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Open { until } if now < until => Some(until - now),
+            State::HalfOpen => Some(OPEN_FOR),
+            State::Open { .. } | State::Closed => None,
+        }
+    }
+
     /// Takes the outcome of a call. One from before the last change of state changes nothing.
     pub fn record(&mut self, permit: Permit, outcome: Outcome, now: Instant) {
         if permit.generation != self.generation {
@@ -150,9 +159,10 @@ mod tests {
         assert_eq!(breaker.check(start + Duration::from_secs(4)), Err(Duration::from_secs(1)));
 
         let later = start + OPEN_FOR;
-        assert_eq!(breaker.state(later), State::HalfOpen);
+        assert_eq!((breaker.state(later), breaker.held_back(later)), (State::HalfOpen, None));
         let probe = breaker.check(later).unwrap();
         assert!(breaker.check(later).is_err(), "one probe at a time");
+        assert!(breaker.held_back(later).is_some(), "nobody is sent after a probe");
         breaker.record(probe, Outcome::Failure, later);
         assert!(breaker.check(later).is_err());
 

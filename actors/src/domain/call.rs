@@ -218,6 +218,11 @@ impl CallFailure {
         }
     }
 
+    /// The wait that the extension itself asked for before another attempt.
+    pub fn asked_to_wait(&self) -> Option<Duration> {
+        if let Self::Answered { retry_after, .. } = self { *retry_after } else { None }
+    }
+
     /// What the breaker makes of it: only what the extension itself did wrong counts.
     pub fn outcome(&self) -> Outcome {
         match self {
@@ -262,6 +267,9 @@ impl From<TransportError> for CallFailure {
 /// The metadata that one answer may add to the context, in bytes.
 const MAX_METADATA: usize = 64 * 1024;
 
+/// Longer waits than this that an extension asks for are not taken over.
+const MAX_RETRY_AFTER_MS: f64 = 600_000.0;
+
 /// Reads an answer. All forms of failure that the contract lists are understood.
 pub fn read(kind: Kind, answer: &Answer) -> Result<Reply, CallFailure> {
     if let Some((code, message)) = &answer.service_error {
@@ -271,6 +279,9 @@ pub fn read(kind: Kind, answer: &Answer) -> Result<Reply, CallFailure> {
     let malformed = |problem: &str| CallFailure::Malformed(problem.to_owned());
     if answer.body.is_empty() || super::document::check_depth(&answer.body).is_err() {
         return Err(malformed("it is empty or nested too deeply"));
+    }
+    if !answer.body.trim_ascii_start().starts_with(b"{") {
+        return Err(malformed("it is not a JSON object"));
     }
     let fields: WireAnswer<'_> = std::str::from_utf8(&answer.body)
         .map_err(|_| malformed("it is not UTF-8"))
@@ -300,15 +311,6 @@ struct WireAnswer<'a> {
 }
 
 #[derive(Deserialize)]
-struct WireError<'a> {
-    #[serde(borrow)]
-    code: Option<&'a RawValue>,
-    message: Option<&'a RawValue>,
-    retryable: Option<bool>,
-    retry_after_ms: Option<u64>,
-}
-
-#[derive(Deserialize)]
 struct WireEdit {
     payload: Option<Box<RawValue>>,
     message_type: Option<String>,
@@ -318,14 +320,17 @@ struct WireEdit {
 impl WireAnswer<'_> {
     /// `{"error": {..}}` and `{"status": "error", ..}`.
     fn failure(&self) -> Result<(), CallFailure> {
-        if let Some(error) = self.error {
-            let error: WireError<'_> = serde_json::from_str(error.get())
-                .map_err(|_| CallFailure::Malformed("its error is not an object".to_owned()))?;
+        if let Some(error) = self.error.filter(|raw| raw.get() != "null") {
+            // Whatever else is odd about it, somebody says that it failed: keep what can be read.
+            let fields = Fields::parse(error.get()).unwrap_or_default();
+            let text = |key| plain(fields.get(key));
+            let message = if fields.is_empty() { plain(Some(error)) } else { text("message") };
+            let wait = fields.number("retry_after_ms").filter(|ms| (0.0..=MAX_RETRY_AFTER_MS).contains(ms));
             return Err(CallFailure::Answered {
-                code: plain(error.code).unwrap_or_else(|| "error".to_owned()),
-                message: plain(error.message).unwrap_or_default(),
-                retryable: error.retryable,
-                retry_after: error.retry_after_ms.map(Duration::from_millis),
+                code: text("code").unwrap_or_else(|| "error".to_owned()),
+                message: message.unwrap_or_default(),
+                retryable: text("retryable").map(|word| word == "true"),
+                retry_after: wait.map(|ms| Duration::from_secs_f64(ms / 1000.0)),
             });
         }
         if plain(self.status).as_deref() == Some("error") {

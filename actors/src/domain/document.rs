@@ -1,6 +1,7 @@
-//! Reads registry records and policies: every mistake is collected with its JSON pointer, so that all of them can be
-//! shown at once. Unknown and repeated keys are mistakes here, because a typo in such a document is an outage.
+//! Reads JSON objects from outside: every mistake is collected with its JSON pointer, so that all of them can be shown at
+//! once. A repeated key is a mistake everywhere; an unknown one in records and policies, where a typo is an outage.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -25,13 +26,18 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// Whoever made more mistakes mends these first. The list is part of an answer, so it has an end.
+const MAX_MISTAKES: usize = 20;
+
 /// Everything found wrong so far.
 #[derive(Debug, Default)]
 pub struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
     pub fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Mistake { pointer: pointer.into(), message: message.into() });
+        if self.0.len() < MAX_MISTAKES {
+            self.0.push(Mistake { pointer: pointer.into(), message: message.into() });
+        }
     }
 
     pub fn count(&self) -> usize {
@@ -75,11 +81,13 @@ impl<'a> Object<'a> {
         match serde_json::from_str::<Entries<'a>>(raw.get()) {
             Ok(Entries(entries)) => {
                 let mut object = Self { pointer, entries: Vec::with_capacity(entries.len()) };
+                // A set, because an object from outside may have as many keys as fit into a message.
+                let mut known = HashSet::with_capacity(entries.len());
                 for (key, value) in entries {
-                    if object.entries.iter().any(|(known, _)| *known == key) {
-                        mistakes.add(object.at(&key), "is given twice");
-                    } else {
+                    if known.insert(key.clone()) {
                         object.entries.push((key, value));
+                    } else {
+                        mistakes.add(object.at(&key), "is given twice");
                     }
                 }
                 Some(object)
@@ -180,6 +188,10 @@ impl<'a> Object<'a> {
         let Some(raw) = self.take(key) else { return Vec::new() };
         let pointer = self.at(key);
         match serde_json::from_str::<Vec<&'a RawValue>>(raw.get()) {
+            Ok(items) if items.len() > MAX_ITEMS => {
+                mistakes.add(pointer, format!("has {} entries; at most {MAX_ITEMS} are read", items.len()));
+                Vec::new()
+            }
             Ok(items) => items.into_iter().enumerate().map(|(i, item)| (format!("{pointer}/{i}"), item)).collect(),
             Err(_) => {
                 mistakes.add(pointer, format!("must be a list, is {}", kind_of(raw)));
@@ -210,6 +222,9 @@ impl<'a> Object<'a> {
         }
     }
 }
+
+/// More than any pipeline may have.
+const MAX_ITEMS: usize = 256;
 
 /// The deepest nesting that is read, as in serde_json itself.
 pub const MAX_DEPTH: usize = 128;
@@ -318,6 +333,15 @@ mod tests {
         object.finish(&["id", "weight"], &mut mistakes);
         let all: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
         assert_eq!(all, ["/id: is given twice", "/wieght: is not a known key; did you mean weight?"]);
+    }
+
+    #[test]
+    fn a_hostile_number_of_keys_costs_no_more_than_its_length() {
+        let keys: Vec<String> = (0..100_000).map(|n| format!("\"k{n}\":0")).collect();
+        let twice = format!("{{{},{}}}", keys.join(","), keys.join(","));
+        let mut mistakes = Mistakes::default();
+        assert_eq!(Object::parse(&twice, &mut mistakes).unwrap().entries.len(), 100_000);
+        assert_eq!(mistakes.count(), MAX_MISTAKES);
     }
 
     #[test]

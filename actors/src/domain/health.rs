@@ -29,6 +29,7 @@ pub struct Figures {
     pub requests: u64,
     /// 0 to 1 over the window; `None` before the first call.
     pub success_rate: Option<f64>,
+    /// Latencies of successful calls: a refusal after no time at all says nothing about how long an answer takes.
     pub p50: Option<Duration>,
     pub p95: Option<Duration>,
     pub p99: Option<Duration>,
@@ -46,7 +47,8 @@ impl Health {
     }
 
     pub fn figures(&self) -> Figures {
-        let mut micros: Vec<u32> = self.ring.iter().map(|sample| sample.micros).collect();
+        let mut micros: Vec<u32> =
+            self.ring.iter().filter(|sample| sample.success).map(|sample| sample.micros).collect();
         micros.sort_unstable();
         let at = |percent: usize| {
             let rank = (micros.len() * percent).div_ceil(100).saturating_sub(1);

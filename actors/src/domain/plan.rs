@@ -1,5 +1,6 @@
 //! What will run for a request, decided before the first call, so that a run and an explanation show the same thing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ pub struct Plan {
     pub policy_version: String,
     pub revision: u64,
     /// Waves of pre-processors; those of one wave run side by side.
-    pub pre: Vec<Vec<PlannedCall>>,
-    pub validators: Vec<PlannedCall>,
+    pub pre: Vec<Vec<Arc<PlannedCall>>>,
+    pub validators: Vec<Arc<PlannedCall>>,
     pub providers: Vec<Candidate>,
-    pub post: Vec<Vec<PlannedCall>>,
+    pub post: Vec<Vec<Arc<PlannedCall>>>,
 }
 
 /// One extension as it will be called.
@@ -55,7 +56,7 @@ pub struct Target {
 pub struct Candidate {
     pub name: String,
     pub weight: f64,
-    pub choice: Result<PlannedCall, Exclusion>,
+    pub choice: Result<Arc<PlannedCall>, Exclusion>,
 }
 
 /// Why a provider cannot be chosen.
@@ -93,6 +94,11 @@ impl Plan {
     ) -> Result<Self, RequestError> {
         let Some(known) = snapshot.policy(tenant_id, policy_id) else {
             let (policy, tenant) = (shorten(policy_id), shorten(tenant_id));
+            if let Some(reason) = snapshot.unreadable_reason(tenant_id, policy_id) {
+                let message =
+                    format!("Policy {policy} of tenant {tenant} is saved, but this router cannot read it: {reason}.");
+                return Err(RequestError::new(ErrorCode::PolicyNotFound, message));
+            }
             let message =
                 format!("Tenant {tenant} has no policy {policy}; create it with `beamline-router policy put`.");
             return Err(RequestError::new(ErrorCode::PolicyNotFound, message));
@@ -117,7 +123,7 @@ impl Plan {
     }
 
     /// Every planned call but the providers', in the order of the policy's stages.
-    pub fn calls(&self) -> impl Iterator<Item = &PlannedCall> {
+    pub fn calls(&self) -> impl Iterator<Item = &Arc<PlannedCall>> {
         self.pre.iter().flatten().chain(&self.validators).chain(self.post.iter().flatten())
     }
 }
@@ -128,7 +134,7 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn processors(&self, processors: &[Processor], kind: Kind) -> Result<Vec<Vec<PlannedCall>>, RequestError> {
+    fn processors(&self, processors: &[Processor], kind: Kind) -> Result<Vec<Vec<Arc<PlannedCall>>>, RequestError> {
         let mut planned = Vec::new();
         for wave in waves(processors).unwrap_or_default() {
             let entries = wave.into_iter().filter_map(|index| processors.get(index));
@@ -138,7 +144,7 @@ impl Planner<'_> {
         Ok(planned)
     }
 
-    fn validators(&self, policy: &Policy) -> Result<Vec<PlannedCall>, RequestError> {
+    fn validators(&self, policy: &Policy) -> Result<Vec<Arc<PlannedCall>>, RequestError> {
         let plan =
             |v: &super::policy::Validator| self.required(&v.id, Kind::Validator, Rule::Validator(v.on_fail), &v.config);
         policy.validators.iter().map(plan).collect()
@@ -154,14 +160,14 @@ impl Planner<'_> {
     }
 
     /// A guardrail that the policy names must be there: without it the policy cannot be kept.
-    fn required(&self, id: &str, kind: Kind, rule: Rule, config: &Fields) -> Result<PlannedCall, RequestError> {
+    fn required(&self, id: &str, kind: Kind, rule: Rule, config: &Fields) -> Result<Arc<PlannedCall>, RequestError> {
         self.call(id, kind, rule, config).map_err(|exclusion| {
             let message = format!("The policy names the {} {id}, which is {}.", kind.as_str(), exclusion.as_str());
             RequestError::new(ErrorCode::ExtensionNotFound, message).with("extension_id", id)
         })
     }
 
-    fn call(&self, id: &str, kind: Kind, rule: Rule, config: &Fields) -> Result<PlannedCall, Exclusion> {
+    fn call(&self, id: &str, kind: Kind, rule: Rule, config: &Fields) -> Result<Arc<PlannedCall>, Exclusion> {
         let extension = self.snapshot.extension(id).filter(|e| e.kind == kind).ok_or(Exclusion::Unknown)?;
         if !extension.enabled {
             return Err(Exclusion::Disabled);
@@ -169,7 +175,7 @@ impl Planner<'_> {
         let mut merged = extension.config.clone();
         merged.overlay(config);
         let target = target(extension, &self.limits.subject_prefix);
-        Ok(PlannedCall { extension: Arc::clone(extension), rule, target, config: merged })
+        Ok(Arc::new(PlannedCall { extension: Arc::clone(extension), rule, target, config: merged }))
     }
 }
 
@@ -186,28 +192,36 @@ fn target(extension: &Extension, prefix: &str) -> Target {
 /// Groups processors into waves: all of one wave may run at the same time, and a wave starts when the one before it is
 /// done. `None` when the dependencies go in a circle. Each wave lists its entries by their position in the policy.
 pub fn waves(processors: &[Processor]) -> Option<Vec<Vec<usize>>> {
+    let positions: HashMap<&str, usize> = processors.iter().enumerate().map(|(i, p)| (p.id.as_str(), i)).collect();
     let mut levels: Vec<usize> = vec![0; processors.len()];
-    // Without a circle the longest chain has one level for each entry, so that many rounds settle everything.
+    // Without a circle the longest chain has one level for each entry, so that many rounds settle everything; entries in
+    // their usual order need one round, and another that sees no change.
     for _ in 0..=processors.len() {
-        let next: Vec<usize> = (0..processors.len()).map(|index| level(processors, &levels, index)).collect();
-        if next == levels {
+        if !raise(processors, &positions, &mut levels) {
             let count = levels.iter().max().map_or(0, |top| top + 1);
             let members = |wave| (0..levels.len()).filter(|i| levels.get(*i) == Some(&wave)).collect();
             return Some((0..count).map(members).collect());
         }
-        levels = next;
     }
     None
 }
 
-/// One more than the level of what must finish first.
-fn level(processors: &[Processor], levels: &[usize], index: usize) -> usize {
-    let Some(processor) = processors.get(index) else { return 0 };
-    let after = |name: &String| processors.iter().zip(levels).find(|(p, _)| p.id == *name).map(|(_, l)| l + 1);
-    match &processor.depends_on {
-        Some(names) => names.iter().filter_map(after).max().unwrap_or(0),
-        None => levels.iter().take(index).max().map_or(0, |top| top + 1),
+/// Puts every entry one level above what must finish before it; false when all were there already.
+fn raise(processors: &[Processor], positions: &HashMap<&str, usize>, levels: &mut [usize]) -> bool {
+    let (mut changed, mut all_before) = (false, 0);
+    for (index, processor) in processors.iter().enumerate() {
+        let after = |name: &String| positions.get(name.as_str()).and_then(|i| levels.get(*i)).map(|level| level + 1);
+        let level = match &processor.depends_on {
+            Some(names) => names.iter().filter_map(after).max().unwrap_or(0),
+            None => all_before,
+        };
+        all_before = all_before.max(level + 1);
+        if let Some(known) = levels.get_mut(index).filter(|known| **known != level) {
+            *known = level;
+            changed = true;
+        }
     }
+    changed
 }
 
 #[cfg(test)]

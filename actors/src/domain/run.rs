@@ -28,7 +28,7 @@ pub struct Run {
     step: Step,
     pub reports: Vec<Report>,
     pub degraded: Vec<Degraded>,
-    pub decision: Option<Decision>,
+    pub decision: Option<Arc<Decision>>,
     pub response: Option<Response>,
     pub failure: Option<RequestError>,
 }
@@ -57,7 +57,7 @@ pub enum Next {
 /// One call to make.
 #[derive(Debug, Clone)]
 pub struct Order {
-    pub call: PlannedCall,
+    pub call: Arc<PlannedCall>,
     pub body: Bytes,
 }
 
@@ -91,7 +91,7 @@ pub struct Degraded {
 
 #[derive(Debug, Clone)]
 pub struct Decision {
-    pub call: PlannedCall,
+    pub call: Arc<PlannedCall>,
     pub reason: &'static str,
     pub priority: u32,
     /// Name, weight and, if it could not be chosen, why not.
@@ -150,10 +150,10 @@ impl Run {
     /// Takes the results of the calls that [`Next::Call`] asked for, in the order of the policy, so that the outcome does
     /// not depend on which came first.
     pub fn apply(&mut self, results: Vec<CallResult>) {
-        let calls: Vec<PlannedCall> = match self.step {
+        let calls: Vec<Arc<PlannedCall>> = match self.step {
             Step::Pre(wave) => self.plan.pre.get(wave).cloned().unwrap_or_default(),
             Step::Validate => self.plan.validators.clone(),
-            Step::Provide => self.decision.iter().map(|decision| decision.call.clone()).collect(),
+            Step::Provide => self.decision.iter().map(|decision| Arc::clone(&decision.call)).collect(),
             Step::Post(wave) => self.plan.post.get(wave).cloned().unwrap_or_default(),
             Step::Choose | Step::Answer => Vec::new(),
         };
@@ -166,6 +166,23 @@ impl Run {
         self.step = step;
         if let Some(error) = failure {
             self.fail(error);
+        }
+    }
+
+    /// The request's time is over while the calls of this step are still running.
+    pub fn time_out(&mut self, elapsed: Duration) {
+        let running = match self.step {
+            Step::Pre(wave) => self.plan.pre.get(wave).map_or(0, Vec::len),
+            Step::Validate => self.plan.validators.len(),
+            Step::Post(wave) => self.plan.post.get(wave).map_or(0, Vec::len),
+            Step::Provide => 1,
+            Step::Choose | Step::Answer => 0,
+        };
+        let late = || CallResult { outcome: Err(CallFailure::Deadline), latency: elapsed, attempts: 1 };
+        self.apply(std::iter::repeat_with(late).take(running).collect());
+        if self.failure.is_none() {
+            let sentence = format!("The request's time of {} ms is over.", self.request.timeout.as_millis());
+            self.fail(RequestError::new(ErrorCode::DeadlineExceeded, sentence));
         }
     }
 
@@ -193,14 +210,14 @@ impl Run {
             return self.fail(no_provider(&plan.providers, &verdicts));
         };
         let name = |(c, (exclusion, _)): (&Candidate, &(Option<Exclusion>, _))| (c.name.clone(), c.weight, *exclusion);
-        self.decision = Some(Decision {
-            call: call.clone(),
+        self.decision = Some(Arc::new(Decision {
+            call: Arc::clone(call),
             reason: "weighted",
             priority: 50,
             weights: plan.providers.iter().zip(&verdicts).map(name).collect(),
             expected_latency: expected_latency(call),
             message: self.message.clone(),
-        });
+        }));
         match self.kind {
             RequestKind::Decide => self.step = Step::Answer,
             RequestKind::Route if call.extension.is_external() => self.fail(external(&call.extension.id)),
@@ -217,7 +234,7 @@ impl Run {
     /// What really happened to everything that the policy configures, in its order; what did not run is `skipped`.
     pub fn all_reports(&self) -> Vec<Report> {
         let plan = &self.plan;
-        let call = |c: &PlannedCall| (c.extension.id.clone(), c.extension.kind, c.target.version.clone());
+        let call = |c: &Arc<PlannedCall>| (c.extension.id.clone(), c.extension.kind, c.target.version.clone());
         let version = |c: &Candidate| c.choice.as_ref().map(|call| call.target.version.clone()).unwrap_or_default();
         let before = plan.pre.iter().flatten().chain(&plan.validators).map(call);
         let providers = plan.providers.iter().map(|c| (c.name.clone(), Kind::Provider, version(c)));
@@ -227,8 +244,8 @@ impl Run {
         planned.map(|(id, kind, version)| find(&id, kind).unwrap_or_else(|| skipped(id, kind, version))).collect()
     }
 
-    fn order(&self, call: &PlannedCall) -> Order {
-        Order { call: call.clone(), body: call::body(call, &self.request, &self.message, &self.context) }
+    fn order(&self, call: &Arc<PlannedCall>) -> Order {
+        Order { call: Arc::clone(call), body: call::body(call, &self.request, &self.message, &self.context) }
     }
 
     fn step_after(&self) -> Step {
@@ -253,7 +270,7 @@ impl Run {
             }
             Err(failure) => {
                 let error = fatal(call, &failure);
-                if error.is_none() && call.rule != Rule::Validator(OnFail::Ignore) {
+                if error.is_none() {
                     self.degraded.push(Degraded { id: id.clone(), reason: failure.reason().to_owned() });
                 }
                 (failure.status(), error)

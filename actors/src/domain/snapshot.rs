@@ -98,6 +98,12 @@ impl Snapshot {
         &self.unreadable
     }
 
+    /// Why a stored policy could not be read, if that is so.
+    pub fn unreadable_reason(&self, tenant_id: &str, policy_id: &str) -> Option<&str> {
+        let name = format!("{tenant_id}/{policy_id}");
+        self.unreadable.iter().find(|(known, _)| *known == name).map(|(_, reason)| reason.as_str())
+    }
+
     /// The policies that name an extension, as `tenant/policy`.
     pub fn used_by(&self, extension_id: &str) -> Vec<String> {
         let uses = |known: &&Arc<KnownPolicy>| known.policy.references().any(|(id, _, _)| id == extension_id);

@@ -21,6 +21,10 @@ fn all_forms_of_failure_are_understood() {
     assert_eq!(object, want);
     let status = failure(Kind::Validator, r#"{"status": "error", "error_code": "E1", "error_message": "no"}"#);
     assert_eq!(status.sentence("x"), "x answered the error E1: no");
+    let odd = failure(Kind::Post, r#"{"error": "boom"}"#);
+    assert_eq!(odd.sentence("x"), "x answered the error error: boom");
+    let typed = failure(Kind::Post, r#"{"error": {"code": "E", "retryable": "true", "retry_after_ms": 1500.0}}"#);
+    assert_eq!((typed.retryable(Kind::Provider), typed.asked_to_wait()), (true, Some(Duration::from_millis(1500))));
     let headers = Answer { body: Bytes::new(), service_error: Some((Some(500), "down".into())) };
     assert_eq!(read(Kind::Post, &headers).unwrap_err().sentence("x"), "x answered the error 500: down");
 }
@@ -38,7 +42,6 @@ fn nonsense_is_a_failure_that_counts() {
         "{",
         r#"{"payload": 5}"#,
         r#"{"metadata": []}"#,
-        r#"{"error": 5}"#,
         r#"{"metadata": {}, "metadata": {}}"#,
         &deep,
     ] {
