@@ -169,7 +169,8 @@ impl Command {
 fn local_router() -> Option<Discovered> {
     let directory = Path::new(state::DEFAULT);
     let running = state::running_in(directory)?;
-    let set = vec![("nats.url".to_owned(), running.nats_url), ("nats.subject_prefix".to_owned(), running.subject_prefix)];
+    let set =
+        vec![("nats.url".to_owned(), running.nats_url), ("nats.subject_prefix".to_owned(), running.subject_prefix)];
     Some(Discovered { place: state::announcement_in(directory), set })
 }
 
