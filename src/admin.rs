@@ -11,7 +11,7 @@ use async_nats::Message;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::registry::Registry;
-use beamline_actors::supervision::{Address, Node, NodeKind, OwnedTask};
+use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use futures_util::StreamExt;
 use prometheus_client::encoding::text::encode;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -72,11 +72,14 @@ struct Shared {
     surroundings: Surroundings,
     address: Address<AdminMsg>,
     tree: OnceLock<Arc<Node>>,
-    permits: Arc<Semaphore>,
+    /// Operations at work, and requests that wait for their turn besides.
+    permits: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 /// Administration has room of its own, and not without end.
 const AT_ONCE: usize = 10;
+const WAITING: usize = 200;
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(1);
 /// A store that is away is given up before this.
 const OPERATION_LIMIT: Duration = Duration::from_secs(15);
@@ -85,8 +88,8 @@ const SEND_LIMIT: Duration = Duration::from_secs(5);
 impl Admin {
     pub fn new(surroundings: Surroundings) -> Self {
         let address = Address::new(Node::new("admin", NodeKind::Worker));
-        let permits = Arc::new(Semaphore::new(AT_ONCE));
-        Self { shared: Arc::new(Shared { surroundings, address, tree: OnceLock::new(), permits }) }
+        let (permits, places) = (Semaphore::new(AT_ONCE), Arc::new(Semaphore::new(WAITING)));
+        Self { shared: Arc::new(Shared { surroundings, address, tree: OnceLock::new(), permits, places }) }
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -149,11 +152,27 @@ impl Actor for AdminActor {
 }
 
 async fn serve_nats(shared: Arc<Shared>, mut subscription: async_nats::Subscriber) {
+    let _lost = when_ended(&shared, "the admin subscription ended");
     while let Some(message) = subscription.next().await {
         shared.address.node().count_handled();
-        tokio::spawn(answer(Arc::clone(&shared), message));
+        let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
+            tracing::warn!("an administration request was dropped: too many wait already");
+            continue;
+        };
+        let answering = answer(Arc::clone(&shared), message);
+        tokio::spawn(async move {
+            answering.await;
+            drop(place);
+        });
     }
-    let _ = shared.address.send(AdminMsg::TaskEnded("the admin subscription ended".into()));
+}
+
+/// Tells the actor when a task of it ends, by a panic for example.
+fn when_ended(shared: &Arc<Shared>, what: &'static str) -> OnDrop<impl FnOnce() + use<>> {
+    let shared = Arc::clone(shared);
+    OnDrop::new(move || {
+        let _ = shared.address.send(AdminMsg::TaskEnded(what.to_owned()));
+    })
 }
 
 async fn answer(shared: Arc<Shared>, message: Message) {
@@ -167,8 +186,13 @@ async fn answer(shared: Arc<Shared>, message: Message) {
         operations::run(&shared, &message).await
     };
     let answer = timeout(OPERATION_LIMIT, work).await.unwrap_or_else(|_| refusal::Refusal::busy().to_json());
-    let publishing = shared.surroundings.connection.client().publish(reply, answer.into());
-    let _ = timeout(SEND_LIMIT, publishing).await;
+    let client = shared.surroundings.connection.client();
+    let largest = client.max_payload();
+    let answer =
+        if answer.len() > largest { refusal::Refusal::too_long(answer.len(), largest).to_json() } else { answer };
+    if !matches!(timeout(SEND_LIMIT, client.publish(reply, answer.into())).await, Ok(Ok(()))) {
+        tracing::warn!("an answer of the administration could not be sent");
+    }
 }
 
 async fn serve_http(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
@@ -183,8 +207,10 @@ async fn serve_http(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
             text
         }),
     };
-    let ended = http::serve(listener, probes, std::future::pending()).await;
-    let _ = shared.address.send(AdminMsg::TaskEnded(format!("the HTTP server ended: {ended:?}")));
+    let _lost = when_ended(&shared, "the HTTP server ended");
+    if let Err(error) = http::serve(listener, probes, std::future::pending()).await {
+        tracing::error!(error = %error, "the HTTP server ended");
+    }
 }
 
 fn metrics_registry(shared: &Shared) -> prometheus_client::registry::Registry {

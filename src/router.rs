@@ -36,6 +36,7 @@ pub struct Router {
     http: SocketAddr,
     draining: Arc<AtomicBool>,
     drain_timeout: Duration,
+    gave_up: bool,
 }
 
 /// Why a router did not start, as a sentence that says what to do.
@@ -88,8 +89,8 @@ impl Router {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let state_dir = &config.router.state_dir;
         std::fs::create_dir_all(state_dir).map_err(|error| failed(state_dir, &error))?;
-        let listener = listen(config.http.listen)?;
-        let http = listener.local_addr().map_err(|error| StartError::Failed(error.to_string()))?;
+        // Tried before the long waits, and given back: a port that is open but not served would hang every probe.
+        drop(listen(config.http.listen)?);
         let store = store::open(&config.database).await.map_err(|error| StartError::Failed(error.to_string()))?;
         let start_with = load(store.as_ref(), &config, &state_dir.join(DISK_COPY)).await?;
 
@@ -98,6 +99,8 @@ impl Router {
         let transport =
             NatsTransport::new(connection.clone()).await.map_err(|error| StartError::Unreachable(error.to_string()))?;
 
+        let listener = listen(config.http.listen)?;
+        let http = listener.local_addr().map_err(|error| StartError::Failed(error.to_string()))?;
         let metrics = Metrics::default();
         let settings = RegistrySettings {
             poll_interval: config.database.poll_interval,
@@ -133,7 +136,7 @@ impl Router {
             .map_err(|error| StartError::Failed(error.to_string()))?;
         confirm_subscriptions(&connection).await?;
         let drain_timeout = config.router.drain_timeout;
-        Ok(Self { root, intake, pipelines, metrics, connection, store, http, draining, drain_timeout })
+        Ok(Self { root, intake, pipelines, metrics, connection, store, http, draining, drain_timeout, gave_up: false })
     }
 
     pub fn http_address(&self) -> SocketAddr {
@@ -143,24 +146,25 @@ impl Router {
     /// Resolves when the supervision tree gave up; the process should then end with code 70.
     pub async fn ended(&mut self) {
         self.root.ended().await;
+        self.gave_up = true;
     }
 
     /// Drains and stops: no new requests, the answers of those in flight, the actors in reverse order, the connections.
+    /// After the tree gave up, what is in flight is told so instead.
     pub async fn stop(self) -> StopReport {
         let begun = Instant::now();
         self.draining.store(true, Ordering::Relaxed);
         tracing::info!(in_flight = self.pipelines.in_flight(), "draining");
-        self.intake.drain(LEAVE_LIMIT.min(self.drain_timeout)).await;
-        let cut = if self.pipelines.idle(self.drain_timeout.saturating_sub(begun.elapsed())).await {
-            0
-        } else {
-            self.pipelines.cut()
-        };
+        let left = self.intake.drain(LEAVE_LIMIT.min(self.drain_timeout)).await;
+        // After the end of the tree nobody works on what is in flight: it is answered at once.
+        let patience = if self.gave_up { Duration::ZERO } else { self.drain_timeout };
+        let cut =
+            if self.pipelines.idle(patience.saturating_sub(begun.elapsed())).await { 0 } else { self.pipelines.cut() };
         let sent = self.intake.answers_sent(ANSWERS_LIMIT).await;
         if !self.root.stop(STOP_LIMIT).await {
             tracing::warn!("the supervision tree did not stop in time");
         }
-        let flushed = self.connection.close().await && sent;
+        let flushed = self.connection.close().await && sent && left;
         let _ = timeout(ANSWERS_LIMIT, self.store.close()).await;
         let received = self.metrics.requests_received.get();
         let report = StopReport { received, cut, flushed, seconds: begun.elapsed().as_secs_f64() };

@@ -16,7 +16,7 @@ use crate::domain::run::{CallResult, Next, Order, Run};
 use crate::invokers::CallScope;
 use crate::pipelines::InFlight;
 use crate::reply::Outgoing;
-use crate::supervision::OwnedTask;
+use crate::supervision::{OnDrop, OwnedTask};
 
 #[derive(Debug)]
 pub(crate) enum PipelineMsg {
@@ -154,10 +154,14 @@ impl PipelineState {
             tenant_id: Arc::clone(&run.request.tenant_id),
             deadline: self.deadline_of(run),
         };
-        let lost = LostCalls(Some(myself.clone()));
+        let (actor, for_lost) = (myself.clone(), myself.clone());
+        let lost = OnDrop::new(move || {
+            let _ = for_lost.send_message(PipelineMsg::CallsLost);
+        });
         self.calls = Some(OwnedTask::spawn(async move {
             let results = join_all(orders.iter().map(|order| invokers.call(order, &scope))).await;
-            lost.done(results);
+            lost.disarm();
+            let _ = actor.send_message(PipelineMsg::CallsDone(results));
         }));
     }
 
@@ -209,23 +213,4 @@ impl PipelineState {
 
 fn reserve(timeout: Duration) -> Duration {
     LEAST_RESERVE.max(timeout / 50)
-}
-
-/// Tells the actor when the task that makes its calls ends without a result, by a panic for example.
-struct LostCalls(Option<ActorRef<PipelineMsg>>);
-
-impl LostCalls {
-    fn done(mut self, results: Vec<CallResult>) {
-        if let Some(actor) = self.0.take() {
-            let _ = actor.send_message(PipelineMsg::CallsDone(results));
-        }
-    }
-}
-
-impl Drop for LostCalls {
-    fn drop(&mut self) {
-        if let Some(actor) = self.0.take() {
-            let _ = actor.send_message(PipelineMsg::CallsLost);
-        }
-    }
 }

@@ -72,13 +72,16 @@ impl Change {
     }
 }
 
-/// Who changes something, for the audit log.
+/// Who changes something, for the audit log, and what they had seen.
 #[derive(Debug, Clone, Default)]
 pub struct Author {
     /// For example `nats-admin`.
     pub source: String,
     pub actor: Option<String>,
     pub trace_id: Option<String>,
+    /// The revision that the change was made from; with any other in the store it is a [`StoreError::Stale`], because
+    /// somebody else's change would be undone.
+    pub based_on: Option<u64>,
 }
 
 /// Why the store did not do what it was asked.
@@ -88,6 +91,8 @@ pub enum StoreError {
     NotFound(String),
     #[error("{0} exists already")]
     Conflict(String),
+    #[error("somebody else has just changed the registry")]
+    Stale,
     /// The database cannot hold the value; the sentence says why.
     #[error("{0}")]
     Refused(String),

@@ -10,15 +10,17 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::domain::snapshot::{Content, Snapshot};
 use crate::metrics::Metrics;
 use crate::ports::{Author, Change, Store, StoreError};
-use crate::supervision::{Address, Node, NodeKind, OwnedTask};
+use crate::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
 
 mod disk_copy;
+
+use disk_copy::DiskCopy;
 
 /// How the registry of a deployment works.
 #[derive(Debug, Clone)]
@@ -67,6 +69,8 @@ pub struct Freshness {
 
 /// A write has reached the snapshot of this replica within this time, or its answer does not wait for it.
 const SERVED_WITHIN: Duration = Duration::from_secs(2);
+/// Somebody who waits for a full reading waits no longer than this.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 /// Staleness below this is the time between two polls.
 const POLLS_BEFORE_STALE: u32 = 2;
 
@@ -127,7 +131,7 @@ impl Registry {
 
     /// Looks at the store soon.
     pub fn reload(&self) {
-        let _ = self.shared.address.send(RegistryMsg::Look { full: false });
+        let _ = self.shared.address.send(RegistryMsg::Look(Look::default()));
     }
 
     /// Serves what the store holds now, in case another replica has just changed it.
@@ -138,13 +142,19 @@ impl Registry {
         Ok(())
     }
 
-    /// Reads everything anew, whatever the revision says, and waits for it.
+    /// Reads everything anew, whatever the revision says, and waits for it. The actor reads, so that no older reading comes
+    /// after a newer one.
     pub async fn reload_fully(&self) -> Result<u64, StoreError> {
-        let content = self.shared.store.load().await?;
-        let revision = content.revision;
-        let _ = self.shared.address.send(RegistryMsg::Loaded { result: Ok(Some(content)), took: Duration::ZERO });
-        self.wait_for(revision).await;
-        Ok(revision)
+        let (tell, told) = oneshot::channel();
+        let look = Look { full: true, tell: Some(tell) };
+        let away = |reason: &str| StoreError::Unavailable(reason.to_owned());
+        self.shared.address.send(RegistryMsg::Look(look)).map_err(|vacant| away(&vacant.to_string()))?;
+        match timeout(READ_WITHIN, told).await {
+            Ok(Ok(Ok(revision))) => Ok(revision),
+            Ok(Ok(Err(reason))) => Err(StoreError::Unavailable(reason)),
+            Ok(Err(_)) => Err(away("the registry was restarted meanwhile")),
+            Err(_) => Err(away("reading everything took too long")),
+        }
     }
 
     /// The revision that is served, as it changes.
@@ -164,10 +174,22 @@ impl Registry {
 
 #[derive(Debug)]
 pub enum RegistryMsg {
-    /// Somebody says that there may be something new. `full` reads everything even if the revision is the known one.
-    Look { full: bool },
+    /// Somebody says that there may be something new.
+    Look(Look),
     /// What a look brought; `None` when the revision is the known one.
     Loaded { result: Result<Option<Content>, StoreError>, took: Duration },
+    /// A task that this actor lives by is gone.
+    TaskLost,
+}
+
+/// Who wants to hear the revision that a look led to, or why it led to none.
+type Waiting = oneshot::Sender<Result<u64, String>>;
+
+#[derive(Debug, Default)]
+pub struct Look {
+    /// Read everything even if the revision is the known one.
+    full: bool,
+    tell: Option<Waiting>,
 }
 
 /// The actor behind [`Registry`].
@@ -177,11 +199,14 @@ pub struct RegistryActor;
 #[derive(Debug)]
 pub struct RegistryState {
     shared: Arc<Shared>,
-    /// A look is under way; `again` when somebody asked for another meanwhile.
+    /// The look under way.
     looking: Option<OwnedTask>,
-    again: bool,
+    waiting: Vec<Waiting>,
+    /// Looks that were asked for meanwhile, as one.
+    next: Option<(bool, Vec<Waiting>)>,
     /// The store was away: what it says next is read in full.
     was_away: bool,
+    disk: DiskCopy,
     _timers: [OwnedTask; 2],
 }
 
@@ -199,8 +224,9 @@ impl Actor for RegistryActor {
         shared.address.filled_by(&myself);
         let timers = [OwnedTask::spawn(poll(Arc::clone(&shared))), OwnedTask::spawn(follow_hints(Arc::clone(&shared)))];
         let was_away = !shared.sync.lock().from_store;
-        let _ = shared.address.send(RegistryMsg::Look { full: was_away });
-        Ok(RegistryState { shared, looking: None, again: false, was_away, _timers: timers })
+        let _ = shared.address.send(RegistryMsg::Look(Look::default()));
+        let disk = DiskCopy::new(shared.settings.disk_copy.clone());
+        Ok(RegistryState { shared, looking: None, waiting: Vec::new(), next: None, was_away, disk, _timers: timers })
     }
 
     async fn handle(
@@ -211,61 +237,75 @@ impl Actor for RegistryActor {
     ) -> Result<(), ActorProcessingErr> {
         state.shared.address.node().handling();
         match message {
-            RegistryMsg::Look { full } => state.look(full),
+            RegistryMsg::Look(Look { full, tell }) => state.look(full, tell.into_iter().collect()),
             RegistryMsg::Loaded { result, took } => state.loaded(result, took),
+            RegistryMsg::TaskLost => return Err("a task of the registry was lost".into()),
         }
         Ok(())
     }
 }
 
 impl RegistryState {
-    fn look(&mut self, full: bool) {
+    fn look(&mut self, full: bool, mut tell: Vec<Waiting>) {
         if self.looking.is_some() {
-            self.again = true;
+            let (next_full, next_tell) = self.next.get_or_insert_default();
+            *next_full |= full;
+            next_tell.append(&mut tell);
             return;
         }
+        self.waiting = tell;
         let known = (!full && !self.was_away).then(|| self.shared.snapshot.load().revision());
-        let shared = Arc::clone(&self.shared);
+        let (shared, for_lost) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+        let lost = OnDrop::new(move || {
+            let _ = for_lost.address.send(RegistryMsg::TaskLost);
+        });
         self.looking = Some(OwnedTask::spawn(async move {
             let begun = Instant::now();
             let result = look(shared.store.as_ref(), known).await;
+            lost.disarm();
             let _ = shared.address.send(RegistryMsg::Loaded { result, took: begun.elapsed() });
         }));
     }
 
     fn loaded(&mut self, result: Result<Option<Content>, StoreError>, took: Duration) {
         self.looking = None;
-        match result {
+        let told = match result {
             Ok(news) => {
-                if std::mem::take(&mut self.was_away) {
-                    tracing::info!("the registry's store answers");
-                }
-                *self.shared.sync.lock() = Sync { from_store: true, last_agreed: Some(Instant::now()) };
-                match news {
-                    Some(content) => {
-                        self.shared.metrics.reload_duration.observe(took.as_secs_f64());
-                        self.serve(content);
-                    }
-                    None => self.confirm_disk_copy(),
-                }
+                self.agreed(news, took);
+                Ok(self.shared.snapshot.load().revision())
             }
             Err(error) => {
                 self.shared.metrics.reload_errors.inc();
                 if !std::mem::replace(&mut self.was_away, true) {
                     tracing::warn!(error = %error, "the registry's store does not answer; serving the last snapshot");
                 }
+                Err(error.to_string())
             }
+        };
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.send(told.clone());
         }
-        if std::mem::take(&mut self.again) {
-            self.look(false);
+        if let Some((full, tell)) = self.next.take() {
+            self.look(full, tell);
         }
     }
 
-    fn serve(&self, content: Content) {
-        if let Some(path) = self.shared.settings.disk_copy.clone() {
-            let content = content.clone();
-            tokio::task::spawn_blocking(move || disk_copy::keep(&path, &content));
+    fn agreed(&mut self, news: Option<Content>, took: Duration) {
+        if std::mem::take(&mut self.was_away) {
+            tracing::info!("the registry's store answers");
         }
+        *self.shared.sync.lock() = Sync { from_store: true, last_agreed: Some(Instant::now()) };
+        match news {
+            Some(content) => {
+                self.shared.metrics.reload_duration.observe(took.as_secs_f64());
+                self.serve(content);
+            }
+            None => self.disk.confirm(),
+        }
+    }
+
+    fn serve(&mut self, content: Content) {
+        self.disk.keep(&content);
         let snapshot = Snapshot::new(content);
         report_unreadable(&snapshot);
         let (revision, count) = (snapshot.revision(), snapshot.extension_count());
@@ -273,12 +313,6 @@ impl RegistryState {
         self.shared.snapshot.store(Arc::new(snapshot));
         self.shared.served.send_replace(revision);
         tracing::info!(revision, extensions = count, "serving a new revision of the registry");
-    }
-
-    fn confirm_disk_copy(&self) {
-        if let Some(path) = self.shared.settings.disk_copy.clone() {
-            tokio::task::spawn_blocking(move || disk_copy::confirm(&path));
-        }
     }
 }
 
@@ -291,18 +325,30 @@ async fn look(store: &dyn Store, known: Option<u64>) -> Result<Option<Content>, 
 }
 
 async fn poll(shared: Arc<Shared>) {
+    let _lost = when_lost(&shared);
     loop {
         let jitter = 0.8 + 0.4 * fastrand::f64();
         tokio::time::sleep(shared.settings.poll_interval.mul_f64(jitter)).await;
-        let _ = shared.address.send(RegistryMsg::Look { full: false });
+        let _ = shared.address.send(RegistryMsg::Look(Look::default()));
     }
 }
 
 async fn follow_hints(shared: Arc<Shared>) {
+    let _lost = when_lost(&shared);
     let mut hints = shared.store.hints();
     while hints.changed().await.is_ok() {
-        let _ = shared.address.send(RegistryMsg::Look { full: false });
+        let _ = shared.address.send(RegistryMsg::Look(Look::default()));
     }
+    // The store was closed: no more hints, and none are needed.
+    std::future::pending().await
+}
+
+/// Tells the actor when a task that it lives by ends, by a panic for example.
+fn when_lost(shared: &Arc<Shared>) -> OnDrop<impl FnOnce() + use<>> {
+    let shared = Arc::clone(shared);
+    OnDrop::new(move || {
+        let _ = shared.address.send(RegistryMsg::TaskLost);
+    })
 }
 
 fn report_unreadable(snapshot: &Snapshot) {

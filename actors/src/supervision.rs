@@ -301,6 +301,34 @@ impl Drop for OwnedTask {
     }
 }
 
+/// Does something when it is dropped, unless it was disarmed: for a task whose owner must hear of its end even if that
+/// was a panic.
+pub struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnDrop<F> {
+    pub fn new(act: F) -> Self {
+        Self(Some(act))
+    }
+
+    pub fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(act) = self.0.take() {
+            act();
+        }
+    }
+}
+
+impl<F: FnOnce()> fmt::Debug for OnDrop<F> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("OnDrop")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -56,9 +56,12 @@ impl Store for MemoryStore {
         self.hints.subscribe()
     }
 
-    fn write(&self, change: Change, _: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
-        async {
+    fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
+        async move {
             self.present()?;
+            if by.based_on.is_some_and(|seen| seen != self.content.lock().revision) {
+                return Err(StoreError::Stale);
+            }
             let revision = self.write_silently(change)?;
             self.hints.send_modify(|count| *count += 1);
             Ok(revision)

@@ -6,7 +6,7 @@ use beamline_actors::domain::document::{Mistake, shorten};
 use beamline_actors::domain::extension::{Extension, Kind};
 use beamline_actors::domain::fields::Fields;
 use beamline_actors::domain::snapshot::Snapshot;
-use beamline_actors::ports::{Author, Change};
+use beamline_actors::ports::{Author, Change, StoreError};
 use serde::Serialize;
 use serde_json::json;
 
@@ -40,23 +40,26 @@ pub(super) fn get(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
 }
 
 pub(super) async fn create(shared: &Shared, body: &Fields, by: Author) -> Result<String, Refusal> {
-    shared.surroundings.registry.refresh().await?;
-    let extension = parsed(Extension::parse(&without_key(body).to_json(), &shared.surroundings.prefix))?;
-    check_subjects(shared, &extension)?;
-    write(shared, Change::CreateExtension(extension.clone()), &extension, None, by).await
+    let json = without_key(body).to_json();
+    let make = |_: &Snapshot| {
+        let extension = parsed(Extension::parse(&json, &shared.surroundings.prefix))?;
+        Ok((Change::CreateExtension(extension.clone()), extension))
+    };
+    let (revision, extension) = save(shared, by, make).await?;
+    answer(&One { ok: true, revision, extension: record(shared, &extension), used_by_policies: None })
 }
 
 pub(super) async fn update(shared: &Shared, body: &Fields, by: Author) -> Result<String, Refusal> {
-    let extension = patched(shared, &required(body, "id")?, &without_key(body)).await?;
-    write(shared, Change::UpdateExtension(extension.clone()), &extension, None, by).await
+    let (revision, extension) = change(shared, &required(body, "id")?, &without_key(body), by).await?;
+    answer(&One { ok: true, revision, extension: record(shared, &extension), used_by_policies: None })
 }
 
 pub(super) async fn set_enabled(shared: &Shared, body: &Fields, enabled: bool, by: Author) -> Result<String, Refusal> {
     let id = required(body, "id")?;
     let patch = Fields::parse(&json!({"enabled": enabled}).to_string()).unwrap_or_default();
-    let extension = patched(shared, &id, &patch).await?;
-    let used_by = (!enabled).then(|| shared.surroundings.registry.snapshot().used_by(&id));
-    write(shared, Change::UpdateExtension(extension.clone()), &extension, used_by, by).await
+    let (revision, extension) = change(shared, &id, &patch, by).await?;
+    let used_by_policies = (!enabled).then(|| shared.surroundings.registry.snapshot().used_by(&id));
+    answer(&One { ok: true, revision, extension: record(shared, &extension), used_by_policies })
 }
 
 pub(super) async fn delete(shared: &Shared, body: &Fields, by: Author) -> Result<String, Refusal> {
@@ -82,23 +85,37 @@ struct One {
     used_by_policies: Option<Vec<String>>,
 }
 
-async fn patched(shared: &Shared, id: &str, patch: &Fields) -> Result<Extension, Refusal> {
-    shared.surroundings.registry.refresh().await?;
-    let snapshot = shared.surroundings.registry.snapshot();
-    let extension = parsed(find(&snapshot, id)?.patched(patch, &shared.surroundings.prefix))?;
-    check_subjects(shared, &extension)?;
-    Ok(extension)
+async fn change(shared: &Shared, id: &str, patch: &Fields, by: Author) -> Result<(u64, Extension), Refusal> {
+    let make = |snapshot: &Snapshot| {
+        let extension = parsed(find(snapshot, id)?.patched(patch, &shared.surroundings.prefix))?;
+        Ok((Change::UpdateExtension(extension.clone()), extension))
+    };
+    save(shared, by, make).await
 }
 
-async fn write(
+/// Tries of a change that others keep overtaking.
+const TRIES: usize = 5;
+
+/// Writes what `make` makes of the present registry, and makes it anew if somebody else was quicker.
+async fn save(
     shared: &Shared,
-    change: Change,
-    extension: &Extension,
-    used_by_policies: Option<Vec<String>>,
     by: Author,
-) -> Result<String, Refusal> {
-    let revision = shared.surroundings.registry.write(change, by).await?;
-    answer(&One { ok: true, revision, extension: record(shared, extension), used_by_policies })
+    make: impl Fn(&Snapshot) -> Result<(Change, Extension), Refusal>,
+) -> Result<(u64, Extension), Refusal> {
+    let registry = &shared.surroundings.registry;
+    for _ in 0..TRIES {
+        registry.refresh().await?;
+        let snapshot = registry.snapshot();
+        let (change, extension) = make(&snapshot)?;
+        check_subjects(shared, &snapshot, &extension)?;
+        let by = Author { based_on: Some(snapshot.revision()), ..by.clone() };
+        match registry.write(change, by).await {
+            Ok(revision) => return Ok((revision, extension)),
+            Err(StoreError::Stale) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Stale.into())
 }
 
 /// The record with the subject that calls really go to.
@@ -108,8 +125,8 @@ fn record(shared: &Shared, extension: &Extension) -> Extension {
 }
 
 /// Two extensions on one subject would share each other's calls.
-fn check_subjects(shared: &Shared, extension: &Extension) -> Result<(), Refusal> {
-    let (snapshot, prefix) = (shared.surroundings.registry.snapshot(), &shared.surroundings.prefix);
+fn check_subjects(shared: &Shared, snapshot: &Snapshot, extension: &Extension) -> Result<(), Refusal> {
+    let prefix = &shared.surroundings.prefix;
     let own = extension.subjects(prefix);
     for other in snapshot.extensions().into_iter().filter(|other| other.id != extension.id) {
         if let Some(shared_one) = other.subjects(prefix).into_iter().find(|subject| own.contains(subject)) {

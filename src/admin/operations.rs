@@ -73,5 +73,5 @@ pub(super) fn required(body: &Fields, key: &str) -> Result<String, Refusal> {
 
 fn author(message: &Message) -> Author {
     let text = |name| message.headers.as_ref().and_then(|all| headers::text(all, name)).map(str::to_owned);
-    Author { source: "nats-admin".into(), actor: text("Router-Actor"), trace_id: text("trace_id") }
+    Author { source: "nats-admin".into(), actor: text("Router-Actor"), trace_id: text("trace_id"), based_on: None }
 }

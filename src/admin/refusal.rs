@@ -41,6 +41,13 @@ impl Refusal {
         Self { code: "internal", message: format!("The answer cannot be written: {reason}."), details: Map::new() }
     }
 
+    pub(super) fn too_long(size: usize, limit: usize) -> Self {
+        let message = format!(
+            "The answer has {size} bytes; NATS carries at most {limit}. Ask for less, for example by type or tenant."
+        );
+        Self { code: "answer_too_large", message, details: Map::new() }
+    }
+
     pub(super) fn busy() -> Self {
         let message = "The operation took too long; look whether it was done, then try again.";
         Self { code: "overloaded", message: message.into(), details: Map::new() }
@@ -57,6 +64,9 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::NotFound(_) => Self { code: "not_found", message: sentence, details: Map::new() },
             StoreError::Conflict(_) => Self::conflict(sentence),
+            StoreError::Stale => {
+                Self::conflict("Somebody else has just changed the registry; look at it and try again.")
+            }
             StoreError::Refused(_) => Self::invalid(sentence),
             StoreError::Unavailable(_) => {
                 let message =

@@ -60,12 +60,14 @@ fn failure(error: StoreError, database: &DatabaseConfig) -> Failure {
         StoreError::Unavailable(reason) => Failure::Unreachable(format!(
             "the database at {url} cannot be migrated: {reason}. Check that it is running and that database.url is right."
         )),
-        StoreError::Corrupt(_) | StoreError::NotFound(_) | StoreError::Conflict(_) | StoreError::Refused(_) => {
-            Failure::Failed(format!(
-                "the database at {url} cannot be migrated: {error}. Use the version of beamline-router that migrated it \
+        StoreError::Corrupt(_)
+        | StoreError::NotFound(_)
+        | StoreError::Conflict(_)
+        | StoreError::Refused(_)
+        | StoreError::Stale => Failure::Failed(format!(
+            "the database at {url} cannot be migrated: {error}. Use the version of beamline-router that migrated it \
              last, or restore a backup."
-            ))
-        }
+        )),
     }
 }
 

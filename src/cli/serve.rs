@@ -19,12 +19,12 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         () = stops.next() => return Ok(()),
     };
     tracing::info!(http = %router.http_address(), "ready");
+    let ended = tokio::select! {
+        () = router.ended() => Err(gave_up()),
+        () = stops.next() => Ok(()),
+    };
     tokio::select! {
-        () = router.ended() => return Err(gave_up()),
-        () = stops.next() => {}
-    }
-    tokio::select! {
-        report = router.stop() => outcome(report),
+        report = router.stop() => ended.and(outcome(report)),
         () = stops.next() => std::process::exit(INTERRUPTED),
     }
 }

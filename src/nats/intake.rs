@@ -11,7 +11,7 @@ use beamline_actors::domain::error::{IntakeCode, RequestError};
 use beamline_actors::domain::request::{Correlation, RequestHeaders, RequestKind};
 use beamline_actors::pipelines::{Incoming, Pipelines};
 use beamline_actors::reply::{Outgoing, Reply};
-use beamline_actors::supervision::{Address, Node, NodeKind, OwnedTask};
+use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{Intake as Subscription, headers};
 use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -136,18 +136,20 @@ impl Actor for IntakeActor {
 
 /// Reads one subject until the intake is drained.
 async fn read(shared: Arc<Shared>, mut subscription: Subscription, kind: RequestKind, name: &'static str) {
+    let for_lost = Arc::clone(&shared);
+    let lost = OnDrop::new(move || {
+        let _ = for_lost.address.send(IntakeMsg::SubscriptionEnded(name));
+    });
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => break,
             message = subscription.next() => match message {
                 Some(message) => admit(&shared, message, kind),
-                None => {
-                    let _ = shared.address.send(IntakeMsg::SubscriptionEnded(name));
-                    return;
-                }
+                None => return,
             },
         }
     }
+    lost.disarm();
     if subscription.leave().await.is_some() {
         while let Some(message) = subscription.next().await {
             admit(&shared, message, kind);

@@ -22,6 +22,9 @@ pub(super) async fn write(backend: &Backend, tx: &mut Tx, change: &Change, by: &
     work.check(change)?;
     let revision = sqlx::query(statements::NEXT_REVISION).fetch_one(&mut **tx).await.map_err(error::reading)?;
     let revision = rows::number(&revision, "revision")?;
+    if by.based_on.is_some_and(|seen| seen + 1 != revision) {
+        return Err(StoreError::Stale);
+    }
     let (before, after) = work.apply(tx, change).await?;
     let audit = work
         .query(statements::INSERT_AUDIT)

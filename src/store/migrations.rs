@@ -212,7 +212,8 @@ fn failed(error: MigrateError) -> StoreError {
         corrupt @ (StoreError::Corrupt(_)
         | StoreError::NotFound(_)
         | StoreError::Conflict(_)
-        | StoreError::Refused(_)) => corrupt,
+        | StoreError::Refused(_)
+        | StoreError::Stale) => corrupt,
     }
 }
 

@@ -75,7 +75,7 @@ async fn seeded(database: &TestDatabase) -> Arc<dyn Store> {
 }
 
 fn author() -> Author {
-    Author { source: "test".into(), actor: Some("key-1".into()), trace_id: Some("4bf9".into()) }
+    Author { source: "test".into(), actor: Some("key-1".into()), trace_id: Some("4bf9".into()), based_on: None }
 }
 
 fn extension(id: &str) -> Extension {
@@ -264,7 +264,7 @@ async fn hostile_text_is_stored_as_text(database: TestDatabase) {
     let json = r#"{"big":123456789012345678901234567890,"small":0.000000000000000000000000000001,"exact":1.50,
         "sql":"'; DROP TABLE extensions; --","like":"100%_\\","unicode":"äöü 世界 😀 \u202e"}"#;
     let hostile = Extension { config: Fields::parse(json).unwrap(), ..extension("hostile") };
-    let by = Author { source: "'; DROP TABLE".into(), actor: Some("a\0b".into()), trace_id: None };
+    let by = Author { source: "'; DROP TABLE".into(), actor: Some("a\0b".into()), ..Author::default() };
     store.write(Change::CreateExtension(hostile), by).await.unwrap();
 
     let content = store.load().await.unwrap();

@@ -2,32 +2,67 @@
 //! last agreement with the store, so that a router that starts from it knows how old it is.
 
 use std::fs::{self, File};
-use std::io;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::RegistrySettings;
 use crate::domain::snapshot::Content;
 
+/// Writes the copy in the background, one writing at a time and never an older one after a newer.
+#[derive(Debug)]
+pub(super) struct DiskCopy {
+    path: Option<PathBuf>,
+    asked: u64,
+    /// The writing that the file holds.
+    written: Arc<Mutex<u64>>,
+}
+
+impl DiskCopy {
+    pub(super) fn new(path: Option<PathBuf>) -> Self {
+        Self { path, asked: 0, written: Arc::default() }
+    }
+
+    pub(super) fn keep(&mut self, content: &Content) {
+        let Some(path) = self.path.clone() else { return };
+        self.asked += 1;
+        let (number, written, content) = (self.asked, Arc::clone(&self.written), content.clone());
+        tokio::task::spawn_blocking(move || {
+            let mut written = written.lock();
+            if *written < number {
+                keep(&path, &content);
+                *written = number;
+            }
+        });
+    }
+
+    /// The store has just said that the copy is its present revision.
+    pub(super) fn confirm(&self) {
+        let Some(path) = self.path.clone() else { return };
+        tokio::task::spawn_blocking(move || {
+            let touched = File::options().write(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+            if let Err(error) = touched {
+                tracing::debug!(path = %path.display(), error = %error, "the snapshot on disk could not be confirmed");
+            }
+        });
+    }
+}
+
 /// Writes beside the old copy and moves the new one over it, so that a crash leaves one of the two.
 pub(super) fn keep(path: &Path, content: &Content) {
     let written = serde_json::to_vec(content).map_err(io::Error::other).and_then(|json| {
         let beside = path.with_extension(format!("{}.new", std::process::id()));
-        fs::write(&beside, json)?;
+        let mut file = File::create(&beside)?;
+        file.write_all(&json)?;
+        file.sync_all()?;
         fs::rename(&beside, path)
     });
     if let Err(error) = written {
         tracing::warn!(path = %path.display(), error = %error, "the snapshot could not be kept on disk");
-    }
-}
-
-/// The store has just said that the copy is its present revision.
-pub(super) fn confirm(path: &Path) {
-    let touched = File::options().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
-    if let Err(error) = touched {
-        tracing::debug!(path = %path.display(), error = %error, "the snapshot on disk could not be confirmed");
     }
 }
 
