@@ -4,15 +4,19 @@
 
 // The lints know test code by this attribute and not by its target.
 #[cfg(test)]
+mod administration;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod command_line;
+#[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod database_outage;
 #[cfg(test)]
 mod error_codes;
 #[cfg(test)]
 mod failures;
-#[cfg(test)]
-mod database_outage;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
