@@ -26,6 +26,14 @@ pub const REFERENCE: [Reference; 4] = [
     Reference { id: "mask_pii", program: "beamline-mask-pii" },
 ];
 
+/// Would lead an extension to another server or under another name, when they are set for other work on this machine.
+const ELSEWHERE: [&str; 5] = [
+    "NATS_CREDS",
+    "BEAMLINE_EXTENSION_SUBJECT",
+    "BEAMLINE_EXTENSION_VERSION",
+    "BEAMLINE_QUEUE_GROUP",
+    "BEAMLINE_PROVIDER_ID",
+];
 /// An extension drains for ten seconds at most.
 const GRACE: Duration = Duration::from_secs(12);
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -65,6 +73,7 @@ pub(super) fn start(
         program,
         arguments: ["--nats-url", nats_url, "--subject-prefix", subject_prefix].map(Into::into).into(),
         environment: vec![("BEAMLINE_EXIT_ON_STDIN_EOF", "1".into()), ("BEAMLINE_LOG_FORMAT", "human".into())],
+        withheld: &ELSEWHERE,
         log: state.log_file(reference.program),
         grace: GRACE,
         guarded: false,

@@ -43,6 +43,7 @@ pub(super) async fn start(program: PathBuf, state: &StateDir) -> Result<(Supervi
         program: program.clone(),
         arguments: arguments(&directory, port),
         environment: Vec::new(),
+        withheld: &[],
         log: state.log_file(NAME),
         grace: GRACE,
         guarded: true,

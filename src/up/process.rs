@@ -33,6 +33,8 @@ pub(super) struct Spec {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(&'static str, OsString)>,
+    /// Variables of this process that are not for the program.
+    pub(super) withheld: &'static [&'static str],
     pub(super) log: PathBuf,
     /// Between SIGTERM and SIGKILL.
     pub(super) grace: Duration,
@@ -73,6 +75,9 @@ impl Spec {
             Command::new(&self.program)
         };
         command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        for name in self.withheld {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);
         let mut child = command.spawn()?;
         let stdin = child.stdin.take();

@@ -11,6 +11,7 @@ fn shell(directory: &Path, script: &str) -> Spec {
         program: "sh".into(),
         arguments: ["-c".into(), script.into()].into(),
         environment: vec![("PLACE", directory.as_os_str().to_owned())],
+        withheld: &[],
         log: directory.join("log"),
         grace: Duration::from_secs(20),
         guarded: false,
