@@ -40,6 +40,8 @@ pub struct Surroundings {
     pub intake: Intake,
     pub metrics: Metrics,
     pub draining: Arc<AtomicBool>,
+    /// The server has the subscriptions: requests come here.
+    pub subscribed: Arc<AtomicBool>,
     pub prefix: String,
     pub api_key: Option<SecretString>,
     /// Kept here so that a restart does not lose the port.
@@ -229,7 +231,7 @@ impl Shared {
     fn readiness(&self) -> Readiness {
         let freshness = self.surroundings.registry.freshness();
         Readiness {
-            nats: self.surroundings.connection.is_connected(),
+            nats: self.surroundings.subscribed.load(Ordering::Relaxed) && self.surroundings.connection.is_connected(),
             registry: freshness.loaded,
             draining: self.surroundings.draining.load(Ordering::Relaxed),
             revision: freshness.revision,

@@ -85,58 +85,9 @@ const ANSWERS_LIMIT: Duration = Duration::from_secs(5);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 impl Router {
-    /// Database, registry, NATS, tree, subscriptions, in this order; returns when requests reach this router.
+    /// Everything in one go, for who need not be interrupted.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let state_dir = &config.router.state_dir;
-        std::fs::create_dir_all(state_dir).map_err(|error| failed(state_dir, &error))?;
-        // Tried before the long waits, and given back: a port that is open but not served would hang every probe.
-        drop(listen(config.http.listen)?);
-        let store = store::open(&config.database).await.map_err(|error| StartError::Failed(error.to_string()))?;
-        let start_with = load(store.as_ref(), &config, &state_dir.join(DISK_COPY)).await?;
-
-        let name = format!("beamline-router {}", config.router.environment);
-        let connection = nats::connect(&config.nats, &name).await.map_err(nats_error)?;
-        let transport =
-            NatsTransport::new(connection.clone()).await.map_err(|error| StartError::Unreachable(error.to_string()))?;
-
-        let listener = listen(config.http.listen)?;
-        let http = listener.local_addr().map_err(|error| StartError::Failed(error.to_string()))?;
-        let metrics = Metrics::default();
-        let settings = RegistrySettings {
-            poll_interval: config.database.poll_interval,
-            disk_copy: Some(state_dir.join(DISK_COPY)),
-        };
-        let registry = Registry::new(Arc::clone(&store), settings, metrics.clone(), Some(start_with));
-        let invokers = Invokers::new(Arc::new(transport), registry.clone(), metrics.clone());
-        let pipelines = Pipelines::new(pipeline_settings(&config), registry.clone(), invokers.clone(), metrics.clone());
-        let intake = Intake::new(connection.clone(), pipelines.clone(), &config.nats.subject_prefix);
-        let draining = Arc::new(AtomicBool::new(false));
-
-        let mut children = root::core(&registry, &invokers, &pipelines);
-        let for_intake = intake.clone();
-        children.push(Child::new(intake.node(), true, move || (IntakeActor, for_intake.clone())));
-        let admin = Admin::new(Surroundings {
-            identity: Identity::new(&config.router.environment),
-            connection: connection.clone(),
-            registry,
-            invokers,
-            intake: intake.clone(),
-            metrics: metrics.clone(),
-            draining: Arc::clone(&draining),
-            prefix: config.nats.subject_prefix.clone(),
-            api_key: config.admin.api_key.clone(),
-            listener,
-        });
-        let for_admin = admin.clone();
-        children.push(Child::new(admin.node(), false, move || (AdminActor, for_admin.clone())));
-        let node = Root::node_above(&children);
-        admin.shows(&node);
-        let root = Root::start(node, children, metrics.clone())
-            .await
-            .map_err(|error| StartError::Failed(error.to_string()))?;
-        confirm_subscriptions(&connection).await?;
-        let drain_timeout = config.router.drain_timeout;
-        Ok(Self { root, intake, pipelines, metrics, connection, store, http, draining, drain_timeout, gave_up: false })
+        Prepared::new(config).await?.start().await
     }
 
     pub fn http_address(&self) -> SocketAddr {
@@ -170,6 +121,92 @@ impl Router {
         let report = StopReport { received, cut, flushed, seconds: begun.elapsed().as_secs_f64() };
         tracing::info!(received, cut, flushed, seconds = report.seconds, "stopped");
         report
+    }
+}
+
+/// Database and NATS answer; nobody sends anything here yet. May be dropped, and so may its making.
+#[derive(Debug)]
+pub struct Prepared {
+    config: Config,
+    store: Arc<dyn Store>,
+    start_with: (Content, bool),
+    connection: Connection,
+    transport: NatsTransport,
+}
+
+impl Prepared {
+    /// Waits for the database and for NATS, each within its startup timeout.
+    pub async fn new(config: Config) -> Result<Self, StartError> {
+        let state_dir = config.router.state_dir.clone();
+        std::fs::create_dir_all(&state_dir).map_err(|error| failed(&state_dir, &error))?;
+        // Tried before the long waits, and given back: a port that is open but not served would hang every probe.
+        drop(listen(config.http.listen)?);
+        let store = store::open(&config.database).await.map_err(|error| StartError::Failed(error.to_string()))?;
+        let start_with = load(store.as_ref(), &config, &state_dir.join(DISK_COPY)).await?;
+
+        let name = format!("beamline-router {}", config.router.environment);
+        let connection = nats::connect(&config.nats, &name).await.map_err(nats_error)?;
+        let transport =
+            NatsTransport::new(connection.clone()).await.map_err(|error| StartError::Unreachable(error.to_string()))?;
+        Ok(Self { config, store, start_with, connection, transport })
+    }
+
+    /// The tree with its subscriptions; returns when requests reach this router. Takes seconds at most and must not be
+    /// dropped: requests may have come already.
+    pub async fn start(self) -> Result<Router, StartError> {
+        let Self { config, store, start_with, connection, transport } = self;
+        let listener = listen(config.http.listen)?;
+        let http = listener.local_addr().map_err(|error| StartError::Failed(error.to_string()))?;
+        let metrics = Metrics::default();
+        let settings = RegistrySettings {
+            poll_interval: config.database.poll_interval,
+            disk_copy: Some(config.router.state_dir.join(DISK_COPY)),
+        };
+        let registry = Registry::new(Arc::clone(&store), settings, metrics.clone(), Some(start_with));
+        let invokers = Invokers::new(Arc::new(transport), registry.clone(), metrics.clone());
+        let pipelines = Pipelines::new(pipeline_settings(&config), registry.clone(), invokers.clone(), metrics.clone());
+        let intake = Intake::new(connection.clone(), pipelines.clone(), &config.nats.subject_prefix);
+        let draining = Arc::new(AtomicBool::new(false));
+        let subscribed = Arc::new(AtomicBool::new(false));
+
+        let mut children = root::core(&registry, &invokers, &pipelines);
+        let for_intake = intake.clone();
+        children.push(Child::new(intake.node(), true, move || (IntakeActor, for_intake.clone())));
+        let admin = Admin::new(Surroundings {
+            identity: Identity::new(&config.router.environment),
+            connection: connection.clone(),
+            registry,
+            invokers,
+            intake: intake.clone(),
+            metrics: metrics.clone(),
+            draining: Arc::clone(&draining),
+            subscribed: Arc::clone(&subscribed),
+            prefix: config.nats.subject_prefix.clone(),
+            api_key: config.admin.api_key.clone(),
+            listener,
+        });
+        let for_admin = admin.clone();
+        children.push(Child::new(admin.node(), false, move || (AdminActor, for_admin.clone())));
+        let node = Root::node_above(&children);
+        admin.shows(&node);
+        let root = Root::start(node, children, metrics.clone())
+            .await
+            .map_err(|error| StartError::Failed(error.to_string()))?;
+        confirm_subscriptions(&connection).await?;
+        subscribed.store(true, Ordering::Relaxed);
+        let drain_timeout = config.router.drain_timeout;
+        Ok(Router {
+            root,
+            intake,
+            pipelines,
+            metrics,
+            connection,
+            store,
+            http,
+            draining,
+            drain_timeout,
+            gave_up: false,
+        })
     }
 }
 

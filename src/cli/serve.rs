@@ -3,7 +3,7 @@
 use super::Failure;
 use super::stops::{INTERRUPTED, Stops};
 use crate::config::Config;
-use crate::router::{Router, StartError, StopReport};
+use crate::router::{Prepared, StartError, StopReport};
 use crate::telemetry;
 
 /// Runs a router until it is told to stop: log, start, wait, drain.
@@ -14,10 +14,12 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    let mut router = tokio::select! {
-        started = Router::start(config) => started?,
+    let prepared = tokio::select! {
+        prepared = Prepared::new(config) => prepared?,
         () = stops.next() => return Ok(()),
     };
+    // From here on requests may come, so that a signal is heard only when they can be drained.
+    let mut router = prepared.start().await?;
     tracing::info!(http = %router.http_address(), "ready");
     let ended = tokio::select! {
         () = router.ended() => Err(gave_up()),
