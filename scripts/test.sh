@@ -61,15 +61,12 @@ scripts/direction.sh
 begin_step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# All targets of all crates at once, here and for the tests: any other selection has other features, and builds anew.
 begin_step "build"
-cargo build --workspace --locked
+cargo build --workspace --all-targets --locked
 
-begin_step "tests of the crates"
-run_tests --workspace --exclude beamline-router
-run_tests -p beamline-router --lib --bins
+begin_step "tests"
+run_tests --workspace
 
 begin_step "examples in the documentation"
 cargo test --workspace --doc --locked --quiet
-
-begin_step "tests of the whole router"
-run_tests -p beamline-router --test router

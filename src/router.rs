@@ -158,11 +158,7 @@ impl Prepared {
         let listener = listen(config.http.listen)?;
         let http = listener.local_addr().map_err(|error| StartError::Failed(error.to_string()))?;
         let metrics = Metrics::default();
-        let settings = RegistrySettings {
-            poll_interval: config.database.poll_interval,
-            disk_copy: Some(config.router.state_dir.join(DISK_COPY)),
-        };
-        let registry = Registry::new(Arc::clone(&store), settings, metrics.clone(), Some(start_with));
+        let registry = Registry::new(Arc::clone(&store), registry_settings(&config), metrics.clone(), Some(start_with));
         let invokers = Invokers::new(Arc::new(transport), registry.clone(), metrics.clone());
         let pipelines = Pipelines::new(pipeline_settings(&config), registry.clone(), invokers.clone(), metrics.clone());
         let intake = Intake::new(connection.clone(), pipelines.clone(), &config.nats.subject_prefix);
@@ -195,18 +191,15 @@ impl Prepared {
         confirm_subscriptions(&connection).await?;
         subscribed.store(true, Ordering::Relaxed);
         let drain_timeout = config.router.drain_timeout;
-        Ok(Router {
-            root,
-            intake,
-            pipelines,
-            metrics,
-            connection,
-            store,
-            http,
-            draining,
-            drain_timeout,
-            gave_up: false,
-        })
+        let gave_up = false;
+        Ok(Router { root, intake, pipelines, metrics, connection, store, http, draining, drain_timeout, gave_up })
+    }
+}
+
+fn registry_settings(config: &Config) -> RegistrySettings {
+    RegistrySettings {
+        poll_interval: config.database.poll_interval,
+        disk_copy: Some(config.router.state_dir.join(DISK_COPY)),
     }
 }
 

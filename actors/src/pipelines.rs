@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::domain::answer;
 use crate::domain::error::RequestError;
 use crate::domain::plan::PlanLimits;
-use crate::domain::request::{Correlation, RequestHeaders, RequestKind, RequestLimits};
+use crate::domain::request::{RequestHeaders, RequestKind, RequestLimits};
 use crate::domain::run::Run;
 use crate::invokers::Invokers;
 use crate::metrics::{Metrics, NodeLabel, OutcomeLabel};
@@ -179,11 +179,7 @@ impl Pipelines {
 impl Shared {
     fn refuse(&self, incoming: Incoming, message: &str) {
         let wait = Duration::from_millis(fastrand::u64(RETRY_AFTER_MS));
-        let correlation = Correlation {
-            trace_id: incoming.headers.trace_id.unwrap_or_default(),
-            tenant_id: incoming.headers.tenant_id,
-            ..Correlation::default()
-        };
+        let correlation = incoming.headers.correlation(|| fastrand::u64(..));
         self.count_answer("overloaded");
         incoming.reply.send(Outgoing::error(&RequestError::overloaded(message, wait), &correlation));
     }
@@ -244,11 +240,7 @@ impl InFlight {
                 run.fail(error.clone());
                 self.answer_run(&run)
             }
-            None => {
-                let trace_id = self.headers.trace_id.clone().unwrap_or_default();
-                let tenant_id = self.headers.tenant_id.clone();
-                self.answer(Outgoing::error(error, &Correlation { trace_id, tenant_id, ..Correlation::default() }))
-            }
+            None => self.answer(Outgoing::error(error, &self.headers.correlation(|| fastrand::u64(..)))),
         }
     }
 

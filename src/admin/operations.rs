@@ -1,7 +1,7 @@
 //! Every operation by its name, the last token of its subject.
 
 use async_nats::Message;
-use beamline_actors::domain::document::check_depth;
+use beamline_actors::domain::document::{Mistakes, Object};
 use beamline_actors::domain::fields::Fields;
 use beamline_actors::ports::Author;
 use beamline_bus::headers;
@@ -56,9 +56,11 @@ fn read_body(payload: &[u8]) -> Result<Fields, Refusal> {
     if payload.is_empty() {
         return Ok(Fields::default());
     }
-    check_depth(payload).map_err(|problem| Refusal::invalid(format!("The body {problem}.")))?;
-    serde_json::from_slice(payload)
-        .map_err(|error| Refusal::invalid(format!("The body is not a JSON object: {error}.")))
+    let json = std::str::from_utf8(payload).map_err(|_| Refusal::invalid("The body is not valid UTF-8."))?;
+    let mut mistakes = Mistakes::default();
+    let object = Object::parse(json, &mut mistakes);
+    let fields = object.and_then(|_| Fields::parse(json).ok());
+    mistakes.into_result(fields).map_err(|mistakes| Refusal::mistakes("body", &mistakes))
 }
 
 /// An answer, written straight from what it holds: through a `Value`, documents would lose digits and their layout.
