@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use async_nats::Message;
+use async_nats::{Client, Message, SubscribeError, Subscriber};
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::registry::Registry;
@@ -129,12 +129,10 @@ impl Actor for AdminActor {
         let shared = admin.shared;
         shared.address.filled_by(&myself);
         let client = shared.surroundings.connection.client();
-        let subject = format!("{}.router.v1.admin.*", shared.surroundings.prefix);
-        let subscribing = client.queue_subscribe(subject, QUEUE_GROUP.to_owned());
-        let subscription = timeout(SUBSCRIBE_LIMIT, subscribing).await??;
+        let subscription = timeout(SUBSCRIBE_LIMIT, subscribe(&shared, &client)).await??;
         let listener = tokio::net::TcpListener::from_std(shared.surroundings.listener.try_clone()?)?;
         let tasks = [
-            OwnedTask::spawn(serve_nats(Arc::clone(&shared), subscription)),
+            OwnedTask::spawn(serve_nats(Arc::clone(&shared), client, subscription)),
             OwnedTask::spawn(serve_http(Arc::clone(&shared), listener)),
         ];
         Ok(AdminState { shared, _tasks: tasks })
@@ -153,15 +151,35 @@ impl Actor for AdminActor {
     }
 }
 
-async fn serve_nats(shared: Arc<Shared>, mut subscription: async_nats::Subscriber) {
-    let _lost = when_ended(&shared, "the admin subscription ended");
+async fn subscribe(shared: &Shared, client: &Client) -> Result<Subscriber, SubscribeError> {
+    let subject = format!("{}.router.v1.admin.*", shared.surroundings.prefix);
+    client.queue_subscribe(subject, QUEUE_GROUP.to_owned()).await
+}
+
+async fn serve_nats(shared: Arc<Shared>, mut client: Arc<Client>, mut subscription: Subscriber) {
+    let _lost = when_ended(&shared, "the reader of administration requests ended");
+    loop {
+        take_all(&shared, subscription).await;
+        // The client has ended.
+        subscription = loop {
+            client = shared.surroundings.connection.client_after(&client).await;
+            match timeout(SUBSCRIBE_LIMIT, subscribe(&shared, &client)).await {
+                Ok(Ok(subscription)) => break subscription,
+                Ok(Err(_)) => {}
+                Err(_elapsed) => return,
+            }
+        };
+    }
+}
+
+async fn take_all(shared: &Arc<Shared>, mut subscription: Subscriber) {
     while let Some(message) = subscription.next().await {
         shared.address.node().count_handled();
         let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
             tracing::warn!("an administration request was dropped: too many wait already");
             continue;
         };
-        let answering = answer(Arc::clone(&shared), message);
+        let answering = answer(Arc::clone(shared), message);
         tokio::spawn(async move {
             answering.await;
             drop(place);

@@ -2,10 +2,13 @@
 //!
 //! The client reconnects by itself and without end. What it does not do is say no: everything that is handed to it while
 //! the server is away waits, and is sent long after its caller has gone. So whoever sends asks `is_connected` first.
+//!
+//! A client can end for good, because it panics on some headers. Then the connection makes another one; subscriptions
+//! are made anew by those who read them (docs/decisions/0005-a-dead-nats-client-is-replaced.md).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -13,6 +16,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 use super::options::{UnreadableFile, addresses, cause_of, options, place};
@@ -51,8 +55,18 @@ pub enum ConnectError {
 /// The connection, shared by everything that speaks NATS.
 #[derive(Clone)]
 pub struct Connection {
-    client: Arc<Client>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// The client of the moment.
+    client: watch::Sender<Arc<Client>>,
     events: Arc<Events>,
+    /// Connections that earlier clients made.
+    earlier_connects: AtomicU64,
+    replacements: AtomicU64,
+    /// After this no client is replaced.
+    closing: CancellationToken,
 }
 
 /// What the connection is at this moment.
@@ -71,12 +85,8 @@ pub async fn connect(config: &NatsConfig, name: &str) -> Result<Connection, Conn
     let mut report = Report::default();
     let mut last: Option<async_nats::ConnectError> = None;
     for attempt in 1.. {
-        let connecting = async {
-            let options = with_events(options(config, name).await?, &events);
-            Ok::<_, UnreadableFile>(options.connect(addresses(&config.url)).await)
-        };
-        match timeout_at(deadline, connecting).await {
-            Ok(Ok(Ok(client))) => return Ok(Connection::new(client, events).await),
+        match timeout_at(deadline, NewClient::connect(config, name, &events)).await {
+            Ok(Ok(Ok(new))) => return Ok(Connection::new(new, events, config.clone(), name.to_owned()).await),
             Ok(Ok(Err(error))) if is_final(&error) => return Err(explain(server, &error, config.startup_timeout)),
             Ok(Ok(Err(error))) => {
                 if report.is_due() {
@@ -126,14 +136,50 @@ fn explain(server: String, error: &async_nats::ConnectError, waited: Duration) -
     }
 }
 
-fn with_events(options: ConnectOptions, events: &Arc<Events>) -> ConnectOptions {
-    let events = Arc::clone(events);
+/// A client that nobody knows yet. Its events wait until it is the connection's, or they would be taken for those of the
+/// client before it.
+struct NewClient {
+    client: Client,
+    /// Cancelled when the client has ended, whatever the reason.
+    ended: CancellationToken,
+    known: watch::Sender<bool>,
+}
+
+impl NewClient {
+    async fn connect(
+        config: &NatsConfig,
+        name: &str,
+        events: &Arc<Events>,
+    ) -> Result<Result<Self, async_nats::ConnectError>, UnreadableFile> {
+        let (known, is_known) = watch::channel(false);
+        let ended = CancellationToken::new();
+        let options = options(config, name).await?;
+        let options = with_events(options, Arc::clone(events), is_known, ended.clone().drop_guard());
+        let connected = options.connect(addresses(&config.url)).await;
+        Ok(connected.map(|client| Self { client, ended, known }))
+    }
+}
+
+/// The client drops its callback when no event can come any more, and `until_ended` with it. Nothing else tells of a
+/// panic in its task: its state stays "connected".
+fn with_events(
+    options: ConnectOptions,
+    events: Arc<Events>,
+    is_known: watch::Receiver<bool>,
+    until_ended: DropGuard,
+) -> ConnectOptions {
     options
         .connection_timeout(ATTEMPT_LIMIT)
         .reconnect_delay_callback(|attempt| backoff(u32::try_from(attempt).unwrap_or(u32::MAX)))
         .event_callback(move |event| {
-            events.take(&event);
-            std::future::ready(())
+            let _kept = &until_ended;
+            let (events, mut is_known) = (Arc::clone(&events), is_known.clone());
+            async move {
+                let known = is_known.wait_for(|known| *known).await.is_ok();
+                if known {
+                    events.take(&event);
+                }
+            }
         })
 }
 
@@ -146,49 +192,78 @@ fn backoff(attempt: u32) -> Duration {
 }
 
 impl Connection {
-    async fn new(client: Client, events: Arc<Events>) -> Self {
-        let client = Arc::new(client);
-        let _ = events.client.set(Arc::downgrade(&client));
-        let _ = timeout(EVENT_LIMIT, events.link.subscribe().wait_for(|link| link.connected)).await;
-        Self { client, events }
+    async fn new(new: NewClient, events: Arc<Events>, config: NatsConfig, name: String) -> Self {
+        let client = Arc::new(new.client);
+        *events.client.lock() = Arc::downgrade(&client);
+        let shared = Arc::new(Shared {
+            client: watch::Sender::new(client),
+            events,
+            earlier_connects: AtomicU64::new(0),
+            replacements: AtomicU64::new(0),
+            closing: CancellationToken::new(),
+        });
+        new.known.send_replace(true);
+        tokio::spawn(replace(Arc::downgrade(&shared), config, name, new.ended));
+        let _ = timeout(EVENT_LIMIT, shared.events.link.subscribe().wait_for(|link| link.connected)).await;
+        Self { shared }
     }
 
-    /// The client below. What it is given while the connection is away, it sends later.
-    pub fn client(&self) -> &Client {
-        &self.client
+    /// The client of the moment: to be asked for again, not to be kept. What it is given while the connection is away, it
+    /// sends later; after its own end it refuses everything.
+    pub fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.shared.client.borrow())
+    }
+
+    /// The client that comes after one that has ended. Waits for the server as long as it is away, like a client that
+    /// lives, and so for ever when the connection is closed.
+    pub async fn client_after(&self, ended: &Arc<Client>) -> Arc<Client> {
+        let mut clients = self.shared.client.subscribe();
+        match clients.wait_for(|client| !Arc::ptr_eq(client, ended)).await {
+            Ok(client) => Arc::clone(&client),
+            // The sender lives as long as this connection.
+            Err(_) => self.client(),
+        }
     }
 
     /// False from the moment in which a loss was noticed until the connection stands again.
     pub fn is_connected(&self) -> bool {
         // The client's own state is ahead of its events, but it stays "connected" after the end.
-        self.client.connection_state() == State::Connected && self.events.link.borrow().connected
+        self.shared.client.borrow().connection_state() == State::Connected && self.shared.events.link.borrow().connected
     }
 
     /// Tells of every loss and return.
     pub fn link(&self) -> watch::Receiver<Link> {
-        self.events.link.subscribe()
+        self.shared.events.link.subscribe()
     }
 
-    /// How often the connection came back.
+    /// How often the connection came back, with the same client or another.
     pub fn reconnects(&self) -> u64 {
-        self.client.statistics().connects.load(Ordering::Relaxed).saturating_sub(1)
+        let connects = connects(&self.shared.client.borrow());
+        (self.shared.earlier_connects.load(Ordering::Relaxed) + connects).saturating_sub(1)
+    }
+
+    /// How often a client ended and another took its place.
+    pub fn replacements(&self) -> u64 {
+        self.shared.replacements.load(Ordering::Relaxed)
     }
 
     /// How often a message was dropped because its subscription was full; each may be a request that nobody answers.
     pub fn slow_consumer_events(&self) -> u64 {
-        self.events.slow_consumers.load(Ordering::Relaxed)
+        self.shared.events.slow_consumers.load(Ordering::Relaxed)
     }
 
     /// Writes what is queued, then ends the connection. To be called after the last answer: subscriptions end here, and
     /// what is answered later reaches nobody. False when something that was queued may not have been written.
     pub async fn close(&self) -> bool {
+        self.shared.closing.cancel();
         if !self.is_connected() {
             return false;
         }
-        let flushed = matches!(timeout(FLUSH_LIMIT, self.client.flush()).await, Ok(Ok(())));
+        let client = self.client();
+        let flushed = matches!(timeout(FLUSH_LIMIT, client.flush()).await, Ok(Ok(())));
         let mut link = self.link();
         let ending = async {
-            if self.client.drain().await.is_ok() {
+            if client.drain().await.is_ok() {
                 let _ = link.wait_for(|link| !link.connected).await;
             }
         };
@@ -198,7 +273,69 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("link", &*self.events.link.borrow()).finish_non_exhaustive()
+        f.debug_struct("Connection").field("link", &*self.shared.events.link.borrow()).finish_non_exhaustive()
+    }
+}
+
+fn connects(client: &Client) -> u64 {
+    client.statistics().connects.load(Ordering::Relaxed)
+}
+
+/// Waits for the end of each client and puts another in its place, for as long as somebody has the connection.
+async fn replace(connection: Weak<Shared>, config: NatsConfig, name: String, mut ended: CancellationToken) {
+    loop {
+        ended.cancelled().await;
+        let Some(shared) = connection.upgrade() else { return };
+        let (closing, events) = (shared.closing.clone(), Arc::clone(&shared.events));
+        drop(shared);
+        if closing.is_cancelled() {
+            return;
+        }
+        events.lost();
+        warn!("the NATS client has ended, as it does on a header that it cannot read: connecting another");
+        let new = tokio::select! {
+            new = next(&connection, &config, &name, &events) => new,
+            () = closing.cancelled() => return,
+        };
+        let (Some(new), Some(shared)) = (new, connection.upgrade()) else { return };
+        ended = new.ended.clone();
+        shared.put(new);
+    }
+}
+
+/// Connects a client, however long the server is away. Nothing when the connection is gone.
+async fn next(connection: &Weak<Shared>, config: &NatsConfig, name: &str, events: &Arc<Events>) -> Option<NewClient> {
+    let servers = addresses(&config.url).len();
+    let limit = ATTEMPT_LIMIT.saturating_mul(u32::try_from(servers).unwrap_or(u32::MAX));
+    let mut report = Report::default();
+    for attempt in 1.. {
+        // Before the first attempt too: who sends such headers in a row does not get a connection for each.
+        sleep(backoff(attempt)).await;
+        if connection.strong_count() == 0 {
+            return None;
+        }
+        let failure = match timeout(limit, NewClient::connect(config, name, events)).await {
+            Ok(Ok(Ok(new))) => return Some(new),
+            Ok(Ok(Err(error))) => cause_of(&error).to_string(),
+            Ok(Err(unreadable)) => unreadable.to_string(),
+            Err(_elapsed) => "it accepts no connection".to_owned(),
+        };
+        if report.is_due() {
+            warn!(server = place(&config.url), error = failure, "no connection to NATS yet, trying again");
+        }
+    }
+    None
+}
+
+impl Shared {
+    fn put(&self, new: NewClient) {
+        let client = Arc::new(new.client);
+        *self.events.client.lock() = Arc::downgrade(&client);
+        let before = self.client.send_replace(client);
+        self.earlier_connects.fetch_add(connects(&before), Ordering::Relaxed);
+        let replacements = self.replacements.fetch_add(1, Ordering::Relaxed) + 1;
+        info!(replacements, "another NATS client took the place of the one that ended");
+        new.known.send_replace(true);
     }
 }
 
@@ -209,7 +346,7 @@ struct Events {
     slow_consumers: AtomicU64,
     slow_consumer_report: Mutex<Report>,
     /// Weak, because the client keeps these events: a circle would keep the connection open for ever.
-    client: OnceLock<Weak<Client>>,
+    client: Mutex<Weak<Client>>,
 }
 
 impl Events {
@@ -256,7 +393,7 @@ impl Events {
     /// The client drops events when too many come at once, and a lost "connected" would keep the router silent. Then the
     /// queue was full of others, and each of them is an occasion to look.
     fn catch_up(&self) {
-        let state = self.client.get().and_then(Weak::upgrade).map(|client| client.connection_state());
+        let state = self.client.lock().upgrade().map(|client| client.connection_state());
         match state {
             Some(State::Connected) if !self.link.borrow().connected => self.connected(),
             Some(State::Disconnected) => self.lost(),

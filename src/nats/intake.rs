@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Message};
+use async_nats::{Client, HeaderMap, Message, PublishErrorKind, Subject, SubscribeError};
 use beamline_actors::domain::error::{IntakeCode, RequestError};
 use beamline_actors::domain::request::{Correlation, RequestHeaders, RequestKind};
 use beamline_actors::pipelines::{Incoming, Pipelines};
@@ -88,8 +88,8 @@ impl Intake {
 
 #[derive(Debug)]
 pub enum IntakeMsg {
-    /// A subscription ended that nobody stopped.
-    SubscriptionEnded(&'static str),
+    /// A reader ended that nobody stopped.
+    ReaderEnded(&'static str),
 }
 
 /// The actor behind [`Intake`].
@@ -112,10 +112,9 @@ impl Actor for IntakeActor {
         shared.address.filled_by(&myself);
         let mut readers = Vec::new();
         for (name, kind) in [("decide", RequestKind::Decide), ("route", RequestKind::Route)] {
-            let subject = format!("{}.router.v1.{name}", shared.prefix);
-            let subscribing = Subscription::subscribe(shared.connection.client(), &subject, QUEUE_GROUP);
-            let subscription = timeout(SUBSCRIBE_LIMIT, subscribing).await??;
-            let reader = shared.readers.track_future(read(Arc::clone(shared), subscription, kind, name));
+            let client = shared.connection.client();
+            let subscription = timeout(SUBSCRIBE_LIMIT, subscribe(shared, &client, name)).await??;
+            let reader = shared.readers.track_future(read(Arc::clone(shared), client, subscription, kind, name));
             readers.push(OwnedTask::spawn(reader));
         }
         Ok(IntakeState { intake, _readers: readers })
@@ -129,23 +128,37 @@ impl Actor for IntakeActor {
     ) -> Result<(), ActorProcessingErr> {
         state.intake.shared.address.node().handling();
         match message {
-            IntakeMsg::SubscriptionEnded(name) => Err(format!("the subscription to {name} ended").into()),
+            IntakeMsg::ReaderEnded(name) => Err(format!("the reader of {name} ended").into()),
         }
     }
 }
 
-/// Reads one subject until the intake is drained.
-async fn read(shared: Arc<Shared>, mut subscription: Subscription, kind: RequestKind, name: &'static str) {
+async fn subscribe(shared: &Shared, client: &Client, name: &str) -> Result<Subscription, SubscribeError> {
+    let subject = format!("{}.router.v1.{name}", shared.prefix);
+    Subscription::subscribe(client, &subject, QUEUE_GROUP).await
+}
+
+/// Reads one subject until the intake is drained, on one client after the other.
+async fn read(
+    shared: Arc<Shared>,
+    mut client: Arc<Client>,
+    mut subscription: Subscription,
+    kind: RequestKind,
+    name: &'static str,
+) {
     let for_lost = Arc::clone(&shared);
     let lost = OnDrop::new(move || {
-        let _ = for_lost.address.send(IntakeMsg::SubscriptionEnded(name));
+        let _ = for_lost.address.send(IntakeMsg::ReaderEnded(name));
     });
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => break,
             message = subscription.next() => match message {
                 Some(message) => admit(&shared, message, kind),
-                None => return,
+                None => tokio::select! {
+                    () = shared.stop.cancelled() => break,
+                    next = subscribe_again(&shared, &client, name) => (client, subscription) = next,
+                },
             },
         }
     }
@@ -153,6 +166,19 @@ async fn read(shared: Arc<Shared>, mut subscription: Subscription, kind: Request
     if subscription.leave().await.is_some() {
         while let Some(message) = subscription.next().await {
             admit(&shared, message, kind);
+        }
+    }
+}
+
+/// The client has ended: the actor did nothing wrong, so its restarts are not spent on it.
+async fn subscribe_again(shared: &Shared, ended: &Arc<Client>, name: &str) -> (Arc<Client>, Subscription) {
+    let mut ended = Arc::clone(ended);
+    loop {
+        let client = shared.connection.client_after(&ended).await;
+        match timeout(SUBSCRIBE_LIMIT, subscribe(shared, &client, name)).await {
+            Ok(Ok(subscription)) => return (client, subscription),
+            Ok(Err(_)) => ended = client,
+            Err(_elapsed) => tracing::warn!(name, "NATS takes no subscription, trying again"),
         }
     }
 }
@@ -200,7 +226,35 @@ fn max_body(shared: &Shared) -> usize {
     shared.connection.client().max_payload().saturating_sub(BODY_ROOM)
 }
 
-async fn send(shared: Arc<Shared>, to: async_nats::Subject, outgoing: Outgoing) {
+async fn send(shared: Arc<Shared>, to: Subject, outgoing: Outgoing) {
+    let sending = async {
+        let mut client = shared.connection.client();
+        while !publish(&client, &to, &outgoing).await {
+            client = shared.connection.client_after(&client).await;
+        }
+    };
+    if timeout(SEND_LIMIT, sending).await.is_err() {
+        tracing::warn!(trace_id = outgoing.trace_id, "an answer could not be sent");
+    }
+}
+
+/// False when the client has ended, and the next one may do better.
+async fn publish(client: &Client, to: &Subject, outgoing: &Outgoing) -> bool {
+    let answer_headers = headers_of(outgoing);
+    // More than a request may have: an answer repeats the message and says more.
+    let largest = client.max_payload().saturating_sub(headers::wire_size(&answer_headers));
+    let body = if outgoing.body.len() > largest { too_large(outgoing, largest).body } else { outgoing.body.clone() };
+    match client.publish_with_headers(to.clone(), answer_headers, body).await.map_err(|error| error.kind()) {
+        Ok(()) => true,
+        Err(PublishErrorKind::Send) => false,
+        Err(kind @ (PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject)) => {
+            tracing::warn!(trace_id = outgoing.trace_id, error = %kind, "an answer could not be sent");
+            true
+        }
+    }
+}
+
+fn headers_of(outgoing: &Outgoing) -> HeaderMap {
     let mut answer_headers = HeaderMap::new();
     let known = [
         ("trace_id", Some(outgoing.trace_id.as_str()).filter(|id| !id.is_empty())),
@@ -213,14 +267,7 @@ async fn send(shared: Arc<Shared>, to: async_nats::Subject, outgoing: Outgoing) 
             let _ = headers::insert(&mut answer_headers, name, value);
         }
     }
-    let client = shared.connection.client();
-    // More than a request may have: an answer repeats the message and says more.
-    let largest = client.max_payload().saturating_sub(headers::wire_size(&answer_headers));
-    let outgoing = if outgoing.body.len() > largest { too_large(&outgoing, largest) } else { outgoing };
-    let publishing = client.publish_with_headers(to, answer_headers, outgoing.body);
-    if !matches!(timeout(SEND_LIMIT, publishing).await, Ok(Ok(()))) {
-        tracing::warn!(trace_id = outgoing.trace_id, "an answer could not be sent");
-    }
+    answer_headers
 }
 
 fn too_large(outgoing: &Outgoing, limit: usize) -> Outgoing {

@@ -16,6 +16,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 #[derive(Debug)]
 pub(super) struct Replies {
+    /// What is answered here has to be sent with this client.
+    client: Arc<Client>,
     /// Subject of all answers, up to the number of the call.
     prefix: String,
     next: AtomicU64,
@@ -30,12 +32,16 @@ struct Waiting {
 }
 
 impl Replies {
-    pub(super) async fn subscribe(client: &Client) -> Result<Self, SubscribeError> {
+    pub(super) async fn subscribe(client: Arc<Client>) -> Result<Self, SubscribeError> {
         let prefix = format!("{}.", client.new_inbox());
         let subscriber = client.subscribe(format!("{prefix}*")).await?;
         let waiting = Arc::new(Waiting::default());
         let reader = tokio::spawn(read(subscriber, prefix.clone(), Arc::clone(&waiting)));
-        Ok(Self { prefix, next: AtomicU64::new(0), waiting, _reader: AbortOnDropHandle::new(reader) })
+        Ok(Self { client, prefix, next: AtomicU64::new(0), waiting, _reader: AbortOnDropHandle::new(reader) })
+    }
+
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.client
     }
 
     /// A place for one answer.
@@ -52,8 +58,8 @@ impl Replies {
     }
 
     /// Sends a message to ourselves; `heard` counts it when the server has passed it on.
-    pub(super) async fn probe(&self, client: &Client) {
-        let _ = client.publish(format!("{}probe", self.prefix), Bytes::new()).await;
+    pub(super) async fn probe(&self) {
+        let _ = self.client.publish(format!("{}probe", self.prefix), Bytes::new()).await;
     }
 
     #[cfg(test)]
@@ -71,7 +77,7 @@ async fn read(mut subscriber: Subscriber, prefix: String, waiting: Arc<Waiting>)
             let _ = caller.send(message);
         }
     }
-    // The connection is closed for good.
+    // The client has ended.
     waiting.calls.lock().clear();
 }
 
@@ -86,7 +92,7 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// `None` when the connection was closed. May be dropped while it waits, and asked again.
+    /// `None` when the client has ended. May be dropped while it waits, and asked again.
     pub(super) async fn answer(&mut self) -> Option<Message> {
         (&mut self.answer).await.ok()
     }

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_nats::{HeaderMap, Message, PublishErrorKind, StatusCode};
+use async_nats::{Client, HeaderMap, Message, PublishErrorKind, StatusCode};
 use beamline_actors::ports::{Answer, Call, Transport, TransportError};
 use beamline_bus::headers::wire_size;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connection::Connection;
@@ -32,7 +33,10 @@ pub struct NatsTransport {
 #[derive(Debug)]
 struct Bus {
     connection: Connection,
-    replies: Replies,
+    /// On the client of the moment, or on the one before it until the next call.
+    replies: Mutex<Arc<Replies>>,
+    /// One call subscribes to the answers on a new client, the others wait for it.
+    renewal: tokio::sync::Mutex<()>,
 }
 
 impl NatsTransport {
@@ -42,13 +46,14 @@ impl NatsTransport {
             Ok(Ok(replies)) => replies,
             Ok(Err(_)) | Err(_) => return Err(TransportError::NotConnected),
         };
-        Ok(Self { bus: Arc::new(Bus { connection, replies }) })
+        let (replies, renewal) = (Mutex::new(Arc::new(replies)), tokio::sync::Mutex::default());
+        Ok(Self { bus: Arc::new(Bus { connection, replies, renewal }) })
     }
 
     /// Calls that wait for an answer.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.bus.replies.waiting()
+        self.bus.replies.lock().waiting()
     }
 }
 
@@ -91,20 +96,42 @@ impl Bus {
 
     async fn exchange(&self, call: Call, headers: HeaderMap) -> Result<Answer, TransportError> {
         let deadline = Instant::now() + call.timeout;
-        let mut expected = self.replies.expect();
+        let replies = self.replies(deadline).await?;
+        let mut expected = replies.expect();
         let probe_at = deadline - PROBE_TIME.min(call.timeout / 2);
-        let sending = self.send(call, headers, expected.subject.clone());
+        let sending = self.send(replies.client(), call, headers, expected.subject.clone());
         // A full queue after all this time: the server takes nothing.
         timeout_at(deadline, sending).await.unwrap_or(Err(TransportError::NotConnected))?;
         match timeout_at(probe_at, expected.answer()).await {
             Ok(reply) => read(reply),
-            Err(_) => self.last_wait(&mut expected, deadline).await,
+            Err(_) => self.last_wait(&replies, &mut expected, deadline).await,
         }
     }
 
-    async fn send(&self, call: Call, headers: HeaderMap, reply: String) -> Result<(), TransportError> {
-        let size = call.body.len();
+    /// The answers that come over the client of the moment.
+    async fn replies(&self, deadline: Instant) -> Result<Arc<Replies>, TransportError> {
         let client = self.connection.client();
+        if let Some(replies) = self.replies_over(&client) {
+            return Ok(replies);
+        }
+        let renewing = async {
+            let _turn = self.renewal.lock().await;
+            if let Some(replies) = self.replies_over(&client) {
+                return Ok(replies);
+            }
+            let replies = Arc::new(Replies::subscribe(client).await.map_err(|_| TransportError::NotConnected)?);
+            *self.replies.lock() = Arc::clone(&replies);
+            Ok(replies)
+        };
+        timeout_at(deadline, renewing).await.unwrap_or(Err(TransportError::NotConnected))
+    }
+
+    fn replies_over(&self, client: &Arc<Client>) -> Option<Arc<Replies>> {
+        Some(Arc::clone(&self.replies.lock())).filter(|replies| Arc::ptr_eq(replies.client(), client))
+    }
+
+    async fn send(&self, client: &Client, call: Call, headers: HeaderMap, reply: String) -> Result<(), TransportError> {
+        let size = call.body.len();
         let sent = client.publish_with_reply_and_headers(call.subject.to_string(), reply, headers, call.body).await;
         sent.map_err(|error| match error.kind() {
             PublishErrorKind::MaxPayloadExceeded => TransportError::TooLarge { size, limit: self.room(HEADER_ROOM) },
@@ -115,17 +142,20 @@ impl Bus {
 
     /// A server that hangs looks like an extension that hangs, until the client has missed its pings. So when the time is
     /// nearly up, ask the server to pass us a message: when nothing at all comes, the fault is not the extension's.
-    async fn last_wait(&self, expected: &mut Expected, deadline: Instant) -> Result<Answer, TransportError> {
-        let heard = self.replies.heard();
+    async fn last_wait(
+        &self,
+        replies: &Replies,
+        expected: &mut Expected,
+        deadline: Instant,
+    ) -> Result<Answer, TransportError> {
+        let heard = replies.heard();
         let wait = async {
-            self.replies.probe(self.connection.client()).await;
+            replies.probe().await;
             expected.answer().await
         };
         match timeout_at(deadline, wait).await {
             Ok(reply) => read(reply),
-            Err(_) if self.replies.heard() == heard || !self.connection.is_connected() => {
-                Err(TransportError::NotConnected)
-            }
+            Err(_) if replies.heard() == heard || !self.connection.is_connected() => Err(TransportError::NotConnected),
             Err(_) => Err(TransportError::Timeout),
         }
     }

@@ -109,7 +109,7 @@ async fn dropped_messages_are_counted_and_hide_no_loss() {
     let server = Server::start().await;
     let wire = Wire::to(&server).await;
     let connection = connect(&config(&wire.url), "t").await.unwrap();
-    let _never_read = subscribe(connection.client(), "flood").await;
+    let _never_read = subscribe(&connection.client(), "flood").await;
     // More than the subscription and the queue of events hold together.
     let other = server.client().await;
     let flood = async {
@@ -153,7 +153,8 @@ async fn closing_has_a_limit() {
     server.freeze().await;
     // More than the sockets take.
     let body = bytes::Bytes::from(vec![b'x'; 512 * 1024]);
-    let publish = || timeout(Duration::from_millis(200), connection.client().publish("x", body.clone()));
+    let client = connection.client();
+    let publish = || timeout(Duration::from_millis(200), client.publish("x", body.clone()));
     let filling = async { while publish().await.is_ok() {} };
     within("the queue is full", filling).await;
     assert!(!within("closing ends", connection.close()).await);
