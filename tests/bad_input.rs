@@ -1,7 +1,7 @@
 //! Nothing that anybody sends breaks the router: each bad input gets one typed answer, or none where none can be given,
 //! and the next good request is served as if nothing had been.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use beamline_extension::{Bytes, Kind};
@@ -16,6 +16,7 @@ use crate::support::{Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, requ
 /// What NATS takes by default, and what a request may have of it.
 const MAX_PAYLOAD: usize = 1_048_576;
 const MAX_REQUEST: usize = MAX_PAYLOAD - 16 * 1024;
+const ROUTE: &str = "beamline.router.v1.route";
 
 struct World {
     gateway: Gateway,
@@ -49,6 +50,37 @@ impl World {
         assert!(!self.router.log().contains("panicked"), "{}", self.router.log());
         let (received, answered) = (self.metric("router_requests_received").await, self.answered().await);
         assert_eq!(received, answered);
+        self.assert_no_restarts().await;
+    }
+
+    async fn until_served(&self, when: &str) {
+        eventually(LIMIT, &format!("served again {when}"), async || {
+            let asked = self.gateway.client().request(ROUTE, request("default").to_string().into());
+            let answer = timeout(Duration::from_secs(2), asked).await.ok()?.ok()?;
+            answer.payload.starts_with(br#"{"ok":true"#).then_some(())
+        })
+        .await;
+    }
+
+    /// The same process has connected so many other clients, is ready and serves, and nothing else has suffered.
+    async fn until_replaced(&mut self, times: usize) {
+        let said = |text: &str| self.router.log().matches(text).count();
+        eventually(LIMIT, "another client", async || {
+            (said("another NATS client took the place") >= times).then_some(())
+        })
+        .await;
+        self.until_served(&format!("by client {times}")).await;
+        for text in ["panicked", "the NATS client has ended", "another NATS client took the place"] {
+            assert_eq!(said(text), times, "{text}: {}", self.router.log());
+        }
+        self.router.until_ready().await;
+        let answer = self.gateway.admin("get_circuit_breaker_states", &json!({})).await;
+        let breakers = answer["states"].as_object().expect("states");
+        assert!(breakers.values().all(|breaker| breaker["state"] == "closed"), "{answer}");
+        self.assert_no_restarts().await;
+    }
+
+    async fn assert_no_restarts(&self) {
         let tree = self.gateway.admin("supervision_tree", &json!({})).await;
         let restarts = tree["tree"]["children"].as_array().expect("children").iter().map(|child| &child["restarts"]);
         assert!(restarts.clone().all(|restarts| *restarts == 0), "{tree}");
@@ -200,12 +232,12 @@ async fn headers_of_any_number_and_form_are_read_or_ignored() {
     world.still_works().await;
 }
 
-/// Sends a request over a bare connection, and waits until the server has taken it.
-async fn publish_bare(nats: &Nats, block: &str, body: &str) {
+/// Publishes over a bare connection, and waits until the server has taken it.
+async fn publish_bare(nats: &Nats, subject: &str, block: &str, body: &str) {
     let mut stream = TcpStream::connect(nats.address()).await.expect("a connection");
     let (head, total) = (block.len(), block.len() + body.len());
     let connect = "CONNECT {\"headers\":true,\"no_responders\":true,\"verbose\":false}\r\n";
-    let publish = format!("HPUB beamline.router.v1.route some.inbox {head} {total}\r\n{block}{body}\r\nPING\r\n");
+    let publish = format!("HPUB {subject} some.inbox {head} {total}\r\n{block}{body}\r\nPING\r\n");
     stream.write_all([connect, &publish].concat().as_bytes()).await.expect("written");
     let mut heard = Vec::new();
     let pong = async {
@@ -231,27 +263,66 @@ async fn the_router_comes_back_from_malformed_header_blocks() {
         "NATS/1.0\r\ntenant_id: ac\nme\r\n\r\n",
         "NATS/1.0\r\n\u{0}: x\r\n\r\n",
     ] {
-        publish_bare(&world.nats, block, &body).await;
-        eventually(LIMIT, &format!("served again after {block:?}"), async || {
-            let asked = world.gateway.client().request("beamline.router.v1.route", body.clone().into());
-            let answer = timeout(Duration::from_secs(2), asked).await.ok()?.ok()?;
-            answer.payload.starts_with(br#"{"ok":true"#).then_some(())
-        })
-        .await;
+        publish_bare(&world.nats, ROUTE, block, &body).await;
+        world.until_served(&format!("after {block:?}")).await;
     }
     world.still_works().await;
 }
 
-/// async-nats 0.51 panics on a carriage return inside a header value and ends its connection for good. Until it does not,
-/// the router ends too, and the platform starts another.
+/// async-nats 0.51 panics on a carriage return inside a header value, and the client that read it is dead for good.
+const DEADLY: &str = "NATS/1.0\r\ntenant_id: ac\rme\r\n\r\n";
+
 #[tokio::test]
-async fn a_header_on_which_the_nats_client_panics_ends_the_router_for_a_fresh_start() {
+async fn a_header_on_which_the_nats_client_panics_costs_only_that_client() {
     let mut world = World::start().await;
-    publish_bare(&world.nats, "NATS/1.0\r\ntenant_id: ac\rme\r\n\r\n", "{}").await;
-    assert_eq!(world.router.wait_exit(LIMIT).await.code(), Some(70), "{}", world.router.log());
-    world.router.respawn();
+    for round in 1..=5 {
+        let sent = Instant::now();
+        publish_bare(&world.nats, ROUTE, DEADLY, "{}").await;
+        world.until_replaced(round).await;
+        println!("replaced and served again after {:?}", sent.elapsed());
+        let before = world.edit.calls();
+        assert_eq!(world.gateway.route(&request("default")).await["ok"], true);
+        assert_eq!(world.edit.calls(), before + 1, "one subscription, not several");
+    }
+    world.router.sigterm();
+    assert_eq!(world.router.wait_exit(LIMIT).await.code(), Some(0), "{}", world.router.log());
+}
+
+/// The request that gets such an answer from an extension is told, and so are those beside it.
+#[tokio::test]
+async fn an_answer_on_which_the_nats_client_panics_costs_the_calls_in_flight() {
+    let mut world = World::start().await;
+    let client = world.nats.client().await;
+    let mut calls = client.subscribe("beamline.provider.deadly.v1").await.expect("subscribed");
+    client.flush().await.expect("flushed");
+    world.gateway.register("provider", "deadly", json!({})).await;
+    world.gateway.policy("deadly", &json!({"providers": [{"name": "deadly"}]})).await;
+    let answer_deadly = async {
+        let _beside = calls.next().await.expect("a call");
+        let call = calls.next().await.expect("a call");
+        publish_bare(&world.nats, &call.reply.expect("a reply subject"), DEADLY, "{}").await;
+    };
+    let asked = request("deadly");
+    let (beside, answer, ()) = tokio::join!(world.gateway.route(&asked), world.gateway.route(&asked), answer_deadly);
+    for answer in [beside, answer] {
+        assert_eq!(codes(&answer).0, "bus_unavailable", "{answer}");
+    }
+    world.until_replaced(1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_ends_just_before_an_outage_is_replaced_after_it() {
+    let mut world = World::start().await;
+    publish_bare(&world.nats, ROUTE, DEADLY, "{}").await;
+    world.nats.kill();
+    eventually(LIMIT, "the loss is told", async || {
+        world.router.readiness().await.filter(|said| said["code"] == 503 && said["nats"] == false)
+    })
+    .await;
+    world.nats.restart().await;
+    world.until_served("after the outage").await;
     world.router.until_ready().await;
-    assert_eq!(world.gateway.route(&request("default")).await["ok"], true);
+    world.assert_no_restarts().await;
 }
 
 #[tokio::test]

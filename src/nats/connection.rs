@@ -287,11 +287,15 @@ async fn replace(connection: Weak<Shared>, config: NatsConfig, name: String, mut
         ended.cancelled().await;
         let Some(shared) = connection.upgrade() else { return };
         let (closing, events) = (shared.closing.clone(), Arc::clone(&shared.events));
+        let client = Arc::clone(&shared.client.borrow());
         drop(shared);
+        // Fails when its queue is gone too: what is sent after the loss is told is refused, and not swallowed.
+        let _ = timeout(FLUSH_LIMIT, client.flush()).await;
+        drop(client);
+        events.lost();
         if closing.is_cancelled() {
             return;
         }
-        events.lost();
         warn!("the NATS client has ended, as it does on a header that it cannot read: connecting another");
         let new = tokio::select! {
             new = next(&connection, &config, &name, &events) => new,

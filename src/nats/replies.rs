@@ -77,8 +77,7 @@ async fn read(mut subscriber: Subscriber, prefix: String, waiting: Arc<Waiting>)
             let _ = caller.send(message);
         }
     }
-    // The client has ended.
-    waiting.calls.lock().clear();
+    // The client has ended. Who waits hears of it from the connection, which knows when another one can be used.
 }
 
 /// The answer to come. Dropping it gives up waiting.
@@ -92,7 +91,7 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// `None` when the client has ended. May be dropped while it waits, and asked again.
+    /// Never comes when the client has ended: the connection tells of that. May be dropped while it waits, and asked again.
     pub(super) async fn answer(&mut self) -> Option<Message> {
         (&mut self.answer).await.ok()
     }
