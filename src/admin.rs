@@ -24,6 +24,7 @@ use crate::nats::Connection;
 use crate::nats::intake::{Intake, QUEUE_GROUP, is_answerable};
 
 mod authorization;
+mod exposition;
 mod extensions;
 mod operations;
 mod policies;
@@ -217,7 +218,7 @@ async fn answer(shared: Arc<Shared>, message: Message) {
 
 async fn serve_http(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
     let for_readiness = Arc::clone(&shared);
-    let registry = metrics_registry(&shared);
+    let registry = exposition::registry(&shared);
     let probes = Probes {
         readiness: Arc::new(move || for_readiness.readiness()),
         metrics: Arc::new(move || {
@@ -231,18 +232,6 @@ async fn serve_http(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
     if let Err(error) = http::serve(listener, probes, std::future::pending()).await {
         tracing::error!(error = %error, "the HTTP server ended");
     }
-}
-
-fn metrics_registry(shared: &Shared) -> prometheus_client::registry::Registry {
-    let mut registry = prometheus_client::registry::Registry::default();
-    shared.surroundings.metrics.register(&mut registry);
-    let unanswerable = shared.surroundings.intake.unanswerable();
-    registry.register(
-        "router_requests_unanswerable",
-        "Requests without a reply subject that can be used",
-        unanswerable,
-    );
-    registry
 }
 
 impl Shared {

@@ -54,7 +54,7 @@ impl Refusal {
         match self.error.code.as_str() {
             "not_found" | "policy_not_found" => 3,
             "conflict" => 4,
-            "overloaded" | "bus_unavailable" | "shutting_down" => 5,
+            "overloaded" | "bus_unavailable" | "shutting_down" | "store_unavailable" => 5,
             _ => 1,
         }
     }

@@ -1,0 +1,66 @@
+//! What `GET /metrics` shows: the counters of the router, and what is read from its surroundings when somebody asks.
+
+use std::fmt;
+
+use beamline_actors::registry::Registry;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::Shared;
+use crate::nats::Connection;
+
+pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry {
+    let all = &shared.surroundings;
+    let mut registry = prometheus_client::registry::Registry::default();
+    all.metrics.register(&mut registry);
+    let help = "Requests without a reply subject that can be used";
+    registry.register("router_requests_unanswerable", help, all.intake.unanswerable());
+    let (connection, of) = (all.connection.clone(), all.registry.clone());
+    registry.register_collector(Box::new(AtScrape { connection, registry: of }));
+    registry
+}
+
+/// Figures that others keep.
+#[derive(Debug)]
+struct AtScrape {
+    connection: Connection,
+    registry: Registry,
+}
+
+impl Collector for AtScrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let freshness = self.registry.freshness();
+        let gauges = [
+            (
+                "router_nats_connected",
+                "1 while the connection to NATS stands",
+                u64::from(self.connection.is_connected()),
+            ),
+            ("extension_registry_revision", "Revision of the store that is served", freshness.revision),
+            (
+                "extension_registry_stale_seconds",
+                "Age of the snapshot while the store is away",
+                freshness.stale_seconds,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let counters = [
+            ("router_nats_reconnects", "Times that the connection to NATS came back", self.connection.reconnects()),
+            (
+                "router_nats_slow_consumer_events",
+                "Times that NATS dropped a message because a subscription was full",
+                self.connection.slow_consumer_events(),
+            ),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
