@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::nats::testing::{Server, Wire, config, config_with, subscribe, until, within};
@@ -158,4 +160,50 @@ async fn closing_has_a_limit() {
     let filling = async { while publish().await.is_ok() {} };
     within("the queue is full", filling).await;
     assert!(!within("closing ends", connection.close()).await);
+}
+
+/// What no client library writes: a carriage return inside a header value.
+async fn publish_deadly(server: &Server, subject: &str) {
+    let address = server.url.strip_prefix("nats://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let block = "NATS/1.0\r\na: b\rc\r\n\r\n";
+    let length = block.len();
+    let said = format!("CONNECT {{\"headers\":true}}\r\nHPUB {subject} {length} {length}\r\n{block}\r\nPING\r\n");
+    stream.write_all(said.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    while !heard.windows(4).any(|window| window == b"PONG") {
+        assert_ne!(within("the server takes it", stream.read_buf(&mut heard)).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_panics_is_replaced_and_counted() {
+    let server = Server::start().await;
+    let connection = connect(&config(&server.url), "t").await.unwrap();
+    let mut link = connection.link();
+    for round in 1..=3 {
+        let client = connection.client();
+        let mut messages = subscribe(&client, "deadly").await;
+        publish_deadly(&server, "deadly").await;
+        within("the loss is told", link.wait_for(|link| link.losses == round)).await.unwrap();
+        assert!(client.publish("x", "".into()).await.is_err(), "nothing is swallowed after the loss is told");
+        assert!(within("the subscription ends", messages.next()).await.is_none());
+        let next = within("another client", connection.client_after(&client)).await;
+        within("the return is told", link.wait_for(|link| link.connected)).await.unwrap();
+        assert!(connection.is_connected());
+        assert_eq!((connection.replacements(), connection.reconnects()), (round, round));
+        let _works = subscribe(&next, "other").await;
+    }
+    assert_eq!(link.borrow().losses, 3);
+    assert!(within("it closes", connection.close()).await);
+    assert_eq!(connection.replacements(), 3, "a client that was closed is not replaced");
+}
+
+#[tokio::test]
+async fn nothing_keeps_a_connection_that_nobody_has() {
+    let server = Server::start().await;
+    let connection = connect(&config(&server.url), "t").await.unwrap();
+    let mut link = connection.link();
+    drop(connection);
+    within("all is dropped", async { while link.changed().await.is_ok() {} }).await;
 }
