@@ -229,16 +229,17 @@ async fn load(store: &dyn Store, config: &Config, copy: &Path) -> Result<(Conten
     loop {
         let error = match migrate_and_load(store, config).await {
             Ok(content) => return Ok((content, true)),
-            Err(error @ StoreError::Unavailable(_)) => error,
-            Err(error) => return Err(StartError::Failed(format!("The registry cannot be read: {error}."))),
+            Err(error) => error,
         };
-        if begun.elapsed() + RETRY_EVERY > patience {
+        let away = matches!(error, StoreError::Unavailable(_));
+        if !away || begun.elapsed() + RETRY_EVERY > patience {
             return match on_disk {
                 Some(content) => {
-                    tracing::warn!(error = %error, revision = content.revision, "starting from the snapshot on disk");
+                    tracing::error!(error = %error, revision = content.revision, "starting from the snapshot on disk");
                     Ok((content, false))
                 }
-                None => Err(StartError::Unreachable(unreachable(config, &error))),
+                None if away => Err(StartError::Unreachable(unreachable(config, &error))),
+                None => Err(StartError::Failed(format!("The registry cannot be read: {error}."))),
             };
         }
         tracing::warn!(error = %error, "waiting for the database");
