@@ -51,6 +51,7 @@ impl Collector for AtScrape {
         }
         let counters = [
             ("router_nats_reconnects", "Times that the connection to NATS came back", self.connection.reconnects()),
+            ("router_nats_replacements", "Times that a dead NATS client was replaced", self.connection.replacements()),
             (
                 "router_nats_slow_consumer_events",
                 "Times that NATS dropped a message because a subscription was full",
