@@ -356,3 +356,6 @@ fn report_unreadable(snapshot: &Snapshot) {
         tracing::error!(policy, error = reason, "this policy cannot be read; requests for it are refused");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,7 @@ on_both_databases!(
     the_audit_log_is_append_only,
     concurrent_writers_get_a_revision_each,
     one_of_two_concurrent_creators_wins,
+    a_change_made_from_an_older_revision_is_refused,
     two_stores_see_each_others_writes,
     a_store_can_be_opened_before_its_schema_exists,
     unreadable_rows_are_reported_as_corrupt,
@@ -383,6 +384,18 @@ async fn one_of_two_concurrent_creators_wins(database: TestDatabase) {
     assert!(matches!(lost, StoreError::Conflict(_)), "{lost}");
     assert!(one.is_ok() || other.is_ok());
     assert_eq!(audit(&database, "same").await.len(), 1);
+}
+
+async fn a_change_made_from_an_older_revision_is_refused(database: TestDatabase) {
+    let store = seeded(&database).await;
+    let seen = store.revision().await.unwrap();
+    let from = |based_on| Author { based_on: Some(based_on), ..author() };
+    let create = |id: &str, by| store.write(Change::CreateExtension(extension(id)), by);
+    let first = create("first", from(seen)).await.unwrap();
+    assert!(matches!(create("late", from(seen)).await.unwrap_err(), StoreError::Stale));
+    assert_eq!(store.revision().await.unwrap(), first, "a refused change leaves no trace");
+    assert!(audit(&database, "late").await.is_empty());
+    create("late", from(first)).await.unwrap();
 }
 
 async fn two_stores_see_each_others_writes(database: TestDatabase) {

@@ -1,0 +1,95 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::*;
+use crate::domain::extension::Extension;
+use crate::root::{Child, Root};
+use crate::testing::{MemoryStore, content};
+
+/// A store whose first answers panic.
+#[derive(Debug)]
+struct Panicking {
+    store: Arc<MemoryStore>,
+    panics: AtomicUsize,
+}
+
+impl Store for Panicking {
+    fn revision(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        async {
+            let left = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            assert!(left.is_err(), "planned panic");
+            self.store.revision().await
+        }
+        .boxed()
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Content, StoreError>> {
+        self.store.load()
+    }
+
+    fn hints(&self) -> watch::Receiver<u64> {
+        self.store.hints()
+    }
+
+    fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.store.write(change, by)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.store.close()
+    }
+}
+
+async fn start(store: Arc<dyn Store>) -> (Registry, Root) {
+    let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
+    let first = Some((content(&[], &[]), true));
+    let registry = Registry::new(store, settings, Metrics::default(), first);
+    let actor = registry.clone();
+    let children = vec![Child::new(registry.node(), true, move || (RegistryActor, actor.clone()))];
+    let root = Root::start(Root::node_above(&children), children, Metrics::default()).await.unwrap();
+    (registry, root)
+}
+
+fn create(id: &str) -> Change {
+    let json = format!(r#"{{"id": "{id}", "type": "pre"}}"#);
+    Change::CreateExtension(Extension::parse(&json, "beamline").unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_looking_does_not_end_the_looking() {
+    let store = MemoryStore::new(content(&[], &[]));
+    let panicking = Arc::new(Panicking { store: Arc::clone(&store), panics: AtomicUsize::new(1) });
+    let (registry, _root) = start(panicking).await;
+    store.write_silently(create("later")).unwrap();
+    let mut served = registry.served();
+    timeout(Duration::from_secs(30), served.wait_for(|revision| *revision == 2)).await.expect("served").unwrap();
+    assert_eq!(registry.node().view().restarts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_full_reading_brings_what_was_there_when_it_was_asked_for() {
+    let store = MemoryStore::new(content(&[], &[]));
+    let (registry, _root) = start(Arc::clone(&store) as Arc<dyn Store>).await;
+    let many = (0..20).map(|number| {
+        let (registry, store) = (registry.clone(), Arc::clone(&store));
+        async move {
+            let revision = store.write_silently(create(&format!("e{number}"))).unwrap();
+            let read = registry.reload_fully().await.unwrap();
+            assert!(read >= revision, "{read} is older than {revision}");
+            assert!(registry.snapshot().revision() >= revision, "the snapshot never goes back");
+        }
+    });
+    futures_util::future::join_all(many).await;
+    assert_eq!(registry.snapshot().extension_count(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_of_a_store_that_is_away_fails_in_words() {
+    let store = MemoryStore::new(content(&[], &[]));
+    let (registry, _root) = start(Arc::clone(&store) as Arc<dyn Store>).await;
+    store.set_away(true);
+    let error = registry.reload_fully().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable(reason) if reason.contains("away")), "{error}");
+}
