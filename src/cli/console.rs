@@ -82,7 +82,7 @@ impl Console {
     /// Asks before something that cannot be taken back; only a person at a terminal can say yes.
     pub(super) fn confirm(self, question: &str) -> Result<(), Failure> {
         if !io::stdin().is_terminal() {
-            return Err(Failure::Usage(format!("nobody is there to answer '{question}'. Add --yes if you mean it.")));
+            return Err(Failure::Usage(format!("nobody is there to answer: {question} Add --yes if you mean it.")));
         }
         let mut err = io::stderr().lock();
         let asked = write!(err, "{} [y/N] ", text::plain(question)).and_then(|()| err.flush());
@@ -135,7 +135,7 @@ mod tests {
             assert_eq!(failure.exit_code(), 2);
             assert_eq!(
                 failure.sentence(),
-                "error: nobody is there to answer 'Delete policy 'x'?'. Add --yes if you mean it."
+                "error: nobody is there to answer: Delete policy 'x'? Add --yes if you mean it."
             );
         }
     }

@@ -75,7 +75,7 @@ impl Refusal {
             _ => vec![format!("  {}: {}", text::plain(name), shown(value))],
         }));
         lines.extend(self.trace_id.as_deref().map(|id| format!("  trace_id: {}", text::plain(id))));
-        lines.extend(next_step(&self.error.code).map(str::to_owned));
+        lines.extend(next_step(&self.error).map(str::to_owned));
         lines.join("\n")
     }
 }
@@ -107,8 +107,11 @@ fn shown(value: &Value) -> String {
 }
 
 /// What somebody at a terminal can do about a refusal; nothing when the details already say it.
-fn next_step(code: &str) -> Option<&'static str> {
-    match code {
+fn next_step(error: &ErrorBody) -> Option<&'static str> {
+    match error.code.as_str() {
+        "unauthorized" if error.intake_error_code.as_deref() == Some("TENANT_FORBIDDEN") => {
+            Some("The router serves only the tenants of its router.allowed_tenants.")
+        }
         "unauthorized" => {
             Some("Set admin.api_key (BEAMLINE__ADMIN__API_KEY) to the key that the router was started with.")
         }
@@ -117,11 +120,11 @@ fn next_step(code: &str) -> Option<&'static str> {
         "extension_not_found" => {
             Some("`beamline-router ext list` shows what is registered; `ext enable ID` switches one on.")
         }
-        "conflict" => Some("It exists already, or somebody changed it first: `get` shows it as it is now."),
+        "conflict" => Some("`ext get` or `policy get` shows it as it is now."),
         "extension_unavailable" => {
             Some("`beamline-router ext list` shows its health; start the service that serves its subject.")
         }
-        "overloaded" | "bus_unavailable" | "shutting_down" => Some("Nothing was done; try again in a moment."),
+        "overloaded" | "bus_unavailable" | "shutting_down" => Some("Try again in a moment."),
         _ => None,
     }
 }
@@ -176,6 +179,15 @@ mod tests {
             r#"{"code":"invalid_request","intake_error_code":"VERSION_UNSUPPORTED","message":"version 2 is not known"}"#,
         );
         assert_eq!(refusal.sentence(), "error: version 2 is not known (invalid_request, VERSION_UNSUPPORTED)");
+    }
+
+    #[test]
+    fn a_key_is_asked_for_only_where_a_key_helps() {
+        let key = refusal(r#"{"code":"unauthorized","message":"no"}"#).sentence();
+        assert!(key.contains("admin.api_key"), "{key}");
+        let tenant =
+            refusal(r#"{"code":"unauthorized","intake_error_code":"TENANT_FORBIDDEN","message":"no"}"#).sentence();
+        assert!(tenant.contains("allowed_tenants") && !tenant.contains("api_key"), "{tenant}");
     }
 
     #[test]
