@@ -378,7 +378,7 @@ async fn an_extension_that_answers_too_much_harms_only_its_request() {
     let cases = [
         (output(MAX_PAYLOAD - 4_096), "ok"),
         // Fits into one message, but not together with the rest of the router's answer.
-        (output(MAX_PAYLOAD - 100), "invalid_request"),
+        (output(MAX_PAYLOAD - 100), "extension_error"),
         // No server carries it, so its own library says so.
         (output(2 * MAX_PAYLOAD), "extension_error"),
         (format!(r#"{{"output": 1, "metadata": {{"a": "{}"}}}}"#, "x".repeat(70_000)), "extension_error"),

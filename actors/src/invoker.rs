@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
 
 use crate::domain::breaker::{Breaker, Outcome, Permit, State};
 use crate::domain::extension::Kind;
@@ -114,7 +115,7 @@ impl Drop for CallPermit {
 
 /// The breaker's clock: the runtime's, so that tests can pause it.
 fn now() -> std::time::Instant {
-    tokio::time::Instant::now().into_std()
+    Instant::now().into_std()
 }
 
 #[derive(Debug)]
@@ -155,6 +156,7 @@ pub struct InvokerState {
     invoker: Arc<Invoker>,
     metrics: Metrics,
     publishing: bool,
+    published: Instant,
 }
 
 impl Actor for InvokerActor {
@@ -168,7 +170,9 @@ impl Actor for InvokerActor {
         (invoker, metrics): Self::Arguments,
     ) -> Result<InvokerState, ActorProcessingErr> {
         invoker.address.filled_by(&myself);
-        Ok(InvokerState { invoker, metrics, publishing: false })
+        // The first outcome is published at once.
+        let published = Instant::now().checked_sub(PUBLISH_EVERY).unwrap_or_else(Instant::now);
+        Ok(InvokerState { invoker, metrics, publishing: false, published })
     }
 
     async fn handle(
@@ -177,10 +181,14 @@ impl Actor for InvokerActor {
         message: InvokerMsg,
         state: &mut InvokerState,
     ) -> Result<(), ActorProcessingErr> {
-        state.invoker.address.node().handling();
+        let node = state.invoker.address.node();
         match message {
-            InvokerMsg::Finished(finished) => state.finished(finished),
+            InvokerMsg::Finished(finished) => {
+                node.handling();
+                state.finished(finished);
+            }
             InvokerMsg::Publish => {
+                node.timer_handled();
                 state.publishing = false;
                 state.publish();
             }
@@ -196,12 +204,8 @@ impl InvokerState {
         self.count(&finished);
         log(&self.invoker.id, &finished);
         let Some((success, took)) = finished.evidence else { return };
-        let first = {
-            let mut health = self.invoker.health.lock();
-            health.record(success, took);
-            self.invoker.figures.load().requests == 0
-        };
-        if first {
+        self.invoker.health.lock().record(success, took);
+        if self.published.elapsed() >= PUBLISH_EVERY {
             self.publish();
         } else if !self.publishing {
             self.publishing = true;
@@ -209,7 +213,8 @@ impl InvokerState {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.published = Instant::now();
         let figures = self.invoker.health.lock().figures();
         self.invoker.figures.store(Arc::new(figures));
     }

@@ -155,7 +155,12 @@ impl Invokers {
         // The transport's own limit comes first: it can tell a silent extension from a bus that is gone.
         let answer = timeout(limit + TRANSPORT_SLACK, self.shared.transport.call(call)).await;
         let result = match answer.unwrap_or(Err(TransportError::Timeout)) {
-            Ok(answer) => call::read(order.call.extension.kind, &answer),
+            Ok(answer) => match call::read(order.call.extension.kind, &answer) {
+                // It kept to the time that it was given, and said so just before that was over.
+                Err(failure) if failure.is_out_of_time() && own > left => Err(CallFailure::Deadline),
+                Err(failure) if failure.is_out_of_time() => Err(CallFailure::Timeout),
+                read => read,
+            },
             // Not the extension's time was over, the request's was.
             Err(TransportError::Timeout) if own > left => Err(CallFailure::Deadline),
             Err(error) => Err(CallFailure::from(error)),

@@ -178,6 +178,11 @@ impl Node {
         self.handled.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A message that the actor sent to itself: off the queue, and no work to count.
+    pub fn timer_handled(&self) {
+        self.queue.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Counts work that reached the actor by another way than its mailbox.
     pub fn count_handled(&self) {
         self.handled.fetch_add(1, Ordering::Relaxed);

@@ -424,3 +424,15 @@ async fn a_retry_that_the_breaker_keeps_back_does_not_hide_the_failure_before_it
     assert_eq!(answer["error"]["details"]["error_type"], "extension_timeout");
     assert_eq!(tree.bus.calls(VALIDATOR).len(), 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_that_keeps_to_a_short_deadline_is_not_blamed_for_it() {
+    let tree = Tree::start().await;
+    tree.bus.answers(PROVIDER, r#"{"error": {"code": "deadline_exceeded", "message": "no time left"}}"#);
+    for _ in 0..10 {
+        // A fifth of the model's own second.
+        assert_eq!(code(&one(tree.send(json!({"timeout_ms": 200}))).await), "deadline_exceeded");
+    }
+    assert_eq!(tree.invokers.find("model").unwrap().breaker().failures, 0);
+    assert_eq!(code(&tree.ask().await), "extension_timeout", "with all its time, it was too slow");
+}

@@ -16,5 +16,9 @@ pub(super) fn check(key: Option<&SecretString>, message: &Message, body: &Fields
     let given = bearer.or_else(|| body.text("api_key")).unwrap_or_default();
     // Compared in constant time, so that the answer's delay tells nothing about the key.
     let same = given.as_bytes().ct_eq(key.expose_secret().as_bytes());
-    if bool::from(same) { Ok(()) } else { Err(Refusal::unauthorized()) }
+    match (bool::from(same), given.is_empty()) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Refusal::unauthorized()),
+        (false, false) => Err(Refusal::wrong_key()),
+    }
 }

@@ -107,6 +107,11 @@ async fn save(
         registry.refresh().await?;
         let snapshot = registry.snapshot();
         let (change, extension) = make(&snapshot)?;
+        let known = snapshot.extension(&extension.id);
+        if matches!(change, Change::UpdateExtension(_)) && known.is_some_and(|known| **known == extension) {
+            // Nothing changes: no revision, and no line in the audit log that says nothing.
+            return Ok((snapshot.revision(), extension));
+        }
         check_subjects(shared, &snapshot, &extension)?;
         let by = Author { based_on: Some(snapshot.revision()), ..by.clone() };
         match registry.write(change, by).await {

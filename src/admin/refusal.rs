@@ -32,6 +32,11 @@ impl Refusal {
         Self { code: "conflict", message: message.into(), details: Map::new() }
     }
 
+    pub(super) fn wrong_key() -> Self {
+        let message = "The API key is not this router's (admin.api_key).";
+        Self { code: "unauthorized", message: message.into(), details: Map::new() }
+    }
+
     pub(super) fn unauthorized() -> Self {
         let message = "This router wants its API key: set admin.api_key, or send it as Authorization: Bearer.";
         Self { code: "unauthorized", message: message.into(), details: Map::new() }
@@ -62,8 +67,10 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let sentence = format!("{error}.");
         match error {
-            StoreError::NotFound(_) => Self { code: "not_found", message: sentence, details: Map::new() },
-            StoreError::Conflict(_) => Self::conflict(sentence),
+            StoreError::NotFound(_) => {
+                Self { code: "not_found", message: format!("The {sentence}"), details: Map::new() }
+            }
+            StoreError::Conflict(_) => Self::conflict(format!("The {sentence}")),
             StoreError::Stale => {
                 Self::conflict("Somebody else has just changed the registry; look at it and try again.")
             }

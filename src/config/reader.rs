@@ -332,6 +332,10 @@ fn list_of(raw: &Raw) -> Result<Vec<String>, Problem> {
     const EXPECTED: &str = r#"must be a list of texts, such as ["a", "b"]"#;
     match raw {
         Raw::Untyped(text) if text.trim().is_empty() => Ok(Vec::new()),
+        // A list as TOML has it would become one odd text.
+        Raw::Untyped(text) if text.trim_start().starts_with('[') => {
+            Err("must be texts separated by commas, without brackets".to_owned())
+        }
         Raw::Untyped(text) => Ok(text.split(',').map(|item| item.trim().to_owned()).collect()),
         Raw::List(items) => {
             items.iter().map(|item| text_of(item).map_err(|_| format!("{EXPECTED}, not of {}", kind(item)))).collect()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, PublishErrorKind, Subject, SubscribeError};
-use beamline_actors::domain::error::{IntakeCode, RequestError};
+use beamline_actors::domain::error::{ErrorCode, IntakeCode, RequestError};
 use beamline_actors::domain::request::{Correlation, RequestHeaders, RequestKind};
 use beamline_actors::pipelines::{Incoming, Pipelines};
 use beamline_actors::reply::{Outgoing, Reply};
@@ -272,8 +272,12 @@ fn headers_of(outgoing: &Outgoing) -> HeaderMap {
 
 fn too_large(outgoing: &Outgoing, limit: usize) -> Outgoing {
     let size = outgoing.body.len();
-    let sentence = format!("The answer has {size} bytes; NATS carries at most {limit} here.");
-    let error = RequestError::invalid(IntakeCode::SchemaValidationFailed, "", sentence).with("limit_bytes", limit);
+    // The request fitted: what the extensions made of it does not.
+    let sentence = format!(
+        "What the extensions answered makes an answer of {size} bytes, and NATS carries at most {limit} here; the answer \
+         holds the message as well as the output."
+    );
+    let error = RequestError::new(ErrorCode::ExtensionError, sentence).with("limit_bytes", limit);
     let correlation = Correlation {
         request_id: outgoing.request_id.clone(),
         trace_id: outgoing.trace_id.clone(),

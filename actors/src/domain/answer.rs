@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::WireMessage;
 use super::error::{IntakeCode, RequestError};
+use super::extension::Kind;
 use super::fields::Fields;
 use super::request::Correlation;
 use super::run::{Decision, Degraded, Report, Run, milliseconds};
@@ -113,9 +114,10 @@ fn explanation(run: &Run, decision: &Decision) -> Value {
         "policy {} version {} at registry revision {}",
         run.plan.policy_id, run.plan.policy_version, run.plan.revision
     )];
-    for report in &run.reports {
-        steps.push(format!("{} {} {}: {}", report.kind.as_str(), report.id, report.version, report.status));
-    }
+    let step_of =
+        |report: &Report| format!("{} {} {}: {}", report.kind.as_str(), report.id, report.version, report.status);
+    let before = |report: &&Report| matches!(report.kind, Kind::Pre | Kind::Validator);
+    steps.extend(run.reports.iter().filter(before).map(step_of));
     let total: f64 =
         decision.weights.iter().filter(|(_, _, excluded)| excluded.is_none()).map(|(_, weight, _)| weight).sum();
     for (name, weight, excluded) in &decision.weights {
@@ -125,6 +127,7 @@ fn explanation(run: &Run, decision: &Decision) -> Value {
         });
     }
     steps.push(format!("{} {} chosen by weight", provider.id, decision.call.target.version));
+    steps.extend(run.reports.iter().filter(|report| !before(report)).map(step_of));
     let numbered: Vec<String> = steps.iter().enumerate().map(|(i, step)| format!("{}. {step}", i + 1)).collect();
     let mut explanation = Map::from_iter([
         ("reason".to_owned(), json!(decision.reason)),

@@ -218,6 +218,11 @@ impl CallFailure {
         }
     }
 
+    /// Whether the extension itself says that the time it was given is over.
+    pub fn is_out_of_time(&self) -> bool {
+        matches!(self, Self::Answered { code, .. } if code == "deadline_exceeded")
+    }
+
     /// The wait that the extension itself asked for before another attempt.
     pub fn asked_to_wait(&self) -> Option<Duration> {
         if let Self::Answered { retry_after, .. } = self { *retry_after } else { None }

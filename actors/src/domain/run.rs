@@ -392,7 +392,8 @@ fn no_provider(candidates: &[Candidate], verdicts: &[(Option<Exclusion>, Option<
         None if verdicts.iter().all(missing) => ErrorCode::ExtensionNotFound,
         None => ErrorCode::DecisionFailed,
     };
-    RequestError::new(code, message)
+    let names: Vec<&str> = candidates.iter().map(|candidate| candidate.name.as_str()).collect();
+    RequestError::new(code, message).with("providers", names)
 }
 
 fn external(id: &str) -> RequestError {

@@ -117,6 +117,20 @@ fn route_goes_through_every_stage_in_order() {
 }
 
 #[test]
+fn the_explanation_tells_the_steps_in_their_order() {
+    let (answer, _) = finish(run(RequestKind::Route), |_| None);
+    let steps = answer["decision"]["explanation"]["steps"].to_string();
+    let at = |text: &str| steps.find(text).unwrap_or_else(|| panic!("{text} is not in {steps}"));
+    assert!(
+        at("pre pre_a") < at("validator val_block") && at("validator val_block") < at("provider p1: weight 70 of 100")
+    );
+    assert!(
+        at("p1 v1 chosen by weight") < at("provider p1 v1: success")
+            && at("provider p1 v1: success") < at("post post_a")
+    );
+}
+
+#[test]
 fn decide_calls_no_provider_and_no_post() {
     let (answer, called) = finish(run(RequestKind::Decide), |_| None);
     assert_eq!(called.last().map(String::as_str), Some("val_ignore"));
