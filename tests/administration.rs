@@ -78,6 +78,8 @@ async fn a_record_is_created_changed_and_deleted() {
         let answer = world.ok(operation, json!({"id": "upper"})).await;
         assert_eq!(answer["extension"]["enabled"], enabled, "{answer}");
         assert_eq!(answer["used_by_policies"], if enabled { Value::Null } else { json!([]) });
+        let again = world.ok(operation, json!({"id": "upper"})).await;
+        assert_eq!(again["revision"], answer["revision"], "nothing changes twice");
     }
     let all = world.ok("list_extensions", json!({})).await;
     let ids: Vec<&Value> =
