@@ -89,10 +89,6 @@ impl Invokers {
         self.shared.table.read().get(id).cloned()
     }
 
-    pub fn all(&self) -> Vec<Arc<Invoker>> {
-        self.shared.table.read().values().cloned().collect()
-    }
-
     pub fn node(&self) -> &Arc<Node> {
         self.shared.address.node()
     }
@@ -101,10 +97,6 @@ impl Invokers {
     #[cfg(any(test, feature = "testing"))]
     pub fn crash(&self) {
         let _ = self.shared.address.send(InvokersMsg::Crash);
-    }
-
-    pub fn is_bus_connected(&self) -> bool {
-        self.shared.transport.is_connected()
     }
 
     /// Makes one call with all its attempts.

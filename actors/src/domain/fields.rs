@@ -63,11 +63,6 @@ impl Fields {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_ref()))
     }
 
-    /// Bytes of keys and values together, near the length of the object as JSON.
-    pub fn size(&self) -> usize {
-        self.0.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum()
-    }
-
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|_| String::from("{}"))
     }

@@ -121,11 +121,6 @@ impl Plan {
             post: planner.processors(&policy.post, Kind::Post)?,
         })
     }
-
-    /// Every planned call but the providers', in the order of the policy's stages.
-    pub fn calls(&self) -> impl Iterator<Item = &Arc<PlannedCall>> {
-        self.pre.iter().flatten().chain(&self.validators).chain(self.post.iter().flatten())
-    }
 }
 
 struct Planner<'a> {
