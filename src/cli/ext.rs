@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use beamline_actors::domain::extension::Kind;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
@@ -41,29 +43,13 @@ pub enum ExtCommand {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct ListArgs {
     /// Only extensions of this type
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
     kind: Option<Kind>,
 }
 
-/// What an extension does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Kind {
-    Pre,
-    Validator,
-    Post,
-    Provider,
-}
-
-impl Kind {
-    /// The name on the wire.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Pre => "pre",
-            Self::Validator => "validator",
-            Self::Post => "post",
-            Self::Provider => "provider",
-        }
-    }
+/// The types of extensions in the words of the wire.
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(Kind::ALL.map(|(name, _)| name)).try_map(|word| Kind::parse(&word).ok_or("no such type"))
 }
 
 pub(super) async fn run(

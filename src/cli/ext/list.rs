@@ -11,7 +11,7 @@ use crate::cli::{Console, Failure, table, text};
 
 /// The registry is the answer; health and breakers are extra, and their absence is only worth a warning.
 pub(super) async fn run(client: &Client, kind: Option<Kind>, console: Console) -> Result<(), Failure> {
-    let filter = kind.map_or_else(|| json!({}), |kind| json!({"type": kind.name()}));
+    let filter = kind.map_or_else(|| json!({}), |kind| json!({"type": kind.as_str()}));
     let nothing = json!({});
     let (extensions, health, states) = tokio::join!(
         client.admin("list_extensions", &filter),
@@ -90,7 +90,7 @@ impl Joined {
     fn keep(&mut self, kind: Option<Kind>) {
         if let Some(kind) = kind {
             self.extensions.retain(|extension| {
-                serde_json::from_str::<Record>(extension.get()).is_ok_and(|record| record.kind == kind.name())
+                serde_json::from_str::<Record>(extension.get()).is_ok_and(|record| record.kind == kind.as_str())
             });
         }
     }

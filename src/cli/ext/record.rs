@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Kind;
+use super::{Kind, kinds};
 use crate::cli::{Failure, document, json, table, text};
 
 /// What `ext create` takes besides the global options.
@@ -18,7 +18,7 @@ pub struct CreateArgs {
     id: Option<String>,
 
     /// What it does
-    #[arg(long = "type", value_name = "TYPE", required_unless_present = "file")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = kinds(), required_unless_present = "file")]
     kind: Option<Kind>,
 
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub struct UpdateArgs {
     file: Option<String>,
 
     /// What it does
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
     kind: Option<Kind>,
 
     #[command(flatten)]
@@ -75,7 +75,7 @@ impl CreateArgs {
     pub(super) fn record(&self) -> Result<document::Fields, Failure> {
         let mut record = from_file(self.file.as_deref())?;
         set(&mut record, "id", self.id.as_ref())?;
-        set(&mut record, "type", self.kind.map(Kind::name))?;
+        set(&mut record, "type", self.kind.map(Kind::as_str))?;
         self.fields.lay_over(&mut record)?;
         Ok(record)
     }
@@ -92,7 +92,7 @@ impl UpdateArgs {
                 self.id
             )));
         }
-        set(&mut record, "type", self.kind.map(Kind::name))?;
+        set(&mut record, "type", self.kind.map(Kind::as_str))?;
         self.fields.lay_over(&mut record)?;
         if record.len() == 1 {
             return Err(Failure::Usage("nothing to change: give -f FILE, or a flag such as --timeout-ms.".to_owned()));
