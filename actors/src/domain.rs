@@ -14,6 +14,7 @@ pub mod trace;
 pub mod breaker;
 pub mod health;
 
+pub mod conditions;
 pub mod document;
 pub mod extension;
 pub mod fields;

@@ -200,6 +200,11 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Takes every key that is left.
+    pub fn rest(&mut self) -> Vec<(String, &'a RawValue)> {
+        std::mem::take(&mut self.entries)
+    }
+
     /// Ends the reading: a key that nobody asked for is a mistake.
     pub fn finish(self, known: &[&str], mistakes: &mut Mistakes) {
         for (key, _) in &self.entries {

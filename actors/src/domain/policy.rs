@@ -1,13 +1,19 @@
 //! A tenant's policy (contract section 4): which extensions run, in which order, and what happens when one fails.
+//!
+//! There is one model. Every form of the document is brought into it where it is read.
+
+use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
+use super::conditions::Conditions;
 use super::document::{Mistake, Mistakes, Object};
-use super::extension::{Kind, id_problem};
+use super::extension::Kind;
 use super::fields::Fields;
 
-/// A policy in its canonical form. The other forms of the contract are brought into it where a policy is read.
+mod read;
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     pub version: String,
@@ -16,7 +22,13 @@ pub struct Policy {
     pub pre: Vec<Processor>,
     pub validators: Vec<Validator>,
     pub providers: Vec<Provider>,
+    /// How one of the providers is chosen.
+    pub order: Order,
     pub post: Vec<Processor>,
+    /// Tried in their order.
+    pub fallbacks: Vec<Fallback>,
+    pub sticky: Option<Sticky>,
+    pub circuit_breaker: BreakerOverrides,
     pub metadata: Fields,
 }
 
@@ -57,34 +69,161 @@ pub enum OnFail {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Provider {
     pub name: String,
-    /// Used in proportion to the sum of all; 0 takes no traffic.
+    /// Used in proportion to the sum of all; 0 takes no traffic. In a list by priority it says nothing.
     pub weight: f64,
     pub config: Fields,
 }
 
-const KEYS: &[&str] = &[
-    "version",
-    "policy_id",
-    "pre",
-    "validators",
-    "providers",
-    "post",
-    "fallbacks",
-    "sticky",
-    "circuit_breaker",
-    "metadata",
-];
-const PROCESSOR_KEYS: &[&str] = &["id", "mode", "config", "depends_on"];
-const VALIDATOR_KEYS: &[&str] = &["id", "on_fail", "config"];
-const PROVIDER_KEYS: &[&str] = &["name", "weight", "config"];
-const MODES: &[(&str, Mode)] = &[("required", Mode::Required), ("optional", Mode::Optional)];
-const ON_FAIL: &[(&str, OnFail)] = &[("block", OnFail::Block), ("warn", OnFail::Warn), ("ignore", OnFail::Ignore)];
+/// How one of the providers is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// By chance, in proportion to the weights.
+    Weighted,
+    /// The first one that can be called; when it fails, the next one takes over.
+    Priority,
+}
+
+/// What to do when a provider failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fallback {
+    pub when: When,
+    /// Attempts after the first at the provider that failed; `None` leaves it to the provider's record.
+    pub retry: Option<u32>,
+    pub backoff: Backoff,
+    /// The provider that takes over then; `None`: nobody, the rule only retries.
+    pub to: Option<String>,
+}
+
+/// Which failures of which requests a rule is for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct When {
+    /// One of them; empty means any failure.
+    pub status: Vec<Status>,
+    pub conditions: Conditions,
+}
+
+/// A class of failures (contract section 4, `when.status`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Timeout,
+    /// `5xx`
+    ServerError,
+    /// `4xx`
+    ClientError,
+    /// `429` and `rate_limited`
+    RateLimited,
+    /// Any other three digits.
+    Code(u16),
+    /// Every failure there is.
+    Error,
+    NoResponders,
+    CircuitBreakerOpen,
+    /// None of the policy's `providers` is left to try.
+    AllProvidersFailed,
+}
+
+impl Status {
+    pub const WORDS: [(&'static str, Self); 9] = [
+        ("timeout", Self::Timeout),
+        ("5xx", Self::ServerError),
+        ("4xx", Self::ClientError),
+        ("429", Self::RateLimited),
+        ("rate_limited", Self::RateLimited),
+        ("error", Self::Error),
+        ("no_responders", Self::NoResponders),
+        ("circuit_breaker_open", Self::CircuitBreakerOpen),
+        ("all_providers_failed", Self::AllProvidersFailed),
+    ];
+
+    /// `None` when the word is none of the contract's.
+    pub fn parse(word: &str) -> Option<Self> {
+        let known = Self::WORDS.into_iter().find(|(name, _)| *name == word).map(|(_, status)| status);
+        let is_code = word.len() == 3 && word.bytes().all(|b| b.is_ascii_digit());
+        known.or_else(|| word.parse().ok().filter(|_| is_code).map(Self::Code))
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Code(code) = self {
+            return write!(out, "{code:03}");
+        }
+        let word = Self::WORDS.into_iter().find(|(_, status)| status == self).map(|(word, _)| word);
+        out.write_str(word.unwrap_or_default())
+    }
+}
+
+/// The waits between the attempts of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    pub strategy: Strategy,
+    pub base: Duration,
+    pub max: Duration,
+    /// A random part of each wait instead of all of it, so that callers do not come back together.
+    pub jitter: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    Exponential,
+    Linear,
+    Fixed,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::Exponential,
+            base: Duration::from_millis(100),
+            max: Duration::from_secs(2),
+            jitter: true,
+        }
+    }
+}
+
+impl Backoff {
+    /// The wait before retry `number`, counted from 1. `roll` is uniform in `0.0..1.0`; with jitter the wait is that part
+    /// of the full one.
+    pub fn wait(&self, number: u32, roll: f64) -> Duration {
+        let full = match self.strategy {
+            Strategy::Exponential => self.base.saturating_mul(1 << number.saturating_sub(1).min(20)),
+            Strategy::Linear => self.base.saturating_mul(number.max(1)),
+            Strategy::Fixed => self.base,
+        };
+        let full = full.min(self.max);
+        if self.jitter { full.mul_f64(roll.clamp(0.0, 1.0)) } else { full }
+    }
+}
+
+/// Requests of one session go to one provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sticky {
+    /// The context key whose value names the session.
+    pub session_key: String,
+    /// How long a session without a request keeps its provider.
+    pub ttl: Duration,
+}
+
+impl Sticky {
+    pub const DEFAULT_KEY: &'static str = "session_id";
+    pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
+    pub const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+}
+
+/// What the policy asks of the breakers of its providers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BreakerOverrides {
+    /// Failures in a row that open it.
+    pub failure_threshold: Option<u32>,
+}
 
 impl Policy {
     /// Reads a document as somebody wrote it, with all mistakes at once.
     pub fn parse(json: &str) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Mistakes::default();
-        let parsed = Object::parse(json, &mut mistakes).map(|object| read(object, &mut mistakes));
+        let parsed = Object::parse(json, &mut mistakes).map(|object| read::read(object, &mut mistakes));
         mistakes.into_result(parsed)
     }
 
@@ -96,7 +235,10 @@ impl Policy {
         let providers = self.providers.iter().enumerate();
         let providers = providers.map(|(i, p)| (p.name.as_str(), Kind::Provider, format!("/providers/{i}/name")));
         let post = self.post.iter().enumerate().map(|(i, p)| (p.id.as_str(), Kind::Post, format!("/post/{i}/id")));
-        pre.chain(validators).chain(providers).chain(post)
+        let fallbacks = self.fallbacks.iter().enumerate();
+        let fallbacks =
+            fallbacks.filter_map(|(i, f)| Some((f.to.as_deref()?, Kind::Provider, format!("/fallbacks/{i}/to"))));
+        pre.chain(validators).chain(providers).chain(post).chain(fallbacks)
     }
 
     /// Extensions in the pipeline: everything that could run for one request, providers counted as one call.
@@ -105,190 +247,5 @@ impl Policy {
     }
 }
 
-fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> Policy {
-    let version = object.text("version", mistakes).unwrap_or_else(|| "1.0".into());
-    let policy_id = object.text("policy_id", mistakes);
-    if let Some(problem) = policy_id.as_deref().and_then(id_problem) {
-        mistakes.add("/policy_id", problem);
-    }
-    let pre = read_processors(&mut object, "pre", mistakes);
-    let validators = read_validators(&mut object, mistakes);
-    let providers = read_providers(&mut object, mistakes);
-    let post = read_processors(&mut object, "post", mistakes);
-    let metadata = object.fields("metadata", mistakes);
-    refuse_unsupported(&mut object, mistakes);
-    object.finish(KEYS, mistakes);
-    Policy { version, policy_id, pre, validators, providers, post, metadata }
-}
-
-fn read_processors(object: &mut Object<'_>, key: &str, mistakes: &mut Mistakes) -> Vec<Processor> {
-    let mut processors: Vec<Processor> = Vec::new();
-    for (pointer, raw) in object.items(key, mistakes) {
-        let Some(mut item) = Object::read(raw, pointer, mistakes) else { continue };
-        let id = read_id(&mut item, "id", mistakes);
-        let mode = item.choice("mode", MODES, mistakes).unwrap_or(Mode::Optional);
-        let config = item.fields("config", mistakes);
-        let depends_on = read_depends_on(&mut item, mistakes);
-        refuse_repeated(id.as_deref(), processors.iter().map(|p| p.id.as_str()), &item.at("id"), mistakes);
-        item.finish(PROCESSOR_KEYS, mistakes);
-        let Some(id) = id else { continue };
-        processors.push(Processor { id, mode, config, depends_on });
-    }
-    check_dependencies(&processors, key, mistakes);
-    processors
-}
-
-fn read_depends_on(item: &mut Object<'_>, mistakes: &mut Mistakes) -> Option<Vec<String>> {
-    let raw: &RawValue = item.take("depends_on")?;
-    let names = serde_json::from_str::<Vec<String>>(raw.get());
-    if names.is_err() {
-        mistakes.add(item.at("depends_on"), "must be a list of ids from the same stage");
-    }
-    names.ok()
-}
-
-/// A dependency must be in the same stage, and no entry may wait for itself, however long the way round.
-fn check_dependencies(processors: &[Processor], key: &str, mistakes: &mut Mistakes) {
-    let before = mistakes.count();
-    for (index, processor) in processors.iter().enumerate() {
-        for (position, name) in processor.depends_on.iter().flatten().enumerate() {
-            if !processors.iter().any(|other| other.id == *name) {
-                let pointer = format!("/{key}/{index}/depends_on/{position}");
-                mistakes.add(pointer, format!("{name} is not in {key}"));
-            }
-        }
-    }
-    if mistakes.count() == before && super::plan::waves(processors).is_none() {
-        mistakes.add(format!("/{key}"), "depends_on goes in a circle, so nothing in it could ever start");
-    }
-}
-
-fn read_validators(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Vec<Validator> {
-    let mut validators: Vec<Validator> = Vec::new();
-    for (pointer, raw) in object.items("validators", mistakes) {
-        let Some(mut item) = Object::read(raw, pointer, mistakes) else { continue };
-        let id = read_id(&mut item, "id", mistakes);
-        let on_fail = item.choice("on_fail", ON_FAIL, mistakes).unwrap_or(OnFail::Block);
-        let config = item.fields("config", mistakes);
-        refuse_repeated(id.as_deref(), validators.iter().map(|v| v.id.as_str()), &item.at("id"), mistakes);
-        item.finish(VALIDATOR_KEYS, mistakes);
-        let Some(id) = id else { continue };
-        validators.push(Validator { id, on_fail, config });
-    }
-    validators
-}
-
-fn read_providers(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Vec<Provider> {
-    let mut providers: Vec<Provider> = Vec::new();
-    let items = object.items("providers", mistakes);
-    if items.is_empty() {
-        mistakes
-            .add(object.at("providers"), "must list at least one provider, for example {\"name\": \"mock_provider\"}");
-    }
-    for (pointer, raw) in items {
-        let Some(mut item) = Object::read(raw, pointer, mistakes) else { continue };
-        let name = read_id(&mut item, "name", mistakes);
-        let weight = item.weight("weight", mistakes).unwrap_or(1.0);
-        let config = item.fields("config", mistakes);
-        refuse_repeated(name.as_deref(), providers.iter().map(|p| p.name.as_str()), &item.at("name"), mistakes);
-        item.finish(PROVIDER_KEYS, mistakes);
-        let Some(name) = name else { continue };
-        providers.push(Provider { name, weight, config });
-    }
-    providers
-}
-
-/// What this version cannot carry out is refused when it is saved, never ignored at run time.
-fn refuse_unsupported(object: &mut Object<'_>, mistakes: &mut Mistakes) {
-    if !object.items("fallbacks", mistakes).is_empty() {
-        mistakes.add("/fallbacks", "fallback rules are not supported yet; leave the list empty");
-    }
-    let sticky = object.fields("sticky", mistakes);
-    if sticky.flag("enabled") != Some(false) && !sticky.is_empty() {
-        mistakes.add("/sticky", "sticky sessions are not supported yet; leave it out or set enabled to false");
-    }
-    if !object.fields("circuit_breaker", mistakes).is_empty() {
-        mistakes.add("/circuit_breaker", "breaker settings per policy are not supported yet; leave it out");
-    }
-}
-
-fn read_id(item: &mut Object<'_>, key: &str, mistakes: &mut Mistakes) -> Option<String> {
-    let id = item.required_text(key, mistakes)?;
-    if let Some(problem) = id_problem(&id) {
-        mistakes.add(item.at(key), problem);
-        return None;
-    }
-    Some(id)
-}
-
-fn refuse_repeated<'i>(
-    id: Option<&str>,
-    mut known: impl Iterator<Item = &'i str>,
-    pointer: &str,
-    mistakes: &mut Mistakes,
-) {
-    if let Some(id) = id.filter(|id| known.any(|other| other == *id)) {
-        mistakes.add(pointer, format!("{id} is listed twice"));
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mistakes_of(json: &str) -> Vec<String> {
-        Policy::parse(json).unwrap_err().iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn the_smallest_policy_has_one_provider() {
-        let policy = Policy::parse(r#"{"providers": [{"name": "mock_provider"}]}"#).unwrap();
-        assert_eq!((policy.version.as_str(), policy.providers[0].weight), ("1.0", 1.0));
-    }
-
-    #[test]
-    fn defaults_of_mode_and_on_fail() {
-        let json =
-            r#"{"pre": [{"id": "a"}], "validators": [{"id": "b"}], "providers": [{"name": "c", "weight": 0.5}]}"#;
-        let policy = Policy::parse(json).unwrap();
-        assert_eq!((policy.pre[0].mode, policy.validators[0].on_fail), (Mode::Optional, OnFail::Block));
-        assert_eq!(policy.pipeline_length(), 3);
-    }
-
-    #[test]
-    fn mistakes_are_collected_with_their_places() {
-        let json = r#"{"pre": [{"id": "a", "mode": "maybe"}, {"id": "a"}], "validators": [{"on_fail": "explode"}],
-            "providers": [{"name": "p", "weight": -1}, {"name": "p", "weight": "5"}], "colour": 1, "post": {}}"#;
-        let places: Vec<String> =
-            mistakes_of(json).iter().filter_map(|m| m.split_once(':').map(|(p, _)| p.to_owned())).collect();
-        let want = [
-            "/pre/0/mode",
-            "/pre/1/id",
-            "/validators/0/id",
-            "/validators/0/on_fail",
-            "/providers/0/weight",
-            "/providers/1/weight",
-            "/providers/1/name",
-            "/post",
-            "/colour",
-        ];
-        assert_eq!(places, want);
-    }
-
-    #[test]
-    fn circles_and_strangers_in_depends_on_are_refused() {
-        let circle = r#"{"pre": [{"id": "a", "depends_on": ["b"]}, {"id": "b", "depends_on": ["a"]}], "providers": [{"name": "p"}]}"#;
-        assert!(mistakes_of(circle)[0].starts_with("/pre: depends_on goes in a circle"));
-        let stranger = r#"{"pre": [{"id": "a", "depends_on": ["zz"]}], "providers": [{"name": "p"}]}"#;
-        assert_eq!(mistakes_of(stranger), ["/pre/0/depends_on/0: zz is not in pre"]);
-    }
-
-    #[test]
-    fn what_is_not_supported_is_refused_not_ignored() {
-        let json = r#"{"providers": [{"name": "p"}], "fallbacks": [{"to": "p"}], "sticky": {"enabled": true}}"#;
-        assert_eq!(mistakes_of(json).len(), 2);
-        let off =
-            r#"{"providers": [{"name": "p"}], "fallbacks": [], "sticky": {"enabled": false}, "circuit_breaker": {}}"#;
-        assert!(Policy::parse(off).is_ok());
-    }
-}
+mod tests;
