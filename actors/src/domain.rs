@@ -19,4 +19,5 @@ pub mod document;
 pub mod extension;
 pub mod fields;
 pub mod policy;
+pub mod routing;
 pub mod snapshot;

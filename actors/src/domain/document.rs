@@ -200,9 +200,10 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Takes every key that is left.
-    pub fn rest(&mut self) -> Vec<(String, &'a RawValue)> {
-        std::mem::take(&mut self.entries)
+    /// Takes every key that is left, with its value and pointer.
+    pub fn rest(&mut self) -> Vec<(String, &'a RawValue, String)> {
+        let entries = std::mem::take(&mut self.entries);
+        entries.into_iter().map(|(key, raw)| (key.clone(), raw, self.at(&key))).collect()
     }
 
     /// Ends the reading: a key that nobody asked for is a mistake.

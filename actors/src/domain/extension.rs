@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::document::{Mistake, Mistakes, Object, shorten};
 use super::fields::Fields;
+use super::routing::RoutingRules;
 
 /// What an extension does in a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -225,13 +226,22 @@ fn read_versions(object: &mut Object<'_>, prefix: &str, mistakes: &mut Mistakes)
         let retry = item.whole("retry", RETRY, mistakes).and_then(|retry| u32::try_from(retry).ok());
         let config = item.fields("config", mistakes);
         let config = (!config.is_empty()).then_some(config);
-        let routing_rules = item.fields("routing_rules", mistakes);
+        let routing_rules = read_routing_rules(&mut item, mistakes);
         let enabled = item.flag("enabled", mistakes).unwrap_or(true);
         item.finish(VERSION_KEYS, mistakes);
         let Some(version) = version else { continue };
         versions.push(ExtensionVersion { version, subject, timeout_ms, retry, config, routing_rules, enabled });
     }
     versions
+}
+
+/// Kept as they were written, after everything in them was understood.
+fn read_routing_rules(item: &mut Object<'_>, mistakes: &mut Mistakes) -> Fields {
+    let Some(raw) = item.take("routing_rules") else { return Fields::default() };
+    if let Some(object) = Object::read(raw, item.at("routing_rules"), mistakes) {
+        RoutingRules::read(object, mistakes);
+    }
+    Fields::parse(raw.get()).unwrap_or_default()
 }
 
 fn read_instances(object: &mut Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Vec<Instance> {
