@@ -5,6 +5,7 @@ pub mod request;
 pub mod plan;
 pub mod run;
 pub mod selection;
+pub mod session;
 
 pub mod answer;
 pub mod call;

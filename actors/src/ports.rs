@@ -1,4 +1,5 @@
-//! The two interfaces to the world: the store of extensions and policies, and the transport that calls extensions.
+//! The three interfaces to the world: the store of extensions and policies, the transport that calls extensions, and the
+//! store of sticky sessions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,9 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
 use crate::domain::extension::Extension;
+use crate::domain::session::{Pin, SessionKey, Stored};
 use crate::domain::snapshot::{Content, StoredPolicy};
 
 /// Where extensions and policies are kept. Every method has its own time limit and fails with [`StoreError::Unavailable`]
@@ -150,4 +153,41 @@ pub enum TransportError {
     TooLarge { size: usize, limit: usize },
     #[error("{0}")]
     Refused(String),
+}
+
+/// Where all replicas keep which provider has which session. Nothing here needs to be waited for: callers put their own
+/// limit around each call and go on without.
+pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
+    /// Opens the store, making it when it is new, and answers every change from now on. The stream ends when changes may
+    /// have been missed; the store is then to be opened again.
+    fn open(&self) -> BoxFuture<'_, Result<BoxStream<'static, SessionChange>, SessionStoreError>>;
+
+    /// What the store has. Expired pins too: whoever writes needs their revision.
+    fn get<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<Option<Stored>, SessionStoreError>>;
+
+    /// Writes over this revision only (`None`: over nothing) and answers the new one; [`SessionStoreError::Conflict`]
+    /// when the store has another.
+    fn put<'a>(
+        &'a self,
+        key: &'a SessionKey,
+        pin: &'a Pin,
+        over: Option<u64>,
+    ) -> BoxFuture<'a, Result<u64, SessionStoreError>>;
+}
+
+/// Somebody has written a pin, perhaps this replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionChange {
+    pub key: SessionKey,
+    pub stored: Stored,
+}
+
+/// Why the store of sessions did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionStoreError {
+    #[error("somebody else was first")]
+    Conflict,
+    /// What is wrong and what to do, as a sentence without its full stop.
+    #[error("{0}")]
+    Away(String),
 }

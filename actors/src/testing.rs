@@ -1,4 +1,7 @@
-//! In-memory Store and Transport, for tests of this crate and of the router.
+//! In-memory Store, Transport and SessionStore, for tests of this crate and of the router.
+
+mod sessions;
+
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,6 +18,7 @@ use tokio::sync::watch;
 use crate::domain::extension::Extension;
 use crate::domain::snapshot::{Content, StoredPolicy};
 use crate::ports::{Answer, Author, Call, Change, Store, StoreError, Transport, TransportError};
+pub use sessions::MemorySessions;
 
 /// A store that can be taken away and given back.
 #[derive(Debug)]

@@ -1,0 +1,1 @@
+//! The rules of keys and pins, and what the cache may answer by itself.
