@@ -1,46 +1,48 @@
-//! One extension: its breaker, and the figures of how its calls went.
+//! One extension: its targets with their breakers, and the figures of how its calls went.
 //!
-//! Callers share the breaker and never wait for this actor. It gets the outcome of every finished call and turns them
+//! Callers share the breakers and never wait for this actor. It gets the outcome of every finished call and turns them
 //! into figures, metrics and log lines.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
-use crate::domain::breaker::{Breaker, Outcome, Permit, State};
+use crate::domain::breaker::BreakerReading;
 use crate::domain::extension::Kind;
 use crate::domain::health::{Figures, Health};
+use crate::domain::selection::Vitals;
 use crate::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus};
 use crate::supervision::{Address, BreakerView, Node, NodeKind};
 
-/// What an extension's callers and its actor share. It outlives the actor, so that a restart keeps the breaker.
+mod target;
+
+pub use target::{CallPermit, TargetState};
+
+/// What an extension's callers and its actor share. It outlives the actor, so that a restart keeps the breakers.
 #[derive(Debug)]
 pub struct Invoker {
-    pub id: String,
-    breaker: Mutex<Breaker>,
+    pub id: Arc<str>,
+    /// By subject. Made when they are first called.
+    targets: RwLock<HashMap<Arc<str>, Arc<TargetState>>>,
     figures: ArcSwap<Figures>,
     health: Mutex<Health>,
     pub address: Arc<Address<InvokerMsg>>,
 }
 
-/// A breaker at one moment.
-#[derive(Debug, Clone, Copy)]
-pub struct BreakerReading {
-    pub state: State,
-    pub failures: u32,
-    pub opened_at: Option<std::time::Instant>,
-}
+/// A target without calls for this long says nothing about the extension's state.
+const IN_USE_FOR: Duration = Duration::from_secs(600);
 
 impl Invoker {
     pub fn new(id: &str) -> Arc<Self> {
         let node = Node::new(format!("invoker:{id}"), NodeKind::Worker);
         let invoker = Arc::new(Self {
-            id: id.to_owned(),
-            breaker: Mutex::default(),
+            id: id.into(),
+            targets: RwLock::default(),
             figures: ArcSwap::default(),
             health: Mutex::default(),
             address: Arc::new(Address::new(Arc::clone(&node))),
@@ -54,68 +56,47 @@ impl Invoker {
         invoker
     }
 
-    /// Asks the breaker. The permit must be used or dropped; dropped unused, it tells the breaker nothing.
-    pub fn permit(self: &Arc<Self>) -> Result<CallPermit, Duration> {
-        let permit = self.breaker.lock().check(now())?;
-        Ok(CallPermit { invoker: Arc::clone(self), permit, outcome: Outcome::Ignored })
+    /// The target with this subject, made when there is none.
+    pub fn target(&self, subject: &Arc<str>) -> Arc<TargetState> {
+        if let Some(target) = self.targets.read().get(subject) {
+            return Arc::clone(target);
+        }
+        let mut targets = self.targets.write();
+        let target = targets.entry(Arc::clone(subject)).or_insert_with(|| TargetState::new(&self.id, subject));
+        Arc::clone(target)
     }
 
+    /// All targets that were called, by subject.
+    pub fn targets(&self) -> Vec<Arc<TargetState>> {
+        let mut targets: Vec<_> = self.targets.read().values().cloned().collect();
+        targets.sort_by(|a, b| a.subject.cmp(&b.subject));
+        targets
+    }
+
+    /// What is known of a target; nothing before its first call.
+    pub fn vitals(&self, subject: &str) -> Vitals {
+        self.targets.read().get(subject).map(|target| target.vitals()).unwrap_or_default()
+    }
+
+    /// The breakers of all targets in use as one.
     pub fn breaker(&self) -> BreakerReading {
-        let breaker = self.breaker.lock();
-        BreakerReading { state: breaker.state(now()), failures: breaker.failures(), opened_at: breaker.opened_at() }
+        let targets = self.targets();
+        let in_use: Vec<_> = targets.iter().filter(|target| target.unused_for() < IN_USE_FOR).collect();
+        if in_use.is_empty() {
+            return BreakerReading::over(targets.iter().map(|target| target.breaker()));
+        }
+        BreakerReading::over(in_use.into_iter().map(|target| target.breaker()))
     }
 
-    /// How long the breaker keeps calls back, if it does.
-    pub fn held_back(&self) -> Option<Duration> {
-        self.breaker.lock().held_back(now())
-    }
-
+    /// The figures of all calls, whichever target took them.
     pub fn figures(&self) -> Arc<Figures> {
         self.figures.load_full()
     }
 
-    fn record(&self, permit: Permit, outcome: Outcome) {
-        let (before, after) = {
-            let mut breaker = self.breaker.lock();
-            let before = breaker.state(now());
-            breaker.record(permit, outcome, now());
-            (before, breaker.state(now()))
-        };
-        match after {
-            State::Open { .. } if !matches!(before, State::Open { .. }) => {
-                tracing::warn!(extension_id = self.id, "the circuit breaker opened");
-            }
-            State::Closed if before != State::Closed => {
-                tracing::info!(extension_id = self.id, "the circuit breaker closed");
-            }
-            State::Open { .. } | State::Closed | State::HalfOpen => {}
-        }
+    /// Forgets the targets whose subjects the registry no longer has.
+    pub fn retain_targets(&self, belongs: impl Fn(&str) -> bool) {
+        self.targets.write().retain(|subject, _| belongs(subject));
     }
-}
-
-/// The right to make one attempt. Gives itself back however the attempt ends, a panic or a cancelled task included.
-#[derive(Debug)]
-pub struct CallPermit {
-    invoker: Arc<Invoker>,
-    permit: Permit,
-    outcome: Outcome,
-}
-
-impl CallPermit {
-    pub fn finish(mut self, outcome: Outcome) {
-        self.outcome = outcome;
-    }
-}
-
-impl Drop for CallPermit {
-    fn drop(&mut self) {
-        self.invoker.record(self.permit, self.outcome);
-    }
-}
-
-/// The breaker's clock: the runtime's, so that tests can pause it.
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }
 
 #[derive(Debug)]
@@ -137,7 +118,7 @@ pub struct Finished {
     /// Reason and sentence of a failure.
     pub failure: Option<(&'static str, String)>,
     /// Whether the extension did its work, and how long its last attempt took; `None` when the call says nothing about
-    /// it: that is logged and counted, but not held against it.
+    /// it: that is logged and counted, but not held against it. Targets have heard of each attempt already.
     pub evidence: Option<(bool, Duration)>,
     pub tokens: Option<f64>,
     pub trace_id: Arc<str>,
@@ -203,8 +184,9 @@ impl InvokerState {
     fn finished(&mut self, finished: Finished) {
         self.count(&finished);
         log(&self.invoker.id, &finished);
-        let Some((success, took)) = finished.evidence else { return };
-        self.invoker.health.lock().record(success, took);
+        if let Some((success, took)) = finished.evidence {
+            self.invoker.health.lock().record(success, took, Instant::now().into_std());
+        }
         if self.published.elapsed() >= PUBLISH_EVERY {
             self.publish();
         } else if !self.publishing {
@@ -217,10 +199,13 @@ impl InvokerState {
         self.published = Instant::now();
         let figures = self.invoker.health.lock().figures();
         self.invoker.figures.store(Arc::new(figures));
+        for target in self.invoker.targets() {
+            target.publish();
+        }
     }
 
     fn count(&self, finished: &Finished) {
-        let id = || self.invoker.id.clone();
+        let id = || self.invoker.id.to_string();
         let (metrics, status) = (&self.metrics, finished.status);
         metrics.extension_requests.get_or_create(&ExtensionStatus { extension_id: id(), status }).inc();
         let seconds = finished.latency.as_secs_f64();
