@@ -1,0 +1,262 @@
+//! Makes the calls. A call runs in its caller's task: it asks the breakers, sends, waits within its limits, retries as
+//! registered, and tells the invoker how it went. No call passes through a mailbox.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Invokers;
+use crate::domain::breaker::{FAILURE_THRESHOLD, Outcome};
+use crate::domain::call::{self, CallFailure, Reply};
+use crate::domain::fields::Fields;
+use crate::domain::plan::Rule;
+use crate::domain::run::{AttemptBudget, CallResult, Order};
+use crate::invoker::{CallPermit, Finished, Invoker, InvokerMsg};
+use crate::ports::{Answer, Call, TransportError};
+
+/// What all calls of one request have in common.
+#[derive(Debug, Clone)]
+pub struct CallScope {
+    pub trace_id: Arc<str>,
+    pub traceparent: Arc<str>,
+    pub tenant_id: Arc<str>,
+    /// No call runs beyond this; some time to answer is kept back already.
+    pub deadline: Instant,
+    /// Attempts beyond the first of each call.
+    pub budget: AttemptBudget,
+}
+
+/// With less time than this left, a call is not made.
+const LEAST_TIME: Duration = Duration::from_millis(1);
+/// How far the outer limit of a call lies behind the transport's.
+const TRANSPORT_SLACK: Duration = Duration::from_millis(20);
+/// Full jitter: a retry waits a random part of this, doubled with each further one.
+const RETRY_BASE: Duration = Duration::from_millis(25);
+const RETRY_CAP: Duration = Duration::from_secs(1);
+
+impl Invokers {
+    /// Makes one call: a provider's with one attempt, because its pipeline decides what comes after; any other with all
+    /// that its record and the request's budget grant.
+    pub async fn call(&self, order: &Order, scope: &CallScope) -> CallResult {
+        let (begun, invoker) = (Instant::now(), self.invoker(&order.call.extension.id).await);
+        let mut telling = Telling::new(&invoker, order, scope);
+        let mut turn = Turn::first(order);
+        let (mut attempts, mut last): (u32, Option<Attempt>) = (0, None);
+        let end = loop {
+            let attempt = self.attempt(&invoker, order, scope, turn).await;
+            // A retry that was not even sent says less than the failure before it.
+            if let (false, Some(before)) = (attempt.sent, last.take()) {
+                break before;
+            }
+            attempts += u32::from(attempt.sent);
+            let Err(failure) = &attempt.result else { break attempt };
+            let wait = failure.asked_to_wait().unwrap_or_else(|| backoff(attempts));
+            if !may_retry(order, failure, attempts) || !fits(wait, scope) || !scope.budget.take() {
+                break attempt;
+            }
+            turn = turn.after(attempt.place);
+            last = Some(attempt);
+            sleep(wait).await;
+        };
+        telling.ended(&end, begun.elapsed());
+        CallResult { outcome: end.result, latency: begun.elapsed(), attempts, place: end.place }
+    }
+
+    async fn attempt(&self, invoker: &Invoker, order: &Order, scope: &CallScope, turn: Turn) -> Attempt {
+        let own = order.call.target.timeout;
+        let left = scope.deadline.saturating_duration_since(Instant::now());
+        let granted = self.may_send(order, left).and_then(|()| permit(invoker, order, turn.place));
+        let (place, subject, permit) = match granted {
+            Ok(granted) => granted,
+            Err(failure) => return Attempt::not_sent(failure, turn.place),
+        };
+        let limit = own.min(left);
+        let call = Call {
+            subject,
+            body: order.body.clone(),
+            traceparent: scope.traceparent.to_string(),
+            trace_id: Arc::clone(&scope.trace_id),
+            tenant_id: Arc::clone(&scope.tenant_id),
+            timeout: limit,
+            attempt: turn.number,
+        };
+        let begun = Instant::now();
+        // The transport's own limit comes first: it can tell a silent extension from a bus that is gone.
+        let answer = timeout(limit + TRANSPORT_SLACK, self.shared.transport.call(call)).await;
+        let result = read(order, answer.unwrap_or(Err(TransportError::Timeout)), own > left);
+        let outcome = match &result {
+            Ok(_) => Outcome::Success,
+            // With half its time it should have answered; with less, a caller in a hurry would open it for everybody.
+            Err(CallFailure::Deadline) if limit >= own / 2 => Outcome::Failure,
+            Err(failure) => failure.outcome(),
+        };
+        let took = begun.elapsed();
+        permit.finish(outcome, took);
+        Attempt { result, outcome, took, place, sent: true }
+    }
+
+    /// What can be known before anything is sent.
+    fn may_send(&self, order: &Order, left: Duration) -> Result<(), CallFailure> {
+        let transport = &self.shared.transport;
+        if left < LEAST_TIME {
+            return Err(CallFailure::Deadline);
+        }
+        if !transport.is_connected() {
+            return Err(CallFailure::BusUnavailable);
+        }
+        if order.body.len() > transport.max_body() {
+            return Err(CallFailure::TooLarge { size: order.body.len(), limit: transport.max_body() });
+        }
+        Ok(())
+    }
+}
+
+/// Which attempt is made next, and at which place it begins to look for a permit.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    number: u32,
+    place: usize,
+}
+
+impl Turn {
+    /// The order may be a later attempt of somebody who counts himself: places take turns all the same.
+    fn first(order: &Order) -> Self {
+        let before = usize::try_from(order.attempt.saturating_sub(1)).unwrap_or_default();
+        let place = before.checked_rem(order.call.target.places.len()).unwrap_or_default();
+        Self { number: order.attempt.max(1), place }
+    }
+
+    /// A retry goes to the place after the one that failed.
+    fn after(self, failed: usize) -> Self {
+        Self { number: self.number.saturating_add(1), place: failed + 1 }
+    }
+}
+
+/// The first place from `start` on, and around, whose breaker lets the call through. When none does, the call is refused
+/// until the first of them opens up.
+fn permit(invoker: &Invoker, order: &Order, start: usize) -> Result<(usize, Arc<str>, CallPermit), CallFailure> {
+    let target = &order.call.target;
+    let count = target.places.len();
+    let threshold = target.failure_threshold.unwrap_or(FAILURE_THRESHOLD);
+    let mut soonest: Option<Duration> = None;
+    for index in (start..start + count).filter_map(|index| index.checked_rem(count)) {
+        let Some(place) = target.places.get(index) else { continue };
+        match invoker.target(&place.subject).permit(threshold) {
+            Ok(permit) => return Ok((index, Arc::clone(&place.subject), permit)),
+            Err(wait) => soonest = Some(soonest.map_or(wait, |known| known.min(wait))),
+        }
+    }
+    Err(match soonest {
+        Some(retry_after) => CallFailure::CircuitOpen { retry_after },
+        None => CallFailure::Refused("it has no subject".to_owned()),
+    })
+}
+
+/// What came back; `hurried` when the request had less time left than the extension is given.
+fn read(order: &Order, answer: Result<Answer, TransportError>, hurried: bool) -> Result<Reply, CallFailure> {
+    match answer {
+        Ok(answer) => match call::read(order.call.extension.kind, &answer) {
+            // It kept to the time that it was given, and said so just before that was over.
+            Err(failure) if failure.is_out_of_time() && hurried => Err(CallFailure::Deadline),
+            Err(failure) if failure.is_out_of_time() => Err(CallFailure::Timeout),
+            read => read,
+        },
+        // Not the extension's time was over, the request's was.
+        Err(TransportError::Timeout) if hurried => Err(CallFailure::Deadline),
+        Err(error) => Err(CallFailure::from(error)),
+    }
+}
+
+fn may_retry(order: &Order, failure: &CallFailure, attempts: u32) -> bool {
+    let call = &order.call;
+    call.rule != Rule::Provider && attempts <= call.target.retry && failure.retryable(call.extension.kind)
+}
+
+/// Whether there is time for another attempt after the wait.
+fn fits(wait: Duration, scope: &CallScope) -> bool {
+    Instant::now() + wait + LEAST_TIME < scope.deadline
+}
+
+/// Uniform in zero to 25 ms, doubled with each attempt.
+fn backoff(attempt: u32) -> Duration {
+    let most = RETRY_BASE.saturating_mul(1 << attempt.min(10)).min(RETRY_CAP);
+    most.mul_f64(fastrand::f64())
+}
+
+/// One try of a call.
+#[derive(Debug)]
+struct Attempt {
+    result: Result<Reply, CallFailure>,
+    /// What it says about the extension.
+    outcome: Outcome,
+    took: Duration,
+    /// Index among the target's places.
+    place: usize,
+    sent: bool,
+}
+
+impl Attempt {
+    fn not_sent(failure: CallFailure, place: usize) -> Self {
+        Self { result: Err(failure), outcome: Outcome::Ignored, took: Duration::ZERO, place, sent: false }
+    }
+}
+
+/// Tells the invoker how a call went, also when the task that makes it is cut off in the middle.
+struct Telling<'c> {
+    invoker: &'c Invoker,
+    order: &'c Order,
+    scope: &'c CallScope,
+    begun: Instant,
+    told: bool,
+}
+
+impl<'c> Telling<'c> {
+    fn new(invoker: &'c Invoker, order: &'c Order, scope: &'c CallScope) -> Self {
+        Self { invoker, order, scope, begun: Instant::now(), told: false }
+    }
+
+    fn ended(&mut self, attempt: &Attempt, latency: Duration) {
+        let (status, failure) = match &attempt.result {
+            Ok(Reply::Reject { .. }) => ("rejected", None),
+            Ok(_) => ("success", None),
+            // Nothing went wrong: nobody needs it any more.
+            Err(failure @ CallFailure::Cancelled) => (failure.status(), None),
+            Err(failure) => (failure.status(), Some((failure.reason(), failure.sentence(&self.invoker.id)))),
+        };
+        let tokens = match &attempt.result {
+            Ok(Reply::Completion { usage: Some(usage), .. }) => {
+                Fields::parse(usage.get()).ok().and_then(|u| u.number("total_tokens"))
+            }
+            Ok(_) | Err(_) => None,
+        };
+        self.tell(Finished {
+            kind: self.order.call.extension.kind,
+            latency,
+            status,
+            failure,
+            evidence: (attempt.outcome != Outcome::Ignored)
+                .then_some((attempt.outcome == Outcome::Success, attempt.took)),
+            tokens: tokens.filter(|t| t.is_finite() && *t >= 0.0),
+            trace_id: Arc::clone(&self.scope.trace_id),
+            tenant_id: Arc::clone(&self.scope.tenant_id),
+        });
+    }
+
+    fn tell(&mut self, finished: Finished) {
+        self.told = true;
+        let _ = self.invoker.address.send(InvokerMsg::Finished(finished));
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        if self.told {
+            return;
+        }
+        // Before its deadline a call is cut off only because its result is no longer wanted.
+        let in_time = Instant::now() < self.scope.deadline;
+        let failure = if in_time { CallFailure::Cancelled } else { CallFailure::Deadline };
+        self.ended(&Attempt::not_sent(failure, 0), self.begun.elapsed());
+    }
+}
