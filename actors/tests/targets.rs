@@ -1,0 +1,279 @@
+//! One extension in several places, in memory: each place has a breaker and figures of its own.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use beamline_actors::domain::breaker::State;
+use beamline_actors::domain::call::CallFailure;
+use beamline_actors::domain::extension::Extension;
+use beamline_actors::domain::fields::Fields;
+use beamline_actors::domain::plan::{Place, PlannedCall, Rule, Target};
+use beamline_actors::domain::policy::Mode;
+use beamline_actors::domain::run::{AttemptBudget, CallResult, Order};
+use beamline_actors::domain::selection::Vitals;
+use beamline_actors::invokers::{CallScope, Invokers, InvokersActor};
+use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics};
+use beamline_actors::ports::{Author, Change, Store, TransportError};
+use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
+use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use ractor::{Actor, ActorCell};
+use tokio::time::{Instant, sleep, timeout};
+
+const A: &str = "beamline.ext.pre.clean.a";
+const B: &str = "beamline.ext.pre.clean.b";
+const C: &str = "beamline.ext.pre.clean.c";
+const OWN: &str = "beamline.ext.pre.clean.v1";
+const OPEN_FOR: Duration = Duration::from_secs(5);
+
+const RECORD: &str = r#"{"id": "clean", "type": "pre", "instances": [
+    {"instance_id": "a", "subject": "beamline.ext.pre.clean.a"},
+    {"instance_id": "b", "subject": "beamline.ext.pre.clean.b"}]}"#;
+
+struct Bench {
+    bus: Arc<MemoryTransport>,
+    registry: Registry,
+    invokers: Invokers,
+    metrics: Metrics,
+    actors: [ActorCell; 2],
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let store = MemoryStore::new(content(&[RECORD], &[]));
+        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
+        let (loaded, metrics, bus) = (store.load().await.unwrap(), Metrics::default(), MemoryTransport::new());
+        let registry = Registry::new(store, settings, metrics.clone(), Some((loaded, true)));
+        let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
+        let (reading, _) = Actor::spawn(None, RegistryActor, registry.clone()).await.unwrap();
+        let (supervising, _) = Actor::spawn(None, InvokersActor, invokers.clone()).await.unwrap();
+        let actors = [reading.get_cell(), supervising.get_cell()];
+        Self { bus, registry, invokers, metrics, actors }
+    }
+
+    async fn call(&self, order: &Order) -> CallResult {
+        self.invokers.call(order, &scope(10)).await
+    }
+
+    fn vitals(&self, subject: &str) -> Vitals {
+        self.invokers.vitals("clean", subject)
+    }
+
+    fn sent(&self, subject: &str) -> usize {
+        self.bus.calls(subject).len()
+    }
+
+    fn state(&self) -> &'static str {
+        self.invokers.find("clean").unwrap().breaker().state.as_str()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.actors.iter().for_each(|actor| actor.stop(None));
+    }
+}
+
+/// A call of `clean` at these places, with two retries.
+fn order(places: &[&str]) -> Order {
+    let place = |subject: &&str| Place { subject: (*subject).into(), instance: None };
+    let target = Target {
+        version: "v1".into(),
+        places: places.iter().map(place).collect(),
+        avoided: 0,
+        timeout: Duration::from_secs(1),
+        retry: 2,
+        failure_threshold: None,
+    };
+    let extension = Arc::new(Extension::parse(RECORD, "beamline").unwrap());
+    let rule = Rule::Processor(Mode::Required);
+    let call = PlannedCall { extension, rule, target, route: None, config: Arc::new(Fields::default()) };
+    Order { call: Arc::new(call), body: Bytes::from_static(b"{}"), attempt: 1 }
+}
+
+fn changed(order: &Order, change: impl FnOnce(&mut PlannedCall)) -> Order {
+    let mut call = PlannedCall::clone(&order.call);
+    change(&mut call);
+    Order { call: Arc::new(call), ..order.clone() }
+}
+
+fn scope(budget: u32) -> CallScope {
+    CallScope {
+        trace_id: "trace".into(),
+        traceparent: "00-0-0-00".into(),
+        tenant_id: "t".into(),
+        deadline: Instant::now() + Duration::from_secs(60),
+        budget: AttemptBudget::new(budget),
+    }
+}
+
+/// Retries until it holds.
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if holds() {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_instance_opens_only_its_own_breaker_and_retries_go_to_the_next() {
+    let bench = Bench::start().await;
+    bench.bus.fails(A, TransportError::NoResponders);
+    bench.bus.answers(B, "{}");
+    let both = order(&[A, B]);
+    for _ in 0..5 {
+        let result = bench.call(&both).await;
+        assert!(result.outcome.is_ok());
+        assert_eq!((result.attempts, result.place), (2, 1));
+    }
+    assert_eq!(bench.bus.calls(B)[0].attempt, 2);
+    assert!(bench.vitals(A).held_back.is_some_and(|wait| wait <= OPEN_FOR));
+    assert!(bench.vitals(A).unhealthy && !bench.vitals(B).unhealthy);
+    assert_eq!((bench.vitals(B).held_back, bench.state()), (None, "closed"));
+
+    let result = bench.call(&both).await;
+    assert_eq!((result.attempts, result.place, bench.sent(A)), (1, 1, 5), "what is open is passed over");
+    assert_eq!(bench.bus.calls(B)[5].attempt, 1, "and that is no attempt");
+
+    bench.bus.answers(A, "{}");
+    sleep(OPEN_FOR).await;
+    assert!(!bench.vitals(A).unhealthy, "its probe has to come from somebody");
+    assert_eq!(bench.call(&both).await.place, 0);
+    assert_eq!(bench.vitals(A).held_back, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_place_that_was_passed_over_the_retry_goes_on() {
+    let bench = Bench::start().await;
+    [A, B].iter().for_each(|subject| bench.bus.fails(subject, TransportError::NoResponders));
+    bench.bus.answers(C, "{}");
+    let impatient = changed(&order(&[A]), |call| call.target.failure_threshold = Some(1));
+    assert_eq!(bench.call(&impatient).await.attempts, 1, "the threshold is the policy's");
+    let result = bench.call(&order(&[A, B, C])).await;
+    assert_eq!((result.attempts, result.place), (2, 2));
+    assert_eq!((bench.sent(A), bench.sent(B), bench.sent(C)), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_every_place_open_the_shortest_wait_is_told() {
+    let bench = Bench::start().await;
+    [A, B].iter().for_each(|subject| bench.bus.fails(subject, TransportError::NoResponders));
+    let once = |subject| {
+        changed(&order(&[subject]), |call| {
+            call.target.retry = 0;
+            call.target.failure_threshold = Some(1);
+        })
+    };
+    bench.call(&once(A)).await;
+    sleep(Duration::from_secs(2)).await;
+    bench.call(&once(B)).await;
+    let result = bench.call(&order(&[B, A])).await;
+    let Err(CallFailure::CircuitOpen { retry_after }) = result.outcome else { panic!("{:?}", result.outcome) };
+    assert_eq!((retry_after, result.attempts), (Duration::from_secs(3), 0));
+    assert_eq!((bench.sent(A), bench.sent(B), bench.state()), (1, 1, "open"));
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(bench.state(), "half_open", "one of them waits for its probe");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_budget_is_used_up_tries_once() {
+    let bench = Bench::start().await;
+    bench.bus.fails(A, TransportError::NoResponders);
+    let (one, request) = (order(&[A]), scope(1));
+    let first = bench.invokers.call(&one, &request).await;
+    let second = bench.invokers.call(&one, &request).await;
+    assert_eq!((first.attempts, second.attempts, request.budget.left()), (2, 1, 0));
+    assert_eq!(second.outcome.unwrap_err(), CallFailure::NoResponders);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_gets_the_one_attempt_that_its_order_names() {
+    let bench = Bench::start().await;
+    [A, B].iter().for_each(|subject| bench.bus.fails(subject, TransportError::NoResponders));
+    let provider = changed(&order(&[A, B]), |call| call.rule = Rule::Provider);
+    let request = scope(10);
+    let result = bench.invokers.call(&Order { attempt: 2, ..provider }, &request).await;
+    assert_eq!((result.attempts, result.place, request.budget.left()), (1, 1, 10));
+    assert_eq!((bench.sent(A), bench.sent(B), bench.bus.calls(B)[0].attempt), (0, 1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_nobody_needs_any_more_is_no_evidence() {
+    let bench = Bench::start().await;
+    bench.bus.hangs(A);
+    let (one, patient) = (order(&[A]), scope(10));
+    let count = |status| {
+        let label = ExtensionStatus { extension_id: "clean".into(), status };
+        bench.metrics.extension_requests.get_or_create(&label).get()
+    };
+    let failed = |reason| {
+        let label = ExtensionReason { extension_id: "clean".into(), reason };
+        bench.metrics.extension_failures.get_or_create(&label).get()
+    };
+    for _ in 0..20 {
+        timeout(Duration::from_millis(999), bench.invokers.call(&one, &patient)).await.expect_err("cut off");
+    }
+    eventually("the calls are counted", || count("skipped") == 20).await;
+    let invoker = bench.invokers.find("clean").unwrap();
+    assert_eq!((invoker.breaker().failures, invoker.figures().requests, failed("cancelled")), (0, 0, 0));
+    assert_eq!(bench.vitals(A), Vitals::default());
+
+    let hurried = CallScope { deadline: Instant::now() + Duration::from_millis(100), ..scope(10) };
+    bench.bus.handles(A, |_| std::future::pending().boxed());
+    timeout(Duration::from_millis(110), bench.invokers.call(&one, &hurried)).await.expect_err("cut off");
+    eventually("the deadline is counted", || count("timeout") == 1 && failed("deadline_exceeded") == 1).await;
+    assert_eq!(invoker.breaker().failures, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_often_fails_is_unhealthy_until_its_failures_are_old() {
+    let bench = Bench::start().await;
+    let once = |subject| changed(&order(&[subject]), |call| call.target.retry = 0);
+    let (one, other) = (once(A), once(B));
+    bench.bus.answers(B, "{}");
+    for round in 0..4 {
+        bench.bus.fails(A, TransportError::NoResponders);
+        for _ in 0..2 {
+            bench.call(&one).await;
+        }
+        assert!(!bench.vitals(A).unhealthy, "{round}: too few calls to tell");
+        bench.bus.answers(A, "{}");
+        bench.call(&one).await;
+        bench.call(&other).await;
+    }
+    let invoker = bench.invokers.find("clean").unwrap();
+    eventually("all figures are published", || invoker.figures().requests == 16 && bench.vitals(A).unhealthy).await;
+    assert_eq!((bench.vitals(A).held_back, bench.vitals(B).unhealthy), (None, false));
+    assert!(bench.vitals(B).latency.is_some() && bench.invokers.latency("clean").is_some());
+    assert_eq!(invoker.figures().success_rate, Some(0.5), "the extension's figures cover both");
+    sleep(Duration::from_secs(31)).await;
+    assert!(!bench.vitals(A).unhealthy);
+
+    let label = ExtensionLabel { extension_id: "clean".into() };
+    assert!(bench.metrics.extension_duration.get(&label).is_some(), "counted by extension, not by place");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_the_registry_no_longer_has_is_forgotten() {
+    let bench = Bench::start().await;
+    for subject in [A, B, OWN] {
+        bench.bus.fails(subject, TransportError::NoResponders);
+        bench.call(&changed(&order(&[subject]), |call| call.target.failure_threshold = Some(1))).await;
+    }
+    let kept = r#"{"id": "clean", "type": "pre", "instances": [
+        {"instance_id": "b", "subject": "beamline.ext.pre.clean.b"}]}"#;
+    let kept = Extension::parse(kept, "beamline").unwrap();
+    bench.registry.write(Change::UpdateExtension(kept), Author::default()).await.unwrap();
+    let invoker = bench.invokers.find("clean").unwrap();
+    eventually("A is forgotten", || invoker.targets().len() == 2).await;
+    let subjects: Vec<Arc<str>> = invoker.targets().iter().map(|target| Arc::clone(&target.subject)).collect();
+    assert_eq!(subjects, [B.into(), OWN.into()]);
+    assert!(invoker.targets().iter().all(|target| matches!(target.breaker().state, State::Open { .. })));
+    assert_eq!(bench.vitals(A), Vitals::default());
+}
