@@ -1,40 +1,40 @@
 //! What can be seen of a running router: health, breakers, the supervision tree.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use beamline_actors::domain::breaker::BreakerReading;
+use beamline_actors::domain::extension::Extension;
+use beamline_actors::domain::health::Figures;
 use beamline_actors::domain::run::milliseconds;
+use beamline_actors::invoker::{Invoker, TargetState};
 use serde_json::{Map, Value, json};
 
 use super::Shared;
 
 pub(super) fn health(shared: &Shared) -> Value {
-    let line = |id: &str| {
-        let figures = shared.surroundings.invokers.find(id).map(|invoker| *invoker.figures()).unwrap_or_default();
-        json!({
-            "status": figures.status(),
-            "success_rate": figures.success_rate,
-            "requests": figures.requests,
-            "latency_p50_ms": figures.p50.map(milliseconds),
-            "latency_p95_ms": figures.p95.map(milliseconds),
-            "latency_p99_ms": figures.p99.map(milliseconds),
-        })
+    let line = |extension: &Extension| {
+        let invoker = shared.surroundings.invokers.find(&extension.id);
+        let figures = invoker.as_ref().map(|invoker| *invoker.figures()).unwrap_or_default();
+        let mut line = figures_of(&figures);
+        add_targets(&mut line, shared, extension, invoker.as_deref(), |target| figures_of(&target.figures()));
+        line
     };
     json!({"ok": true, "health": by_extension(shared, line)})
 }
 
 pub(super) fn breakers(shared: &Shared) -> Value {
-    let line = |id: &str| {
-        let Some(invoker) = shared.surroundings.invokers.find(id) else {
-            return json!({"state": "closed", "opened_at": null, "failure_count": 0, "error_rate": 0.0});
-        };
-        let (breaker, figures) = (invoker.breaker(), invoker.figures());
-        json!({
-            "state": breaker.state.as_str(),
-            "opened_at": breaker.opened_at.map(wall_time),
-            "failure_count": breaker.failures,
-            "error_rate": figures.success_rate.map_or(0.0, |rate| 1.0 - rate),
-        })
+    let line = |extension: &Extension| {
+        let invoker = shared.surroundings.invokers.find(&extension.id);
+        let breaker = invoker.as_ref().map_or_else(|| BreakerReading::over([]), |invoker| invoker.breaker());
+        let figures = invoker.as_ref().map(|invoker| *invoker.figures()).unwrap_or_default();
+        let mut line = breaker_of(&breaker, &figures);
+        add_targets(&mut line, shared, extension, invoker.as_deref(), |target| {
+            breaker_of(&target.breaker(), &target.figures())
+        });
+        line
     };
     json!({"ok": true, "states": by_extension(shared, line)})
 }
@@ -59,9 +59,78 @@ pub(super) fn tree(shared: &Shared) -> Value {
     })
 }
 
-fn by_extension(shared: &Shared, line: impl Fn(&str) -> Value) -> Map<String, Value> {
+fn figures_of(figures: &Figures) -> Line {
+    let line = json!({
+        "status": figures.status(),
+        "success_rate": figures.success_rate,
+        "requests": figures.requests,
+        "latency_p50_ms": figures.p50.map(milliseconds),
+        "latency_p95_ms": figures.p95.map(milliseconds),
+        "latency_p99_ms": figures.p99.map(milliseconds),
+    });
+    fields(line)
+}
+
+fn breaker_of(breaker: &BreakerReading, figures: &Figures) -> Line {
+    let line = json!({
+        "state": breaker.state.as_str(),
+        "opened_at": breaker.opened_at.map(wall_time),
+        "failure_count": breaker.failures,
+        "error_rate": figures.success_rate.map_or(0.0, |rate| 1.0 - rate),
+    });
+    fields(line)
+}
+
+type Line = Map<String, Value>;
+
+fn fields(line: Value) -> Line {
+    if let Value::Object(fields) = line { fields } else { Line::new() }
+}
+
+/// Adds `targets`, a line for each subject that was called, when the extension has more than one of them.
+fn add_targets(
+    line: &mut Line,
+    shared: &Shared,
+    extension: &Extension,
+    invoker: Option<&Invoker>,
+    show: impl Fn(&TargetState) -> Line,
+) {
+    let targets = invoker.map(Invoker::targets).unwrap_or_default();
+    if targets.len() < 2 {
+        return;
+    }
+    let names = names_of(extension, &shared.surroundings.prefix);
+    let lines = targets.iter().map(|target| {
+        let mut line = names.get(&*target.subject).cloned().unwrap_or_default();
+        line.insert("subject".into(), json!(&*target.subject));
+        line.extend(show(target));
+        Value::Object(line)
+    });
+    line.insert("targets".into(), lines.collect());
+}
+
+/// Version and instance of each subject of an extension, as the fields of a line.
+fn names_of(extension: &Extension, prefix: &str) -> HashMap<String, Line> {
+    let own = &extension.version;
+    let mut names = HashMap::new();
+    let mut name = |subject: String, line: Value| {
+        names.entry(subject).or_insert_with(|| fields(line));
+    };
+    for instance in &extension.instances {
+        name(instance.subject.clone(), json!({"version": own, "instance": instance.instance_id}));
+    }
+    name(extension.effective_subject(prefix), json!({"version": own}));
+    for version in &extension.versions {
+        let derived = || extension.kind.subject(prefix, &extension.id, &version.version);
+        name(version.subject.clone().unwrap_or_else(derived), json!({"version": version.version}));
+    }
+    names
+}
+
+fn by_extension(shared: &Shared, line: impl Fn(&Extension) -> Line) -> Line {
     let snapshot = shared.surroundings.registry.snapshot();
-    snapshot.extensions().into_iter().map(|extension| (extension.id.clone(), line(&extension.id))).collect()
+    let line = |extension: &Arc<Extension>| (extension.id.clone(), Value::Object(line(extension)));
+    snapshot.extensions().into_iter().map(line).collect()
 }
 
 fn wall_time(at: Instant) -> String {
