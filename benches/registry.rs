@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use beamline_actors::domain::breaker::Outcome;
+use beamline_actors::domain::breaker::{FAILURE_THRESHOLD, Outcome};
 use beamline_actors::domain::plan::{Plan, PlanLimits};
 use beamline_actors::domain::snapshot::Snapshot;
 use beamline_actors::invoker::Invoker;
@@ -61,12 +62,23 @@ fn lookups(criterion: &mut Criterion) {
 
 fn breaker(criterion: &mut Criterion) {
     let invoker = Invoker::new("model");
+    let subjects: Vec<Arc<str>> = (0..10).map(|n| format!("beamline.provider.model.eu_{n}").into()).collect();
+    let took = Duration::from_millis(1);
+    for subject in &subjects {
+        let _ = invoker.target(subject).permit(FAILURE_THRESHOLD).map(|permit| permit.finish(Outcome::Success, took));
+    }
+    let mut at = subjects.iter().cycle();
     criterion.bench_function("breaker: permit and outcome", |b| {
         b.iter(|| {
-            if let Ok(permit) = invoker.permit() {
-                permit.finish(black_box(Outcome::Success));
+            let Some(subject) = at.next() else { return };
+            if let Ok(permit) = invoker.target(black_box(subject)).permit(FAILURE_THRESHOLD) {
+                permit.finish(black_box(Outcome::Success), took);
             }
         });
+    });
+    let mut at = subjects.iter().cycle();
+    criterion.bench_function("breaker: vitals of a known target", |b| {
+        b.iter(|| invoker.vitals(black_box(at.next().map_or("", |subject| subject))))
     });
 }
 
