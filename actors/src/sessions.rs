@@ -4,6 +4,8 @@
 //! replica is all there is, and every answer says so; what was pinned meanwhile is shared with its next use.
 
 mod clock;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -171,7 +173,7 @@ impl Desk {
             let now_ms = self.clock.now_ms();
             let over = stored.as_ref().map(|stored| stored.revision);
             let live = stored.as_ref().map(|stored| &stored.pin).filter(|pin| pin.is_live(now_ms)).cloned();
-            let own = self.remembered(key).0.filter(|pin| pin.is_live(now_ms));
+            let own = self.remembered(key).filter(|pin| pin.is_live(now_ms));
             if let (Some(stored), true) = (stored, live.is_some() || own.is_none()) {
                 self.cache.lock().insert(key, stored, epoch);
             }
@@ -198,18 +200,25 @@ impl Desk {
         ttl: Duration,
         instead_of: Option<&str>,
     ) -> Result<String, SessionStoreError> {
+        let remembered = self.cache.lock().peek(key).map(|(pin, revision)| (pin.clone(), revision));
+        let (own, mut over) = remembered.unzip();
+        let own = own.filter(|pin| pin.keeps(instead_of, self.clock.now_ms()));
+        // Pinned while the store was away: unless somebody else has the session by now, it is this one's.
+        let wanted = own.as_ref().map_or(provider, |pin| &pin.provider);
         for round in 0..=ROUNDS {
             let epoch = self.cache.lock().epoch();
-            let (known, over, certain) =
-                if round == 0 { self.remembered(key) } else { self.stored(key, epoch).await? };
-            let now_ms = self.clock.now_ms();
-            match known.filter(|pin| pin.keeps(instead_of, now_ms)) {
-                Some(pin) if certain => return Ok(pin.provider),
-                Some(_) => continue,
-                None => {}
+            // A write over the revision that is remembered proves that nothing has changed since.
+            if round > 0 || own.is_some() {
+                let stored = self.store.get(key).await?;
+                over = Some(stored.as_ref().map(|stored| stored.revision));
+                if let Some(stored) = stored.filter(|stored| stored.pin.keeps(instead_of, self.clock.now_ms())) {
+                    let provider = stored.pin.provider.clone();
+                    self.cache.lock().insert(key, stored, epoch);
+                    return Ok(provider);
+                }
             }
-            match self.write(key, Pin::new(provider, now_ms, ttl), over, epoch).await {
-                Ok(()) => return Ok(provider.to_owned()),
+            match self.write(key, Pin::new(wanted, self.clock.now_ms(), ttl), over.flatten(), epoch).await {
+                Ok(()) => return Ok(wanted.to_owned()),
                 Err(SessionStoreError::Conflict) => {}
                 Err(away) => return Err(away),
             }
@@ -217,19 +226,8 @@ impl Desk {
         Err(SessionStoreError::Conflict)
     }
 
-    fn remembered(&self, key: &SessionKey) -> (Option<Pin>, Option<u64>, bool) {
-        let cache = self.cache.lock();
-        cache.peek(key).map_or((None, None, false), |(pin, revision, current)| (Some(pin.clone()), revision, current))
-    }
-
-    async fn stored(
-        &self,
-        key: &SessionKey,
-        epoch: u64,
-    ) -> Result<(Option<Pin>, Option<u64>, bool), SessionStoreError> {
-        let Some(stored) = self.store.get(key).await? else { return Ok((None, None, true)) };
-        self.cache.lock().insert(key, stored.clone(), epoch);
-        Ok((Some(stored.pin), Some(stored.revision), true))
+    fn remembered(&self, key: &SessionKey) -> Option<Pin> {
+        self.cache.lock().peek(key).map(|(pin, _)| pin.clone())
     }
 
     async fn write(&self, key: &SessionKey, pin: Pin, over: Option<u64>, epoch: u64) -> Result<(), SessionStoreError> {

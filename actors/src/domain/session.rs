@@ -20,7 +20,7 @@ impl SessionKey {
         let mut hash = Xxh3::new();
         for part in [tenant_id, policy_id, session] {
             // The length first: "a", "bc" is not "ab", "c".
-            hash.update(&part.len().to_le_bytes());
+            hash.update(&(part.len() as u64).to_le_bytes());
             hash.update(part.as_bytes());
         }
         Self(format!("{:032x}", hash.digest128()))

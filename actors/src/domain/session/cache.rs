@@ -100,9 +100,9 @@ impl SessionCache {
         provider
     }
 
-    /// What is known of a key, doubtful or not, without an effect on what is forgotten first; true when it is current.
-    pub fn peek(&self, key: &SessionKey) -> Option<(&Pin, Option<u64>, bool)> {
-        self.entries.peek(key).map(|entry| (&entry.pin, entry.revision, self.sharing && entry.epoch == self.epoch))
+    /// What is remembered of a session, current or not, and without an effect on what is forgotten first.
+    pub fn peek(&self, key: &SessionKey) -> Option<(&Pin, Option<u64>)> {
+        self.entries.peek(key).map(|entry| (&entry.pin, entry.revision))
     }
 
     /// Takes what the store has answered to a question of the given epoch.
