@@ -260,6 +260,40 @@ async fn a_place_that_often_fails_is_unhealthy_until_its_failures_are_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_place_that_recovers_is_not_avoided_for_its_past() {
+    let bench = Bench::start().await;
+    let one = changed(&order(&[A]), |call| call.target.retry = 0);
+    bench.bus.fails(A, TransportError::NoResponders);
+    while bench.sent(A) < 20 {
+        bench.call(&one).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    eventually("it waits for its probe", || bench.vitals(A).held_back.is_none()).await;
+    assert!(bench.vitals(A).unhealthy, "twenty failures, the last of them a moment ago");
+    bench.bus.answers(A, "{}");
+    bench.call(&one).await;
+    // The figures follow soon; with time alone the failures would be forgotten much later.
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((bench.sent(A), bench.state(), bench.vitals(A).unhealthy), (21, "closed", false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_without_calls_for_long_does_not_hide_that_the_others_are_down() {
+    let bench = Bench::start().await;
+    let once = |subject| changed(&order(&[subject]), |call| call.target.failure_threshold = Some(1));
+    bench.bus.answers(B, "{}");
+    bench.bus.fails(A, TransportError::NoResponders);
+    bench.call(&once(B)).await;
+    sleep(Duration::from_secs(599)).await;
+    bench.call(&once(A)).await;
+    assert_eq!(bench.state(), "closed");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(bench.state(), "open");
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(bench.state(), "closed", "nothing is in use: what was last known of all of them");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_place_that_the_registry_no_longer_has_is_forgotten() {
     let bench = Bench::start().await;
     for subject in [A, B, OWN] {

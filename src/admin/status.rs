@@ -137,3 +137,22 @@ fn wall_time(at: Instant) -> String {
     let ago: Duration = Instant::now().saturating_duration_since(at);
     humantime::format_rfc3339_millis(SystemTime::now() - ago).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_subject_of_an_extension_has_its_version_and_instance() {
+        let record = r#"{"id": "clean", "type": "pre", "version": "v2", "instances": [
+            {"instance_id": "eu", "subject": "p.ext.pre.clean.eu"}], "versions": [
+            {"version": "v3"}, {"version": "v4", "subject": "p.ext.pre.clean.next"}]}"#;
+        let names = names_of(&Extension::parse(record, "p").unwrap(), "p");
+        let name = |subject: &str| Value::Object(names.get(subject).cloned().unwrap());
+        assert_eq!(name("p.ext.pre.clean.eu"), json!({"version": "v2", "instance": "eu"}));
+        assert_eq!(name("p.ext.pre.clean.v2"), json!({"version": "v2"}));
+        assert_eq!(name("p.ext.pre.clean.v3"), json!({"version": "v3"}));
+        assert_eq!(name("p.ext.pre.clean.next"), json!({"version": "v4"}));
+        assert_eq!(names.len(), 4);
+    }
+}
