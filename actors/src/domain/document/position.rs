@@ -1,0 +1,140 @@
+//! From a JSON pointer to the line and column where a person finds the place.
+
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use super::Part;
+
+/// A place in a text, both counted from 1; columns are characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Position {
+    pub line: usize,
+    pub column: usize,
+}
+
+impl Position {
+    /// The place of a byte; one beyond the end is the end.
+    pub fn of_byte(text: &str, byte: usize) -> Self {
+        let before = text.get(..byte).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        Self { line: before.matches('\n').count() + 1, column }
+    }
+
+    /// The place that serde_json reports; its columns are bytes, and 0 stands for the end of the line before.
+    pub fn of_error(text: &str, error: &serde_json::Error) -> Self {
+        let line_start: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+        let mut byte = (line_start + error.column().saturating_sub(1)).min(text.len());
+        while !text.is_char_boundary(byte) {
+            byte -= 1;
+        }
+        Self::of_byte(text, byte)
+    }
+}
+
+/// Where `pointer` leads in a valid JSON text. What does not exist is at the innermost object or list that it is not in.
+pub fn position(json: &str, pointer: &str, part: Part) -> Position {
+    let byte = serde_json::from_str::<&RawValue>(json).map_or(0, |root| offset(json, find(root, pointer, part).get()));
+    Position::of_byte(json, byte)
+}
+
+fn find<'a>(root: &'a RawValue, pointer: &str, part: Part) -> &'a RawValue {
+    let mut here = root;
+    let mut segments =
+        pointer.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~")).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        let Some(next) = step(here, &segment, if is_last { part } else { Part::Value }) else { break };
+        here = next;
+    }
+    here
+}
+
+fn step<'a>(here: &'a RawValue, segment: &str, part: Part) -> Option<&'a RawValue> {
+    if here.get().starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(here.get()).ok()?;
+        return items.get(segment.parse::<usize>().ok()?).copied();
+    }
+    let Members(members) = serde_json::from_str(here.get()).ok()?;
+    let is_named = |key: &&RawValue| serde_json::from_str::<String>(key.get()).is_ok_and(|key| key == segment);
+    let mut named = members.into_iter().filter(|(key, _)| is_named(key));
+    match part {
+        Part::Value => named.next().map(|(_, value)| value),
+        Part::Key => named.next().map(|(key, _)| key),
+        Part::SecondKey => named.nth(1).map(|(key, _)| key),
+    }
+}
+
+/// Both are parts of one text, so the distance of their starts is the offset.
+fn offset(text: &str, part: &str) -> usize {
+    (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
+}
+
+/// The members of an object as they were written.
+struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "{\n  \"ä\": 1, \"list\": [\n    {\"a/b\": true},\r\n\t{\"x~y\": {\"k\": 1,\n\"k\": 2}}\n  ]\n}";
+
+    #[test]
+    fn pointers_lead_to_lines_and_columns() {
+        let table = [
+            ("", Part::Value, (1, 1)),
+            ("/ä", Part::Value, (2, 8)),
+            ("/ä", Part::Key, (2, 3)),
+            ("/list", Part::Value, (2, 19)),
+            ("/list/0/a~1b", Part::Value, (3, 13)),
+            ("/list/1/x~0y", Part::Key, (4, 3)),
+            ("/list/1/x~0y/k", Part::Value, (4, 16)),
+            ("/list/1/x~0y/k", Part::SecondKey, (5, 1)),
+            ("/list/0/missing", Part::Value, (3, 5)),
+            ("/list/7", Part::Value, (2, 19)),
+            ("/list/0/missing/deeper", Part::Key, (3, 5)),
+            ("nonsense", Part::Value, (1, 1)),
+        ];
+        for (pointer, part, (line, column)) in table {
+            assert_eq!(position(TEXT, pointer, part), Position { line, column }, "{pointer} {part:?}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_parser_count_characters_too() {
+        for (text, line, column) in
+            [("{\"ä\": x}", 1, 7), ("{\n\n  \"a\": 1,\n}", 4, 1), ("", 1, 1), ("{\"a\": 1", 1, 7), ("{\"ä", 1, 3)]
+        {
+            let error = serde_json::from_str::<&RawValue>(text).unwrap_err();
+            assert_eq!(Position::of_error(text, &error), Position { line, column }, "{text:?} {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_at_its_start() {
+        assert_eq!(position("{\"a\": ", "/a", Part::Value), Position { line: 1, column: 1 });
+    }
+}
