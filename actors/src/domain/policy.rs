@@ -8,11 +8,20 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::conditions::Conditions;
-use super::document::{Mistake, Mistakes, Object};
-use super::extension::Kind;
+use super::document::{Located, Mistake, Mistakes, Object, check_json};
 use super::fields::Fields;
 
+pub mod diff;
+mod form;
+mod places;
 mod read;
+mod write;
+
+pub use form::Form;
+use places::Places;
+
+/// The JSON Schema of all forms, for editors.
+pub const SCHEMA: &str = include_str!("policy/schema.json");
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -30,6 +39,15 @@ pub struct Policy {
     pub sticky: Option<Sticky>,
     pub circuit_breaker: BreakerOverrides,
     pub metadata: Fields,
+    places: Places,
+}
+
+/// What somebody who is writing a document wants to know about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// `None` when it is no object.
+    pub form: Option<Form>,
+    pub result: Result<Policy, Vec<Located>>,
 }
 
 /// A pre- or post-processor in a policy.
@@ -50,6 +68,17 @@ pub enum Mode {
     Optional,
 }
 
+impl Mode {
+    pub const WORDS: &'static [(&'static str, Self)] = &[("required", Self::Required), ("optional", Self::Optional)];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Optional => "optional",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Validator {
     pub id: String,
@@ -64,6 +93,19 @@ pub enum OnFail {
     Block,
     Warn,
     Ignore,
+}
+
+impl OnFail {
+    pub const WORDS: &'static [(&'static str, Self)] =
+        &[("block", Self::Block), ("warn", Self::Warn), ("ignore", Self::Ignore)];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Warn => "warn",
+            Self::Ignore => "ignore",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -113,7 +155,7 @@ pub enum Status {
     ClientError,
     /// `429` and `rate_limited`
     RateLimited,
-    /// Any other three digits.
+    /// Any other code from 100 to 599.
     Code(u16),
     /// Every failure there is.
     Error,
@@ -140,7 +182,8 @@ impl Status {
     pub fn parse(word: &str) -> Option<Self> {
         let known = Self::WORDS.into_iter().find(|(name, _)| *name == word).map(|(_, status)| status);
         let is_code = word.len() == 3 && word.bytes().all(|b| b.is_ascii_digit());
-        known.or_else(|| word.parse().ok().filter(|_| is_code).map(Self::Code))
+        let code = word.parse().ok().filter(|code| is_code && (100..=599).contains(code));
+        known.or(code.map(Self::Code))
     }
 }
 
@@ -170,6 +213,19 @@ pub enum Strategy {
     Exponential,
     Linear,
     Fixed,
+}
+
+impl Strategy {
+    pub const WORDS: &'static [(&'static str, Self)] =
+        &[("exponential", Self::Exponential), ("linear", Self::Linear), ("fixed", Self::Fixed)];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exponential => "exponential",
+            Self::Linear => "linear",
+            Self::Fixed => "fixed",
+        }
+    }
 }
 
 impl Default for Backoff {
@@ -223,22 +279,23 @@ impl Policy {
     /// Reads a document as somebody wrote it, with all mistakes at once.
     pub fn parse(json: &str) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Mistakes::default();
-        let parsed = Object::parse(json, &mut mistakes).map(|object| read::read(object, &mut mistakes));
+        let parsed = Object::parse(json, &mut mistakes).map(|object| read::read(object, &mut mistakes).0);
         mistakes.into_result(parsed)
     }
 
-    /// Every extension that the policy names, with the type it must have and the place where it is named.
-    pub fn references(&self) -> impl Iterator<Item = (&str, Kind, String)> {
-        let pre = self.pre.iter().enumerate().map(|(i, p)| (p.id.as_str(), Kind::Pre, format!("/pre/{i}/id")));
-        let validators = self.validators.iter().enumerate();
-        let validators = validators.map(|(i, v)| (v.id.as_str(), Kind::Validator, format!("/validators/{i}/id")));
-        let providers = self.providers.iter().enumerate();
-        let providers = providers.map(|(i, p)| (p.name.as_str(), Kind::Provider, format!("/providers/{i}/name")));
-        let post = self.post.iter().enumerate().map(|(i, p)| (p.id.as_str(), Kind::Post, format!("/post/{i}/id")));
-        let fallbacks = self.fallbacks.iter().enumerate();
-        let fallbacks =
-            fallbacks.filter_map(|(i, f)| Some((f.to.as_deref()?, Kind::Provider, format!("/fallbacks/{i}/to"))));
-        pre.chain(validators).chain(providers).chain(post).chain(fallbacks)
+    /// The same for somebody who has the text at hand: its form, and as good as all mistakes with line and column.
+    pub fn check(json: &str) -> Checked {
+        if let Err((mistake, position)) = check_json(json) {
+            return Checked { form: None, result: Err(vec![Located { position, mistake }]) };
+        }
+        let mut mistakes = Mistakes::up_to(MAX_CHECKED);
+        let parsed = Object::parse(json, &mut mistakes).map(|object| read::read(object, &mut mistakes));
+        let form = parsed.as_ref().map(|(_, form)| *form);
+        let result = match parsed {
+            Some((policy, _)) if mistakes.count() == 0 => Ok(policy),
+            _ => Err(mistakes.located_in(json)),
+        };
+        Checked { form, result }
     }
 
     /// Extensions in the pipeline: everything that could run for one request, providers counted as one call.
@@ -246,6 +303,9 @@ impl Policy {
         self.pre.len() + self.validators.len() + self.post.len() + usize::from(!self.providers.is_empty())
     }
 }
+
+/// Nobody mends more at once, and finding the place of each takes a walk through the text.
+const MAX_CHECKED: usize = 1_000;
 
 #[cfg(test)]
 mod tests;
