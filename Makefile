@@ -15,8 +15,8 @@ build: ## Build all programs
 test: ## Everything that CI checks: format, lints, dependency direction, tests
 	@scripts/test.sh
 
-bench: ## Measure the lookup in the registry
-	cargo bench --locked --bench registry
+bench: ## Measure lookups, plans and choices
+	cargo bench --locked --bench registry --bench routing
 
 deny: ## Check licences and sources of the dependencies (needs cargo-deny)
 	@scripts/deny.sh

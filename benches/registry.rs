@@ -1,4 +1,4 @@
-//! What a request pays for the registry: a lookup among 10,000 extensions, and a plan made from it.
+//! What a request pays for the registry: a lookup among 10,000 extensions.
 //!
 //! The promise is less than a microsecond for a lookup. Figures count as ratios within one run: the first group is the
 //! plain map that the lookup is measured against.
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use beamline_actors::domain::breaker::{FAILURE_THRESHOLD, Outcome};
-use beamline_actors::domain::plan::{Plan, PlanLimits};
 use beamline_actors::domain::snapshot::Snapshot;
 use beamline_actors::invoker::Invoker;
 use beamline_actors::testing::content;
@@ -41,7 +40,6 @@ fn lookups(criterion: &mut Criterion) {
     let ids: Vec<String> = (7..EXTENSIONS).map(|n| format!("extension_{n}")).collect();
     let plain: HashMap<&str, usize> = ids.iter().enumerate().map(|(n, id)| (id.as_str(), n)).collect();
     let shared = ArcSwap::from_pointee(snapshot());
-    let limits = PlanLimits { subject_prefix: "beamline".into(), max_extensions: 32 };
     let mut group = criterion.benchmark_group("registry of 10,000 extensions");
     let mut at = ids.iter().cycle();
     group.bench_function("partner: plain map", |b| {
@@ -53,9 +51,6 @@ fn lookups(criterion: &mut Criterion) {
     });
     group.bench_function("policy lookup", |b| {
         b.iter(|| shared.load().policy(black_box("acme"), black_box("default")).map(Arc::clone))
-    });
-    group.bench_function("plan of seven extensions", |b| {
-        b.iter(|| Plan::new("acme", "default", &shared.load(), &limits))
     });
     group.finish();
 }

@@ -3,6 +3,7 @@
 //! Four layers, the later one wins: defaults, a TOML file, the environment, flags. See `docs/configuration.md`. For
 //! commands that ask a running router, the address of the one that `up` runs here stands in for the default.
 
+mod complexity;
 mod database;
 mod file;
 mod http;
@@ -25,6 +26,7 @@ use layers::Layers;
 use printout::Printout;
 use reader::Reader;
 
+pub use complexity::ComplexityConfig;
 pub use database::DatabaseConfig;
 pub use http::{AdminConfig, HttpConfig};
 pub use mistakes::{Mistake, Mistakes};
@@ -39,6 +41,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub http: HttpConfig,
     pub router: RouterConfig,
+    pub complexity: ComplexityConfig,
     pub admin: AdminConfig,
     pub telemetry: TelemetryConfig,
     warnings: Vec<String>,
@@ -80,11 +83,12 @@ pub fn load_from(
     let database = DatabaseConfig::read(&mut reader);
     let http = HttpConfig::read(&mut reader);
     let router = RouterConfig::read(&mut reader);
+    let complexity = ComplexityConfig::read(&mut reader);
     let admin = AdminConfig::read(&mut reader);
     let telemetry = TelemetryConfig::read(&mut reader);
     admin.check_exposure(&http, &mut reader);
     let (printout, warnings) = reader.finish()?;
-    Ok(Config { nats, database, http, router, admin, telemetry, warnings, printout })
+    Ok(Config { nats, database, http, router, complexity, admin, telemetry, warnings, printout })
 }
 
 impl Config {
@@ -112,6 +116,7 @@ impl fmt::Debug for Config {
             .field("database", &self.database)
             .field("http", &self.http)
             .field("router", &self.router)
+            .field("complexity", &self.complexity)
             .field("admin", &self.admin)
             .field("telemetry", &self.telemetry)
             .finish_non_exhaustive()

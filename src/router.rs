@@ -15,13 +15,14 @@ use beamline_actors::pipelines::{PipelineSettings, Pipelines};
 use beamline_actors::ports::{Store, StoreError};
 use beamline_actors::registry::{Registry, RegistrySettings};
 use beamline_actors::root::{self, Child, Root};
+use beamline_actors::sessions::Sessions;
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
 use crate::admin::{Admin, AdminActor, Identity, Surroundings};
 use crate::config::Config;
 use crate::nats::intake::{Intake, IntakeActor};
-use crate::nats::{self, Connection, NatsTransport};
+use crate::nats::{self, Connection, NatsSessions, NatsTransport};
 use crate::store;
 
 /// A running router.
@@ -160,7 +161,11 @@ impl Prepared {
         let metrics = Metrics::default();
         let registry = Registry::new(Arc::clone(&store), registry_settings(&config), metrics.clone(), Some(start_with));
         let invokers = Invokers::new(Arc::new(transport), registry.clone(), metrics.clone());
-        let pipelines = Pipelines::new(pipeline_settings(&config), registry.clone(), invokers.clone(), metrics.clone());
+        let sessions = Sessions::new(NatsSessions::new(connection.clone(), &config.nats));
+        // A request that came before the bucket is open would be kept by this replica alone.
+        sessions.opened().await;
+        let settings = pipeline_settings(&config);
+        let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), sessions.clone(), metrics.clone());
         let intake = Intake::new(connection.clone(), pipelines.clone(), &config.nats.subject_prefix);
         let draining = Arc::new(AtomicBool::new(false));
         let subscribed = Arc::new(AtomicBool::new(false));
@@ -217,6 +222,7 @@ fn pipeline_settings(config: &Config) -> PipelineSettings {
             subject_prefix: config.nats.subject_prefix.clone(),
             max_extensions: router.max_extensions_per_pipeline as usize,
         },
+        extra_attempts: router.max_extra_attempts,
     }
 }
 

@@ -4,12 +4,14 @@ pub mod request;
 
 pub mod plan;
 pub mod run;
+pub mod fallback;
 pub mod selection;
 pub mod session;
 
 pub mod answer;
 pub mod call;
 pub mod error;
+pub mod explanation;
 pub mod trace;
 
 pub mod breaker;

@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::domain::plan::{Plan, PlannedCall};
+use crate::domain::call::CallFailure;
+use crate::domain::conditions::Facts;
+use crate::domain::plan::Plan;
 use crate::domain::request::Request;
-use crate::domain::run::{CallResult, Next, Order, Run};
-use crate::invokers::CallScope;
+use crate::domain::run::{AttemptBudget, CallResult, Next, Order, Run, is_fatal};
+use crate::domain::selection::Outlook;
+use crate::domain::session::{Pinned, Recalled};
+use crate::invokers::{CallScope, Invokers};
 use crate::pipelines::InFlight;
 use crate::reply::Outgoing;
 use crate::supervision::{OnDrop, OwnedTask};
@@ -24,8 +29,11 @@ pub(crate) enum PipelineMsg {
     Advance,
     /// The calls of this step are done.
     CallsDone(Vec<CallResult>),
-    /// The task that made the calls is gone without a result.
-    CallsLost,
+    /// Which provider the session has.
+    Recalled(Recalled),
+    Pinned(Pinned),
+    /// The task that worked on a step is gone without a result.
+    TaskLost,
     /// There is just time left to answer.
     DeadlineReached,
 }
@@ -38,7 +46,8 @@ pub(crate) struct Pipeline;
 pub(crate) struct PipelineState {
     request: Arc<InFlight>,
     run: Option<Run>,
-    calls: Option<OwnedTask>,
+    /// What is being waited for.
+    task: Option<OwnedTask>,
     deadline: Option<OwnedTask>,
 }
 
@@ -56,7 +65,7 @@ impl Actor for Pipeline {
         request: Arc<InFlight>,
     ) -> Result<PipelineState, ActorProcessingErr> {
         let run = request.checkpoint.lock().clone();
-        let mut state = PipelineState { request, run, calls: None, deadline: None };
+        let mut state = PipelineState { request, run, task: None, deadline: None };
         state.watch_deadline(&myself);
         Ok(state)
     }
@@ -81,8 +90,10 @@ impl Actor for Pipeline {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             PipelineMsg::Advance => state.advance(&myself),
-            PipelineMsg::CallsDone(results) => state.calls_done(results, &myself),
-            PipelineMsg::CallsLost => return Err("the calls of a step were lost".into()),
+            PipelineMsg::CallsDone(results) => state.resume(&myself, |run| run.apply(results)),
+            PipelineMsg::Recalled(recalled) => state.resume(&myself, |run| run.recalled(recalled)),
+            PipelineMsg::Pinned(pinned) => state.resume(&myself, |run| run.pinned(&pinned)),
+            PipelineMsg::TaskLost => return Err("the task of a step was lost".into()),
             PipelineMsg::DeadlineReached => state.deadline_reached(&myself),
         }
         Ok(())
@@ -103,6 +114,25 @@ impl PipelineState {
             match run.next_step() {
                 Next::Call(orders) => {
                     self.call(orders, &run, myself);
+                    break;
+                }
+                Next::Recall { key, ttl } => {
+                    let sessions = self.request.shared.sessions.clone();
+                    self.hand_off(myself, async move { PipelineMsg::Recalled(sessions.recall(&key, ttl).await) });
+                    break;
+                }
+                Next::Pin { key, provider, ttl, instead_of } => {
+                    let sessions = self.request.shared.sessions.clone();
+                    self.hand_off(myself, async move {
+                        PipelineMsg::Pinned(sessions.pin(&key, &provider, ttl, instead_of.as_deref()).await)
+                    });
+                    break;
+                }
+                Next::Wait(time) => {
+                    self.hand_off(myself, async move {
+                        sleep(time).await;
+                        PipelineMsg::Advance
+                    });
                     break;
                 }
                 Next::Choose => self.choose(&mut run),
@@ -131,15 +161,27 @@ impl PipelineState {
                 return None;
             }
         };
-        let snapshot = shared.registry.snapshot();
-        let plan = match Plan::new(&request.tenant_id, &request.policy_id, &snapshot, &settings.plans) {
+        let facts = Facts {
+            tenant_id: &request.tenant_id,
+            policy_id: &request.policy_id,
+            environment: &settings.environment,
+            message_type: &request.message.message_type,
+            context: &request.context,
+        };
+        let mut outlook = Outlook {
+            vitals: &|id, subject| shared.invokers.vitals(id, subject),
+            roll: &mut fastrand::f64,
+            left: request.timeout,
+        };
+        let plan = match Plan::new(&facts, &shared.registry.snapshot(), &settings.plans, &mut outlook) {
             Ok(plan) => plan,
             Err(error) => {
                 self.request.answer(Outgoing::error(&error, &request.correlation()));
                 return None;
             }
         };
-        let run = Run::new(self.request.kind, Arc::new(request), Arc::new(plan), &settings.environment);
+        let budget = AttemptBudget::new(settings.extra_attempts);
+        let run = Run::new(self.request.kind, Arc::new(request), Arc::new(plan), &settings.environment, budget);
         self.keep(&run);
         self.watch_deadline(myself);
         Some(run)
@@ -153,21 +195,28 @@ impl PipelineState {
             traceparent: run.request.trace.traceparent().into(),
             tenant_id: Arc::clone(&run.request.tenant_id),
             deadline: self.deadline_of(run),
+            budget: run.budget.clone(),
         };
+        self.hand_off(myself, async move { PipelineMsg::CallsDone(side_by_side(&invokers, &orders, &scope).await) });
+    }
+
+    /// Waits for something in a task, and hears of it as a message.
+    fn hand_off(&mut self, myself: &ActorRef<PipelineMsg>, work: impl Future<Output = PipelineMsg> + Send + 'static) {
         let (actor, for_lost) = (myself.clone(), myself.clone());
         let lost = OnDrop::new(move || {
-            let _ = for_lost.send_message(PipelineMsg::CallsLost);
+            let _ = for_lost.send_message(PipelineMsg::TaskLost);
         });
-        self.calls = Some(OwnedTask::spawn(async move {
-            let results = join_all(orders.iter().map(|order| invokers.call(order, &scope))).await;
+        self.task = Some(OwnedTask::spawn(async move {
+            let message = work.await;
             lost.disarm();
-            let _ = actor.send_message(PipelineMsg::CallsDone(results));
+            let _ = actor.send_message(message);
         }));
     }
 
-    fn calls_done(&mut self, results: Vec<CallResult>, myself: &ActorRef<PipelineMsg>) {
+    /// Goes on with what was waited for.
+    fn resume(&mut self, myself: &ActorRef<PipelineMsg>, take: impl FnOnce(&mut Run)) {
         let Some(mut run) = self.run.take() else { return };
-        run.apply(results);
+        take(&mut run);
         self.keep(&run);
         self.run = Some(run);
         self.advance(myself);
@@ -175,13 +224,15 @@ impl PipelineState {
 
     fn choose(&self, run: &mut Run) {
         let invokers = &self.request.shared.invokers;
-        let held_back = |call: &PlannedCall| invokers.find(&call.extension.id).and_then(|invoker| invoker.held_back());
-        let latency = |call: &PlannedCall| invokers.find(&call.extension.id).and_then(|invoker| invoker.figures().p50);
-        run.choose(held_back, latency, fastrand::f64());
+        run.choose(&mut Outlook {
+            vitals: &|id, subject| invokers.vitals(id, subject),
+            roll: &mut fastrand::f64,
+            left: self.deadline_of(run).saturating_duration_since(Instant::now()),
+        });
     }
 
     fn deadline_reached(&mut self, myself: &ActorRef<PipelineMsg>) {
-        self.calls = None;
+        self.task = None;
         if let Some(mut run) = self.run.take() {
             run.time_out(self.request.received.elapsed());
             self.request.answer_run(&run);
@@ -209,6 +260,30 @@ impl PipelineState {
     fn deadline_of(&self, run: &Run) -> Instant {
         self.request.received + run.request.timeout.saturating_sub(reserve(run.request.timeout))
     }
+}
+
+/// Makes the calls of a step at the same time. One that decides about the request cuts off those after it in the order of
+/// the policy; those before it are waited for, because theirs would be the deciding one, whoever is faster.
+async fn side_by_side(invokers: &Invokers, orders: &[Order], scope: &CallScope) -> Vec<CallResult> {
+    let decided = watch::Sender::new(usize::MAX);
+    let one = |(index, order)| {
+        let (decided, mut heard) = (&decided, decided.subscribe());
+        async move {
+            let begun = Instant::now();
+            let result = tokio::select! {
+                result = invokers.call(order, scope) => result,
+                _ = heard.wait_for(|by| *by < index) => {
+                    let outcome = Err(CallFailure::Cancelled);
+                    return CallResult { outcome, latency: begun.elapsed(), attempts: 1, place: 0 };
+                }
+            };
+            if is_fatal(&order.call, &result.outcome) {
+                decided.send_modify(|by| *by = index.min(*by));
+            }
+            result
+        }
+    };
+    join_all(orders.iter().enumerate().map(one)).await
 }
 
 fn reserve(timeout: Duration) -> Duration {

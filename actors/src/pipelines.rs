@@ -25,6 +25,7 @@ use crate::metrics::{Metrics, NodeLabel, OutcomeLabel};
 use crate::pipeline::Pipeline;
 use crate::registry::Registry;
 use crate::reply::{Outgoing, Reply};
+use crate::sessions::Sessions;
 use crate::supervision::{Address, Intensity, Node, NodeKind, NodeView, RestartLog, Verdict};
 
 /// How a deployment runs its pipelines.
@@ -36,6 +37,8 @@ pub struct PipelineSettings {
     pub environment: String,
     pub requests: RequestLimits,
     pub plans: PlanLimits,
+    /// Retries and fallbacks that one request may make in all.
+    pub extra_attempts: u32,
 }
 
 /// The way to the pipelines; all clones share it.
@@ -49,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) settings: PipelineSettings,
     pub(crate) registry: Registry,
     pub(crate) invokers: Invokers,
+    pub(crate) sessions: Sessions,
     metrics: Metrics,
     permits: Arc<Semaphore>,
     /// Requests in flight by the actor that carries them.
@@ -97,13 +101,20 @@ const RETRY_AFTER_MS: std::ops::Range<u64> = 50..250;
 const SHOWN: usize = 50;
 
 impl Pipelines {
-    pub fn new(settings: PipelineSettings, registry: Registry, invokers: Invokers, metrics: Metrics) -> Self {
+    pub fn new(
+        settings: PipelineSettings,
+        registry: Registry,
+        invokers: Invokers,
+        sessions: Sessions,
+        metrics: Metrics,
+    ) -> Self {
         let node = Node::new("pipelines", NodeKind::Supervisor);
         let shared = Arc::new(Shared {
             permits: Arc::new(Semaphore::new(settings.max_in_flight)),
             settings,
             registry,
             invokers,
+            sessions,
             metrics,
             table: Mutex::default(),
             in_flight: watch::Sender::new(0),

@@ -21,7 +21,8 @@ use beamline_actors::ports::{Answer, Author, Change, Store, TransportError};
 use beamline_actors::registry::{Registry, RegistrySettings};
 use beamline_actors::reply::Reply;
 use beamline_actors::root::{self, Root};
-use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
+use beamline_actors::sessions::Sessions;
+use beamline_actors::testing::{MemorySessions, MemoryStore, MemoryTransport, content};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
@@ -76,8 +77,10 @@ impl Tree {
                 allowed_tenants: None,
             },
             plans: PlanLimits { subject_prefix: "beamline".into(), max_extensions: 32 },
+            extra_attempts: 5,
         };
-        let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), metrics.clone());
+        let sessions = Sessions::new(MemorySessions::new());
+        let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), sessions, metrics.clone());
         let children = root::core(&registry, &invokers, &pipelines);
         let root = Root::start(Root::node_above(&children), children, metrics).await.unwrap();
         Self { store, bus, registry, invokers, pipelines, root }

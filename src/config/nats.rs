@@ -21,6 +21,10 @@ pub struct NatsConfig {
     pub user: Option<String>,
     pub password: Option<SecretString>,
     pub token: Option<SecretString>,
+    /// The key-value bucket of sticky sessions.
+    pub sessions_bucket: String,
+    /// How many servers of a cluster keep the bucket.
+    pub sessions_replicas: usize,
     pub tls: NatsTlsConfig,
     /// Two pings without an answer mean that the connection is dead.
     pub ping_interval: Duration,
@@ -45,15 +49,20 @@ impl NatsConfig {
         let url = from.text("nats.url", "nats://127.0.0.1:4222", check_url);
         let pings = Duration::from_millis(100)..=Duration::from_secs(120);
         let waits = Duration::from_millis(1)..=Duration::from_secs(600);
+        let subject_prefix = from.text("nats.subject_prefix", "beamline", check_prefix);
+        // Deployments that share a server and not a prefix do not share sessions.
+        let own_bucket = format!("{}_sessions", subject_prefix.replace('.', "_"));
         let nats = Self {
             url: url.split(',').map(str::trim).collect::<Vec<_>>().join(","),
-            subject_prefix: from.text("nats.subject_prefix", "beamline", check_prefix),
+            subject_prefix,
             creds_file: from.file("nats.creds_file", true),
             user: from.optional_text("nats.user"),
             password: from.secret("nats.password", redacted, |_| Ok(())),
             token: from.secret("nats.token", redacted, |_| Ok(())),
             ping_interval: from.duration("nats.ping_interval", Duration::from_secs(2), pings),
             startup_timeout: from.duration("nats.startup_timeout", Duration::from_secs(30), waits),
+            sessions_bucket: from.text("nats.sessions_bucket", &own_bucket, check_bucket),
+            sessions_replicas: read_replicas(from),
             tls: NatsTlsConfig::read(from),
         };
         check_login(from);
@@ -105,6 +114,24 @@ fn check_url(list: &str) -> Result<(), Problem> {
     let expected =
         "must be one or several addresses with nats:// or tls://, such as nats://127.0.0.1:4222, and commas between";
     wrong.map_or(Ok(()), |url| Err(format!("{expected}, not {}", shown(url))))
+}
+
+/// What JetStream takes as the name of a bucket.
+fn check_bucket(name: &str) -> Result<(), Problem> {
+    const LONGEST: usize = 96;
+    if name.len() <= LONGEST && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+        return Ok(());
+    }
+    Err(format!("must be letters, digits, \"-\" and \"_\", at most {LONGEST} characters, not {}", shown(name)))
+}
+
+/// A majority of an even number is as large as that of the next odd one.
+fn read_replicas(from: &mut Reader) -> usize {
+    let replicas = from.number("nats.sessions_replicas", 1, 1..=5);
+    if replicas.is_multiple_of(2) {
+        from.mistake("nats.sessions_replicas", &format!("must be 1, 3 or 5, not {replicas}"));
+    }
+    replicas as usize
 }
 
 /// Tokens that every NATS tool takes without quoting, and no wildcards.

@@ -18,6 +18,8 @@ pub struct RouterConfig {
     pub max_timeout: Duration,
     pub max_in_flight: u32,
     pub max_extensions_per_pipeline: u32,
+    /// Retries and fallbacks that one request may make in all.
+    pub max_extra_attempts: u32,
     /// How long requests in flight may take to finish after the signal to stop.
     pub drain_timeout: Duration,
     /// Only these tenants are served, none if the list is empty; `None` serves every tenant.
@@ -38,6 +40,7 @@ impl RouterConfig {
             max_timeout: from.duration("router.max_timeout", Duration::from_secs(120), timeouts.clone()),
             max_in_flight: from.number("router.max_in_flight", 1024, 1..=1500),
             max_extensions_per_pipeline: from.number("router.max_extensions_per_pipeline", 32, 1..=256),
+            max_extra_attempts: from.number("router.max_extra_attempts", 6, 0..=100),
             drain_timeout: from.duration("router.drain_timeout", Duration::from_secs(25), timeouts),
             allowed_tenants: from.list("router.allowed_tenants", check_tenant),
         };

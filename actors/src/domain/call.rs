@@ -162,6 +162,8 @@ pub enum CallFailure {
     },
     /// The router could not make the call.
     Refused(String),
+    /// It was cut off: another call of the same step decided about the request.
+    Cancelled,
 }
 
 impl CallFailure {
@@ -177,6 +179,7 @@ impl CallFailure {
             Self::Malformed(_) => "malformed_answer",
             Self::TooLarge { .. } => "too_large",
             Self::Refused(_) => "refused",
+            Self::Cancelled => "cancelled",
         }
     }
 
@@ -187,6 +190,7 @@ impl CallFailure {
             Self::CircuitOpen { .. } => "circuit_open",
             Self::NoResponders | Self::BusUnavailable | Self::Answered { .. } | Self::Malformed(_) => "error",
             Self::TooLarge { .. } | Self::Refused(_) => "error",
+            Self::Cancelled => "skipped",
         }
     }
 
@@ -204,6 +208,7 @@ impl CallFailure {
                 format!("The message for {id} has {size} bytes; NATS carries at most {limit} here.")
             }
             Self::Refused(problem) => format!("{id} could not be called: {problem}."),
+            Self::Cancelled => format!("The call of {id} was cut off: the request was decided without it."),
         }
     }
 
@@ -214,7 +219,7 @@ impl CallFailure {
             Self::Answered { retry_after, .. } => *retry_after,
             Self::NoResponders => Some(Duration::from_secs(1)),
             Self::Timeout | Self::Deadline | Self::BusUnavailable | Self::Malformed(_) => None,
-            Self::TooLarge { .. } | Self::Refused(_) => None,
+            Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled => None,
         }
     }
 
@@ -240,7 +245,7 @@ impl CallFailure {
                 _ => Outcome::Failure,
             },
             Self::Deadline | Self::CircuitOpen { .. } | Self::BusUnavailable => Outcome::Ignored,
-            Self::TooLarge { .. } | Self::Refused(_) => Outcome::Ignored,
+            Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled => Outcome::Ignored,
         }
     }
 
@@ -252,7 +257,7 @@ impl CallFailure {
             Self::Timeout => kind != Kind::Provider,
             Self::Answered { retryable, .. } => *retryable == Some(true),
             Self::Deadline | Self::CircuitOpen { .. } | Self::BusUnavailable | Self::Malformed(_) => false,
-            Self::TooLarge { .. } | Self::Refused(_) => false,
+            Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled => false,
         }
     }
 }

@@ -1,25 +1,33 @@
-//! What will run for a request, decided before the first call, so that a run and an explanation show the same thing.
+//! What will run for a request, decided before the first call, so that a run, a dry run and an explanation show the same
+//! thing.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::conditions::Facts;
 use super::document::shorten;
 use super::error::{ErrorCode, IntakeCode, RequestError};
-use super::extension::{Extension, Kind};
+use super::extension::{Extension, Instance, Kind};
 use super::fields::Fields;
-use super::policy::{Mode, OnFail, Policy, Processor};
-use super::snapshot::Snapshot;
+use super::policy::{Mode, OnFail, Policy, Processor, Provider, Validator};
+use super::routing::Route;
+use super::selection::{self, Outlook};
+use super::snapshot::{KnownExtension, Snapshot};
+
+mod waves;
+
+pub use waves::waves;
 
 /// Everything that may be called for a request under one policy at one revision of the registry.
 #[derive(Debug)]
 pub struct Plan {
+    pub policy: Arc<Policy>,
     pub policy_id: String,
-    pub policy_version: String,
     pub revision: u64,
     /// Waves of pre-processors; those of one wave run side by side.
     pub pre: Vec<Vec<Arc<PlannedCall>>>,
     pub validators: Vec<Arc<PlannedCall>>,
+    /// The policy's providers, and after them those that only a fallback rule names.
     pub providers: Vec<Candidate>,
     pub post: Vec<Vec<Arc<PlannedCall>>>,
 }
@@ -30,8 +38,10 @@ pub struct PlannedCall {
     pub extension: Arc<Extension>,
     pub rule: Rule,
     pub target: Target,
-    /// The registry's config overlaid by the policy's.
-    pub config: Fields,
+    /// The version that a routing rule chose; `None`: the extension's own.
+    pub route: Option<Arc<Route>>,
+    /// The registry's config overlaid by the version's, overlaid by the policy's.
+    pub config: Arc<Fields>,
 }
 
 /// What a failure of the call means.
@@ -45,10 +55,23 @@ pub enum Rule {
 /// Where a call goes, and how long and how often it may try.
 #[derive(Debug, Clone)]
 pub struct Target {
-    pub version: String,
-    pub subject: Arc<str>,
+    pub version: Arc<str>,
+    /// The first takes the call, the others its retries; never empty.
+    pub places: Vec<Place>,
+    /// Instances, at the end of `places`, that were avoided because they are unhealthy.
+    pub avoided: usize,
     pub timeout: Duration,
     pub retry: u32,
+    /// Failures in a row that open the breaker, when the policy says so.
+    pub failure_threshold: Option<u32>,
+}
+
+/// One place where a version runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub subject: Arc<str>,
+    /// The instance, when the extension has several.
+    pub instance: Option<Arc<str>>,
 }
 
 /// A provider that the policy names.
@@ -56,6 +79,8 @@ pub struct Target {
 pub struct Candidate {
     pub name: String,
     pub weight: f64,
+    /// False when only a fallback rule names it.
+    pub listed: bool,
     pub choice: Result<Arc<PlannedCall>, Exclusion>,
 }
 
@@ -64,7 +89,10 @@ pub struct Candidate {
 pub enum Exclusion {
     Unknown,
     Disabled,
-    CircuitOpen,
+    /// For this long.
+    CircuitOpen(Duration),
+    /// The time left is less than its answers usually take.
+    TooSlow(Duration),
 }
 
 impl Exclusion {
@@ -72,7 +100,8 @@ impl Exclusion {
         match self {
             Self::Unknown => "not registered",
             Self::Disabled => "disabled",
-            Self::CircuitOpen => "circuit open",
+            Self::CircuitOpen(_) => "circuit open",
+            Self::TooSlow(_) => "deadline too short for its usual latency",
         }
     }
 }
@@ -85,51 +114,84 @@ pub struct PlanLimits {
     pub max_extensions: usize,
 }
 
+impl Target {
+    /// The place that takes an attempt, counted from 1: a retry goes elsewhere where there is a choice.
+    pub fn place(&self, attempt: u32) -> Option<&Place> {
+        let turn = usize::try_from(attempt.saturating_sub(1)).unwrap_or_default();
+        self.places.get(turn.checked_rem(self.places.len())?)
+    }
+}
+
+impl PlannedCall {
+    pub fn id(&self) -> &str {
+        &self.extension.id
+    }
+}
+
 impl Plan {
+    /// Plans the tenant's stored policy.
     pub fn new(
-        tenant_id: &str,
-        policy_id: &str,
+        facts: &Facts<'_>,
         snapshot: &Snapshot,
         limits: &PlanLimits,
+        outlook: &mut Outlook<'_>,
     ) -> Result<Self, RequestError> {
-        let Some(known) = snapshot.policy(tenant_id, policy_id) else {
-            let (policy, tenant) = (shorten(policy_id), shorten(tenant_id));
-            if let Some(reason) = snapshot.unreadable_reason(tenant_id, policy_id) {
-                let message =
-                    format!("Policy {policy} of tenant {tenant} is saved, but this router cannot read it: {reason}.");
-                return Err(RequestError::new(ErrorCode::PolicyNotFound, message));
-            }
-            let message =
-                format!("Tenant {tenant} has no policy {policy}; create it with `beamline-router policy put`.");
-            return Err(RequestError::new(ErrorCode::PolicyNotFound, message));
+        let Some(known) = snapshot.policy(facts.tenant_id, facts.policy_id) else {
+            return Err(no_policy(facts, snapshot));
         };
-        let policy: &Policy = &known.policy;
-        if policy.pipeline_length() > limits.max_extensions {
-            let (length, most) = (policy.pipeline_length(), limits.max_extensions);
+        Self::of_policy(Arc::clone(&known.policy), facts, snapshot, limits, outlook)
+    }
+
+    /// Plans a policy that need not be stored.
+    pub fn of_policy(
+        policy: Arc<Policy>,
+        facts: &Facts<'_>,
+        snapshot: &Snapshot,
+        limits: &PlanLimits,
+        outlook: &mut Outlook<'_>,
+    ) -> Result<Self, RequestError> {
+        let (length, most, policy_id) = (policy.pipeline_length(), limits.max_extensions, facts.policy_id);
+        if length > most {
             let message =
                 format!("Policy {policy_id} has {length} extensions in its pipeline; at most {most} are allowed.");
             return Err(RequestError::invalid(IntakeCode::SchemaValidationFailed, "/policy_id", message));
         }
-        let planner = Planner { snapshot, limits };
-        Ok(Self {
-            policy_id: policy_id.to_owned(),
-            policy_version: policy.version.clone(),
-            revision: snapshot.revision(),
-            pre: planner.processors(&policy.pre, Kind::Pre)?,
-            validators: planner.validators(policy)?,
-            providers: planner.providers(policy),
-            post: planner.processors(&policy.post, Kind::Post)?,
-        })
+        let mut planner = Planner { snapshot, limits, facts, policy: &policy, outlook };
+        let pre = planner.processors(&policy.pre, Kind::Pre)?;
+        let validators = planner.validators(&policy.validators)?;
+        let providers = planner.providers();
+        let post = planner.processors(&policy.post, Kind::Post)?;
+        let (policy_id, revision) = (policy_id.to_owned(), snapshot.revision());
+        Ok(Self { policy_id, revision, pre, validators, providers, post, policy })
+    }
+
+    /// Every guardrail in the order of its stage: pre-processors, validators, post-processors.
+    pub fn guardrails(&self) -> impl Iterator<Item = &Arc<PlannedCall>> {
+        self.pre.iter().flatten().chain(&self.validators).chain(self.post.iter().flatten())
     }
 }
 
-struct Planner<'a> {
-    snapshot: &'a Snapshot,
-    limits: &'a PlanLimits,
+fn no_policy(facts: &Facts<'_>, snapshot: &Snapshot) -> RequestError {
+    let (policy, tenant) = (shorten(facts.policy_id), shorten(facts.tenant_id));
+    let message = match snapshot.unreadable_reason(facts.tenant_id, facts.policy_id) {
+        Some(reason) => {
+            format!("Policy {policy} of tenant {tenant} is saved, but this router cannot read it: {reason}.")
+        }
+        None => format!("Tenant {tenant} has no policy {policy}; create it with `beamline-router policy put`."),
+    };
+    RequestError::new(ErrorCode::PolicyNotFound, message)
 }
 
-impl Planner<'_> {
-    fn processors(&self, processors: &[Processor], kind: Kind) -> Result<Vec<Vec<Arc<PlannedCall>>>, RequestError> {
+struct Planner<'a, 'o> {
+    snapshot: &'a Snapshot,
+    limits: &'a PlanLimits,
+    facts: &'a Facts<'a>,
+    policy: &'a Policy,
+    outlook: &'a mut Outlook<'o>,
+}
+
+impl Planner<'_, '_> {
+    fn processors(&mut self, processors: &[Processor], kind: Kind) -> Result<Vec<Vec<Arc<PlannedCall>>>, RequestError> {
         let mut planned = Vec::new();
         for wave in waves(processors).unwrap_or_default() {
             let entries = wave.into_iter().filter_map(|index| processors.get(index));
@@ -139,108 +201,116 @@ impl Planner<'_> {
         Ok(planned)
     }
 
-    fn validators(&self, policy: &Policy) -> Result<Vec<Arc<PlannedCall>>, RequestError> {
-        let plan =
-            |v: &super::policy::Validator| self.required(&v.id, Kind::Validator, Rule::Validator(v.on_fail), &v.config);
-        policy.validators.iter().map(plan).collect()
+    fn validators(&mut self, validators: &[Validator]) -> Result<Vec<Arc<PlannedCall>>, RequestError> {
+        let plan = |v: &Validator| self.required(&v.id, Kind::Validator, Rule::Validator(v.on_fail), &v.config);
+        validators.iter().map(plan).collect()
     }
 
-    fn providers(&self, policy: &Policy) -> Vec<Candidate> {
-        let plan = |provider: &super::policy::Provider| Candidate {
-            name: provider.name.clone(),
-            weight: provider.weight,
-            choice: self.call(&provider.name, Kind::Provider, Rule::Provider, &provider.config),
-        };
-        policy.providers.iter().map(plan).collect()
+    fn providers(&mut self) -> Vec<Candidate> {
+        let policy = self.policy;
+        let mut candidates: Vec<Candidate> = Vec::with_capacity(policy.providers.len());
+        for Provider { name, weight, config } in &policy.providers {
+            let choice = self.call(name, Kind::Provider, Rule::Provider, config);
+            candidates.push(Candidate { name: name.clone(), weight: *weight, listed: true, choice });
+        }
+        for name in policy.fallbacks.iter().filter_map(|rule| rule.to.as_ref()) {
+            if candidates.iter().all(|known| known.name != *name) {
+                let choice = self.call(name, Kind::Provider, Rule::Provider, &Fields::default());
+                candidates.push(Candidate { name: name.clone(), weight: 0.0, listed: false, choice });
+            }
+        }
+        candidates
     }
 
     /// A guardrail that the policy names must be there: without it the policy cannot be kept.
-    fn required(&self, id: &str, kind: Kind, rule: Rule, config: &Fields) -> Result<Arc<PlannedCall>, RequestError> {
+    fn required(
+        &mut self,
+        id: &str,
+        kind: Kind,
+        rule: Rule,
+        config: &Fields,
+    ) -> Result<Arc<PlannedCall>, RequestError> {
         self.call(id, kind, rule, config).map_err(|exclusion| {
             let message = format!("The policy names the {} {id}, which is {}.", kind.as_str(), exclusion.as_str());
             RequestError::new(ErrorCode::ExtensionNotFound, message).with("extension_id", id)
         })
     }
 
-    fn call(&self, id: &str, kind: Kind, rule: Rule, config: &Fields) -> Result<Arc<PlannedCall>, Exclusion> {
-        let extension = self.snapshot.extension(id).filter(|e| e.kind == kind).ok_or(Exclusion::Unknown)?;
-        if !extension.enabled {
+    fn call(&mut self, id: &str, kind: Kind, rule: Rule, config: &Fields) -> Result<Arc<PlannedCall>, Exclusion> {
+        let known = self.snapshot.known(id).filter(|known| known.record.kind == kind).ok_or(Exclusion::Unknown)?;
+        if !known.record.enabled {
             return Err(Exclusion::Disabled);
         }
-        let mut merged = extension.config.clone();
-        merged.overlay(config);
-        let target = target(extension, &self.limits.subject_prefix);
-        Ok(Arc::new(PlannedCall { extension: Arc::clone(extension), rule, target, config: merged }))
-    }
-}
-
-/// The version and instance that take the call. One place, so that routing rules and instances have where to go.
-fn target(extension: &Extension, prefix: &str) -> Target {
-    Target {
-        version: extension.version.clone(),
-        subject: extension.effective_subject(prefix).into(),
-        timeout: Duration::from_millis(extension.timeout_ms),
-        retry: extension.retry,
-    }
-}
-
-/// Groups processors into waves: all of one wave may run at the same time, and a wave starts when the one before it is
-/// done. `None` when the dependencies go in a circle. Each wave lists its entries by their position in the policy.
-pub fn waves(processors: &[Processor]) -> Option<Vec<Vec<usize>>> {
-    let positions: HashMap<&str, usize> = processors.iter().enumerate().map(|(i, p)| (p.id.as_str(), i)).collect();
-    let mut levels: Vec<usize> = vec![0; processors.len()];
-    // Without a circle the longest chain has one level for each entry, so that many rounds settle everything; entries in
-    // their usual order need one round, and another that sees no change.
-    for _ in 0..=processors.len() {
-        if !raise(processors, &positions, &mut levels) {
-            let count = levels.iter().max().map_or(0, |top| top + 1);
-            let members = |wave| (0..levels.len()).filter(|i| levels.get(*i) == Some(&wave)).collect();
-            return Some((0..count).map(members).collect());
-        }
-    }
-    None
-}
-
-/// Puts every entry one level above what must finish before it; false when all were there already.
-fn raise(processors: &[Processor], positions: &HashMap<&str, usize>, levels: &mut [usize]) -> bool {
-    let (mut changed, mut all_before) = (false, 0);
-    for (index, processor) in processors.iter().enumerate() {
-        let after = |name: &String| positions.get(name.as_str()).and_then(|i| levels.get(*i)).map(|level| level + 1);
-        let level = match &processor.depends_on {
-            Some(names) => names.iter().filter_map(after).max().unwrap_or(0),
-            None => all_before,
+        let session_key = self.policy.sticky.as_ref().map(|sticky| sticky.session_key.as_str());
+        let route = known.routes.iter().find(|route| route.takes(id, self.facts, session_key)).cloned();
+        let target = match &route {
+            Some(route) => self.target_of(route, &known.record),
+            None => self.own_target(known),
         };
-        all_before = all_before.max(level + 1);
-        if let Some(known) = levels.get_mut(index).filter(|known| **known != level) {
-            *known = level;
-            changed = true;
+        let merged = config_for(route.as_ref().map_or(&known.config, |route| &route.config), config);
+        Ok(Arc::new(PlannedCall { extension: Arc::clone(&known.record), rule, target, route, config: merged }))
+    }
+
+    fn target_of(&self, route: &Route, extension: &Extension) -> Target {
+        let subject = route.subject.clone();
+        let derived = || extension.kind.subject(&self.limits.subject_prefix, &extension.id, &route.version).into();
+        Target {
+            version: Arc::clone(&route.version),
+            places: vec![Place { subject: subject.unwrap_or_else(derived), instance: None }],
+            avoided: 0,
+            timeout: route.timeout,
+            retry: route.retry,
+            failure_threshold: self.failure_threshold(extension.kind),
         }
     }
-    changed
+
+    fn own_target(&mut self, known: &KnownExtension) -> Target {
+        let extension = &known.record;
+        let (mut places, avoided) = self.instances(extension);
+        if places.is_empty() {
+            // No instances, or none of them switched on: whoever listens on the extension's own subject.
+            let subject = extension.effective_subject(&self.limits.subject_prefix).into();
+            places.push(Place { subject, instance: None });
+        }
+        Target {
+            version: Arc::clone(&known.version),
+            places,
+            avoided,
+            timeout: Duration::from_millis(extension.timeout_ms),
+            retry: extension.retry,
+            failure_threshold: self.failure_threshold(extension.kind),
+        }
+    }
+
+    /// The instances in the order in which a call tries them, and how many of them are avoided.
+    fn instances(&mut self, extension: &Extension) -> (Vec<Place>, usize) {
+        if extension.instances.is_empty() {
+            return (Vec::new(), 0);
+        }
+        let weigh = |instance: &Instance| if instance.enabled { instance.weight } else { 0 };
+        let weights: Vec<u32> = extension.instances.iter().map(weigh).collect();
+        let sick = |instance: &Instance| (self.outlook.vitals)(&extension.id, &instance.subject).unhealthy;
+        let unhealthy: Vec<bool> = extension.instances.iter().map(sick).collect();
+        let turns = selection::instances(&weights, &unhealthy, (self.outlook.roll)());
+        let place = |instance: &Instance| Place {
+            subject: instance.subject.as_str().into(),
+            instance: Some(instance.instance_id.as_str().into()),
+        };
+        let places = turns.order.iter().filter_map(|index| extension.instances.get(*index)).map(place).collect();
+        (places, turns.avoided)
+    }
+
+    fn failure_threshold(&self, kind: Kind) -> Option<u32> {
+        self.policy.circuit_breaker.failure_threshold.filter(|_| kind == Kind::Provider)
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::fields::Fields;
-    use crate::domain::policy::Mode;
-
-    fn entry(id: &str, depends_on: Option<&[&str]>) -> Processor {
-        let depends_on = depends_on.map(|names| names.iter().map(ToString::to_string).collect());
-        Processor { id: id.into(), mode: Mode::Optional, config: Fields::default(), depends_on }
+/// Shared with all other plans as long as the policy adds nothing of its own.
+fn config_for(registered: &Arc<Fields>, own: &Fields) -> Arc<Fields> {
+    if own.is_empty() {
+        return Arc::clone(registered);
     }
-
-    #[test]
-    fn entries_run_in_order_unless_they_say_otherwise() {
-        assert_eq!(waves(&[]), Some(vec![]));
-        assert_eq!(waves(&[entry("a", None), entry("b", None)]), Some(vec![vec![0], vec![1]]));
-        assert_eq!(
-            waves(&[entry("a", Some(&[])), entry("b", Some(&[])), entry("c", None)]),
-            Some(vec![vec![0, 1], vec![2]])
-        );
-        let list =
-            [entry("a", None), entry("b", Some(&["a"])), entry("c", Some(&["a"])), entry("d", Some(&["b", "c"]))];
-        assert_eq!(waves(&list), Some(vec![vec![0], vec![1, 2], vec![3]]));
-        assert_eq!(waves(&[entry("a", Some(&["a"]))]), None);
-    }
+    let mut merged = Fields::clone(registered);
+    merged.overlay(own);
+    Arc::new(merged)
 }

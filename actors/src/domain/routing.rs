@@ -187,5 +187,4 @@ fn run_of(text: &str) -> (&str, &str) {
 }
 
 #[cfg(test)]
-#[path = "routing/tests.rs"]
 mod tests;

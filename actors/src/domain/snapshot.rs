@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::extension::Extension;
+use super::fields::Fields;
 use super::policy::Policy;
+use super::routing::Route;
 
 /// What a store holds at one revision, in the form that is read from it and kept on disk.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -29,11 +31,33 @@ pub struct StoredPolicy {
 #[derive(Debug, Default)]
 pub struct Snapshot {
     revision: u64,
-    extensions: HashMap<String, Arc<Extension>>,
+    extensions: HashMap<String, KnownExtension>,
     /// By tenant, then by policy id.
     policies: HashMap<String, HashMap<String, Arc<KnownPolicy>>>,
     /// Stored policies that cannot be read, with the reason: an older router may meet a newer document.
     unreadable: Vec<(String, String)>,
+}
+
+/// A registered extension, with what every call of it needs ready made.
+#[derive(Debug)]
+pub struct KnownExtension {
+    pub record: Arc<Extension>,
+    /// Its own version and config, for when no routing rule fits.
+    pub version: Arc<str>,
+    pub config: Arc<Fields>,
+    /// Its other versions, in the order in which their rules are tried.
+    pub routes: Vec<Arc<Route>>,
+}
+
+impl KnownExtension {
+    fn new(record: Extension) -> Self {
+        Self {
+            version: record.version.as_str().into(),
+            config: Arc::new(record.config.clone()),
+            routes: Route::all_of(&record),
+            record: Arc::new(record),
+        }
+    }
 }
 
 /// A stored policy and what it means.
@@ -46,7 +70,8 @@ pub struct KnownPolicy {
 impl Snapshot {
     /// Takes what the store holds. One unreadable policy does not take the others down.
     pub fn new(content: Content) -> Self {
-        let extensions = content.extensions.into_iter().map(|e| (e.id.clone(), Arc::new(e))).collect();
+        let known = |e: Extension| (e.id.clone(), KnownExtension::new(e));
+        let extensions = content.extensions.into_iter().map(known).collect();
         let mut snapshot = Self { revision: content.revision, extensions, ..Self::default() };
         for stored in content.policies {
             match Policy::parse(stored.document.get()) {
@@ -68,6 +93,10 @@ impl Snapshot {
     }
 
     pub fn extension(&self, id: &str) -> Option<&Arc<Extension>> {
+        self.extensions.get(id).map(|known| &known.record)
+    }
+
+    pub fn known(&self, id: &str) -> Option<&KnownExtension> {
         self.extensions.get(id)
     }
 
@@ -81,7 +110,7 @@ impl Snapshot {
 
     /// All extensions, by id.
     pub fn extensions(&self) -> Vec<&Arc<Extension>> {
-        let mut all: Vec<_> = self.extensions.values().collect();
+        let mut all: Vec<_> = self.extensions.values().map(|known| &known.record).collect();
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
     }

@@ -1,0 +1,422 @@
+//! The choice of a provider, and what comes after one failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::failures::{external, fatal, no_provider};
+use super::{CallResult, Degraded, Next, Report, Run, Step, milliseconds};
+use crate::domain::call::CallFailure;
+use crate::domain::extension::Kind;
+use crate::domain::fallback::{Failing, Move, Setback, next_move};
+use crate::domain::plan::{Candidate, Exclusion, PlannedCall};
+use crate::domain::policy;
+use crate::domain::request::{Message, RequestKind};
+use crate::domain::selection::{self, Outlook};
+use crate::domain::session::{Pinned, Recalled, SessionKey};
+
+/// Which provider, and why.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Its position among the plan's providers.
+    pub candidate: usize,
+    pub call: Arc<PlannedCall>,
+    pub reason: Reason,
+    /// Why each of the plan's providers could not be chosen, if it could not.
+    pub exclusions: Vec<Option<Exclusion>>,
+    /// The fallback rule that led to it.
+    pub rule: Option<usize>,
+    pub expected_latency: Option<Duration>,
+    /// The message as the pre-processors left it.
+    pub message: Message,
+}
+
+/// `decision.reason` and `decision.priority` of an answer (contract section 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Sticky,
+    Weighted,
+    Retry,
+    Fallback,
+}
+
+impl Reason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sticky => "sticky",
+            Self::Weighted => "weighted",
+            Self::Retry => "retry",
+            Self::Fallback => "fallback",
+        }
+    }
+
+    pub fn priority(self) -> u32 {
+        match self {
+            Self::Sticky => 100,
+            Self::Weighted | Self::Retry => 50,
+            Self::Fallback => 25,
+        }
+    }
+}
+
+/// A line of `attempts` in the answer: one attempt at a provider.
+#[derive(Debug, Clone, Serialize)]
+pub struct Attempt {
+    pub provider_id: String,
+    pub version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    pub reason: &'static str,
+    pub status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<&'static str>,
+    /// The position of the fallback rule that asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<usize>,
+    /// Milliseconds that passed before it.
+    pub waited_ms: f64,
+    pub latency_ms: f64,
+}
+
+/// What the request's session has to do with the choice.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Session {
+    /// The policy has no sticky sessions.
+    #[default]
+    Off,
+    /// It has, but the request names no session.
+    Unnamed,
+    Named {
+        key: SessionKey,
+        /// The provider that the session had.
+        had: Option<String>,
+        /// False when only this replica knows about it.
+        shared: bool,
+    },
+}
+
+/// How far the request has got with its providers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pursuit {
+    /// Candidates that were tried.
+    tried: Vec<usize>,
+    /// Retries made at the present one.
+    pub(super) made: u32,
+    /// How the last attempt failed, while nothing has come of it yet.
+    failure: Option<CallFailure>,
+    waited: Duration,
+    pub(super) trail: Vec<Attempt>,
+}
+
+impl Run {
+    /// Chooses the provider, or what comes after one failed.
+    pub fn choose(&mut self, outlook: &mut Outlook<'_>) {
+        let exclusions: Vec<Option<Exclusion>> =
+            self.plan.providers.iter().map(|candidate| self.exclusion(candidate, outlook)).collect();
+        match self.pursuit.failure.take() {
+            None => self.choose_first(exclusions, outlook),
+            Some(failure) => self.go_on(failure, exclusions, outlook),
+        }
+    }
+
+    /// The session's provider, as far as anybody knows.
+    pub fn recalled(&mut self, recalled: Recalled) {
+        if let Session::Named { had, shared, .. } = &mut self.session {
+            (*had, *shared) = (recalled.provider, recalled.shared);
+        }
+    }
+
+    /// Who has the session now: another replica may have been faster.
+    pub fn pinned(&mut self, pinned: &Pinned) {
+        if let Session::Named { shared, .. } = &mut self.session {
+            *shared = pinned.shared;
+        }
+        if !pinned.shared {
+            self.session_is_local();
+        }
+        let Some(decision) = &self.decision else { return };
+        let other = self.plan.providers.iter().position(|candidate| candidate.name == pinned.provider);
+        let Some(other) = other.filter(|index| *index != decision.candidate) else { return };
+        let exclusions = decision.exclusions.clone();
+        let can_run = self.kind == RequestKind::Decide || self.can_run_here(other);
+        if can_run && exclusions.get(other).is_some_and(Option::is_none) {
+            self.pursuit.tried = vec![other];
+            self.decide(other, Reason::Sticky, None, exclusions, None);
+        }
+    }
+
+    pub(super) fn recall(&mut self) -> Option<Next> {
+        let sticky = self.plan.policy.sticky.as_ref()?;
+        let Some(session) = self.facts().plain(&sticky.session_key) else {
+            self.session = Session::Unnamed;
+            return None;
+        };
+        let key = SessionKey::new(&self.request.tenant_id, &self.plan.policy_id, &session);
+        let ttl = sticky.ttl;
+        self.session = Session::Named { key: key.clone(), had: None, shared: true };
+        Some(Next::Recall { key, ttl })
+    }
+
+    /// A provider chosen from the list is kept for the session; one that only stands in is not.
+    pub(super) fn pin(&self) -> Option<Next> {
+        let (Session::Named { key, had, .. }, Some(decision)) = (&self.session, &self.decision) else { return None };
+        let candidate = self.plan.providers.get(decision.candidate)?;
+        let keeps = candidate.listed && had.as_ref() != Some(&candidate.name);
+        let ttl = self.plan.policy.sticky.as_ref().map(|sticky| sticky.ttl)?;
+        keeps.then(|| Next::Pin { key: key.clone(), provider: candidate.name.clone(), ttl, instead_of: had.clone() })
+    }
+
+    /// Takes the result of an attempt at the provider.
+    pub(super) fn provided(&mut self, result: CallResult) {
+        let Some(decision) = self.decision.clone() else { return };
+        let call = &decision.call;
+        self.pursuit.note(&decision, &result);
+        self.report_provider(call, &result);
+        match result.outcome {
+            Ok(reply) => {
+                self.accept(call, reply);
+                self.step = Step::Post(0);
+            }
+            Err(failure) if ends_the_request(&failure) => self.give_up(call, &failure),
+            Err(failure) => {
+                self.pursuit.failure = Some(failure);
+                self.step = Step::Choose;
+            }
+        }
+    }
+
+    /// Why a provider cannot be called now.
+    fn exclusion(&self, candidate: &Candidate, outlook: &Outlook<'_>) -> Option<Exclusion> {
+        let call = match &candidate.choice {
+            Ok(call) => call,
+            Err(exclusion) => return Some(*exclusion),
+        };
+        let id = call.id();
+        let mut shortest: Option<Duration> = None;
+        for place in &call.target.places {
+            match (outlook.vitals)(id, &place.subject).held_back {
+                None => {
+                    shortest = None;
+                    break;
+                }
+                Some(wait) => shortest = Some(shortest.map_or(wait, |known| known.min(wait))),
+            }
+        }
+        if let Some(wait) = shortest {
+            return Some(Exclusion::CircuitOpen(wait));
+        }
+        // Who only asks for a decision calls the provider itself, with time of its own.
+        if self.kind == RequestKind::Decide {
+            return None;
+        }
+        usual_latency(call, outlook).filter(|usual| *usual > outlook.left).map(Exclusion::TooSlow)
+    }
+
+    fn choose_first(&mut self, exclusions: Vec<Option<Exclusion>>, outlook: &mut Outlook<'_>) {
+        if matches!(self.session, Session::Named { shared: false, .. }) {
+            self.session_is_local();
+        }
+        if let Some(index) = self.sticky_choice(&exclusions) {
+            return self.settle(index, Reason::Sticky, None, exclusions, outlook);
+        }
+        let listed = |index: &usize| self.plan.providers.get(*index).is_some_and(|candidate| candidate.listed);
+        let free = |index: &usize| exclusions.get(*index).is_some_and(Option::is_none);
+        let chosen = match self.plan.policy.order {
+            policy::Order::Weighted => {
+                let weigh = |(index, candidate): (usize, &Candidate)| if free(&index) { candidate.weight } else { 0.0 };
+                let weights: Vec<f64> = self.plan.providers.iter().enumerate().map(weigh).collect();
+                selection::weighted(&weights, (outlook.roll)()).map(|index| (index, Reason::Weighted))
+            }
+            policy::Order::Priority => {
+                let first = (0..self.plan.providers.len()).filter(listed).find(free);
+                first.map(|index| (index, if index == 0 { Reason::Weighted } else { Reason::Fallback }))
+            }
+        };
+        if let Some((index, reason)) = chosen {
+            return self.settle(index, reason, None, exclusions, outlook);
+        }
+        let circuit_open = exclusions.iter().any(|e| matches!(e, Some(Exclusion::CircuitOpen(_))));
+        let failing = Failing::none_chosen(circuit_open);
+        match next_move(&self.plan, &self.facts(), failing, None, &|index| free(&index), 0.0) {
+            Move::Switch { to, rule } => self.settle(to, Reason::Fallback, rule, exclusions, outlook),
+            Move::Retry { .. } | Move::Stop => self.fail(no_provider(&self.plan.providers, &exclusions)),
+        }
+    }
+
+    /// The provider that the session has, while it can be called and takes traffic.
+    fn sticky_choice(&self, exclusions: &[Option<Exclusion>]) -> Option<usize> {
+        let Session::Named { had: Some(had), .. } = &self.session else { return None };
+        let by_weight = self.plan.policy.order == policy::Order::Weighted;
+        let takes_traffic = |candidate: &Candidate| candidate.listed && (!by_weight || candidate.weight > 0.0);
+        let has_it = |candidate: &Candidate| takes_traffic(candidate) && candidate.name == *had;
+        let index = self.plan.providers.iter().position(has_it)?;
+        exclusions.get(index).is_some_and(Option::is_none).then_some(index)
+    }
+
+    /// The present provider failed: again, another one, or the end.
+    fn go_on(&mut self, failure: CallFailure, exclusions: Vec<Option<Exclusion>>, outlook: &mut Outlook<'_>) {
+        let Some(decision) = self.decision.clone() else { return };
+        let open = |index: usize| {
+            let untried = !self.pursuit.tried.contains(&index);
+            untried && exclusions.get(index).is_some_and(Option::is_none) && self.can_run_here(index)
+        };
+        let setback = self.setback(&decision, &failure, &open, outlook);
+        let roll = (outlook.roll)();
+        let next = next_move(&self.plan, &self.facts(), setback.failing, Some(&setback), &open, roll);
+        if next != Move::Stop && !self.budget.take() {
+            self.give_up(&decision.call, &failure);
+            self.failure = self.failure.take().map(|error| error.with("attempt_budget_exhausted", true));
+            return;
+        }
+        match next {
+            Move::Retry { wait, rule } => {
+                self.pursuit.made += 1;
+                self.pursuit.waited = wait;
+                // A retry of a fallback is still a fallback.
+                let reason = if decision.reason == Reason::Fallback { Reason::Fallback } else { Reason::Retry };
+                self.decide(decision.candidate, reason, rule, exclusions, decision.expected_latency);
+                self.step = Step::Wait(wait);
+            }
+            Move::Switch { to, rule } => self.settle(to, Reason::Fallback, rule, exclusions, outlook),
+            Move::Stop => self.give_up(&decision.call, &failure),
+        }
+    }
+
+    fn setback(
+        &self,
+        decision: &Decision,
+        failure: &CallFailure,
+        open: &dyn Fn(usize) -> bool,
+        outlook: &Outlook<'_>,
+    ) -> Setback {
+        let target = &decision.call.target;
+        let others = self.plan.providers.iter().enumerate().filter(|(_, candidate)| candidate.listed);
+        let all_failed = !others.map(|(index, _)| index).any(open);
+        let refuses = matches!(failure, CallFailure::Answered { retryable: Some(false), .. });
+        Setback {
+            failing: Failing::of(failure, all_failed),
+            own_retries: if failure.retryable(Kind::Provider) { target.retry } else { 0 },
+            may_retry: !refuses && !matches!(failure, CallFailure::CircuitOpen { .. }),
+            made: self.pursuit.made,
+            asked_to_wait: failure.asked_to_wait(),
+            usual: usual_latency(&decision.call, outlook),
+            left: outlook.left,
+        }
+    }
+
+    /// A provider that the caller executes itself cannot take over inside the router.
+    fn can_run_here(&self, index: usize) -> bool {
+        let candidate = self.plan.providers.get(index);
+        candidate.and_then(|c| c.choice.as_ref().ok()).is_some_and(|call| !call.extension.is_external())
+    }
+
+    /// Takes a candidate that was not tried yet.
+    fn settle(
+        &mut self,
+        index: usize,
+        reason: Reason,
+        rule: Option<usize>,
+        exclusions: Vec<Option<Exclusion>>,
+        outlook: &Outlook<'_>,
+    ) {
+        let first = self.pursuit.tried.is_empty();
+        self.pursuit.tried.push(index);
+        (self.pursuit.made, self.pursuit.waited) = (0, Duration::ZERO);
+        let call = self.plan.providers.get(index).and_then(|candidate| candidate.choice.as_ref().ok());
+        let latency = call.and_then(|call| usual_latency(call, outlook));
+        let refused = call.filter(|call| self.kind == RequestKind::Route && call.extension.is_external());
+        let refused = refused.map(|call| external(call.id()));
+        self.decide(index, reason, rule, exclusions, latency);
+        self.step = if first { Step::Pin } else { self.step_after_choice() };
+        if let Some(error) = refused {
+            self.fail(error);
+        }
+    }
+
+    fn decide(
+        &mut self,
+        candidate: usize,
+        reason: Reason,
+        rule: Option<usize>,
+        exclusions: Vec<Option<Exclusion>>,
+        expected_latency: Option<Duration>,
+    ) {
+        let Some(Ok(call)) = self.plan.providers.get(candidate).map(|c| c.choice.as_ref()) else { return };
+        let message = self.decision.as_ref().map_or(&self.message, |before| &before.message).clone();
+        let call = Arc::clone(call);
+        let decision = Decision { candidate, call, reason, exclusions, rule, expected_latency, message };
+        self.decision = Some(Arc::new(decision));
+    }
+
+    fn give_up(&mut self, call: &PlannedCall, failure: &CallFailure) {
+        if let Some(error) = fatal(call, failure) {
+            self.fail(error);
+        }
+    }
+
+    fn session_is_local(&mut self) {
+        let degraded = Degraded { id: "sticky".into(), reason: "known_to_this_replica_only".into() };
+        if !self.degraded.contains(&degraded) {
+            self.degraded.push(degraded);
+        }
+    }
+
+    /// One line for each provider, whatever number of attempts it took.
+    fn report_provider(&mut self, call: &PlannedCall, result: &CallResult) {
+        let status = result.outcome.as_ref().map_or_else(CallFailure::status, |_| "success");
+        let instance = instance_of(call, result.place);
+        let latency_ms = milliseconds(result.latency);
+        let known = self.reports.iter_mut().find(|r| r.id == call.id() && r.kind == Kind::Provider);
+        if let Some(report) = known {
+            (report.status, report.instance) = (status, instance);
+            report.latency_ms += latency_ms;
+            report.attempts += result.attempts;
+            return;
+        }
+        self.reports.push(Report {
+            id: call.id().to_owned(),
+            kind: Kind::Provider,
+            version: call.target.version.to_string(),
+            instance,
+            status,
+            latency_ms,
+            attempts: result.attempts,
+        });
+    }
+}
+
+impl Pursuit {
+    fn note(&mut self, decision: &Decision, result: &CallResult) {
+        self.trail.push(Attempt {
+            provider_id: decision.call.id().to_owned(),
+            version: decision.call.target.version.to_string(),
+            instance: instance_of(&decision.call, result.place),
+            reason: decision.reason.as_str(),
+            status: result.outcome.as_ref().map_or_else(CallFailure::status, |_| "success"),
+            error_type: result.outcome.as_ref().err().map(CallFailure::reason),
+            rule: decision.rule,
+            waited_ms: milliseconds(std::mem::take(&mut self.waited)),
+            latency_ms: milliseconds(result.latency),
+        });
+    }
+}
+
+fn instance_of(call: &PlannedCall, place: usize) -> Option<String> {
+    call.target.places.get(place).and_then(|place| place.instance.as_deref()).map(str::to_owned)
+}
+
+/// How long the answers of a provider usually take, at the place that would be called.
+fn usual_latency(call: &PlannedCall, outlook: &Outlook<'_>) -> Option<Duration> {
+    (outlook.vitals)(call.id(), &call.target.place(1)?.subject).latency
+}
+
+/// The request's own end, or the bus's: no other provider could do better.
+fn ends_the_request(failure: &CallFailure) -> bool {
+    match failure {
+        CallFailure::Deadline | CallFailure::BusUnavailable | CallFailure::TooLarge { .. } => true,
+        CallFailure::Refused(_) | CallFailure::Cancelled => true,
+        CallFailure::Timeout | CallFailure::NoResponders | CallFailure::CircuitOpen { .. } => false,
+        CallFailure::Answered { .. } | CallFailure::Malformed(_) => false,
+    }
+}

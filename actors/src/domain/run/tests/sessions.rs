@@ -1,0 +1,88 @@
+//! Sticky sessions.
+
+use serde_json::{Value, json};
+
+use super::rig::{Happened, Rig};
+use super::*;
+
+const POLICY: &str = r#"{"providers": [{"name": "p1", "weight": 1}, {"name": "p2", "weight": 1}],
+    "fallbacks": [{"when": {"status": "circuit_breaker_open"}, "to": "p3"}],
+    "sticky": {"enabled": true, "session_key": "user_id", "ttl": "10m"}}"#;
+
+fn decide(rig: &Rig) -> (Value, Happened) {
+    rig.finish(rig.run(RequestKind::Decide, POLICY), |_| None)
+}
+
+fn rig(roll: f64) -> Rig {
+    Rig { context: json!({"user_id": "u-7"}), roll, ..Rig::default() }
+}
+
+#[test]
+fn a_session_keeps_its_provider() {
+    let mut rig = rig(0.0);
+    let (answer, happened) = decide(&rig);
+    assert_eq!((&answer["decision"]["reason"], happened.pins), (&json!("weighted"), vec![("p1".to_owned(), None)]));
+    rig.roll = 0.9;
+    let (answer, happened) = decide(&rig);
+    let decision = &answer["decision"];
+    assert_eq!(
+        (&decision["provider_id"], &decision["reason"], &decision["priority"]),
+        (&json!("p1"), &json!("sticky"), &json!(100))
+    );
+    assert!(happened.pins.is_empty(), "it is written once");
+    let steps = decision["explanation"]["steps"].to_string();
+    assert!(steps.contains("sticky sessions by user_id: the session has p1"), "{steps}");
+}
+
+#[test]
+fn a_session_moves_when_its_provider_cannot_be_called() {
+    let mut rig = rig(0.0);
+    decide(&rig);
+    rig.held_back("p1", 1);
+    let (answer, happened) = decide(&rig);
+    assert_eq!(answer["decision"]["provider_id"], "p2");
+    assert_eq!(happened.pins, [("p2".to_owned(), Some("p1".to_owned()))]);
+    rig.held_back("p2", 1);
+    let (answer, happened) = decide(&rig);
+    assert_eq!(
+        (&answer["decision"]["provider_id"], happened.pins.len()),
+        (&json!("p3"), 0),
+        "who only stands in is not kept"
+    );
+}
+
+#[test]
+fn a_session_moves_away_from_weight_zero() {
+    let rig = rig(0.0);
+    *rig.session.borrow_mut() = Some("p1".into());
+    let drained = POLICY.replacen("\"weight\": 1", "\"weight\": 0", 1);
+    let (answer, _) = rig.finish(rig.run(RequestKind::Decide, &drained), |_| None);
+    assert_eq!((&answer["decision"]["provider_id"], &answer["decision"]["reason"]), (&json!("p2"), &json!("weighted")));
+}
+
+#[test]
+fn the_first_replica_to_pin_a_session_wins() {
+    let rig = rig(0.0);
+    let mut run = rig.run(RequestKind::Decide, POLICY);
+    assert!(matches!(run.next_step(), Next::Recall { .. }));
+    *rig.session.borrow_mut() = Some("p2".into());
+    let (answer, _) = rig.finish(run, |_| None);
+    assert_eq!((&answer["decision"]["provider_id"], &answer["decision"]["reason"]), (&json!("p2"), &json!("sticky")));
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_said() {
+    let rig = Rig { shared: false, ..rig(0.0) };
+    let (answer, _) = decide(&rig);
+    assert_eq!(answer["degraded"], json!([{"id": "sticky", "reason": "known_to_this_replica_only"}]));
+    let steps = answer["decision"]["explanation"]["steps"].to_string();
+    assert!(steps.contains("as far as this replica alone knows"), "{steps}");
+}
+
+#[test]
+fn a_request_without_a_session_is_chosen_by_weight() {
+    let rig = Rig { context: json!({"user_id": ""}), roll: 0.9, ..Rig::default() };
+    let (answer, happened) = decide(&rig);
+    assert_eq!((&answer["decision"]["provider_id"], happened.pins.len()), (&json!("p2"), 0));
+    assert!(answer["decision"]["explanation"]["steps"].to_string().contains("the request names no session"));
+}
