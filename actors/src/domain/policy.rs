@@ -13,6 +13,8 @@ use super::fields::Fields;
 
 pub mod diff;
 mod form;
+#[cfg(any(test, feature = "testing"))]
+pub mod invariants;
 mod places;
 mod read;
 mod write;

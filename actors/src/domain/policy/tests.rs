@@ -1,5 +1,6 @@
 use super::*;
 
+mod any_bytes;
 mod forms;
 mod mistakes;
 mod same;
