@@ -1,10 +1,11 @@
-//! How the router meets NATS: one connection, and the calls to extensions that go over it.
+//! How the router meets NATS: one connection, the calls to extensions that go over it, and the bucket of sticky sessions.
 
 pub mod connection;
 mod headers;
 pub mod intake;
 mod options;
 mod replies;
+pub mod sessions;
 pub mod transport;
 
 #[cfg(test)]
@@ -15,4 +16,5 @@ mod tests;
 pub use connection::{ConnectError, Connection, Link, connect};
 pub use options::UnreadableFile;
 pub(crate) use options::{addresses, cause_of, options};
+pub use sessions::NatsSessions;
 pub use transport::NatsTransport;

@@ -84,6 +84,13 @@ fn values(config: &Config) -> serde_json::Value {
 }
 
 #[test]
+fn deployments_with_other_prefixes_have_other_buckets() {
+    let bucket = |toml: &str| Setup::new(toml).load(&[], &[]).unwrap().nats.sessions_bucket;
+    assert_eq!(bucket("[nats]\nsubject_prefix = \"team.blue\""), "team_blue_sessions");
+    assert_eq!(bucket("[nats]\nsubject_prefix = \"team.blue\"\nsessions_bucket = \"own\""), "own");
+}
+
+#[test]
 fn without_any_layer_everything_has_its_default() {
     let config = defaults();
     assert_eq!(config.nats.url, "nats://127.0.0.1:4222");
@@ -214,6 +221,11 @@ fn each_mistake_in_a_file_is_told_with_its_line() {
         (
             "[router]\ndrain_timeout = \"-1s\"",
             "2:1: router.drain_timeout must be a duration with its unit, such as \"5s\" or \"250ms\", not \"-1s\"",
+        ),
+        ("[nats]\nsessions_replicas = 2", "2:1: nats.sessions_replicas must be 1, 3 or 5, not 2"),
+        (
+            "[nats]\nsessions_bucket = \"a.b\"",
+            "2:1: nats.sessions_bucket must be letters, digits, \"-\" and \"_\", at most 96 characters, not \"a.b\"",
         ),
         // Between keys.
         (

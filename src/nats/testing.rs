@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(5);
 
 pub(crate) struct Server {
     process: Child,
-    _directory: TempDir,
+    directory: TempDir,
     pub(crate) url: String,
 }
 
@@ -33,19 +33,24 @@ impl Server {
         Self::start_with(&[]).await
     }
 
+    /// With JetStream, which keeps its store over [`Self::restart`].
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
-        let process = Command::new("nats-server")
-            .args(["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
-            .arg(directory.path())
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nats-server must be on the PATH");
-        let ports = directory.path().join(format!("nats-server_{}.ports", process.id()));
-        let url = eventually("the server writes its ports", || read_url(&ports)).await;
-        Self { process, _directory: directory, url }
+        let (process, url) = launch(directory.path(), "-1", true, arguments).await;
+        Self { process, directory, url }
+    }
+
+    pub(crate) async fn start_without_jetstream() -> Self {
+        let directory = TempDir::new().unwrap();
+        let (process, url) = launch(directory.path(), "-1", false, &[]).await;
+        Self { process, directory, url }
+    }
+
+    /// On the same port, with JetStream and its store.
+    pub(crate) async fn restart(&mut self) {
+        self.kill();
+        let port = self.url.rsplit(':').next().unwrap().to_owned();
+        (self.process, self.url) = launch(self.directory.path(), &port, true, &[]).await;
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -81,6 +86,18 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+async fn launch(directory: &Path, port: &str, jetstream: bool, arguments: &[&str]) -> (Child, String) {
+    let mut command = Command::new("nats-server");
+    command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(directory).args(arguments);
+    if jetstream {
+        command.arg("-js").arg("-sd").arg(directory);
+    }
+    let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nats-server must be on the PATH");
+    let ports = directory.join(format!("nats-server_{}.ports", process.id()));
+    let url = eventually("the server writes its ports", || read_url(&ports)).await;
+    (process, url)
 }
 
 fn read_url(ports: &Path) -> Option<String> {

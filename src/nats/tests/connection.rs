@@ -163,7 +163,7 @@ async fn closing_has_a_limit() {
 }
 
 /// What no client library writes: a carriage return inside a header value.
-async fn publish_deadly(server: &Server, subject: &str) {
+pub(super) async fn publish_deadly(server: &Server, subject: &str) {
     let address = server.url.strip_prefix("nats://").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
     let block = "NATS/1.0\r\na: b\rc\r\n\r\n";
