@@ -41,7 +41,7 @@ impl Nats {
         self.process.kill();
     }
 
-    /// On the same port, with nothing of what it knew.
+    /// On the same port. Of what it knew it keeps its JetStream store.
     pub(crate) async fn restart(&mut self) {
         self.kill();
         let port = self.url.rsplit(':').next().expect("a port").to_owned();
@@ -61,6 +61,7 @@ impl Nats {
 async fn launch(directory: &Path, port: &str) -> (Process, String) {
     let mut command = Command::new("nats-server");
     command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(directory);
+    command.args(["-js", "-sd"]).arg(directory);
     let mut process = Process::start(command, directory.join("log"));
     let ports = directory.join(format!("nats-server_{}.ports", process.id()));
     let url = eventually(LIMIT, "nats-server listens", async || {
