@@ -13,7 +13,7 @@ mod steps;
 
 use stages::Stage;
 
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "version",
     "policy_id",
     "pre",
@@ -27,6 +27,7 @@ const KEYS: &[&str] = &[
     "steps",
     "weights",
     "fallback",
+    "$schema",
 ];
 
 pub(super) fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> (Policy, Form) {
@@ -45,6 +46,8 @@ pub(super) fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> (Policy, 
     let sticky = settings::sticky(&mut object, mistakes);
     let circuit_breaker = settings::circuit_breaker(&mut object, mistakes);
     let metadata = object.fields("metadata", mistakes);
+    // Where editors find the schema.
+    object.text("$schema", mistakes);
     object.finish(KEYS, mistakes);
     let places = Places {
         pre: pre.places,

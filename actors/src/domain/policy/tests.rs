@@ -4,6 +4,7 @@ mod any_bytes;
 mod forms;
 mod mistakes;
 mod same;
+mod schema;
 
 fn mistakes_of(json: &str) -> Vec<String> {
     Policy::parse(json).unwrap_err().iter().map(ToString::to_string).collect()

@@ -3,7 +3,8 @@
 use super::*;
 
 /// A document, its form, and the canonical document that means the same.
-const TWINS: [(&str, Form, &str); 17] = [
+pub(super) const TWINS: [(&str, Form, &str); 18] = [
+    (r#"{"$schema": "./policy.schema.json", "providers": ["a"]}"#, Form::Names, r#"{"providers": ["a"]}"#),
     (r#"{"providers": ["a", "b"]}"#, Form::Names, r#"{"providers": ["a", "b"]}"#),
     (
         r#"{"steps": [{"action": "extension_pre", "extension_id": "p", "mode": "required", "config": {"x": 1}},

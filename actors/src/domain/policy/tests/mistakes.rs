@@ -3,7 +3,7 @@
 use super::*;
 
 /// A document and its mistakes; each is the pointer and the start of the sentence.
-const REFUSED: &[(&str, &[&str])] = &[
+pub(super) const REFUSED: &[(&str, &[&str])] = &[
     (r#"[]"#, &["(document): must be an object, is a list"]),
     (r#"{}"#, &["/providers: must list at least one provider"]),
     (r#"{"weights": {}}"#, &["/weights: must name at least one provider"]),
