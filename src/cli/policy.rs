@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use beamline_actors::domain::policy::SCHEMA;
 use clap::Subcommand;
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::client::Client;
 use super::{Console, Failure, document, table, text};
 use crate::config::Config;
+
+mod check;
+mod diff;
+mod list;
+mod source;
 
 /// What can be done with policies.
 #[derive(Debug, Clone, Subcommand)]
@@ -37,6 +43,12 @@ pub enum PolicyCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// List every mistake of documents with line and column; needs no router
+    Check(check::CheckArgs),
+    /// Say in plain words what changes from one document to another
+    Diff(diff::DiffArgs),
+    /// Print the JSON Schema of policies, for editors
+    Schema,
 }
 
 pub(super) async fn run(
@@ -49,7 +61,7 @@ pub(super) async fn run(
     match command {
         PolicyCommand::List { tenant } => {
             let client = Client::connect(config, timeout).await?;
-            list(&client, tenant.as_deref(), console).await
+            list::run(&client, tenant.as_deref(), console).await
         }
         PolicyCommand::Get { tenant, policy } => {
             let client = Client::connect(config, timeout).await?;
@@ -67,19 +79,21 @@ pub(super) async fn run(
             let client = Client::connect(config, timeout).await?;
             delete(&client, &tenant, &policy, console).await
         }
+        PolicyCommand::Check(args) => check::run(&args, console),
+        PolicyCommand::Diff(args) => diff::run(config, &args, timeout, console).await,
+        PolicyCommand::Schema => console.print_json(SCHEMA),
     }
-}
-
-async fn list(client: &Client, tenant: Option<&str>, console: Console) -> Result<(), Failure> {
-    let body = tenant.map_or_else(|| json!({}), |tenant| json!({"tenant_id": tenant}));
-    let answer = client.admin("list_policies", &body).await?;
-    console.answer(answer.raw(), || Ok(answer.read::<Listed>()?.text()))
 }
 
 /// The same document with and without `--output json`: it is what `put` takes.
 async fn get(client: &Client, tenant: &str, policy: &str, console: Console) -> Result<(), Failure> {
-    let answer = client.admin("get_policy", &json!({"tenant_id": tenant, "policy_id": policy})).await?;
-    console.print_json(answer.read::<Stored>()?.policy.get())
+    console.print_json(stored(client, tenant, policy).await?.get())
+}
+
+/// The document that a running router has, as it was put.
+async fn stored(client: &Client, tenant: &str, policy: &str) -> Result<Box<RawValue>, Failure> {
+    let answer = client.admin("get_policy", &serde_json::json!({"tenant_id": tenant, "policy_id": policy})).await?;
+    Ok(answer.read::<Stored>()?.policy)
 }
 
 async fn put(
@@ -103,7 +117,7 @@ async fn put(
 }
 
 async fn delete(client: &Client, tenant: &str, policy: &str, console: Console) -> Result<(), Failure> {
-    let answer = client.admin("delete_policy", &json!({"tenant_id": tenant, "policy_id": policy})).await?;
+    let answer = client.admin("delete_policy", &serde_json::json!({"tenant_id": tenant, "policy_id": policy})).await?;
     console.answer(answer.raw(), || {
         let revision = answer.read::<Written>()?.revision;
         Ok(text::plain(&format!("policy '{policy}' of tenant '{tenant}' deleted at revision {revision}")))
@@ -120,73 +134,9 @@ struct Stored {
     policy: Box<RawValue>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Listed {
-    policies: Vec<Entry>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Entry {
-    tenant_id: String,
-    policy_id: String,
-    version: Option<String>,
-    #[serde(default)]
-    policy: Value,
-}
-
-impl Entry {
-    /// How many entries a part of the document has; older forms of documents may have it as something else.
-    fn count(&self, part: &str) -> String {
-        let entries = self.policy.get(part).and_then(Value::as_array);
-        entries.map_or_else(|| "-".to_owned(), |entries| entries.len().to_string())
-    }
-}
-
-impl Listed {
-    fn text(&self) -> String {
-        if self.policies.is_empty() {
-            return "no policies; `beamline-router policy put TENANT POLICY -f FILE` saves one".to_owned();
-        }
-        let counted = ["PRE", "VALIDATORS", "PROVIDERS", "POST"];
-        let mut table =
-            table::with_header(&["TENANT", "POLICY", "VERSION", "PRE", "VALIDATORS", "PROVIDERS", "POST"], &counted);
-        for entry in &self.policies {
-            table.add_row([
-                text::plain(&entry.tenant_id),
-                text::plain(&entry.policy_id),
-                text::plain(entry.version.as_deref().unwrap_or("-")),
-                entry.count("pre"),
-                entry.count("validators"),
-                entry.count("providers"),
-                entry.count("post"),
-            ]);
-        }
-        table::text(&table)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn policies_are_listed_with_what_they_configure() {
-        let answer = r#"{"ok":true,"revision":7,"policies":[
-            {"tenant_id":"acme","policy_id":"default","version":"1.0",
-             "policy":{"pre":[{"id":"a"},{"id":"b"}],"validators":[{"id":"c"}],"providers":[{"name":"m","weight":1}],"post":[]}},
-            {"tenant_id":"demo\u001b[2J","policy_id":"legacy","version":null,"policy":{}}]}"#;
-        let expected = "\
-TENANT         POLICY   VERSION  PRE  VALIDATORS  PROVIDERS  POST
-acme           default  1.0        2           1          1     0
-demo\\u{1b}[2J  legacy   -          -           -          -     -";
-        assert_eq!(serde_json::from_str::<Listed>(answer).expect("an answer").text(), expected);
-    }
-
-    #[test]
-    fn an_empty_list_says_how_to_fill_it() {
-        let empty = Listed { policies: Vec::new() };
-        assert_eq!(empty.text(), "no policies; `beamline-router policy put TENANT POLICY -f FILE` saves one");
-    }
 
     #[test]
     fn a_document_comes_out_as_it_went_in() {

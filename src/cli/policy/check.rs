@@ -1,0 +1,235 @@
+//! `policy check`: every mistake of a document with its place, or what the policy does.
+
+use beamline_actors::domain::document::Located;
+use beamline_actors::domain::policy::{Checked, Form, Order, Policy};
+use clap::Args;
+use serde::Serialize;
+
+use super::source::Source;
+use super::{Console, Failure, text};
+use crate::cli::Refusal;
+
+/// What `policy check` takes besides the global options.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Documents, or - for standard input
+    #[arg(required = true, value_name = "FILE", value_parser = Source::local)]
+    files: Vec<Source>,
+    /// Print the document in its canonical form instead of a summary
+    #[arg(long)]
+    canonical: bool,
+}
+
+pub(super) fn run(args: &CheckArgs, console: Console) -> Result<(), Failure> {
+    if args.canonical && args.files.len() > 1 {
+        return Err(Failure::Usage("--canonical prints one document. Give it one file.".to_owned()));
+    }
+    let mut files = Vec::with_capacity(args.files.len());
+    for source in &args.files {
+        let checked = Policy::check(&source.read()?.unwrap_or_default());
+        files.push(File { name: source.name(), checked });
+    }
+    let wrong: Vec<&File> = files.iter().filter(|file| file.checked.result.is_err()).collect();
+    match (files.as_slice(), wrong.is_empty()) {
+        ([file], true) if args.canonical => {
+            let policy = file.checked.result.as_ref().ok();
+            console.print_json(&policy.map(Policy::to_document).unwrap_or_default())
+        }
+        (_, true) => console.answer(&document(&files, None), || Ok(summaries(&files))),
+        (_, false) if console.is_json() => Err(in_json(&files, &wrong)),
+        (_, false) => {
+            if wrong.len() < files.len() {
+                console.print(&summaries(&files))?;
+            }
+            Err(Failure::Failed(mistakes(&files, &wrong)))
+        }
+    }
+}
+
+/// One document and what came of it.
+struct File {
+    name: String,
+    checked: Checked,
+}
+
+impl File {
+    fn mistakes(&self) -> &[Located] {
+        self.checked.result.as_ref().err().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A failure whose document has the same shape as that of a success.
+fn in_json(files: &[File], wrong: &[&File]) -> Failure {
+    let error = serde_json::json!({"code": "invalid_policy", "message": heading(files, wrong)});
+    let document = document(files, Some(error));
+    Refusal::in_answer(&document).map_or_else(|| Failure::Failed(heading(files, wrong)), Failure::from)
+}
+
+/// `{"ok", "file", "form", "mistakes"}` for one file; more are in a list `files`.
+fn document(files: &[File], error: Option<serde_json::Value>) -> String {
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        ok: bool,
+        file: &'a str,
+        form: Option<Form>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        summary: Option<String>,
+        mistakes: &'a [Located],
+    }
+    #[derive(Serialize)]
+    struct Answer<T> {
+        #[serde(flatten)]
+        answer: T,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<serde_json::Value>,
+    }
+    let entry = |file: &'_ File| {
+        let summary = file.checked.result.as_ref().ok().map(|policy| summary(policy, file.checked.form));
+        (file.checked.result.is_ok(), file.checked.form, summary)
+    };
+    let mut entries = Vec::with_capacity(files.len());
+    for file in files {
+        let (ok, form, summary) = entry(file);
+        entries.push(Entry { ok, file: &file.name, form, summary, mistakes: file.mistakes() });
+    }
+    let json = if entries.len() == 1 {
+        serde_json::to_string(&Answer { answer: entries.pop(), error })
+    } else {
+        let ok = error.is_none();
+        serde_json::to_string(&Answer { answer: serde_json::json!({"ok": ok, "files": entries}), error })
+    };
+    json.unwrap_or_default()
+}
+
+fn heading(files: &[File], wrong: &[&File]) -> String {
+    let number = wrong.iter().map(|file| file.mistakes().len()).sum();
+    let place = match (files, wrong) {
+        ([file], _) => file.name.clone(),
+        (_, wrong) => format!("{} of {} files", wrong.len(), files.len()),
+    };
+    format!("{} in {place}", text::count(number, "mistake"))
+}
+
+/// A line for each mistake, in the way that editors and terminals make links of.
+fn mistakes(files: &[File], wrong: &[&File]) -> String {
+    let mut lines = vec![format!("{}:", heading(files, wrong))];
+    for file in wrong {
+        let line = |located: &Located| {
+            let Located { position, mistake } = located;
+            text::plain(&format!("{}:{}:{}: {mistake}", file.name, position.line, position.column))
+        };
+        lines.extend(file.mistakes().iter().map(line));
+    }
+    lines.join("\n")
+}
+
+fn summaries(files: &[File]) -> String {
+    let line = |file: &File| {
+        let policy = file.checked.result.as_ref().ok()?;
+        Some(text::plain(&format!("{}: ok; {}", file.name, summary(policy, file.checked.form))))
+    };
+    files.iter().filter_map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What the policy does, on one line.
+fn summary(policy: &Policy, form: Option<Form>) -> String {
+    let mut parts: Vec<String> = form.map(|form| form.to_string()).into_iter().collect();
+    let stages = [
+        ("pre-processor", policy.pre.len()),
+        ("validator", policy.validators.len()),
+        ("post-processor", policy.post.len()),
+    ];
+    let stages: Vec<String> =
+        stages.iter().filter(|(_, number)| *number > 0).map(|(what, number)| text::count(*number, what)).collect();
+    parts.push(if stages.is_empty() { "no extensions".to_owned() } else { stages.join(", ") });
+    parts.push(providers(policy));
+    parts.push(match policy.fallbacks.len() {
+        0 => "no fallbacks".to_owned(),
+        number => text::count(number, "fallback rule"),
+    });
+    parts.push(policy.sticky.as_ref().map_or_else(
+        || "not sticky".to_owned(),
+        |sticky| format!("sticky by {} for {}", sticky.session_key, text::limit(sticky.ttl)),
+    ));
+    parts.join("; ")
+}
+
+fn providers(policy: &Policy) -> String {
+    let sum: f64 = policy.providers.iter().map(|provider| provider.weight).sum();
+    let entries: Vec<String> = match policy.order {
+        Order::Priority => policy.providers.iter().map(|provider| provider.name.clone()).collect(),
+        Order::Weighted => {
+            let share = |weight: f64| text::percentage(weight / sum);
+            policy.providers.iter().map(|provider| format!("{} {}", provider.name, share(provider.weight))).collect()
+        }
+    };
+    match (policy.providers.as_slice(), policy.order) {
+        ([only], _) => format!("provider {}", only.name),
+        (many, Order::Priority) => format!("{} providers in priority order: {}", many.len(), entries.join(", ")),
+        (many, Order::Weighted) => format!("{} providers by weight: {}", many.len(), entries.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, text: &str) -> File {
+        File { name: name.to_owned(), checked: Policy::check(text) }
+    }
+
+    #[test]
+    fn a_good_policy_is_summed_up_on_one_line() {
+        let steps = r#"{"steps": [{"action": "extension_pre", "extension_id": "p"}, {"action": "select_provider", "provider_id": "a", "weight": 3},
+            {"action": "select_provider", "provider_id": "b"}], "fallback": ["c"], "sticky": {"ttl": "1h30m"}}"#;
+        let files = [
+            file("a.json", steps),
+            file("stdin", r#"{"providers": ["a", "b"]}"#),
+            file("c", r#"{"weights": {"a": 1}}"#),
+        ];
+        let lines = summaries(&files);
+        let want = "\
+a.json: ok; step form; 1 pre-processor; 2 providers by weight: a 75.0%, b 25.0%; 1 fallback rule; sticky by session_id for 1h 30m
+stdin: ok; canonical form with a list of names; no extensions; 2 providers in priority order: a, b; no fallbacks; not sticky
+c: ok; older form with a map of weights; no extensions; provider a; no fallbacks; not sticky";
+        assert_eq!(lines, want);
+    }
+
+    #[test]
+    fn every_mistake_has_its_line() {
+        let files = [
+            file("a.json", "{\n  \"providers\": [\"A\"],\n  \"pst\": []\n}"),
+            file("b.json", "{"),
+            file("c", "{\"providers\": [\"a\"]}"),
+        ];
+        let wrong: Vec<&File> = files.iter().take(2).collect();
+        let text = mistakes(&files, &wrong);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(lines.first(), Some(&"3 mistakes in 2 of 3 files:"));
+        assert!(text.contains("\na.json:2:17: /providers/0: must be 1 to 64"), "{text}");
+        assert!(text.contains("\na.json:3:3: /pst: is not a known key; did you mean post?"), "{text}");
+        assert!(text.ends_with("\nb.json:1:1: (document): is not valid JSON: EOF while parsing an object"), "{text}");
+    }
+
+    #[test]
+    fn scripts_get_one_shape_for_good_and_bad() {
+        let value =
+            |files: &[File], error| serde_json::from_str::<serde_json::Value>(&document(files, error)).expect("JSON");
+        let good = value(&[file("a", r#"{"providers": ["a"]}"#)], None);
+        assert_eq!((&good["ok"], &good["file"], &good["form"]), (&true.into(), &"a".into(), &"names".into()));
+        assert_eq!(good["mistakes"], serde_json::json!([]));
+        let bad = [file("b", "{\"weights\": {}}"), file("c", "7")];
+        let wrong: Vec<&File> = bad.iter().collect();
+        let failure = in_json(&bad, &wrong);
+        let document: serde_json::Value = serde_json::from_str(&failure.document()).expect("JSON");
+        assert_eq!((failure.exit_code(), &document["ok"]), (1, &false.into()));
+        let mistake = &document["files"][0]["mistakes"][0];
+        assert_eq!(
+            (&mistake["line"], &mistake["column"], &mistake["pointer"]),
+            (&1.into(), &13.into(), &"/weights".into())
+        );
+        assert_eq!(document["files"][1]["form"], serde_json::Value::Null);
+        assert_eq!(failure.sentence(), "error: 2 mistakes in 2 of 2 files (invalid_policy)");
+    }
+}
