@@ -321,7 +321,11 @@ pub fn check_json(json: &str) -> Result<(), (Mistake, Position)> {
         return Err((mistake(problem), Position { line: 1, column: 1 }));
     }
     serde_json::from_str::<&RawValue>(json).map(drop).map_err(|error| {
-        let text = error.to_string();
+        let text = match json.chars().find(|c| !c.is_ascii_whitespace()) {
+            None => "it is empty".to_owned(),
+            Some('\u{feff}') => "it starts with a byte order mark; save it without one".to_owned(),
+            Some(_) => error.to_string(),
+        };
         // The position is said beside it, in characters.
         let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
         (mistake(format!("is not valid JSON: {what}")), Position::of_error(json, &error))
@@ -329,7 +333,7 @@ pub fn check_json(json: &str) -> Result<(), (Mistake, Position)> {
 }
 
 /// More than any pipeline may have.
-const MAX_ITEMS: usize = 256;
+pub const MAX_ITEMS: usize = 256;
 
 /// The deepest nesting that is read, as in serde_json itself.
 pub const MAX_DEPTH: usize = 128;

@@ -15,6 +15,7 @@ const OLDER_EXAMPLE: &str =
 
 /// Far more than anybody can follow.
 const MAX_RULES: usize = 32;
+const MAX_CONDITIONS: usize = 32;
 
 pub(super) fn read(object: &mut Object<'_>, providers: &[Provider], mistakes: &mut Mistakes) -> Listed<Fallback> {
     let mut rules = Listed::default();
@@ -89,6 +90,10 @@ fn read_when(raw: &RawValue, pointer: String, mistakes: &mut Mistakes) -> Option
     }
     // Sorted, because the order of conditions says nothing.
     let mut rest = object.rest();
+    if rest.len() > MAX_CONDITIONS {
+        mistakes.add(object.pointer(), format!("has {} conditions; at most {MAX_CONDITIONS} are read", rest.len()));
+        return Some(when);
+    }
     rest.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     for (key, raw, pointer) in rest {
         let fits = !raw.get().starts_with('[') || is_empty_list(raw) || !items(raw, &pointer, mistakes).is_empty();

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{Listed, check_id, read_id, refuse_repeated};
-use crate::domain::document::{Mistakes, Object, kind_of};
+use crate::domain::document::{MAX_ITEMS, Mistakes, Object, kind_of};
 use crate::domain::fields::Fields;
 use crate::domain::policy::{Order, Provider};
 
@@ -50,7 +50,13 @@ pub(super) fn read(
         }
     }
     let (named, order) = match (steps.is_empty(), listed.is_empty(), weights.is_empty()) {
-        (false, ..) => from_steps(steps, mistakes),
+        (false, no_list, _) => {
+            // Both are read, so that no mistake hides behind the other.
+            if !no_list {
+                from_list(listed, &object.at("providers"), mistakes);
+            }
+            from_steps(steps, mistakes)
+        }
         (true, false, no_weights) => {
             let (mut named, order) = from_list(listed, &object.at("providers"), mistakes);
             if !no_weights && mistakes.count() == before {
@@ -125,7 +131,12 @@ fn read_weights(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Vec<Weight>
     let Some(raw) = object.take("weights") else { return Vec::new() };
     let Some(mut map) = Object::read(raw, object.at("weights"), mistakes) else { return Vec::new() };
     let mut weights = Vec::new();
-    for name in map.keys() {
+    let names = map.keys();
+    if names.len() > MAX_ITEMS {
+        mistakes.add(map.pointer(), format!("has {} entries; at most {MAX_ITEMS} are read", names.len()));
+        return weights;
+    }
+    for name in names {
         let place = map.at(&name);
         if !map.has(&name) {
             mistakes.add(&place, "must be a number of 0 or more, is null");

@@ -45,8 +45,8 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
         &["/weights/a: a has a weight in providers already"],
     ),
     (
-        r#"{"steps": [{"action": "select_provider", "provider_id": "a"}], "providers": ["b"]}"#,
-        &["/providers: steps select the providers already"],
+        r#"{"steps": [{"action": "select_provider", "provider_id": "a"}], "providers": ["B"]}"#,
+        &["/providers: steps select the providers already", "/providers/0: must be 1 to 64"],
     ),
     (
         r#"{"steps": [{"action": "select_provider", "provider_id": "a"}], "weights": {"b": 1}}"#,
@@ -217,6 +217,13 @@ fn lists_have_their_limits() {
     assert!(Policy::parse(&rules(32)).is_ok());
     assert_eq!(mistakes_of(&rules(33)), ["/fallback: makes 33 fallback rules; at most 32 are allowed"]);
     assert_eq!(mistakes_of(&rules(257)), ["/fallback: has 257 entries; at most 256 are read"]);
+    let members = |count: usize| (0..count).map(|n| format!("\"k{n}\": 1")).collect::<Vec<_>>().join(",");
+    assert_eq!(
+        mistakes_of(&format!("{{\"weights\": {{{}}}}}", members(257)))[0],
+        "/weights: has 257 entries; at most 256 are read"
+    );
+    let json = format!(r#"{{"providers": ["a"], "fallbacks": [{{"when": {{{}}}, "to": "b"}}]}}"#, members(33));
+    assert_eq!(mistakes_of(&json), ["/fallbacks/0/when: has 33 conditions; at most 32 are read"]);
     let words = vec!["1"; 257].join(",");
     let json = format!(r#"{{"providers": ["a"], "fallbacks": [{{"when": {{"tier": [{words}]}}, "to": "b"}}]}}"#);
     assert_eq!(mistakes_of(&json), ["/fallbacks/0/when/tier: has 257 entries; at most 256 are read"]);
@@ -245,6 +252,14 @@ fn a_text_that_is_no_json_has_one_mistake_with_its_place() {
     let located = &checked.result.unwrap_err()[0];
     assert_eq!((located.position.line, located.position.column, checked.form), (2, 21, None));
     assert_eq!(located.mistake.message, "is not valid JSON: expected `,` or `]`");
+    for (text, want) in [
+        ("", "it is empty"),
+        (" \n", "it is empty"),
+        ("\u{feff}{}", "it starts with a byte order mark; save it without one"),
+    ] {
+        let located = Policy::check(text).result.unwrap_err();
+        assert_eq!(located[0].mistake.message, format!("is not valid JSON: {want}"));
+    }
     let deep = format!("{{\"metadata\": {}{}}}", "[".repeat(500), "]".repeat(500));
     assert_eq!(Policy::check(&deep).result.unwrap_err().len(), 1);
 }

@@ -150,6 +150,7 @@ impl Schema {
         match keyword {
             "required" => rule.as_array().unwrap().iter().all(|key| members.contains_key(key.as_str().unwrap())),
             "minProperties" => members.len() as u64 >= rule.as_u64().unwrap(),
+            "maxProperties" => members.len() as u64 <= rule.as_u64().unwrap(),
             "properties" => {
                 members.iter().all(|(key, value)| rule.get(key).is_none_or(|rule| self.accepts(rule, value)))
             }
