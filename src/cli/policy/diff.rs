@@ -5,6 +5,7 @@ use std::time::Duration;
 use beamline_actors::domain::policy::diff::{Change, diff};
 use beamline_actors::domain::policy::{Form, Policy};
 use clap::Args;
+use serde::Serialize;
 
 use super::source::Source;
 use super::{Client, Console, Failure, stored, text};
@@ -33,8 +34,14 @@ pub(super) async fn run(config: &Config, args: &DiffArgs, timeout: Duration, con
     let (old_form, old) = parse(old, fetch(old, old_text, client.as_ref()).await?)?;
     let (new_form, new) = parse(new, fetch(new, new_text, client.as_ref()).await?)?;
     let changes = diff(&old, &new);
-    let document = serde_json::json!({"ok": true, "changes": changes}).to_string();
+    let document = serde_json::to_string(&Answer { ok: true, changes: &changes }).unwrap_or_default();
     console.answer(&document, || Ok(sentences(&changes, old_form, new_form)))
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    ok: bool,
+    changes: &'a [Change],
 }
 
 async fn fetch(source: &Source, text: Option<String>, client: Option<&Client>) -> Result<String, Failure> {
@@ -68,7 +75,7 @@ fn not_a_policy(source: &Source, mistakes: usize) -> String {
 
 fn sentences(changes: &[Change], old: Form, new: Form) -> String {
     if changes.is_empty() && old != new {
-        return format!("no changes: both mean the same, one in the {old} and the other in the {new}");
+        return format!("no changes: both mean the same ({old}, {new})");
     }
     if changes.is_empty() {
         return "no changes: both mean the same".to_owned();
@@ -83,7 +90,7 @@ mod tests {
     #[test]
     fn nothing_is_said_in_words() {
         assert_eq!(sentences(&[], Form::Steps, Form::Steps), "no changes: both mean the same");
-        let words = "no changes: both mean the same, one in the step form and the other in the canonical form";
+        let words = "no changes: both mean the same (step form, canonical form)";
         assert_eq!(sentences(&[], Form::Steps, Form::Canonical), words);
     }
 
