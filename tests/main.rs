@@ -30,6 +30,8 @@ mod replicas;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod sticky;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod up;

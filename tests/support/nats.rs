@@ -17,9 +17,18 @@ pub(crate) struct Nats {
 }
 
 impl Nats {
+    /// With JetStream.
     pub(crate) async fn start() -> Self {
+        Self::start_with(true).await
+    }
+
+    pub(crate) async fn start_without_jetstream() -> Self {
+        Self::start_with(false).await
+    }
+
+    async fn start_with(jetstream: bool) -> Self {
         let directory = TempDir::new().expect("a directory");
-        let (process, url) = launch(directory.path(), "-1").await;
+        let (process, url) = launch(directory.path(), "-1", jetstream).await;
         Self { process, directory, url }
     }
 
@@ -41,11 +50,11 @@ impl Nats {
         self.process.kill();
     }
 
-    /// On the same port. Of what it knew it keeps its JetStream store.
+    /// On the same port, with JetStream. Of what it knew it keeps its JetStream store.
     pub(crate) async fn restart(&mut self) {
         self.kill();
         let port = self.url.rsplit(':').next().expect("a port").to_owned();
-        (self.process, self.url) = launch(self.directory.path(), &port).await;
+        (self.process, self.url) = launch(self.directory.path(), &port, true).await;
     }
 
     /// Connections stay open and nothing answers.
@@ -58,10 +67,12 @@ impl Nats {
     }
 }
 
-async fn launch(directory: &Path, port: &str) -> (Process, String) {
+async fn launch(directory: &Path, port: &str, jetstream: bool) -> (Process, String) {
     let mut command = Command::new("nats-server");
     command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(directory);
-    command.args(["-js", "-sd"]).arg(directory);
+    if jetstream {
+        command.args(["-js", "-sd"]).arg(directory);
+    }
     let mut process = Process::start(command, directory.join("log"));
     let ports = directory.join(format!("nats-server_{}.ports", process.id()));
     let url = eventually(LIMIT, "nats-server listens", async || {
