@@ -252,6 +252,11 @@ impl Connection {
         self.shared.events.slow_consumers.load(Ordering::Relaxed)
     }
 
+    /// Somebody has called [`Self::close`]: what ends now, ends as it should.
+    pub(super) fn is_closing(&self) -> bool {
+        self.shared.closing.is_cancelled()
+    }
+
     /// Writes what is queued, then ends the connection. To be called after the last answer: subscriptions end here, and
     /// what is answered later reaches nobody. False when something that was queued may not have been written.
     pub async fn close(&self) -> bool {

@@ -15,7 +15,7 @@ use async_nats::jetstream::stream::{self, DiscardPolicy, LastRawMessageErrorKind
 use async_nats::jetstream::{ErrorCode, kv};
 use beamline_actors::domain::session::{Pin, SessionKey, Stored};
 use beamline_actors::ports::{SessionChange, SessionStore, SessionStoreError};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, pending};
 use futures_util::stream::{BoxStream, unfold};
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
@@ -73,7 +73,8 @@ impl NatsSessions {
         };
         let consumer = bucket.stream.create_consumer(follow).await.map_err(|error| self.refused(&error))?;
         let messages = consumer.messages().await.map_err(|error| self.refused(&error))?;
-        let follower = Follower { messages, prefix: bucket.prefix.clone(), delivered: 0, link, losses };
+        let (prefix, connection) = (bucket.prefix.clone(), self.connection.clone());
+        let follower = Follower { messages, prefix, delivered: 0, connection, link, losses };
         *self.opened.lock() = Some(Opened { client, bucket });
         Ok(unfold(follower, Follower::next).boxed())
     }
@@ -183,12 +184,22 @@ struct Follower {
     messages: Messages,
     prefix: String,
     delivered: u64,
+    connection: Connection,
     link: watch::Receiver<Link>,
     losses: u64,
 }
 
 impl Follower {
     async fn next(mut self) -> Option<(SessionChange, Self)> {
+        let change = self.change().await;
+        if change.is_none() && self.connection.is_closing() {
+            // A router that stops has lost nothing.
+            pending::<()>().await;
+        }
+        Some((change?, self))
+    }
+
+    async fn change(&mut self) -> Option<SessionChange> {
         loop {
             let losses = self.losses;
             let message = tokio::select! {
@@ -205,8 +216,7 @@ impl Follower {
             // A key that no router wrote is nobody's session.
             let key = message.subject.strip_prefix(&self.prefix).and_then(SessionKey::parse);
             if let Some(key) = key {
-                let stored = Stored { pin: read(&message.payload), revision };
-                return Some((SessionChange { key, stored }, self));
+                return Some(SessionChange { key, stored: Stored { pin: read(&message.payload), revision } });
             }
         }
     }
