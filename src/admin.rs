@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, Message, SubscribeError, Subscriber};
+use beamline_actors::domain::complexity::ComplexityLimits;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
+use beamline_actors::pipelines::Pipelines;
 use beamline_actors::registry::Registry;
 use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use futures_util::StreamExt;
@@ -27,6 +29,7 @@ mod authorization;
 mod exposition;
 mod extensions;
 mod operations;
+mod pipelines;
 mod policies;
 mod refusal;
 mod status;
@@ -38,6 +41,9 @@ pub struct Surroundings {
     pub connection: Connection,
     pub registry: Registry,
     pub invokers: Invokers,
+    pub pipelines: Pipelines,
+    pub complexity: ComplexityLimits,
+    pub max_extensions: usize,
     pub intake: Intake,
     pub metrics: Metrics,
     pub draining: Arc<AtomicBool>,

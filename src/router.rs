@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use beamline_actors::domain::complexity::ComplexityLimits;
 use beamline_actors::domain::plan::PlanLimits;
 use beamline_actors::domain::request::RequestLimits;
 use beamline_actors::domain::snapshot::Content;
@@ -165,7 +166,7 @@ impl Prepared {
         // A request that came before the bucket is open would be kept by this replica alone.
         sessions.opened().await;
         let settings = pipeline_settings(&config);
-        let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), sessions.clone(), metrics.clone());
+        let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), sessions, metrics.clone());
         let intake = Intake::new(connection.clone(), pipelines.clone(), &config.nats.subject_prefix);
         let draining = Arc::new(AtomicBool::new(false));
         let subscribed = Arc::new(AtomicBool::new(false));
@@ -178,6 +179,9 @@ impl Prepared {
             connection: connection.clone(),
             registry,
             invokers,
+            pipelines: pipelines.clone(),
+            complexity: complexity_limits(&config),
+            max_extensions: config.router.max_extensions_per_pipeline as usize,
             intake: intake.clone(),
             metrics: metrics.clone(),
             draining: Arc::clone(&draining),
@@ -205,6 +209,16 @@ fn registry_settings(config: &Config) -> RegistrySettings {
     RegistrySettings {
         poll_interval: config.database.poll_interval,
         disk_copy: Some(config.router.state_dir.join(DISK_COPY)),
+    }
+}
+
+fn complexity_limits(config: &Config) -> ComplexityLimits {
+    let complexity = &config.complexity;
+    ComplexityLimits {
+        total: complexity.recommended_total,
+        per_kind: complexity.recommended_per_kind,
+        assumed_latency: complexity.assumed_latency,
+        latency: complexity.recommended_latency,
     }
 }
 

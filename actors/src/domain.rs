@@ -2,14 +2,16 @@
 
 pub mod request;
 
+pub mod fallback;
 pub mod plan;
 pub mod run;
-pub mod fallback;
 pub mod selection;
 pub mod session;
 
 pub mod answer;
 pub mod call;
+pub mod complexity;
+pub mod dry_run;
 pub mod error;
 pub mod explanation;
 pub mod trace;

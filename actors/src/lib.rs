@@ -16,6 +16,7 @@ pub mod sessions;
 pub mod invoker;
 pub mod invokers;
 
+pub mod dry_run;
 mod pipeline;
 pub mod pipelines;
 pub mod reply;

@@ -264,7 +264,7 @@ impl PipelineState {
 
 /// Makes the calls of a step at the same time. One that decides about the request cuts off those after it in the order of
 /// the policy; those before it are waited for, because theirs would be the deciding one, whoever is faster.
-async fn side_by_side(invokers: &Invokers, orders: &[Order], scope: &CallScope) -> Vec<CallResult> {
+pub(crate) async fn side_by_side(invokers: &Invokers, orders: &[Order], scope: &CallScope) -> Vec<CallResult> {
     let decided = watch::Sender::new(usize::MAX);
     let one = |(index, order)| {
         let (decided, mut heard) = (&decided, decided.subscribe());

@@ -128,6 +128,22 @@ impl Pipelines {
         Self { shared }
     }
 
+    pub(crate) fn settings(&self) -> &PipelineSettings {
+        &self.shared.settings
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    pub(crate) fn invokers(&self) -> &Invokers {
+        &self.shared.invokers
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.shared.sessions
+    }
+
     /// Takes a request in. Never waits: it is in flight, or refused, when this returns.
     pub fn admit(&self, incoming: Incoming) {
         let shared = &self.shared;

@@ -93,6 +93,16 @@ impl Sessions {
         }
     }
 
+    /// The provider of a session, without renewing it: for who only wants to know.
+    pub async fn peek(&self, key: &SessionKey) -> Recalled {
+        let desk = &self.desk;
+        let live = |pin: Pin| pin.is_live(desk.clock.now_ms()).then_some(pin.provider);
+        if let Some(stored) = desk.limited(desk.store.get(key)).await.filter(|_| self.is_shared()) {
+            return Recalled { provider: stored.and_then(|stored| live(stored.pin)), shared: true };
+        }
+        Recalled { provider: desk.remembered(key).and_then(live), shared: false }
+    }
+
     /// Gives a session to a provider unless it has one already. `instead_of` is the provider that it had and that cannot
     /// be called now; only that one loses it.
     pub async fn pin(&self, key: &SessionKey, provider: &str, ttl: Duration, instead_of: Option<&str>) -> Pinned {

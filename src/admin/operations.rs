@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::refusal::Refusal;
-use super::{Shared, authorization, extensions, policies, status};
+use super::{Shared, authorization, extensions, pipelines, policies, status};
 
 const KNOWN: &str = "get_extension_health, get_circuit_breaker_states, list_extensions, get_extension, create_extension, \
     update_extension, delete_extension, enable_extension, disable_extension, list_policies, get_policy, put_policy, \
-    delete_policy, reload, supervision_tree";
+    delete_policy, dry_run_pipeline, get_pipeline_complexity, reload, supervision_tree";
 
 /// The answer to one request, as JSON.
 pub(super) async fn run(shared: &Shared, message: &Message) -> String {
@@ -44,9 +44,8 @@ async fn attempt(shared: &Shared, message: &Message) -> Result<String, Refusal> 
             let revision = shared.surroundings.registry.reload_fully().await?;
             answer(&json!({"ok": true, "revision": revision}))
         }
-        "dry_run_pipeline" | "get_pipeline_complexity" => {
-            Err(Refusal::invalid(format!("{operation} is not supported yet by this version of the router.")))
-        }
+        "dry_run_pipeline" => pipelines::dry_run(shared, &body).await,
+        "get_pipeline_complexity" => pipelines::complexity(shared, &body),
         _ => Err(Refusal::invalid(format!("There is no operation {operation}; there are {KNOWN}."))),
     }
 }

@@ -25,16 +25,31 @@ pub(super) fn list(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
         tenant_id: known.stored.tenant_id.clone(),
         policy_id: known.stored.policy_id.clone(),
         version: known.policy.version.clone(),
+        pre: known.policy.pre.len(),
+        validators: known.policy.validators.len(),
+        providers: known.policy.providers.len(),
+        post: known.policy.post.len(),
         policy: known.stored.document.clone(),
     };
-    answer(&Listed { ok: true, revision: snapshot.revision(), policies: known.iter().map(line).collect() })
+    let unreadable = snapshot.unreadable().iter().map(|(name, reason)| Unreadable { name, reason }).collect();
+    let policies = known.iter().map(line).collect();
+    answer(&Listed { ok: true, revision: snapshot.revision(), policies, unreadable })
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct Listed<'a> {
     ok: bool,
     revision: u64,
     policies: Vec<Line>,
+    /// Stored policies that this router cannot read.
+    unreadable: Vec<Unreadable<'a>>,
+}
+
+#[derive(Serialize)]
+struct Unreadable<'a> {
+    /// `tenant/policy`
+    name: &'a str,
+    reason: &'a str,
 }
 
 #[derive(Serialize)]
@@ -42,6 +57,11 @@ struct Line {
     tenant_id: String,
     policy_id: String,
     version: String,
+    /// Extensions in each stage, whatever form the document has.
+    pre: usize,
+    validators: usize,
+    providers: usize,
+    post: usize,
     policy: Box<RawValue>,
 }
 
@@ -78,6 +98,10 @@ pub(super) async fn put(shared: &Shared, body: &Fields, by: Author) -> Result<St
     if !mistakes.is_empty() {
         return Err(Refusal::mistakes("policy", &mistakes));
     }
+    if body.flag("check_only") == Some(true) {
+        let revision = shared.surroundings.registry.snapshot().revision();
+        return answer(&json!({"ok": true, "revision": revision, "checked": true}));
+    }
     let stored = StoredPolicy { tenant_id, policy_id, document: document.to_owned() };
     let revision = shared.surroundings.registry.write(Change::PutPolicy(stored.clone()), by).await?;
     one(revision, &stored)
@@ -96,6 +120,12 @@ fn mismatches(shared: &Shared, policy: &Policy, policy_id: &str) -> Vec<Mistake>
     if let Some(inside) = policy.policy_id.as_deref().filter(|inside| *inside != policy_id) {
         let message = format!("is {inside}, but the policy is saved as {policy_id}");
         mistakes.push(Mistake { pointer: "/policy_id".into(), message });
+    }
+    let (length, most) = (policy.pipeline_length(), shared.surroundings.max_extensions);
+    if length > most {
+        let message =
+            format!("has {length} extensions in its pipeline, the provider counted as one; at most {most} are allowed");
+        mistakes.push(Mistake { pointer: String::new(), message });
     }
     for (id, kind, pointer) in policy.references() {
         let message = match snapshot.extension(id) {

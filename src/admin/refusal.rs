@@ -1,6 +1,7 @@
 //! Why an operation was refused, as the contract answers it.
 
 use beamline_actors::domain::document::Mistake;
+use beamline_actors::domain::error::{ErrorCode, RequestError};
 use beamline_actors::ports::StoreError;
 use serde_json::{Map, Value, json};
 
@@ -26,6 +27,13 @@ impl Refusal {
 
     pub(super) fn not_found(what: &str) -> Self {
         Self { code: "not_found", message: format!("{what} does not exist."), details: Map::new() }
+    }
+
+    /// What a request would be answered before its first call.
+    pub(super) fn before_the_first_call(error: RequestError) -> Self {
+        let missing = matches!(error.code, ErrorCode::PolicyNotFound | ErrorCode::ExtensionNotFound);
+        let code = if missing { "not_found" } else { "invalid_request" };
+        Self { code, message: error.message, details: error.details }
     }
 
     pub(super) fn conflict(message: impl Into<String>) -> Self {

@@ -50,8 +50,9 @@ struct Success<'a> {
     context: WireContext<'a>,
 }
 
-#[derive(Serialize)]
-struct WireDecision<'a> {
+/// `decision` of an answer.
+#[derive(Debug, Serialize)]
+pub(super) struct WireDecision<'a> {
     provider_id: &'a str,
     reason: &'a str,
     priority: u32,
@@ -78,23 +79,28 @@ struct WireContext<'a> {
     trace_id: &'a str,
 }
 
-fn success(run: &Run, decision: &Decision, reports: &[Report]) -> Bytes {
+/// The decision as it is answered, with its explanation.
+pub(super) fn decision<'a>(run: &'a Run, decision: &'a Decision) -> WireDecision<'a> {
     let provider = &decision.call.extension;
     let registered = provider.metadata.number("expected_latency_ms");
+    WireDecision {
+        provider_id: &provider.id,
+        reason: decision.reason.as_str(),
+        priority: decision.reason.priority(),
+        policy_id: &run.plan.policy_id,
+        policy_version: &run.plan.policy.version,
+        expected_latency_ms: decision.expected_latency.map(milliseconds).or(registered).unwrap_or_default(),
+        expected_cost: provider.metadata.number("expected_cost").unwrap_or_default(),
+        metadata: &provider.metadata,
+        explanation: explanation::of(run, decision),
+    }
+}
+
+fn success(run: &Run, decided: &Decision, reports: &[Report]) -> Bytes {
     let answer = Success {
         ok: true,
-        decision: WireDecision {
-            provider_id: &provider.id,
-            reason: decision.reason.as_str(),
-            priority: decision.reason.priority(),
-            policy_id: &run.plan.policy_id,
-            policy_version: &run.plan.policy.version,
-            expected_latency_ms: decision.expected_latency.map(milliseconds).or(registered).unwrap_or_default(),
-            expected_cost: provider.metadata.number("expected_cost").unwrap_or_default(),
-            metadata: &provider.metadata,
-            explanation: explanation::of(run, decision),
-        },
-        message: WireMessage::from(&decision.message),
+        decision: decision(run, decided),
+        message: WireMessage::from(&decided.message),
         response: run.response.as_ref().map(|response| WireResponse {
             provider_id: &response.provider_id,
             output: &run.message.payload,

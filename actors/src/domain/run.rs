@@ -258,6 +258,21 @@ impl Run {
         }
     }
 
+    /// Leaves out the calls that [`Next::Call`] asked for: a dry run that calls nobody.
+    pub fn pass_over(&mut self) {
+        self.step = self.step_after();
+    }
+
+    /// Goes on with the post-processors as if the provider had answered `output`: a dry run does not call it.
+    pub fn assume_output(&mut self, output: Arc<RawValue>) {
+        let Some(decision) = self.decision.clone() else { return };
+        let mut about = Fields::clone(&self.message.metadata);
+        about.set_text("provider_id", decision.call.id());
+        self.message.payload = output;
+        self.message.metadata = Arc::new(about);
+        self.step = Step::Post(0);
+    }
+
     /// Ends the run with an error.
     pub fn fail(&mut self, error: RequestError) {
         self.failure = Some(error);

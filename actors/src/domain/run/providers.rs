@@ -112,12 +112,16 @@ pub(super) struct Pursuit {
 impl Run {
     /// Chooses the provider, or what comes after one failed.
     pub fn choose(&mut self, outlook: &mut Outlook<'_>) {
-        let exclusions: Vec<Option<Exclusion>> =
-            self.plan.providers.iter().map(|candidate| self.exclusion(candidate, outlook)).collect();
+        let exclusions = self.exclusions(outlook);
         match self.pursuit.failure.take() {
             None => self.choose_first(exclusions, outlook),
             Some(failure) => self.go_on(failure, exclusions, outlook),
         }
+    }
+
+    /// Why each of the plan's providers cannot be called now, if it cannot.
+    pub fn exclusions(&self, outlook: &Outlook<'_>) -> Vec<Option<Exclusion>> {
+        self.plan.providers.iter().map(|candidate| self.exclusion(candidate, outlook)).collect()
     }
 
     /// The session's provider, as far as anybody knows.
