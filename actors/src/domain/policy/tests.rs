@@ -1,6 +1,7 @@
 use super::*;
 
 mod any_bytes;
+mod circles;
 mod forms;
 mod mistakes;
 mod same;
