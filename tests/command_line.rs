@@ -122,6 +122,50 @@ async fn policies_from_the_command_line() {
 }
 
 #[tokio::test]
+async fn documents_are_checked_and_compared_whatever_their_form() {
+    let mut world = World::start(&[]).await;
+    let old = world.file(
+        "old.json",
+        r#"{"weights": {"mock_provider": 70}, "pre": [{"id": "normalize_text", "config": {"lowercase": true}}]}"#,
+    );
+    let new = world.file(
+        "new.json",
+        r#"{"steps": [{"action": "extension_pre", "extension_id": "normalize_text", "config": {"lowercase": false}},
+            {"action": "extension_validator", "extension_id": "pii_guard"},
+            {"action": "select_provider", "provider_id": "mock_provider", "weight": 70}]}"#,
+    );
+    assert_eq!(world.json(&["policy", "put", "acme", "mine", "-f", &old])["ok"], true);
+    let same = world.run(&["policy", "diff", "router:acme/mine", &old]);
+    assert_eq!((same.code, same.out.as_str()), (Some(0), "no changes: both mean the same\n"), "{}", same.err);
+    let changes = world.run(&["policy", "diff", "router:acme/mine", &new]);
+    let want = "config of normalize_text: lowercase true -> false\nvalidator pii_guard is new (on_fail block)\n";
+    assert_eq!((changes.code, changes.out.as_str()), (Some(0), want), "{}", changes.err);
+    let listed = world.json(&["policy", "diff", &new, "router:acme/mine"]);
+    assert_eq!(listed["changes"][1]["sentence"], "validator pii_guard is gone", "{listed}");
+    assert_eq!(world.fails(&["policy", "diff", &new, "router:acme/none"]).0, 3);
+
+    // Nothing of the rest asks anybody.
+    world.nats.kill();
+    let checked = world.run(&["policy", "check", &old, &new]);
+    assert_eq!((checked.code, checked.out.lines().count()), (Some(0), 2), "{}", checked.err);
+    assert!(checked.out.contains("/new.json: ok; step form; 1 pre-processor, 1 validator; "), "{}", checked.out);
+    let canonical = world.run(&["policy", "check", "--canonical", &new]).out;
+    let canonical = world.file("canonical.json", &canonical);
+    assert!(world.run(&["policy", "diff", &canonical, &new]).out.starts_with("no changes: "), "{canonical}");
+
+    let bad = world.file("bad.json", "{\n  \"providers\": [],\n  \"stepps\": [],\n  \"sticky\": {\"ttl\": 10}\n}");
+    let (code, sentence) = world.fails(&["policy", "check", &bad]);
+    let places =
+        [":2:16: /providers: ", ":3:3: /stepps: is not a known key; did you mean steps?", ":4:21: /sticky/ttl: "];
+    assert!(code == 1 && places.iter().all(|place| sentence.contains(place)), "{code}: {sentence}");
+    let said = world.run(&["policy", "check", &bad, "--output", "json"]);
+    let document: Value = serde_json::from_str(&said.out).expect("one JSON document");
+    assert_eq!((said.code, &document["ok"], &document["mistakes"][1]["line"]), (Some(1), &json!(false), &json!(3)));
+    assert_eq!(world.fails(&["policy", "check", "/nowhere/at.all"]).0, 2);
+    assert_eq!(world.json(&["policy", "schema"])["title"], "Beamline Router policy");
+}
+
+#[tokio::test]
 async fn refusals_have_their_exit_codes_and_say_where_the_mistake_is() {
     let world = World::start(&[]).await;
     let (code, sentence) = world.fails(&["ext", "create", "--id", "normalize_text", "--type", "pre"]);
