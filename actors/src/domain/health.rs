@@ -41,7 +41,7 @@ pub struct Figures {
     pub p95: Option<Duration>,
     pub p99: Option<Duration>,
     /// When the calls that speak for the present are enough of them and too few of them successes: their last.
-    failing_at: Option<Instant>,
+    pub failing_at: Option<Instant>,
 }
 
 impl Health {
