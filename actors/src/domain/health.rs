@@ -42,6 +42,7 @@ pub struct Figures {
     pub p99: Option<Duration>,
     /// When the calls that speak for the present are enough of them and too few of them successes: their last.
     pub failing_at: Option<Instant>,
+    pub last: Option<Instant>,
 }
 
 impl Health {
@@ -76,7 +77,7 @@ impl Health {
         let (p50, p95, p99) = (at(50), at(95), at(99));
         let success_rate = rate(micros.len(), self.ring.len());
         let failing_at = self.last.filter(|_| self.is_failing());
-        Figures { requests: self.total, success_rate, p50, p95, p99, failing_at }
+        Figures { requests: self.total, success_rate, p50, p95, p99, failing_at, last: self.last }
     }
 
     fn is_failing(&self) -> bool {
@@ -95,6 +96,11 @@ impl Figures {
             Some(rate) if rate >= DEGRADED => "degraded",
             Some(_) => "unhealthy",
         }
+    }
+
+    /// Whether there was a call lately, so that the latencies speak for the present.
+    pub fn are_fresh(&self, now: Instant) -> bool {
+        self.last.is_some_and(|last| !is_past(last, now))
     }
 
     /// Whether a choice should go elsewhere. Stricter evidence than for the status: enough calls, and none of long ago.
