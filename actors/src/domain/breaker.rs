@@ -86,11 +86,6 @@ impl Breaker {
         Ok(Permit { generation: self.generation, threshold })
     }
 
-    /// Every call may go, whatever the time.
-    pub fn is_closed(&self) -> bool {
-        self.state == State::Closed
-    }
-
     /// How long calls are kept back, if they are; while a probe is out, nothing else goes. Asking changes nothing.
     pub fn held_back(&self, now: Instant) -> Option<Duration> {
         match self.state {

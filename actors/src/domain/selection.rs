@@ -11,6 +11,9 @@ pub struct Vitals {
     pub unhealthy: bool,
     /// How long its answers usually take (median).
     pub latency: Option<Duration>,
+    /// There were calls lately. What is known from before is no reason to leave a place out: nobody would find out that
+    /// it has become faster.
+    pub fresh: bool,
 }
 
 /// What choices are made from, besides what was asked: the state of the places, and chance.

@@ -65,15 +65,10 @@ impl TargetState {
     /// elsewhere, it would wait for ever.
     pub(super) fn vitals(&self) -> Vitals {
         let figures = self.figures.load();
-        let mut vitals = Vitals { latency: figures.p50, ..Vitals::default() };
-        let record = self.record.lock();
-        // Reading the clock would be a third of the cost, and nearly always nothing depends on it.
-        if !record.breaker.is_closed() || figures.failing_at.is_some() {
-            let now = now();
-            vitals.held_back = record.breaker.held_back(now);
-            vitals.unhealthy = vitals.held_back.is_some() || figures.is_unhealthy(now);
-        }
-        vitals
+        let now = now();
+        let held_back = self.record.lock().breaker.held_back(now);
+        let unhealthy = held_back.is_some() || figures.is_unhealthy(now);
+        Vitals { held_back, unhealthy, latency: figures.p50, fresh: figures.are_fresh(now) }
     }
 
     /// Time since somebody last wanted to call it.

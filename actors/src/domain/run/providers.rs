@@ -214,7 +214,8 @@ impl Run {
         if self.kind == RequestKind::Decide {
             return None;
         }
-        usual_latency(call, outlook).filter(|usual| *usual > outlook.left).map(Exclusion::TooSlow)
+        let vitals = (outlook.vitals)(id, &call.target.place(1)?.subject);
+        vitals.latency.filter(|usual| vitals.fresh && *usual > outlook.left).map(Exclusion::TooSlow)
     }
 
     fn choose_first(&mut self, exclusions: Vec<Option<Exclusion>>, outlook: &mut Outlook<'_>) {

@@ -213,7 +213,7 @@ fn a_rule_applies_when_nothing_can_be_chosen() {
 fn a_provider_that_would_be_too_late_is_left_out() {
     let policy = r#"{"providers": [{"name": "p1", "weight": 99}, {"name": "p2", "weight": 1}]}"#;
     let mut rig = Rig { left: Duration::from_millis(500), ..Rig::default() };
-    let slow = Vitals { latency: Some(Duration::from_millis(800)), ..Vitals::default() };
+    let slow = Vitals { latency: Some(Duration::from_millis(800)), fresh: true, ..Vitals::default() };
     rig.vitals.insert("p1".into(), slow);
     let (called, _, answer) = route(&rig, policy, &[]);
     assert_eq!(called, ["p2"]);
@@ -222,6 +222,9 @@ fn a_provider_that_would_be_too_late_is_left_out() {
     let (decided, _) = rig.finish(rig.run(RequestKind::Decide, policy), |_| None);
     assert_eq!(decided["decision"]["provider_id"], "p1", "who calls it has time of its own");
     assert_eq!(decided["decision"]["expected_latency_ms"], 800.0);
+    rig.vitals.insert("p1".into(), Vitals { fresh: false, ..slow });
+    assert_eq!(route(&rig, policy, &[]).0, ["p1"], "what was long ago is no reason to leave it out");
+    rig.vitals.insert("p1".into(), slow);
     rig.vitals.insert("p2".into(), slow);
     assert_eq!(route(&rig, policy, &[]).2["error"]["code"], "deadline_exceeded");
 }
