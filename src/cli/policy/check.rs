@@ -164,6 +164,7 @@ fn providers(policy: &Policy) -> String {
         }
     };
     match (policy.providers.as_slice(), policy.order) {
+        (_, Order::Weighted) if sum == 0.0 => "no provider takes traffic: every weight is 0".to_owned(),
         ([only], _) => format!("provider {}", only.name),
         (many, Order::Priority) => format!("{} providers in priority order: {}", many.len(), entries.join(", ")),
         (many, Order::Weighted) => format!("{} providers by weight: {}", many.len(), entries.join(", ")),
@@ -186,12 +187,14 @@ mod tests {
             file("a.json", steps),
             file("stdin", r#"{"providers": ["a", "b"]}"#),
             file("c", r#"{"weights": {"a": 1}}"#),
+            file("d", r#"{"weights": {"a": 0}}"#),
         ];
         let lines = summaries(&files);
         let want = "\
 a.json: ok; step form; 1 pre-processor; 2 providers by weight: a 75.0%, b 25.0%; 1 fallback rule; sticky by session_id for 1h 30m
 stdin: ok; canonical form with a list of names; no extensions; 2 providers in priority order: a, b; no fallbacks; not sticky
-c: ok; older form with a map of weights; no extensions; provider a; no fallbacks; not sticky";
+c: ok; older form with a map of weights; no extensions; provider a; no fallbacks; not sticky
+d: ok; older form with a map of weights; no extensions; no provider takes traffic: every weight is 0; no fallbacks; not sticky";
         assert_eq!(lines, want);
     }
 

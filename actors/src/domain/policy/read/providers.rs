@@ -69,7 +69,7 @@ pub(super) fn read(
     };
     let providers = finish(named, order);
     if mistakes.count() == before {
-        check_sum(&providers.items, order, source, mistakes);
+        check_sum(&providers.items, source, mistakes);
     }
     (providers, order)
 }
@@ -182,8 +182,9 @@ fn finish(named: Vec<Named>, order: Order) -> Listed<Provider> {
     providers
 }
 
-/// Nothing could ever be chosen without a provider, or when no weight is above 0.
-fn check_sum(providers: &[Provider], order: Order, source: &str, mistakes: &mut Mistakes) {
+/// Nothing could ever be chosen without a provider. Weights of 0 alone are how somebody takes all traffic away for a while:
+/// the contract answers `decision_failed` then.
+fn check_sum(providers: &[Provider], source: &str, mistakes: &mut Mistakes) {
     let pointer = format!("/{source}");
     let sum: f64 = providers.iter().map(|provider| provider.weight).sum();
     if providers.is_empty() {
@@ -195,8 +196,6 @@ fn check_sum(providers: &[Provider], order: Order, source: &str, mistakes: &mut 
             _ => "must list at least one provider, for example {\"name\": \"mock_provider\"}",
         };
         mistakes.add(pointer, message);
-    } else if order == Order::Weighted && sum == 0.0 {
-        mistakes.add(pointer, "has only weights of 0, so no provider could ever be chosen; raise one of them");
     } else if !sum.is_finite() {
         mistakes.add(pointer, "has weights that are too large to add up; only their proportion counts, so divide them");
     }

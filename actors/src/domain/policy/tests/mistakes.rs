@@ -18,12 +18,6 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
         r#"{"providers": ["a", "a", "B"]}"#,
         &["/providers/1: a is listed twice", "/providers/2: must be 1 to 64 characters"],
     ),
-    (r#"{"providers": [{"name": "a", "weight": 0}]}"#, &["/providers: has only weights of 0"]),
-    (r#"{"weights": {"a": 0, "b": 0}}"#, &["/weights: has only weights of 0"]),
-    (
-        r#"{"steps": [{"action": "select_provider", "provider_id": "a", "weight": 0}]}"#,
-        &["/steps: has only weights of 0"],
-    ),
     (
         r#"{"weights": {"a": -1, "b": "5", "c": 1e999, "d": null}}"#,
         &[

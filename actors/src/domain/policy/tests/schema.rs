@@ -9,7 +9,6 @@ use crate::domain::extension::id_problem;
 
 /// What only the parser sees: it is about several places at once, or about what a text means.
 const BEYOND_A_SCHEMA: &[&str] = &[
-    "has only weights of 0",
     "too large to add up",
     "is given twice",
     "is listed twice",
