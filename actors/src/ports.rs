@@ -158,6 +158,9 @@ pub enum TransportError {
 /// Where all replicas keep which provider has which session. Nothing here needs to be waited for: callers put their own
 /// limit around each call and go on without.
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
+    /// Resolves when there is a connection over which [`Self::open`] may succeed.
+    fn reachable(&self) -> BoxFuture<'_, ()>;
+
     /// Opens the store, making it when it is new, and answers every change from now on. The stream ends when changes may
     /// have been missed; the store is then to be opened again.
     fn open(&self) -> BoxFuture<'_, Result<BoxStream<'static, SessionChange>, SessionStoreError>>;

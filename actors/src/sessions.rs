@@ -12,8 +12,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -30,8 +30,10 @@ const LIMIT: Duration = Duration::from_millis(250);
 const RENEWAL_LIMIT: Duration = Duration::from_secs(2);
 /// Opening may mean making the store, and in a cluster an election.
 const OPEN_LIMIT: Duration = Duration::from_secs(5);
-/// The store is left alone for this long after a failure.
+/// The store is left alone for this long after a failure, and twice as long after each further one.
 const PAUSE: Duration = Duration::from_secs(2);
+/// One that is not there at all costs a line in the server's log each time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// About 20 MB when full.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99_999);
 /// Renewals at the same time; one that finds no place is made by the session's next request.
@@ -299,11 +301,17 @@ impl Desk {
 
 /// Opens the store and follows its changes, without end.
 async fn keep(desk: Arc<Desk>) {
+    let mut pause = PAUSE;
     loop {
+        if desk.store.reachable().now_or_never().is_none() {
+            desk.store.reachable().await;
+            pause = PAUSE;
+        }
         let epoch = desk.cache.lock().epoch();
         match timeout(OPEN_LIMIT, desk.store.open()).await {
             Ok(Ok(changes)) => {
                 let epoch = desk.gain();
+                pause = PAUSE;
                 follow(&desk, changes).await;
                 desk.lose(epoch, "its changes cannot be followed any more");
             }
@@ -313,7 +321,8 @@ async fn keep(desk: Arc<Desk>) {
                 desk.lose(epoch, &reason);
             }
         }
-        sleep(PAUSE).await;
+        sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 

@@ -160,6 +160,11 @@ impl NatsSessions {
 }
 
 impl SessionStore for NatsSessions {
+    fn reachable(&self) -> BoxFuture<'_, ()> {
+        let mut link = self.connection.link();
+        async move { drop(link.wait_for(|link| link.connected).await) }.boxed()
+    }
+
     fn open(&self) -> BoxFuture<'_, Result<BoxStream<'static, SessionChange>, SessionStoreError>> {
         self.open().boxed()
     }

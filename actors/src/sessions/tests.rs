@@ -28,7 +28,7 @@ async fn settle() {
 
 async fn until_shared(sessions: &Sessions) {
     let mut sharing = sessions.desk.sharing.subscribe();
-    timeout(PAUSE * 3, sharing.wait_for(|now| *now == Sharing::On)).await.unwrap().unwrap();
+    timeout(LONGEST_PAUSE * 2, sharing.wait_for(|now| *now == Sharing::On)).await.unwrap().unwrap();
 }
 
 fn recalled(provider: impl Into<Option<&'static str>>, shared: bool) -> Recalled {
@@ -219,6 +219,27 @@ async fn a_store_that_has_lost_everything_learns_sessions_again() {
     assert_eq!(one.recall(&key(), TTL).await, recalled("a", true));
     assert_eq!(store.pin_of(&key()).unwrap().provider, "a");
     assert_eq!(two.recall(&key(), TTL).await, recalled("a", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_not_there_is_asked_for_less_and_less() {
+    let store = MemorySessions::new();
+    store.set_away(true);
+    let one = Sessions::new(Arc::clone(&store) as Arc<dyn SessionStore>);
+    assert!(!one.opened().await);
+    sleep(Duration::from_secs(119)).await;
+    assert_eq!(store.opens(), 7, "at 0, 2, 6, 14, 30, 60 and 90 s");
+
+    // Another connection may lead to another server.
+    store.set_cut_off(true);
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(store.opens(), 7, "nobody asks without a connection");
+    store.set_cut_off(false);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(store.opens(), 8);
+    store.set_away(false);
+    sleep(PAUSE).await;
+    assert!(one.is_shared());
 }
 
 #[tokio::test(start_paused = true)]

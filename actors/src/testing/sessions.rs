@@ -8,6 +8,7 @@ use futures_util::future::{BoxFuture, pending};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::watch;
 
 use crate::domain::session::{Pin, SessionKey, Stored};
 use crate::ports::{SessionChange, SessionStore, SessionStoreError};
@@ -16,6 +17,7 @@ use crate::ports::{SessionChange, SessionStore, SessionStoreError};
 #[derive(Debug, Default)]
 pub struct MemorySessions {
     state: Mutex<State>,
+    cut_off: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -24,6 +26,7 @@ struct State {
     revision: u64,
     away: bool,
     hangs: bool,
+    opens: usize,
     reads: usize,
     writes: usize,
     followers: Vec<UnboundedSender<SessionChange>>,
@@ -46,6 +49,16 @@ impl MemorySessions {
     /// Nothing is answered, and nobody hears of it.
     pub fn set_hanging(&self, hangs: bool) {
         self.state.lock().hangs = hangs;
+    }
+
+    /// There is no connection. Nobody tries to open it then.
+    pub fn set_cut_off(&self, cut_off: bool) {
+        self.cut_off.send_replace(cut_off);
+    }
+
+    /// How often somebody has opened it, or tried to.
+    pub fn opens(&self) -> usize {
+        self.state.lock().opens
     }
 
     /// What is stored under the key, expired or not.
@@ -87,7 +100,13 @@ impl MemorySessions {
 }
 
 impl SessionStore for MemorySessions {
+    fn reachable(&self) -> BoxFuture<'_, ()> {
+        let mut cut_off = self.cut_off.subscribe();
+        async move { drop(cut_off.wait_for(|cut_off| !cut_off).await) }.boxed()
+    }
+
     fn open(&self) -> BoxFuture<'_, Result<BoxStream<'static, SessionChange>, SessionStoreError>> {
+        self.state.lock().opens += 1;
         self.present(|state| {
             let (follower, changes) = mpsc::unbounded_channel();
             state.followers.push(follower);
