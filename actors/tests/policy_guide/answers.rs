@@ -119,7 +119,7 @@ impl Stage {
                     .answers("beamline.ext.validate.pii_guard.v1", r#"{"status": "reject", "reason": "pii_detected"}"#);
                 self.bus.hangs("beamline.ext.validate.tone_check.v1");
             }
-            "second-of-a-session" | "session-of-one-replica" => {}
+            "no-weight" | "second-of-a-session" | "session-of-one-replica" => {}
             other => panic!("nobody knows what happens in {other}"),
         }
     }
