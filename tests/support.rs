@@ -14,6 +14,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod router;
+mod routing;
 mod stub;
 
 pub(crate) use caller::{Caller, load_id};
@@ -25,6 +26,7 @@ pub(crate) use postgres::PostgresDatabase;
 pub(crate) use process::Process;
 pub(crate) use proxy::TcpProxy;
 pub(crate) use router::{PROGRAM, RouterProcess};
+pub(crate) use routing::{BROKEN, Routing, lines, report, steps};
 pub(crate) use stub::Stub;
 
 /// Far beyond what anything here takes, also on a busy machine; reaching it means that something never happens.

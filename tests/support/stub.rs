@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use beamline_extension::{Extension, Kind, RawAnswer, RawRequest, Running};
+use beamline_extension::{Extension, Kind, RawAnswer, RawRequest, Running, Settings};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{Nats, serve};
+use super::Nats;
 
 #[derive(Debug)]
 pub(crate) struct Stub {
     seen: Arc<Mutex<Vec<RawRequest>>>,
-    _running: Running,
+    running: Running,
 }
 
 impl Stub {
@@ -28,18 +28,61 @@ impl Stub {
         id: &str,
         answer: impl Fn(&RawRequest) -> Option<RawAnswer> + Send + Sync + 'static,
     ) -> Self {
+        let answer = move |request: RawRequest| std::future::ready(answer(&request));
+        Self::working(&Settings::for_url(nats.url()), kind, id, answer).await
+    }
+
+    /// Always the same answer, on a subject of a version or an instance.
+    pub(crate) async fn at(nats: &Nats, subject: &str, kind: Kind, id: &str, answer: &str) -> Self {
+        let settings = Settings { subject: Some(subject.to_owned()), ..Settings::for_url(nats.url()) };
+        let answer = answer.to_owned();
+        Self::working(&settings, kind, id, move |_| std::future::ready(Some(answer.clone().into()))).await
+    }
+
+    /// Answers when something has happened, for tests that drive the order of answers.
+    pub(crate) async fn waiting<R>(
+        nats: &Nats,
+        kind: Kind,
+        id: &str,
+        answer: impl Fn(RawRequest) -> R + Send + Sync + 'static,
+    ) -> Self
+    where
+        R: Future<Output = Option<RawAnswer>> + Send + 'static,
+    {
+        Self::working(&Settings::for_url(nats.url()), kind, id, answer).await
+    }
+
+    async fn working<R>(
+        settings: &Settings,
+        kind: Kind,
+        id: &str,
+        answer: impl Fn(RawRequest) -> R + Send + Sync + 'static,
+    ) -> Self
+    where
+        R: Future<Output = Option<RawAnswer>> + Send + 'static,
+    {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let remember = Arc::clone(&seen);
         let extension = Extension::raw(kind, id, move |request: RawRequest| {
-            let answer = answer(&request);
-            remember.lock().push(request);
-            async move { answer }
+            remember.lock().push(request.clone());
+            answer(request)
         });
-        Self { seen, _running: serve(nats, extension).await }
+        Self { seen, running: extension.serve(settings).await.expect("the extension starts") }
+    }
+
+    /// When this returns nobody listens any more.
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
     }
 
     pub(crate) fn calls(&self) -> usize {
         self.seen.lock().len()
+    }
+
+    /// The header `Router-Attempt` of each call, in their order.
+    pub(crate) fn attempts(&self) -> Vec<String> {
+        let attempt = |call: &RawRequest| call.headers.get("Router-Attempt").map(ToString::to_string);
+        self.seen.lock().iter().map(|call| attempt(call).unwrap_or_default()).collect()
     }
 
     pub(crate) fn last(&self) -> RawRequest {
