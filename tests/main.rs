@@ -32,6 +32,8 @@ mod routing_fallbacks;
 #[cfg(test)]
 mod routing_policies;
 #[cfg(test)]
+mod routing_side_by_side;
+#[cfg(test)]
 mod routing_versions;
 #[cfg(test)]
 mod start;
