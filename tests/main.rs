@@ -28,6 +28,8 @@ mod ready_and_drain;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]
+mod routing_dry_run;
+#[cfg(test)]
 mod routing_fallbacks;
 #[cfg(test)]
 mod routing_policies;
