@@ -10,7 +10,12 @@ use super::client::Client;
 use super::{Console, Failure, document};
 use crate::config::Config;
 
+pub(super) mod detail;
+pub(super) mod pairs;
 mod report;
+
+use detail::Detail;
+use pairs::{Pair, as_object};
 
 /// What `request` takes besides the global options.
 #[derive(Debug, Clone, Args)]
@@ -39,13 +44,21 @@ pub struct RequestArgs {
     #[arg(long = "type", value_name = "TYPE", default_value = "chat")]
     message_type: String,
 
-    /// Context for routing rules, sticky keys and extensions; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
-    context: Vec<(String, String)>,
+    /// Context for routing rules, sticky keys and extensions, KEY:=JSON if it is no text; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = Pair::parse)]
+    context: Vec<Pair>,
 
-    /// Metadata of the message; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
-    metadata: Vec<(String, String)>,
+    /// Metadata of the message, KEY:=JSON if it is no text; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = Pair::parse)]
+    metadata: Vec<Pair>,
+
+    /// Also print step by step why it went that way
+    #[arg(long)]
+    explain: bool,
+
+    /// How much the answer explains, sent as detail_level in the context; the steps need detailed (as without it) or verbose
+    #[arg(long, value_name = "LEVEL")]
+    detail: Option<Detail>,
 
     /// What the router may take for the whole pipeline; --timeout unless given
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -62,7 +75,7 @@ struct Envelope<'a> {
     message: Message<'a>,
     policy_id: &'a str,
     #[serde(serialize_with = "as_object")]
-    context: &'a [(String, String)],
+    context: Vec<Pair>,
     timeout_ms: u64,
 }
 
@@ -72,7 +85,7 @@ struct Message<'a> {
     message_type: &'a str,
     payload: &'a RawValue,
     #[serde(serialize_with = "as_object")]
-    metadata: &'a [(String, String)],
+    metadata: &'a [Pair],
 }
 
 /// An answer at the last moment still has to travel: we wait this much longer than the router may take.
@@ -94,7 +107,7 @@ pub(super) async fn run(
     let started = Instant::now();
     let answer = client.ask(subject, &envelope, time_allowed.saturating_add(GRACE)).await?;
     let round_trip = started.elapsed();
-    console.answer(answer.raw(), || Ok(report::text(&answer.read()?, &trace_id, round_trip)))
+    console.answer(answer.raw(), || Ok(report::text(&answer.read()?, &trace_id, round_trip, args.explain)))
 }
 
 impl RequestArgs {
@@ -120,15 +133,10 @@ impl RequestArgs {
                 metadata: &self.metadata,
             },
             policy_id: &self.policy,
-            context: &self.context,
+            context: detail::in_context(&self.context, self.detail),
             timeout_ms: u64::try_from(time_allowed.as_millis()).unwrap_or(u64::MAX).max(1),
         }
     }
-}
-
-/// Of a key given twice the last value counts.
-fn as_object<S: serde::Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(pairs.iter().map(|(key, value)| (key, value)).collect::<std::collections::BTreeMap<_, _>>())
 }
 
 #[cfg(test)]
@@ -167,6 +175,15 @@ mod tests {
     }
 
     #[test]
+    fn context_may_be_any_json_and_the_level_of_detail_is_sent_only_if_given() {
+        let context = |arguments: &[&str]| sent(&[&["hello"], arguments].concat())["context"].take();
+        let expected = serde_json::json!({"vip": true, "tags": ["a"], "n": "1"});
+        assert_eq!(context(&["--context", "vip:=true", "--context", "tags:=[\"a\"]", "--context", "n=1"]), expected);
+        assert_eq!(context(&["--explain"]), serde_json::json!({}));
+        assert_eq!(context(&["--detail", "verbose"]), serde_json::json!({"detail_level": "verbose"}));
+    }
+
+    #[test]
     fn a_json_payload_passes_through_untouched() {
         let args = parsed(&["--payload-json", r#"{"b":1.10000000000000000001,"a":[]}"#]);
         let payload = args.payload().expect("a payload");
@@ -183,6 +200,8 @@ mod tests {
         assert_eq!(parse(&[]), Err(2));
         assert_eq!(parse(&["hello", "--payload-json", "1"]), Err(2));
         assert_eq!(parse(&["hello", "--timeout-ms", "0"]), Err(2));
+        assert_eq!(parse(&["hello", "--context", "vip:=yes"]), Err(2));
+        assert_eq!(parse(&["hello", "--detail", "chatty"]), Err(2));
         assert_eq!(parse(&["--payload-json", "1"]), Ok(()));
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Report {
     #[serde(default)]
     extensions: Vec<Stage>,
     #[serde(default)]
+    attempts: Vec<Attempt>,
+    #[serde(default)]
     degraded: Vec<Degraded>,
     context: Option<Context>,
 }
@@ -26,6 +28,13 @@ struct Decision {
     reason: String,
     policy_id: Option<String>,
     policy_version: Option<String>,
+    explanation: Option<Explanation>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Explanation {
+    #[serde(default)]
+    steps: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,10 +61,30 @@ struct Stage {
     #[serde(rename = "type", default)]
     kind: String,
     version: Option<String>,
+    instance: Option<String>,
     #[serde(default)]
     status: String,
     latency_ms: Option<f64>,
     attempts: Option<u64>,
+}
+
+/// One attempt at a provider.
+#[derive(Debug, Deserialize)]
+struct Attempt {
+    provider_id: String,
+    version: Option<String>,
+    instance: Option<String>,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    status: String,
+    error_type: Option<String>,
+    /// Counted from 0.
+    rule: Option<u64>,
+    #[serde(default)]
+    waited_ms: f64,
+    #[serde(default)]
+    latency_ms: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,10 +100,17 @@ struct Context {
 }
 
 /// The whole report. `sent_trace_id` is shown when the answer names none.
-pub(super) fn text(report: &Report, sent_trace_id: &str, round_trip: Duration) -> String {
+pub(super) fn text(report: &Report, sent_trace_id: &str, round_trip: Duration, explain: bool) -> String {
     let mut parts = vec![output(report), fields(report, sent_trace_id, round_trip)];
     if !report.extensions.is_empty() {
         parts.push(stages(&report.extensions));
+    }
+    // One attempt without a story is the row of the provider above.
+    if report.attempts.len() > 1 || report.attempts.iter().any(|attempt| attempt.reason == "fallback") {
+        parts.push(attempts(&report.attempts));
+    }
+    if explain {
+        parts.push(steps(report));
     }
     parts.retain(|part| !part.is_empty());
     parts.join("\n\n")
@@ -120,19 +156,66 @@ fn fields(report: &Report, sent_trace_id: &str, round_trip: Duration) -> String 
 }
 
 fn stages(stages: &[Stage]) -> String {
-    let mut table =
-        table::with_header(&["ID", "TYPE", "VERSION", "STATUS", "LATENCY", "ATTEMPTS"], &["LATENCY", "ATTEMPTS"]);
+    let instances = stages.iter().any(|stage| stage.instance.is_some());
+    let mut header = vec!["ID", "TYPE", "VERSION", "STATUS", "LATENCY", "ATTEMPTS"];
+    if instances {
+        header.insert(3, "INSTANCE");
+    }
+    let mut table = table::with_header(&header, &["LATENCY", "ATTEMPTS"]);
     for stage in stages {
-        table.add_row([
+        let mut row = vec![
             text::plain(&stage.id),
             text::plain(&stage.kind),
-            text::plain(stage.version.as_deref().unwrap_or("-")),
+            or_dash(stage.version.as_deref()),
             text::plain(&stage.status),
             stage.latency_ms.map_or_else(|| "-".to_owned(), text::latency),
             stage.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()),
-        ]);
+        ];
+        if instances {
+            row.insert(3, or_dash(stage.instance.as_deref()));
+        }
+        table.add_row(row);
     }
     table::text(&table)
+}
+
+fn attempts(attempts: &[Attempt]) -> String {
+    let instances = attempts.iter().any(|attempt| attempt.instance.is_some());
+    let mut header = vec!["ATTEMPT", "PROVIDER", "VERSION", "WHY", "STATUS", "WAITED", "LATENCY"];
+    if instances {
+        header.insert(3, "INSTANCE");
+    }
+    let mut table = table::with_header(&header, &["ATTEMPT", "WAITED", "LATENCY"]);
+    for (position, attempt) in attempts.iter().enumerate() {
+        let rule = attempt.rule.map_or_else(String::new, |rule| format!(", rule {}", rule.saturating_add(1)));
+        let error = attempt.error_type.as_ref().filter(|error| **error != attempt.status);
+        let error = error.map_or_else(String::new, |error| format!(" ({error})"));
+        let waited = if attempt.waited_ms > 0.0 { text::latency(attempt.waited_ms) } else { "-".to_owned() };
+        let mut row = vec![
+            (position + 1).to_string(),
+            text::plain(&attempt.provider_id),
+            or_dash(attempt.version.as_deref()),
+            text::plain(&format!("{}{rule}", attempt.reason)),
+            text::plain(&format!("{}{error}", attempt.status)),
+            waited,
+            text::latency(attempt.latency_ms),
+        ];
+        if instances {
+            row.insert(3, or_dash(attempt.instance.as_deref()));
+        }
+        table.add_row(row);
+    }
+    table::text(&table)
+}
+
+/// The router numbers them.
+fn steps(report: &Report) -> String {
+    let steps = report.decision.explanation.iter().flat_map(|explanation| &explanation.steps);
+    steps.map(|step| text::plain(step)).collect::<Vec<_>>().join("\n")
+}
+
+fn or_dash(text: Option<&str>) -> String {
+    text::plain(text.filter(|text| !text.is_empty()).unwrap_or("-"))
 }
 
 #[cfg(test)]
@@ -141,7 +224,7 @@ mod tests {
 
     fn shown(answer: &str) -> String {
         let report = serde_json::from_str(answer).expect("an answer of a router");
-        text(&report, "sent", Duration::from_micros(12_340))
+        text(&report, "sent", Duration::from_micros(12_340), false)
     }
 
     #[test]
@@ -178,5 +261,32 @@ mask_pii        post  -        skipped        -         -";
             r#"{"ok":true,"decision":{"provider_id":"mock","reason":"sticky"},"message":{"payload":{"n":1.50}}}"#;
         let expected = "{\n  \"n\": 1.50\n}\n\nprovider    mock (sticky)\nround trip  12.3 ms\ntrace       sent";
         assert_eq!(shown(answer), expected);
+    }
+    #[test]
+    fn instances_attempts_and_steps_are_shown_where_there_are_any() {
+        let answer = r#"{"ok":true,"decision":{"provider_id":"b","reason":"fallback","explanation":{"steps":["1. policy p","2. b\u001b"]}},
+            "extensions":[{"id":"a","type":"provider","version":"v1","instance":"eu","status":"timeout","latency_ms":20,"attempts":2},
+                          {"id":"b","type":"provider","version":"v2","status":"success","latency_ms":2,"attempts":1}],
+            "attempts":[{"provider_id":"a","version":"v1","instance":"eu","reason":"weighted","status":"timeout","error_type":"timeout","waited_ms":0.0,"latency_ms":10.0},
+                        {"provider_id":"a","version":"v1","instance":"us","reason":"retry","status":"error","error_type":"5xx","rule":0,"waited_ms":83.2,"latency_ms":10.0},
+                        {"provider_id":"b","version":"v2","reason":"fallback","status":"success","rule":0,"waited_ms":0.0,"latency_ms":2.0}]}"#;
+        let report = serde_json::from_str(answer).expect("an answer of a router");
+        let expected = "\
+provider    b (fallback)
+round trip  12.3 ms
+trace       sent
+
+ID  TYPE      VERSION  INSTANCE  STATUS   LATENCY  ATTEMPTS
+a   provider  v1       eu        timeout  20.0 ms         2
+b   provider  v2       -         success   2.0 ms         1
+
+ATTEMPT  PROVIDER  VERSION  INSTANCE  WHY               STATUS        WAITED  LATENCY
+      1  a         v1       eu        weighted          timeout            -  10.0 ms
+      2  a         v1       us        retry, rule 1     error (5xx)  83.2 ms  10.0 ms
+      3  b         v2       -         fallback, rule 1  success            -   2.0 ms
+
+1. policy p
+2. b\\u{1b}";
+        assert_eq!(text(&report, "sent", Duration::from_micros(12_340), true), expected);
     }
 }
