@@ -1,7 +1,7 @@
 //! `policy list`: whose policies there are, and what each of them configures.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Client, Console, Failure, table, text};
 
@@ -14,47 +14,62 @@ pub(super) async fn run(client: &Client, tenant: Option<&str>, console: Console)
 #[derive(Debug, Deserialize)]
 struct Listed {
     policies: Vec<Entry>,
+    #[serde(default)]
+    unreadable: Vec<Unreadable>,
 }
 
+/// Counts are of the policy as the router understands it, whatever form its document has.
 #[derive(Debug, Deserialize)]
 struct Entry {
     tenant_id: String,
     policy_id: String,
     version: Option<String>,
-    #[serde(default)]
-    policy: Value,
+    pre: Option<u64>,
+    validators: Option<u64>,
+    providers: Option<u64>,
+    post: Option<u64>,
 }
 
-impl Entry {
-    /// How many entries a part of the document has; older forms of documents may have it as something else.
-    fn count(&self, part: &str) -> String {
-        let entries = self.policy.get(part).and_then(Value::as_array);
-        entries.map_or_else(|| "-".to_owned(), |entries| entries.len().to_string())
-    }
+#[derive(Debug, Deserialize)]
+struct Unreadable {
+    name: String,
+    #[serde(default)]
+    reason: String,
 }
 
 impl Listed {
     fn text(&self) -> String {
-        if self.policies.is_empty() {
-            return "no policies; `beamline-router policy put TENANT POLICY -f FILE` saves one".to_owned();
-        }
+        let table = if self.policies.is_empty() { EMPTY.to_owned() } else { self.table() };
+        if self.unreadable.is_empty() { table } else { format!("{table}\n\n{}", self.unreadable()) }
+    }
+
+    fn table(&self) -> String {
         let counted = ["PRE", "VALIDATORS", "PROVIDERS", "POST"];
         let mut table =
             table::with_header(&["TENANT", "POLICY", "VERSION", "PRE", "VALIDATORS", "PROVIDERS", "POST"], &counted);
+        let count = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
         for entry in &self.policies {
             table.add_row([
                 text::plain(&entry.tenant_id),
                 text::plain(&entry.policy_id),
                 text::plain(entry.version.as_deref().unwrap_or("-")),
-                entry.count("pre"),
-                entry.count("validators"),
-                entry.count("providers"),
-                entry.count("post"),
+                count(entry.pre),
+                count(entry.validators),
+                count(entry.providers),
+                count(entry.post),
             ]);
         }
         table::text(&table)
     }
+
+    fn unreadable(&self) -> String {
+        let lines = self.unreadable.iter().map(|Unreadable { name, reason }| format!("  {name}: {reason}"));
+        let lines: Vec<String> = lines.map(|line| text::plain(&line)).collect();
+        format!("not served, because this router cannot read them; `policy put` replaces one:\n{}", lines.join("\n"))
+    }
 }
+
+const EMPTY: &str = "no policies; `beamline-router policy put TENANT POLICY -f FILE` saves one";
 
 #[cfg(test)]
 mod tests {
@@ -63,9 +78,9 @@ mod tests {
     #[test]
     fn policies_are_listed_with_what_they_configure() {
         let answer = r#"{"ok":true,"revision":7,"policies":[
-            {"tenant_id":"acme","policy_id":"default","version":"1.0",
-             "policy":{"pre":[{"id":"a"},{"id":"b"}],"validators":[{"id":"c"}],"providers":[{"name":"m","weight":1}],"post":[]}},
-            {"tenant_id":"demo\u001b[2J","policy_id":"legacy","version":null,"policy":{}}]}"#;
+            {"tenant_id":"acme","policy_id":"default","version":"1.0","pre":2,"validators":1,"providers":1,"post":0,
+             "policy":{"steps":[]}},
+            {"tenant_id":"demo\u001b[2J","policy_id":"legacy","version":null,"policy":{}}],"unreadable":[]}"#;
         let expected = "\
 TENANT         POLICY   VERSION  PRE  VALIDATORS  PROVIDERS  POST
 acme           default  1.0        2           1          1     0
@@ -74,8 +89,13 @@ demo\\u{1b}[2J  legacy   -          -           -          -     -";
     }
 
     #[test]
-    fn an_empty_list_says_how_to_fill_it() {
-        let empty = Listed { policies: Vec::new() };
-        assert_eq!(empty.text(), "no policies; `beamline-router policy put TENANT POLICY -f FILE` saves one");
+    fn what_cannot_be_read_is_named_with_its_reason() {
+        let answer = r#"{"policies":[],"unreadable":[{"name":"acme/old","reason":"/stepps: is not a known key"}]}"#;
+        let expected = "\
+no policies; `beamline-router policy put TENANT POLICY -f FILE` saves one
+
+not served, because this router cannot read them; `policy put` replaces one:
+  acme/old: /stepps: is not a known key";
+        assert_eq!(serde_json::from_str::<Listed>(answer).expect("an answer").text(), expected);
     }
 }
