@@ -1,13 +1,20 @@
 //! `policy check`: every mistake of a document with its place, or what the policy does.
 
+use std::time::Duration;
+
 use beamline_actors::domain::document::Located;
 use beamline_actors::domain::policy::{Checked, Form, Order, Policy};
 use clap::Args;
 use serde::Serialize;
 
 use super::source::Source;
-use super::{Console, Failure, text};
+use super::{Client, Console, Failure, text};
 use crate::cli::Refusal;
+use crate::config::Config;
+
+mod against;
+
+use against::Target;
 
 /// What `policy check` takes besides the global options.
 #[derive(Debug, Clone, Args)]
@@ -18,41 +25,65 @@ pub struct CheckArgs {
     /// Print the document in its canonical form instead of a summary
     #[arg(long)]
     canonical: bool,
+    /// Also ask the running router whether it would save them as this policy; nothing is saved
+    #[arg(long, value_name = "TENANT/POLICY", value_parser = Target::parse)]
+    against: Option<Target>,
 }
 
-pub(super) fn run(args: &CheckArgs, console: Console) -> Result<(), Failure> {
+pub(super) async fn run(config: &Config, args: &CheckArgs, timeout: Duration, console: Console) -> Result<(), Failure> {
     if args.canonical && args.files.len() > 1 {
         return Err(Failure::Usage("--canonical prints one document. Give it one file.".to_owned()));
     }
     let mut files = Vec::with_capacity(args.files.len());
     for source in &args.files {
-        let checked = Policy::check(&source.read()?.unwrap_or_default());
-        files.push(File { name: source.name(), checked });
+        files.push(File::read(source)?);
     }
+    if let Some(target) = &args.against {
+        let client = Client::connect(config, timeout).await?;
+        for file in files.iter_mut().filter(|file| file.checked.result.is_ok()) {
+            target.ask(&client, file).await?;
+        }
+    }
+    finish(args, &files, console)
+}
+
+fn finish(args: &CheckArgs, files: &[File], console: Console) -> Result<(), Failure> {
     let wrong: Vec<&File> = files.iter().filter(|file| file.checked.result.is_err()).collect();
-    match (files.as_slice(), wrong.is_empty()) {
+    match (files, wrong.is_empty()) {
         ([file], true) if args.canonical => {
             let policy = file.checked.result.as_ref().ok();
             console.print_json(&policy.map(Policy::to_document).unwrap_or_default())
         }
-        (_, true) => console.answer(&document(&files, None), || Ok(summaries(&files))),
-        (_, false) if console.is_json() => Err(in_json(&files, &wrong)),
+        (_, true) => console.answer(&document(files, None), || Ok(summaries(files))),
+        (_, false) if console.is_json() => Err(in_json(files, &wrong)),
         (_, false) => {
             if wrong.len() < files.len() {
-                console.print(&summaries(&files))?;
+                console.print(&summaries(files))?;
             }
-            Err(Failure::Failed(mistakes(&files, &wrong)))
+            Err(Failure::Failed(mistakes(files, &wrong)))
         }
     }
 }
 
 /// One document and what came of it.
-struct File {
+pub(super) struct File {
     name: String,
+    text: String,
     checked: Checked,
 }
 
 impl File {
+    pub(super) fn read(source: &Source) -> Result<Self, Failure> {
+        let text = source.read()?.unwrap_or_default();
+        Ok(Self { name: source.name(), checked: Policy::check(&text), text })
+    }
+
+    /// The text, or every mistake in it.
+    pub(super) fn without_mistakes(&self) -> Result<&str, Failure> {
+        let mistakes = || Failure::Failed(mistakes(std::slice::from_ref(self), &[self]));
+        self.checked.result.as_ref().map(|_policy| self.text.as_str()).map_err(|_| mistakes())
+    }
+
     fn mistakes(&self) -> &[Located] {
         self.checked.result.as_ref().err().map_or(&[], Vec::as_slice)
     }
@@ -176,7 +207,7 @@ mod tests {
     use super::*;
 
     fn file(name: &str, text: &str) -> File {
-        File { name: name.to_owned(), checked: Policy::check(text) }
+        File { name: name.to_owned(), text: text.to_owned(), checked: Policy::check(text) }
     }
 
     #[test]
