@@ -12,7 +12,9 @@ use super::{Console, Failure, document, table, text};
 use crate::config::Config;
 
 mod check;
+mod complexity;
 mod diff;
+mod explain;
 mod list;
 mod source;
 
@@ -43,6 +45,10 @@ pub enum PolicyCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Show what a policy would do with a message, and why, without asking the provider
+    Explain(Box<explain::ExplainArgs>),
+    /// Show how long a pipeline is, and what would make it shorter
+    Complexity(complexity::ComplexityArgs),
     /// List every mistake of documents with line and column; needs no router
     Check(check::CheckArgs),
     /// Say in plain words what changes from one document to another
@@ -79,7 +85,11 @@ pub(super) async fn run(
             let client = Client::connect(config, timeout).await?;
             delete(&client, &tenant, &policy, console).await
         }
-        PolicyCommand::Check(args) => check::run(&args, console),
+        PolicyCommand::Explain(args) => explain::run(config, &args, timeout, console).await,
+        PolicyCommand::Complexity(args) => {
+            complexity::run(&Client::connect(config, timeout).await?, &args, console).await
+        }
+        PolicyCommand::Check(args) => check::run(config, &args, timeout, console).await,
         PolicyCommand::Diff(args) => diff::run(config, &args, timeout, console).await,
         PolicyCommand::Schema => console.print_json(SCHEMA),
     }
