@@ -36,7 +36,6 @@ fn codes(answer: &Value) -> (&str, &str) {
 #[tokio::test]
 async fn an_invalid_request_says_which_part() {
     let world = World::start(&[("router.max_extensions_per_pipeline", "1")]).await;
-    world.gateway.policy("long", &json!({"pre": [{"id": "edit"}], "providers": [{"name": "model"}]})).await;
     let cases = [
         (json!({"version": "2"}), "VERSION_UNSUPPORTED", "/version"),
         (json!({"version": 1}), "VERSION_UNSUPPORTED", "/version"),
@@ -57,8 +56,12 @@ async fn an_invalid_request_says_which_part() {
         let known = if change.get("request_id").is_some() { Value::Null } else { json!("req-123") };
         assert_eq!(answer["context"]["request_id"], known, "what could be read is answered: {answer}");
     }
-    let answer = world.gateway.decide(&request("long")).await;
-    assert_eq!(codes(&answer), ("invalid_request", "SCHEMA_VALIDATION_FAILED"), "over the limit: {answer}");
+    let long = json!({"tenant_id": "acme", "policy_id": "long",
+        "policy": {"pre": [{"id": "edit"}], "providers": [{"name": "model"}]}});
+    let answer = world.gateway.admin("put_policy", &long).await;
+    assert_eq!(codes(&answer).0, "invalid_request", "{answer}");
+    let mistake = &answer["error"]["details"]["mistakes"][0]["message"];
+    assert_eq!(mistake, "has 2 extensions in its pipeline, the provider counted as one; at most 1 are allowed");
 }
 
 #[tokio::test]
