@@ -22,6 +22,8 @@ mod load;
 #[cfg(test)]
 mod nats_outage;
 #[cfg(test)]
+mod policy_commands;
+#[cfg(test)]
 mod proxy_and_servers;
 #[cfg(test)]
 mod ready_and_drain;
