@@ -33,6 +33,8 @@ pub struct DryRun<'a> {
     pipeline: Pipeline<'a>,
     estimate: Estimate,
     degraded: &'a [Degraded],
+    /// What is allowed, but hardly meant.
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<WireError<'a>>,
 }
@@ -134,6 +136,7 @@ impl<'a> DryRun<'a> {
             pipeline: pipeline(run, outlook),
             estimate: estimate(run, assumed_latency, outlook),
             degraded: &run.degraded,
+            warnings: warnings(run),
             error: run.failure.as_ref().map(|error| WireError {
                 code: error.code.as_str(),
                 message: &error.message,
@@ -145,6 +148,35 @@ impl<'a> DryRun<'a> {
 
 fn culprit(error: &RequestError) -> Option<String> {
     error.details.get("extension_id").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// Times that do not go together.
+fn warnings(run: &Run) -> Vec<String> {
+    let (plan, time) = (&run.plan, run.request.timeout);
+    let ms = |time: Duration| milliseconds(time);
+    let mut warnings = Vec::new();
+    let slowest = |wave: &Vec<std::sync::Arc<PlannedCall>>| wave.iter().map(|call| call.target.timeout).max();
+    let guardrails: Duration = plan.pre.iter().chain([&plan.validators]).chain(&plan.post).filter_map(slowest).sum();
+    if guardrails >= time {
+        warnings.push(format!(
+            "The extensions may take {} ms before they time out, and a request has {} ms: shorten their timeout_ms.",
+            ms(guardrails),
+            ms(time)
+        ));
+    }
+    let others = plan.providers.len() > 1;
+    for call in plan.providers.iter().filter_map(|candidate| candidate.choice.as_ref().ok()) {
+        if others && !call.extension.is_external() && call.target.timeout >= time {
+            warnings.push(format!(
+                "{} may take {} ms before it times out, all that a request has ({} ms): when it hangs, nobody can take over. \
+                 Shorten its timeout_ms.",
+                call.id(),
+                ms(call.target.timeout),
+                ms(time)
+            ));
+        }
+    }
+    warnings
 }
 
 fn pipeline<'a>(run: &'a Run, outlook: &Outlook<'_>) -> Pipeline<'a> {

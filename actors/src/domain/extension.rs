@@ -46,11 +46,12 @@ impl Kind {
         }
     }
 
-    /// Milliseconds that one call may take when the record does not say: a guardrail is quick, a model is not.
+    /// Milliseconds that one call may take when the record does not say: a guardrail is quick, a model is not. Less than the
+    /// usual deadline of a request (30 s), so that another provider can still take over from one that hangs.
     pub fn default_timeout_ms(self) -> u64 {
         match self {
             Self::Pre | Self::Validator | Self::Post => 1_000,
-            Self::Provider => 30_000,
+            Self::Provider => 20_000,
         }
     }
 }

@@ -18,7 +18,7 @@ pub struct Failing {
     circuit_open: bool,
     /// As HTTP would number it, when it can be numbered.
     code: Option<u16>,
-    /// None of the policy's `providers` is left to try.
+    /// Nothing else that the policy says is left to try.
     all_failed: bool,
 }
 
@@ -66,12 +66,7 @@ const OWN_BACKOFF: Backoff = Backoff {
 const LEAST_TIME: Duration = Duration::from_millis(1);
 
 impl Failing {
-    /// `all_failed`: none of the policy's `providers` is left to try.
-    pub fn of(failure: &CallFailure, all_failed: bool) -> Self {
-        Self { all_failed, ..Self::of_one(failure) }
-    }
-
-    fn of_one(failure: &CallFailure) -> Self {
+    pub fn of(failure: &CallFailure) -> Self {
         let code = |code| Self { code: Some(code), ..Self::default() };
         match failure {
             CallFailure::Timeout | CallFailure::Deadline => Self { timeout: true, ..Self::default() },
@@ -93,7 +88,7 @@ impl Failing {
 
     /// No provider could be chosen; `circuit_open`: at least one because of its breaker.
     pub fn none_chosen(circuit_open: bool) -> Self {
-        Self { circuit_open, all_failed: true, ..Self::default() }
+        Self { circuit_open, ..Self::default() }
     }
 
     fn is(self, status: Status) -> bool {
@@ -124,9 +119,23 @@ impl Fallback {
     }
 }
 
-/// Decides what comes after `setback`; `None` when nothing has been tried because nothing could be chosen. `open` says
+/// Decides what comes after `setback`, and asks the rules for `all_providers_failed` when nothing else is left; `None` when nothing has been tried because nothing could be chosen. `open` says
 /// whether a candidate was not tried yet and can be called. `roll` is uniform in `0.0..1.0`.
 pub fn next_move(
+    plan: &Plan,
+    facts: &Facts<'_>,
+    failing: Failing,
+    setback: Option<&Setback>,
+    open: &dyn Fn(usize) -> bool,
+    roll: f64,
+) -> Move {
+    match move_for(plan, facts, failing, setback, open, roll) {
+        Move::Stop => move_for(plan, facts, Failing { all_failed: true, ..failing }, setback, open, roll),
+        next @ (Move::Retry { .. } | Move::Switch { .. }) => next,
+    }
+}
+
+fn move_for(
     plan: &Plan,
     facts: &Facts<'_>,
     failing: Failing,

@@ -180,7 +180,7 @@ fn fits(wait: Duration, scope: &CallScope) -> bool {
 
 /// Uniform in zero to 25 ms, doubled with each attempt.
 fn backoff(attempt: u32) -> Duration {
-    let most = RETRY_BASE.saturating_mul(1 << attempt.min(10)).min(RETRY_CAP);
+    let most = RETRY_BASE.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(RETRY_CAP);
     most.mul_f64(fastrand::f64())
 }
 

@@ -243,7 +243,8 @@ impl Run {
         }
         let circuit_open = exclusions.iter().any(|e| matches!(e, Some(Exclusion::CircuitOpen(_))));
         let failing = Failing::none_chosen(circuit_open);
-        match next_move(&self.plan, &self.facts(), failing, None, &|index| free(&index), 0.0) {
+        let open = |index: usize| free(&index) && (self.kind == RequestKind::Decide || self.can_run_here(index));
+        match next_move(&self.plan, &self.facts(), failing, None, &open, 0.0) {
             Move::Switch { to, rule } => self.settle(to, Reason::Fallback, rule, exclusions, outlook),
             Move::Retry { .. } | Move::Stop => self.fail(no_provider(&self.plan.providers, &exclusions)),
         }
@@ -252,11 +253,15 @@ impl Run {
     /// The provider that the session has, while it can be called and takes traffic.
     fn sticky_choice(&self, exclusions: &[Option<Exclusion>]) -> Option<usize> {
         let Session::Named { had: Some(had), .. } = &self.session else { return None };
+        let index = self.plan.providers.iter().position(|candidate| candidate.name == *had)?;
+        let free = exclusions.get(index).is_some_and(Option::is_none);
+        (free && self.takes_traffic(index)).then_some(index)
+    }
+
+    /// Whether a request may be sent to a provider without a rule that says so.
+    fn takes_traffic(&self, index: usize) -> bool {
         let by_weight = self.plan.policy.order == policy::Order::Weighted;
-        let takes_traffic = |candidate: &Candidate| candidate.listed && (!by_weight || candidate.weight > 0.0);
-        let has_it = |candidate: &Candidate| takes_traffic(candidate) && candidate.name == *had;
-        let index = self.plan.providers.iter().position(has_it)?;
-        exclusions.get(index).is_some_and(Option::is_none).then_some(index)
+        self.plan.providers.get(index).is_some_and(|c| c.listed && (!by_weight || c.weight > 0.0))
     }
 
     /// The present provider failed: again, another one, or the end.
@@ -266,7 +271,7 @@ impl Run {
             let untried = !self.pursuit.tried.contains(&index);
             untried && exclusions.get(index).is_some_and(Option::is_none) && self.can_run_here(index)
         };
-        let setback = self.setback(&decision, &failure, &open, outlook);
+        let setback = self.setback(&decision, &failure, outlook);
         let roll = (outlook.roll)();
         let next = next_move(&self.plan, &self.facts(), setback.failing, Some(&setback), &open, roll);
         if next != Move::Stop && !self.budget.take() {
@@ -288,19 +293,11 @@ impl Run {
         }
     }
 
-    fn setback(
-        &self,
-        decision: &Decision,
-        failure: &CallFailure,
-        open: &dyn Fn(usize) -> bool,
-        outlook: &Outlook<'_>,
-    ) -> Setback {
+    fn setback(&self, decision: &Decision, failure: &CallFailure, outlook: &Outlook<'_>) -> Setback {
         let target = &decision.call.target;
-        let others = self.plan.providers.iter().enumerate().filter(|(_, candidate)| candidate.listed);
-        let all_failed = !others.map(|(index, _)| index).any(open);
         let refuses = matches!(failure, CallFailure::Answered { retryable: Some(false), .. });
         Setback {
-            failing: Failing::of(failure, all_failed),
+            failing: Failing::of(failure),
             own_retries: if failure.retryable(Kind::Provider) { target.retry } else { 0 },
             may_retry: !refuses && !matches!(failure, CallFailure::CircuitOpen { .. }),
             made: self.pursuit.made,
