@@ -93,5 +93,9 @@ fn outcome(report: &Report) -> (Tone, String) {
         _ => (Tone::Bad, '✗'),
     };
     let attempts = if report.attempts > 1 { format!(", {} attempts", report.attempts) } else { String::new() };
-    (tone, text::plain(&format!("{mark} {} in {}{attempts}", report.status, text::latency(report.latency_ms))))
+    let time = match report.status.as_str() {
+        "skipped" => String::new(),
+        _ => format!(" in {}{attempts}", text::latency(report.latency_ms)),
+    };
+    (tone, text::plain(&format!("{mark} {}{time}", report.status)))
 }

@@ -238,6 +238,11 @@ fn the_choice_has_its_sentence() {
     assert_eq!(sticky, "provider  gpt, because the session has it");
     let first = said(&|told| told["pipeline"]["order"] = "priority".into());
     assert_eq!(first, "provider  gpt, the first in the list that can be called");
+    let next = said(&|told| {
+        told["pipeline"]["order"] = "priority".into();
+        told["decision"]["reason"] = "fallback".into();
+    });
+    assert_eq!(next, "provider  gpt, the next in the list, because what stands before it is excluded");
     let only = said(&|told| told["pipeline"]["providers"][1]["excluded"] = "circuit open".into());
     assert_eq!(only, "provider  gpt, the only one that can be chosen");
     let none = said(&|told| told["decision"] = Value::Null);
