@@ -49,7 +49,9 @@ pub(super) fn why(told: &Told) -> String {
         ("weighted", Order::Weighted) => {
             format!("{id} most likely: chosen by weight, {} of such requests", text::percentage(chosen.share))
         }
-        ("fallback", Order::Priority) => format!("{id}, the next in the list, because what stands before it is excluded"),
+        ("fallback", Order::Priority) => {
+            format!("{id}, the next in the list, because what stands before it is excluded")
+        }
         ("fallback", Order::Weighted) => format!("{id} as a fallback, because what has weight is excluded"),
         (reason, _) => format!("{id} ({reason})"),
     }
