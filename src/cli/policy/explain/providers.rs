@@ -41,7 +41,7 @@ pub(super) fn why(told: &Told) -> String {
         };
     };
     let id = &chosen.provider_id;
-    let others = told.pipeline.providers.iter().filter(|other| other.excluded.is_none() && !other.fallback_only);
+    let others = told.pipeline.providers.iter().filter(|other| other.share > 0.0);
     match (decision.reason.as_str(), told.pipeline.order) {
         ("sticky", _) => format!("{id}, because the session has it"),
         ("weighted", Order::Priority) => format!("{id}, the first in the list that can be called"),

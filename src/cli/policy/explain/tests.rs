@@ -243,7 +243,7 @@ fn the_choice_has_its_sentence() {
         told["decision"]["reason"] = "fallback".into();
     });
     assert_eq!(next, "provider  gpt, the next in the list, because what stands before it is excluded");
-    let only = said(&|told| told["pipeline"]["providers"][1]["excluded"] = "circuit open".into());
+    let only = said(&|told| told["pipeline"]["providers"][1]["share"] = 0.0.into());
     assert_eq!(only, "provider  gpt, the only one that can be chosen");
     let none = said(&|told| told["decision"] = Value::Null);
     assert_eq!(none, "provider  none can be chosen");
