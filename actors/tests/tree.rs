@@ -12,22 +12,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use beamline_actors::domain::plan::PlanLimits;
-use beamline_actors::domain::request::{RequestHeaders, RequestKind, RequestLimits};
+use beamline_actors::domain::request::RequestKind;
 use beamline_actors::invokers::Invokers;
-use beamline_actors::metrics::Metrics;
-use beamline_actors::pipelines::{Incoming, PipelineSettings, Pipelines};
-use beamline_actors::ports::{Answer, Author, Change, Store, TransportError};
-use beamline_actors::registry::{Registry, RegistrySettings};
-use beamline_actors::reply::Reply;
-use beamline_actors::root::{self, Root};
-use beamline_actors::sessions::Sessions;
-use beamline_actors::testing::{MemorySessions, MemoryStore, MemoryTransport, content};
+use beamline_actors::pipelines::Pipelines;
+use beamline_actors::ports::{Answer, Author, Change, TransportError};
+use beamline_actors::registry::Registry;
+use beamline_actors::root::Root;
+use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
+use support::{one, plant, send};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+
+#[path = "support/tree.rs"]
+mod support;
 
 const PRE: &str = "beamline.ext.pre.clean.v1";
 const VALIDATOR: &str = "beamline.ext.validate.guard.v1";
@@ -57,32 +57,13 @@ impl Tree {
         ];
         let policy = r#"{"pre": [{"id": "clean"}], "validators": [{"id": "guard"}], "providers": [{"name": "model"}],
             "post": [{"id": "mask", "mode": "required"}]}"#;
-        let store = MemoryStore::new(content(&records, &[("t", "default", policy)]));
+        let content = content(&records, &[("t", "default", policy)]);
         let bus = MemoryTransport::new();
         bus.answers(PRE, r#"{"payload": {"payload": "cleaned"}}"#);
         bus.answers(VALIDATOR, r#"{"status": "ok"}"#);
         bus.answers(PROVIDER, r#"{"output": "an answer"}"#);
         bus.answers(POST, "{}");
-        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
-        let loaded = store.load().await.unwrap();
-        let metrics = Metrics::default();
-        let registry = Registry::new(store.clone(), settings, metrics.clone(), Some((loaded, true)));
-        let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
-        let settings = PipelineSettings {
-            max_in_flight,
-            environment: "test".into(),
-            requests: RequestLimits {
-                default_timeout: Duration::from_secs(5),
-                max_timeout: Duration::from_secs(10),
-                allowed_tenants: None,
-            },
-            plans: PlanLimits { subject_prefix: "beamline".into(), max_extensions: 32 },
-            extra_attempts: 5,
-        };
-        let sessions = Sessions::new(MemorySessions::new());
-        let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), sessions, metrics.clone());
-        let children = root::core(&registry, &invokers, &pipelines);
-        let root = Root::start(Root::node_above(&children), children, metrics).await.unwrap();
+        let (store, registry, invokers, pipelines, root) = plant(content, bus.clone(), max_in_flight, 5).await;
         Self { store, bus, registry, invokers, pipelines, root }
     }
 
@@ -90,15 +71,7 @@ impl Tree {
     fn send(&self, extra: Value) -> mpsc::UnboundedReceiver<Value> {
         let mut request = json!({"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": "raw"}});
         request.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let (answers, receiver) = mpsc::unbounded_channel();
-        self.pipelines.admit(Incoming {
-            kind: RequestKind::Route,
-            headers: RequestHeaders::default(),
-            body: Bytes::from(request.to_string()),
-            received: Instant::now(),
-            reply: Reply::new(move |outgoing| answers.send(serde_json::from_slice(&outgoing.body).unwrap()).unwrap()),
-        });
-        receiver
+        send(&self.pipelines, RequestKind::Route, &request)
     }
 
     async fn ask(&self) -> Value {
@@ -110,14 +83,6 @@ impl Tree {
         let children = tree["children"].as_array().unwrap();
         children.iter().find(|child| child["name"] == name).unwrap().clone()
     }
-}
-
-/// The one answer; there is no second.
-async fn one(mut answers: mpsc::UnboundedReceiver<Value>) -> Value {
-    let answer = timeout(Duration::from_secs(60), answers.recv()).await.expect("an answer").expect("an answer");
-    let second = timeout(Duration::from_secs(60), answers.recv()).await.expect("the reply is used up");
-    assert!(second.is_none(), "answered twice");
-    answer
 }
 
 fn code(answer: &Value) -> &str {

@@ -1,0 +1,73 @@
+//! The whole tree in memory, for tests that send it requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use beamline_actors::domain::plan::PlanLimits;
+use beamline_actors::domain::request::{RequestHeaders, RequestKind, RequestLimits};
+use beamline_actors::domain::snapshot::Content;
+use beamline_actors::invokers::Invokers;
+use beamline_actors::metrics::Metrics;
+use beamline_actors::pipelines::{Incoming, PipelineSettings, Pipelines};
+use beamline_actors::ports::{Store, Transport};
+use beamline_actors::registry::{Registry, RegistrySettings};
+use beamline_actors::reply::Reply;
+use beamline_actors::root::{self, Root};
+use beamline_actors::sessions::Sessions;
+use beamline_actors::testing::{MemorySessions, MemoryStore};
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+/// A tree that serves this content over this bus.
+pub(crate) async fn plant(
+    content: Content,
+    bus: Arc<dyn Transport>,
+    max_in_flight: usize,
+    extra_attempts: u32,
+) -> (Arc<MemoryStore>, Registry, Invokers, Pipelines, Root) {
+    let store = MemoryStore::new(content);
+    let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
+    let loaded = store.load().await.unwrap();
+    let metrics = Metrics::default();
+    let registry = Registry::new(store.clone(), settings, metrics.clone(), Some((loaded, true)));
+    let invokers = Invokers::new(bus, registry.clone(), metrics.clone());
+    let settings = PipelineSettings {
+        max_in_flight,
+        environment: "test".into(),
+        requests: RequestLimits {
+            default_timeout: Duration::from_secs(5),
+            max_timeout: Duration::from_secs(60),
+            allowed_tenants: None,
+        },
+        plans: PlanLimits { subject_prefix: "beamline".into(), max_extensions: 32 },
+        extra_attempts,
+    };
+    let sessions = Sessions::new(MemorySessions::new());
+    let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), sessions, metrics.clone());
+    let children = root::core(&registry, &invokers, &pipelines);
+    let root = Root::start(Root::node_above(&children), children, metrics).await.unwrap();
+    (store, registry, invokers, pipelines, root)
+}
+
+/// Sends a request; its answers arrive on the channel.
+pub(crate) fn send(pipelines: &Pipelines, kind: RequestKind, request: &Value) -> mpsc::UnboundedReceiver<Value> {
+    let (answers, receiver) = mpsc::unbounded_channel();
+    pipelines.admit(Incoming {
+        kind,
+        headers: RequestHeaders::default(),
+        body: Bytes::from(request.to_string()),
+        received: Instant::now(),
+        reply: Reply::new(move |outgoing| answers.send(serde_json::from_slice(&outgoing.body).unwrap()).unwrap()),
+    });
+    receiver
+}
+
+/// The one answer; there is no second.
+pub(crate) async fn one(mut answers: mpsc::UnboundedReceiver<Value>) -> Value {
+    let answer = timeout(Duration::from_secs(120), answers.recv()).await.expect("an answer").expect("an answer");
+    let second = timeout(Duration::from_secs(120), answers.recv()).await.expect("the reply is used up");
+    assert!(second.is_none(), "answered twice");
+    answer
+}
