@@ -187,7 +187,7 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
         Command::Request(args) => request::run(&load()?, &args, globals.timeout, console).await,
         Command::Tree(args) => tree::run(&load()?, &args, globals.timeout, console).await,
         Command::Ext(command) => ext::run(&load()?, command, globals.timeout, console).await,
-        Command::Policy(command) => policy::run(&load()?, command, globals.timeout, console).await,
+        Command::Policy(command) => policy::run(load, command, globals.timeout, console).await,
         Command::Migrate(args) => migrate::run(&load()?, args, console).await,
         Command::Config(command) => config::run(load(), &command, console),
         Command::Completions(args) => completions::run(&args, console),

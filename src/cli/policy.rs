@@ -57,8 +57,9 @@ pub enum PolicyCommand {
     Schema,
 }
 
+/// `load` reads the configuration: what needs no router works with a broken one too.
 pub(super) async fn run(
-    config: &Config,
+    load: impl Fn() -> Result<Config, Failure>,
     command: PolicyCommand,
     timeout: Duration,
     console: Console,
@@ -66,31 +67,31 @@ pub(super) async fn run(
     // Files are read and questions asked before anything is connected: a person may take longer than a connection.
     match command {
         PolicyCommand::List { tenant } => {
-            let client = Client::connect(config, timeout).await?;
+            let client = Client::connect(&load()?, timeout).await?;
             list::run(&client, tenant.as_deref(), console).await
         }
         PolicyCommand::Get { tenant, policy } => {
-            let client = Client::connect(config, timeout).await?;
+            let client = Client::connect(&load()?, timeout).await?;
             get(&client, &tenant, &policy, console).await
         }
         PolicyCommand::Put { tenant, policy, file } => {
             let document = document::whole_object_in(&file)?;
-            let client = Client::connect(config, timeout).await?;
+            let client = Client::connect(&load()?, timeout).await?;
             put(&client, &tenant, &policy, &document, console).await
         }
         PolicyCommand::Delete { tenant, policy, yes } => {
             if !yes {
                 console.confirm(&format!("Delete policy '{policy}' of tenant '{tenant}'?"))?;
             }
-            let client = Client::connect(config, timeout).await?;
+            let client = Client::connect(&load()?, timeout).await?;
             delete(&client, &tenant, &policy, console).await
         }
-        PolicyCommand::Explain(args) => explain::run(config, &args, timeout, console).await,
+        PolicyCommand::Explain(args) => explain::run(&load()?, &args, timeout, console).await,
         PolicyCommand::Complexity(args) => {
-            complexity::run(&Client::connect(config, timeout).await?, &args, console).await
+            complexity::run(&Client::connect(&load()?, timeout).await?, &args, console).await
         }
-        PolicyCommand::Check(args) => check::run(config, &args, timeout, console).await,
-        PolicyCommand::Diff(args) => diff::run(config, &args, timeout, console).await,
+        PolicyCommand::Check(args) => check::run(load, &args, timeout, console).await,
+        PolicyCommand::Diff(args) => diff::run(load, &args, timeout, console).await,
         PolicyCommand::Schema => console.print_json(SCHEMA),
     }
 }

@@ -198,7 +198,7 @@ fn pipeline<'a>(run: &'a Run, outlook: &Outlook<'_>) -> Pipeline<'a> {
         validators: plan.validators.iter().map(|call| step(call, outlook)).collect(),
         order: policy.order,
         providers: plan.providers.iter().zip(chances).map(provider).collect(),
-        if_the_provider_fails: when_the_provider_fails(&policy.fallbacks, policy.order),
+        if_the_provider_fails: when_the_provider_fails(&policy.fallbacks, policy.order, policy.providers.len()),
         sticky: policy
             .sticky
             .as_ref()
@@ -267,13 +267,13 @@ fn when_it_fails(call: &PlannedCall) -> String {
     format!("{retries}{end}")
 }
 
-fn when_the_provider_fails(rules: &[Fallback], order: Order) -> Vec<String> {
+fn when_the_provider_fails(rules: &[Fallback], order: Order, providers: usize) -> Vec<String> {
     let mut sentences: Vec<String> = rules
         .iter()
         .enumerate()
         .map(|(index, rule)| format!("Rule {}: {}.", index + 1, what_a_rule_does(rule)))
         .collect();
-    if order == Order::Priority {
+    if order == Order::Priority && providers > 1 {
         sentences
             .push("Otherwise the next provider in the list takes over, unless the request itself is at fault.".into());
     }

@@ -30,7 +30,12 @@ pub struct CheckArgs {
     against: Option<Target>,
 }
 
-pub(super) async fn run(config: &Config, args: &CheckArgs, timeout: Duration, console: Console) -> Result<(), Failure> {
+pub(super) async fn run(
+    load: impl Fn() -> Result<Config, Failure>,
+    args: &CheckArgs,
+    timeout: Duration,
+    console: Console,
+) -> Result<(), Failure> {
     if args.canonical && args.files.len() > 1 {
         return Err(Failure::Usage("--canonical prints one document. Give it one file.".to_owned()));
     }
@@ -39,7 +44,7 @@ pub(super) async fn run(config: &Config, args: &CheckArgs, timeout: Duration, co
         files.push(File::read(source)?);
     }
     if let Some(target) = &args.against {
-        let client = Client::connect(config, timeout).await?;
+        let client = Client::connect(&load()?, timeout).await?;
         for file in files.iter_mut().filter(|file| file.checked.result.is_ok()) {
             target.ask(&client, file).await?;
         }

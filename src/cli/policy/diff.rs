@@ -22,7 +22,12 @@ pub struct DiffArgs {
     new: Source,
 }
 
-pub(super) async fn run(config: &Config, args: &DiffArgs, timeout: Duration, console: Console) -> Result<(), Failure> {
+pub(super) async fn run(
+    load: impl Fn() -> Result<Config, Failure>,
+    args: &DiffArgs,
+    timeout: Duration,
+    console: Console,
+) -> Result<(), Failure> {
     let DiffArgs { old, new } = args;
     if (old, new) == (&Source::StandardInput, &Source::StandardInput) {
         return Err(Failure::Usage("standard input can be only one of the two documents.".to_owned()));
@@ -30,7 +35,7 @@ pub(super) async fn run(config: &Config, args: &DiffArgs, timeout: Duration, con
     // Files first: a person may take longer than a connection.
     let (old_text, new_text) = (old.read()?, new.read()?);
     let connected = old_text.is_none() || new_text.is_none();
-    let client = if connected { Some(Client::connect(config, timeout).await?) } else { None };
+    let client = if connected { Some(Client::connect(&load()?, timeout).await?) } else { None };
     let (old_form, old) = parse(old, fetch(old, old_text, client.as_ref()).await?)?;
     let (new_form, new) = parse(new, fetch(new, new_text, client.as_ref()).await?)?;
     let changes = diff(&old, &new);

@@ -143,10 +143,11 @@ fn unsaved(source: &Source) -> Result<Box<RawValue>, Failure> {
         .map_err(|error| Failure::Usage(format!("{} is not JSON: {error}.", source.name())))
 }
 
-/// Columns of the terminal, as far as its shell tells.
+/// Columns of the terminal; what `COLUMNS` says wins, and without a terminal there are 80.
 pub(super) fn width() -> usize {
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse::<usize>().ok());
-    columns.map_or(80, |columns| columns.clamp(40, 140))
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse::<usize>().ok());
+    let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    told.or_else(seen).map_or(80, |columns| columns.clamp(40, 140))
 }
 
 #[cfg(test)]

@@ -73,6 +73,7 @@ fn fields(told: &Told, look: Look) -> String {
     fields.push(("time", vec![time(told)]));
     let degraded = told.degraded.iter().map(|degraded| format!("{}: {}", degraded.id, degraded.reason));
     fields.push(("degraded", degraded.collect()));
+    fields.push(("warning", told.warnings.clone()));
     if look.detail > Detail::Minimal {
         fields.push(("fallbacks", told.pipeline.if_the_provider_fails.clone()));
         fields.push(("on failure", failures(told)));

@@ -193,6 +193,7 @@ fn what_was_called_says_how_it_went() {
     told["blocked_by"] = "pii_guard".into();
     told["error"] = json!({"code": "validator_blocked", "message": "pii_guard rejected it: pii.", "details": {}});
     told["degraded"] = json!([{"id": "add_lang", "reason": "extension_timeout"}]);
+    told["warnings"] = json!(["gpt may take too long."]);
     told["executed_extensions"] = json!([
         {"id": "add_lang", "type": "pre", "version": "v2", "status": "timeout", "latency_ms": 200.0, "attempts": 2},
         {"id": "add_user", "type": "pre", "version": "v1", "status": "success", "latency_ms": 1.0, "attempts": 1},
@@ -220,6 +221,7 @@ sticky    by user_id; a session keeps its provider for 10m
 time      about 860.0 ms: 60.0 ms for the extensions (measured where
             known, assumed otherwise) and 800.0 ms for the provider
 degraded  add_lang: extension_timeout
+warning   gpt may take too long.
 
 The message as it was then:
   hello";

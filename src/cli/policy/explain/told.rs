@@ -25,6 +25,8 @@ pub(super) struct Told {
     pub(super) estimate: Estimate,
     #[serde(default)]
     pub(super) degraded: Vec<Degraded>,
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
     pub(super) error: Option<Problem>,
 }
 
