@@ -263,10 +263,15 @@ impl PipelineState {
 }
 
 /// Makes the calls of a step at the same time. One that decides about the request cuts off those after it in the order of
-/// the policy; those before it are waited for, because theirs would be the deciding one, whoever is faster.
+/// the policy; those before it are waited for, because theirs would be the deciding one, whoever is faster. What the
+/// request may still retry is shared out before the first of them fails.
 pub(crate) async fn side_by_side(invokers: &Invokers, orders: &[Order], scope: &CallScope) -> Vec<CallResult> {
     let decided = watch::Sender::new(usize::MAX);
-    let one = |(index, order)| {
+    let wanted: Vec<u32> = orders.iter().map(|order| order.call.own_retries()).collect();
+    let shares = scope.budget.share_out(&wanted);
+    let own = |budget: &AttemptBudget| CallScope { budget: budget.clone(), ..scope.clone() };
+    let scopes: Vec<CallScope> = shares.each.iter().map(own).collect();
+    let one = |(index, (order, scope))| {
         let (decided, mut heard) = (&decided, decided.subscribe());
         async move {
             let begun = Instant::now();
@@ -283,7 +288,7 @@ pub(crate) async fn side_by_side(invokers: &Invokers, orders: &[Order], scope: &
             result
         }
     };
-    join_all(orders.iter().enumerate().map(one)).await
+    join_all(orders.iter().zip(&scopes).enumerate().map(one)).await
 }
 
 fn reserve(timeout: Duration) -> Duration {

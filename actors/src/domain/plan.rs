@@ -126,6 +126,11 @@ impl PlannedCall {
     pub fn id(&self) -> &str {
         &self.extension.id
     }
+
+    /// Attempts after the first that the call may make by itself. What comes after a failed provider is the pipeline's.
+    pub fn own_retries(&self) -> u32 {
+        if self.rule == Rule::Provider { 0 } else { self.target.retry }
+    }
 }
 
 impl Plan {

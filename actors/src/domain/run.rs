@@ -120,6 +120,33 @@ impl AttemptBudget {
     pub fn left(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Shares out what calls that run side by side may want: one to each in turn, in their order, while there are any. Who
+    /// gets the last ones must not depend on who fails first.
+    pub fn share_out(&self, wanted: &[u32]) -> Shares {
+        let mut granted = vec![0; wanted.len()];
+        for round in 0..wanted.iter().copied().max().unwrap_or_default() {
+            for (granted, _) in granted.iter_mut().zip(wanted).filter(|(_, wanted)| **wanted > round) {
+                *granted += u32::from(self.take());
+            }
+        }
+        Shares { of: self.clone(), each: granted.into_iter().map(Self::new).collect() }
+    }
+}
+
+/// Parts of a budget; what is left of them goes back to it in the end.
+#[derive(Debug)]
+pub struct Shares {
+    of: AttemptBudget,
+    /// In the order in which they were asked for.
+    pub each: Vec<AttemptBudget>,
+}
+
+impl Drop for Shares {
+    fn drop(&mut self) {
+        let unused = self.each.iter().map(|share| share.0.swap(0, Ordering::Relaxed)).sum();
+        self.of.0.fetch_add(unused, Ordering::Relaxed);
+    }
 }
 
 /// A line of `extensions` in the answer.

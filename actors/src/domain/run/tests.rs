@@ -156,3 +156,15 @@ fn a_policy_that_cannot_be_kept_is_refused_before_the_first_call() {
     let unknown = r#"{"pre": [{"id": "ghost"}], "providers": [{"name": "p1"}]}"#;
     assert_eq!(code(unknown, "default", 32), ErrorCode::ExtensionNotFound);
 }
+
+#[test]
+fn a_budget_is_shared_out_in_order_and_what_is_left_comes_back() {
+    let budget = AttemptBudget::new(5);
+    let shares = budget.share_out(&[2, 0, 2, 2, 1]);
+    let granted: Vec<u32> = shares.each.iter().map(AttemptBudget::left).collect();
+    assert_eq!((granted, budget.left()), (vec![2, 0, 1, 1, 1], 0));
+    assert!(shares.each[0].take() && shares.each[3].take() && !shares.each[3].take());
+    drop(shares);
+    assert_eq!(budget.left(), 3);
+    assert!(AttemptBudget::new(0).share_out(&[1]).each.iter().all(|share| share.left() == 0));
+}
