@@ -195,3 +195,43 @@ async fn an_earlier_rejection_wins_even_if_it_comes_later() {
     assert_eq!(report(&answer, "warning")["status"], "warned");
     assert_eq!(answer["degraded"], json!([{"id": "warning", "reason": "odd"}]));
 }
+
+/// Two validators that want a retry, of which the budget has one; `first` fails last when told so.
+async fn short_of_retries(first_is_last: bool) -> Value {
+    let routing = Routing::start(&[("router.max_extra_attempts", "1")]).await;
+    let _model = routing.provider("model").await;
+    let failed = [Signal::new(), Signal::new()];
+    let mut stubs = Vec::new();
+    for (index, id) in ["first", "second"].into_iter().enumerate() {
+        routing.gateway.register("validator", id, json!({"retry": 1})).await;
+        let waits = first_is_last == (index == 0);
+        let (own, other) = (failed[index].clone(), failed[1 - index].clone());
+        let stub = Stub::waiting(&routing.nats, Kind::Validator, id, move |call| {
+            let (own, other) = (own.clone(), other.clone());
+            async move {
+                if call.headers.get("Router-Attempt").is_some_and(|attempt| attempt.as_str() != "1") {
+                    return Some(RawAnswer::from(OK));
+                }
+                if waits {
+                    other.given().await;
+                }
+                own.give();
+                Some(RawAnswer::from(r#"{"error": {"code": 503, "message": "busy", "retryable": true}}"#))
+            }
+        });
+        stubs.push(stub.await);
+    }
+    let policy = json!({"validators": [{"id": "first"}, {"id": "second"}], "providers": ["model"]});
+    routing.gateway.policy("chat", &policy).await;
+    routing.gateway.route(&request("chat")).await
+}
+
+#[tokio::test]
+async fn the_last_retry_goes_to_the_earlier_whoever_fails_first() {
+    for first_is_last in [false, true] {
+        let answer = short_of_retries(first_is_last).await;
+        assert_eq!(answer["error"]["details"]["extension_id"], "second", "first is last: {first_is_last}: {answer}");
+        let reports = lines(&answer["extensions"], &["id", "status", "attempts"]);
+        assert_eq!(reports, ["first success 2", "second error 1", "model skipped 0"]);
+    }
+}
