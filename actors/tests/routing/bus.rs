@@ -13,11 +13,18 @@ use serde_json::json;
 
 use crate::cases::{End, POOL, Script, owner};
 
-/// What was called, by the id of the extension, in the order of the calls.
+/// Remembers what was called, in the order of the calls.
 #[derive(Debug)]
 pub(crate) struct ScriptedBus {
     script: HashMap<String, Script>,
-    calls: Mutex<Vec<String>>,
+    calls: Mutex<Vec<Called>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Called {
+    /// A subject that belongs to nobody stays as it is.
+    pub(crate) id: String,
+    pub(crate) attempt: u32,
 }
 
 impl ScriptedBus {
@@ -25,8 +32,7 @@ impl ScriptedBus {
         Arc::new(Self { script, calls: Mutex::default() })
     }
 
-    /// Ids; a subject that belongs to nobody stays as it is.
-    pub(crate) fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<Called> {
         self.calls.lock().clone()
     }
 }
@@ -35,8 +41,8 @@ impl Transport for ScriptedBus {
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, TransportError>> {
         let id = owner(&call.subject);
         let mut calls = self.calls.lock();
-        let before = calls.iter().filter(|known| **known == id).count();
-        calls.push(id.clone());
+        let before = calls.iter().filter(|known| known.id == id).count();
+        calls.push(Called { id: id.clone(), attempt: call.attempt });
         let Script { ends, delay_ms } = self.script.get(&id).cloned().unwrap_or_default();
         let end = ends.get(before % ends.len().max(1)).copied().unwrap_or(End::Good);
         async move {
