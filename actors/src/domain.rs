@@ -18,6 +18,7 @@ pub mod trace;
 
 pub mod breaker;
 pub mod health;
+pub mod retry_budget;
 
 pub mod conditions;
 pub mod document;
