@@ -225,6 +225,12 @@ async fn a_policy_can_be_tried_before_it_is_saved() {
         (&result["provider_selected"], &result["pipeline"]["policy_version"]),
         (&json!("spare"), &json!("draft"))
     );
+    for (waits, waves) in [(json!([]), 1), (Value::Null, 2)] {
+        let second = json!({"id": "normalize_text", "depends_on": waits});
+        let policy = json!({"pre": [{"id": "tidy"}, second], "providers": ["model"]});
+        let told = pipeline.dry_run(json!({"policy": policy})).await["pipeline"]["pre"].clone();
+        assert_eq!(told.as_array().map(Vec::len), Some(waves), "{told}");
+    }
     assert_eq!(pipeline.dry_run(json!({})).await["pipeline"]["policy_version"], "3.1", "the saved one is untouched");
     let body = request_with("chat", json!({"context": {"lang": "en"}}));
     let served = pipeline.routing.gateway.decide(&body).await;
