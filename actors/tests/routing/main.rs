@@ -97,7 +97,7 @@ fn without_chance(line: &Value) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_outside_the_policy_is_ever_called(case in any_case(), delays in delays(), kind in kinds()) {
