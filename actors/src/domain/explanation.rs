@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::plan::{Candidate, Exclusion, Plan, PlannedCall};
 use super::policy::{Fallback, Order};
+use super::routing::RoutingRules;
 use super::run::{Attempt, Decision, Reason, Report, Run, Session, milliseconds};
 
 /// How much is told; `context.detail_level` of a request.
@@ -63,7 +64,8 @@ pub fn of(run: &Run, decision: &Decision) -> Value {
     if detail == Detail::Verbose {
         explanation.insert("revision".into(), json!(run.plan.revision));
         explanation.insert("providers".into(), json!(chances(&run.plan, &decision.exclusions)));
-        let places: Vec<Value> = run.plan.guardrails().chain([&decision.call]).map(|call| place(call)).collect();
+        let calls = run.plan.guardrails().chain([&decision.call]);
+        let places: Vec<Value> = calls.map(|call| place(call, &run.request.tenant_id)).collect();
         explanation.insert("places".into(), places.into());
         // For who knew it from the first version.
         let subject = decision.call.target.place(1).map(|place| &*place.subject);
@@ -81,7 +83,7 @@ pub fn steps(run: &Run, decision: Option<&Decision>) -> Vec<String> {
     )];
     let told = |call: &PlannedCall| {
         let report = run.reports.iter().find(|r| r.id == call.id() && r.kind == call.extension.kind);
-        guardrail(call, report)
+        guardrail(run, call, report)
     };
     steps.extend(plan.pre.iter().flatten().chain(&plan.validators).map(|call| told(call)));
     steps.extend(session(run));
@@ -116,11 +118,13 @@ pub fn chances<'p>(plan: &'p Plan, exclusions: &[Option<Exclusion>]) -> Vec<Prov
     plan.providers.iter().zip(weights).zip(exclusions).map(chance).collect()
 }
 
-/// Which version of an extension, on which instance, and by which rule.
-pub fn version(call: &PlannedCall) -> String {
-    let rule = call.route.as_ref().map_or(String::new(), |route| format!(" by its rule ({})", route.rules));
-    let place = call.target.place(1).and_then(|place| place.instance.as_deref());
-    let instance = place.map_or(String::new(), |id| format!(" on instance {id}"));
+/// Which version of an extension, on which instance, and by which rule. `used` is the instance of the last attempt, or
+/// none while there was no attempt.
+fn version(run: &Run, call: &PlannedCall, used: Option<&str>) -> String {
+    let told = |rules: &RoutingRules| format!(" by its rule ({})", rules.told_to(&run.request.tenant_id));
+    let rule = call.route.as_ref().map_or(String::new(), |route| told(&route.rules));
+    let planned = || call.target.place(1).and_then(|place| place.instance.as_deref());
+    let instance = used.or_else(planned).map_or(String::new(), |id| format!(" on instance {id}"));
     let avoided = match call.target.avoided {
         0 => String::new(),
         1 => ", 1 unhealthy instance avoided".to_owned(),
@@ -137,10 +141,11 @@ pub fn rule(rule: &Fallback) -> String {
     format!("on {status}{and}")
 }
 
-fn guardrail(call: &PlannedCall, report: Option<&Report>) -> String {
+fn guardrail(run: &Run, call: &PlannedCall, report: Option<&Report>) -> String {
     let (kind, id) = (call.extension.kind.as_str(), call.id());
     let status = report.map_or("not run", |report| report.status);
-    format!("{kind} {id} {}: {status}", version(call))
+    let used = report.and_then(|report| report.instance.as_deref());
+    format!("{kind} {id} {}: {status}", version(run, call, used))
 }
 
 fn session(run: &Run) -> Option<String> {
@@ -189,7 +194,9 @@ fn fired(plan: &Plan, position: Option<usize>) -> Option<String> {
 }
 
 fn conclusion(run: &Run, decision: &Decision) -> String {
-    let (id, version) = (decision.call.id(), version(&decision.call));
+    let id = decision.call.id();
+    let last = run.trail().last().filter(|attempt| attempt.provider_id == id);
+    let version = version(run, &decision.call, last.and_then(|attempt| attempt.instance.as_deref()));
     let by = fired(&run.plan, decision.rule).map_or(String::new(), |rule| format!(" ({rule})"));
     match (decision.reason, run.plan.policy.order) {
         (Reason::Sticky, _) => format!("{id} {version} because the session has it"),
@@ -202,13 +209,13 @@ fn conclusion(run: &Run, decision: &Decision) -> String {
 }
 
 /// Where a call goes. Its config is left out: a caller need not see it.
-fn place(call: &PlannedCall) -> Value {
+fn place(call: &PlannedCall, tenant_id: &str) -> Value {
     let subjects: Vec<&str> = call.target.places.iter().map(|place| &*place.subject).collect();
     json!({
         "id": call.id(),
         "type": call.extension.kind.as_str(),
         "version": &*call.target.version,
-        "rule": call.route.as_ref().map(|route| route.rules.to_string()),
+        "rule": call.route.as_ref().map(|route| route.rules.told_to(tenant_id).to_string()),
         "instance": call.target.place(1).and_then(|place| place.instance.as_deref()),
         "subjects": subjects,
         "timeout_ms": milliseconds(call.target.timeout),

@@ -75,6 +75,12 @@ impl RoutingRules {
         self.conditions.matches(facts) && self.rollout.as_ref().is_none_or(included)
     }
 
+    /// The same without the other tenants that they name.
+    #[must_use]
+    pub fn told_to(&self, tenant_id: &str) -> Self {
+        Self { conditions: self.conditions.told_to(tenant_id), rollout: self.rollout.clone() }
+    }
+
     /// How many conditions there are: more beat fewer.
     pub fn len(&self) -> usize {
         self.conditions.len() + usize::from(self.rollout.is_some())

@@ -51,6 +51,20 @@ fn a_retry_goes_to_another_instance() {
     let (answer, _) = rig.finish(rig.run(RequestKind::Route, policy), |_| first.take());
     let attempts = &answer["attempts"];
     assert_eq!((&attempts[0]["instance"], &attempts[1]["instance"]), (&json!("a"), &json!("b")));
+    let steps = answer["decision"]["explanation"]["steps"].to_string();
+    assert!(steps.contains("p1 v1 on instance b after a retry"), "{steps}");
+}
+
+#[test]
+fn an_explanation_names_no_other_tenant() {
+    let versions = json!([{"version": "v2", "routing_rules": {"tenant": ["rival", "t"], "tier": ["gold", "silver"]}}]);
+    let records = vec![json!({"id": "p1", "type": "provider", "versions": versions})];
+    let rig = Rig { records, context: json!({"tier": "gold", "detail_level": "verbose"}), ..Rig::default() };
+    let (answer, _) = rig.finish(rig.run(RequestKind::Decide, r#"{"providers": ["p1"]}"#), |_| None);
+    let explanation = &answer["decision"]["explanation"];
+    let (steps, place) = (explanation["steps"].to_string(), &explanation["places"][0]["rule"]);
+    assert_eq!(place, r#"tenant = "t", tier = one of "gold", "silver""#);
+    assert!(steps.contains("p1 v2 by its rule (tenant = ") && !steps.contains("rival"), "{steps}");
 }
 
 #[test]
