@@ -9,6 +9,7 @@ use super::call::CallFailure;
 use super::conditions::Facts;
 use super::plan::{Candidate, Plan};
 use super::policy::{Backoff, Fallback, Order, Status, Strategy};
+use super::selection::weighted;
 
 /// What a failure is, in the words of `when.status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +52,11 @@ pub enum Move {
     Switch {
         to: usize,
         rule: Option<usize>,
+    },
+    /// The breaker refused the call after the choice, so nothing was called: the candidate at this position was drawn
+    /// from the rest.
+    Draw {
+        to: usize,
     },
     Stop,
 }
@@ -119,8 +125,9 @@ impl Fallback {
     }
 }
 
-/// Decides what comes after `setback`, and asks the rules for `all_providers_failed` when nothing else is left; `None` when nothing has been tried because nothing could be chosen. `open` says
-/// whether a candidate was not tried yet and can be called. `roll` is uniform in `0.0..1.0`.
+/// Decides what comes after `setback`, and asks the rules for `all_providers_failed` when nothing else is left; `None` when
+/// nothing has been tried because nothing could be chosen. `open` says whether a candidate was not tried yet and can be
+/// called. `roll` is uniform in `0.0..1.0`.
 pub fn next_move(
     plan: &Plan,
     facts: &Facts<'_>,
@@ -131,7 +138,7 @@ pub fn next_move(
 ) -> Move {
     match move_for(plan, facts, failing, setback, open, roll) {
         Move::Stop => move_for(plan, facts, Failing { all_failed: true, ..failing }, setback, open, roll),
-        next @ (Move::Retry { .. } | Move::Switch { .. }) => next,
+        next @ (Move::Retry { .. } | Move::Switch { .. } | Move::Draw { .. }) => next,
     }
 }
 
@@ -158,6 +165,13 @@ fn move_for(
     let own = setback.filter(|_| !ruled);
     if let Some(wait) = own.and_then(|setback| retry_wait(setback, setback.own_retries, OWN_BACKOFF, roll)) {
         return Move::Retry { wait, rule: None };
+    }
+    if plan.policy.order == Order::Weighted && failing.circuit_open && setback.is_some() {
+        let weigh = |(index, candidate): (usize, &Candidate)| if open(index) { candidate.weight } else { 0.0 };
+        let weights: Vec<f64> = plan.providers.iter().enumerate().map(weigh).collect();
+        if let Some(to) = weighted(&weights, roll) {
+            return Move::Draw { to };
+        }
     }
     if plan.policy.order == Order::Priority && !failing.is_callers_fault() {
         let listed = |(_, candidate): &(usize, &Candidate)| candidate.listed;

@@ -145,6 +145,9 @@ impl Run {
         let exclusions = decision.exclusions.clone();
         let can_run = self.kind == RequestKind::Decide || self.can_run_here(other);
         if can_run && exclusions.get(other).is_some_and(Option::is_none) {
+            if let Session::Named { had, .. } = &mut self.session {
+                *had = Some(pinned.provider.clone());
+            }
             self.pursuit.tried = vec![other];
             self.decide(other, Reason::Sticky, None, exclusions, None);
         }
@@ -162,11 +165,17 @@ impl Run {
         Some(Next::Recall { key, ttl })
     }
 
-    /// A provider chosen from the list is kept for the session; one that only stands in is not.
+    /// A provider that takes traffic is kept for the session; one that only stands in is not.
     pub(super) fn pin(&self) -> Option<Next> {
         let (Session::Named { key, had, .. }, Some(decision)) = (&self.session, &self.decision) else { return None };
         let candidate = self.plan.providers.get(decision.candidate)?;
-        let keeps = candidate.listed && had.as_ref() != Some(&candidate.name);
+        let exclusion = |name: &String| {
+            let index = self.plan.providers.iter().position(|known| known.name == *name)?;
+            decision.exclusions.get(index).copied().flatten()
+        };
+        // A request in a hurry says nothing about the provider: the next one may have time for it.
+        let hurried = matches!(had.as_ref().and_then(exclusion), Some(Exclusion::TooSlow(_)));
+        let keeps = self.takes_traffic(decision.candidate) && had.as_ref() != Some(&candidate.name) && !hurried;
         let ttl = self.plan.policy.sticky.as_ref().map(|sticky| sticky.ttl)?;
         keeps.then(|| Next::Pin { key: key.clone(), provider: candidate.name.clone(), ttl, instead_of: had.clone() })
     }
@@ -246,7 +255,9 @@ impl Run {
         let open = |index: usize| free(&index) && (self.kind == RequestKind::Decide || self.can_run_here(index));
         match next_move(&self.plan, &self.facts(), failing, None, &open, 0.0) {
             Move::Switch { to, rule } => self.settle(to, Reason::Fallback, rule, exclusions, outlook),
-            Move::Retry { .. } | Move::Stop => self.fail(no_provider(&self.plan.providers, &exclusions)),
+            Move::Retry { .. } | Move::Draw { .. } | Move::Stop => {
+                self.fail(no_provider(&self.plan.providers, &exclusions))
+            }
         }
     }
 
@@ -274,7 +285,8 @@ impl Run {
         let setback = self.setback(&decision, &failure, outlook);
         let roll = (outlook.roll)();
         let next = next_move(&self.plan, &self.facts(), setback.failing, Some(&setback), &open, roll);
-        if next != Move::Stop && !self.budget.take() {
+        let attempts_again = matches!(next, Move::Retry { .. } | Move::Switch { .. });
+        if attempts_again && !self.budget.take() {
             self.give_up(&decision.call, &failure);
             self.failure = self.failure.take().map(|error| error.with("attempt_budget_exhausted", true));
             return;
@@ -289,6 +301,7 @@ impl Run {
                 self.step = Step::Wait(wait);
             }
             Move::Switch { to, rule } => self.settle(to, Reason::Fallback, rule, exclusions, outlook),
+            Move::Draw { to } => self.settle(to, Reason::Weighted, None, exclusions, outlook),
             Move::Stop => self.give_up(&decision.call, &failure),
         }
     }

@@ -253,3 +253,19 @@ fn an_external_provider_is_decided_but_not_called() {
     let (called, _, _) = route(&rig, r#"{"providers": ["p2", "p1"]}"#, &[Err(CallFailure::Timeout)]);
     assert_eq!(called, ["p2"], "nor is it a fallback");
 }
+
+#[test]
+fn a_provider_whose_breaker_refuses_after_the_choice_is_left_out_like_any_other() {
+    let policy = r#"{"providers": [{"name": "p1", "weight": 70}, {"name": "p2", "weight": 30}]}"#;
+    let rig = Rig { budget: 0, ..Rig::default() };
+    let refused = CallFailure::CircuitOpen { retry_after: Duration::from_secs(5) };
+    let (called, _, answer) = route(&rig, policy, &[Err(refused.clone())]);
+    assert_eq!(called, ["p1", "p2"]);
+    assert_eq!((&answer["decision"]["reason"], &answer["response"]["provider_id"]), (&json!("weighted"), &json!("p2")));
+    let steps = answer["decision"]["explanation"]["steps"].to_string();
+    assert!(steps.contains("p2 v1 chosen by weight"), "{steps}");
+    let (called, _, answer) = route(&rig, policy, &[Err(refused.clone()), Err(refused)]);
+    assert_eq!((called.len(), &answer["error"]["code"]), (2, &json!("extension_unavailable")));
+    let (called, _, _) = route(&rig, policy, &[Err(CallFailure::Timeout)]);
+    assert_eq!(called, ["p1"], "a call that was made and failed is another matter");
+}

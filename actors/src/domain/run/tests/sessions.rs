@@ -61,6 +61,27 @@ fn a_session_moves_away_from_weight_zero() {
 }
 
 #[test]
+fn one_request_in_a_hurry_does_not_move_its_session() {
+    let mut rig = rig(0.9);
+    *rig.session.borrow_mut() = Some("p1".into());
+    let slow = Vitals { latency: Some(Duration::from_secs(5)), fresh: true, ..Vitals::default() };
+    rig.vitals.insert("p1".into(), slow);
+    rig.left = Duration::from_secs(1);
+    let (answer, happened) = rig.finish(rig.run(RequestKind::Route, POLICY), |_| None);
+    assert_eq!((&answer["decision"]["provider_id"], happened.pins.len()), (&json!("p2"), 0));
+    assert_eq!(rig.session.borrow().as_deref(), Some("p1"));
+}
+
+#[test]
+fn a_drained_provider_that_stands_in_gets_no_session() {
+    let mut rig = rig(0.0);
+    rig.held_back("p1", 1);
+    let policy = POLICY.replacen("\"weight\": 1}]", "\"weight\": 0}]", 1).replace("\"to\": \"p3\"", "\"to\": \"p2\"");
+    let (answer, happened) = rig.finish(rig.run(RequestKind::Decide, &policy), |_| None);
+    assert_eq!((&answer["decision"]["reason"], happened.pins.len()), (&json!("fallback"), 0));
+}
+
+#[test]
 fn the_first_replica_to_pin_a_session_wins() {
     let rig = rig(0.0);
     let mut run = rig.run(RequestKind::Decide, POLICY);
@@ -68,6 +89,8 @@ fn the_first_replica_to_pin_a_session_wins() {
     *rig.session.borrow_mut() = Some("p2".into());
     let (answer, _) = rig.finish(run, |_| None);
     assert_eq!((&answer["decision"]["provider_id"], &answer["decision"]["reason"]), (&json!("p2"), &json!("sticky")));
+    let steps = answer["decision"]["explanation"]["steps"].to_string();
+    assert!(steps.contains("the session has p2") && !steps.contains("the session is new"), "{steps}");
 }
 
 #[test]
