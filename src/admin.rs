@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::{Client, Message, SubscribeError, Subscriber};
 use beamline_actors::domain::complexity::ComplexityLimits;
+use beamline_actors::fail_points;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::Pipelines;
@@ -134,6 +135,7 @@ impl Actor for AdminActor {
 
     async fn pre_start(&self, myself: ActorRef<AdminMsg>, admin: Admin) -> Result<AdminState, ActorProcessingErr> {
         let shared = admin.shared;
+        fail_points::reached("admin");
         shared.address.filled_by(&myself);
         let client = shared.surroundings.connection.client();
         let subscription = timeout(SUBSCRIBE_LIMIT, subscribe(&shared, &client)).await??;

@@ -16,6 +16,7 @@ use crate::domain::breaker::BreakerReading;
 use crate::domain::extension::Kind;
 use crate::domain::health::{Figures, Health};
 use crate::domain::selection::Vitals;
+use crate::fail_points;
 use crate::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus};
 use crate::supervision::{Address, BreakerView, Node, NodeKind};
 
@@ -150,6 +151,7 @@ impl Actor for InvokerActor {
         myself: ActorRef<InvokerMsg>,
         (invoker, metrics): Self::Arguments,
     ) -> Result<InvokerState, ActorProcessingErr> {
+        fail_points::reached("invoker");
         invoker.address.filled_by(&myself);
         // The first outcome is published at once.
         let published = Instant::now().checked_sub(PUBLISH_EVERY).unwrap_or_else(Instant::now);

@@ -23,5 +23,7 @@ pub mod reply;
 
 pub mod metrics;
 
+pub mod fail_points;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -18,6 +18,7 @@ use crate::domain::request::Request;
 use crate::domain::run::{AttemptBudget, CallResult, Next, Order, Run, is_fatal};
 use crate::domain::selection::Outlook;
 use crate::domain::session::{Pinned, Recalled};
+use crate::fail_points;
 use crate::invokers::{CallScope, Invokers};
 use crate::pipelines::InFlight;
 use crate::reply::Outgoing;
@@ -88,6 +89,7 @@ impl Actor for Pipeline {
         message: PipelineMsg,
         state: &mut PipelineState,
     ) -> Result<(), ActorProcessingErr> {
+        fail_points::reached("pipeline");
         match message {
             PipelineMsg::Advance => state.advance(&myself),
             PipelineMsg::CallsDone(results) => state.resume(&myself, |run| run.apply(results)),
