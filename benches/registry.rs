@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use beamline_actors::domain::breaker::{FAILURE_THRESHOLD, Outcome};
+use beamline_actors::domain::breaker::{Mode, Outcome, Overrides, Settings};
+use beamline_actors::domain::extension::Kind;
 use beamline_actors::domain::snapshot::Snapshot;
 use beamline_actors::invoker::Invoker;
 use beamline_actors::testing::content;
@@ -59,21 +60,23 @@ fn breaker(criterion: &mut Criterion) {
     let invoker = Invoker::new("model");
     let subjects: Vec<Arc<str>> = (0..10).map(|n| format!("beamline.provider.model.eu_{n}").into()).collect();
     let took = Duration::from_millis(1);
+    let settings = Settings::new(Kind::Provider, Duration::from_secs(20), &Overrides::default());
     for subject in &subjects {
-        let _ = invoker.target(subject).permit(FAILURE_THRESHOLD).map(|permit| permit.finish(Outcome::Success, took));
+        let permit = invoker.target(subject).permit(Mode::Normal, &settings);
+        let _ = permit.map(|permit| permit.finish(Outcome::Success, took));
     }
     let mut at = subjects.iter().cycle();
     criterion.bench_function("breaker: permit and outcome", |b| {
         b.iter(|| {
             let Some(subject) = at.next() else { return };
-            if let Ok(permit) = invoker.target(black_box(subject)).permit(FAILURE_THRESHOLD) {
+            if let Ok(permit) = invoker.target(black_box(subject)).permit(Mode::Normal, black_box(&settings)) {
                 permit.finish(black_box(Outcome::Success), took);
             }
         });
     });
     let mut at = subjects.iter().cycle();
     criterion.bench_function("breaker: vitals of a known target", |b| {
-        b.iter(|| invoker.vitals(black_box(at.next().map_or("", |subject| subject))))
+        b.iter(|| invoker.vitals(black_box(at.next().map_or("", |subject| subject)), Mode::Normal))
     });
 }
 

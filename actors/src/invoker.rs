@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
-use crate::domain::breaker::BreakerReading;
+use crate::domain::breaker::{BreakerReading, Mode};
 use crate::domain::extension::Kind;
 use crate::domain::health::{Figures, Health};
 use crate::domain::selection::Vitals;
@@ -20,8 +20,10 @@ use crate::fail_points;
 use crate::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus};
 use crate::supervision::{Address, BreakerView, Node, NodeKind};
 
+mod permit;
 mod target;
 
+pub use permit::{Gate, Held};
 pub use target::{CallPermit, TargetState};
 
 /// What an extension's callers and its actor share. It outlives the actor, so that a restart keeps the breakers.
@@ -74,9 +76,9 @@ impl Invoker {
         targets
     }
 
-    /// What is known of a target; nothing before its first call.
-    pub fn vitals(&self, subject: &str) -> Vitals {
-        self.targets.read().get(subject).map(|target| target.vitals()).unwrap_or_default()
+    /// What is known of a target; nothing before its first call. `mode` is what an operator has decided.
+    pub fn vitals(&self, subject: &str, mode: Mode) -> Vitals {
+        self.targets.read().get(subject).map(|target| target.vitals(mode)).unwrap_or_default()
     }
 
     /// The breakers of all targets in use as one.

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::domain::breaker::Mode;
 use crate::domain::extension::Extension;
 use crate::domain::selection::Vitals;
 use crate::invoker::{Invoker, InvokerActor};
@@ -83,7 +84,19 @@ impl Invokers {
 
     /// What a choice between places goes by: asked at every choice, so it takes no message and copies nothing.
     pub fn vitals(&self, extension_id: &str, subject: &str) -> Vitals {
-        self.shared.table.read().get(extension_id).map(|invoker| invoker.vitals(subject)).unwrap_or_default()
+        let mode = self.mode(extension_id);
+        if let Mode::ForcedOpen(left) = mode {
+            // Also where nobody has called it yet.
+            return Vitals { held_back: Some(left), unhealthy: true, ..Vitals::default() };
+        }
+        self.shared.table.read().get(extension_id).map(|invoker| invoker.vitals(subject, mode)).unwrap_or_default()
+    }
+
+    /// What an operator has decided about an extension's breakers.
+    fn mode(&self, extension_id: &str) -> Mode {
+        let snapshot = self.shared.registry.snapshot();
+        let decided = snapshot.extension(extension_id).and_then(|extension| extension.breaker_operator.as_ref());
+        decided.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default()
     }
 
     /// How long an extension's answers usually take (median), whichever of its targets gives them.

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::breaker::State;
+use beamline_actors::domain::breaker::{Overrides, Settings, State};
 use beamline_actors::domain::call::CallFailure;
-use beamline_actors::domain::extension::Extension;
+use beamline_actors::domain::extension::{Extension, Kind};
 use beamline_actors::domain::fields::Fields;
 use beamline_actors::domain::plan::{Place, PlannedCall, Rule, Target};
 use beamline_actors::domain::policy::Mode;
@@ -27,7 +27,9 @@ const A: &str = "beamline.ext.pre.clean.a";
 const B: &str = "beamline.ext.pre.clean.b";
 const C: &str = "beamline.ext.pre.clean.c";
 const OWN: &str = "beamline.ext.pre.clean.v1";
-const OPEN_FOR: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// The first open time at its longest.
+const OPEN_FOR: Duration = Duration::from_millis(6_250);
 
 const RECORD: &str = r#"{"id": "clean", "type": "pre", "instances": [
     {"instance_id": "a", "subject": "beamline.ext.pre.clean.a"},
@@ -84,9 +86,9 @@ fn order(places: &[&str]) -> Order {
         version: "v1".into(),
         places: places.iter().map(place).collect(),
         avoided: 0,
-        timeout: Duration::from_secs(1),
+        timeout: TIMEOUT,
         retry: 2,
-        failure_threshold: None,
+        breaker: Settings::new(Kind::Pre, TIMEOUT, &Overrides::default()),
     };
     let extension = Arc::new(Extension::parse(RECORD, "beamline").unwrap());
     let rule = Rule::Processor(Mode::Required);
@@ -153,7 +155,7 @@ async fn after_a_place_that_was_passed_over_the_retry_goes_on() {
     let bench = Bench::start().await;
     [A, B].iter().for_each(|subject| bench.bus.fails(subject, TransportError::NoResponders));
     bench.bus.answers(C, "{}");
-    let impatient = changed(&order(&[A]), |call| call.target.failure_threshold = Some(1));
+    let impatient = changed(&order(&[A]), |call| call.target.breaker.consecutive_failures = 1);
     assert_eq!(bench.call(&impatient).await.attempts, 1, "the threshold is the policy's");
     let result = bench.call(&order(&[A, B, C])).await;
     assert_eq!((result.attempts, result.place), (2, 2));
@@ -167,7 +169,7 @@ async fn with_every_place_open_the_shortest_wait_is_told() {
     let once = |subject| {
         changed(&order(&[subject]), |call| {
             call.target.retry = 0;
-            call.target.failure_threshold = Some(1);
+            call.target.breaker.consecutive_failures = 1;
         })
     };
     bench.call(&once(A)).await;
@@ -280,7 +282,7 @@ async fn a_place_that_recovers_is_not_avoided_for_its_past() {
 #[tokio::test(start_paused = true)]
 async fn a_place_without_calls_for_long_does_not_hide_that_the_others_are_down() {
     let bench = Bench::start().await;
-    let once = |subject| changed(&order(&[subject]), |call| call.target.failure_threshold = Some(1));
+    let once = |subject| changed(&order(&[subject]), |call| call.target.breaker.consecutive_failures = 1);
     bench.bus.answers(B, "{}");
     bench.bus.fails(A, TransportError::NoResponders);
     bench.call(&once(B)).await;
@@ -298,7 +300,7 @@ async fn a_place_that_the_registry_no_longer_has_is_forgotten() {
     let bench = Bench::start().await;
     for subject in [A, B, OWN] {
         bench.bus.fails(subject, TransportError::NoResponders);
-        bench.call(&changed(&order(&[subject]), |call| call.target.failure_threshold = Some(1))).await;
+        bench.call(&changed(&order(&[subject]), |call| call.target.breaker.consecutive_failures = 1)).await;
     }
     let kept = r#"{"id": "clean", "type": "pre", "instances": [
         {"instance_id": "b", "subject": "beamline.ext.pre.clean.b"}]}"#;

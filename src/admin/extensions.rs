@@ -123,10 +123,10 @@ async fn save(
     Err(StoreError::Stale.into())
 }
 
-/// The record with the subject that calls really go to.
+/// The record as it can be written back: with the subject that calls really go to, and without what `set_breaker` sets.
 fn record(shared: &Shared, extension: &Extension) -> Extension {
     let subject = extension.effective_subject(&shared.surroundings.prefix);
-    Extension { subject: Some(subject), ..extension.clone() }
+    Extension { subject: Some(subject), breaker_operator: None, ..extension.clone() }
 }
 
 /// Two extensions on one subject would share each other's calls.

@@ -5,6 +5,7 @@ use beamline_actors::domain::extension::Extension;
 use beamline_actors::domain::fields::Fields;
 use beamline_actors::domain::snapshot::StoredPolicy;
 use beamline_actors::ports::{Author, Change, StoreError};
+use serde::Serialize;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, Row, Transaction};
@@ -60,14 +61,14 @@ impl Work<'_> {
             Change::CreateExtension(extension) => {
                 self.write_extension(tx, statements::INSERT_EXTENSION, extension).await?;
                 self.insert_parts(tx, extension).await?;
-                Ok((None, Some(json(extension)?)))
+                Ok((None, Some(to_json(extension)?)))
             }
             Change::UpdateExtension(extension) => {
                 let before = self.extension(tx, &extension.id).await?;
                 self.write_extension(tx, statements::UPDATE_EXTENSION, extension).await?;
                 self.delete_parts(tx, &extension.id).await?;
                 self.insert_parts(tx, extension).await?;
-                Ok((Some(before), Some(json(extension)?)))
+                Ok((Some(before), Some(to_json(extension)?)))
             }
             Change::DeleteExtension { id } => {
                 let before = self.extension(tx, id).await?;
@@ -105,7 +106,9 @@ impl Work<'_> {
             .bind(extension.enabled)
             .bind(&extension.version)
             .bind(extension.config.to_json())
-            .bind(extension.metadata.to_json());
+            .bind(extension.metadata.to_json())
+            .bind(to_json(&extension.breaker)?)
+            .bind(extension.breaker_operator.as_ref().map(to_json).transpose()?);
         self.run(tx, write).await
     }
 
@@ -149,7 +152,7 @@ impl Work<'_> {
         let versions = self.rows(tx, self.query(statements::VERSIONS_OF).bind(id)).await?;
         let instances = self.rows(tx, self.query(statements::INSTANCES_OF).bind(id)).await?;
         let found = rows::extensions(&row, &versions, &instances)?;
-        json(found.first().ok_or_else(|| StoreError::NotFound(self.name.clone()))?)
+        to_json(found.first().ok_or_else(|| StoreError::NotFound(self.name.clone()))?)
     }
 
     async fn policy(&self, tx: &mut Tx, tenant_id: &str, policy_id: &str) -> Result<Option<String>, StoreError> {
@@ -175,7 +178,9 @@ impl Work<'_> {
             Change::CreateExtension(extension) | Change::UpdateExtension(extension) => {
                 let version_fields = extension.versions.iter().flat_map(|v| v.config.iter().chain([&v.routing_rules]));
                 let mut all = version_fields.chain([&extension.config, &extension.metadata]);
+                let reason = extension.breaker_operator.as_ref().map(|operator| operator.reason.as_str());
                 all.any(|fields| has_nul_escape(&fields.to_json()))
+                    || reason.is_some_and(|reason| reason.contains('\0'))
             }
             Change::PutPolicy(_) | Change::DeleteExtension { .. } | Change::DeletePolicy { .. } => false,
         };
@@ -186,8 +191,8 @@ impl Work<'_> {
     }
 }
 
-fn json(extension: &Extension) -> Result<String, StoreError> {
-    serde_json::to_string(extension).map_err(|error| StoreError::Corrupt(error.to_string()))
+fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 fn signed(number: u64) -> i64 {

@@ -43,8 +43,16 @@ pub enum MigrationState {
 
 /// Names and texts in the order in which they are applied; the first is the dialect's own.
 type Source = (i64, &'static str, &'static str);
-const POSTGRES: &[Source] = &[(1, "registry", include_str!("../../migrations/postgres/0001_registry.sql")), SEEDS];
-const SQLITE: &[Source] = &[(1, "registry", include_str!("../../migrations/sqlite/0001_registry.sql")), SEEDS];
+const POSTGRES: &[Source] = &[
+    (1, "registry", include_str!("../../migrations/postgres/0001_registry.sql")),
+    SEEDS,
+    (3, "breakers", include_str!("../../migrations/postgres/0003_breakers.sql")),
+];
+const SQLITE: &[Source] = &[
+    (1, "registry", include_str!("../../migrations/sqlite/0001_registry.sql")),
+    SEEDS,
+    (3, "breakers", include_str!("../../migrations/sqlite/0003_breakers.sql")),
+];
 const SEEDS: Source = (2, "seeds", include_str!("../../migrations/shared/0002_seeds.sql"));
 
 /// The table in which sqlx keeps what was applied, so that its own command line tool can read it too.

@@ -6,6 +6,7 @@ use beamline_actors::domain::extension::{Extension, ExtensionVersion, Instance, 
 use beamline_actors::domain::fields::Fields;
 use beamline_actors::domain::snapshot::StoredPolicy;
 use beamline_actors::ports::StoreError;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -67,6 +68,8 @@ fn extension(row: &AnyRow) -> Result<Extension, StoreError> {
         metadata: fields(row, "metadata")?.unwrap_or_default(),
         versions: Vec::new(),
         instances: Vec::new(),
+        breaker: parsed(row, "breaker")?.unwrap_or_default(),
+        breaker_operator: parsed(row, "breaker_operator")?,
     })
 }
 
@@ -120,6 +123,11 @@ fn optional<T>(
 fn fields(row: &AnyRow, column: &str) -> Result<Option<Fields>, StoreError> {
     let json = optional_text(row, column)?;
     json.map(|json| Fields::parse(&json).map_err(|error| corrupt(column, error))).transpose()
+}
+
+fn parsed<T: DeserializeOwned>(row: &AnyRow, column: &str) -> Result<Option<T>, StoreError> {
+    let json = optional_text(row, column)?;
+    json.map(|json| serde_json::from_str(&json).map_err(|error| corrupt(column, error))).transpose()
 }
 
 fn corrupt(column: &str, what: impl std::fmt::Display) -> StoreError {

@@ -3,8 +3,9 @@
 mod database;
 mod proxy;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use beamline_actors::domain::breaker::{Operator, OperatorState};
 use beamline_actors::domain::extension::{Extension, ExtensionVersion, Instance, Kind};
 use beamline_actors::domain::fields::Fields;
 use beamline_actors::domain::policy::Policy;
@@ -115,6 +116,12 @@ fn full_extension(id: &str) -> Extension {
         metadata: Fields::parse(r#"{"team":"platform"}"#).unwrap(),
         versions: vec![version, bare],
         instances: vec![instance("west", 100), instance("east", 0)],
+        breaker: serde_json::from_str(r#"{"minimum_calls": 7, "open_base_ms": 100}"#).unwrap(),
+        breaker_operator: Some(Operator {
+            state: OperatorState::ForcedOpen,
+            until: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+            reason: "a \"bad\" release".into(),
+        }),
         ..extension(id)
     }
 }
@@ -144,8 +151,8 @@ async fn an_empty_store_is_filled_by_the_seeds(database: TestDatabase) {
     let config = config(database.url());
     migrations::migrate_to(&config, 1).await.unwrap();
     let store = open(&config).await.unwrap();
-    let empty = store.load().await.unwrap();
-    assert_eq!((empty.revision, empty.extensions.len(), empty.policies.len()), (0, 0, 0));
+    assert_eq!(store.revision().await.unwrap(), 0);
+    assert!(store.load().await.is_err(), "the router reads what later migrations add");
 
     migrate(&config).await.unwrap();
     let content = store.load().await.unwrap();
@@ -160,7 +167,7 @@ async fn an_empty_store_is_filled_by_the_seeds(database: TestDatabase) {
     ];
     assert_eq!(ids, want);
     assert_eq!(content.revision, store.revision().await.unwrap());
-    assert!(content.revision > empty.revision);
+    assert!(content.revision > 0);
     store.close().await;
 }
 
@@ -458,7 +465,7 @@ async fn migrations_run_once_however_many_start(database: TestDatabase) {
     for start in starts.collect::<Vec<_>>() {
         applied.extend(start.await.unwrap().unwrap());
     }
-    assert_eq!(applied.iter().map(|migration| migration.version).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(applied.iter().map(|migration| migration.version).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(migrate(&config(database.url())).await.unwrap(), []);
     let states = migration_status(&config(database.url())).await.unwrap();
     assert!(states.iter().all(|status| status.state == MigrationState::Applied), "{states:?}");
@@ -467,7 +474,7 @@ async fn migrations_run_once_however_many_start(database: TestDatabase) {
 async fn the_status_changes_nothing(database: TestDatabase) {
     for _ in 0..2 {
         let states = migration_status(&config(database.url())).await.unwrap();
-        assert_eq!(states.iter().filter(|status| status.state == MigrationState::Pending).count(), 2);
+        assert_eq!(states.iter().filter(|status| status.state == MigrationState::Pending).count(), 3);
     }
     if let Some(path) = database.url().strip_prefix("sqlite://") {
         assert!(!std::path::Path::new(path).exists());

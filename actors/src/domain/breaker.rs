@@ -1,45 +1,22 @@
-//! The circuit breaker of one target: opens after some failures in a row, tries again five seconds later.
+//! The circuit breaker of one target: opens when calls fail or are slow, and closes when some probes have succeeded.
 //!
 //! It never sees a request. It is asked whether a call may go, and told how the call ended. All policies that call the
-//! target share it, because the traffic of each is evidence for all; how many failures are too many is said by the policy
-//! under which the failed call was made.
+//! target share it, because the traffic of each is evidence for all; each outcome is judged by the settings of the call
+//! that brings it.
 
 use std::time::{Duration, Instant};
 
-/// Failures in a row that open the breaker unless the policy says otherwise (Envoy's default is 5, Linkerd's 7).
-pub const FAILURE_THRESHOLD: u32 = 5;
-/// How long an open breaker refuses every call.
-const OPEN_FOR: Duration = Duration::from_secs(5);
+mod operator;
+mod reading;
+mod settings;
+mod window;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    Closed,
-    /// Refuses until then; the first call after it is the probe.
-    Open {
-        until: Instant,
-    },
-    /// One probe is on its way.
-    HalfOpen,
-}
+pub use operator::{Mode, Operator, OperatorState};
+pub use reading::{BreakerReading, Opening, Reason, State};
+pub use settings::{Overrides, Setting, Settings};
+pub use window::Counts;
 
-impl State {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open { .. } => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-
-    /// Of two, the one through which a call gets sooner.
-    fn better(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Open { until: one }, Self::Open { until: other }) => Self::Open { until: one.min(other) },
-            (Self::Closed, _) | (_, Self::Closed) => Self::Closed,
-            (Self::HalfOpen, _) | (_, Self::HalfOpen) => Self::HalfOpen,
-        }
-    }
-}
+use window::Window;
 
 /// How a call ended, as far as the breaker cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,216 +24,299 @@ pub enum Outcome {
     /// The extension did its work, whatever it said.
     Success,
     Failure,
+    /// No answer in time: a failure, and slow.
+    Timeout,
+    /// A failure of an extension that says itself when to come back.
+    AskedToWait(Duration),
     /// Says nothing about the extension: the router refused, the bus was away, the caller had no time.
     Ignored,
+}
+
+impl Outcome {
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failure | Self::Timeout | Self::AskedToWait(_))
+    }
 }
 
 /// The right to make one call. Its outcome must be recorded; the generation tells a late one from a timely one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit {
     generation: u64,
-    /// Failures in a row that are too many for whoever makes the call.
-    threshold: u32,
+    standing: Standing,
 }
 
-#[derive(Debug)]
+/// Whether the breaker itself let the call through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Granted,
+    /// It is switched off: the outcome is counted and changes no state.
+    Counted,
+    /// It would have refused: the outcome is nothing that it could have seen.
+    Unseen,
+}
+
+#[derive(Debug, Clone, Default)]
 pub struct Breaker {
-    state: State,
-    failures: u32,
+    phase: Phase,
+    /// Changes with every transition.
     generation: u64,
+    window: Window,
+    /// Failures in a row.
+    failures: u32,
+    /// Replies since the last success that asked to come back later.
+    waits_asked: u32,
+    /// Open times without a quiet time between them.
+    openings: u32,
+    closed_at: Option<Instant>,
+    /// When it opened first since it was closed.
     opened_at: Option<Instant>,
+    last: Option<Opening>,
 }
 
-impl Default for Breaker {
-    fn default() -> Self {
-        Self { state: State::Closed, failures: 0, generation: 0, opened_at: None }
-    }
+#[derive(Debug, Clone, Copy, Default)]
+enum Phase {
+    #[default]
+    Closed,
+    /// Refuses until then; the first call after it is a probe.
+    Open { until: Instant },
+    HalfOpen {
+        in_flight: u32,
+        /// Probes in flight that are enough.
+        permits: u32,
+        successes: u32,
+        /// Without a verdict by then it is open again, until the other time.
+        limit: Instant,
+        reopen: Instant,
+    },
 }
+
+/// Replies that ask to come back later, after which they are obeyed.
+const WAITS_ASKED: u32 = 2;
+/// While enough probes are out, others may ask again this much later.
+const PROBED: Duration = Duration::from_secs(1);
 
 impl Breaker {
-    /// May a call go? If not, how long until the next try. A failure of the call opens the breaker when it makes at least
-    /// `threshold` failures in a row.
-    pub fn check(&mut self, now: Instant, threshold: u32) -> Result<Permit, Duration> {
-        match self.state {
-            State::Closed => {}
-            State::Open { until } if now < until => return Err(until - now),
-            State::Open { .. } => self.enter(State::HalfOpen),
-            State::HalfOpen => return Err(OPEN_FOR),
-        }
-        Ok(Permit { generation: self.generation, threshold })
-    }
-
-    /// How long calls are kept back, if they are; while a probe is out, nothing else goes. Asking changes nothing.
-    pub fn held_back(&self, now: Instant) -> Option<Duration> {
-        match self.state {
-            State::Open { until } if now < until => Some(until - now),
-            State::HalfOpen => Some(OPEN_FOR),
-            State::Open { .. } | State::Closed => None,
+    /// May a call go? If not, how long until the next try makes sense. `roll` is uniform in `0.0..1.0`.
+    pub fn check(&mut self, mode: Mode, settings: &Settings, now: Instant, roll: f64) -> Result<Permit, Duration> {
+        let permit = |standing, generation| Permit { generation, standing };
+        match mode {
+            Mode::Disabled => Ok(permit(Standing::Counted, self.generation)),
+            Mode::ForcedOpen(wait) => Err(wait),
+            Mode::Normal => self.admit(settings, now, roll).map(|()| permit(Standing::Granted, self.generation)),
+            Mode::MetricsOnly => {
+                let granted = self.admit(settings, now, roll).is_ok();
+                let standing = if granted { Standing::Granted } else { Standing::Unseen };
+                Ok(permit(standing, self.generation))
+            }
         }
     }
 
-    /// Takes the outcome of a call. One from before the last change of state changes nothing.
-    pub fn record(&mut self, permit: Permit, outcome: Outcome, now: Instant) {
-        if permit.generation != self.generation {
+    /// Takes the outcome of a call and how long it took. One from before the last change of state changes nothing.
+    pub fn record(
+        &mut self,
+        permit: Permit,
+        outcome: Outcome,
+        took: Duration,
+        settings: &Settings,
+        now: Instant,
+        roll: f64,
+    ) {
+        self.settle(now);
+        if permit.generation != self.generation || permit.standing == Standing::Unseen {
             return;
         }
-        match (self.state, outcome) {
-            (State::Closed, Outcome::Success) => self.failures = 0,
-            (State::Closed, Outcome::Failure) => {
-                self.failures = self.failures.saturating_add(1);
-                if self.failures >= permit.threshold {
-                    self.open(now);
-                }
+        if permit.standing == Standing::Counted {
+            return self.count(outcome, took, settings, now);
+        }
+        if let Phase::HalfOpen { in_flight, .. } = &mut self.phase {
+            *in_flight = in_flight.saturating_sub(1);
+            return self.probed(outcome, settings, now, roll);
+        }
+        self.count(outcome, took, settings, now);
+        if outcome == Outcome::Ignored {
+            return;
+        }
+        if let Some(reason) = self.too_bad(outcome, settings, now) {
+            self.open(reason, settings, now, roll);
+        }
+    }
+
+    /// A sign of life beside the traffic. It brings the next probe forward, but only calls close a breaker: what answers
+    /// pings may still fail at its work. What the extension itself asked for is left alone.
+    pub fn is_alive(&mut self, now: Instant) {
+        let asked = self.last.is_some_and(|last| matches!(last.reason, Reason::AskedToWait { .. }));
+        if let Phase::Open { until } = &mut self.phase
+            && *until > now
+            && !asked
+        {
+            *until = now;
+        }
+    }
+
+    /// How long calls are kept back, if they are. Asking changes nothing.
+    pub fn held_back(&self, mode: Mode, now: Instant) -> Option<Duration> {
+        match (mode, self.phase_at(now)) {
+            (Mode::Disabled | Mode::MetricsOnly, _) => None,
+            (Mode::ForcedOpen(wait), _) => Some(wait),
+            (Mode::Normal, Phase::Open { until }) => {
+                Some(until.saturating_duration_since(now)).filter(|w| !w.is_zero())
             }
-            (State::HalfOpen, Outcome::Success) => {
-                self.failures = 0;
-                self.opened_at = None;
-                self.enter(State::Closed);
+            (Mode::Normal, Phase::HalfOpen { in_flight, permits, limit, .. }) if in_flight >= permits => {
+                Some(PROBED.min(limit.saturating_duration_since(now)))
             }
-            (State::HalfOpen, Outcome::Failure) => {
-                self.failures = self.failures.saturating_add(1);
-                self.open(now);
-            }
-            // The probe told nothing: the next call may probe again at once.
-            (State::HalfOpen, Outcome::Ignored) => self.enter(State::Open { until: now }),
-            (State::Closed, Outcome::Ignored) | (State::Open { .. }, _) => {}
+            (Mode::Normal, Phase::HalfOpen { .. } | Phase::Closed) => None,
         }
     }
 
     /// The state as of `now`: an open time that is over shows as half open, though no call has come yet.
     pub fn state(&self, now: Instant) -> State {
-        match self.state {
-            State::Open { until } if now >= until => State::HalfOpen,
-            state @ (State::Closed | State::Open { .. } | State::HalfOpen) => state,
+        match self.phase_at(now) {
+            Phase::Closed => State::Closed,
+            Phase::Open { until } if now < until => State::Open { until },
+            Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
         }
     }
 
-    /// What is shown of it; `opened_at` while it has not closed again.
+    /// What is shown of it.
     pub fn reading(&self, now: Instant) -> BreakerReading {
-        BreakerReading { state: self.state(now), failures: self.failures, opened_at: self.opened_at }
+        BreakerReading { state: self.state(now), failures: self.failures, opened_at: self.opened_at, last: self.last }
     }
 
-    fn open(&mut self, now: Instant) {
+    /// The calls of the last seconds.
+    pub fn counts(&self, settings: &Settings, now: Instant) -> Counts {
+        self.window.counts(settings.window, now)
+    }
+
+    /// Probes that are out.
+    pub fn in_flight(&self) -> u32 {
+        if let Phase::HalfOpen { in_flight, .. } = self.phase { in_flight } else { 0 }
+    }
+
+    fn admit(&mut self, settings: &Settings, now: Instant, roll: f64) -> Result<(), Duration> {
+        self.settle(now);
+        match &mut self.phase {
+            Phase::Closed => Ok(()),
+            Phase::Open { until } if now < *until => Err(*until - now),
+            Phase::Open { .. } => {
+                let limit = now + settings.half_open_max;
+                let reopen = limit + settings.open_time(self.openings, roll);
+                let permits = settings.half_open_permits;
+                self.enter(Phase::HalfOpen { in_flight: 1, permits, successes: 0, limit, reopen });
+                Ok(())
+            }
+            Phase::HalfOpen { in_flight, .. } if *in_flight < settings.half_open_permits => {
+                *in_flight += 1;
+                Ok(())
+            }
+            Phase::HalfOpen { limit, .. } => Err(PROBED.min(limit.saturating_duration_since(now))),
+        }
+    }
+
+    /// Half open for too long, it has been open again since then.
+    fn settle(&mut self, now: Instant) {
+        if let Phase::HalfOpen { limit, reopen, .. } = self.phase
+            && now >= limit
+        {
+            self.last = Some(Opening { at: limit, reason: Reason::NoVerdict });
+            self.enter(Phase::Open { until: reopen });
+        }
+    }
+
+    fn phase_at(&self, now: Instant) -> Phase {
+        match self.phase {
+            Phase::HalfOpen { limit, reopen, .. } if now >= limit => Phase::Open { until: reopen },
+            phase @ (Phase::Closed | Phase::Open { .. } | Phase::HalfOpen { .. }) => phase,
+        }
+    }
+
+    fn count(&mut self, outcome: Outcome, took: Duration, settings: &Settings, now: Instant) {
+        match outcome {
+            Outcome::Ignored => return,
+            Outcome::Success => (self.failures, self.waits_asked) = (0, 0),
+            Outcome::Failure | Outcome::Timeout => self.failures = self.failures.saturating_add(1),
+            Outcome::AskedToWait(_) => {
+                self.failures = self.failures.saturating_add(1);
+                self.waits_asked = self.waits_asked.saturating_add(1);
+            }
+        }
+        let slow = outcome == Outcome::Timeout || took >= settings.slow_call_duration;
+        self.window.add(outcome.is_failure(), slow, now);
+    }
+
+    fn too_bad(&self, outcome: Outcome, settings: &Settings, now: Instant) -> Option<Reason> {
+        if let Outcome::AskedToWait(wait) = outcome
+            && self.waits_asked >= WAITS_ASKED
+        {
+            return Some(Reason::AskedToWait { wait: wait.min(settings.open_cap) });
+        }
+        if self.failures >= settings.consecutive_failures {
+            return Some(Reason::FailuresInARow { failures: self.failures });
+        }
+        let Counts { calls, failures, slow } = self.window.counts(settings.window, now);
+        let (failing, dragging) = (Counts::percent(failures, calls), Counts::percent(slow, calls));
+        if calls < settings.minimum_calls {
+            None
+        } else if failing >= settings.failure_rate {
+            Some(Reason::FailureRate { percent: failing, calls })
+        } else if settings.slow_call_rate < 100 && dragging >= settings.slow_call_rate {
+            Some(Reason::SlowCalls { percent: dragging, calls })
+        } else {
+            None
+        }
+    }
+
+    fn probed(&mut self, outcome: Outcome, settings: &Settings, now: Instant, roll: f64) {
+        match outcome {
+            Outcome::Success => {
+                let Phase::HalfOpen { successes, .. } = &mut self.phase else { return };
+                *successes += 1;
+                if *successes >= settings.half_open_successes {
+                    self.close(now);
+                }
+            }
+            Outcome::Failure | Outcome::Timeout | Outcome::AskedToWait(_) => {
+                self.failures = self.failures.saturating_add(1);
+                let asked =
+                    if let Outcome::AskedToWait(wait) = outcome { wait.min(settings.open_cap) } else { Duration::ZERO };
+                self.open(Reason::ProbeFailed { asked }, settings, now, roll);
+            }
+            // The probe told nothing: another call may probe in its place.
+            Outcome::Ignored => {}
+        }
+    }
+
+    fn open(&mut self, reason: Reason, settings: &Settings, now: Instant, roll: f64) {
+        let quiet = self.closed_at.is_none_or(|at| now.saturating_duration_since(at) >= settings.reset_after);
+        if matches!(self.phase, Phase::Closed) && quiet {
+            self.openings = 0;
+        }
+        self.openings = self.openings.saturating_add(1);
+        let own = settings.open_time(self.openings, roll);
+        let open_for = match reason {
+            Reason::AskedToWait { wait } => wait,
+            Reason::ProbeFailed { asked } => own.max(asked),
+            Reason::FailuresInARow { .. } | Reason::FailureRate { .. } => own,
+            Reason::SlowCalls { .. } | Reason::NoVerdict => own,
+        };
         self.opened_at = self.opened_at.or(Some(now));
-        self.enter(State::Open { until: now + OPEN_FOR });
+        self.last = Some(Opening { at: now, reason });
+        self.enter(Phase::Open { until: now + open_for });
     }
 
-    fn enter(&mut self, state: State) {
-        self.state = state;
+    fn close(&mut self, now: Instant) {
+        self.window.clear();
+        (self.failures, self.waits_asked) = (0, 0);
+        (self.opened_at, self.closed_at) = (None, Some(now));
+        self.enter(Phase::Closed);
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
         self.generation += 1;
     }
 }
 
-/// A breaker at one moment, or several of them as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BreakerReading {
-    pub state: State,
-    /// Failures in a row.
-    pub failures: u32,
-    pub opened_at: Option<Instant>,
-}
-
-impl BreakerReading {
-    /// The breakers of an extension's targets as one: closed while any of them lets calls through, open only when all are.
-    pub fn over(readings: impl IntoIterator<Item = Self>) -> Self {
-        let closed = Self { state: State::Closed, failures: 0, opened_at: None };
-        let better = |one: Self, other: Self| Self {
-            state: one.state.better(other.state),
-            failures: one.failures.max(other.failures),
-            opened_at: one.opened_at.into_iter().chain(other.opened_at).min(),
-        };
-        let all = readings.into_iter().reduce(better).unwrap_or(closed);
-        Self { opened_at: all.opened_at.filter(|_| all.state != State::Closed), ..all }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn failed(breaker: &mut Breaker, times: u32, now: Instant) {
-        for _ in 0..times {
-            let permit = breaker.check(now, FAILURE_THRESHOLD).unwrap();
-            breaker.record(permit, Outcome::Failure, now);
-        }
-    }
-
-    #[test]
-    fn opens_after_five_failures_in_a_row_and_probes_after_five_seconds() {
-        let (mut breaker, start) = (Breaker::default(), Instant::now());
-        failed(&mut breaker, 4, start);
-        let permit = breaker.check(start, FAILURE_THRESHOLD).unwrap();
-        breaker.record(permit, Outcome::Success, start);
-        failed(&mut breaker, 5, start);
-        assert_eq!(breaker.check(start + Duration::from_secs(4), FAILURE_THRESHOLD), Err(Duration::from_secs(1)));
-
-        let later = start + OPEN_FOR;
-        assert_eq!((breaker.state(later), breaker.held_back(later)), (State::HalfOpen, None));
-        let probe = breaker.check(later, FAILURE_THRESHOLD).unwrap();
-        assert!(breaker.check(later, FAILURE_THRESHOLD).is_err(), "one probe at a time");
-        assert!(breaker.held_back(later).is_some(), "nobody is sent after a probe");
-        breaker.record(probe, Outcome::Failure, later);
-        assert!(breaker.check(later, FAILURE_THRESHOLD).is_err());
-
-        let recovered = later + OPEN_FOR;
-        let probe = breaker.check(recovered, FAILURE_THRESHOLD).unwrap();
-        breaker.record(probe, Outcome::Success, recovered);
-        assert_eq!(breaker.reading(recovered), BreakerReading::over([]));
-    }
-
-    #[test]
-    fn late_and_ignored_outcomes_change_nothing() {
-        let (mut breaker, now) = (Breaker::default(), Instant::now());
-        let late = breaker.check(now, FAILURE_THRESHOLD).unwrap();
-        failed(&mut breaker, 5, now);
-        breaker.record(late, Outcome::Success, now);
-        assert!(matches!(breaker.state(now), State::Open { .. }));
-
-        let after = now + OPEN_FOR;
-        let probe = breaker.check(after, FAILURE_THRESHOLD).unwrap();
-        breaker.record(probe, Outcome::Ignored, after);
-        let next = breaker.check(after, FAILURE_THRESHOLD).expect("a probe that told nothing gives its permit back");
-        breaker.record(next, Outcome::Success, after);
-        assert_eq!(breaker.state(after), State::Closed);
-
-        for _ in 0..50 {
-            let permit = breaker.check(after, FAILURE_THRESHOLD).unwrap();
-            breaker.record(permit, Outcome::Ignored, after);
-        }
-        assert_eq!(breaker.state(after), State::Closed);
-    }
-
-    #[test]
-    fn a_failure_is_judged_by_the_threshold_of_its_own_call() {
-        let (mut breaker, now) = (Breaker::default(), Instant::now());
-        let mut fail = |threshold| {
-            let permit = breaker.check(now, threshold).unwrap();
-            breaker.record(permit, Outcome::Failure, now);
-            breaker.state(now)
-        };
-        (0..7).for_each(|_| assert_eq!(fail(8), State::Closed, "seven failures are few for a patient policy"));
-        assert!(matches!(fail(2), State::Open { .. }), "and many for another, which shares the breaker");
-
-        let mut impatient = Breaker::default();
-        let permit = impatient.check(now, 1).unwrap();
-        impatient.record(permit, Outcome::Failure, now);
-        assert!(matches!(impatient.state(now), State::Open { .. }));
-    }
-
-    #[test]
-    fn several_breakers_are_as_good_as_the_best_of_them() {
-        let start = Instant::now();
-        let reading = |state, failures, opened_at| BreakerReading { state, failures, opened_at };
-        let open = |second| {
-            let at = start + Duration::from_secs(second);
-            reading(State::Open { until: at + OPEN_FOR }, 5, Some(at))
-        };
-        let half_open = reading(State::HalfOpen, 6, Some(start));
-        let closed = reading(State::Closed, 2, None);
-        assert_eq!(BreakerReading::over([]), reading(State::Closed, 0, None));
-        assert_eq!(BreakerReading::over([open(3)]), open(3));
-        assert_eq!(BreakerReading::over([open(3), open(1), open(2)]), open(1), "the one that is tried first");
-        assert_eq!(BreakerReading::over([open(3), half_open]), half_open);
-        assert_eq!(BreakerReading::over([half_open, closed, open(1)]), reading(State::Closed, 6, None));
-    }
-}
+mod properties;
+#[cfg(test)]
+mod tests;

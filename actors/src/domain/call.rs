@@ -236,12 +236,14 @@ impl CallFailure {
     /// What the breaker makes of it: only what the extension itself did wrong counts.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Timeout | Self::NoResponders | Self::Malformed(_) => Outcome::Failure,
-            Self::Answered { code, .. } => match code.as_str() {
-                "429" | "overloaded" | "rate_limited" => Outcome::Ignored,
+            Self::Timeout => Outcome::Timeout,
+            Self::NoResponders | Self::Malformed(_) => Outcome::Failure,
+            Self::Answered { code, retry_after, .. } => match (code.as_str(), *retry_after) {
+                ("429" | "overloaded" | "rate_limited", _) => Outcome::Ignored,
                 // The caller's fault (4xx but 408): the extension did its work.
-                "invalid_request" | "invalid_config" => Outcome::Success,
-                code if code.len() == 3 && code.starts_with('4') && code != "408" => Outcome::Success,
+                ("invalid_request" | "invalid_config", _) => Outcome::Success,
+                (code, _) if code.len() == 3 && code.starts_with('4') && code != "408" => Outcome::Success,
+                ("503" | "529", Some(wait)) if !wait.is_zero() => Outcome::AskedToWait(wait),
                 _ => Outcome::Failure,
             },
             Self::Deadline | Self::CircuitOpen { .. } | Self::BusUnavailable => Outcome::Ignored,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::breaker::{Operator, Overrides};
 use super::document::{Mistake, Mistakes, Object, shorten};
 use super::fields::Fields;
 use super::routing::RoutingRules;
@@ -79,6 +80,12 @@ pub struct Extension {
     pub versions: Vec<ExtensionVersion>,
     #[serde(default)]
     pub instances: Vec<Instance>,
+    /// What its breakers go by, where that is not the router's own.
+    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    pub breaker: Overrides,
+    /// What an operator has decided about its breakers. No part of what people write: an operation of its own sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker_operator: Option<Operator>,
 }
 
 /// Another version of an extension, chosen by its routing rules; what it leaves out it takes from the extension.
@@ -120,6 +127,7 @@ const KEYS: &[&str] = &[
     "metadata",
     "versions",
     "instances",
+    "breaker",
 ];
 const VERSION_KEYS: &[&str] = &["version", "subject", "timeout_ms", "retry", "config", "routing_rules", "enabled"];
 const INSTANCE_KEYS: &[&str] = &["instance_id", "subject", "weight", "enabled"];
@@ -139,14 +147,16 @@ impl Extension {
 
     /// This record with the keys of `patch` in place of its own.
     pub fn patched(&self, patch: &Fields, prefix: &str) -> Result<Self, Vec<Mistake>> {
-        let own = serde_json::to_string(self).ok().and_then(|json| Fields::parse(&json).ok());
+        let own = Self { breaker_operator: None, ..self.clone() };
+        let own = serde_json::to_string(&own).ok().and_then(|json| Fields::parse(&json).ok());
         let mut merged = own.unwrap_or_default();
         if let Some(id) = patch.get("id").filter(|id| id.get() != format!("\"{}\"", self.id)) {
             let message = format!("cannot be changed, is {}; create a new extension instead", shorten(id.get()));
             return Err(vec![Mistake { pointer: "/id".into(), message }]);
         }
         merged.overlay(patch);
-        Self::parse(&merged.to_json(), prefix)
+        let patched = Self::parse(&merged.to_json(), prefix)?;
+        Ok(Self { breaker_operator: self.breaker_operator.clone(), ..patched })
     }
 
     /// Every subject that belongs to it: its own, and those of its versions and instances.
@@ -192,13 +202,34 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
     let metadata = object.fields("metadata", mistakes);
     let versions = read_versions(&mut object, prefix, mistakes);
     let instances = read_instances(&mut object, prefix, mistakes);
+    let breaker = read_breaker(&mut object, mistakes);
     object.finish(KEYS, mistakes);
     let (id, kind) = (id?, kind?);
     // Written out by a list or an editor, the subject that follows anyway stays the one that follows.
     let subject = subject.filter(|subject| *subject != kind.subject(prefix, &id, &version));
     let timeout_ms = timeout_ms.unwrap_or(kind.default_timeout_ms());
     let retry = u32::try_from(retry).unwrap_or_default();
-    Some(Extension { id, kind, subject, timeout_ms, retry, enabled, version, config, metadata, versions, instances })
+    Some(Extension {
+        id,
+        kind,
+        subject,
+        timeout_ms,
+        retry,
+        enabled,
+        version,
+        config,
+        metadata,
+        versions,
+        instances,
+        breaker,
+        breaker_operator: None,
+    })
+}
+
+fn read_breaker(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Overrides {
+    let Some(raw) = object.take("breaker") else { return Overrides::default() };
+    let breaker = Object::read(raw, object.at("breaker"), mistakes);
+    breaker.map(|breaker| Overrides::read(breaker, mistakes)).unwrap_or_default()
 }
 
 fn read_kind(raw: &RawValue, mistakes: &mut Mistakes) -> Option<Kind> {

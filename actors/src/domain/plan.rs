@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::breaker;
 use super::conditions::Facts;
 use super::document::shorten;
 use super::error::{ErrorCode, IntakeCode, RequestError};
@@ -62,8 +63,8 @@ pub struct Target {
     pub avoided: usize,
     pub timeout: Duration,
     pub retry: u32,
-    /// Failures in a row that open the breaker, when the policy says so.
-    pub failure_threshold: Option<u32>,
+    /// What its breaker goes by.
+    pub breaker: breaker::Settings,
 }
 
 /// One place where a version runs.
@@ -265,7 +266,7 @@ impl Planner<'_, '_> {
             avoided: 0,
             timeout: route.timeout,
             retry: route.retry,
-            failure_threshold: self.failure_threshold(extension.kind),
+            breaker: self.breaker(extension, route.timeout),
         }
     }
 
@@ -283,7 +284,7 @@ impl Planner<'_, '_> {
             avoided,
             timeout: Duration::from_millis(extension.timeout_ms),
             retry: extension.retry,
-            failure_threshold: self.failure_threshold(extension.kind),
+            breaker: self.breaker(extension, Duration::from_millis(extension.timeout_ms)),
         }
     }
 
@@ -305,8 +306,13 @@ impl Planner<'_, '_> {
         (places, turns.avoided)
     }
 
-    fn failure_threshold(&self, kind: Kind) -> Option<u32> {
-        self.policy.circuit_breaker.failure_threshold.filter(|_| kind == Kind::Provider)
+    /// A policy has a say in the breakers of its providers only: guardrails are there for everybody.
+    fn breaker(&self, extension: &Extension, timeout: Duration) -> breaker::Settings {
+        let written = match extension.kind {
+            Kind::Provider => extension.breaker.overlaid(&self.policy.circuit_breaker),
+            Kind::Pre | Kind::Validator | Kind::Post => extension.breaker,
+        };
+        breaker::Settings::new(extension.kind, timeout, &written)
     }
 }
 

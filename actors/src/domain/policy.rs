@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::breaker;
 use super::conditions::Conditions;
 use super::document::{Located, Mistake, Mistakes, Object, check_json};
 use super::fields::Fields;
@@ -39,7 +40,7 @@ pub struct Policy {
     /// Tried in their order.
     pub fallbacks: Vec<Fallback>,
     pub sticky: Option<Sticky>,
-    pub circuit_breaker: BreakerOverrides,
+    pub circuit_breaker: breaker::Overrides,
     pub metadata: Fields,
     places: Places,
 }
@@ -268,13 +269,6 @@ impl Sticky {
     pub const DEFAULT_KEY: &'static str = "session_id";
     pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
     pub const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
-}
-
-/// What the policy asks of the breakers of its providers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct BreakerOverrides {
-    /// Failures in a row that open it.
-    pub failure_threshold: Option<u32>,
 }
 
 impl Policy {

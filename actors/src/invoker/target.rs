@@ -8,9 +8,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::domain::breaker::{Breaker, BreakerReading, Outcome, Permit, State};
+use super::permit::{Gate, Held, now};
+use crate::domain::breaker::{Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State};
 use crate::domain::health::{Figures, Health};
 use crate::domain::selection::Vitals;
+
+/// The right to make one attempt at a target.
+pub type CallPermit = Held<TargetState>;
 
 /// What all callers of a target share.
 #[derive(Debug)]
@@ -42,15 +46,15 @@ impl TargetState {
         })
     }
 
-    /// Asks the breaker; if it says no, how long until the next try. `threshold` is the number of failures in a row that
-    /// the caller's policy tolerates. The permit must be used or dropped; dropped unused, it tells the breaker nothing.
-    pub fn permit(self: &Arc<Self>, threshold: u32) -> Result<CallPermit, Duration> {
+    /// Asks the breaker; if it says no, how long until the next try. `mode` is what an operator has decided, `settings`
+    /// what the caller goes by. The permit must be used or dropped; dropped unused, it tells the breaker nothing.
+    pub fn permit(self: &Arc<Self>, mode: Mode, settings: &Settings) -> Result<CallPermit, Duration> {
         let now = now();
         let mut record = self.record.lock();
         record.used_at = now;
-        let permit = record.breaker.check(now, threshold)?;
+        let permit = record.breaker.check(mode, settings, now, fastrand::f64())?;
         drop(record);
-        Ok(CallPermit { target: Arc::clone(self), permit, end: None })
+        Ok(Held::new(Arc::clone(self), permit, *settings))
     }
 
     pub fn breaker(&self) -> BreakerReading {
@@ -63,10 +67,10 @@ impl TargetState {
 
     /// What a choice between targets goes by. One that is only waiting for its probe is not unhealthy: if everybody went
     /// elsewhere, it would wait for ever.
-    pub(super) fn vitals(&self) -> Vitals {
+    pub(super) fn vitals(&self, mode: Mode) -> Vitals {
         let figures = self.figures.load();
         let now = now();
-        let held_back = self.record.lock().breaker.held_back(now);
+        let held_back = self.record.lock().breaker.held_back(mode, now);
         let unhealthy = held_back.is_some() || figures.is_unhealthy(now);
         Vitals { held_back, unhealthy, latency: figures.p50, fresh: figures.are_fresh(now) }
     }
@@ -85,29 +89,12 @@ impl TargetState {
         }
     }
 
-    fn ended(&self, permit: Permit, end: Option<(Outcome, Duration)>) {
-        let now = now();
-        let (outcome, took) = end.unwrap_or((Outcome::Ignored, Duration::ZERO));
-        let mut record = self.record.lock();
-        let before = record.breaker.state(now);
-        record.breaker.record(permit, outcome, now);
-        let after = record.breaker.state(now);
-        if before != State::Closed && after == State::Closed {
-            record.health.recovered();
-        }
-        if outcome != Outcome::Ignored {
-            record.health.record(outcome == Outcome::Success, took, now);
-        }
-        drop(record);
-        self.unpublished.store(true, Ordering::Relaxed);
-        self.log_change(before, after);
-    }
-
-    fn log_change(&self, before: State, after: State) {
+    fn log_change(&self, before: State, after: BreakerReading) {
         let (extension_id, subject) = (&*self.extension_id, &*self.subject);
-        match after {
+        match after.state {
             State::Open { .. } if !matches!(before, State::Open { .. }) => {
-                tracing::warn!(extension_id, subject, "the circuit breaker opened");
+                let reason = after.last.map(|last| last.reason.to_string());
+                tracing::warn!(extension_id, subject, reason, "the circuit breaker opened");
             }
             State::Closed if before != State::Closed => {
                 tracing::info!(extension_id, subject, "the circuit breaker closed");
@@ -117,28 +104,21 @@ impl TargetState {
     }
 }
 
-/// The right to make one attempt. Gives itself back however the attempt ends, a panic or a cancelled task included.
-#[derive(Debug)]
-pub struct CallPermit {
-    target: Arc<TargetState>,
-    permit: Permit,
-    end: Option<(Outcome, Duration)>,
-}
-
-impl CallPermit {
-    /// Tells how the attempt ended and how long it took.
-    pub fn finish(mut self, outcome: Outcome, took: Duration) {
-        self.end = Some((outcome, took));
+impl Gate for TargetState {
+    fn returned(&self, permit: Permit, settings: &Settings, outcome: Outcome, took: Duration) {
+        let now = now();
+        let mut record = self.record.lock();
+        let before = record.breaker.state(now);
+        record.breaker.record(permit, outcome, took, settings, now, fastrand::f64());
+        let after = record.breaker.reading(now);
+        if before != State::Closed && after.state == State::Closed {
+            record.health.recovered();
+        }
+        if outcome != Outcome::Ignored {
+            record.health.record(outcome == Outcome::Success, took, now);
+        }
+        drop(record);
+        self.unpublished.store(true, Ordering::Relaxed);
+        self.log_change(before, after);
     }
-}
-
-impl Drop for CallPermit {
-    fn drop(&mut self) {
-        self.target.ended(self.permit, self.end);
-    }
-}
-
-/// The breaker's clock: the runtime's, so that tests can pause it.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

@@ -2,12 +2,12 @@
 //! registered, and tells the invoker how it went. No call passes through a mailbox.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Invokers;
-use crate::domain::breaker::{FAILURE_THRESHOLD, Outcome};
+use crate::domain::breaker::Outcome;
 use crate::domain::call::{self, CallFailure, Reply};
 use crate::domain::fields::Fields;
 use crate::domain::plan::Rule;
@@ -88,7 +88,7 @@ impl Invokers {
         let outcome = match &result {
             Ok(_) => Outcome::Success,
             // With half its time it should have answered; with less, a caller in a hurry would open it for everybody.
-            Err(CallFailure::Deadline) if limit >= own / 2 => Outcome::Failure,
+            Err(CallFailure::Deadline) if limit >= own / 2 => Outcome::Timeout,
             Err(failure) => failure.outcome(),
         };
         let took = begun.elapsed();
@@ -138,11 +138,12 @@ impl Turn {
 fn permit(invoker: &Invoker, order: &Order, start: usize) -> Result<(usize, Arc<str>, CallPermit), CallFailure> {
     let target = &order.call.target;
     let count = target.places.len();
-    let threshold = target.failure_threshold.unwrap_or(FAILURE_THRESHOLD);
+    let operator = order.call.extension.breaker_operator.as_ref();
+    let mode = operator.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default();
     let mut soonest: Option<Duration> = None;
     for index in (start..start + count).filter_map(|index| index.checked_rem(count)) {
         let Some(place) = target.places.get(index) else { continue };
-        match invoker.target(&place.subject).permit(threshold) {
+        match invoker.target(&place.subject).permit(mode, &target.breaker) {
             Ok(permit) => return Ok((index, Arc::clone(&place.subject), permit)),
             Err(wait) => soonest = Some(soonest.map_or(wait, |known| known.min(wait))),
         }

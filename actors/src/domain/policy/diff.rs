@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{BreakerOverrides, Policy, Processor, Sticky, Validator};
+use super::{Policy, Processor, Sticky, Validator};
+use crate::domain::breaker::{Overrides, Setting};
 
 mod fallbacks;
 mod fields;
@@ -41,7 +42,7 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
     processors("post", &old.post, &new.post, &mut changes);
     fallbacks::diff(&old.fallbacks, &new.fallbacks, &mut changes);
     sticky(old.sticky.as_ref(), new.sticky.as_ref(), &mut changes);
-    breaker(old.circuit_breaker, new.circuit_breaker, &mut changes);
+    breaker(&old.circuit_breaker, &new.circuit_breaker, &mut changes);
     fields::diff("metadata", "metadata", &old.metadata, &new.metadata, &mut changes);
     changes.0
 }
@@ -167,12 +168,14 @@ fn sticky(old: Option<&Sticky>, new: Option<&Sticky>, changes: &mut Changes) {
     }
 }
 
-fn breaker(old: BreakerOverrides, new: BreakerOverrides, changes: &mut Changes) {
-    let shown = |overrides: BreakerOverrides| {
-        overrides.failure_threshold.map_or_else(|| "the router's own".to_owned(), |number| number.to_string())
-    };
-    if old != new {
-        changes.changed("circuit breaker", &format!("failure_threshold {} -> {}", shown(old), shown(new)));
+fn breaker(old: &Overrides, new: &Overrides, changes: &mut Changes) {
+    let shown = |number: Option<u32>| number.map_or_else(|| "the router's own".to_owned(), |number| number.to_string());
+    for (setting, name, ..) in Setting::ALL {
+        let (was, now) = (old.get(setting), new.get(setting));
+        if was != now {
+            let sentence = format!("{} {} -> {}", setting.policy_name(name), shown(was), shown(now));
+            changes.changed("circuit breaker", &sentence);
+        }
     }
 }
 

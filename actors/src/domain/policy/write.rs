@@ -1,11 +1,12 @@
 //! The canonical document of a policy, whatever form it was read from.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{
-    Backoff, BreakerOverrides, Fallback, Mode, OnFail, Order, Policy, Processor, Sticky, Strategy, Validator, When,
-};
+use super::{Backoff, Fallback, Mode, OnFail, Order, Policy, Processor, Sticky, Strategy, Validator, When};
+use crate::domain::breaker::Overrides;
 use crate::domain::fields::Fields;
 
 impl Policy {
@@ -20,7 +21,7 @@ impl Policy {
             post: self.post.iter().map(ProcessorEntry::of).collect(),
             fallbacks: self.fallbacks.iter().map(Rule::of).collect(),
             sticky: self.sticky.as_ref().map(StickyEntry::of),
-            circuit_breaker: Breaker::of(self.circuit_breaker),
+            circuit_breaker: breaker(&self.circuit_breaker),
             metadata: &self.metadata,
         };
         serde_json::to_string(&document).unwrap_or_default()
@@ -41,7 +42,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sticky: Option<StickyEntry<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    circuit_breaker: Option<Breaker>,
+    circuit_breaker: Option<BTreeMap<&'static str, u32>>,
     #[serde(skip_serializing_if = "Fields::is_empty")]
     metadata: &'a Fields,
 }
@@ -167,13 +168,7 @@ impl<'a> StickyEntry<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct Breaker {
-    failure_threshold: u32,
-}
-
-impl Breaker {
-    fn of(overrides: BreakerOverrides) -> Option<Self> {
-        overrides.failure_threshold.map(|failure_threshold| Self { failure_threshold })
-    }
+fn breaker(overrides: &Overrides) -> Option<BTreeMap<&'static str, u32>> {
+    let named = overrides.iter().map(|(setting, name, number)| (setting.policy_name(name), number));
+    (!overrides.is_empty()).then(|| named.collect())
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use crate::domain::breaker;
 use crate::domain::document::{Mistakes, Object, shorten};
-use crate::domain::policy::{BreakerOverrides, Sticky};
+use crate::domain::policy::Sticky;
 
 const STICKY_KEYS: &[&str] = &["enabled", "session_key", "ttl", "ttl_seconds"];
 const MAX_SESSION_KEY: usize = 128;
@@ -55,12 +56,8 @@ fn read_ttl(raw: &RawValue, pointer: &str, mistakes: &mut Mistakes) -> Option<Du
     None
 }
 
-pub(super) fn circuit_breaker(object: &mut Object<'_>, mistakes: &mut Mistakes) -> BreakerOverrides {
-    let Some(raw) = object.take("circuit_breaker") else { return BreakerOverrides::default() };
-    let Some(mut breaker) = Object::read(raw, object.at("circuit_breaker"), mistakes) else {
-        return BreakerOverrides::default();
-    };
-    let failure_threshold = breaker.whole("failure_threshold", 1..=1_000, mistakes);
-    breaker.finish(&["failure_threshold"], mistakes);
-    BreakerOverrides { failure_threshold: failure_threshold.and_then(|number| u32::try_from(number).ok()) }
+pub(super) fn circuit_breaker(object: &mut Object<'_>, mistakes: &mut Mistakes) -> breaker::Overrides {
+    let Some(raw) = object.take("circuit_breaker") else { return breaker::Overrides::default() };
+    let breaker = Object::read(raw, object.at("circuit_breaker"), mistakes);
+    breaker.map(|breaker| breaker::Overrides::read_policy(breaker, mistakes)).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use proptest::sample::{select, subsequence};
 use proptest::strategy::Strategy;
 
 use super::*;
+use crate::domain::breaker::{Overrides, Setting};
 use crate::domain::conditions::Conditions;
 use crate::domain::policy::Strategy as Retrying;
 use crate::domain::policy::diff::diff;
@@ -99,14 +100,26 @@ prop_compose! {
         (order, providers) in any_providers(),
         fallbacks in prop::collection::vec(fallback(), 0..4),
         sticky in prop::option::of(("[ -~]{1,20}", 1_000_000_000u64..604_800_000_000_000)),
-        failure_threshold in prop::option::of(1u32..=1000),
+        circuit_breaker in breaker(),
         (version, policy_id, metadata) in ("\\PC{0,8}", prop::option::of("[a-z][a-z0-9_-]{0,9}"), fields()),
     ) -> Policy {
         let sticky = sticky.map(|(session_key, nanos)| Sticky { session_key, ttl: Duration::from_nanos(nanos) });
-        let circuit_breaker = BreakerOverrides { failure_threshold };
         let places = Places::default();
         Policy { version, policy_id, pre, validators, providers, order, post, fallbacks, sticky, circuit_breaker, metadata, places }
     }
+}
+
+fn breaker() -> impl Strategy<Value = Overrides> {
+    let numbers = Setting::ALL.map(|(_, _, least, most)| prop::option::of(least..=most));
+    numbers.prop_map(|numbers| {
+        let mut overrides = Overrides::default();
+        for ((setting, ..), number) in Setting::ALL.into_iter().zip(numbers) {
+            if let Some(number) = number {
+                overrides.set(setting, number);
+            }
+        }
+        overrides
+    })
 }
 
 fn ids(prefix: &'static str, count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<String>> {

@@ -1,0 +1,109 @@
+//! What a breaker shows: its state, why it opened last, and several of them as one.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Closed,
+    /// Refuses every call until then.
+    Open {
+        until: Instant,
+    },
+    /// Probes may go, or are on their way.
+    HalfOpen,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open { .. } => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+
+    /// Of two, the one through which a call gets sooner.
+    fn better(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Open { until: one }, Self::Open { until: other }) => Self::Open { until: one.min(other) },
+            (Self::Closed, _) | (_, Self::Closed) => Self::Closed,
+            (Self::HalfOpen, _) | (_, Self::HalfOpen) => Self::HalfOpen,
+        }
+    }
+}
+
+/// When a breaker opened, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    pub at: Instant,
+    pub reason: Reason,
+}
+
+/// Why a breaker opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    FailuresInARow { failures: u32 },
+    FailureRate { percent: u32, calls: u32 },
+    SlowCalls { percent: u32, calls: u32 },
+    AskedToWait { wait: Duration },
+    ProbeFailed { asked: Duration },
+    NoVerdict,
+}
+
+impl Reason {
+    /// The word for it in answers and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FailuresInARow { .. } => "consecutive_failures",
+            Self::FailureRate { .. } => "failure_rate",
+            Self::SlowCalls { .. } => "slow_call_rate",
+            Self::AskedToWait { .. } => "asked_to_wait",
+            Self::ProbeFailed { .. } => "probe_failed",
+            Self::NoVerdict => "no_verdict",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FailuresInARow { failures: 1 } => write!(out, "one failure"),
+            Self::FailuresInARow { failures } => write!(out, "{failures} failures in a row"),
+            Self::FailureRate { percent, calls } => write!(out, "{percent} % of {calls} calls failed"),
+            Self::SlowCalls { percent, calls } => write!(out, "{percent} % of {calls} calls were slow"),
+            Self::AskedToWait { wait } => {
+                write!(out, "the extension asked twice to wait, the last time {} s", wait.as_secs_f64())
+            }
+            Self::ProbeFailed { .. } => write!(out, "a probe failed"),
+            Self::NoVerdict => write!(out, "too few probes were answered in time"),
+        }
+    }
+}
+
+/// A breaker at one moment, or several of them as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerReading {
+    pub state: State,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When it opened first, while it has not closed again.
+    pub opened_at: Option<Instant>,
+    /// The last time that it opened, also when it has closed since.
+    pub last: Option<Opening>,
+}
+
+impl BreakerReading {
+    /// The breakers of an extension's targets as one: closed while any of them lets calls through, open only when all are.
+    pub fn over(readings: impl IntoIterator<Item = Self>) -> Self {
+        let closed = Self { state: State::Closed, failures: 0, opened_at: None, last: None };
+        let better = |one: Self, other: Self| Self {
+            state: one.state.better(other.state),
+            failures: one.failures.max(other.failures),
+            opened_at: one.opened_at.into_iter().chain(other.opened_at).min(),
+            last: one.last.into_iter().chain(other.last).max_by_key(|opening| opening.at),
+        };
+        let all = readings.into_iter().reduce(better).unwrap_or(closed);
+        Self { opened_at: all.opened_at.filter(|_| all.state != State::Closed), ..all }
+    }
+}
