@@ -51,11 +51,12 @@ impl Pipelines {
         let vitals = |id: &str, subject: &str| invokers.vitals(id, subject);
         let left = rehearsal.timeout.unwrap_or(self.settings().requests.default_timeout);
         let mut run = self.rehearsed(&rehearsal, &mut Outlook { vitals: &vitals, roll: &mut || 0.0, left })?;
+        let begun = Instant::now();
         let scope = CallScope {
             trace_id: run.request.trace.trace_id.as_str().into(),
             traceparent: run.request.trace.traceparent().into(),
             tenant_id: Arc::clone(&run.request.tenant_id),
-            deadline: Instant::now() + left.min(LIMIT),
+            deadline: begun + left.min(LIMIT),
             budget: run.budget.clone(),
         };
         loop {
@@ -63,10 +64,13 @@ impl Pipelines {
                 Next::Call(orders) if rehearsal.call_extensions => self.call(&mut run, &orders, &scope).await,
                 Next::Call(_) => run.pass_over(),
                 Next::Recall { key, .. } => run.recalled(self.sessions().peek(&key).await),
-                Next::Choose => choose(&mut run, &mut Outlook { vitals: &vitals, roll: &mut || 0.0, left }),
-                Next::Wait(_) => {}
-                // Chosen: a dry run gives no session to anybody, and the provider is not called.
-                Next::Pin { .. } | Next::Answer => break,
+                Next::Choose => {
+                    let left = left.saturating_sub(begun.elapsed());
+                    choose(&mut run, &mut Outlook { vitals: &vitals, roll: &mut || 0.0, left });
+                    // A dry run gives no session to anybody, and never calls the provider.
+                    break;
+                }
+                Next::Pin { .. } | Next::Wait(_) | Next::Answer => break,
             }
         }
         if rehearsal.call_extensions && run.failure.is_none() {
