@@ -107,6 +107,8 @@ impl Pipelines {
             policy_id: rehearsal.policy_id.clone(),
             context: rehearsal.context.clone(),
             timeout: outlook.left,
+            clamped: false,
+            attempt: 1,
         };
         // Only with a time of its own is a provider too slow for it.
         let kind = if rehearsal.timeout.is_some() { RequestKind::Route } else { RequestKind::Decide };

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::breaker::Mode;
 use crate::domain::extension::Extension;
+use crate::domain::retry_budget::RetryTokens;
 use crate::domain::selection::Vitals;
 use crate::invoker::{Invoker, InvokerActor};
 use crate::metrics::{Metrics, NodeLabel};
@@ -19,8 +20,10 @@ use crate::registry::Registry;
 use crate::supervision::{Address, Intensity, Node, NodeKind, OwnedTask, RestartLog, Verdict};
 
 mod call;
+mod retries;
 
 pub use call::CallScope;
+use retries::Retries;
 
 /// The way to all invokers; all clones share it.
 #[derive(Debug, Clone)]
@@ -33,6 +36,7 @@ struct Shared {
     transport: Arc<dyn Transport>,
     registry: Registry,
     metrics: Metrics,
+    retries: Arc<Retries>,
     table: RwLock<HashMap<String, Arc<Invoker>>>,
     address: Address<InvokersMsg>,
 }
@@ -55,7 +59,8 @@ impl Invokers {
     pub fn new(transport: Arc<dyn Transport>, registry: Registry, metrics: Metrics) -> Self {
         let node = Node::new("invokers", NodeKind::Supervisor);
         let address = Address::new(Arc::clone(&node));
-        let shared = Arc::new(Shared { transport, registry, metrics, table: RwLock::default(), address });
+        let retries = Arc::new(Retries::new(metrics.clone()));
+        let shared = Arc::new(Shared { transport, registry, metrics, retries, table: RwLock::default(), address });
         let shown = Arc::downgrade(&shared);
         node.describe(move |view| {
             let Some(shared) = shown.upgrade() else { return };
@@ -102,6 +107,11 @@ impl Invokers {
     /// How long an extension's answers usually take (median), whichever of its targets gives them.
     pub fn latency(&self, extension_id: &str) -> Option<Duration> {
         self.shared.table.read().get(extension_id)?.figures().p50
+    }
+
+    /// Where every other attempt than a first one is paid for.
+    pub fn retry_tokens(&self) -> Arc<dyn RetryTokens> {
+        Arc::clone(&self.shared.retries) as Arc<dyn RetryTokens>
     }
 
     async fn invoker(&self, id: &str) -> Arc<Invoker> {
@@ -227,6 +237,7 @@ impl InvokersState {
     /// that it no longer has.
     fn prune(&self) {
         let snapshot = self.shared.registry.snapshot();
+        self.shared.retries.retain(|id| snapshot.extension(id).is_some());
         self.shared.table.write().retain(|id, invoker| {
             let extension = snapshot.extension(id);
             match (extension, invoker.address.cell()) {

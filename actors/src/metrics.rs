@@ -26,6 +26,8 @@ pub struct Metrics {
     pub requests_answered: Family<OutcomeLabel, Counter>,
     pub requests_in_flight: Gauge,
     pub restarts: Family<NodeLabel, Counter>,
+    pub retries: Family<RetryLabel, Counter>,
+    pub retries_refused: Family<RefusedRetryLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,6 +69,21 @@ pub struct NodeLabel {
     pub node: &'static str,
 }
 
+/// `retry` is another attempt at this extension, `fallback` a first one at a provider that takes over.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RetryLabel {
+    pub extension_id: String,
+    pub kind: &'static str,
+}
+
+/// With the budget that was empty, `extension` or `router`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusedRetryLabel {
+    pub extension_id: String,
+    pub kind: &'static str,
+    pub budget: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self {
@@ -83,6 +100,8 @@ impl Default for Metrics {
             requests_answered: Family::default(),
             requests_in_flight: Gauge::default(),
             restarts: Family::default(),
+            retries: Family::default(),
+            retries_refused: Family::default(),
         }
     }
 }
@@ -131,5 +150,11 @@ impl Metrics {
             self.requests_in_flight.clone(),
         );
         registry.register("router_restarts", "Restarts of actors by supervisor", self.restarts.clone());
+        registry.register("router_retries", "Attempts that a retry budget granted", self.retries.clone());
+        registry.register(
+            "router_retries_refused",
+            "Attempts that were not made because a retry budget was empty",
+            self.retries_refused.clone(),
+        );
     }
 }

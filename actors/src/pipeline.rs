@@ -183,7 +183,8 @@ impl PipelineState {
             }
         };
         let budget = AttemptBudget::new(settings.extra_attempts);
-        let run = Run::new(self.request.kind, Arc::new(request), Arc::new(plan), &settings.environment, budget);
+        let mut run = Run::new(self.request.kind, Arc::new(request), Arc::new(plan), &settings.environment, budget);
+        run.retry_tokens = Some(shared.invokers.retry_tokens());
         self.keep(&run);
         self.watch_deadline(myself);
         Some(run)
@@ -197,7 +198,7 @@ impl PipelineState {
             traceparent: run.request.trace.traceparent().into(),
             tenant_id: Arc::clone(&run.request.tenant_id),
             deadline: self.deadline_of(run),
-            budget: run.budget.clone(),
+            budget: run.guardrail_budget(),
         };
         self.hand_off(myself, async move { PipelineMsg::CallsDone(side_by_side(&invokers, &orders, &scope).await) });
     }
@@ -281,7 +282,7 @@ pub(crate) async fn side_by_side(invokers: &Invokers, orders: &[Order], scope: &
                 result = invokers.call(order, scope) => result,
                 _ = heard.wait_for(|by| *by < index) => {
                     let outcome = Err(CallFailure::Cancelled);
-                    return CallResult { outcome, latency: begun.elapsed(), attempts: 1, place: 0 };
+                    return CallResult { outcome, latency: begun.elapsed(), attempts: 1, place: 0, retry_refused: false };
                 }
             };
             if is_fatal(&order.call, &result.outcome) {

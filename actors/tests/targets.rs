@@ -14,8 +14,10 @@ use beamline_actors::domain::policy::Mode;
 use beamline_actors::domain::run::{AttemptBudget, CallResult, Order};
 use beamline_actors::domain::selection::Vitals;
 use beamline_actors::invokers::{CallScope, Invokers, InvokersActor};
-use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics};
-use beamline_actors::ports::{Author, Change, Store, TransportError};
+use beamline_actors::metrics::{
+    ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, RefusedRetryLabel, RetryLabel,
+};
+use beamline_actors::ports::{Answer, Author, Change, Store, TransportError};
 use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
 use bytes::Bytes;
@@ -312,4 +314,94 @@ async fn a_place_that_the_registry_no_longer_has_is_forgotten() {
     assert_eq!(subjects, [B.into(), OWN.into()]);
     assert!(invoker.targets().iter().all(|target| matches!(target.breaker().state, State::Open { .. })));
     assert_eq!(bench.vitals(A), Vitals::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_end_when_the_budget_of_the_extension_is_empty() {
+    let bench = Bench::start().await;
+    bench.bus.fails(A, TransportError::NoResponders);
+    let patient = changed(&order(&[A]), |call| {
+        // Only the budget may end the retries.
+        (call.target.breaker.consecutive_failures, call.target.breaker.minimum_calls) = (u32::MAX, u32::MAX);
+        call.target.retry = 1;
+    });
+    let (mut retries, mut refused) = (0, 0);
+    for _ in 0..100 {
+        let result = bench.call(&patient).await;
+        retries += result.attempts - 1;
+        refused += u32::from(result.retry_refused);
+        assert_eq!(result.retry_refused, result.attempts == 1);
+        assert_eq!(result.outcome.unwrap_err(), CallFailure::NoResponders);
+    }
+    // Three a second for ten seconds, and one in five attempts; it takes less than ten seconds.
+    assert_eq!((retries, refused), (50, 50));
+    let made = RetryLabel { extension_id: "clean".into(), kind: "retry" };
+    let short = RefusedRetryLabel { extension_id: "clean".into(), kind: "retry", budget: "extension" };
+    assert_eq!(bench.metrics.retries.get_or_create(&made).get(), 50);
+    assert_eq!(bench.metrics.retries_refused.get_or_create(&short).get(), 50);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(bench.call(&patient).await.attempts, 2, "the floor is granted again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_is_repeated_unless_the_record_says_that_it_has_effects() {
+    let bench = Bench::start().await;
+    bench.bus.hangs(A);
+    assert_eq!(bench.call(&order(&[A])).await.attempts, 3);
+    let registered = |metadata: &str| {
+        let record = format!(r#"{{"id": "clean", "type": "pre", "metadata": {metadata}}}"#);
+        let extension = Arc::new(Extension::parse(&record, "beamline").unwrap());
+        changed(&order(&[B]), |call| call.extension = extension)
+    };
+    bench.bus.hangs(B);
+    assert_eq!(bench.call(&registered(r#"{"idempotent": false}"#)).await.attempts, 1);
+    assert_eq!(bench.call(&registered(r#"{"idempotent": true}"#)).await.attempts, 3);
+    bench.bus.fails(C, TransportError::NoResponders);
+    let unheard = changed(&registered(r#"{"idempotent": false}"#), |call| {
+        call.target.places = order(&[C]).call.target.places.clone()
+    });
+    assert_eq!(bench.call(&unheard).await.attempts, 3, "nobody got the call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whom_nobody_heard_gets_time_to_subscribe_again() {
+    let bench = Bench::start().await;
+    bench.bus.fails(A, TransportError::NoResponders);
+    let began = Instant::now();
+    bench.call(&changed(&order(&[A]), |call| call.target.retry = 1)).await;
+    let took = began.elapsed().as_millis();
+    assert!((50..=100).contains(&took), "{took} ms");
+    bench.bus.answers(B, "{}");
+    let began = Instant::now();
+    assert!(bench.call(&order(&[A, B])).await.outcome.is_ok());
+    assert!(began.elapsed().as_millis() <= 26, "another place need not be waited for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_time_for_its_usual_latency_nothing_is_called() {
+    let bench = Bench::start().await;
+    bench.bus.handles(A, |_| {
+        async {
+            sleep(Duration::from_millis(400)).await;
+            Ok(Answer { body: Bytes::from_static(b"{}"), service_error: None })
+        }
+        .boxed()
+    });
+    let one = changed(&order(&[A]), |call| call.target.retry = 1);
+    let within = |ms| CallScope { deadline: Instant::now() + Duration::from_millis(ms), ..scope(10) };
+    assert!(bench.invokers.call(&one, &within(450)).await.outcome.is_ok(), "nothing was known of it");
+    eventually("its latency is known", || bench.vitals(A).latency.is_some()).await;
+    let result = bench.invokers.call(&one, &within(399)).await;
+    assert_eq!((result.outcome.unwrap_err(), result.attempts, bench.sent(A)), (CallFailure::Deadline, 0, 1));
+    assert!(bench.invokers.call(&one, &within(450)).await.outcome.is_ok());
+
+    // A retry needs that time, too.
+    bench.bus.fails(A, TransportError::NoResponders);
+    assert_eq!(bench.invokers.call(&one, &within(449)).await.attempts, 1);
+    assert_eq!(bench.invokers.call(&one, &within(450 + 101)).await.attempts, 2);
+
+    sleep(Duration::from_secs(31)).await;
+    bench.bus.answers(A, "{}");
+    let result = bench.invokers.call(&one, &within(100)).await;
+    assert!(result.outcome.is_ok(), "old knowledge keeps nobody away: {result:?}");
 }

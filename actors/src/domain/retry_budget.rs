@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 pub enum Again<'a> {
     /// Another attempt at this extension.
     Retry(&'a str),
-    /// Another provider takes over. Its own budget is not asked: it did nothing wrong.
-    Fallback,
+    /// This provider takes over from another. Its own budget is not asked: it did nothing wrong.
+    Fallback(&'a str),
 }
 
 /// The budgets of a router, as who makes retries sees them.

@@ -17,6 +17,7 @@ use super::extension::Kind;
 use super::fields::Fields;
 use super::plan::{Candidate, Plan, PlannedCall};
 use super::request::{Message, Request, RequestKind};
+use super::retry_budget::RetryTokens;
 use super::session::SessionKey;
 
 mod failures;
@@ -36,6 +37,8 @@ pub struct Run {
     pub context: Arc<Fields>,
     /// Attempts beyond the first of each extension that the request may still make.
     pub budget: AttemptBudget,
+    /// The budgets that all requests share. Without them every attempt is granted.
+    pub retry_tokens: Option<Arc<dyn RetryTokens>>,
     step: Step,
     pub reports: Vec<Report>,
     pub degraded: Vec<Degraded>,
@@ -101,6 +104,8 @@ pub struct CallResult {
     pub attempts: u32,
     /// The position of the place that took the last attempt.
     pub place: usize,
+    /// It would have been tried again, but a retry budget was empty.
+    pub retry_refused: bool,
 }
 
 /// Attempts beyond the first of each extension that one request may make in all, shared by everything that makes them.
@@ -197,6 +202,7 @@ impl Run {
             environment: environment.into(),
             context: Arc::new(context),
             budget,
+            retry_tokens: None,
             step: Step::Pre(0),
             reports: Vec::new(),
             degraded: Vec::new(),
@@ -277,7 +283,13 @@ impl Run {
             Step::Provide => 1,
             Step::Recall | Step::Choose | Step::Pin | Step::Wait(_) | Step::Answer => 0,
         };
-        let late = || CallResult { outcome: Err(CallFailure::Deadline), latency: elapsed, attempts: 1, place: 0 };
+        let late = || CallResult {
+            outcome: Err(CallFailure::Deadline),
+            latency: elapsed,
+            attempts: 1,
+            place: 0,
+            retry_refused: false,
+        };
         self.apply(std::iter::repeat_with(late).take(running).collect());
         if self.failure.is_none() {
             let sentence = format!("The request's time of {} ms is over.", self.request.timeout.as_millis());
@@ -298,6 +310,11 @@ impl Run {
         self.message.payload = output;
         self.message.metadata = Arc::new(about);
         self.step = Step::Post(0);
+    }
+
+    /// What guardrails may retry. Nothing when the request is a retry itself: one layer retries, or they multiply.
+    pub fn guardrail_budget(&self) -> AttemptBudget {
+        if self.request.is_retry() { AttemptBudget::new(0) } else { self.budget.clone() }
     }
 
     /// Ends the run with an error.

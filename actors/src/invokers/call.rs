@@ -1,5 +1,5 @@
 //! Makes the calls. A call runs in its caller's task: it asks the breakers, sends, waits within its limits, retries as
-//! registered, and tells the invoker how it went. No call passes through a mailbox.
+//! registered and as the retry budgets grant, and tells the invoker how it went. No call passes through a mailbox.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,8 +9,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Invokers;
 use crate::domain::breaker::Outcome;
 use crate::domain::call::{self, CallFailure, Reply};
+use crate::domain::extension::Extension;
 use crate::domain::fields::Fields;
-use crate::domain::plan::Rule;
+use crate::domain::plan::{Place, Rule};
+use crate::domain::retry_budget::{Again, RetryTokens};
 use crate::domain::run::{AttemptBudget, CallResult, Order};
 use crate::invoker::{CallPermit, Finished, Invoker, InvokerMsg};
 use crate::ports::{Answer, Call, TransportError};
@@ -34,6 +36,8 @@ const TRANSPORT_SLACK: Duration = Duration::from_millis(20);
 /// Full jitter: a retry waits a random part of this, doubled with each further one.
 const RETRY_BASE: Duration = Duration::from_millis(25);
 const RETRY_CAP: Duration = Duration::from_secs(1);
+/// Whom nobody heard, that one is asked again at the same place after this, in milliseconds: time to subscribe again.
+const SUBSCRIBE_AGAIN_MS: std::ops::Range<u64> = 50..100;
 
 impl Invokers {
     /// Makes one call: a provider's with one attempt, because its pipeline decides what comes after; any other with all
@@ -43,6 +47,7 @@ impl Invokers {
         let mut telling = Telling::new(&invoker, order, scope);
         let mut turn = Turn::first(order);
         let (mut attempts, mut last): (u32, Option<Attempt>) = (0, None);
+        let mut retry_refused = false;
         let end = loop {
             let attempt = self.attempt(&invoker, order, scope, turn).await;
             // A retry that was not even sent says less than the failure before it.
@@ -50,23 +55,32 @@ impl Invokers {
                 break before;
             }
             attempts += u32::from(attempt.sent);
+            if attempt.sent && attempts == 1 && order.attempt <= 1 {
+                self.shared.retries.attempted(&invoker.id);
+            }
             let Err(failure) = &attempt.result else { break attempt };
-            let wait = failure.asked_to_wait().unwrap_or_else(|| backoff(attempts));
-            if !may_retry(order, failure, attempts) || !fits(wait, scope) || !scope.budget.take() {
+            let next = turn.after(attempt.place);
+            let wait = wait_before(failure, order, attempts);
+            if !may_retry(order, failure, attempts) || !self.fits(wait, next, order, scope) {
                 break attempt;
             }
-            turn = turn.after(attempt.place);
+            retry_refused = scope.budget.left() > 0 && !self.shared.retries.take(Again::Retry(&invoker.id));
+            if retry_refused || !scope.budget.take() {
+                break attempt;
+            }
+            turn = next;
             last = Some(attempt);
             sleep(wait).await;
         };
         telling.ended(&end, begun.elapsed());
-        CallResult { outcome: end.result, latency: begun.elapsed(), attempts, place: end.place }
+        CallResult { outcome: end.result, latency: begun.elapsed(), attempts, place: end.place, retry_refused }
     }
 
     async fn attempt(&self, invoker: &Invoker, order: &Order, scope: &CallScope, turn: Turn) -> Attempt {
         let own = order.call.target.timeout;
         let left = scope.deadline.saturating_duration_since(Instant::now());
-        let granted = self.may_send(order, left).and_then(|()| permit(invoker, order, turn.place));
+        let granted = self.may_send(order, left).and_then(|()| self.has_time(order, turn.place, left));
+        let granted = granted.and_then(|()| permit(invoker, order, turn.place));
         let (place, subject, permit) = match granted {
             Ok(granted) => granted,
             Err(failure) => return Attempt::not_sent(failure, turn.place),
@@ -109,6 +123,21 @@ impl Invokers {
             return Err(CallFailure::TooLarge { size: order.body.len(), limit: transport.max_body() });
         }
         Ok(())
+    }
+
+    /// A guardrail that usually takes longer than what is left would only use it up. A provider was chosen with that in mind.
+    fn has_time(&self, order: &Order, place: usize, left: Duration) -> Result<(), CallFailure> {
+        let Some(place) = place_at(order, place).filter(|_| order.call.rule != Rule::Provider) else { return Ok(()) };
+        let vitals = self.vitals(order.call.id(), &place.subject);
+        let too_slow = vitals.fresh && vitals.latency.is_some_and(|usual| usual > left);
+        if too_slow { Err(CallFailure::Deadline) } else { Ok(()) }
+    }
+
+    /// Whether there is time for the wait and for what another attempt usually takes.
+    fn fits(&self, wait: Duration, next: Turn, order: &Order, scope: &CallScope) -> bool {
+        let usual = place_at(order, next.place).and_then(|place| self.vitals(order.call.id(), &place.subject).latency);
+        let needed = wait.saturating_add(usual.unwrap_or_default().max(LEAST_TIME));
+        needed < scope.deadline.saturating_duration_since(Instant::now())
     }
 }
 
@@ -169,14 +198,34 @@ fn read(order: &Order, answer: Result<Answer, TransportError>, hurried: bool) ->
     }
 }
 
+/// A timeout is repeated because guardrails only look at a message and change it; one that does more says so.
 fn may_retry(order: &Order, failure: &CallFailure, attempts: u32) -> bool {
-    let call = &order.call;
-    call.rule != Rule::Provider && attempts <= call.target.retry && failure.retryable(call.extension.kind)
+    let (call, extension) = (&order.call, &order.call.extension);
+    let unsafe_to_repeat = *failure == CallFailure::Timeout && declares_effects(extension);
+    let may = call.rule != Rule::Provider && failure.retryable(extension.kind) && !unsafe_to_repeat;
+    may && attempts <= call.target.retry
 }
 
-/// Whether there is time for another attempt after the wait.
-fn fits(wait: Duration, scope: &CallScope) -> bool {
-    Instant::now() + wait + LEAST_TIME < scope.deadline
+/// `metadata.idempotent` of the record is false.
+fn declares_effects(extension: &Extension) -> bool {
+    extension.metadata.get("idempotent").is_some_and(|raw| raw.get() == "false")
+}
+
+/// The wait that the extension asked for, or a random one.
+fn wait_before(failure: &CallFailure, order: &Order, attempts: u32) -> Duration {
+    if let Some(wait) = failure.asked_to_wait() {
+        return wait;
+    }
+    if *failure == CallFailure::NoResponders && order.call.target.places.len() == 1 {
+        return Duration::from_millis(fastrand::u64(SUBSCRIBE_AGAIN_MS));
+    }
+    backoff(attempts)
+}
+
+/// Places take turns.
+fn place_at(order: &Order, turn: usize) -> Option<&Place> {
+    let places = &order.call.target.places;
+    places.get(turn.checked_rem(places.len())?)
 }
 
 /// Uniform in zero to 25 ms, doubled with each attempt.

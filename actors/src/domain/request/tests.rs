@@ -62,6 +62,31 @@ fn headers_win_over_the_body_and_the_shorter_time_counts() {
 }
 
 #[test]
+fn more_time_than_the_most_is_cut_to_it_and_noticed() {
+    let timeout = |text: Option<&str>| {
+        let headers = RequestHeaders { timeout_ms: text.map(str::to_owned), ..RequestHeaders::default() };
+        let body = br#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}}"#;
+        let request = Request::parse(body, &headers, &limits(), || 1).unwrap();
+        (request.timeout, request.clamped)
+    };
+    let most = limits().max_timeout;
+    assert_eq!(timeout(None), (limits().default_timeout, false));
+    assert_eq!(timeout(Some(&most.as_millis().to_string())), (most, false));
+    assert_eq!(timeout(Some(&(most.as_millis() + 1).to_string())), (most, true));
+}
+
+#[test]
+fn the_attempt_of_the_caller_is_read_where_it_can_be() {
+    for (text, attempt) in [(None, 1), (Some("1"), 1), (Some("2"), 2), (Some("0"), 0), (Some("x"), 1), (Some("-1"), 1)]
+    {
+        let headers = RequestHeaders { attempt: text.map(str::to_owned), ..RequestHeaders::default() };
+        let body = br#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}}"#;
+        let request = Request::parse(body, &headers, &limits(), || 1).unwrap();
+        assert_eq!((request.attempt, request.is_retry()), (attempt, attempt > 1), "{text:?}");
+    }
+}
+
+#[test]
 fn bad_input_gets_a_code_and_a_place() {
     let schema = "SCHEMA_VALIDATION_FAILED";
     let correlation = "CORRELATION_FIELDS_INVALID";

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::failures::{external, fatal, no_provider};
+use super::results::RETRY_BUDGET_EXHAUSTED;
 use super::{CallResult, Degraded, Next, Report, Run, Step, milliseconds};
 use crate::domain::call::CallFailure;
 use crate::domain::extension::Kind;
@@ -13,6 +14,7 @@ use crate::domain::fallback::{Failing, Move, Setback, next_move};
 use crate::domain::plan::{Candidate, Exclusion, PlannedCall};
 use crate::domain::policy;
 use crate::domain::request::{Message, RequestKind};
+use crate::domain::retry_budget::Again;
 use crate::domain::selection::{self, Outlook};
 use crate::domain::session::{Pinned, Recalled, SessionKey};
 
@@ -283,14 +285,14 @@ impl Run {
             untried && exclusions.get(index).is_some_and(Option::is_none) && self.can_run_here(index)
         };
         let setback = self.setback(&decision, &failure, outlook);
-        let roll = (outlook.roll)();
-        let next = next_move(&self.plan, &self.facts(), setback.failing, Some(&setback), &open, roll);
-        let attempts_again = matches!(next, Move::Retry { .. } | Move::Switch { .. });
-        if attempts_again && !self.budget.take() {
-            self.give_up(&decision.call, &failure);
-            self.failure = self.failure.take().map(|error| error.with("attempt_budget_exhausted", true));
-            return;
-        }
+        let next = match self.affordable(setback, &decision, &open, (outlook.roll)()) {
+            Ok(next) => next,
+            Err(exhausted) => {
+                self.give_up(&decision.call, &failure);
+                self.failure = self.failure.take().map(|error| error.with(exhausted, true));
+                return;
+            }
+        };
         match next {
             Move::Retry { wait, rule } => {
                 self.pursuit.made += 1;
@@ -306,13 +308,51 @@ impl Run {
         }
     }
 
+    /// What comes next within the budgets; an error names the one that is empty. A retry that nobody pays for is one that
+    /// was used up: another provider may still take over.
+    fn affordable(
+        &self,
+        mut setback: Setback,
+        decision: &Decision,
+        open: &dyn Fn(usize) -> bool,
+        roll: f64,
+    ) -> Result<Move, &'static str> {
+        let pays = |again| self.retry_tokens.as_ref().is_none_or(|tokens| tokens.take(again));
+        let next = |setback: &Setback| next_move(&self.plan, &self.facts(), setback.failing, Some(setback), open, roll);
+        let mut refused = false;
+        loop {
+            let next = next(&setback);
+            let paid = match next {
+                Move::Stop if refused => return Err(RETRY_BUDGET_EXHAUSTED),
+                // One that refused before anything was sent is replaced, not repeated.
+                Move::Stop | Move::Draw { .. } => return Ok(next),
+                Move::Retry { .. } | Move::Switch { .. } if self.budget.left() == 0 => {
+                    return Err("attempt_budget_exhausted");
+                }
+                Move::Retry { .. } => pays(Again::Retry(decision.call.id())),
+                Move::Switch { to, .. } => {
+                    let id = self.plan.providers.get(to).map(|candidate| candidate.name.as_str());
+                    pays(Again::Fallback(id.unwrap_or_default()))
+                }
+            };
+            match next {
+                _ if paid => {
+                    self.budget.take();
+                    return Ok(next);
+                }
+                Move::Retry { .. } => (refused, setback.may_retry) = (true, false),
+                Move::Switch { .. } | Move::Draw { .. } | Move::Stop => return Err(RETRY_BUDGET_EXHAUSTED),
+            }
+        }
+    }
+
     fn setback(&self, decision: &Decision, failure: &CallFailure, outlook: &Outlook<'_>) -> Setback {
         let target = &decision.call.target;
         let refuses = matches!(failure, CallFailure::Answered { retryable: Some(false), .. });
         Setback {
             failing: Failing::of(failure),
             own_retries: if failure.retryable(Kind::Provider) { target.retry } else { 0 },
-            may_retry: !refuses && !matches!(failure, CallFailure::CircuitOpen { .. }),
+            may_retry: !refuses && !self.request.is_retry() && !matches!(failure, CallFailure::CircuitOpen { .. }),
             made: self.pursuit.made,
             asked_to_wait: failure.asked_to_wait(),
             usual: usual_latency(&decision.call, outlook),

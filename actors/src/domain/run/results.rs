@@ -11,10 +11,14 @@ use crate::domain::fields::Fields;
 use crate::domain::plan::{PlannedCall, Rule};
 use crate::domain::policy::OnFail;
 
+/// The detail of an error that might have been none after another attempt.
+pub(super) const RETRY_BUDGET_EXHAUSTED: &str = "retry_budget_exhausted";
+
 impl Run {
     /// Takes one result: reports it, and says which error it means for the request, if any.
     pub(super) fn take(&mut self, call: &PlannedCall, result: CallResult) -> Option<RequestError> {
         let id = &call.extension.id;
+        let retry_refused = result.retry_refused;
         let (status, error) = match result.outcome {
             Ok(Reply::Reject { reason, details }) => self.rejected(call, &reason, details.as_deref()),
             Ok(reply) => {
@@ -38,7 +42,7 @@ impl Run {
             latency_ms: milliseconds(result.latency),
             attempts: result.attempts,
         });
-        error
+        error.map(|error| if retry_refused { error.with(RETRY_BUDGET_EXHAUSTED, true) } else { error })
     }
 
     pub(super) fn accept(&mut self, call: &PlannedCall, reply: Reply) {

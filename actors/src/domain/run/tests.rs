@@ -9,6 +9,7 @@ use rig::{Rig, edit, reject, snapshot};
 
 mod guardrails;
 mod providers;
+mod retries;
 mod rig;
 mod sessions;
 

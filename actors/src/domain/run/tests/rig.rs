@@ -112,7 +112,13 @@ impl Rig {
                         happened.subjects.push(place.subject.to_string());
                         let at = order.call.target.places.iter().position(|other| other == place).unwrap();
                         let outcome = reply(order).unwrap_or(Ok(plain));
-                        CallResult { outcome, latency: Duration::from_millis(1), attempts: 1, place: at }
+                        CallResult {
+                            outcome,
+                            latency: Duration::from_millis(1),
+                            attempts: 1,
+                            place: at,
+                            retry_refused: false,
+                        }
                     };
                     let results: Vec<CallResult> = orders.iter().map(&mut result).collect();
                     happened.called.extend(orders.iter().map(|order| order.call.id().to_owned()));
