@@ -1,5 +1,7 @@
 //! Dry runs that call extensions, on the whole tree in memory.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use beamline_actors::domain::fields::Fields;
