@@ -184,6 +184,14 @@ async fn a_policy_with_wrong_references_is_not_saved() {
         assert!(!world.pointers("put_policy", put(bad)).await.is_empty());
     }
     assert_eq!(world.refused("put_policy", json!({"tenant_id": "acme", "policy_id": "p"})).await.0, "invalid_request");
+    let mut only_checked = put(json!({"providers": ["mock_provider"]}));
+    for (word, code) in
+        [(json!("true"), Some("invalid_request")), (json!(1), Some("invalid_request")), (json!(true), None)]
+    {
+        only_checked["check_only"] = word;
+        let answer = world.gateway.admin("put_policy", &only_checked).await;
+        assert_eq!(answer["error"]["code"].as_str(), code, "{answer}");
+    }
     assert_eq!(world.refused("get_policy", json!({"tenant_id": "acme", "policy_id": "p"})).await.0, "not_found");
 }
 

@@ -91,6 +91,9 @@ pub(super) async fn put(shared: &Shared, body: &Fields, by: Author) -> Result<St
     if tenant_id.is_empty() || tenant_id.len() > 256 || tenant_id.chars().any(char::is_control) {
         return Err(Refusal::invalid("/tenant_id must be 1 to 256 bytes without control characters."));
     }
+    let check_only = body.get("check_only").map_or(Ok(None), |raw| serde_json::from_str::<Option<bool>>(raw.get()));
+    let check_only =
+        check_only.map_err(|_| Refusal::invalid("/check_only must be true or false."))?.unwrap_or_default();
     let document = body.get("policy").ok_or_else(|| Refusal::invalid("/policy is required: the policy document."))?;
     let policy = Policy::parse(document.get()).map_err(|mistakes| Refusal::mistakes("policy", &mistakes))?;
     shared.surroundings.registry.refresh().await?;
@@ -98,7 +101,7 @@ pub(super) async fn put(shared: &Shared, body: &Fields, by: Author) -> Result<St
     if !mistakes.is_empty() {
         return Err(Refusal::mistakes("policy", &mistakes));
     }
-    if body.flag("check_only") == Some(true) {
+    if check_only {
         let revision = shared.surroundings.registry.snapshot().revision();
         return answer(&json!({"ok": true, "revision": revision, "checked": true}));
     }
