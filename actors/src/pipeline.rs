@@ -52,7 +52,8 @@ pub(crate) struct PipelineState {
     deadline: Option<OwnedTask>,
 }
 
-/// Kept back from every deadline for writing the answer: the larger of this and a fiftieth.
+/// Kept back from every deadline for writing the answer: the larger of this and a fiftieth. Timers fire up to 1 ms late, and
+/// two of them stand between the end of the last call and the deadline; with less, answers would come after it.
 const LEAST_RESERVE: Duration = Duration::from_millis(4);
 
 impl Actor for Pipeline {
@@ -178,7 +179,8 @@ impl PipelineState {
         let plan = match Plan::new(&facts, &shared.registry.snapshot(), &settings.plans, &mut outlook) {
             Ok(plan) => plan,
             Err(error) => {
-                self.request.answer(Outgoing::error(&error, &request.correlation()));
+                let timeout_clamped = request.clamped.then_some(request.timeout);
+                self.request.answer(Outgoing { timeout_clamped, ..Outgoing::error(&error, &request.correlation()) });
                 return None;
             }
         };

@@ -256,6 +256,7 @@ impl InFlight {
             traceparent: Some(run.request.trace.traceparent().to_owned()),
             tenant_id: Some(run.request.tenant_id.to_string()),
             request_id: Some(run.request.request_id.to_string()),
+            timeout_clamped: run.request.clamped.then_some(run.request.timeout),
         })
     }
 

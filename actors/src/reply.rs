@@ -2,7 +2,7 @@
 //! `internal`, so there is always a first.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -20,6 +20,8 @@ pub struct Outgoing {
     pub traceparent: Option<String>,
     pub tenant_id: Option<String>,
     pub request_id: Option<String>,
+    /// The time that the request was given, when it had asked for more.
+    pub timeout_clamped: Option<Duration>,
 }
 
 impl Outgoing {
@@ -31,6 +33,7 @@ impl Outgoing {
             traceparent: None,
             tenant_id: correlation.tenant_id.clone(),
             request_id: correlation.request_id.clone(),
+            timeout_clamped: None,
         }
     }
 }

@@ -257,10 +257,12 @@ async fn publish(client: &Client, to: &Subject, outgoing: &Outgoing) -> bool {
 
 fn headers_of(outgoing: &Outgoing) -> HeaderMap {
     let mut answer_headers = HeaderMap::new();
+    let clamped = outgoing.timeout_clamped.map(|given| given.as_millis().to_string());
     let known = [
         ("trace_id", Some(outgoing.trace_id.as_str()).filter(|id| !id.is_empty())),
         ("traceparent", outgoing.traceparent.as_deref()),
         ("tenant_id", outgoing.tenant_id.as_deref()),
+        ("Router-Timeout-Clamped", clamped.as_deref()),
     ];
     for (name, value) in known {
         if let Some(value) = value {
@@ -285,7 +287,11 @@ fn too_large(outgoing: &Outgoing, limit: usize) -> Outgoing {
         tenant_id: outgoing.tenant_id.clone(),
         policy_id: None,
     };
-    Outgoing { traceparent: outgoing.traceparent.clone(), ..Outgoing::error(&error, &correlation) }
+    Outgoing {
+        traceparent: outgoing.traceparent.clone(),
+        timeout_clamped: outgoing.timeout_clamped,
+        ..Outgoing::error(&error, &correlation)
+    }
 }
 
 #[cfg(test)]

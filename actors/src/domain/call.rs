@@ -198,7 +198,7 @@ impl CallFailure {
     pub fn sentence(&self, id: &str) -> String {
         match self {
             Self::Timeout => format!("{id} did not answer within its time."),
-            Self::Deadline => format!("The request's time was over before {id} had answered."),
+            Self::Deadline => format!("The request's time does not suffice for {id}; send it with a longer timeout_ms."),
             Self::NoResponders => format!("No instance of {id} is running: nobody listens on its subject."),
             Self::CircuitOpen { .. } => format!("{id} failed repeatedly, so it is not called for now."),
             Self::BusUnavailable => format!("NATS is not connected, so {id} could not be called."),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::extension::Kind;
+
 /// `error.code` of an answer. Callers branch on it, so a code is never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorCode {
@@ -107,6 +109,11 @@ impl RequestError {
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.details.insert(key.to_owned(), value.into());
         self
+    }
+
+    /// Names the stage in which the request's time was over; other errors stay as they are.
+    pub fn at_stage(self, kind: Kind) -> Self {
+        if self.code == ErrorCode::DeadlineExceeded { self.with("stage", kind.as_str()) } else { self }
     }
 
     pub fn retry_after(self, after: Option<Duration>) -> Self {

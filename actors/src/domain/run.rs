@@ -293,7 +293,8 @@ impl Run {
         self.apply(std::iter::repeat_with(late).take(running).collect());
         if self.failure.is_none() {
             let sentence = format!("The request's time of {} ms is over.", self.request.timeout.as_millis());
-            self.fail(RequestError::new(ErrorCode::DeadlineExceeded, sentence));
+            // Between two calls it is the provider that is being found.
+            self.fail(RequestError::new(ErrorCode::DeadlineExceeded, sentence).at_stage(Kind::Provider));
         }
     }
 

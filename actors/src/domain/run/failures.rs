@@ -65,7 +65,7 @@ pub(super) fn fatal(call: &PlannedCall, failure: &CallFailure) -> Option<Request
     let mut error = RequestError::new(code, failure.sentence(&call.extension.id));
     error.intake_code = (code == ErrorCode::InvalidRequest).then_some(IntakeCode::SchemaValidationFailed);
     let error = error.with("extension_id", call.extension.id.as_str()).with("error_type", failure.reason());
-    Some(error.retry_after(failure.retry_after()))
+    Some(error.at_stage(call.extension.kind).retry_after(failure.retry_after()))
 }
 
 /// No provider can be chosen; `exclusions` are in the order of `candidates`.
@@ -89,7 +89,7 @@ pub(super) fn no_provider(candidates: &[Candidate], exclusions: &[Option<Exclusi
         None if exclusions.iter().any(|e| matches!(e, Some(Exclusion::TooSlow(_)))) => ErrorCode::DeadlineExceeded,
         None => ErrorCode::DecisionFailed,
     };
-    RequestError::new(code, message).with("providers", names)
+    RequestError::new(code, message).with("providers", names).at_stage(Kind::Provider)
 }
 
 /// When the first of the open breakers lets a call through again.

@@ -115,6 +115,21 @@ fn what_a_failure_means_depends_on_the_policy() {
 }
 
 #[test]
+fn a_deadline_names_the_stage_that_it_hit() {
+    for (who, stage) in [("pre_b", "pre"), ("val_ignore", "validator"), ("p1", "provider"), ("post_a", "post")] {
+        let (answer, _) = finish(RequestKind::Route, |id| (id == who).then_some(Err(CallFailure::Deadline)));
+        let error = &answer["error"];
+        assert_eq!((&error["code"], &error["details"]["stage"]), (&json!("deadline_exceeded"), &json!(stage)));
+        let (answer, _) = finish(RequestKind::Route, |id| (id == who).then_some(Err(CallFailure::BusUnavailable)));
+        assert_eq!(answer["error"]["details"].get("stage"), None, "{answer}");
+    }
+    let mut run = Rig::default().run(RequestKind::Route, r#"{"providers": ["p1"]}"#);
+    assert!(matches!(run.next_step(), Next::Choose));
+    run.time_out(Duration::from_secs(1));
+    assert_eq!(run.failure.unwrap().details["stage"], "provider");
+}
+
+#[test]
 fn what_did_not_run_is_said() {
     let (answer, _) = finish(RequestKind::Route, |id| match id {
         "pre_b" => Some(Err(CallFailure::Timeout)),
