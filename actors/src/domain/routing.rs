@@ -49,8 +49,9 @@ const PARTS: u64 = 10_000;
 impl RoutingRules {
     /// Reads them as somebody wrote them.
     pub fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> Self {
-        let percent_given = object.has(PERCENT);
-        let percent = object.take(PERCENT).and_then(|raw| {
+        // Nothing is a mistake, too: without a percentage the version would take everybody.
+        let percent_given = object.peek(PERCENT).is_some();
+        let percent = object.take_any(PERCENT).and_then(|raw| {
             let number = serde_json::from_str::<f64>(raw.get()).ok().filter(|n| (0.0..=100.0).contains(n));
             if number.is_none() {
                 let message = format!("must be a number from 0 to 100, is {}", shorten(raw.get()));

@@ -59,6 +59,11 @@ fn mistakes_in_rules_are_refused_with_their_place() {
         "/versions/0/routing_rules/percent: must be a number from 0 to 100, is 101"
     );
     assert_eq!(
+        read(r#"{"percent": null, "percent_by": "tenant"}"#),
+        "/versions/0/routing_rules/percent: must be a number from 0 to 100, is null",
+        "nothing is not everybody"
+    );
+    assert_eq!(
         read(r#"{"percent_by": "tenant"}"#),
         "/versions/0/routing_rules/percent_by: says nothing without percent"
     );
