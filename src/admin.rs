@@ -27,6 +27,7 @@ use crate::nats::Connection;
 use crate::nats::intake::{Intake, QUEUE_GROUP, is_answerable};
 
 mod authorization;
+mod breakers;
 mod exposition;
 mod extensions;
 mod operations;

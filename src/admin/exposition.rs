@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::Shared;
+use super::{Shared, breakers};
 use crate::nats::Connection;
 
 pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry {
@@ -18,6 +18,8 @@ pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry
     let help = "Requests without a reply subject that can be used";
     registry.register("router_requests_unanswerable", help, all.intake.unanswerable());
     let (connection, of) = (all.connection.clone(), all.registry.clone());
+    let breakers = breakers::Gauge { registry: all.registry.clone(), invokers: all.invokers.clone() };
+    registry.register_collector(Box::new(breakers));
     registry.register_collector(Box::new(AtScrape { connection, registry: of }));
     registry
 }

@@ -97,7 +97,7 @@ async fn change(shared: &Shared, id: &str, patch: &Fields, by: Author) -> Result
 const TRIES: usize = 5;
 
 /// Writes what `make` makes of the present registry, and makes it anew if somebody else was quicker.
-async fn save(
+pub(super) async fn save(
     shared: &Shared,
     by: Author,
     make: impl Fn(&Snapshot) -> Result<(Change, Extension), Refusal>,
@@ -141,7 +141,7 @@ fn check_subjects(shared: &Shared, snapshot: &Snapshot, extension: &Extension) -
     Ok(())
 }
 
-fn find<'s>(snapshot: &'s Snapshot, id: &str) -> Result<&'s Arc<Extension>, Refusal> {
+pub(super) fn find<'s>(snapshot: &'s Snapshot, id: &str) -> Result<&'s Arc<Extension>, Refusal> {
     snapshot.extension(id).ok_or_else(|| Refusal::not_found(&format!("The extension {}", shorten(id))))
 }
 

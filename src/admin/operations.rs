@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::refusal::Refusal;
-use super::{Shared, authorization, extensions, pipelines, policies, status};
+use super::{Shared, authorization, breakers, extensions, pipelines, policies, status};
 
 const KNOWN: &str = "get_extension_health, get_circuit_breaker_states, list_extensions, get_extension, create_extension, \
     update_extension, delete_extension, enable_extension, disable_extension, list_policies, get_policy, put_policy, \
-    delete_policy, dry_run_pipeline, get_pipeline_complexity, reload, supervision_tree";
+    delete_policy, dry_run_pipeline, get_pipeline_complexity, reload, supervision_tree, set_breaker";
 
 /// The answer to one request, as JSON.
 pub(super) async fn run(shared: &Shared, message: &Message) -> String {
@@ -27,7 +27,8 @@ async fn attempt(shared: &Shared, message: &Message) -> Result<String, Refusal> 
     let by = author(message);
     match operation {
         "get_extension_health" => answer(&status::health(shared)),
-        "get_circuit_breaker_states" => answer(&status::breakers(shared)),
+        "get_circuit_breaker_states" => answer(&breakers::states(shared)),
+        "set_breaker" => breakers::set(shared, &body, by).await,
         "supervision_tree" => answer(&status::tree(shared)),
         "list_extensions" => extensions::list(shared, &body),
         "get_extension" => extensions::get(shared, &body),

@@ -1,11 +1,10 @@
-//! What can be seen of a running router: health, breakers, the supervision tree.
+//! What can be seen of a running router: health, the supervision tree.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use beamline_actors::domain::breaker::BreakerReading;
 use beamline_actors::domain::extension::Extension;
 use beamline_actors::domain::health::Figures;
 use beamline_actors::domain::run::milliseconds;
@@ -23,20 +22,6 @@ pub(super) fn health(shared: &Shared) -> Value {
         line
     };
     json!({"ok": true, "health": by_extension(shared, line)})
-}
-
-pub(super) fn breakers(shared: &Shared) -> Value {
-    let line = |extension: &Extension| {
-        let invoker = shared.surroundings.invokers.find(&extension.id);
-        let breaker = invoker.as_ref().map_or_else(|| BreakerReading::over([]), |invoker| invoker.breaker());
-        let figures = invoker.as_ref().map(|invoker| *invoker.figures()).unwrap_or_default();
-        let mut line = breaker_of(&breaker, &figures);
-        add_targets(&mut line, shared, extension, invoker.as_deref(), |target| {
-            breaker_of(&target.breaker(), &target.figures())
-        });
-        line
-    };
-    json!({"ok": true, "states": by_extension(shared, line)})
 }
 
 pub(super) fn tree(shared: &Shared) -> Value {
@@ -71,24 +56,14 @@ fn figures_of(figures: &Figures) -> Line {
     fields(line)
 }
 
-fn breaker_of(breaker: &BreakerReading, figures: &Figures) -> Line {
-    let line = json!({
-        "state": breaker.state.as_str(),
-        "opened_at": breaker.opened_at.map(wall_time),
-        "failure_count": breaker.failures,
-        "error_rate": figures.success_rate.map_or(0.0, |rate| 1.0 - rate),
-    });
-    fields(line)
-}
+pub(super) type Line = Map<String, Value>;
 
-type Line = Map<String, Value>;
-
-fn fields(line: Value) -> Line {
+pub(super) fn fields(line: Value) -> Line {
     if let Value::Object(fields) = line { fields } else { Line::new() }
 }
 
 /// Adds `targets`, a line for each subject that was called, when the extension has more than one of them.
-fn add_targets(
+pub(super) fn add_targets(
     line: &mut Line,
     shared: &Shared,
     extension: &Extension,
@@ -127,13 +102,13 @@ fn names_of(extension: &Extension, prefix: &str) -> HashMap<String, Line> {
     names
 }
 
-fn by_extension(shared: &Shared, line: impl Fn(&Extension) -> Line) -> Line {
+pub(super) fn by_extension(shared: &Shared, line: impl Fn(&Extension) -> Line) -> Line {
     let snapshot = shared.surroundings.registry.snapshot();
     let line = |extension: &Arc<Extension>| (extension.id.clone(), Value::Object(line(extension)));
     snapshot.extensions().into_iter().map(line).collect()
 }
 
-fn wall_time(at: Instant) -> String {
+pub(super) fn wall_time(at: Instant) -> String {
     let ago: Duration = Instant::now().saturating_duration_since(at);
     humantime::format_rfc3339_millis(SystemTime::now() - ago).to_string()
 }
