@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and which file answers it.
 //!
-//! `serve` and `up` run a router. `tree`, `request`, `ext` and `policy` talk to a running one over NATS, so they work
-//! wherever NATS can be reached.
+//! `serve` and `up` run a router. `tree`, `request`, `ext`, `breaker` and `policy` talk to a running one over NATS, so they
+//! work wherever NATS can be reached.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use crate::config::{Config, Discovered, Overrides};
 use crate::up::state;
 
+pub mod breaker;
 mod client;
 pub mod completions;
 pub mod config;
@@ -92,6 +93,9 @@ pub enum Command {
     /// List and change extensions
     #[command(subcommand)]
     Ext(ext::ExtCommand),
+    /// List circuit breakers, and hold them open or closed for some time
+    #[command(subcommand)]
+    Breaker(breaker::BreakerCommand),
     /// List and change policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -148,6 +152,7 @@ impl Command {
             | Self::Request(_)
             | Self::Tree(_)
             | Self::Ext(_)
+            | Self::Breaker(_)
             | Self::Policy(_)
             | Self::Migrate(_)
             | Self::Config(_)
@@ -159,7 +164,8 @@ impl Command {
     /// somebody says otherwise.
     fn asks_a_router(&self) -> bool {
         match self {
-            Self::Request(_) | Self::Tree(_) | Self::Ext(_) | Self::Policy(_) | Self::Config(_) => true,
+            Self::Request(_) | Self::Tree(_) | Self::Ext(_) | Self::Breaker(_) => true,
+            Self::Policy(_) | Self::Config(_) => true,
             Self::Up(_) | Self::Serve | Self::Migrate(_) | Self::Completions(_) => false,
         }
     }
@@ -187,6 +193,7 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
         Command::Request(args) => request::run(&load()?, &args, globals.timeout, console).await,
         Command::Tree(args) => tree::run(&load()?, &args, globals.timeout, console).await,
         Command::Ext(command) => ext::run(&load()?, command, globals.timeout, console).await,
+        Command::Breaker(command) => breaker::run(&load()?, command, globals.timeout, console).await,
         Command::Policy(command) => policy::run(load, command, globals.timeout, console).await,
         Command::Migrate(args) => migrate::run(&load()?, args, console).await,
         Command::Config(command) => config::run(load(), &command, console),
