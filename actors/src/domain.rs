@@ -2,6 +2,8 @@
 
 pub mod request;
 
+pub mod admission;
+
 pub mod fallback;
 pub mod plan;
 pub mod run;

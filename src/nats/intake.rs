@@ -219,6 +219,7 @@ fn read_headers(from: &HeaderMap) -> RequestHeaders {
         trace_id: text("trace_id"),
         traceparent: text("traceparent"),
         timeout_ms: text("Router-Timeout-Ms"),
+        priority: text("Router-Priority"),
         attempt: text("Router-Attempt"),
     }
 }

@@ -29,6 +29,8 @@ pub struct RequestHeaders {
     pub timeout_ms: Option<String>,
     /// `Router-Attempt`.
     pub attempt: Option<String>,
+    /// `Router-Priority`.
+    pub priority: Option<String>,
 }
 
 impl RequestHeaders {
