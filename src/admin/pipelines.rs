@@ -32,9 +32,13 @@ pub(super) async fn dry_run(shared: &Shared, body: &Fields) -> Result<String, Re
 pub(super) fn complexity(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
     let (tenant, policy_id) = (required(body, "tenant_id")?, required(body, "policy_id")?);
     let snapshot = shared.surroundings.registry.snapshot();
-    let known = snapshot.policy(&tenant, &policy_id);
-    let known =
-        known.ok_or_else(|| Refusal::not_found(&format!("The policy {}/{}", shorten(&tenant), shorten(&policy_id))))?;
+    let Some(known) = snapshot.policy(&tenant, &policy_id) else {
+        let name = format!("The policy {}/{}", shorten(&tenant), shorten(&policy_id));
+        return Err(match snapshot.unreadable_reason(&tenant, &policy_id) {
+            Some(reason) => Refusal::invalid(format!("{name} is saved, but this router cannot read it: {reason}.")),
+            None => Refusal::not_found(&name),
+        });
+    };
     let latency = |id: &str| shared.surroundings.invokers.latency(id);
     answer(&Complexity::of(&known.policy, &shared.surroundings.complexity, &latency))
 }

@@ -84,7 +84,7 @@ impl Failing {
                 "rate_limited" => code(429),
                 "overloaded" | "unavailable" => code(503),
                 "invalid_request" | "invalid_config" => code(400),
-                word => code(word.parse().ok().filter(|n| (100..=599).contains(n)).unwrap_or(500)),
+                word => code(word.parse().ok().filter(|n| (100..=999).contains(n)).unwrap_or(500)),
             },
             CallFailure::Malformed(_) => code(502),
             CallFailure::BusUnavailable | CallFailure::TooLarge { .. } => Self::default(),

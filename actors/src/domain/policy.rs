@@ -158,7 +158,7 @@ pub enum Status {
     ClientError,
     /// `429` and `rate_limited`
     RateLimited,
-    /// Any other code from 100 to 599.
+    /// Any other code from 100 to 999.
     Code(u16),
     /// Every failure there is.
     Error,
@@ -185,7 +185,7 @@ impl Status {
     pub fn parse(word: &str) -> Option<Self> {
         let known = Self::WORDS.into_iter().find(|(name, _)| *name == word).map(|(_, status)| status);
         let is_code = word.len() == 3 && word.bytes().all(|b| b.is_ascii_digit());
-        let code = word.parse().ok().filter(|code| is_code && (100..=599).contains(code));
+        let code = word.parse().ok().filter(|code| is_code && (100..=999).contains(code));
         known.or(code.map(Self::Code))
     }
 }

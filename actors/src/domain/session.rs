@@ -7,23 +7,25 @@ mod tests;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use sha2::{Digest, Sha256};
 
 pub use cache::{Look, SessionCache};
 
-/// Under this a session is kept. It does not say who the session is: an id of a session may be personal data.
+/// Under this a session is kept. It does not say who the session is: an id of a session may be personal data. Half of a
+/// SHA-256, because a tenant chooses its session ids, and no choice may hit the session of another tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionKey(String);
 
 impl SessionKey {
     pub fn new(tenant_id: &str, policy_id: &str, session: &str) -> Self {
-        let mut hash = Xxh3::new();
+        let mut hash = Sha256::new();
         for part in [tenant_id, policy_id, session] {
             // The length first: "a", "bc" is not "ab", "c".
-            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update((part.len() as u64).to_le_bytes());
             hash.update(part.as_bytes());
         }
-        Self(format!("{:032x}", hash.digest128()))
+        let half = hash.finalize().iter().take(16).fold(0u128, |half, byte| half << 8 | u128::from(*byte));
+        Self(format!("{half:032x}"))
     }
 
     /// A key that came back from a store. Nothing when no router wrote it.

@@ -81,7 +81,7 @@ fn only_what_the_extension_did_wrong_counts() {
         retry_after: None,
     };
     for (failure, outcome) in [
-        (CallFailure::Timeout, Outcome::Failure),
+        (CallFailure::Timeout, Outcome::Timeout),
         (CallFailure::NoResponders, Outcome::Failure),
         (CallFailure::Deadline, Outcome::Ignored),
         (CallFailure::BusUnavailable, Outcome::Ignored),

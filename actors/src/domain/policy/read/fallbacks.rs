@@ -118,7 +118,7 @@ fn add_status(statuses: &mut Vec<Status>, raw: &RawValue, pointer: &str, mistake
         None => {
             let words: Vec<&str> = Status::WORDS.iter().map(|(word, _)| *word).collect();
             let (words, shown) = (words.join(", "), shorten(raw.get()));
-            mistakes.add(pointer, format!("must be one of {words} or a code from 100 to 599, is {shown}"));
+            mistakes.add(pointer, format!("must be one of {words} or a code from 100 to 999, is {shown}"));
         }
     }
 }

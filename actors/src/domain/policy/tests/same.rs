@@ -165,7 +165,7 @@ fn any_providers() -> impl Strategy<Value = (Order, Vec<Provider>)> {
 }
 
 fn fallback() -> impl Strategy<Value = Fallback> {
-    let codes = (100u16..=599).prop_filter("a word", |code| *code != 429).prop_map(Status::Code);
+    let codes = (100u16..=999).prop_filter("a word", |code| *code != 429).prop_map(Status::Code);
     let words = select(Status::WORDS.map(|(_, status)| status).to_vec());
     let status = prop::collection::vec(prop_oneof![words, codes], 0..4).prop_map(|all| {
         let mut once: Vec<Status> = Vec::new();

@@ -179,7 +179,7 @@ fn is_of_type(name: &Value, value: &Value) -> bool {
 fn fits(pattern: &str, text: &str) -> bool {
     match pattern {
         r"^[a-z0-9](?:[a-z0-9_-]|\.(?!\.|$))*$" => id_problem(text).is_none(),
-        "^[1-5][0-9][0-9]$" => text.parse::<u16>().is_ok_and(|code| text.len() == 3 && (100..=599).contains(&code)),
+        "^[1-9][0-9][0-9]$" => text.parse::<u16>().is_ok_and(|code| text.len() == 3 && (100..=999).contains(&code)),
         "[a-zA-Zµ]" => text.chars().any(char::is_alphabetic),
         other => panic!("{other} is not known here"),
     }
