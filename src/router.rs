@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use beamline_actors::domain::admission::AdmissionSettings;
 use beamline_actors::domain::complexity::ComplexityLimits;
 use beamline_actors::domain::plan::PlanLimits;
 use beamline_actors::domain::request::RequestLimits;
@@ -225,7 +226,7 @@ fn complexity_limits(config: &Config) -> ComplexityLimits {
 fn pipeline_settings(config: &Config) -> PipelineSettings {
     let router = &config.router;
     PipelineSettings {
-        max_in_flight: router.max_in_flight as usize,
+        admission: AdmissionSettings::limited_to(router.max_in_flight as usize),
         environment: router.environment.clone(),
         requests: RequestLimits {
             default_timeout: router.default_timeout,

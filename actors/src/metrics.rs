@@ -25,6 +25,10 @@ pub struct Metrics {
     pub requests_received: Counter,
     pub requests_answered: Family<OutcomeLabel, Counter>,
     pub requests_in_flight: Gauge,
+    pub requests_limit: Gauge,
+    pub requests_queued: Gauge,
+    pub requests_shed: Family<ShedLabel, Counter>,
+    pub request_bytes: Gauge,
     pub restarts: Family<NodeLabel, Counter>,
     pub retries: Family<RetryLabel, Counter>,
     pub retries_refused: Family<RefusedRetryLabel, Counter>,
@@ -65,6 +69,12 @@ pub struct OutcomeLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ShedLabel {
+    pub reason: &'static str,
+    pub priority: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct NodeLabel {
     pub node: &'static str,
 }
@@ -99,6 +109,10 @@ impl Default for Metrics {
             requests_received: Counter::default(),
             requests_answered: Family::default(),
             requests_in_flight: Gauge::default(),
+            requests_limit: Gauge::default(),
+            requests_queued: Gauge::default(),
+            requests_shed: Family::default(),
+            request_bytes: Gauge::default(),
             restarts: Family::default(),
             retries: Family::default(),
             retries_refused: Family::default(),
@@ -148,6 +162,14 @@ impl Metrics {
             "router_requests_in_flight",
             "Requests taken in and not answered",
             self.requests_in_flight.clone(),
+        );
+        registry.register("router_requests_limit", "Requests that may run at once", self.requests_limit.clone());
+        registry.register("router_requests_queued", "Requests that wait for a place", self.requests_queued.clone());
+        registry.register("router_requests_shed", "Requests turned away at the door", self.requests_shed.clone());
+        registry.register(
+            "router_request_bytes",
+            "Bytes of the requests in flight and waiting",
+            self.request_bytes.clone(),
         );
         registry.register("router_restarts", "Restarts of actors by supervisor", self.restarts.clone());
         registry.register("router_retries", "Attempts that a retry budget granted", self.retries.clone());

@@ -11,10 +11,11 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use ractor::actor::actor_cell::ACTIVE_STATES;
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::domain::admission::{AdmissionSettings, Claim, Shed};
 use crate::domain::answer;
 use crate::domain::error::RequestError;
 use crate::domain::plan::PlanLimits;
@@ -26,13 +27,18 @@ use crate::pipeline::Pipeline;
 use crate::registry::Registry;
 use crate::reply::{Outgoing, Reply};
 use crate::sessions::Sessions;
-use crate::supervision::{Address, Intensity, Node, NodeKind, NodeView, RestartLog, Verdict};
+use crate::supervision::{Address, Intensity, Node, NodeKind, NodeView, OnDrop, OwnedTask, RestartLog, Verdict};
+
+mod door;
+mod refusal;
+
+use door::{Door, Due, Entry, Permit};
+use refusal::{refusal, restarting};
 
 /// How a deployment runs its pipelines.
 #[derive(Debug, Clone)]
 pub struct PipelineSettings {
-    /// Requests in flight at the same time; one more is refused.
-    pub max_in_flight: usize,
+    pub admission: AdmissionSettings,
     /// The name of the environment, which extensions and routing rules see.
     pub environment: String,
     pub requests: RequestLimits,
@@ -54,10 +60,11 @@ pub(crate) struct Shared {
     pub(crate) invokers: Invokers,
     pub(crate) sessions: Sessions,
     metrics: Metrics,
-    permits: Arc<Semaphore>,
+    door: Arc<Door>,
     /// Requests in flight by the actor that carries them.
     table: Mutex<HashMap<ActorId, Arc<InFlight>>>,
-    in_flight: watch::Sender<usize>,
+    /// Requests taken in and not answered, those that wait for a place among them.
+    unanswered: watch::Sender<usize>,
     address: Address<PipelinesMsg>,
 }
 
@@ -83,7 +90,7 @@ pub(crate) struct InFlight {
     pub(crate) checkpoint: Mutex<Option<Run>>,
     restarted: AtomicBool,
     /// The answer and the place at the door go together.
-    reply: Mutex<Option<(Reply, OwnedSemaphorePermit)>>,
+    reply: Mutex<Option<(Reply, Permit)>>,
     /// Who watches over the actor that carries it.
     supervisor: Mutex<ActorId>,
 }
@@ -95,8 +102,6 @@ pub(crate) struct Orphaned;
 
 /// Panics within this are too many: what panics then is answered `internal` without another try.
 const INTENSITY: Intensity = Intensity { restarts: 10, within: Duration::from_secs(10) };
-/// What a refused caller is told to wait, moved by chance so that not all come back together.
-const RETRY_AFTER_MS: std::ops::Range<u64> = 50..250;
 /// Requests in flight that the tree shows.
 const SHOWN: usize = 50;
 
@@ -110,14 +115,14 @@ impl Pipelines {
     ) -> Self {
         let node = Node::new("pipelines", NodeKind::Supervisor);
         let shared = Arc::new(Shared {
-            permits: Arc::new(Semaphore::new(settings.max_in_flight)),
+            door: Door::new(settings.admission, metrics.clone()),
             settings,
             registry,
             invokers,
             sessions,
             metrics,
             table: Mutex::default(),
-            in_flight: watch::Sender::new(0),
+            unanswered: watch::Sender::new(0),
             address: Address::new(Arc::clone(&node)),
         });
         let shown = Arc::downgrade(&shared);
@@ -144,52 +149,40 @@ impl Pipelines {
         &self.shared.sessions
     }
 
-    /// Takes a request in. Never waits: it is in flight, or refused, when this returns.
+    /// Takes a request in. Never waits: when this returns, the request is in flight, in the queue, or refused.
     pub fn admit(&self, incoming: Incoming) {
         let shared = &self.shared;
         shared.metrics.requests_received.inc();
         shared.address.node().count_handled();
-        let Some(supervisor) = shared.address.cell().filter(|cell| ACTIVE_STATES.contains(&cell.get_status())) else {
-            return shared
-                .refuse(incoming, "This router is restarting a part of itself; send it again a little later.");
+        let Some(supervisor) = shared.supervisor() else {
+            return shared.refuse(incoming, &restarting());
         };
-        let Ok(permit) = Arc::clone(&shared.permits).try_acquire_owned() else {
-            return shared.refuse(
-                incoming,
-                "This router has as many requests in flight as it may; send it again a little later.",
-            );
-        };
-        let in_flight = Arc::new(InFlight {
-            kind: incoming.kind,
-            headers: incoming.headers,
-            body: incoming.body,
-            received: incoming.received,
-            shared: Arc::clone(shared),
-            checkpoint: Mutex::new(None),
-            restarted: AtomicBool::new(false),
-            reply: Mutex::new(Some((incoming.reply, permit))),
-            supervisor: Mutex::new(supervisor.get_id()),
-        });
-        shared.metrics.requests_in_flight.inc();
-        shared.in_flight.send_modify(|count| *count += 1);
-        // An actor that cannot start drops the request, and a dropped request is answered.
-        let _ = ActorRuntime::<Pipeline>::spawn_linked_instant(None, Pipeline, in_flight, supervisor);
+        let claim = Claim::read(&incoming.headers, &incoming.body, &shared.settings.requests);
+        // Counted before: one that waits may be answered before this returns.
+        shared.count_taken();
+        match shared.door.enter(claim, incoming) {
+            Entry::Started(incoming, permit) => shared.start(incoming, permit, supervisor),
+            Entry::Queued { displaced } => displaced.into_iter().for_each(|shed| shared.turn_away(shed)),
+            Entry::Shed(shed) => shared.turn_away(shed),
+        }
     }
 
+    /// Requests taken in and not answered.
     pub fn in_flight(&self) -> usize {
-        *self.shared.in_flight.borrow()
+        *self.shared.unanswered.borrow()
     }
 
     /// Waits until nothing is in flight, at most `limit`; false when something still is.
     pub async fn idle(&self, limit: Duration) -> bool {
-        let mut in_flight = self.shared.in_flight.subscribe();
+        let mut in_flight = self.shared.unanswered.subscribe();
         timeout(limit, in_flight.wait_for(|count| *count == 0)).await.is_ok()
     }
 
-    /// Answers `shutting_down` to everything in flight; says how many that were.
+    /// Answers `shutting_down` to everything in flight and waiting; says how many that were.
     pub fn cut(&self) -> usize {
+        let waiting = self.shared.answer_queue(&RequestError::shutting_down());
         let all: Vec<Arc<InFlight>> = self.shared.table.lock().values().cloned().collect();
-        all.iter().filter(|request| request.fail(&RequestError::shutting_down())).count()
+        waiting + all.iter().filter(|request| request.fail(&RequestError::shutting_down())).count()
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -204,11 +197,74 @@ impl Pipelines {
 }
 
 impl Shared {
-    fn refuse(&self, incoming: Incoming, message: &str) {
-        let wait = Duration::from_millis(fastrand::u64(RETRY_AFTER_MS));
+    /// The supervisor of the moment, if it is at work.
+    fn supervisor(&self) -> Option<ActorCell> {
+        self.address.cell().filter(|cell| ACTIVE_STATES.contains(&cell.get_status()))
+    }
+
+    fn start(self: &Arc<Self>, incoming: Incoming, permit: Permit, supervisor: ActorCell) {
+        let in_flight = Arc::new(InFlight {
+            kind: incoming.kind,
+            headers: incoming.headers,
+            body: incoming.body,
+            received: incoming.received,
+            shared: Arc::clone(self),
+            checkpoint: Mutex::new(None),
+            restarted: AtomicBool::new(false),
+            reply: Mutex::new(Some((incoming.reply, permit))),
+            supervisor: Mutex::new(supervisor.get_id()),
+        });
+        // An actor that cannot start drops the request, and a dropped request is answered.
+        let _ = ActorRuntime::<Pipeline>::spawn_linked_instant(None, Pipeline, in_flight, supervisor);
+    }
+
+    /// Does what is due for those who wait.
+    fn serve(self: &Arc<Self>, due: Due) {
+        for shed in due.shed {
+            self.turn_away(shed);
+        }
+        for (incoming, permit) in due.started {
+            match self.supervisor() {
+                Some(supervisor) => self.start(incoming, permit, supervisor),
+                None => {
+                    self.refuse(incoming, &restarting());
+                    self.count_gone();
+                }
+            }
+        }
+    }
+
+    /// Answers one that the door turned away.
+    fn turn_away(&self, shed: Shed<Incoming>) {
+        self.refuse(shed.item, &refusal(shed.reason));
+        self.count_gone();
+    }
+
+    /// Answers everybody who waits; says how many that were.
+    fn answer_queue(&self, error: &RequestError) -> usize {
+        let waiting = self.door.drain();
+        let count = waiting.len();
+        for incoming in waiting {
+            self.refuse(incoming, error);
+            self.count_gone();
+        }
+        count
+    }
+
+    fn refuse(&self, incoming: Incoming, error: &RequestError) {
         let correlation = incoming.headers.correlation(|| fastrand::u64(..));
-        self.count_answer("overloaded");
-        incoming.reply.send(Outgoing::error(&RequestError::overloaded(message, wait), &correlation));
+        self.count_answer(error.code.as_str());
+        incoming.reply.send(Outgoing::error(error, &correlation));
+    }
+
+    fn count_taken(&self) {
+        self.metrics.requests_in_flight.inc();
+        self.unanswered.send_modify(|count| *count += 1);
+    }
+
+    fn count_gone(&self) {
+        self.metrics.requests_in_flight.dec();
+        self.unanswered.send_modify(|count| *count -= 1);
     }
 
     fn count_answer(&self, outcome: &'static str) {
@@ -228,7 +284,10 @@ impl Shared {
 
     fn describe(&self, view: &mut NodeView) {
         let all: Vec<Arc<InFlight>> = self.table.lock().values().cloned().collect();
-        view.in_flight = Some(*self.in_flight.borrow() as u64);
+        let usage = self.door.usage();
+        view.in_flight = Some(usage.in_flight as u64);
+        view.limit = Some(usage.limit as u64);
+        view.waiting = Some(usage.queued as u64);
         view.omitted_children = all.len().saturating_sub(SHOWN) as u64;
         view.children = all.iter().take(SHOWN).map(|request| request.view()).collect();
     }
@@ -241,8 +300,7 @@ impl InFlight {
         self.shared.count_answer(outgoing.outcome);
         reply.send(outgoing);
         drop(permit);
-        self.shared.metrics.requests_in_flight.dec();
-        self.shared.in_flight.send_modify(|count| *count -= 1);
+        self.shared.count_gone();
         true
     }
 
@@ -290,6 +348,28 @@ impl InFlight {
     }
 }
 
+/// Lets in who waits as places come free, and turns away who has waited long enough, as long as it is not dropped.
+async fn serve_queue(shared: Arc<Shared>, ended: impl FnOnce()) {
+    let for_waiting = Arc::clone(&shared);
+    // Nobody else would serve those who wait.
+    let _ended = OnDrop::new(move || {
+        for_waiting.answer_queue(&restarting());
+        ended();
+    });
+    loop {
+        let due = shared.door.due();
+        let again = due.again;
+        shared.serve(due);
+        match again {
+            Some(at) => tokio::select! {
+                () = shared.door.changed() => {}
+                () = sleep_until(at) => {}
+            },
+            None => shared.door.changed().await,
+        }
+    }
+}
+
 /// A request that nobody carries any more is answered all the same.
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -299,6 +379,8 @@ impl Drop for InFlight {
 
 #[derive(Debug)]
 pub enum PipelinesMsg {
+    /// The task that serves the queue is gone.
+    QueueUnserved,
     /// For tests of the supervision: fails the actor.
     #[cfg(any(test, feature = "testing"))]
     Crash,
@@ -312,6 +394,7 @@ pub struct PipelinesActor;
 pub struct PipelinesState {
     shared: Arc<Shared>,
     log: RestartLog,
+    _queue: OwnedTask,
 }
 
 impl Actor for PipelinesActor {
@@ -331,7 +414,10 @@ impl Actor for PipelinesActor {
         for orphan in orphans {
             orphan.fail(&RequestError::internal());
         }
-        Ok(PipelinesState { shared, log: RestartLog::new(INTENSITY) })
+        let queue = OwnedTask::spawn(serve_queue(Arc::clone(&shared), move || {
+            let _ = myself.send_message(PipelinesMsg::QueueUnserved);
+        }));
+        Ok(PipelinesState { shared, log: RestartLog::new(INTENSITY), _queue: queue })
     }
 
     async fn handle(
@@ -342,6 +428,7 @@ impl Actor for PipelinesActor {
     ) -> Result<(), ActorProcessingErr> {
         state.shared.address.node().handling();
         match message {
+            PipelinesMsg::QueueUnserved => Err("the task that serves the queue was lost".into()),
             #[cfg(any(test, feature = "testing"))]
             PipelinesMsg::Crash => Err("crashed by a test".into()),
         }

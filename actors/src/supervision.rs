@@ -113,6 +113,10 @@ pub struct NodeView {
     /// Messages sent to the actor that it has not begun to handle.
     pub queue_depth: u64,
     pub in_flight: Option<u64>,
+    /// How many may be in flight.
+    pub limit: Option<u64>,
+    /// Those that wait for a place.
+    pub waiting: Option<u64>,
     pub handled: u64,
     pub breaker: Option<BreakerView>,
     pub success_rate: Option<f64>,
@@ -203,6 +207,8 @@ impl Node {
             last_exit: life.last_exit.clone(),
             queue_depth: u64::try_from(self.queue.load(Ordering::Relaxed)).unwrap_or_default(),
             in_flight: None,
+            limit: None,
+            waiting: None,
             handled: self.handled.load(Ordering::Relaxed),
             breaker: None,
             success_rate: None,

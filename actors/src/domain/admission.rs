@@ -27,6 +27,13 @@ pub struct AdmissionSettings {
     pub tenant_rate: Option<Rate>,
 }
 
+impl AdmissionSettings {
+    /// So many requests at a time, of any tenant and size that the bus carries.
+    pub fn limited_to(max_in_flight: usize) -> Self {
+        Self { max_in_flight, max_bytes: usize::MAX, tenant_rate: None }
+    }
+}
+
 /// Why a request was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {

@@ -18,6 +18,7 @@ pub enum ErrorCode {
     PostProcessorFailed,
     ExtensionError,
     DecisionFailed,
+    RateLimited,
     Internal,
     ExtensionUnavailable,
     Overloaded,
@@ -39,6 +40,7 @@ impl ErrorCode {
             Self::PostProcessorFailed => "post_processor_failed",
             Self::ExtensionError => "extension_error",
             Self::DecisionFailed => "decision_failed",
+            Self::RateLimited => "rate_limited",
             Self::Internal => "internal",
             Self::ExtensionUnavailable => "extension_unavailable",
             Self::Overloaded => "overloaded",
@@ -93,6 +95,11 @@ impl RequestError {
 
     pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
         Self::new(ErrorCode::Overloaded, message).retry_after(Some(retry_after))
+    }
+
+    pub fn rate_limited(retry_after: Duration) -> Self {
+        let sentence = "This tenant sends more requests than it may; send it again after the time in retry_after_ms.";
+        Self::new(ErrorCode::RateLimited, sentence).retry_after(Some(retry_after))
     }
 
     pub fn internal() -> Self {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_actors::domain::admission::AdmissionSettings;
 use beamline_actors::domain::extension::{Extension, Kind};
 use beamline_actors::domain::plan::PlanLimits;
 use beamline_actors::domain::policy::Policy;
@@ -151,7 +152,7 @@ impl Stage {
 /// The defaults of docs/configuration.md.
 fn as_deployed() -> PipelineSettings {
     PipelineSettings {
-        max_in_flight: 1024,
+        admission: AdmissionSettings::limited_to(1024),
         environment: "dev".into(),
         requests: RequestLimits {
             default_timeout: Duration::from_secs(30),

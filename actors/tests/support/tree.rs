@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_actors::domain::admission::AdmissionSettings;
 use beamline_actors::domain::plan::PlanLimits;
 use beamline_actors::domain::request::{RequestHeaders, RequestKind, RequestLimits};
 use beamline_actors::domain::snapshot::Content;
@@ -34,7 +35,7 @@ pub(crate) async fn plant(
     let registry = Registry::new(store.clone(), settings, metrics.clone(), Some((loaded, true)));
     let invokers = Invokers::new(bus, registry.clone(), metrics.clone());
     let settings = PipelineSettings {
-        max_in_flight,
+        admission: AdmissionSettings::limited_to(max_in_flight),
         environment: "test".into(),
         requests: RequestLimits {
             default_timeout: Duration::from_secs(5),

@@ -1,0 +1,141 @@
+//! The door: admission under a lock that is never held for long, and places that come back by themselves.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Incoming;
+use crate::domain::admission::{Admission, AdmissionSettings, Arrived, Claim, Place, Polled, Shed, Usage};
+use crate::metrics::{Metrics, ShedLabel};
+
+/// Where requests get their places.
+#[derive(Debug)]
+pub(super) struct Door {
+    admission: Mutex<Admission<Incoming>>,
+    /// Somebody waits, and there may be a place, or a wait that ends earlier than was planned.
+    changed: Notify,
+    metrics: Metrics,
+}
+
+/// A place at the door. It goes back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    door: Arc<Door>,
+    place: Option<Place>,
+}
+
+/// What became of a request at the door.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Started(Incoming, Permit),
+    Queued { displaced: Option<Shed<Incoming>> },
+    Shed(Shed<Incoming>),
+}
+
+/// What is to be done for those who waited.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    pub(super) started: Vec<(Incoming, Permit)>,
+    pub(super) shed: Vec<Shed<Incoming>>,
+    /// When to look again, unless something changes before.
+    pub(super) again: Option<Instant>,
+}
+
+impl Door {
+    pub(super) fn new(settings: AdmissionSettings, metrics: Metrics) -> Arc<Self> {
+        metrics.requests_limit.set(gauge(settings.max_in_flight));
+        Arc::new(Self { admission: Mutex::new(Admission::new(settings)), changed: Notify::new(), metrics })
+    }
+
+    /// Lets a request in, lets it wait, or turns it away.
+    pub(super) fn enter(self: &Arc<Self>, claim: Claim, incoming: Incoming) -> Entry {
+        let mut admission = self.admission.lock();
+        let arrived = admission.arrive(claim, incoming, Instant::now().into_std());
+        self.show(admission.usage());
+        drop(admission);
+        match arrived {
+            Arrived::Started(place, incoming) => Entry::Started(incoming, self.permit(place)),
+            Arrived::Queued { displaced, wake } => {
+                if wake {
+                    self.changed.notify_one();
+                }
+                Entry::Queued { displaced: displaced.inspect(|shed| self.count(shed)) }
+            }
+            Arrived::Shed(shed) => {
+                self.count(&shed);
+                Entry::Shed(shed)
+            }
+        }
+    }
+
+    /// Everything that is due for those who wait.
+    pub(super) fn due(self: &Arc<Self>) -> Due {
+        let now = Instant::now().into_std();
+        let mut due = Due::default();
+        let mut admission = self.admission.lock();
+        loop {
+            match admission.poll(now) {
+                Polled::Start(place, incoming) => due.started.push((incoming, self.permit(place))),
+                Polled::Shed(shed) => due.shed.push(shed),
+                Polled::Wait(until) => {
+                    due.again = until.map(Instant::from_std);
+                    break;
+                }
+            }
+        }
+        self.show(admission.usage());
+        drop(admission);
+        due.shed.iter().for_each(|shed| self.count(shed));
+        due
+    }
+
+    /// Resolves when there may be something due.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Everybody who waits, because nobody will serve them.
+    pub(super) fn drain(&self) -> Vec<Incoming> {
+        let mut admission = self.admission.lock();
+        let all = admission.drain();
+        self.show(admission.usage());
+        all
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        self.admission.lock().usage()
+    }
+
+    fn permit(self: &Arc<Self>, place: Place) -> Permit {
+        Permit { door: Arc::clone(self), place: Some(place) }
+    }
+
+    fn show(&self, usage: Usage) {
+        self.metrics.requests_queued.set(gauge(usage.queued));
+        self.metrics.request_bytes.set(gauge(usage.bytes));
+    }
+
+    fn count(&self, shed: &Shed<Incoming>) {
+        let label = ShedLabel { reason: shed.reason.as_str(), priority: shed.priority.as_str() };
+        self.metrics.requests_shed.get_or_create(&label).inc();
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        let mut admission = self.door.admission.lock();
+        let wanted = admission.leave(place);
+        self.door.show(admission.usage());
+        drop(admission);
+        if wanted {
+            self.door.changed.notify_one();
+        }
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
