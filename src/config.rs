@@ -8,6 +8,7 @@ mod database;
 mod file;
 mod http;
 mod layers;
+mod memory;
 mod mistakes;
 mod nats;
 mod printout;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use beamline_actors::domain::admission::AdmissionSettings;
+use beamline_actors::domain::admission::{AdmissionSettings, Rate};
 use beamline_actors::domain::complexity::ComplexityLimits;
 use beamline_actors::domain::plan::PlanLimits;
 use beamline_actors::domain::request::RequestLimits;
@@ -226,7 +226,11 @@ fn complexity_limits(config: &Config) -> ComplexityLimits {
 fn pipeline_settings(config: &Config) -> PipelineSettings {
     let router = &config.router;
     PipelineSettings {
-        admission: AdmissionSettings::limited_to(router.max_in_flight as usize),
+        admission: AdmissionSettings {
+            max_in_flight: router.max_in_flight as usize,
+            max_bytes: router.max_bytes_in_flight,
+            tenant_rate: router.tenant_rate.map(|(per_second, burst)| Rate { per_second, burst }),
+        },
         environment: router.environment.clone(),
         requests: RequestLimits {
             default_timeout: router.default_timeout,

@@ -1,8 +1,10 @@
 //! What one request may take, and how the router starts and stops.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::memory;
 use super::reader::{Problem, Reader, shown};
 
 /// Section `router`.
@@ -17,6 +19,11 @@ pub struct RouterConfig {
     /// Longer deadlines are cut to this one.
     pub max_timeout: Duration,
     pub max_in_flight: u32,
+    pub max_in_flight_per_extension: u32,
+    /// Bytes of all requests in flight and waiting.
+    pub max_bytes_in_flight: usize,
+    /// Requests of each tenant in a second, and how many may come at once; `None`: as many as it likes.
+    pub tenant_rate: Option<(NonZeroU32, NonZeroU32)>,
     pub max_extensions_per_pipeline: u32,
     /// Retries and fallbacks that one request may make in all.
     pub max_extra_attempts: u32,
@@ -26,6 +33,9 @@ pub struct RouterConfig {
     pub allowed_tenants: Option<Vec<String>>,
 }
 
+/// What requests may take of a machine's memory is a quarter, within these.
+const LEAST_BYTES: usize = 8 * 1024 * 1024;
+const MOST_BYTES: usize = 512 * 1024 * 1024;
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// A policy may raise a provider's limit this far, and nothing may go further.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
@@ -39,6 +49,9 @@ impl RouterConfig {
             default_timeout: from.duration("router.default_timeout", Duration::from_secs(30), timeouts.clone()),
             max_timeout: from.duration("router.max_timeout", Duration::from_secs(120), timeouts.clone()),
             max_in_flight: from.number("router.max_in_flight", 1024, 1..=1500),
+            max_in_flight_per_extension: from.number("router.max_in_flight_per_extension", 500, 1..=1500),
+            max_bytes_in_flight: read_bytes(from),
+            tenant_rate: read_tenant_rate(from),
             max_extensions_per_pipeline: from.number("router.max_extensions_per_pipeline", 32, 1..=256),
             max_extra_attempts: from.number("router.max_extra_attempts", 6, 0..=100),
             drain_timeout: from.duration("router.drain_timeout", Duration::from_secs(25), timeouts),
@@ -62,6 +75,21 @@ impl RouterConfig {
             from.mistake("router.state_dir", "must be a directory, not a file");
         }
     }
+}
+
+/// Zero stands for what suits this machine.
+fn read_bytes(from: &mut Reader) -> usize {
+    match from.number("router.max_bytes_in_flight", 0, 0..=u32::MAX) {
+        0 => memory::available().map_or(MOST_BYTES, |bytes| (bytes / 4).clamp(LEAST_BYTES, MOST_BYTES)),
+        bytes => bytes as usize,
+    }
+}
+
+/// Without a burst of its own, what a second allows may come at once.
+fn read_tenant_rate(from: &mut Reader) -> Option<(NonZeroU32, NonZeroU32)> {
+    let rate = NonZeroU32::new(from.number("router.tenant_rate", 0, 0..=1_000_000));
+    let burst = NonZeroU32::new(from.number("router.tenant_burst", 0, 0..=1_000_000));
+    rate.map(|rate| (rate, burst.unwrap_or(rate)))
 }
 
 fn check_environment(name: &str) -> Result<(), Problem> {

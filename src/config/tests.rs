@@ -134,6 +134,18 @@ fn later_layers_win_and_the_printed_form_says_which() {
 }
 
 #[test]
+fn limits_that_follow_from_others_are_worked_out() {
+    let router = |toml: &str| Setup::new(&format!("[router]\n{toml}")).load(&[], &[]).unwrap().router;
+    let rate = |toml| router(toml).tenant_rate.map(|(rate, burst)| (rate.get(), burst.get()));
+    assert_eq!([rate(""), rate("tenant_burst = 5")], [None, None]);
+    assert_eq!(rate("tenant_rate = 20"), Some((20, 20)));
+    assert_eq!(rate("tenant_rate = 20\ntenant_burst = 5"), Some((20, 5)));
+    assert_eq!(router("max_bytes_in_flight = 1000").max_bytes_in_flight, 1000);
+    let mebibyte = 1024 * 1024;
+    assert!((8 * mebibyte..=512 * mebibyte).contains(&router("").max_bytes_in_flight));
+}
+
+#[test]
 fn the_file_may_be_named_by_a_variable_and_the_command_line_goes_first() {
     let setup = Setup::new("[router]\nenvironment = \"a\"\n");
     let other = setup.write("other.toml", "[router]\nenvironment = \"b\"\n");

@@ -45,6 +45,8 @@ struct Node {
     #[serde(default)]
     queue_depth: u64,
     in_flight: Option<u64>,
+    limit: Option<u64>,
+    waiting: Option<u64>,
     #[serde(default)]
     handled: u64,
     breaker: Option<Breaker>,
@@ -60,9 +62,20 @@ struct Breaker {
     state: String,
 }
 
-const HEADER: [&str; 10] =
-    ["NAME", "STATUS", "UPTIME", "RESTARTS", "LAST EXIT", "QUEUE", "IN-FLIGHT", "HANDLED", "BREAKER", "SUCCESS"];
-const NUMBERS: [&str; 6] = ["UPTIME", "RESTARTS", "QUEUE", "IN-FLIGHT", "HANDLED", "SUCCESS"];
+const HEADER: [&str; 11] = [
+    "NAME",
+    "STATUS",
+    "UPTIME",
+    "RESTARTS",
+    "LAST EXIT",
+    "QUEUE",
+    "IN-FLIGHT",
+    "WAITING",
+    "HANDLED",
+    "BREAKER",
+    "SUCCESS",
+];
+const NUMBERS: [&str; 7] = ["UPTIME", "RESTARTS", "QUEUE", "IN-FLIGHT", "WAITING", "HANDLED", "SUCCESS"];
 
 /// A last exit may be a whole panic message; the rest of it is in the logs.
 const LAST_EXIT_LENGTH: usize = 40;
@@ -137,7 +150,11 @@ fn cells(node: &Node, lead: &str) -> Vec<String> {
         restarts,
         or_dash(node.last_exit.as_deref().map(|reason| text::shortened(reason, LAST_EXIT_LENGTH))),
         node.queue_depth.to_string(),
-        or_dash(node.in_flight.map(|number| number.to_string())),
+        or_dash(node.in_flight.map(|number| match node.limit {
+            Some(limit) => format!("{number}/{limit}"),
+            None => number.to_string(),
+        })),
+        or_dash(node.waiting.map(|number| number.to_string())),
         node.handled.to_string(),
         or_dash(node.breaker.as_ref().map(|breaker| text::plain(&breaker.state))),
         or_dash(node.success_rate.map(text::percentage)),

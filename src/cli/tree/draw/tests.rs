@@ -16,7 +16,7 @@ const ANSWER: &str = r#"{"ok":true,
           "last_exit":"panicked: index out of bounds: the len is 3 but the index is 7","queue_depth":0,"in_flight":4,
           "handled":91234,"breaker":{"state":"half_open"},"success_rate":0.9876,"omitted_children":0,"children":[]}]},
       {"name":"pipelines","type":"supervisor","status":"draining","uptime_ms":250,"restarts":0,"restarts_in_window":0,
-       "last_exit":null,"queue_depth":0,"in_flight":1,"handled":5,"breaker":null,"success_rate":null,
+       "last_exit":null,"queue_depth":0,"in_flight":1,"limit":1024,"waiting":7,"handled":5,"breaker":null,"success_rate":null,
        "omitted_children":970,"children":[
          {"name":"pipeline:req\u001b[2J","type":"worker","status":"running","children":[]}]}]}}"#;
 
@@ -29,13 +29,13 @@ fn the_tree_is_drawn_with_aligned_columns() {
     let expected = "\
 router 0.1.0 r-1 (dev), running for 2h 03m; registry revision 3 from store
 
-NAME                         STATUS    UPTIME  RESTARTS  LAST EXIT                                 QUEUE  IN-FLIGHT  HANDLED  BREAKER    SUCCESS
-root                         running   2h 03m         0  -                                             0          -        0  -                -
-├─ registry                  running   2h 03m         0  -                                             2          -     1480  -                -
-├─ invokers                  running   2h 03m         0  -                                             0          -        2  -                -
-│  └─ invoker:running        running       8s     3 (1)  panicked: index out of bounds: the len …      0          4    91234  half_open    98.8%
-└─ pipelines                 draining   250ms         0  -                                             0          1        5  -                -
-   ├─ pipeline:req\\u{1b}[2J  running      0ms         0  -                                             0          -        0  -                -
+NAME                         STATUS    UPTIME  RESTARTS  LAST EXIT                                 QUEUE  IN-FLIGHT  WAITING  HANDLED  BREAKER    SUCCESS
+root                         running   2h 03m         0  -                                             0          -        -        0  -                -
+├─ registry                  running   2h 03m         0  -                                             2          -        -     1480  -                -
+├─ invokers                  running   2h 03m         0  -                                             0          -        -        2  -                -
+│  └─ invoker:running        running       8s     3 (1)  panicked: index out of bounds: the len …      0          4        -    91234  half_open    98.8%
+└─ pipelines                 draining   250ms         0  -                                             0     1/1024        7        5  -                -
+   ├─ pipeline:req\\u{1b}[2J  running      0ms         0  -                                             0          -        -        0  -                -
    └─ … 970 more";
     assert_eq!(frame(&picture(), false), expected);
 }
