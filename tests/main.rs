@@ -8,6 +8,8 @@ mod administration;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod breakers;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod contract;
