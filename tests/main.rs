@@ -16,6 +16,8 @@ mod contract;
 #[cfg(test)]
 mod database_outage;
 #[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 mod error_codes;
 #[cfg(test)]
 mod failures;

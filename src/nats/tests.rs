@@ -1,5 +1,7 @@
 //! The connection, the transport and the bucket of sessions against a real server that is killed, frozen and cut off.
 
 mod connection;
+mod ghosts;
+mod memory;
 mod sessions;
 mod transport;
