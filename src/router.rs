@@ -163,6 +163,7 @@ impl Prepared {
         let metrics = Metrics::default();
         let registry = Registry::new(Arc::clone(&store), registry_settings(&config), metrics.clone(), Some(start_with));
         let invokers = Invokers::new(Arc::new(transport), registry.clone(), metrics.clone());
+        invokers.limit_calls(config.router.max_in_flight_per_extension as usize);
         let sessions = Sessions::new(NatsSessions::new(connection.clone(), &config.nats));
         // A request that came before the bucket is open would be kept by this replica alone.
         sessions.opened().await;

@@ -20,9 +20,11 @@ use crate::registry::Registry;
 use crate::supervision::{Address, Intensity, Node, NodeKind, OwnedTask, RestartLog, Verdict};
 
 mod call;
+mod limit;
 mod retries;
 
 pub use call::CallScope;
+use limit::CallLimits;
 use retries::Retries;
 
 /// The way to all invokers; all clones share it.
@@ -37,6 +39,7 @@ struct Shared {
     registry: Registry,
     metrics: Metrics,
     retries: Arc<Retries>,
+    limits: CallLimits,
     table: RwLock<HashMap<String, Arc<Invoker>>>,
     address: Address<InvokersMsg>,
 }
@@ -60,16 +63,28 @@ impl Invokers {
         let node = Node::new("invokers", NodeKind::Supervisor);
         let address = Address::new(Arc::clone(&node));
         let retries = Arc::new(Retries::new(metrics.clone()));
-        let shared = Arc::new(Shared { transport, registry, metrics, retries, table: RwLock::default(), address });
+        let limits = CallLimits::new(metrics.clone());
+        let table = RwLock::default();
+        let shared = Arc::new(Shared { transport, registry, metrics, retries, limits, table, address });
         let shown = Arc::downgrade(&shared);
         node.describe(move |view| {
             let Some(shared) = shown.upgrade() else { return };
             let mut invokers: Vec<Arc<Invoker>> = shared.table.read().values().cloned().collect();
             invokers.sort_by(|a, b| a.id.cmp(&b.id));
             view.omitted_children = invokers.len().saturating_sub(SHOWN) as u64;
-            view.children = invokers.iter().take(SHOWN).map(|invoker| invoker.address.node().view()).collect();
+            let child = |invoker: &Arc<Invoker>| {
+                let mut view = invoker.address.node().view();
+                shared.limits.describe(&invoker.id, &mut view);
+                view
+            };
+            view.children = invokers.iter().take(SHOWN).map(child).collect();
         });
         Self { shared }
+    }
+
+    /// Calls of one extension that may run at the same time; for those that are called for the first time after this.
+    pub fn limit_calls(&self, max_in_flight: usize) {
+        self.shared.limits.set(max_in_flight);
     }
 
     /// The invoker of an extension, if it was ever called.
@@ -238,6 +253,7 @@ impl InvokersState {
     fn prune(&self) {
         let snapshot = self.shared.registry.snapshot();
         self.shared.retries.retain(|id| snapshot.extension(id).is_some());
+        self.shared.limits.retain(|id| snapshot.extension(id).is_some());
         self.shared.table.write().retain(|id, invoker| {
             let extension = snapshot.extension(id);
             match (extension, invoker.address.cell()) {

@@ -18,6 +18,7 @@ pub struct Metrics {
     pub extension_requests: Family<ExtensionStatus, Counter>,
     pub extension_duration: Family<ExtensionLabel, Histogram>,
     pub extension_failures: Family<ExtensionReason, Counter>,
+    pub extension_in_flight: Family<ExtensionLabel, Gauge>,
     pub provider_requests: Family<ProviderStatus, Counter>,
     pub provider_latency: Family<ProviderLabel, Histogram>,
     /// Token counts may be fractional.
@@ -103,6 +104,7 @@ impl Default for Metrics {
             extension_requests: Family::default(),
             extension_duration: Family::new_with_constructor(seconds as fn() -> Histogram),
             extension_failures: Family::default(),
+            extension_in_flight: Family::default(),
             provider_requests: Family::default(),
             provider_latency: Family::new_with_constructor(seconds as fn() -> Histogram),
             provider_tokens: Family::default(),
@@ -148,6 +150,7 @@ impl Metrics {
             self.extension_duration.clone(),
         );
         registry.register("extension_failures", "Failed calls by reason", self.extension_failures.clone());
+        registry.register("extension_in_flight", "Calls of an extension under way", self.extension_in_flight.clone());
         registry.register("provider_requests", "Calls of a provider by how they ended", self.provider_requests.clone());
         registry.register_with_unit(
             "provider_latency",

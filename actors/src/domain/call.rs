@@ -146,6 +146,10 @@ pub enum CallFailure {
         retry_after: Duration,
     },
     BusUnavailable,
+    /// As many calls of it run as may.
+    Overloaded {
+        retry_after: Duration,
+    },
     /// The extension answered an error.
     Answered {
         code: String,
@@ -175,6 +179,7 @@ impl CallFailure {
             Self::NoResponders => "no_responders",
             Self::CircuitOpen { .. } => "circuit_open",
             Self::BusUnavailable => "bus_unavailable",
+            Self::Overloaded { .. } => "overloaded",
             Self::Answered { .. } => "extension_error",
             Self::Malformed(_) => "malformed_answer",
             Self::TooLarge { .. } => "too_large",
@@ -189,7 +194,7 @@ impl CallFailure {
             Self::Timeout | Self::Deadline => "timeout",
             Self::CircuitOpen { .. } => "circuit_open",
             Self::NoResponders | Self::BusUnavailable | Self::Answered { .. } | Self::Malformed(_) => "error",
-            Self::TooLarge { .. } | Self::Refused(_) => "error",
+            Self::TooLarge { .. } | Self::Refused(_) | Self::Overloaded { .. } => "error",
             Self::Cancelled => "skipped",
         }
     }
@@ -198,9 +203,14 @@ impl CallFailure {
     pub fn sentence(&self, id: &str) -> String {
         match self {
             Self::Timeout => format!("{id} did not answer within its time."),
-            Self::Deadline => format!("The request's time does not suffice for {id}; send it with a longer timeout_ms."),
+            Self::Deadline => {
+                format!("The request's time does not suffice for {id}; send it with a longer timeout_ms.")
+            }
             Self::NoResponders => format!("No instance of {id} is running: nobody listens on its subject."),
             Self::CircuitOpen { .. } => format!("{id} failed repeatedly, so it is not called for now."),
+            Self::Overloaded { .. } => {
+                format!("As many calls of {id} run as may; send the request again a little later.")
+            }
             Self::BusUnavailable => format!("NATS is not connected, so {id} could not be called."),
             Self::Answered { code, message, .. } => format!("{id} answered the error {code}: {message}"),
             Self::Malformed(problem) => format!("{id} answered something unreadable: {problem}."),
@@ -215,7 +225,7 @@ impl CallFailure {
     /// When a new try makes sense, if that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::CircuitOpen { retry_after } => Some(*retry_after),
+            Self::CircuitOpen { retry_after } | Self::Overloaded { retry_after } => Some(*retry_after),
             Self::Answered { retry_after, .. } => *retry_after,
             Self::NoResponders => Some(Duration::from_secs(1)),
             Self::Timeout | Self::Deadline | Self::BusUnavailable | Self::Malformed(_) => None,
@@ -247,7 +257,7 @@ impl CallFailure {
                 _ => Outcome::Failure,
             },
             Self::Deadline | Self::CircuitOpen { .. } | Self::BusUnavailable => Outcome::Ignored,
-            Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled => Outcome::Ignored,
+            Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled | Self::Overloaded { .. } => Outcome::Ignored,
         }
     }
 
@@ -259,7 +269,7 @@ impl CallFailure {
             Self::Timeout => kind != Kind::Provider,
             Self::Answered { retryable, .. } => *retryable == Some(true),
             Self::Deadline | Self::CircuitOpen { .. } | Self::BusUnavailable | Self::Malformed(_) => false,
-            Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled => false,
+            Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled | Self::Overloaded { .. } => false,
         }
     }
 }

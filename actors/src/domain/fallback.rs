@@ -76,6 +76,7 @@ impl Failing {
         let code = |code| Self { code: Some(code), ..Self::default() };
         match failure {
             CallFailure::Timeout | CallFailure::Deadline => Self { timeout: true, ..Self::default() },
+            CallFailure::Overloaded { .. } => code(503),
             // NATS itself numbers it 503.
             CallFailure::NoResponders => Self { no_responders: true, ..code(503) },
             CallFailure::CircuitOpen { .. } => Self { circuit_open: true, ..Self::default() },

@@ -36,6 +36,8 @@ const TRANSPORT_SLACK: Duration = Duration::from_millis(20);
 /// Full jitter: a retry waits a random part of this, doubled with each further one.
 const RETRY_BASE: Duration = Duration::from_millis(25);
 const RETRY_CAP: Duration = Duration::from_secs(1);
+/// What is told to wait to whom an extension had no place for.
+const OVERLOADED_MS: std::ops::Range<u64> = 50..250;
 /// Whom nobody heard, that one is asked again at the same place after this, in milliseconds: time to subscribe again.
 const SUBSCRIBE_AGAIN_MS: std::ops::Range<u64> = 50..100;
 
@@ -78,6 +80,11 @@ impl Invokers {
 
     async fn attempt(&self, invoker: &Invoker, order: &Order, scope: &CallScope, turn: Turn) -> Attempt {
         let own = order.call.target.timeout;
+        let own_limit = self.shared.limits.of(&invoker.id);
+        // Before the breaker is asked: its permits are not for waiting.
+        let Some(_place) = own_limit.enter(scope.deadline.saturating_duration_since(Instant::now())).await else {
+            return Attempt::not_sent(CallFailure::Overloaded { retry_after: backoff_after_overload() }, turn.place);
+        };
         let left = scope.deadline.saturating_duration_since(Instant::now());
         let granted = self.may_send(order, left).and_then(|()| self.has_time(order, turn.place, left));
         let granted = granted.and_then(|()| permit(invoker, order, turn.place));
@@ -232,6 +239,11 @@ fn place_at(order: &Order, turn: usize) -> Option<&Place> {
 fn backoff(attempt: u32) -> Duration {
     let most = RETRY_BASE.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(RETRY_CAP);
     most.mul_f64(fastrand::f64())
+}
+
+/// Not all who found no place come back together.
+fn backoff_after_overload() -> Duration {
+    Duration::from_millis(fastrand::u64(OVERLOADED_MS))
 }
 
 /// One try of a call.

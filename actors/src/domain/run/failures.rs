@@ -38,6 +38,7 @@ pub(super) fn fatal(call: &PlannedCall, failure: &CallFailure) -> Option<Request
     let shared = match failure {
         CallFailure::Deadline => Some(ErrorCode::DeadlineExceeded),
         CallFailure::BusUnavailable => Some(ErrorCode::BusUnavailable),
+        CallFailure::Overloaded { .. } => Some(ErrorCode::Overloaded),
         CallFailure::TooLarge { .. } => Some(ErrorCode::InvalidRequest),
         CallFailure::Timeout | CallFailure::NoResponders | CallFailure::CircuitOpen { .. } => None,
         CallFailure::Answered { .. } | CallFailure::Malformed(_) => None,
@@ -47,9 +48,8 @@ pub(super) fn fatal(call: &PlannedCall, failure: &CallFailure) -> Option<Request
         CallFailure::Timeout => Some(ErrorCode::ExtensionTimeout),
         CallFailure::NoResponders | CallFailure::CircuitOpen { .. } => Some(ErrorCode::ExtensionUnavailable),
         CallFailure::Answered { .. } | CallFailure::Malformed(_) | CallFailure::Refused(_) => None,
-        CallFailure::Deadline | CallFailure::BusUnavailable | CallFailure::TooLarge { .. } | CallFailure::Cancelled => {
-            None
-        }
+        CallFailure::Deadline | CallFailure::BusUnavailable | CallFailure::TooLarge { .. } => None,
+        CallFailure::Cancelled | CallFailure::Overloaded { .. } => None,
     };
     let optional =
         matches!(call.rule, Rule::Processor(Mode::Optional) | Rule::Validator(OnFail::Warn | OnFail::Ignore));

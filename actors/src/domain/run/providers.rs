@@ -472,6 +472,6 @@ fn ends_the_request(failure: &CallFailure) -> bool {
         CallFailure::Deadline | CallFailure::BusUnavailable | CallFailure::TooLarge { .. } => true,
         CallFailure::Refused(_) | CallFailure::Cancelled => true,
         CallFailure::Timeout | CallFailure::NoResponders | CallFailure::CircuitOpen { .. } => false,
-        CallFailure::Answered { .. } | CallFailure::Malformed(_) => false,
+        CallFailure::Answered { .. } | CallFailure::Malformed(_) | CallFailure::Overloaded { .. } => false,
     }
 }
