@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::breaker::{Overrides, Settings, State};
+use beamline_actors::domain::breaker::{self, Overrides, Settings, State};
 use beamline_actors::domain::call::CallFailure;
 use beamline_actors::domain::extension::{Extension, Kind};
 use beamline_actors::domain::fields::Fields;
@@ -13,6 +13,7 @@ use beamline_actors::domain::plan::{Place, PlannedCall, Rule, Target};
 use beamline_actors::domain::policy::Mode;
 use beamline_actors::domain::run::{AttemptBudget, CallResult, Order};
 use beamline_actors::domain::selection::Vitals;
+use beamline_actors::invoker::Invoker;
 use beamline_actors::invokers::{CallScope, Invokers, InvokersActor};
 use beamline_actors::metrics::{
     ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, RefusedRetryLabel, RetryLabel,
@@ -404,4 +405,17 @@ async fn without_time_for_its_usual_latency_nothing_is_called() {
     bench.bus.answers(A, "{}");
     let result = bench.invokers.call(&one, &within(100)).await;
     assert!(result.outcome.is_ok(), "old knowledge keeps nobody away: {result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_cut_off_counts_only_when_it_had_all_its_time() {
+    let invoker = Invoker::new("clean");
+    let target = invoker.target(&A.into());
+    let settings = Settings::new(Kind::Pre, TIMEOUT, &Overrides::default());
+    for (waited, failures) in [(TIMEOUT - Duration::from_millis(1), 0), (TIMEOUT, 1)] {
+        let permit = target.permit(breaker::Mode::Normal, &settings).unwrap();
+        sleep(waited).await;
+        drop(permit);
+        assert_eq!(target.breaker().failures, failures, "after {waited:?}");
+    }
 }

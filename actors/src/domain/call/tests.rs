@@ -74,12 +74,14 @@ fn answers_are_read_with_their_defaults() {
 
 #[test]
 fn only_what_the_extension_did_wrong_counts() {
-    let answered = |code: &str| CallFailure::Answered {
+    let (wait, at_once) = (Some(Duration::from_secs(7)), Some(Duration::ZERO));
+    let told = |code: &str, retry_after| CallFailure::Answered {
         code: code.into(),
         message: String::new(),
         retryable: None,
-        retry_after: None,
+        retry_after,
     };
+    let answered = |code: &str| told(code, None);
     for (failure, outcome) in [
         (CallFailure::Timeout, Outcome::Timeout),
         (CallFailure::NoResponders, Outcome::Failure),
@@ -90,6 +92,17 @@ fn only_what_the_extension_did_wrong_counts() {
         (answered("429"), Outcome::Ignored),
         (answered("404"), Outcome::Success),
         (answered("boom"), Outcome::Failure),
+        (answered("503"), Outcome::Failure),
+        (told("503", at_once), Outcome::Failure),
+        (told("503", wait), Outcome::AskedToWait(Duration::from_secs(7))),
+        (told("529", wait), Outcome::AskedToWait(Duration::from_secs(7))),
+        (told("500", wait), Outcome::Failure),
+        (told("429", wait), Outcome::Ignored),
+        (CallFailure::Malformed(String::new()), Outcome::Failure),
+        (CallFailure::CircuitOpen { retry_after: Duration::ZERO }, Outcome::Ignored),
+        (CallFailure::TooLarge { size: 2, limit: 1 }, Outcome::Ignored),
+        (CallFailure::Refused("no permission".into()), Outcome::Ignored),
+        (CallFailure::Cancelled, Outcome::Ignored),
     ] {
         assert_eq!(failure.outcome(), outcome, "{failure:?}");
     }
