@@ -207,7 +207,7 @@ impl CallFailure {
                 format!("The request's time does not suffice for {id}; send it with a longer timeout_ms.")
             }
             Self::NoResponders => format!("No instance of {id} is running: nobody listens on its subject."),
-            Self::CircuitOpen { .. } => format!("{id} failed repeatedly, so it is not called for now."),
+            Self::CircuitOpen { .. } => format!("The circuit breaker of {id} is open, so it is not called for now."),
             Self::Overloaded { .. } => {
                 format!("As many calls of {id} run as may; send the request again a little later.")
             }

@@ -57,6 +57,11 @@ impl TargetState {
         Ok(Held::new(Arc::clone(self), permit, *settings))
     }
 
+    /// It answered something beside its calls: the next probe may go at once.
+    pub fn is_alive(&self) {
+        self.record.lock().breaker.is_alive(now());
+    }
+
     pub fn breaker(&self) -> BreakerReading {
         self.record.lock().breaker.reading(now())
     }
