@@ -2,7 +2,6 @@
 
 mod sessions;
 
-
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
