@@ -10,6 +10,8 @@ mod bad_input;
 #[cfg(test)]
 mod breakers;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod contract;

@@ -153,7 +153,7 @@ impl Actor for InvokerActor {
         myself: ActorRef<InvokerMsg>,
         (invoker, metrics): Self::Arguments,
     ) -> Result<InvokerState, ActorProcessingErr> {
-        fail_points::reached("invoker");
+        fail_points::reached(&invoker.id);
         invoker.address.filled_by(&myself);
         // The first outcome is published at once.
         let published = Instant::now().checked_sub(PUBLISH_EVERY).unwrap_or_else(Instant::now);

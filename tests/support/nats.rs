@@ -46,6 +46,10 @@ impl Nats {
         async_nats::connect(&self.url).await.expect("the server answers")
     }
 
+    pub(crate) fn alive(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
     pub(crate) fn kill(&mut self) {
         self.process.kill();
     }

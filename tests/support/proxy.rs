@@ -1,10 +1,13 @@
-//! Stands between the router and a server, and takes the server away without touching it.
+//! Stands between a program and a server: takes the server away without touching it, or spoils the link.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+
+mod link;
 
 /// Passes connections on to a server until it is cut.
 #[derive(Debug)]
@@ -12,6 +15,25 @@ pub(crate) struct TcpProxy {
     address: SocketAddr,
     target: String,
     gate: Gate,
+    weather: watch::Sender<Weather>,
+}
+
+/// What happens to bytes on their way. Nothing does by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Weather {
+    /// Before each piece.
+    pub(crate) latency: Duration,
+    /// In each direction and for each connection; none: as many as the machine takes.
+    pub(crate) bytes_per_second: Option<u32>,
+    /// Pieces of at most so many bytes, each written by itself.
+    pub(crate) slice: Option<usize>,
+    /// Nothing gets to the server, nothing from it; what was sent meanwhile arrives later, as TCP would have it.
+    pub(crate) hole_to_server: bool,
+    pub(crate) hole_from_server: bool,
+    /// The server's end is closed and the client hears nothing of it.
+    pub(crate) half_open: bool,
+    /// Each increase resets all connections; `reset` counts.
+    pub(crate) resets: u32,
 }
 
 #[derive(Debug)]
@@ -28,12 +50,23 @@ impl TcpProxy {
     pub(crate) async fn start(target: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let gate = Gate::Open(tokio::spawn(pass_on(listener, target.to_owned())));
-        Self { address, target: target.to_owned(), gate }
+        let weather = watch::Sender::default();
+        let gate = Gate::Open(tokio::spawn(pass_on(listener, target.to_owned(), weather.subscribe())));
+        Self { address, target: target.to_owned(), gate, weather }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// From now on, also for connections that stand already.
+    pub(crate) fn weather(&self, weather: Weather) {
+        self.weather.send_modify(|now| *now = Weather { resets: now.resets, ..weather });
+    }
+
+    /// Ends every connection with a reset; new ones are welcome.
+    pub(crate) fn reset(&self) {
+        self.weather.send_modify(|now| now.resets += 1);
     }
 
     /// Closes every connection and refuses new ones.
@@ -49,7 +82,7 @@ impl TcpProxy {
     pub(crate) fn restore(&mut self) {
         if let Gate::Cut(socket) = std::mem::replace(&mut self.gate, Gate::Moving) {
             let listener = socket.listen(128).expect("the port is ours");
-            self.gate = Gate::Open(tokio::spawn(pass_on(listener, self.target.clone())));
+            self.gate = Gate::Open(tokio::spawn(pass_on(listener, self.target.clone(), self.weather.subscribe())));
         }
     }
 }
@@ -69,13 +102,13 @@ fn bound(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-async fn pass_on(listener: TcpListener, target: String) {
+async fn pass_on(listener: TcpListener, target: String, weather: watch::Receiver<Weather>) {
     let mut connections = JoinSet::new();
-    while let Ok((mut client, _)) = listener.accept().await {
-        let target = target.clone();
+    while let Ok((client, _)) = listener.accept().await {
+        let (target, weather) = (target.clone(), weather.clone());
         connections.spawn(async move {
-            if let Ok(mut server) = TcpStream::connect(target).await {
-                let _ended = copy_bidirectional(&mut client, &mut server).await;
+            if let Ok(server) = TcpStream::connect(target).await {
+                link::carry(client, server, weather).await;
             }
         });
         while connections.try_join_next().is_some() {}

@@ -36,6 +36,11 @@ impl RouterProcess {
 
     /// Starts a router without waiting for it.
     pub(crate) fn spawn(settings: &[(&str, &str)]) -> Self {
+        Self::spawn_with(settings, &[])
+    }
+
+    /// The same with environment variables that are no settings.
+    pub(crate) fn spawn_with(settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().expect("a directory");
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let database = format!("sqlite://{}", directory.path().join("registry.db").display());
@@ -46,7 +51,9 @@ impl RouterProcess {
             ("telemetry.log_format", "human".to_owned()),
         ];
         let given = settings.iter().map(|(key, value)| (*key, (*value).to_owned()));
-        let settings: Vec<_> = own.into_iter().chain(given).map(|(key, value)| (variable(key), value)).collect();
+        let other = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = own.into_iter().chain(given).map(|(key, value)| (variable(key), value));
+        let settings: Vec<_> = settings.chain(other).collect();
         let process = launch(&settings, &directory);
         Self { process, http, directory, settings }
     }
@@ -86,8 +93,24 @@ impl RouterProcess {
         self.http
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn alive(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
     pub(crate) fn sigterm(&self) {
         self.process.signal(Signal::SIGTERM);
+    }
+
+    pub(crate) async fn pause(&self) {
+        self.process.pause().await;
+    }
+
+    pub(crate) fn resume(&self) {
+        self.process.resume();
     }
 
     pub(crate) fn kill(&mut self) {
@@ -113,7 +136,8 @@ fn variable(key: &str) -> String {
     format!("BEAMLINE__{}", key.to_ascii_uppercase().replace('.', "__"))
 }
 
-async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+/// Status and body of a GET, or nothing if nobody answers.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let asking = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");

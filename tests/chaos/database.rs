@@ -1,0 +1,210 @@
+//! The database breaks (C18 to C22): requests do not notice, administration says so, nothing is missed.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
+use tempfile::TempDir;
+use tokio::time::{Instant, timeout};
+
+use super::outcome::Outcome;
+use super::pace::Pace;
+use super::stage::{Setting, Stage};
+use super::{Scenario, scenarios};
+use crate::support::{LIMIT, PostgresServer, TcpProxy, eventually, request};
+
+pub(super) const SCENARIOS: &[Scenario] = scenarios! {
+    "C18" "PostgreSQL is killed and comes back" killed;
+    "C19" "PostgreSQL is frozen" frozen;
+    "C20" "PostgreSQL restarts, and a row has changed" restarts;
+    "C21" "somebody holds a lock on the registry" locked;
+    "C22" "the disk of PostgreSQL is full" disk_full;
+};
+
+/// Within this a refusal must have come: somebody waits for it.
+const REFUSED_WITHIN: Duration = Duration::from_secs(12);
+const BACK: Duration = Duration::from_secs(5);
+
+fn on(url: String, poll: &str) -> Setting {
+    let settings = vec![("database.url", url), ("database.poll_interval", poll.to_owned())];
+    Setting { settings, ..Setting::default() }
+}
+
+async fn put_policy(stage: &Stage, metadata: Value) -> Option<Value> {
+    let policy = json!({"providers": [{"name": "steady"}], "metadata": metadata});
+    let body = json!({"tenant_id": "acme", "policy_id": "written", "policy": policy});
+    timeout(REFUSED_WITHIN, stage.gateway.admin("put_policy", &body)).await.ok()
+}
+
+/// A write is refused with a type, and soon.
+async fn writes_are_refused(stage: &mut Stage, metadata: Value) {
+    let answer = put_policy(stage, metadata).await;
+    let refused = answer.as_ref().is_some_and(|answer| answer["error"]["code"] == "store_unavailable");
+    stage.check("write", refused, || format!("a write was answered {answer:?}"));
+}
+
+/// What has been sent since then was served as always.
+fn nobody_noticed(stage: &mut Stage, since: Instant) {
+    let (failed, all) = stage.load.since(since, |sent| {
+        let answered = sent.iter().filter(|sent| !sent.answers.is_empty());
+        (answered.clone().filter(|sent| !sent.served()).count(), answered.count())
+    });
+    stage.check("data path", failed == 0 && all > 0, || format!("{failed} of {all} requests failed"));
+}
+
+/// The router agrees with the database again, and takes writes.
+async fn agrees_again(stage: &mut Stage, healed: Instant) {
+    let router = &stage.routers[0];
+    eventually(LIMIT, "the router agrees with the database again", async || {
+        router.readiness().await.filter(|said| said["stale_seconds"] == 0)
+    })
+    .await;
+    let written = eventually(LIMIT, "writes work again", async || {
+        put_policy(stage, json!({})).await.filter(|answer| answer["ok"] == true)
+    })
+    .await;
+    let took = healed.elapsed();
+    let slack = Duration::from_secs(3);
+    stage.check("administration", took <= BACK + slack, || format!("back after {took:?}: {written}"));
+}
+
+async fn killed(pace: Pace) -> Outcome {
+    let mut database = PostgresServer::start().await;
+    let mut stage = Stage::set(pace, on(database.url(), "500ms")).await;
+    stage.calm().await;
+    let broken = stage.breaks();
+    database.kill();
+    writes_are_refused(&mut stage, json!({})).await;
+    let router = &stage.routers[0];
+    eventually(LIMIT, "the router says that it is stale", async || {
+        router.readiness().await.filter(|said| said["stale_seconds"].as_u64() > Some(0))
+    })
+    .await;
+    stage.lasts().await;
+    database.restart().await;
+    let healed = stage.heals();
+    agrees_again(&mut stage, healed).await;
+    nobody_noticed(&mut stage, broken);
+    stage.recovers(Duration::ZERO).await;
+    stage.ends().await
+}
+
+async fn frozen(pace: Pace) -> Outcome {
+    let database = PostgresServer::start().await;
+    let mut stage = Stage::set(pace, on(database.url(), "500ms")).await;
+    stage.calm().await;
+    let broken = stage.breaks();
+    database.pause().await;
+    writes_are_refused(&mut stage, json!({})).await;
+    stage.lasts().await;
+    database.resume();
+    let healed = stage.heals();
+    agrees_again(&mut stage, healed).await;
+    nobody_noticed(&mut stage, broken);
+    stage.recovers(Duration::ZERO).await;
+    stage.ends().await
+}
+
+/// A change as the store makes it, but without a word to anybody.
+async fn change_silently(database: &mut PgConnection) {
+    let mut tx = database.begin().await.expect("a transaction");
+    tx.execute("UPDATE registry_revision SET revision = revision + 1").await.expect("a revision");
+    let change = "UPDATE policies SET document = $1::json WHERE tenant_id = 'acme' AND policy_id = 'bystander'";
+    let document =
+        json!({"version": "meanwhile", "policy_id": "bystander", "providers": [{"name": "steady", "weight": 1}]});
+    let changed = sqlx::query(change).bind(document.to_string()).execute(&mut *tx).await.expect("a change");
+    assert_eq!(changed.rows_affected(), 1);
+    tx.commit().await.expect("committed");
+}
+
+async fn restarts(pace: Pace) -> Outcome {
+    let mut database = PostgresServer::start().await;
+    let mut proxy = TcpProxy::start(&database.address()).await;
+    let url = format!("postgres://postgres@{}/postgres", proxy.address());
+    // No poll comes to the rescue.
+    let mut stage = Stage::set(pace, on(url, "1h")).await;
+    stage.calm().await;
+    let broken = stage.breaks();
+    proxy.cut().await;
+    database.stop().await;
+    stage.lasts().await;
+    database.restart().await;
+    change_silently(&mut database.connect().await).await;
+    proxy.restore();
+    let healed = stage.heals();
+    let gateway = &stage.gateway;
+    eventually(LIMIT, "the change is served", async || {
+        let answer = gateway.route(&request("bystander")).await;
+        (answer["decision"]["policy_version"] == "meanwhile").then_some(())
+    })
+    .await;
+    let took = healed.elapsed();
+    stage.check("change", took < BACK * 2, || format!("the change was served after {took:?}"));
+    nobody_noticed(&mut stage, broken);
+    stage.recovers(Duration::ZERO).await;
+    stage.ends().await
+}
+
+async fn locked(pace: Pace) -> Outcome {
+    let database = PostgresServer::start().await;
+    let mut stage = Stage::set(pace, on(database.url(), "500ms")).await;
+    stage.calm().await;
+    let mut holder = database.connect().await;
+    let broken = stage.breaks();
+    holder.execute("BEGIN; LOCK TABLE policies IN EXCLUSIVE MODE").await.expect("the lock");
+    writes_are_refused(&mut stage, json!({})).await;
+    stage.lasts().await;
+    holder.execute("ROLLBACK").await.expect("the lock is free");
+    let healed = stage.heals();
+    agrees_again(&mut stage, healed).await;
+    nobody_noticed(&mut stage, broken);
+    stage.recovers(Duration::ZERO).await;
+    stage.ends().await
+}
+
+/// A small disk of its own, gone with the test.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let directory = TempDir::new().ok()?;
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"]).arg(directory.path());
+        output(&mut mount).then_some(Self(directory))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        output(Command::new("umount").arg("-l").arg(self.0.path()));
+    }
+}
+
+fn output(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+async fn disk_full(pace: Pace) -> Outcome {
+    let Some(disk) = SmallDisk::mount() else {
+        return Outcome::skipped("a small disk can only be mounted by root");
+    };
+    let database = PostgresServer::start_in(disk.0.path()).await;
+    let mut stage = Stage::set(pace, on(database.url(), "500ms")).await;
+    stage.calm().await;
+    let broken = stage.breaks();
+    let filler = disk.0.path().join("filler");
+    output(Command::new("dd").args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", filler.display())));
+    // More than fits into what the tables have left; by chance, so that it cannot be compressed.
+    let large: String = std::iter::repeat_with(|| fastrand::char('a'..='z')).take(600_000).collect();
+    writes_are_refused(&mut stage, json!({"large": large})).await;
+    stage.lasts().await;
+    std::fs::remove_file(&filler).expect("the filler");
+    let healed = stage.heals();
+    agrees_again(&mut stage, healed).await;
+    nobody_noticed(&mut stage, broken);
+    stage.recovers(Duration::ZERO).await;
+    let outcome = stage.ends().await;
+    drop(database);
+    outcome
+}

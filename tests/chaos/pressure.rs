@@ -1,0 +1,167 @@
+//! Too much load, too little machine, and a clock that lies (C33 to C38).
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::load::Sent;
+use super::outcome::Outcome;
+use super::pace::Pace;
+use super::puppet::Behaviour;
+use super::stage::{Setting, Stage};
+use super::traffic::{BYSTANDER, Class};
+use super::{Scenario, scenarios};
+use crate::support::Process;
+
+pub(super) const SCENARIOS: &[Scenario] = scenarios! {
+    "C33" "ten times the load, and clients that try again" overload;
+    "C34" "one tenant floods" tenant_floods;
+    "C37" "others take the processors" starved;
+    "C38" "the wall clock leaps" clock_leaps;
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// What the provider takes, and how many the router takes at once: together they are the capacity.
+const WORK: Duration = Duration::from_millis(100);
+const PLACES: u32 = 8;
+
+fn capacity() -> f64 {
+    f64::from(PLACES) / WORK.as_secs_f64()
+}
+
+/// Few places before a slow provider.
+async fn small_router(pace: Pace, classes: &'static [Class], rate: f64, retries: u32) -> Stage {
+    let settings = vec![("router.max_in_flight", PLACES.to_string())];
+    let setting = Setting { settings, classes, rate: Some(rate), retries, ..Setting::default() };
+    let stage = Stage::set(pace, setting).await;
+    let flood = json!({"tenant_id": "globex", "policy_id": "bystander", "policy": {"providers": [{"name": "steady"}]}});
+    let answer = stage.gateway.admin("put_policy", &flood).await;
+    assert_eq!(answer["ok"], true, "{answer}");
+    stage.steady.does(Behaviour::Slow(WORK, WORK));
+    stage
+}
+
+/// Answers that say `ok` in a time.
+fn served(stage: &Stage, from: Instant, to: Instant) -> f64 {
+    let within = |sent: &&Sent| sent.served() && sent.answers.iter().any(|answer| (from..to).contains(&answer.at));
+    let count = stage.load.sent().iter().filter(within).count();
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / (to - from).as_secs_f64()
+}
+
+fn p99(sent: &[Sent], from: Instant, to: Instant) -> Duration {
+    let accepted = sent.iter().filter(|sent| sent.served() && (from..to).contains(&sent.at));
+    let mut took: Vec<Duration> = accepted.filter_map(Sent::took).collect();
+    took.sort();
+    took.get(took.len() * 99 / 100).copied().unwrap_or_default()
+}
+
+async fn overload(pace: Pace) -> Outcome {
+    let calm = capacity() / 2.0;
+    let mut stage = small_router(pace, &[BYSTANDER], calm, 3).await;
+    stage.calm().await;
+    let start = Instant::now();
+    sleep(SECOND).await;
+    // The peak: as much as it takes.
+    stage.load.set_rate(capacity() * 1.2);
+    let full = Instant::now();
+    sleep(SECOND * 2).await;
+    let broken = stage.breaks();
+    stage.load.set_rate(capacity() * 10.0);
+    sleep(if pace.is_quick() { pace.fault } else { SECOND * 60 }).await;
+    stage.load.set_rate(calm);
+    let healed = stage.heals();
+    stage.recovers(SECOND * 5).await;
+    let (peak, goodput) = (served(&stage, full, broken), served(&stage, broken, healed));
+    stage.check("goodput", goodput >= peak * 0.9, || format!("{goodput:.0}/s of a peak of {peak:.0}/s"));
+    let sent = stage.load.sent();
+    let (before, during) = (p99(&sent, start, full), p99(&sent, broken, healed));
+    let most = before * 2 + Duration::from_millis(100);
+    stage.check("latency", during <= most, || format!("p99 of the accepted {during:?}, unloaded {before:?}"));
+    stage.ends().await
+}
+
+const FLOOD: Class = Class { name: "flood", operation: "route", tenant: "globex", policy: "bystander" };
+/// One request of twenty is the quiet tenant's.
+const FLOODED: &[Class] = &[
+    BYSTANDER, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD,
+    FLOOD, FLOOD, FLOOD, FLOOD,
+];
+
+async fn tenant_floods(pace: Pace) -> Outcome {
+    let calm = capacity() / 2.0;
+    let mut stage = small_router(pace, FLOODED, calm, 0).await;
+    stage.calm().await;
+    let broken = stage.breaks();
+    stage.load.set_rate(capacity() * 4.0);
+    stage.lasts().await;
+    stage.load.set_rate(calm);
+    stage.heals();
+    stage.recovers(SECOND).await;
+    let (failed, all) = stage.load.since(broken, |sent| {
+        let quiet = sent.iter().filter(|sent| sent.class == &BYSTANDER && !sent.answers.is_empty());
+        (quiet.clone().filter(|sent| !sent.served()).count(), quiet.count())
+    });
+    stage.check("fairness", failed * 1_000 <= all, || format!("{failed} of {all} requests of the quiet tenant failed"));
+    stage.ends().await
+}
+
+/// Two busy loops that go before everybody else.
+async fn starved(pace: Pace) -> Outcome {
+    let mut stage = Stage::set(pace, Setting::default()).await;
+    stage.calm().await;
+    let directory = TempDir::new().expect("a directory");
+    let broken = stage.breaks();
+    let loops: Vec<Process> = (0..2)
+        .map(|number| {
+            let mut command = Command::new("nice");
+            command.args(["-n", "-10", "sh", "-c", "while :; do :; done"]);
+            Process::start(command, directory.path().join(number.to_string()))
+        })
+        .collect();
+    stage.lasts().await;
+    let opened: Vec<String> = stage.open_breakers().await;
+    drop(loops);
+    stage.heals();
+    stage.check("breaker", opened.is_empty(), || format!("open though nobody but the machine was slow: {opened:?}"));
+    stage.recovers(SECOND * 3).await;
+    let untouched = stage.load.since(broken, |sent| sent.iter().any(Sent::served));
+    stage.check("service", untouched, || "nothing was served".to_owned());
+    stage.ends().await
+}
+
+const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// An hour ahead, an hour back, and as it was; the monotonic clock goes on as always.
+async fn clock_leaps(pace: Pace) -> Outcome {
+    if !Path::new(LIBRARY).exists() {
+        return Outcome::skipped("libfaketime is not installed (apt-get install libfaketime)");
+    }
+    let directory = TempDir::new().expect("a directory");
+    let clock = directory.path().join("clock");
+    let says = |time: &str| std::fs::write(&clock, time).expect("a clock");
+    says("+0");
+    let variables = vec![
+        ("LD_PRELOAD", LIBRARY.to_owned()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    let mut stage = Stage::set(pace, Setting { variables, ..Setting::default() }).await;
+    stage.calm().await;
+    let broken = stage.breaks();
+    for time in ["+1h", "-1h", "+0"] {
+        says(time);
+        sleep(pace.fault / 3).await;
+    }
+    stage.heals();
+    stage.recovers(Duration::ZERO).await;
+    let failed =
+        stage.load.since(broken, |sent| sent.iter().filter(|sent| !sent.answers.is_empty() && !sent.served()).count());
+    stage.check("no errors", failed == 0, || format!("{failed} requests failed"));
+    stage.ends().await
+}

@@ -1,0 +1,216 @@
+//! Routers end, freeze, panic and block (C26 to C32): what they have taken in is answered, others take over.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::NamedTempFile;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::outcome::Outcome;
+use super::pace::Pace;
+use super::puppet::Puppet;
+use super::stage::{Setting, Stage};
+use super::watch::Counters;
+use super::{Scenario, scenarios};
+use crate::support::{LIMIT, PostgresDatabase, http_get, request};
+
+pub(super) const SCENARIOS: &[Scenario] = scenarios! {
+    "C26" "a router is told to end under load" told_to_end;
+    "C27" "one of three routers is killed" killed;
+    "C28" "a router is frozen, and goes on" frozen;
+    "C29" "three routers restart one after the other" rolling_restart;
+    "C30" "pipelines panic" pipelines_panic;
+    "C31" "an invoker never starts" never_starts;
+    "C32" "handlers block their threads" handlers_block;
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Section 5: until then a router has drained and ended.
+const ENDS_WITHIN: Duration = Duration::from_secs(45);
+
+/// Several routers share one registry.
+async fn replicas(pace: Pace, count: usize) -> (Stage, PostgresDatabase) {
+    let database = PostgresDatabase::create().await;
+    let settings = vec![("database.url", database.url())];
+    let mut stage = Stage::set(pace, Setting { routers: count, settings, ..Setting::default() }).await;
+    stage.calm().await;
+    (stage, database)
+}
+
+/// What has been sent since then was answered as always: nobody felt anything.
+fn no_errors(stage: &mut Stage, since: Instant) {
+    let failed = stage.load.since(since, |sent| {
+        let failed = sent.iter().filter(|sent| !sent.answers.is_empty() && !sent.served());
+        failed.filter_map(|sent| sent.code().map(str::to_owned)).collect::<Vec<_>>()
+    });
+    stage.check("no errors", failed.is_empty(), || format!("{} requests failed: {:?}", failed.len(), failed.first()));
+}
+
+/// Ends a router as an operator would, and judges its end.
+async fn end(stage: &mut Stage, number: usize) {
+    let router = &mut stage.routers[number];
+    router.sigterm();
+    let code = router.wait_exit(ENDS_WITHIN).await.code();
+    let tail = router.log().lines().last().map(str::to_owned);
+    stage.check("exit", code == Some(0), || format!("router {number} ended with {code:?}: {tail:?}"));
+}
+
+async fn told_to_end(pace: Pace) -> Outcome {
+    let (mut stage, _database) = replicas(pace, 2).await;
+    let broken = stage.breaks();
+    end(&mut stage, 0).await;
+    stage.is_dead(0);
+    stage.heals();
+    stage.recovers(Duration::ZERO).await;
+    no_errors(&mut stage, broken);
+    stage.ends().await
+}
+
+async fn killed(pace: Pace) -> Outcome {
+    let (mut stage, _database) = replicas(pace, 3).await;
+    let broken = stage.breaks();
+    stage.routers[0].kill();
+    stage.is_dead(0);
+    stage.heals();
+    stage.recovers(SECOND).await;
+    let lost = stage.load.sent().iter().filter(|sent| sent.answers.is_empty() && sent.at < broken + SECOND).count();
+    // In flight on one of three: a few milliseconds of load, and what it had in its buffers.
+    stage.check("in flight", lost <= 20, || format!("{lost} requests went with the router"));
+    stage.forgive(broken, broken + SECOND / 2);
+    no_errors(&mut stage, broken);
+    stage.ends().await
+}
+
+async fn frozen(pace: Pace) -> Outcome {
+    let mut stage = Stage::set(pace, Setting::default()).await;
+    stage.calm().await;
+    let broken = stage.breaks();
+    stage.routers[0].pause().await;
+    sleep(if pace.is_quick() { pace.fault } else { SECOND * 10 }).await;
+    stage.routers[0].resume();
+    let healed = stage.heals();
+    // Nobody can answer while it stands still.
+    stage.forgive(broken, healed + SECOND);
+    stage.recovers(SECOND * 3).await;
+    let open = stage.open_breakers().await;
+    stage.check("breaker", open.is_empty(), || format!("open: {open:?}"));
+    stage.ends().await
+}
+
+async fn rolling_restart(pace: Pace) -> Outcome {
+    let (mut stage, _database) = replicas(pace, 3).await;
+    stage.load.set_rate(if pace.is_quick() { pace.rate } else { 500.0 });
+    let broken = stage.breaks();
+    for number in 0..3 {
+        end(&mut stage, number).await;
+        stage.routers[number].respawn();
+        stage.routers[number].until_ready().await;
+    }
+    stage.heals();
+    stage.may_be_unready(Duration::ZERO);
+    stage.load.set_rate(pace.rate);
+    stage.recovers(Duration::ZERO).await;
+    no_errors(&mut stage, broken);
+    stage.ends().await
+}
+
+/// A router whose fail points a scenario sets while it runs.
+struct FailPoints(NamedTempFile);
+
+impl FailPoints {
+    fn new() -> Self {
+        Self(NamedTempFile::new().expect("a file"))
+    }
+
+    fn setting(&self) -> Setting {
+        let path = self.0.path().display().to_string();
+        Setting { variables: vec![("BEAMLINE_FAIL_POINTS", path)], ..Setting::default() }
+    }
+
+    fn set(&self, lines: &str) {
+        std::fs::write(self.0.path(), lines).expect("a file");
+    }
+}
+
+async fn pipelines_panic(pace: Pace) -> Outcome {
+    let points = FailPoints::new();
+    let mut stage = Stage::set(pace, points.setting()).await;
+    stage.calm().await;
+    stage.may_panic();
+    let broken = stage.breaks();
+    points.set("pipeline panic 0.01");
+    stage.lasts().await;
+    points.set("");
+    stage.heals();
+    let panics = stage.routers[0].log().matches("the fail point pipeline").count();
+    stage.check("fault", panics > 0, || "nothing panicked, so nothing was tested".to_owned());
+    let codes = stage.load.since(broken, |sent| {
+        let failed = sent.iter().filter_map(|sent| sent.code()).filter(|code| *code != "ok" && *code != "internal");
+        failed.map(str::to_owned).collect::<Vec<_>>()
+    });
+    stage.check("siblings", codes.is_empty(), || format!("failed in other ways: {codes:?}"));
+    stage.recovers(SECOND / 10).await;
+    stage.ends().await
+}
+
+/// Its supervisor gives up in turn; the router does not, and nobody else feels it.
+async fn never_starts(pace: Pace) -> Outcome {
+    let points = FailPoints::new();
+    let mut stage = Stage::set(pace, points.setting()).await;
+    stage.gateway.register("provider", "late", json!({"timeout_ms": 400})).await;
+    stage.gateway.policy("late", &json!({"providers": [{"name": "late"}]})).await;
+    let late = Puppet::provider(stage.nats.url(), "late").await;
+    stage.calm().await;
+    stage.may_panic();
+    let broken = stage.breaks();
+    points.set("late panic 1");
+    let asked = stage.gateway.client().request("beamline.router.v1.route", request("late").to_string().into());
+    let answered = matches!(timeout(LIMIT, asked).await, Ok(Ok(_)));
+    sleep(pace.fault.max(SECOND * 6)).await;
+    let panics = stage.routers[0].log().matches("the fail point late").count();
+    stage.check("fault", panics > 0, || "nothing panicked, so nothing was tested".to_owned());
+    let alive = stage.routers[0].alive();
+    stage.check("escalation", alive && answered, || {
+        format!("after {panics} panics of one invoker: the router is alive {alive}, the request answered {answered}")
+    });
+    if !alive {
+        let now = stage.heals();
+        stage.forgive(broken, now);
+        stage.is_dead(0);
+        return stage.ends().await;
+    }
+    points.set("");
+    stage.heals();
+    no_errors(&mut stage, broken);
+    stage.recovers(SECOND).await;
+    let answer = timeout(LIMIT, stage.gateway.route(&request("late"))).await.unwrap_or_default();
+    stage.check("late", answer["ok"] == true, || format!("{} calls, and then {answer}", late.calls().len()));
+    stage.ends().await
+}
+
+async fn handlers_block(pace: Pace) -> Outcome {
+    let points = FailPoints::new();
+    let mut stage = Stage::set(pace, points.setting()).await;
+    stage.calm().await;
+    let broken = stage.breaks();
+    points.set("pipeline sleep 100");
+    let until = broken + pace.fault;
+    let (mut asked, mut well) = (0, 0);
+    while Instant::now() < until {
+        let answer = timeout(SECOND, http_get(stage.routers[0].http(), "/healthz")).await;
+        asked += 1;
+        well += usize::from(matches!(answer, Ok(Some((200, _)))));
+        sleep(SECOND / 4).await;
+    }
+    points.set("");
+    let healed = stage.heals();
+    // Nobody answers in time without a thread.
+    stage.forgive(broken, healed + SECOND * 2);
+    stage.check("liveness", well == asked, || format!("/healthz answered {well} of {asked} times within a second"));
+    let codes = stage.load.since(broken, |sent| sent.iter().filter(|sent| sent.code() == Some("overloaded")).count());
+    stage.check("shedding", codes > 0, || "nothing was shed while all threads were blocked".to_owned());
+    stage.recovers(SECOND * 2).await;
+    let counted = Counters::of(stage.routers[0].http()).await.is_some();
+    stage.check("metrics", counted, || format!("no metrics {:?} after the fault, limit {LIMIT:?}", healed.elapsed()));
+    stage.ends().await
+}

@@ -1,0 +1,234 @@
+//! A scenario's stage: servers, routers and extensions as processes, load on them, and what has happened when.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::load::Load;
+use super::outcome::{Finding, Outcome};
+use super::pace::Pace;
+use super::puppet::Puppet;
+use super::traffic::{self, Class, MIXED};
+use super::watch::{Watch, memory};
+use crate::support::{ExtensionProcess, Gateway, LIMIT, Nats, RouterProcess, TcpProxy};
+
+mod invariants;
+mod recovery;
+
+/// How a stage is set for a scenario.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    pub(super) routers: usize,
+    /// Processes that serve the provider `model`; none for a scenario with a puppet of its own.
+    pub(super) models: usize,
+    /// The pre-processor is a puppet of the scenario.
+    pub(super) without_pre: bool,
+    /// The routers reach NATS through a proxy.
+    pub(super) proxy: bool,
+    pub(super) settings: Vec<(&'static str, String)>,
+    pub(super) variables: Vec<(&'static str, String)>,
+    pub(super) classes: &'static [Class],
+    pub(super) rate: Option<f64>,
+    /// How often a client tries again.
+    pub(super) retries: u32,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            routers: 1,
+            models: 1,
+            without_pre: false,
+            proxy: false,
+            settings: Vec::new(),
+            variables: Vec::new(),
+            classes: MIXED,
+            rate: None,
+            retries: 0,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) pace: Pace,
+    pub(super) load: Load,
+    pub(super) gateway: Gateway,
+    /// The extension processes: `normalize_text`, `pii_guard`, `mask_pii`, `spare`, and `model` with a number.
+    pub(super) cast: BTreeMap<String, ExtensionProcess>,
+    /// The provider that nobody breaks.
+    pub(super) steady: Puppet,
+    pub(super) routers: Vec<RouterProcess>,
+    pub(super) proxy: Option<TcpProxy>,
+    pub(super) nats: Nats,
+    watches: Vec<Watch>,
+    begun: Instant,
+    broken: Option<Instant>,
+    healed: Option<Instant>,
+    recovery: Option<Duration>,
+    /// Requests sent within these times may be lost or late: the transport itself was away.
+    forgiven: Vec<(Instant, Instant)>,
+    /// Until when a router must have said that it is not ready, if it must; and until when it may.
+    unready: Option<(Option<Instant>, Instant)>,
+    /// Panics that the scenario caused.
+    may_panic: bool,
+    /// Routers that are meant to be dead in the end.
+    dead: Vec<usize>,
+    memory_before: Vec<Option<u64>>,
+    findings: Vec<Finding>,
+}
+
+impl Stage {
+    /// Everything runs and answers when this returns, and load is on it.
+    pub(super) async fn set(pace: Pace, setting: Setting) -> Self {
+        let begun = Instant::now();
+        let nats = Nats::start().await;
+        let proxy = if setting.proxy { Some(TcpProxy::start(nats.address()).await) } else { None };
+        let url = proxy.as_ref().map_or_else(|| nats.url().to_owned(), |proxy| format!("nats://{}", proxy.address()));
+        let mut keys: Vec<(&str, &str)> = vec![("nats.url", &url)];
+        keys.extend(setting.settings.iter().map(|(key, value)| (*key, value.as_str())));
+        let variables: Vec<_> = setting.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut routers: Vec<_> = (0..setting.routers).map(|_| RouterProcess::spawn_with(&keys, &variables)).collect();
+        for router in &mut routers {
+            router.until_ready().await;
+        }
+        let gateway = Gateway::connect(&nats).await;
+        traffic::register(&gateway).await;
+        let cast = cast(&nats, &setting).await;
+        let steady = Puppet::provider(nats.url(), "steady").await;
+        let load = Load::start(nats.url(), setting.classes, setting.rate.unwrap_or(pace.rate), setting.retries).await;
+        let watches = routers.iter().map(|router| Watch::start(router.http())).collect();
+        let memory_before = vec![None; routers.len()];
+        Self {
+            pace,
+            load,
+            gateway,
+            cast,
+            steady,
+            routers,
+            proxy,
+            nats,
+            watches,
+            begun,
+            memory_before,
+            broken: None,
+            healed: None,
+            recovery: None,
+            forgiven: Vec::new(),
+            unready: None,
+            may_panic: false,
+            dead: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Waits for a service that works, and watches it for a while.
+    pub(super) async fn calm(&mut self) {
+        self.works().await;
+        let calm = Instant::now();
+        sleep(self.pace.before).await;
+        let failed = self
+            .load
+            .since(calm, |sent| sent.iter().filter(|sent| !sent.answers.is_empty() && !recovery::whole(sent)).count());
+        self.check("calm", failed == 0, || format!("{failed} requests failed before anything was broken"));
+        self.memory_before = self.routers.iter().map(|router| memory(router.id()).map(|(now, _)| now)).collect();
+    }
+
+    /// Waits until everything that was sent lately is served.
+    async fn works(&self) {
+        let limit = Instant::now() + LIMIT / 2;
+        loop {
+            let from = Instant::now();
+            sleep(Duration::from_millis(500)).await;
+            let failed = self.load.since(from, |sent| {
+                let served = sent.iter().filter(|sent| recovery::whole(sent)).count();
+                let failed = sent.iter().find(|sent| !sent.answers.is_empty() && !recovery::whole(sent)).cloned();
+                failed
+                    .map_or_else(|| (served < 5).then(|| "nobody answers".to_owned()), |sent| Some(format!("{sent:?}")))
+            });
+            let Some(failed) = failed else { return };
+            assert!(Instant::now() < limit, "not served before the fault: {failed}");
+        }
+    }
+
+    /// The fault begins now.
+    pub(super) fn breaks(&mut self) -> Instant {
+        let now = Instant::now();
+        self.broken = Some(now);
+        now
+    }
+
+    pub(super) async fn lasts(&self) {
+        sleep(self.pace.fault).await;
+    }
+
+    /// The fault is over.
+    pub(super) fn heals(&mut self) -> Instant {
+        let now = Instant::now();
+        self.healed = Some(now);
+        now
+    }
+
+    /// The transport lost what was sent in this time, or delivered it late: nobody can hold that against the router.
+    pub(super) fn forgive(&mut self, from: Instant, to: Instant) {
+        self.forgiven.push((from.checked_sub(traffic::DEADLINE).unwrap_or(from), to));
+    }
+
+    /// A router must say within `detected` of the fault that it is not ready, and be ready again `back` after the end.
+    pub(super) fn unready(&mut self, detected: Duration, back: Duration) {
+        let (Some(broken), Some(healed)) = (self.broken, self.healed) else { return };
+        self.unready = Some((Some(broken + detected), healed + back));
+    }
+
+    /// A router may say that it is not ready until so long after the fault, and need not.
+    pub(super) fn may_be_unready(&mut self, back: Duration) {
+        self.unready = self.healed.map(|healed| (None, healed + back));
+    }
+
+    pub(super) fn may_panic(&mut self) {
+        self.may_panic = true;
+    }
+
+    /// The router with this number has ended and stays so.
+    pub(super) fn is_dead(&mut self, router: usize) {
+        self.dead.push(router);
+    }
+
+    pub(super) fn check(&mut self, rule: &'static str, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.findings.push(Finding { rule, what: what() });
+        }
+    }
+
+    /// Stops the load, and judges.
+    pub(super) async fn ends(mut self) -> Outcome {
+        self.load.stop().await;
+        let sent = self.load.sent();
+        self.judge_answers(&sent);
+        self.judge_routers().await;
+        self.judge_readiness();
+        Outcome::of(&sent, self.recovery, self.begun.elapsed(), std::mem::take(&mut self.findings))
+    }
+}
+
+async fn cast(nats: &Nats, setting: &Setting) -> BTreeMap<String, ExtensionProcess> {
+    let mut cast = BTreeMap::new();
+    let mut guardrails = vec![("beamline-pii-guard", "pii_guard"), ("beamline-mask-pii", "mask_pii")];
+    if !setting.without_pre {
+        guardrails.push(("beamline-normalize-text", "normalize_text"));
+    }
+    for (program, id) in guardrails {
+        cast.insert(id.to_owned(), ExtensionProcess::start(nats, program, id, &[]).await);
+    }
+    cast.insert("spare".to_owned(), provider(nats, "spare").await);
+    for number in 1..=setting.models {
+        cast.insert(format!("model{number}"), provider(nats, "model").await);
+    }
+    cast
+}
+
+/// A provider process that takes a little time.
+pub(super) async fn provider(nats: &Nats, id: &str) -> ExtensionProcess {
+    ExtensionProcess::start(nats, "beamline-mock-provider", id, &["--id", id, "--latency-ms", "5"]).await
+}

@@ -1,0 +1,103 @@
+//! When a service is whole again after a fault.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Stage;
+use crate::chaos::load::Sent;
+use crate::chaos::traffic::FALLBACK;
+
+/// So long must nothing fail for the service to count as whole.
+const QUIET: Duration = Duration::from_millis(1_500);
+/// An answer later than this is a sign of a fault by itself.
+const USUAL: Duration = Duration::from_secs(1);
+/// Beyond the bound, for a machine that others use too; and how much longer is waited before it is given up.
+const SLACK: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Served as if nothing had been: nothing degraded, nobody's fallback.
+pub(super) fn whole(sent: &Sent) -> bool {
+    let by_spare =
+        sent.class == &FALLBACK && sent.answers.iter().any(|answer| answer.provider.as_deref() != Some("model"));
+    sent.served() && !by_spare && !sent.answers.iter().any(|answer| answer.degraded)
+}
+
+impl Stage {
+    /// Waits until the service is whole, measures how long that took from the end of the fault, and watches on for a
+    /// while (I8).
+    pub(in crate::chaos) async fn recovers(&mut self, bound: Duration) {
+        let healed = self.healed.unwrap_or_else(Instant::now);
+        let limit = healed + bound + QUIET + PATIENCE;
+        loop {
+            sleep(POLL).await;
+            let now = Instant::now();
+            let failed = self.last_failure(healed);
+            let since = failed.map_or(healed, |at| at.max(healed));
+            let enough = self.load.since(since, |sent| sent.iter().filter(|sent| whole(sent)).count() >= 10);
+            let quiet = now.saturating_duration_since(since) > QUIET && enough;
+            if quiet && self.open_breakers().await.is_empty() {
+                self.recovery = Some(since - healed);
+                break;
+            }
+            if now > limit {
+                let open = self.open_breakers().await;
+                let failed = |sent: &&Sent| !sent.answers.is_empty() && !whole(sent);
+                let last = self.load.since(healed, |sent| sent.iter().rev().find(failed).cloned());
+                self.check("I8", false, || {
+                    format!(
+                        "not whole {:?} after the fault; open breakers {open:?}; last failure {last:?}",
+                        now - healed
+                    )
+                });
+                return;
+            }
+        }
+        let took = self.recovery.unwrap_or_default();
+        self.check("I8", took <= bound + SLACK, || format!("recovery took {took:?}, the bound is {bound:?}"));
+        let calm = Instant::now();
+        sleep(self.pace.after).await;
+        let (failed, all) = self.load.since(calm, |sent| {
+            let answered = sent.iter().filter(|sent| !sent.answers.is_empty());
+            (answered.clone().filter(|sent| !whole(sent)).count(), answered.count())
+        });
+        self.check("I8", failed * 1_000 <= all, || format!("{failed} of {all} failed after the recovery"));
+    }
+
+    fn last_failure(&self, healed: Instant) -> Option<Instant> {
+        let overdue = |sent: &&Sent| sent.answers.is_empty() && sent.at.elapsed() > USUAL;
+        let failed = |sent: &&Sent| (!sent.answers.is_empty() && !whole(sent)) || overdue(sent);
+        self.load.since(healed, |all| all.iter().rev().find(failed).map(|sent| sent.at))
+    }
+
+    /// Asked more than once when there are several routers: one of them answers.
+    pub(in crate::chaos) async fn open_breakers(&self) -> Vec<String> {
+        let mut open = Vec::new();
+        for _ in 0..self.routers.len() * 2 - 1 {
+            for (id, state) in self.breakers().await {
+                // Nobody calls the spare one while all is well, and only calls close a breaker.
+                if state != "closed" && id != "spare" && !open.contains(&id) {
+                    open.push(id);
+                }
+            }
+        }
+        open
+    }
+
+    /// The state of each breaker, as far as anybody answers.
+    pub(in crate::chaos) async fn breakers(&self) -> Vec<(String, String)> {
+        let asked = timeout(Duration::from_secs(2), self.ask("get_circuit_breaker_states"));
+        let Ok(Some(answer)) = asked.await else { return vec![("nobody answers".to_owned(), "unknown".to_owned())] };
+        let states = answer["states"].as_object().cloned().unwrap_or_default();
+        let state = |breaker: &Value| breaker["state"].as_str().unwrap_or("unknown").to_owned();
+        states.iter().map(|(id, breaker)| (id.clone(), state(breaker))).collect()
+    }
+
+    async fn ask(&self, operation: &str) -> Option<Value> {
+        let subject = format!("beamline.router.v1.admin.{operation}");
+        let answer = self.gateway.client().request(subject, json!({}).to_string().into()).await.ok()?;
+        serde_json::from_slice(&answer.payload).ok()
+    }
+}

@@ -1,0 +1,78 @@
+//! The mixed traffic of a scenario: which requests there are, and the policies and extensions behind them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::load::class_id;
+use crate::support::Gateway;
+
+/// What every caller has.
+pub(super) const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Requests of one sort.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Class {
+    pub(super) name: &'static str,
+    pub(super) operation: &'static str,
+    pub(super) tenant: &'static str,
+    pub(super) policy: &'static str,
+}
+
+impl Class {
+    const fn route(name: &'static str) -> Self {
+        Self { name, operation: "route", tenant: "acme", policy: name }
+    }
+
+    pub(super) fn request(&self, number: usize) -> Value {
+        json!({
+            "version": "1", "tenant_id": self.tenant, "request_id": class_id(number), "policy_id": self.policy,
+            "timeout_ms": u64::try_from(DEADLINE.as_millis()).unwrap_or(u64::MAX),
+            "message": {"message_id": "m-1", "message_type": "chat", "payload": "hello", "metadata": {}},
+        })
+    }
+}
+
+/// All four roles, all of them needed; the provider is `model`.
+pub(super) const PIPELINE: Class = Class::route("pipeline");
+/// `model`, and `spare` when it fails.
+pub(super) const FALLBACK: Class = Class::route("fallback");
+/// A pre-processor that may fail before a provider that is never broken.
+pub(super) const OPTIONAL: Class = Class::route("optional");
+/// Nothing of this is ever broken.
+pub(super) const BYSTANDER: Class = Class::route("bystander");
+/// A choice without a call.
+pub(super) const DECISION: Class = Class { name: "decision", operation: "decide", tenant: "acme", policy: "pipeline" };
+
+pub(super) const MIXED: &[Class] = &[PIPELINE, FALLBACK, OPTIONAL, BYSTANDER, DECISION];
+
+/// What no answer and no log line may ever hold.
+pub(super) const CANARY: &str = "canary-0b5e55ed";
+
+/// Registers everything that the mixed traffic needs. The extensions of the demo policy are there already.
+pub(super) async fn register(gateway: &Gateway) {
+    for id in ["normalize_text", "pii_guard", "mask_pii"] {
+        let quick = json!({"id": id, "timeout_ms": 400});
+        let answer = gateway.admin("update_extension", &quick).await;
+        assert_eq!(answer["ok"], true, "{answer}");
+    }
+    for id in ["model", "spare", "steady"] {
+        gateway.register("provider", id, json!({"timeout_ms": 400, "config": {"token": CANARY}})).await;
+    }
+    gateway.policy("pipeline", &pipeline()).await;
+    let when = json!({"status": ["timeout", "5xx", "error", "no_responders", "circuit_breaker_open"]});
+    let fallback = json!({"providers": [{"name": "model"}], "fallbacks": [{"when": when, "to": "spare"}]});
+    gateway.policy("fallback", &fallback).await;
+    let optional = json!({"pre": [{"id": "normalize_text", "mode": "optional"}], "providers": [{"name": "steady"}]});
+    gateway.policy("optional", &optional).await;
+    gateway.policy("bystander", &json!({"providers": [{"name": "steady"}]})).await;
+}
+
+pub(super) fn pipeline() -> Value {
+    json!({
+        "pre": [{"id": "normalize_text", "mode": "required"}],
+        "validators": [{"id": "pii_guard", "on_fail": "block"}],
+        "providers": [{"name": "model"}],
+        "post": [{"id": "mask_pii", "mode": "required"}],
+    })
+}
