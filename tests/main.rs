@@ -28,6 +28,8 @@ mod load;
 #[cfg(test)]
 mod nats_outage;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod policy_commands;
 #[cfg(test)]
 mod proxy_and_servers;

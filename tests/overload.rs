@@ -1,0 +1,180 @@
+//! More than a router can carry: who is turned away is told so, once, and the rest is served.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use beamline_extension::{CallContext, Completion, Extension, Prompt, Running};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::support::{Gateway, LIMIT, Nats, RouterProcess, eventually, request, request_with, serve};
+
+/// A router whose model answers when the gate is opened.
+struct World {
+    gateway: Gateway,
+    model: Running,
+    gate: Arc<Semaphore>,
+    router: RouterProcess,
+    _nats: Nats,
+}
+
+impl World {
+    async fn start(settings: &[(&str, &str)]) -> Self {
+        let nats = Nats::start().await;
+        let settings: Vec<_> = settings.iter().copied().chain([("nats.url", nats.url())]).collect();
+        let router = RouterProcess::start(&settings).await;
+        let gateway = Gateway::connect(&nats).await;
+        gateway.register("provider", "model", json!({})).await;
+        gateway.policy("default", &json!({"providers": [{"name": "model"}]})).await;
+        let gate = Arc::new(Semaphore::new(0));
+        let waits = Arc::clone(&gate);
+        let answer = move |prompt: Prompt, _call: CallContext| {
+            let gate = Arc::clone(&waits);
+            async move {
+                drop(gate.acquire().await);
+                Completion::new(&prompt.text)
+            }
+        };
+        let model = serve(&nats, Extension::provider("model", answer)).await;
+        Self { gateway, model, gate, router, _nats: nats }
+    }
+
+    /// Requests that the model has and keeps.
+    async fn hold(&self, count: usize, body: &Value) -> Vec<JoinHandle<Value>> {
+        let before = self.model.in_flight();
+        let one = || {
+            let (gateway, body) = (self.gateway.clone(), body.clone());
+            tokio::spawn(async move { gateway.route(&body).await })
+        };
+        let held = (0..count).map(|_| one()).collect();
+        eventually(LIMIT, "the model has them", async || (self.model.in_flight() == before + count).then_some(()))
+            .await;
+        held
+    }
+
+    async fn release(&self, held: Vec<JoinHandle<Value>>) {
+        self.gate.add_permits(1_000);
+        for request in held {
+            let answer = request.await.expect("no panic");
+            assert_eq!(answer["ok"], true, "{answer}");
+        }
+    }
+
+    async fn metric(&self, line: &str) -> bool {
+        let (_, metrics) = self.router.get("/metrics").await.expect("metrics");
+        metrics.lines().any(|known| known == line)
+    }
+}
+
+fn code(answer: &Value) -> &str {
+    answer["error"]["code"].as_str().unwrap_or("ok")
+}
+
+#[tokio::test]
+async fn a_flood_is_answered_to_the_last_request_and_each_once() {
+    const REQUESTS: usize = 500;
+    const QUIET: Duration = Duration::from_millis(300);
+    let world = World::start(&[("router.max_in_flight", "4")]).await;
+    world.gate.add_permits(1_000);
+    let client = world.gateway.client().clone();
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(format!("{inbox}.*")).await.expect("a subscription");
+    client.flush().await.expect("flushed");
+    for number in 0..REQUESTS {
+        let (reply, body) = (format!("{inbox}.{number}"), request("default").to_string());
+        client.publish_with_reply("beamline.router.v1.route", reply, body.into()).await.expect("published");
+    }
+    let mut by_number: HashMap<String, Vec<String>> = HashMap::new();
+    while by_number.len() < REQUESTS {
+        let message = timeout(LIMIT, answers.next()).await.expect("every request is answered").expect("open");
+        let answer: Value = serde_json::from_slice(&message.payload).expect("JSON");
+        by_number.entry(message.subject.to_string()).or_default().push(code(&answer).to_owned());
+    }
+    assert!(timeout(QUIET, answers.next()).await.is_err(), "none is answered twice");
+    let count = |code: &str| by_number.values().filter(|given| *given == &[code]).count();
+    assert_eq!(count("ok") + count("overloaded"), REQUESTS);
+    assert!(count("ok") >= 8 && count("overloaded") > 0, "{} served", count("ok"));
+    for line in [
+        format!("router_requests_received_total {REQUESTS}"),
+        format!("router_requests_answered_total{{outcome=\"overloaded\"}} {}", count("overloaded")),
+        "router_requests_in_flight 0".to_owned(),
+        "router_requests_queued 0".to_owned(),
+        "router_requests_limit 4".to_owned(),
+        "router_request_bytes 0".to_owned(),
+    ] {
+        assert!(world.metric(&line).await, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn batch_work_is_turned_away_before_requests_that_somebody_waits_for() {
+    let world = World::start(&[("router.max_in_flight", "10")]).await;
+    let mut held = world.hold(7, &request("default")).await;
+    let by_header =
+        world.gateway.send("route", request("default").to_string(), &[("Router-Priority", "batch")]).await.json;
+    let by_context = world.gateway.route(&request_with("default", json!({"context": {"priority": "batch"}}))).await;
+    for refused in [by_header, by_context] {
+        assert_eq!(code(&refused), "overloaded", "{refused}");
+        assert!(refused["error"]["details"]["retry_after_ms"].as_u64().is_some_and(|wait| wait > 0));
+    }
+    held.extend(world.hold(3, &request("default")).await);
+    assert!(world.metric("router_requests_shed_total{reason=\"batch\",priority=\"batch\"} 2").await);
+
+    let tree = world.gateway.admin("supervision_tree", &json!({})).await;
+    let children = tree["tree"]["children"].as_array().expect("children");
+    let pipelines = children.iter().find(|child| child["name"] == "pipelines").expect("pipelines");
+    assert_eq!([&pipelines["in_flight"], &pipelines["limit"], &pipelines["waiting"]], [10, 10, 0]);
+    world.release(held).await;
+}
+
+#[tokio::test]
+async fn large_requests_are_counted_by_their_bytes() {
+    let world = World::start(&[("router.max_bytes_in_flight", "4000")]).await;
+    let large = request_with("default", json!({"message": {"payload": "x".repeat(3_000)}}));
+    let held = world.hold(1, &large).await;
+    let refused = world.gateway.route(&large).await;
+    assert_eq!(code(&refused), "overloaded", "{refused}");
+    assert!(refused["error"]["message"].as_str().is_some_and(|sentence| sentence.contains("bytes")), "{refused}");
+    let small = world.hold(1, &request("default")).await;
+    world.release(held.into_iter().chain(small).collect()).await;
+    assert_eq!(world.gateway.route(&large).await["ok"], true, "there is room again");
+}
+
+#[tokio::test]
+async fn a_tenant_over_its_rate_is_told_when_to_come_back_and_others_are_served() {
+    let world = World::start(&[("router.tenant_rate", "1"), ("router.tenant_burst", "3")]).await;
+    world.gate.add_permits(1_000);
+    let mut refused = Vec::new();
+    for _ in 0..30 {
+        let answer = world.gateway.route(&request("default")).await;
+        if answer["ok"] != true {
+            refused.push(answer);
+        }
+    }
+    let first = refused.first().expect("thirty are more than three and one a second");
+    assert_eq!(code(first), "rate_limited", "{first}");
+    let wait = first["error"]["details"]["retry_after_ms"].as_u64().expect("a wait");
+    assert!((1..=1_250).contains(&wait), "{wait} ms");
+    let other = request_with("default", json!({"tenant_id": "other"}));
+    assert_eq!(code(&world.gateway.route(&other).await), "policy_not_found", "it got through the door");
+}
+
+#[tokio::test]
+async fn calls_beyond_the_limit_of_an_extension_end_as_overloaded_and_open_no_breaker() {
+    let world = World::start(&[("router.max_in_flight_per_extension", "1")]).await;
+    let held = world.hold(1, &request("default")).await;
+    for _ in 0..6 {
+        let refused = world.gateway.route(&request("default")).await;
+        assert_eq!(code(&refused), "overloaded", "{refused}");
+        assert_eq!(refused["error"]["details"]["extension_id"], "model");
+    }
+    assert_eq!(world.model.in_flight(), 1, "nothing was sent beyond the limit");
+    let states = world.gateway.admin("get_circuit_breaker_states", &json!({})).await;
+    assert_eq!(states["states"]["model"]["state"], "closed", "{states}");
+    world.release(held).await;
+    assert_eq!(world.gateway.route(&request("default")).await["ok"], true);
+}
