@@ -266,7 +266,9 @@ async fn health_breakers_and_the_tree_show_what_runs() {
         json!({"status": "unknown", "success_rate": null, "requests": 0,
         "latency_p50_ms": null, "latency_p95_ms": null, "latency_p99_ms": null})
     );
-    let states = world.ok("get_circuit_breaker_states", json!({})).await;
+    let mut states = world.ok("get_circuit_breaker_states", json!({})).await;
+    let shown = states["states"]["model"].as_object_mut().expect("a state");
+    assert_eq!(shown.remove("settings").expect("what it goes by")["consecutive_failures"], 5);
     let closed = json!({"state": "closed", "opened_at": null, "failure_count": 0, "error_rate": 0.0});
     assert_eq!(states["states"]["model"], closed);
 
