@@ -25,19 +25,21 @@ pub(super) const SCENARIOS: &[Scenario] = scenarios! {
     "C8" "a validator rejects everything" rejects_everything;
 };
 
-/// The first open time with its jitter.
-const OPEN: Duration = Duration::from_millis(6_250);
 const SECOND: Duration = Duration::from_secs(1);
+/// The first open time of a breaker, and the longest one.
+const OPEN: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(60);
 
-/// The open time of a breaker doubles while a fault lasts; this is the longest that it can have come to.
+/// The open time of a breaker doubles while a fault lasts, and each is moved by a quarter at most: this is the longest that
+/// it can have come to.
 fn open_after(fault: Duration) -> Duration {
     let mut open = OPEN;
-    let mut passed = Duration::ZERO;
-    while passed + open < fault {
-        passed += open;
-        open = (open * 2).min(Duration::from_secs(75));
+    let mut passed = open.mul_f64(0.75);
+    while passed < fault {
+        open = (open * 2).min(LONGEST);
+        passed += open.mul_f64(0.75);
     }
-    open
+    open.mul_f64(1.25)
 }
 
 /// With a puppet in the place of `model`.
@@ -172,7 +174,7 @@ async fn slow(pace: Pace) -> Outcome {
 async fn flaps(pace: Pace) -> Outcome {
     let (mut stage, puppet) = with_puppet(pace).await;
     let broken = stage.breaks();
-    let rounds = if pace.is_quick() { 3 } else { 15 };
+    let rounds = if pace.is_quick() { 2 } else { 15 };
     for _ in 0..rounds {
         puppet.does(Behaviour::Says(json!({"error": {"code": 503, "message": "down"}}).to_string()));
         sleep(SECOND * 2).await;
