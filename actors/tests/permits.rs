@@ -45,7 +45,7 @@ impl Target {
 
     fn permit(self: &Arc<Self>, settings: &Settings) -> Option<Held<Self>> {
         let permit = self.breaker.lock().unwrap().check(Mode::Normal, settings, self.now, 0.5).ok()?;
-        Some(Held::new(Arc::clone(self), permit, *settings))
+        Some(Held::new(Arc::clone(self), permit, *settings, Instant::now()))
     }
 
     /// A probe, as far as it is granted, and how it ends.

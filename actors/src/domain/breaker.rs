@@ -252,6 +252,9 @@ impl Breaker {
         if self.failures >= settings.consecutive_failures {
             return Some(Reason::FailuresInARow { failures: self.failures });
         }
+        if self.window.is_clean(now) {
+            return None;
+        }
         let Counts { calls, failures, slow } = self.window.counts(settings.window, now);
         let (failing, dragging) = (Counts::percent(failures, calls), Counts::percent(slow, calls));
         if calls < settings.minimum_calls {

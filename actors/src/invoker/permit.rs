@@ -22,9 +22,9 @@ pub struct Held<G: Gate> {
 }
 
 impl<G: Gate> Held<G> {
-    /// Holds a permit that `gate` granted.
-    pub fn new(gate: Arc<G>, permit: Permit, settings: Settings) -> Self {
-        Self { gate, permit, settings, since: now(), end: None }
+    /// Holds a permit that `gate` granted at `since`.
+    pub fn new(gate: Arc<G>, permit: Permit, settings: Settings, since: Instant) -> Self {
+        Self { gate, permit, settings, since, end: None }
     }
 
     /// Tells how the attempt ended and how long it took.

@@ -54,7 +54,7 @@ impl TargetState {
         record.used_at = now;
         let permit = record.breaker.check(mode, settings, now, fastrand::f64())?;
         drop(record);
-        Ok(Held::new(Arc::clone(self), permit, *settings))
+        Ok(Held::new(Arc::clone(self), permit, *settings, now))
     }
 
     /// It answered something beside its calls: the next probe may go at once.

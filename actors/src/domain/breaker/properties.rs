@@ -286,6 +286,7 @@ proptest! {
                 slow: sum.slow + u32::from(*slow),
             });
             prop_assert_eq!(window.counts(seconds, now), want);
+            prop_assert!(!window.is_clean(now) || want.failures + want.slow == 0);
             at += pause;
         }
     }

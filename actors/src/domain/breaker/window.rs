@@ -36,6 +36,8 @@ struct Bucket {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Window {
     origin: Option<Instant>,
+    /// The last second in which a call failed or was slow.
+    bad: Option<u32>,
     buckets: [Bucket; MAX_WINDOW as usize],
 }
 
@@ -48,7 +50,15 @@ impl Window {
         if bucket.second != second {
             *bucket = Bucket { second, counts: Counts::default() };
         }
+        if failure || slow {
+            self.bad = Some(second);
+        }
         bucket.counts.add(Counts { calls: 1, failures: failure.into(), slow: slow.into() });
+    }
+
+    /// True when no call that could still count failed or was slow: the usual case, and cheap to know.
+    pub(super) fn is_clean(&self, now: Instant) -> bool {
+        self.bad.is_none_or(|second| second + MAX_WINDOW <= self.second(now))
     }
 
     /// The calls of this second and those before it, `seconds` of them in all.
@@ -63,6 +73,7 @@ impl Window {
 
     pub(super) fn clear(&mut self) {
         self.buckets = Default::default();
+        self.bad = None;
     }
 
     fn second(&self, now: Instant) -> u32 {
