@@ -23,18 +23,14 @@ fn ms(milliseconds: u64) -> Duration {
 
 /// The place of one that must start at once.
 fn start(admission: &mut Admission<u32>, tenant: &str, now: Instant) -> Place {
-    match admission.arrive(claim(tenant), 0, now) {
-        Arrived::Started(place, _) => place,
-        other => panic!("{other:?}"),
-    }
+    let Arrived::Started(place, _) = admission.arrive(claim(tenant), 0, now) else { panic!("it must start") };
+    place
 }
 
 /// Queues one and says whom it displaced.
 fn queue(admission: &mut Admission<u32>, tenant: &str, item: u32, now: Instant) -> Option<u32> {
-    match admission.arrive(claim(tenant), item, now) {
-        Arrived::Queued { displaced, .. } => displaced.map(|shed| shed.item),
-        other => panic!("{other:?}"),
-    }
+    let Arrived::Queued { displaced, .. } = admission.arrive(claim(tenant), item, now) else { panic!("it must wait") };
+    displaced.map(|shed| shed.item)
 }
 
 /// Everything to do now: who starts, and who is turned away.
