@@ -1,7 +1,7 @@
 # One place for what people and CI type. What a target does is in scripts/, so that it can be read and run on its own.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test chaos bench deny clean
+.PHONY: help run build test chaos load bench deny clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: ## Everything that CI checks: format, lints, dependency direction, tests
 
 chaos: ## Break everything under load and print a table (see chaos/README.md)
 	@scripts/chaos.sh
+
+load: ## Measure a router under more load than it can carry (ARGS="--seconds 60")
+	@cargo bench --quiet --locked --bench load -- $(ARGS)
 
 bench: ## Measure lookups, plans and choices
 	cargo bench --locked --bench registry --bench routing

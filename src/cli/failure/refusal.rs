@@ -54,7 +54,7 @@ impl Refusal {
         match self.error.code.as_str() {
             "not_found" | "policy_not_found" => 3,
             "conflict" => 4,
-            "overloaded" | "bus_unavailable" | "shutting_down" | "store_unavailable" => 5,
+            "overloaded" | "rate_limited" | "bus_unavailable" | "shutting_down" | "store_unavailable" => 5,
             _ => 1,
         }
     }
@@ -124,7 +124,7 @@ fn next_step(error: &ErrorBody) -> Option<&'static str> {
         "extension_unavailable" => {
             Some("`beamline-router ext list` shows its health; start the service that serves its subject.")
         }
-        "overloaded" | "bus_unavailable" | "shutting_down" => Some("Try again in a moment."),
+        "overloaded" | "rate_limited" | "bus_unavailable" | "shutting_down" => Some("Try again in a moment."),
         _ => None,
     }
 }
