@@ -341,7 +341,7 @@ async fn a_provider_that_hangs_for_the_whole_request_opens_its_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_probe_is_out_others_go_elsewhere() {
+async fn while_all_probes_are_out_others_go_elsewhere() {
     let tree = Tree::start().await;
     let second = r#"{"id": "second", "type": "provider"}"#;
     let second = beamline_actors::domain::extension::Extension::parse(second, "beamline").unwrap();
@@ -353,10 +353,11 @@ async fn while_a_probe_is_out_others_go_elsewhere() {
     }
     let both = content(&[], &[("t", "both", r#"{"providers": [{"name": "model"}, {"name": "second"}]}"#)]);
     tree.registry.write(Change::PutPolicy(both.policies[0].clone()), Author::default()).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    // Longer than the longest open time, 5 s and a quarter.
+    tokio::time::sleep(Duration::from_secs(7)).await;
     tree.bus.hangs(PROVIDER);
-    let _probe = tree.send(json!({}));
-    eventually("the probe is out", || tree.bus.calls(PROVIDER).len() == 6).await;
+    let _probes: Vec<_> = (0..3).map(|_| tree.send(json!({}))).collect();
+    eventually("three probes are out", || tree.bus.calls(PROVIDER).len() == 8).await;
     for _ in 0..50 {
         let answer = one(tree.send(json!({"policy_id": "both"}))).await;
         assert_eq!((code(&answer), &answer["decision"]["provider_id"]), ("ok", &json!("second")));
