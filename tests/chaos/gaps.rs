@@ -30,7 +30,8 @@ const TOO_HIGH: &str =
     "an invoker that cannot start ends the supervisor of all invokers, and three of these end the router";
 const SAME_THREADS: &str =
     "/healthz is answered by the threads that requests block, and nobody watches how late they are";
-const OWN_LAG: &str = "calls that time out because this process itself is late count against extensions, and open breakers";
+const OWN_LAG: &str =
+    "calls that time out because this process itself is late count against extensions, and open breakers";
 const NO_PRIORITY: &str = "answers come late when others take both processors";
 const WALL_TIME: &str =
     "Router-Deadline is a time of day: extensions drop all calls of a router whose clock is behind theirs";
