@@ -172,7 +172,7 @@ impl<T> Admission<T> {
         let displaced = if self.queued < self.settings.max_in_flight {
             None
         } else {
-            match self.make_room(&claim.tenant) {
+            match self.make_room(&claim.tenant, now) {
                 Some(displaced) => Some(displaced),
                 None => return Arrived::Shed(Shed { item, reason: Reason::QueueFull, priority: claim.priority }),
             }
@@ -264,14 +264,14 @@ impl<T> Admission<T> {
     }
 
     /// Takes somebody off the full queue: the oldest of the tenant with the most waiting, the last in turn of several. A
-    /// tenant's own queue gives way to it only where it has stood for long: in a short burst, who came first is served.
-    fn make_room(&mut self, for_tenant: &Arc<str>) -> Option<Shed<T>> {
+    /// tenant's own queue gives way only where somebody has waited for a while: in a burst, who came first is served.
+    fn make_room(&mut self, for_tenant: &Arc<str>, now: Instant) -> Option<Shed<T>> {
         let length = |tenant: &&Arc<str>| self.tenants.get(*tenant).map_or(0, |tenant| tenant.queue.len());
         let longest = self.turns.iter().max_by_key(length)?.clone();
         let own = self.tenants.get(for_tenant).map_or(0, |tenant| tenant.queue.len());
         let is_own = own >= length(&&longest);
         let from = if is_own { Arc::clone(for_tenant) } else { longest };
-        if is_own && !self.tenants.get(&from).is_some_and(|tenant| tenant.queue.is_standing()) {
+        if is_own && !self.tenants.get(&from).is_some_and(|tenant| tenant.queue.gives_way(now)) {
             return None;
         }
         let waiting = self.take_of(&from, Queue::take_oldest)?;

@@ -63,6 +63,7 @@ fn beyond_the_limit_as_many_wait_and_no_more() {
     let expected = Shed { item: 3, reason: Reason::QueueFull, priority: Priority::Interactive };
     assert_eq!(refused, Arrived::Shed(expected));
     assert_eq!(door.usage(), Usage { limit: 2, in_flight: 2, queued: 2, bytes: 4 });
+    assert_eq!(queue(&mut door, "a", 4, now + ms(6)), Some(1), "who has waited gives way to who has just come");
 }
 
 #[test]

@@ -51,6 +51,13 @@ impl<T> Queue<T> {
         self.standing.stands
     }
 
+    /// Whether, being full, it lets its oldest go for a newcomer instead of turning the newcomer away: a burst is kept in
+    /// its order, but who has waited beyond the target is worth less than who has just come.
+    pub(super) fn gives_way(&self, now: Instant) -> bool {
+        let oldest = self.waiting.front();
+        self.standing.stands || oldest.is_some_and(|oldest| now.saturating_duration_since(oldest.since) > TARGET)
+    }
+
     pub(super) fn push(&mut self, waiting: Waiting<T>) {
         // Emptied by letting go, it has not recovered yet.
         if self.waiting.is_empty() && self.standing.interval_ends.is_none_or(|end| end <= waiting.since) {
