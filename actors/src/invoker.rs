@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -34,6 +35,8 @@ pub struct Invoker {
     targets: RwLock<HashMap<Arc<str>, Arc<TargetState>>>,
     figures: ArcSwap<Figures>,
     health: Mutex<Health>,
+    /// It failed too often: its actor is not started for a while.
+    rests: AtomicBool,
     pub address: Arc<Address<InvokerMsg>>,
 }
 
@@ -48,6 +51,7 @@ impl Invoker {
             targets: RwLock::default(),
             figures: ArcSwap::default(),
             health: Mutex::default(),
+            rests: AtomicBool::new(false),
             address: Arc::new(Address::new(Arc::clone(&node))),
         });
         let shown = Arc::downgrade(&invoker);
@@ -57,6 +61,15 @@ impl Invoker {
             view.success_rate = invoker.figures().success_rate;
         });
         invoker
+    }
+
+    /// Whether its actor is left alone for now.
+    pub(crate) fn rests(&self) -> bool {
+        self.rests.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_rests(&self, rests: bool) {
+        self.rests.store(rests, Ordering::Relaxed);
     }
 
     /// The target with this subject, made when there is none.

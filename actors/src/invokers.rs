@@ -53,6 +53,8 @@ impl Shared {
 /// More restarts than this, and the supervisor itself starts anew. A child that fails at once every time gets here in
 /// about 6 s: the doubling waits would keep it from ever reaching ten in ten seconds.
 const INTENSITY: Intensity = Intensity { restarts: 7, within: Duration::from_secs(10) };
+/// After it took its supervisor down, an invoker is not started for this long.
+const REST: Duration = Duration::from_secs(60);
 /// The first call of an extension waits for its invoker no longer than this; it can go without.
 const START_WITHIN: Duration = Duration::from_millis(100);
 /// Invokers that the tree shows; an answer over NATS has an end.
@@ -178,7 +180,7 @@ impl Actor for InvokersActor {
         let shared = invokers.shared;
         shared.address.filled_by(&myself);
         // After a restart of this supervisor its children are gone; their breakers are not.
-        for invoker in invokers_of(&shared) {
+        for invoker in invokers_of(&shared).into_iter().filter(|invoker| !invoker.rests()) {
             let _ = shared.address.send(InvokersMsg::Start(invoker, None));
         }
         let _ = shared.address.send(InvokersMsg::Prune);
@@ -195,14 +197,14 @@ impl Actor for InvokersActor {
         state.shared.address.node().handling();
         match message {
             InvokersMsg::Start(invoker, started) => {
-                start(&invoker, &state.shared.metrics, myself.get_cell()).await?;
+                state.start(invoker, myself.get_cell()).await?;
                 if let Some(started) = started {
                     let _ = started.send(());
                 }
             }
             // Pruned while it waited for its restart: nobody would find it.
             InvokersMsg::Restart(invoker) if !state.shared.holds(&invoker) => {}
-            InvokersMsg::Restart(invoker) => start(&invoker, &state.shared.metrics, myself.get_cell()).await?,
+            InvokersMsg::Restart(invoker) => state.start(invoker, myself.get_cell()).await?,
             InvokersMsg::Prune => state.prune(),
             #[cfg(any(test, feature = "testing"))]
             InvokersMsg::Crash => return Err("crashed by a test".into()),
@@ -229,6 +231,21 @@ impl InvokersState {
     fn failed(&mut self, cell: &ActorCell, reason: &str) -> Result<(), ActorProcessingErr> {
         let is_it = |invoker: &Arc<Invoker>| invoker.address.cell().is_some_and(|own| own.get_id() == cell.get_id());
         let Some(invoker) = invokers_of(&self.shared).into_iter().find(is_it) else { return Ok(()) };
+        self.restart_later(invoker, reason)
+    }
+
+    /// A start that fails counts like a failure afterwards.
+    async fn start(&mut self, invoker: Arc<Invoker>, supervisor: ActorCell) -> Result<(), ActorProcessingErr> {
+        match start(&invoker, &self.shared.metrics, supervisor).await {
+            Ok(()) => {
+                invoker.set_rests(false);
+                Ok(())
+            }
+            Err(error) => self.restart_later(invoker, &error.to_string()),
+        }
+    }
+
+    fn restart_later(&mut self, invoker: Arc<Invoker>, reason: &str) -> Result<(), ActorProcessingErr> {
         match self.log.record(Instant::now(), fastrand::f64()) {
             Verdict::RestartAfter(wait) => {
                 tracing::warn!(extension_id = &*invoker.id, error = reason, "an invoker failed; restarting it");
@@ -243,9 +260,21 @@ impl InvokersState {
             }
             Verdict::GiveUp => {
                 invoker.address.node().ended(reason, false);
+                self.rest(&invoker);
                 Err(format!("too many restarts of invokers, the last one {}: {reason}", invoker.id).into())
             }
         }
+    }
+
+    /// Leaves an invoker alone for a while, so that it takes its supervisor down once and not without end. Its calls go on:
+    /// the breaker is its callers', only figures and log lines are missing meanwhile.
+    fn rest(&self, invoker: &Arc<Invoker>) {
+        invoker.set_rests(true);
+        let (shared, invoker) = (Arc::clone(&self.shared), Arc::clone(invoker));
+        tokio::spawn(async move {
+            sleep(REST).await;
+            let _ = shared.address.send(InvokersMsg::Restart(invoker));
+        });
     }
 
     /// Ends the invokers of extensions that the registry no longer has, and forgets the targets of versions and instances

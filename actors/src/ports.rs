@@ -114,6 +114,10 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// False while the bus is away: nothing is sent then.
     fn is_connected(&self) -> bool;
 
+    /// False shortly after the bus came back: extensions have to find their way back to it, too, and that nobody listens
+    /// says nothing about them yet.
+    fn is_settled(&self) -> bool;
+
     /// The largest body in bytes that the bus carries.
     fn max_body(&self) -> usize;
 }

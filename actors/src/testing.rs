@@ -116,6 +116,7 @@ type Handler = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<Answer, TransportEr
 pub struct MemoryTransport {
     handlers: Mutex<HashMap<String, Handler>>,
     away: AtomicBool,
+    unsettled: AtomicBool,
     calls: Mutex<Vec<Call>>,
 }
 
@@ -161,6 +162,11 @@ impl MemoryTransport {
         self.away.store(away, Ordering::SeqCst);
     }
 
+    /// As shortly after the bus came back.
+    pub fn set_unsettled(&self, unsettled: bool) {
+        self.unsettled.store(unsettled, Ordering::SeqCst);
+    }
+
     /// The calls made so far on `subject`.
     pub fn calls(&self, subject: &str) -> Vec<Call> {
         self.calls.lock().iter().filter(|call| &*call.subject == subject).cloned().collect()
@@ -179,6 +185,10 @@ impl Transport for MemoryTransport {
 
     fn is_connected(&self) -> bool {
         !self.away.load(Ordering::SeqCst)
+    }
+
+    fn is_settled(&self) -> bool {
+        !self.unsettled.load(Ordering::SeqCst)
     }
 
     fn max_body(&self) -> usize {

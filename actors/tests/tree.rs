@@ -250,6 +250,34 @@ async fn an_invoker_that_keeps_failing_takes_its_supervisor_down_but_not_the_roo
 }
 
 #[tokio::test(start_paused = true)]
+async fn extensions_that_come_back_later_than_the_bus_are_not_blamed() {
+    let tree = Tree::start().await;
+    tree.bus.fails(PROVIDER, TransportError::NoResponders);
+    tree.bus.set_unsettled(true);
+    for _ in 0..20 {
+        assert_eq!(tree.ask().await["error"]["details"]["error_type"], "no_responders");
+    }
+    tree.bus.set_unsettled(false);
+    for _ in 0..5 {
+        assert_eq!(tree.ask().await["error"]["details"]["error_type"], "no_responders");
+    }
+    assert!(tree.ask().await["error"]["message"].as_str().unwrap().contains("circuit open"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invoker_that_never_recovers_ends_nothing_else() {
+    let mut tree = Tree::start().await;
+    tree.ask().await;
+    let guard = tree.invokers.find("guard").unwrap();
+    for _ in 0..200_000 {
+        let _ = guard.address.send(beamline_actors::invoker::InvokerMsg::Crash);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(tree.root.ended().now_or_never().is_none(), "the root stays");
+    assert_eq!(code(&tree.ask().await), "ok", "calls need no actor");
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_in_flight_are_answered_when_their_supervisor_dies() {
     let tree = Tree::start().await;
     tree.bus.hangs(PROVIDER);

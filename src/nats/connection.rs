@@ -22,6 +22,8 @@ use tracing::{info, warn};
 use super::options::{UnreadableFile, addresses, cause_of, options, place};
 use crate::config::NatsConfig;
 
+/// After the server came back, extensions have this long to come back as well.
+const SETTLE: Duration = Duration::from_secs(5);
 /// One attempt: name lookup, connection and handshake with one server.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
 /// The same thing is said at most so often.
@@ -75,6 +77,8 @@ pub struct Link {
     pub connected: bool,
     /// How often it was lost. Between two equal numbers it was never away.
     pub losses: u64,
+    /// When it came back last.
+    back_since: Option<Instant>,
 }
 
 /// Connects within `nats.startup_timeout`, trying again while the server is away.
@@ -223,6 +227,12 @@ impl Connection {
             // The sender lives as long as this connection.
             Err(_) => self.client(),
         }
+    }
+
+    /// False while extensions that lost the same server may still be on their way back: clients wait up to 4 s between two
+    /// attempts.
+    pub fn is_settled(&self) -> bool {
+        self.shared.events.link.borrow().back_since.is_none_or(|since| since.elapsed() > SETTLE)
     }
 
     /// False from the moment in which a loss was noticed until the connection stands again.
@@ -388,6 +398,7 @@ impl Events {
         self.link.send_modify(|link| {
             link.losses += u64::from(link.connected);
             link.connected = true;
+            link.back_since = (link.losses > 0).then(Instant::now);
         });
     }
 

@@ -67,6 +67,10 @@ impl Transport for NatsTransport {
         self.bus.connection.is_connected()
     }
 
+    fn is_settled(&self) -> bool {
+        self.bus.connection.is_settled()
+    }
+
     fn max_body(&self) -> usize {
         self.bus.connection.client().max_payload().saturating_sub(HEADER_ROOM)
     }

@@ -13,11 +13,6 @@ pub(super) struct Gap {
 const KNOWN: &[Gap] = &[
     Gap { scenario: "C7", rule: "patience", reason: HURRY },
     Gap { scenario: "C7", rule: "breaker", reason: HURRY },
-    Gap { scenario: "C9", rule: "breaker", reason: TOO_SOON },
-    Gap { scenario: "C9", rule: "I8", reason: TOO_SOON },
-    Gap { scenario: "C11", rule: "breaker", reason: TOO_SOON },
-    Gap { scenario: "C11", rule: "I8", reason: TOO_SOON },
-    Gap { scenario: "C31", rule: "escalation", reason: TOO_HIGH },
     Gap { scenario: "C32", rule: "liveness", reason: SAME_THREADS },
     Gap { scenario: "C32", rule: "shedding", reason: SAME_THREADS },
     Gap { scenario: "C32", rule: "I8", reason: OWN_LAG },
@@ -26,8 +21,6 @@ const KNOWN: &[Gap] = &[
     Gap { scenario: "C38", rule: "I8", reason: WALL_TIME },
 ];
 
-const TOO_HIGH: &str =
-    "an invoker that cannot start ends the supervisor of all invokers, and three of these end the router";
 const SAME_THREADS: &str =
     "/healthz is answered by the threads that requests block, and nobody watches how late they are";
 const OWN_LAG: &str =
@@ -36,8 +29,6 @@ const NO_PRIORITY: &str = "answers come late when others take both processors";
 const WALL_TIME: &str =
     "Router-Deadline is a time of day: extensions drop all calls of a router whose clock is behind theirs";
 const HURRY: &str = "an extension that answers 429 with a time to wait is called again before that time";
-const TOO_SOON: &str = "a router that is connected again before the extensions are takes their absence for a failure, \
-                        and five calls without a responder open their breakers";
 
 pub(super) fn known(scenario: &str, rule: &str) -> bool {
     KNOWN.iter().any(|gap| gap.scenario == scenario && gap.rule == rule)

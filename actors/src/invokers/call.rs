@@ -110,6 +110,7 @@ impl Invokers {
             Ok(_) => Outcome::Success,
             // With half its time it should have answered; with less, a caller in a hurry would open it for everybody.
             Err(CallFailure::Deadline) if limit >= own / 2 => Outcome::Timeout,
+            Err(CallFailure::NoResponders) if !self.shared.transport.is_settled() => Outcome::Ignored,
             Err(failure) => failure.outcome(),
         };
         let took = begun.elapsed();
