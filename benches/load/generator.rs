@@ -32,6 +32,8 @@ pub(crate) struct Run {
     pub(crate) seconds: f64,
     pub(crate) served: usize,
     pub(crate) refused: usize,
+    /// All refusals, those that were sent again among them.
+    pub(crate) refusals: usize,
     /// Other errors.
     pub(crate) failed: usize,
     /// Never answered.
@@ -158,6 +160,7 @@ async fn collect(
         seconds: 0.0,
         served: served.len(),
         refused: refused.len(),
+        refusals: refused.len() + tries.iter().map(|tries| usize::from(*tries)).sum::<usize>(),
         failed,
         lost,
         p50: at(&served, 50),
