@@ -60,6 +60,10 @@ impl Transport for ScriptedBus {
         true
     }
 
+    fn is_settled(&self) -> bool {
+        true
+    }
+
     fn max_body(&self) -> usize {
         1024 * 1024
     }
