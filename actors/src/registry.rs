@@ -166,6 +166,12 @@ impl Registry {
         self.shared.address.node()
     }
 
+    /// For tests of the supervision: fails the actor.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn crash(&self) {
+        let _ = self.shared.address.send(RegistryMsg::Crash);
+    }
+
     async fn wait_for(&self, revision: u64) {
         let mut served = self.shared.served.subscribe();
         let _ = timeout(SERVED_WITHIN, served.wait_for(|now| *now >= revision)).await;
@@ -180,6 +186,9 @@ pub enum RegistryMsg {
     Loaded { result: Result<Option<Content>, StoreError>, took: Duration },
     /// A task that this actor lives by is gone.
     TaskLost,
+    /// For tests of the supervision: fails the actor.
+    #[cfg(any(test, feature = "testing"))]
+    Crash,
 }
 
 /// Who wants to hear the revision that a look led to, or why it led to none.
@@ -240,6 +249,8 @@ impl Actor for RegistryActor {
             RegistryMsg::Look(Look { full, tell }) => state.look(full, tell.into_iter().collect()),
             RegistryMsg::Loaded { result, took } => state.loaded(result, took),
             RegistryMsg::TaskLost => return Err("a task of the registry was lost".into()),
+            #[cfg(any(test, feature = "testing"))]
+            RegistryMsg::Crash => return Err("crashed by a test".into()),
         }
         Ok(())
     }
