@@ -281,6 +281,8 @@ pub(crate) async fn side_by_side(invokers: &Invokers, orders: &[Order], scope: &
         async move {
             let begun = Instant::now();
             let result = tokio::select! {
+                // With both at hand, chance must not decide what the answer says of this call.
+                biased;
                 result = invokers.call(order, scope) => result,
                 _ = heard.wait_for(|by| *by < index) => {
                     let outcome = Err(CallFailure::Cancelled);
