@@ -11,7 +11,7 @@ use beamline_actors::domain::complexity::ComplexityLimits;
 use beamline_actors::domain::plan::PlanLimits;
 use beamline_actors::domain::request::RequestLimits;
 use beamline_actors::domain::snapshot::Content;
-use beamline_actors::invokers::Invokers;
+use beamline_actors::invokers::{HealthLog, Invokers};
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{PipelineSettings, Pipelines};
 use beamline_actors::ports::{Store, StoreError};
@@ -164,6 +164,12 @@ impl Prepared {
         let registry = Registry::new(Arc::clone(&store), registry_settings(&config), metrics.clone(), Some(start_with));
         let invokers = Invokers::new(Arc::new(transport), registry.clone(), metrics.clone());
         invokers.limit_calls(config.router.max_in_flight_per_extension as usize);
+        let identity = Identity::new(&config.router.environment);
+        invokers.log_health(HealthLog {
+            store: Arc::clone(&store),
+            replica: identity.instance_id.as_str().into(),
+            every: config.database.health_interval,
+        });
         let sessions = Sessions::new(NatsSessions::new(connection.clone(), &config.nats));
         // A request that came before the bucket is open would be kept by this replica alone.
         sessions.opened().await;
@@ -177,7 +183,7 @@ impl Prepared {
         let for_intake = intake.clone();
         children.push(Child::new(intake.node(), true, move || (IntakeActor, for_intake.clone())));
         let admin = Admin::new(Surroundings {
-            identity: Identity::new(&config.router.environment),
+            identity,
             connection: connection.clone(),
             registry,
             invokers,

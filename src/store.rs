@@ -5,6 +5,7 @@
 mod backend;
 mod change;
 mod error;
+mod health;
 mod listener;
 mod migrations;
 mod registry;

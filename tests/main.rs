@@ -24,6 +24,8 @@ mod error_codes;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod nats_outage;

@@ -35,6 +35,7 @@ pub struct Invoker {
     targets: RwLock<HashMap<Arc<str>, Arc<TargetState>>>,
     figures: ArcSwap<Figures>,
     health: Mutex<Health>,
+    alive: Mutex<Option<bool>>,
     /// It failed too often: its actor is not started for a while.
     rests: AtomicBool,
     pub address: Arc<Address<InvokerMsg>>,
@@ -51,6 +52,7 @@ impl Invoker {
             targets: RwLock::default(),
             figures: ArcSwap::default(),
             health: Mutex::default(),
+            alive: Mutex::default(),
             rests: AtomicBool::new(false),
             address: Arc::new(Address::new(Arc::clone(&node))),
         });
@@ -107,6 +109,28 @@ impl Invoker {
     /// The figures of all calls, whichever target took them.
     pub fn figures(&self) -> Arc<Figures> {
         self.figures.load_full()
+    }
+
+    pub(crate) fn record(&self, success: bool, took: Duration) {
+        self.health.lock().record(success, took, Instant::now().into_std());
+    }
+
+    /// Brings the figures up to date.
+    pub(crate) fn publish(&self) {
+        let figures = self.health.lock().figures();
+        self.figures.store(Arc::new(figures));
+        for target in self.targets() {
+            target.publish();
+        }
+    }
+
+    /// Whether any of its processes answered the last ping; `None` while its traffic tells more, or nothing is known.
+    pub fn alive(&self) -> Option<bool> {
+        *self.alive.lock()
+    }
+
+    pub(crate) fn set_alive(&self, alive: Option<bool>) {
+        *self.alive.lock() = alive;
     }
 
     /// Forgets the targets whose subjects the registry no longer has.
@@ -202,7 +226,7 @@ impl InvokerState {
         self.count(&finished);
         log(&self.invoker.id, &finished);
         if let Some((success, took)) = finished.evidence {
-            self.invoker.health.lock().record(success, took, Instant::now().into_std());
+            self.invoker.record(success, took);
         }
         if self.published.elapsed() >= PUBLISH_EVERY {
             self.publish();
@@ -214,11 +238,7 @@ impl InvokerState {
 
     fn publish(&mut self) {
         self.published = Instant::now();
-        let figures = self.invoker.health.lock().figures();
-        self.invoker.figures.store(Arc::new(figures));
-        for target in self.invoker.targets() {
-            target.publish();
-        }
+        self.invoker.publish();
     }
 
     fn count(&self, finished: &Finished) {

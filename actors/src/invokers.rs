@@ -1,7 +1,7 @@
 //! Starts, finds and replaces one invoker for each extension in use. Calls are made beside them, in `call.rs`.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
@@ -20,10 +20,13 @@ use crate::registry::Registry;
 use crate::supervision::{Address, Intensity, Node, NodeKind, OwnedTask, RestartLog, Verdict};
 
 mod call;
+mod health_log;
 mod limit;
+mod liveness;
 mod retries;
 
 pub use call::CallScope;
+pub use health_log::HealthLog;
 use limit::CallLimits;
 use retries::Retries;
 
@@ -41,6 +44,7 @@ struct Shared {
     retries: Arc<Retries>,
     limits: CallLimits,
     table: RwLock<HashMap<String, Arc<Invoker>>>,
+    health_log: OnceLock<HealthLog>,
     address: Address<InvokersMsg>,
 }
 
@@ -66,8 +70,8 @@ impl Invokers {
         let address = Address::new(Arc::clone(&node));
         let retries = Arc::new(Retries::new(metrics.clone()));
         let limits = CallLimits::new(metrics.clone());
-        let table = RwLock::default();
-        let shared = Arc::new(Shared { transport, registry, metrics, retries, limits, table, address });
+        let (table, health_log) = (RwLock::default(), OnceLock::new());
+        let shared = Arc::new(Shared { transport, registry, metrics, retries, limits, table, health_log, address });
         let shown = Arc::downgrade(&shared);
         node.describe(move |view| {
             let Some(shared) = shown.upgrade() else { return };
@@ -87,6 +91,11 @@ impl Invokers {
     /// Calls of one extension that may run at the same time; for those that are called for the first time after this.
     pub fn limit_calls(&self, max_in_flight: usize) {
         self.shared.limits.set(max_in_flight);
+    }
+
+    /// Writes down how the extensions do, from the next start of the supervisor on.
+    pub fn log_health(&self, log: HealthLog) {
+        let _ = self.shared.health_log.set(log);
     }
 
     /// The invoker of an extension, if it was ever called.
@@ -165,6 +174,8 @@ pub struct InvokersState {
     shared: Arc<Shared>,
     log: RestartLog,
     _watch: OwnedTask,
+    _liveness: OwnedTask,
+    _health_log: Option<OwnedTask>,
 }
 
 impl Actor for InvokersActor {
@@ -185,7 +196,16 @@ impl Actor for InvokersActor {
         }
         let _ = shared.address.send(InvokersMsg::Prune);
         let watch = OwnedTask::spawn(prune_on_change(Arc::clone(&shared)));
-        Ok(InvokersState { shared, log: RestartLog::new(INTENSITY), _watch: watch })
+        let liveness = OwnedTask::spawn(liveness::watch(Arc::clone(&shared)));
+        let log = shared.health_log.get().cloned();
+        let health_log = log.map(|log| OwnedTask::spawn(health_log::keep(Arc::clone(&shared), log)));
+        Ok(InvokersState {
+            shared,
+            log: RestartLog::new(INTENSITY),
+            _watch: watch,
+            _liveness: liveness,
+            _health_log: health_log,
+        })
     }
 
     async fn handle(

@@ -11,6 +11,7 @@ use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
 use crate::domain::extension::Extension;
+use crate::domain::health::Figures;
 use crate::domain::session::{Pin, SessionKey, Stored};
 use crate::domain::snapshot::{Content, StoredPolicy};
 
@@ -30,8 +31,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Writes one change together with its audit row, in one transaction, and answers the new revision.
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>>;
 
+    /// Writes how extensions do, as `replica` sees it. Lines of extensions that are gone are left out, and what no replica
+    /// wrote for a day is forgotten. No revision, no audit.
+    fn write_health<'a>(&'a self, replica: &'a str, lines: &'a [HealthLine]) -> BoxFuture<'a, Result<(), StoreError>>;
+
     /// Closes what is open.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// How one extension does.
+#[derive(Debug, Clone)]
+pub struct HealthLine {
+    pub extension_id: Arc<str>,
+    pub figures: Figures,
 }
 
 /// One change of the registry. What it holds has been checked.
@@ -117,6 +129,13 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// False shortly after the bus came back: extensions have to find their way back to it, too, and that nobody listens
     /// says nothing about them yet.
     fn is_settled(&self) -> bool;
+
+    /// Asks the processes of an extension whether they live, and answers whether any did within the limit. An error says
+    /// nothing about them.
+    fn ping(&self, extension_id: &str, limit: Duration) -> BoxFuture<'static, Result<bool, TransportError>> {
+        let _ = (extension_id, limit);
+        Box::pin(std::future::ready(Err(TransportError::Refused("this transport cannot ping".to_owned()))))
+    }
 
     /// The largest body in bytes that the bus carries.
     fn max_body(&self) -> usize;

@@ -2,10 +2,11 @@
 
 mod sessions;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -16,20 +17,22 @@ use tokio::sync::watch;
 
 use crate::domain::extension::Extension;
 use crate::domain::snapshot::{Content, StoredPolicy};
-use crate::ports::{Answer, Author, Call, Change, Store, StoreError, Transport, TransportError};
+use crate::ports::{Answer, Author, Call, Change, HealthLine, Store, StoreError, Transport, TransportError};
 pub use sessions::MemorySessions;
 
 /// A store that can be taken away and given back.
 #[derive(Debug)]
 pub struct MemoryStore {
     content: Mutex<Content>,
+    health: Mutex<Vec<(String, HealthLine)>>,
     away: AtomicBool,
     hints: watch::Sender<u64>,
 }
 
 impl MemoryStore {
     pub fn new(content: Content) -> Arc<Self> {
-        Arc::new(Self { content: Mutex::new(content), away: AtomicBool::new(false), hints: watch::Sender::new(0) })
+        let (content, health) = (Mutex::new(content), Mutex::default());
+        Arc::new(Self { content, health, away: AtomicBool::new(false), hints: watch::Sender::new(0) })
     }
 
     pub fn set_away(&self, away: bool) {
@@ -39,6 +42,11 @@ impl MemoryStore {
     /// A write that nobody hears of, as through another replica whose hint was lost.
     pub fn write_silently(&self, change: Change) -> Result<u64, StoreError> {
         apply(&mut self.content.lock(), change)
+    }
+
+    /// All lines that were written so far, with their replicas.
+    pub fn health(&self) -> Vec<(String, HealthLine)> {
+        self.health.lock().clone()
     }
 
     fn present(&self) -> Result<(), StoreError> {
@@ -68,6 +76,15 @@ impl Store for MemoryStore {
             let revision = self.write_silently(change)?;
             self.hints.send_modify(|count| *count += 1);
             Ok(revision)
+        }
+        .boxed()
+    }
+
+    fn write_health<'a>(&'a self, replica: &'a str, lines: &'a [HealthLine]) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            self.present()?;
+            self.health.lock().extend(lines.iter().map(|line| (replica.to_owned(), line.clone())));
+            Ok(())
         }
         .boxed()
     }
@@ -118,6 +135,8 @@ pub struct MemoryTransport {
     away: AtomicBool,
     unsettled: AtomicBool,
     calls: Mutex<Vec<Call>>,
+    living: Mutex<HashSet<String>>,
+    pings: Mutex<Vec<String>>,
 }
 
 impl MemoryTransport {
@@ -167,6 +186,21 @@ impl MemoryTransport {
         self.unsettled.store(unsettled, Ordering::SeqCst);
     }
 
+    /// Whether an extension answers pings; none does at first.
+    pub fn set_living(&self, extension_id: &str, lives: bool) {
+        let mut living = self.living.lock();
+        if lives {
+            living.insert(extension_id.to_owned());
+        } else {
+            living.remove(extension_id);
+        }
+    }
+
+    /// How often an extension was pinged.
+    pub fn pings(&self, extension_id: &str) -> usize {
+        self.pings.lock().iter().filter(|id| *id == extension_id).count()
+    }
+
     /// The calls made so far on `subject`.
     pub fn calls(&self, subject: &str) -> Vec<Call> {
         self.calls.lock().iter().filter(|call| &*call.subject == subject).cloned().collect()
@@ -181,6 +215,11 @@ impl Transport for MemoryTransport {
             Some(handler) => handler(call),
             None => futures_util::future::ready(Err(TransportError::NoResponders)).boxed(),
         }
+    }
+
+    fn ping(&self, extension_id: &str, _: Duration) -> BoxFuture<'static, Result<bool, TransportError>> {
+        self.pings.lock().push(extension_id.to_owned());
+        futures_util::future::ready(Ok(self.living.lock().contains(extension_id))).boxed()
     }
 
     fn is_connected(&self) -> bool {

@@ -24,6 +24,8 @@ pub struct DatabaseConfig {
     pub migrate_on_start: bool,
     /// How often the store is looked at without having been told of a change; whoever waits adds the jitter.
     pub poll_interval: Duration,
+    /// How often changed figures of extensions are written into the store.
+    pub health_interval: Duration,
 }
 
 const DEFAULT_URL: &str = "sqlite://.beamline/registry.db";
@@ -62,7 +64,8 @@ impl DatabaseConfig {
             startup_timeout: from.duration("database.startup_timeout", Duration::from_secs(30), waits.clone()),
             acquire_timeout: from.duration("database.acquire_timeout", Duration::from_secs(1), waits),
             migrate_on_start: from.boolean("database.migrate_on_start", true),
-            poll_interval: from.duration("database.poll_interval", Duration::from_secs(5), polls),
+            poll_interval: from.duration("database.poll_interval", Duration::from_secs(5), polls.clone()),
+            health_interval: from.duration("database.health_interval", Duration::from_secs(5), polls),
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use async_nats::{Client, HeaderMap, Message, PublishErrorKind, StatusCode};
 use beamline_actors::ports::{Answer, Call, Transport, TransportError};
 use beamline_bus::headers::wire_size;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -63,6 +64,11 @@ impl Transport for NatsTransport {
         Box::pin(async move { bus.call(call).await })
     }
 
+    fn ping(&self, extension_id: &str, limit: Duration) -> BoxFuture<'static, Result<bool, TransportError>> {
+        let (bus, call) = (Arc::clone(&self.bus), ping_of(extension_id, limit));
+        Box::pin(async move { bus.ping(call).await })
+    }
+
     fn is_connected(&self) -> bool {
         self.bus.connection.is_connected()
     }
@@ -79,8 +85,6 @@ impl Transport for NatsTransport {
 impl Bus {
     async fn call(&self, mut call: Call) -> Result<Answer, TransportError> {
         call.timeout = call.timeout.min(headers::LONGEST);
-        let mut link = self.connection.link();
-        let losses = link.borrow_and_update().losses;
         if !self.connection.is_connected() {
             return Err(TransportError::NotConnected);
         }
@@ -91,6 +95,26 @@ impl Bus {
         let headers =
             headers::of_call(&call, SystemTime::now()).map_err(|unfit| TransportError::Refused(unfit.to_string()))?;
         self.check_size(&headers, call.body.len())?;
+        self.unless_lost(call, headers).await
+    }
+
+    /// Any process of the extension may answer, with anything.
+    async fn ping(&self, call: Call) -> Result<bool, TransportError> {
+        check_subject(&call.subject)?;
+        match self.unless_lost(call, HeaderMap::new()).await {
+            Ok(_) => Ok(true),
+            Err(TransportError::NoResponders | TransportError::Timeout) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails at once when the connection does.
+    async fn unless_lost(&self, call: Call, headers: HeaderMap) -> Result<Answer, TransportError> {
+        let mut link = self.connection.link();
+        let losses = link.borrow_and_update().losses;
+        if !self.connection.is_connected() {
+            return Err(TransportError::NotConnected);
+        }
         tokio::select! {
             biased;
             answer = self.exchange(call, headers) => answer,
@@ -171,6 +195,19 @@ impl Bus {
 
     fn room(&self, headers: usize) -> usize {
         self.connection.client().max_payload().saturating_sub(headers)
+    }
+}
+
+/// What the NATS service protocol asks of all processes of one service; an extension's service has its id as name.
+fn ping_of(extension_id: &str, limit: Duration) -> Call {
+    Call {
+        subject: format!("$SRV.PING.{extension_id}").into(),
+        body: Bytes::new(),
+        traceparent: String::new(),
+        trace_id: "".into(),
+        tenant_id: "".into(),
+        timeout: limit,
+        attempt: 1,
     }
 }
 

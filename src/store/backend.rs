@@ -106,11 +106,16 @@ impl Backend {
         }
     }
 
-    /// A statement in this database's words. Statements are written for Postgres; SQLite keeps JSON as text.
+    /// A statement in this database's words. Statements are written for Postgres; SQLite keeps JSON and times
+    /// as text.
     pub(super) fn sql(&self, statement: &'static str) -> SqlStr {
         match self {
             Self::Postgres(_) => SqlStr::from_static(statement),
-            Self::Sqlite { .. } => AssertSqlSafe(statement.replace("::jsonb", "").replace("::json", "")).into_sql_str(),
+            Self::Sqlite { .. } => {
+                let casts = ["::jsonb", "::json", "::timestamptz"];
+                let plain = casts.iter().fold(statement.to_owned(), |sql, cast| sql.replace(cast, ""));
+                AssertSqlSafe(plain).into_sql_str()
+            }
         }
     }
 

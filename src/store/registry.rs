@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use beamline_actors::domain::snapshot::Content;
-use beamline_actors::ports::{Author, Change, Store, StoreError};
+use beamline_actors::ports::{Author, Change, HealthLine, Store, StoreError};
 use futures_util::future::BoxFuture;
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::watch;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::backend::Backend;
 use super::listener::Listener;
-use super::{change, error, rows, statements};
+use super::{change, error, health, rows, statements};
 
 /// What an operation may take once it has a connection.
 const STATEMENTS_LIMIT: Duration = Duration::from_secs(3);
@@ -73,6 +73,13 @@ impl Store for Registry {
     /// After `Unavailable` the change may still have been committed, as with any lost connection; the revision tells.
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move { self.limited(self.change(&change, &by)).await })
+    }
+
+    fn write_health<'a>(&'a self, replica: &'a str, lines: &'a [HealthLine]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.limited(async move {
+            let tx = self.pool.begin_with(self.backend.begin_write()).await.map_err(error::reading)?;
+            health::write(&self.backend, tx, replica, lines).await
+        }))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

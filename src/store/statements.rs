@@ -1,5 +1,5 @@
-//! Every statement that reads or writes the registry, in the words that both databases know. `::jsonb` and `::json` are
-//! left out for SQLite. Booleans are read as 0 and 1, because SQLite has no others.
+//! Every statement that reads or writes the registry, in the words that both databases know. Casts with `::` are left out
+//! for SQLite. Booleans are read as 0 and 1, because SQLite has no others.
 
 pub(super) const REVISION: &str = "SELECT revision FROM registry_revision";
 
@@ -51,6 +51,15 @@ pub(super) const DELETE_EXTENSION: &str = "DELETE FROM extensions WHERE id = $1"
 pub(super) const DELETE_VERSIONS: &str = "DELETE FROM extension_versions WHERE extension_id = $1";
 pub(super) const DELETE_INSTANCES: &str = "DELETE FROM extension_instances WHERE extension_id = $1";
 pub(super) const DELETE_HEALTH: &str = "DELETE FROM extension_health WHERE extension_id = $1";
+/// Of an extension that was deleted meanwhile, nothing is written.
+pub(super) const PUT_HEALTH: &str = "INSERT INTO extension_health \
+    (extension_id, replica, status, success_rate, latency_ms, last_success_at, last_failure_at, updated_at) \
+    SELECT id, $2, $3, $4, $5, $6::timestamptz, $7::timestamptz, $8::timestamptz FROM extensions WHERE id = $1 \
+    ON CONFLICT (extension_id, replica) DO UPDATE SET status = excluded.status, \
+    success_rate = excluded.success_rate, latency_ms = excluded.latency_ms, \
+    last_success_at = excluded.last_success_at, last_failure_at = excluded.last_failure_at, \
+    updated_at = excluded.updated_at";
+pub(super) const FORGET_HEALTH: &str = "DELETE FROM extension_health WHERE updated_at < $1::timestamptz";
 pub(super) const DELETE_POLICY: &str = "DELETE FROM policies WHERE tenant_id = $1 AND policy_id = $2";
 
 pub(super) const INSERT_AUDIT: &str = "INSERT INTO extension_audit_log \

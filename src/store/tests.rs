@@ -1,6 +1,7 @@
 //! One suite for both databases: what the router relies on, asked of each in the same words.
 
 mod database;
+mod health;
 mod proxy;
 
 use std::time::{Duration, SystemTime};
@@ -67,6 +68,7 @@ fn config(url: &str) -> DatabaseConfig {
         acquire_timeout: Duration::from_secs(5),
         migrate_on_start: true,
         poll_interval: Duration::from_secs(5),
+        health_interval: Duration::from_secs(5),
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Health {
     /// Outcomes at the end of the ring that speak for the present: those since the last pause or recovery.
     recent: usize,
     last: Option<Instant>,
+    last_success: Option<Instant>,
+    last_failure: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +45,8 @@ pub struct Figures {
     /// When the calls that speak for the present are enough of them and too few of them successes: their last.
     pub failing_at: Option<Instant>,
     pub last: Option<Instant>,
+    pub last_success: Option<Instant>,
+    pub last_failure: Option<Instant>,
 }
 
 impl Health {
@@ -59,6 +63,7 @@ impl Health {
         }
         self.recent = (self.recent + 1).min(WINDOW);
         self.last = Some(now);
+        *(if success { &mut self.last_success } else { &mut self.last_failure }) = Some(now);
     }
 
     /// The target works again: what was before still counts in the rates, but is no reason to avoid it.
@@ -77,7 +82,8 @@ impl Health {
         let (p50, p95, p99) = (at(50), at(95), at(99));
         let success_rate = rate(micros.len(), self.ring.len());
         let failing_at = self.last.filter(|_| self.is_failing());
-        Figures { requests: self.total, success_rate, p50, p95, p99, failing_at, last: self.last }
+        let Self { total: requests, last, last_success, last_failure, .. } = *self;
+        Figures { requests, success_rate, p50, p95, p99, failing_at, last, last_success, last_failure }
     }
 
     fn is_failing(&self) -> bool {

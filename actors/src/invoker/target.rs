@@ -81,7 +81,7 @@ impl TargetState {
     }
 
     /// Time since somebody last wanted to call it.
-    pub(super) fn unused_for(&self) -> Duration {
+    pub(crate) fn unused_for(&self) -> Duration {
         now().saturating_duration_since(self.record.lock().used_at)
     }
 

@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::domain::extension::Extension;
+use crate::ports::HealthLine;
 use crate::root::{Child, Root};
 use crate::testing::{MemoryStore, content};
 
@@ -35,6 +36,10 @@ impl Store for Panicking {
 
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.store.write(change, by)
+    }
+
+    fn write_health<'a>(&'a self, replica: &'a str, lines: &'a [HealthLine]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.write_health(replica, lines)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

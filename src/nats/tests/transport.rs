@@ -307,3 +307,26 @@ async fn after_the_end_nothing_is_called() {
     assert_eq!(within("the call ends", pending).await.unwrap().unwrap_err(), TransportError::NotConnected);
     assert_eq!(ended(&transport, call(ENDLESS)).await.unwrap_err(), TransportError::NotConnected);
 }
+
+#[tokio::test]
+async fn a_ping_asks_the_service_by_its_name_and_silence_is_an_answer() {
+    let server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    let ping = |limit| within("the ping ends", transport.ping("normalize_text", limit));
+    assert_eq!(ping(ENDLESS).await, Ok(false), "nobody listens");
+
+    let client = server.client().await;
+    let mut pings = subscribe(&client, "$SRV.PING.normalize_text").await;
+    assert_eq!(ping(SHORT).await, Ok(false), "who listens says nothing");
+    within("the ping arrives", pings.next()).await.unwrap();
+    let answering = AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Some(asked) = pings.next().await {
+            client.publish(asked.reply.unwrap(), Bytes::from_static(b"{}")).await.unwrap();
+        }
+    }));
+    assert_eq!(ping(ENDLESS).await, Ok(true));
+    drop(answering);
+
+    let refused = within("the ping ends", transport.ping("a b", ENDLESS)).await;
+    assert!(matches!(refused, Err(TransportError::Refused(_))), "{refused:?}");
+}
