@@ -251,6 +251,14 @@ impl Shared {
         count
     }
 
+    /// Answers the requests whose pipelines went with their supervisor: nobody else would.
+    fn answer_orphans(&self) {
+        let orphans: Vec<Arc<InFlight>> = self.table.lock().drain().map(|(_, request)| request).collect();
+        for orphan in orphans {
+            orphan.fail(&RequestError::internal());
+        }
+    }
+
     fn refuse(&self, incoming: Incoming, error: &RequestError) {
         let correlation = incoming.headers.correlation(|| fastrand::u64(..));
         self.count_answer(error.code.as_str());
@@ -409,11 +417,8 @@ impl Actor for PipelinesActor {
     ) -> Result<PipelinesState, ActorProcessingErr> {
         let shared = pipelines.shared;
         shared.address.filled_by(&myself);
-        // A predecessor took its children along: nobody else would answer their requests.
-        let orphans: Vec<Arc<InFlight>> = shared.table.lock().drain().map(|(_, request)| request).collect();
-        for orphan in orphans {
-            orphan.fail(&RequestError::internal());
-        }
+        // What came into the table while nobody was here.
+        shared.answer_orphans();
         let queue = OwnedTask::spawn(serve_queue(Arc::clone(&shared), move || {
             let _ = myself.send_message(PipelinesMsg::QueueUnserved);
         }));
@@ -454,6 +459,13 @@ impl Actor for PipelinesActor {
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
         Ok(())
+    }
+}
+
+/// Its children end with it, and their requests may not have the time to wait for its successor.
+impl Drop for PipelinesState {
+    fn drop(&mut self) {
+        self.shared.answer_orphans();
     }
 }
 

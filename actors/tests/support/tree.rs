@@ -60,7 +60,8 @@ pub(crate) fn send(pipelines: &Pipelines, kind: RequestKind, request: &Value) ->
         headers: RequestHeaders::default(),
         body: Bytes::from(request.to_string()),
         received: Instant::now(),
-        reply: Reply::new(move |outgoing| answers.send(serde_json::from_slice(&outgoing.body).unwrap()).unwrap()),
+        // What still runs when a test ends is answered when the tree falls.
+        reply: Reply::new(move |outgoing| drop(answers.send(serde_json::from_slice(&outgoing.body).unwrap()))),
     });
     receiver
 }
