@@ -1,10 +1,10 @@
 # One place for what people and CI type. What a target does is in scripts/, so that it can be read and run on its own.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test chaos load bench deny clean
+.PHONY: help run build test chaos simulate load bench deny clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Start everything on this machine: NATS, router, extensions, a demo policy
 	@scripts/run.sh
@@ -17,6 +17,9 @@ test: ## Everything that CI checks: format, lints, dependency direction, tests
 
 chaos: ## Break everything under load and print a table (see chaos/README.md)
 	@scripts/chaos.sh
+
+simulate: ## Play thousands of schedules of faults in virtual time (SEEDS=5000, SEED=7)
+	@SIMULATION_SEEDS=$(or $(SEEDS),5000) $(if $(SEED),SIMULATION_SEED=$(SEED)) cargo test --release --quiet --locked -p beamline-actors --test simulation every_promise -- --nocapture
 
 load: ## Measure a router under more load than it can carry (ARGS="--seconds 60")
 	@cargo bench --quiet --locked --bench load -- $(ARGS)

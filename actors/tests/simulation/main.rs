@@ -100,9 +100,7 @@ fn report(mut failed: Vec<(u64, Vec<String>)>, seeds: u64) {
     for (seed, broken) in failed.iter().take(SHOWN) {
         eprintln!("\nseed {seed} breaks {} promises:", broken.len());
         broken.iter().take(SHOWN).for_each(|sentence| eprintln!("  {sentence}"));
-        eprintln!(
-            "  play it again: SIMULATION_SEED={seed} cargo test -p beamline-actors --test simulation every_promise -- --nocapture"
-        );
+        eprintln!("  play it again: SEED={seed} make simulate");
     }
     let numbers: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
     assert!(numbers.is_empty(), "{} of {seeds} seeds fail: {numbers:?}", numbers.len());

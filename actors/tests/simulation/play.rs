@@ -60,8 +60,8 @@ enum Event<'w> {
 
 /// No request takes longer than this, with all that comes after it.
 const ALL_ANSWERED: Duration = Duration::from_secs(61);
-/// For the next poll of the registry, restarts and the sessions' connection.
-const SETTLES: Duration = Duration::from_secs(15);
+/// For the next poll of the registry, and for the sessions, which are opened again after 30 s at most.
+const SETTLES: Duration = Duration::from_secs(40);
 /// The longest open time with its jitter, and some probes.
 const CLOSES_WITHIN: u32 = 120;
 
