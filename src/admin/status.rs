@@ -18,7 +18,9 @@ pub(super) fn health(shared: &Shared) -> Value {
         let invoker = shared.surroundings.invokers.find(&extension.id);
         let figures = invoker.as_ref().map(|invoker| *invoker.figures()).unwrap_or_default();
         let mut line = figures_of(&figures);
-        line.insert("alive".into(), json!(invoker.as_ref().and_then(|invoker| invoker.alive())));
+        if let Some(alive) = invoker.as_ref().and_then(|invoker| invoker.alive()) {
+            line.insert("alive".into(), json!(alive));
+        }
         add_targets(&mut line, shared, extension, invoker.as_deref(), |target| figures_of(&target.figures()));
         line
     };
