@@ -1,34 +1,48 @@
-//! How well an extension, or one of its targets, has done lately: its success rate and latencies over the last calls.
+//! How well an extension, or one of its targets, has done lately: its success rate and latencies over a
+//! sliding window of time.
 
 use std::time::{Duration, Instant};
 
-/// Calls that the figures look back on.
-const WINDOW: usize = 512;
+mod latencies;
+
+use latencies::Latencies;
+
+/// Time that the figures look back on, in slots that are forgotten as a whole.
+const SLOTS: usize = 6;
+const SLOT: Duration = Duration::from_secs(5);
 /// Contract section 5: `healthy` from here, `degraded` from the next.
 const HEALTHY: f64 = 0.95;
 const DEGRADED: f64 = 0.80;
 /// Fewer calls do not show that a target is unhealthy: else one failure in two calls would do it.
-const LEAST_EVIDENCE: usize = 10;
+const LEAST_EVIDENCE: u32 = 10;
 /// After this long without a call the past says nothing of the present, and a target that was avoided gets another try.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 
-/// A ring of the last outcomes.
+/// The outcomes of the last 30 s in which there were calls. A pause takes nothing away until the next call.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    ring: Vec<Sample>,
-    next: usize,
+    slots: [Slot; SLOTS],
+    /// The slot of the present, and when it began.
+    current: usize,
+    began: Option<Instant>,
     total: u64,
-    /// Outcomes at the end of the ring that speak for the present: those since the last pause or recovery.
-    recent: usize,
     last: Option<Instant>,
     last_success: Option<Instant>,
     last_failure: Option<Instant>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    success: bool,
-    micros: u32,
+#[derive(Debug, Clone, Default)]
+struct Slot {
+    all: Tally,
+    /// Outcomes that speak for the present: those since the last recovery.
+    recent: Tally,
+    latencies: Latencies,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    successes: u32,
+    calls: u32,
 }
 
 /// The figures at one moment.
@@ -51,46 +65,72 @@ pub struct Figures {
 
 impl Health {
     pub fn record(&mut self, success: bool, latency: Duration, now: Instant) {
-        let sample = Sample { success, micros: u32::try_from(latency.as_micros()).unwrap_or(u32::MAX) };
-        match self.ring.get_mut(self.next) {
-            Some(slot) => *slot = sample,
-            None => self.ring.push(sample),
+        self.turn(now);
+        if let Some(slot) = self.slots.get_mut(self.current) {
+            slot.all.add(success);
+            slot.recent.add(success);
+            if success {
+                slot.latencies.add(latency);
+            }
         }
-        self.next = (self.next + 1) % WINDOW;
         self.total += 1;
-        if self.last.is_some_and(|last| is_past(last, now)) {
-            self.recent = 0;
-        }
-        self.recent = (self.recent + 1).min(WINDOW);
         self.last = Some(now);
         *(if success { &mut self.last_success } else { &mut self.last_failure }) = Some(now);
     }
 
     /// The target works again: what was before still counts in the rates, but is no reason to avoid it.
     pub fn recovered(&mut self) {
-        self.recent = 0;
+        self.slots.iter_mut().for_each(|slot| slot.recent = Tally::default());
     }
 
     pub fn figures(&self) -> Figures {
-        let mut micros: Vec<u32> =
-            self.ring.iter().filter(|sample| sample.success).map(|sample| sample.micros).collect();
-        micros.sort_unstable();
-        let at = |percent: usize| {
-            let rank = (micros.len() * percent).div_ceil(100).saturating_sub(1);
-            micros.get(rank).map(|m| Duration::from_micros(u64::from(*m)))
-        };
-        let (p50, p95, p99) = (at(50), at(95), at(99));
-        let success_rate = rate(micros.len(), self.ring.len());
-        let failing_at = self.last.filter(|_| self.is_failing());
+        let all = Tally::sum(self.slots.iter().map(|slot| slot.all));
+        let recent = Tally::sum(self.slots.iter().map(|slot| slot.recent));
+        let [p50, p95, p99] = Latencies::percentiles(self.slots.iter().map(|slot| &slot.latencies), [50, 95, 99]);
+        let is_failing = recent.calls >= LEAST_EVIDENCE && recent.rate().is_some_and(|rate| rate < DEGRADED);
+        let failing_at = self.last.filter(|_| is_failing);
         let Self { total: requests, last, last_success, last_failure, .. } = *self;
-        Figures { requests, success_rate, p50, p95, p99, failing_at, last, last_success, last_failure }
+        Figures { requests, success_rate: all.rate(), p50, p95, p99, failing_at, last, last_success, last_failure }
     }
 
-    fn is_failing(&self) -> bool {
-        let (newer, older) = self.ring.split_at_checked(self.next).unwrap_or((&self.ring, &[]));
-        let newest_first = newer.iter().rev().chain(older.iter().rev());
-        let successes = newest_first.take(self.recent).filter(|sample| sample.success).count();
-        self.recent >= LEAST_EVIDENCE && rate(successes, self.recent).is_some_and(|rate| rate < DEGRADED)
+    /// Forgets the slots that are over, and goes on in the one of `now`.
+    fn turn(&mut self, now: Instant) {
+        let began = *self.began.get_or_insert(now);
+        let passed = now.saturating_duration_since(began).as_secs() / SLOT.as_secs();
+        for _ in 0..passed.min(SLOTS as u64) {
+            self.current = (self.current + 1) % SLOTS;
+            if let Some(slot) = self.slots.get_mut(self.current) {
+                slot.clear();
+            }
+        }
+        self.began = Some(began + Duration::from_secs(passed * SLOT.as_secs()));
+    }
+}
+
+impl Slot {
+    /// Keeps its memory.
+    fn clear(&mut self) {
+        (self.all, self.recent) = (Tally::default(), Tally::default());
+        self.latencies.clear();
+    }
+}
+
+impl Tally {
+    fn add(&mut self, success: bool) {
+        self.calls = self.calls.saturating_add(1);
+        self.successes = self.successes.saturating_add(u32::from(success));
+    }
+
+    fn sum(tallies: impl Iterator<Item = Self>) -> Self {
+        tallies.fold(Self::default(), |sum, tally| Self {
+            successes: sum.successes.saturating_add(tally.successes),
+            calls: sum.calls.saturating_add(tally.calls),
+        })
+    }
+
+    /// `None` of nothing.
+    fn rate(self) -> Option<f64> {
+        (self.calls > 0).then(|| f64::from(self.successes) / f64::from(self.calls))
     }
 }
 
@@ -119,31 +159,39 @@ fn is_past(last: Instant, now: Instant) -> bool {
     now.saturating_duration_since(last) > FRESH_FOR
 }
 
-/// `None` of nothing.
-fn rate(part: usize, whole: usize) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "both are at most the window")]
-    let rate = (whole > 0).then(|| part as f64 / whole as f64);
-    rate
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn figures_cover_the_last_calls_only() {
-        let (mut health, now) = (Health::default(), Instant::now());
+    fn figures_cover_the_last_thirty_seconds_only() {
+        let (mut health, start) = (Health::default(), Instant::now());
         assert_eq!(health.figures().status(), "unknown");
-        for _ in 0..WINDOW {
-            health.record(false, Duration::from_secs(1), now);
-        }
+        (0..500).for_each(|_| health.record(false, Duration::from_secs(1), start));
         assert_eq!(health.figures().status(), "unhealthy");
-        for ms in 1..=WINDOW as u64 {
-            health.record(true, Duration::from_millis(ms), now);
+        let ms = |ms| Duration::from_millis(ms);
+        for n in 1..=1000 {
+            health.record(true, ms(n), start + ms(29_999));
         }
         let figures = health.figures();
-        assert_eq!((figures.status(), figures.requests), ("healthy", 2 * WINDOW as u64));
-        assert_eq!((figures.p50, figures.p99), (Some(Duration::from_millis(256)), Some(Duration::from_millis(507))));
+        assert_eq!((figures.status(), figures.success_rate), ("unhealthy", Some(1000.0 / 1500.0)));
+        health.record(true, ms(500), start + ms(30_000));
+        let figures = health.figures();
+        assert_eq!((figures.status(), figures.requests), ("healthy", 1501));
+        for (percentile, exact) in [(figures.p50, 500.0), (figures.p95, 950.0), (figures.p99, 990.0)] {
+            let off = percentile.unwrap().as_secs_f64() * 1000.0 / exact - 1.0;
+            assert!(off.abs() < 0.02, "{percentile:?} is {exact} ms");
+        }
+    }
+
+    #[test]
+    fn a_pause_takes_nothing_away_until_the_next_call() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        (0..20).for_each(|n| health.record(n >= 2, Duration::ZERO, start));
+        let later = start + Duration::from_secs(86_400 * 365);
+        assert_eq!((health.figures().status(), health.figures().are_fresh(later)), ("degraded", false));
+        health.record(true, Duration::ZERO, later);
+        assert_eq!((health.figures().success_rate, health.figures().requests), (Some(1.0), 21));
     }
 
     #[test]
@@ -184,9 +232,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_outcomes_decide_when_the_ring_has_gone_round() {
+    fn only_the_newest_outcomes_decide_after_a_pause() {
         let (mut health, now) = (Health::default(), Instant::now());
-        (0..WINDOW + 7).for_each(|_| health.record(false, Duration::ZERO, now));
+        (0..519).for_each(|_| health.record(false, Duration::ZERO, now));
         let later = now + FRESH_FOR * 2;
         (0..10).for_each(|_| health.record(true, Duration::ZERO, later));
         assert!(!health.figures().is_unhealthy(later));

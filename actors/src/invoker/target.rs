@@ -88,9 +88,8 @@ impl TargetState {
     /// Brings the figures up to date.
     pub(super) fn publish(&self) {
         if self.unpublished.swap(false, Ordering::Relaxed) {
-            // Sorting takes longer than a copy, and callers wait for the lock.
-            let health = self.record.lock().health.clone();
-            self.figures.store(Arc::new(health.figures()));
+            let figures = self.record.lock().health.figures();
+            self.figures.store(Arc::new(figures));
         }
     }
 
