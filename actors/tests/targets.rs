@@ -166,6 +166,27 @@ async fn after_a_place_that_was_passed_over_the_retry_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_place_that_asks_for_patience_is_left_alone_and_not_blamed() {
+    let bench = Bench::start().await;
+    let busy = r#"{"error": {"code": "429", "message": "busy", "retryable": false, "retry_after_ms": 3000}}"#;
+    bench.bus.answers(A, busy);
+    let one = order(&[A]);
+    bench.call(&one).await;
+    for _ in 0..20 {
+        let result = bench.call(&one).await;
+        let Err(CallFailure::Overloaded { retry_after }) = result.outcome else { panic!("{:?}", result.outcome) };
+        assert_eq!((retry_after, result.attempts), (Duration::from_secs(3), 0));
+    }
+    assert_eq!((bench.sent(A), bench.state()), (1, "closed"));
+    assert_eq!(bench.vitals(A).asked_to_wait, Some(Duration::from_secs(3)));
+    bench.bus.answers(B, "{}");
+    assert_eq!(bench.call(&order(&[A, B])).await.place, 1, "others take its calls");
+    sleep(Duration::from_secs(3)).await;
+    bench.bus.answers(A, "{}");
+    assert!(bench.call(&one).await.outcome.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_every_place_open_the_shortest_wait_is_told() {
     let bench = Bench::start().await;
     [A, B].iter().for_each(|subject| bench.bus.fails(subject, TransportError::NoResponders));

@@ -11,8 +11,6 @@ pub(super) struct Gap {
 }
 
 const KNOWN: &[Gap] = &[
-    Gap { scenario: "C7", rule: "patience", reason: HURRY },
-    Gap { scenario: "C7", rule: "breaker", reason: HURRY },
     Gap { scenario: "C32", rule: "liveness", reason: SAME_THREADS },
     Gap { scenario: "C32", rule: "shedding", reason: SAME_THREADS },
     Gap { scenario: "C32", rule: "I8", reason: OWN_LAG },
@@ -28,7 +26,6 @@ const OWN_LAG: &str =
 const NO_PRIORITY: &str = "answers come late when others take both processors";
 const WALL_TIME: &str =
     "Router-Deadline is a time of day: extensions drop all calls of a router whose clock is behind theirs";
-const HURRY: &str = "an extension that answers 429 with a time to wait is called again before that time";
 
 pub(super) fn known(scenario: &str, rule: &str) -> bool {
     KNOWN.iter().any(|gap| gap.scenario == scenario && gap.rule == rule)

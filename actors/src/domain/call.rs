@@ -238,6 +238,12 @@ impl CallFailure {
         matches!(self, Self::Answered { code, .. } if code == "deadline_exceeded")
     }
 
+    /// How long the extension wants to be left alone by everybody: it has too much to do, which is no failure.
+    pub fn wants_patience(&self) -> Option<Duration> {
+        let Self::Answered { code, retry_after, .. } = self else { return None };
+        retry_after.filter(|_| matches!(code.as_str(), "429" | "overloaded" | "rate_limited"))
+    }
+
     /// The wait that the extension itself asked for before another attempt.
     pub fn asked_to_wait(&self) -> Option<Duration> {
         if let Self::Answered { retry_after, .. } = self { *retry_after } else { None }

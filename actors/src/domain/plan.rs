@@ -92,6 +92,8 @@ pub enum Exclusion {
     Disabled,
     /// For this long.
     CircuitOpen(Duration),
+    /// It asked to be left alone for this long.
+    AskedToWait(Duration),
     /// The time left is less than its answers usually take.
     TooSlow(Duration),
 }
@@ -102,6 +104,7 @@ impl Exclusion {
             Self::Unknown => "not registered",
             Self::Disabled => "disabled",
             Self::CircuitOpen(_) => "circuit open",
+            Self::AskedToWait(_) => "asked to be left alone for a while",
             Self::TooSlow(_) => "deadline too short for its usual latency",
         }
     }

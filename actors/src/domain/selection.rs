@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Vitals {
     /// Its breaker keeps calls back for this long.
     pub held_back: Option<Duration>,
+    /// It asked to be left alone for this long (429 with a time to wait). That is no failure.
+    pub asked_to_wait: Option<Duration>,
     /// It fails too often to be sent work while there are others.
     pub unhealthy: bool,
     /// How long its answers usually take (median).

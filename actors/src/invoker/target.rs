@@ -32,11 +32,17 @@ struct Record {
     breaker: Breaker,
     health: Health,
     used_at: Instant,
+    /// It asked to be left alone until then.
+    paused_until: Option<Instant>,
 }
+
+/// No target is left alone for longer than this, whatever it asks for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl TargetState {
     pub(super) fn new(extension_id: &Arc<str>, subject: &Arc<str>) -> Arc<Self> {
-        let record = Record { breaker: Breaker::default(), health: Health::default(), used_at: now() };
+        let record =
+            Record { breaker: Breaker::default(), health: Health::default(), used_at: now(), paused_until: None };
         Arc::new(Self {
             extension_id: Arc::clone(extension_id),
             subject: Arc::clone(subject),
@@ -57,6 +63,18 @@ impl TargetState {
         Ok(Held::new(Arc::clone(self), permit, *settings, now))
     }
 
+    /// Leaves it alone for as long as it asked for.
+    pub fn pause(&self, wait: Duration) {
+        let until = now() + wait.min(LONGEST_PAUSE);
+        let mut record = self.record.lock();
+        record.paused_until = Some(record.paused_until.map_or(until, |known| known.max(until)));
+    }
+
+    /// How long it still wants to be left alone.
+    pub fn paused(&self) -> Option<Duration> {
+        self.record.lock().paused(now())
+    }
+
     /// It answered something beside its calls: the next probe may go at once.
     pub fn is_alive(&self) {
         self.record.lock().breaker.is_alive(now());
@@ -75,9 +93,11 @@ impl TargetState {
     pub(super) fn vitals(&self, mode: Mode) -> Vitals {
         let figures = self.figures.load();
         let now = now();
-        let held_back = self.record.lock().breaker.held_back(mode, now);
-        let unhealthy = held_back.is_some() || figures.is_unhealthy(now);
-        Vitals { held_back, unhealthy, latency: figures.p50, fresh: figures.are_fresh(now) }
+        let record = self.record.lock();
+        let (held_back, asked_to_wait) = (record.breaker.held_back(mode, now), record.paused(now));
+        drop(record);
+        let unhealthy = held_back.is_some() || asked_to_wait.is_some() || figures.is_unhealthy(now);
+        Vitals { held_back, asked_to_wait, unhealthy, latency: figures.p50, fresh: figures.are_fresh(now) }
     }
 
     /// Time since somebody last wanted to call it.
@@ -105,6 +125,12 @@ impl TargetState {
             }
             State::Open { .. } | State::Closed | State::HalfOpen => {}
         }
+    }
+}
+
+impl Record {
+    fn paused(&self, now: Instant) -> Option<Duration> {
+        self.paused_until.map(|until| until.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 }
 

@@ -94,7 +94,7 @@ impl Invokers {
         };
         let limit = own.min(left);
         let call = Call {
-            subject,
+            subject: Arc::clone(&subject),
             body: order.body.clone(),
             traceparent: scope.traceparent.to_string(),
             trace_id: Arc::clone(&scope.trace_id),
@@ -115,6 +115,9 @@ impl Invokers {
         };
         let took = begun.elapsed();
         permit.finish(outcome, took);
+        if let Some(wait) = result.as_ref().err().and_then(CallFailure::wants_patience) {
+            invoker.target(&subject).pause(wait);
+        }
         Attempt { result, outcome, took, place, sent: true }
     }
 
@@ -170,24 +173,30 @@ impl Turn {
     }
 }
 
-/// The first place from `start` on, and around, whose breaker lets the call through. When none does, the call is refused
+/// The first place from `start` on, and around, that did not ask to be left alone and whose breaker lets the call through. When none does, the call is refused
 /// until the first of them opens up.
 fn permit(invoker: &Invoker, order: &Order, start: usize) -> Result<(usize, Arc<str>, CallPermit), CallFailure> {
     let target = &order.call.target;
     let count = target.places.len();
     let operator = order.call.extension.breaker_operator.as_ref();
     let mode = operator.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default();
-    let mut soonest: Option<Duration> = None;
+    let (mut soonest, mut patience): (Option<Duration>, Option<Duration>) = (None, None);
     for index in (start..start + count).filter_map(|index| index.checked_rem(count)) {
         let Some(place) = target.places.get(index) else { continue };
-        match invoker.target(&place.subject).permit(mode, &target.breaker) {
+        let state = invoker.target(&place.subject);
+        if let Some(wait) = state.paused() {
+            patience = Some(patience.map_or(wait, |known| known.min(wait)));
+            continue;
+        }
+        match state.permit(mode, &target.breaker) {
             Ok(permit) => return Ok((index, Arc::clone(&place.subject), permit)),
             Err(wait) => soonest = Some(soonest.map_or(wait, |known| known.min(wait))),
         }
     }
-    Err(match soonest {
-        Some(retry_after) => CallFailure::CircuitOpen { retry_after },
-        None => CallFailure::Refused("it has no subject".to_owned()),
+    Err(match (patience, soonest) {
+        (Some(retry_after), _) => CallFailure::Overloaded { retry_after },
+        (None, Some(retry_after)) => CallFailure::CircuitOpen { retry_after },
+        (None, None) => CallFailure::Refused("it has no subject".to_owned()),
     })
 }
 

@@ -95,7 +95,7 @@ pub(super) fn no_provider(candidates: &[Candidate], exclusions: &[Option<Exclusi
 /// When the first of the open breakers lets a call through again.
 fn shortest_wait(exclusions: &[Option<Exclusion>]) -> Option<Duration> {
     let wait = |exclusion: &Option<Exclusion>| match exclusion {
-        Some(Exclusion::CircuitOpen(wait)) => Some(*wait),
+        Some(Exclusion::CircuitOpen(wait) | Exclusion::AskedToWait(wait)) => Some(*wait),
         Some(Exclusion::Unknown | Exclusion::Disabled | Exclusion::TooSlow(_)) | None => None,
     };
     exclusions.iter().filter_map(wait).min()

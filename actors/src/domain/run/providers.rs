@@ -207,25 +207,14 @@ impl Run {
             Ok(call) => call,
             Err(exclusion) => return Some(*exclusion),
         };
-        let id = call.id();
-        let mut shortest: Option<Duration> = None;
-        for place in &call.target.places {
-            match (outlook.vitals)(id, &place.subject).held_back {
-                None => {
-                    shortest = None;
-                    break;
-                }
-                Some(wait) => shortest = Some(shortest.map_or(wait, |known| known.min(wait))),
-            }
-        }
-        if let Some(wait) = shortest {
-            return Some(Exclusion::CircuitOpen(wait));
+        if let Some(exclusion) = held_back_everywhere(call, outlook) {
+            return Some(exclusion);
         }
         // Who only asks for a decision calls the provider itself, with time of its own.
         if self.kind == RequestKind::Decide {
             return None;
         }
-        let vitals = (outlook.vitals)(id, &call.target.place(1)?.subject);
+        let vitals = (outlook.vitals)(call.id(), &call.target.place(1)?.subject);
         vitals.latency.filter(|usual| vitals.fresh && *usual > outlook.left).map(Exclusion::TooSlow)
     }
 
@@ -459,6 +448,18 @@ impl Pursuit {
 
 fn instance_of(call: &PlannedCall, place: usize) -> Option<String> {
     call.target.places.get(place).and_then(|place| place.instance.as_deref()).map(str::to_owned)
+}
+
+/// Why no place of a provider may be called, and for how long that is so; `None` when one may.
+fn held_back_everywhere(call: &PlannedCall, outlook: &Outlook<'_>) -> Option<Exclusion> {
+    let (mut soonest, mut patience): (Option<Duration>, bool) = (None, false);
+    for place in &call.target.places {
+        let vitals = (outlook.vitals)(call.id(), &place.subject);
+        let wait = vitals.asked_to_wait.or(vitals.held_back)?;
+        patience |= vitals.asked_to_wait.is_some();
+        soonest = Some(soonest.map_or(wait, |known| known.min(wait)));
+    }
+    soonest.map(if patience { Exclusion::AskedToWait } else { Exclusion::CircuitOpen })
 }
 
 /// How long the answers of a provider usually take, at the place that would be called.
