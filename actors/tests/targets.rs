@@ -166,6 +166,27 @@ async fn after_a_place_that_was_passed_over_the_retry_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_is_blamed_for_a_timeout_that_this_process_was_late_for() {
+    let bench = Bench::start().await;
+    let one = changed(&order(&[A]), |call| call.target.retry = 0);
+    for (late_by, failures) in [(100, 0), (0, 5)] {
+        // As if all threads were held up: time passes, and no timer fires meanwhile.
+        bench.bus.handles(A, move |call| {
+            let late = call.timeout + Duration::from_millis(late_by);
+            async move {
+                tokio::time::advance(late).await;
+                Err(TransportError::Timeout)
+            }
+            .boxed()
+        });
+        for _ in 0..5 {
+            assert_eq!(bench.call(&one).await.outcome.unwrap_err(), CallFailure::Timeout);
+        }
+        assert_eq!(bench.invokers.find("clean").unwrap().breaker().failures, failures, "{late_by} ms late");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_place_that_asks_for_patience_is_left_alone_and_not_blamed() {
     let bench = Bench::start().await;
     let busy = r#"{"error": {"code": "429", "message": "busy", "retryable": false, "retry_after_ms": 3000}}"#;

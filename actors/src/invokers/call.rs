@@ -33,6 +33,8 @@ pub struct CallScope {
 const LEAST_TIME: Duration = Duration::from_millis(1);
 /// How far the outer limit of a call lies behind the transport's.
 const TRANSPORT_SLACK: Duration = Duration::from_millis(20);
+/// A timeout that comes later than this after its time says that this process is late, and nothing of the extension.
+const LOCAL_LAG: Duration = Duration::from_millis(50);
 /// Full jitter: a retry waits a random part of this, doubled with each further one.
 const RETRY_BASE: Duration = Duration::from_millis(25);
 const RETRY_CAP: Duration = Duration::from_secs(1);
@@ -106,14 +108,16 @@ impl Invokers {
         // The transport's own limit comes first: it can tell a silent extension from a bus that is gone.
         let answer = timeout(limit + TRANSPORT_SLACK, self.shared.transport.call(call)).await;
         let result = read(order, answer.unwrap_or(Err(TransportError::Timeout)), own > left);
+        let took = begun.elapsed();
         let outcome = match &result {
             Ok(_) => Outcome::Success,
+            // The answer may have been there in time: who was late is this process.
+            Err(CallFailure::Timeout | CallFailure::Deadline) if took > limit + LOCAL_LAG => Outcome::Ignored,
             // With half its time it should have answered; with less, a caller in a hurry would open it for everybody.
             Err(CallFailure::Deadline) if limit >= own / 2 => Outcome::Timeout,
             Err(CallFailure::NoResponders) if !self.shared.transport.is_settled() => Outcome::Ignored,
             Err(failure) => failure.outcome(),
         };
-        let took = begun.elapsed();
         permit.finish(outcome, took);
         if let Some(wait) = result.as_ref().err().and_then(CallFailure::wants_patience) {
             invoker.target(&subject).pause(wait);
