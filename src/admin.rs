@@ -21,6 +21,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::http::{self, Probes, Readiness};
 use crate::nats::Connection;
@@ -126,7 +127,38 @@ pub struct AdminActor;
 #[derive(Debug)]
 pub struct AdminState {
     shared: Arc<Shared>,
-    _tasks: [OwnedTask; 2],
+    _nats: OwnedTask,
+    _http: HttpThread,
+}
+
+/// HTTP has a thread of its own, so that probes are answered also when something holds up all others. Ends when dropped.
+#[derive(Debug)]
+struct HttpThread(CancellationToken);
+
+impl HttpThread {
+    fn start(shared: Arc<Shared>) -> std::io::Result<Self> {
+        let listener = shared.surroundings.listener.try_clone()?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let serve = move || {
+            let lost = when_ended(&shared, "the HTTP server ended");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime.and_then(|runtime| runtime.block_on(serve_http(&shared, listener, &stopped))) {
+                // Nobody is to be told who has stopped it himself.
+                Ok(()) if stopped.is_cancelled() => lost.disarm(),
+                Ok(()) => {}
+                Err(error) => tracing::error!(error = %error, "the HTTP server ended"),
+            }
+        };
+        std::thread::Builder::new().name("http".into()).spawn(serve)?;
+        Ok(Self(stop))
+    }
+}
+
+impl Drop for HttpThread {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 impl Actor for AdminActor {
@@ -140,12 +172,9 @@ impl Actor for AdminActor {
         shared.address.filled_by(&myself);
         let client = shared.surroundings.connection.client();
         let subscription = timeout(SUBSCRIBE_LIMIT, subscribe(&shared, &client)).await??;
-        let listener = tokio::net::TcpListener::from_std(shared.surroundings.listener.try_clone()?)?;
-        let tasks = [
-            OwnedTask::spawn(serve_nats(Arc::clone(&shared), client, subscription)),
-            OwnedTask::spawn(serve_http(Arc::clone(&shared), listener)),
-        ];
-        Ok(AdminState { shared, _tasks: tasks })
+        let http = HttpThread::start(Arc::clone(&shared))?;
+        let nats = OwnedTask::spawn(serve_nats(Arc::clone(&shared), client, subscription));
+        Ok(AdminState { shared, _nats: nats, _http: http })
     }
 
     async fn handle(
@@ -225,9 +254,9 @@ async fn answer(shared: Arc<Shared>, message: Message) {
     }
 }
 
-async fn serve_http(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
-    let for_readiness = Arc::clone(&shared);
-    let registry = exposition::registry(&shared);
+async fn serve_http(shared: &Arc<Shared>, listener: TcpListener, stop: &CancellationToken) -> std::io::Result<()> {
+    let for_readiness = Arc::clone(shared);
+    let registry = exposition::registry(shared);
     let probes = Probes {
         readiness: Arc::new(move || for_readiness.readiness()),
         metrics: Arc::new(move || {
@@ -237,10 +266,7 @@ async fn serve_http(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
             text
         }),
     };
-    let _lost = when_ended(&shared, "the HTTP server ended");
-    if let Err(error) = http::serve(listener, probes, std::future::pending()).await {
-        tracing::error!(error = %error, "the HTTP server ended");
-    }
+    http::serve(tokio::net::TcpListener::from_std(listener)?, probes, stop.cancelled()).await
 }
 
 impl Shared {
