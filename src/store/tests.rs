@@ -1,5 +1,6 @@
 //! One suite for both databases: what the router relies on, asked of each in the same words.
 
+mod away;
 mod database;
 mod health;
 mod proxy;
@@ -20,7 +21,6 @@ use tokio::time::timeout;
 
 use super::*;
 use database::TestDatabase;
-use proxy::Proxy;
 
 /// Far more than anything here takes; a test that waits for it has failed.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -490,98 +490,4 @@ async fn a_migration_with_another_text_is_refused(database: TestDatabase) {
     outsider(&database).await.execute(AssertSqlSafe(sql)).await.unwrap();
     let error = migrate(&config(database.url())).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
-}
-
-/// Nobody listens on the port: it was free a moment ago.
-#[tokio::test]
-async fn a_database_that_is_away_is_unavailable_and_says_so_in_time() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut config = config(&format!("postgres://postgres@127.0.0.1:{port}/nobody"));
-    config.acquire_timeout = Duration::from_millis(200);
-    let store = open(&config).await.unwrap();
-    let write = store.write(Change::CreateExtension(extension("a")), author());
-    let outcomes = timeout(LIMIT, async { tokio::join!(store.revision(), store.load(), write) }).await.unwrap();
-    assert!(matches!(outcomes.0, Err(StoreError::Unavailable(_))), "{:?}", outcomes.0);
-    assert!(matches!(outcomes.1, Err(StoreError::Unavailable(_))), "{:?}", outcomes.1);
-    assert!(matches!(outcomes.2, Err(StoreError::Unavailable(_))), "{:?}", outcomes.2);
-    assert!(matches!(migrate(&config).await, Err(StoreError::Unavailable(_))));
-    assert!(matches!(migration_status(&config).await, Err(StoreError::Unavailable(_))));
-    timeout(LIMIT, store.close()).await.unwrap();
-}
-
-/// As a frozen server does: the connection is accepted and nothing is said.
-#[tokio::test]
-async fn a_database_that_says_nothing_is_unavailable_in_time() {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = silent.local_addr().unwrap().port();
-    let mut config = config(&format!("postgres://postgres@127.0.0.1:{port}/nobody"));
-    config.acquire_timeout = Duration::from_millis(200);
-    let store = open(&config).await.unwrap();
-    let error = timeout(LIMIT, store.load()).await.unwrap().unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
-    assert!(matches!(timeout(LIMIT, migrate(&config)).await.unwrap(), Err(StoreError::Unavailable(_))));
-}
-
-/// Operations end in time while nothing comes through, also those whose connection was good, and the pool is not worn
-/// out by them.
-#[tokio::test]
-async fn a_frozen_database_is_used_again_when_it_thaws() {
-    let database = TestDatabase::postgres().await;
-    migrate(&config(database.url())).await.unwrap();
-    let options: sqlx::postgres::PgConnectOptions = database.url().parse().unwrap();
-    let server = tokio::net::lookup_host((options.get_host(), options.get_port())).await.unwrap().next().unwrap();
-    let proxy = Proxy::before(server).await;
-    let behind =
-        database.url().replace(&format!("{}:{}", options.get_host(), options.get_port()), &proxy.address().to_string());
-    let short = DatabaseConfig { acquire_timeout: Duration::from_millis(100), max_connections: 2, ..config(&behind) };
-    let store = open(&short).await.unwrap();
-    let loads = || async {
-        while store.load().await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(LIMIT, loads()).await.expect("the proxy lets everything through");
-
-    proxy.freeze(true);
-    for number in 0..4 {
-        let write = store.write(Change::CreateExtension(extension(&format!("e{number}"))), author());
-        let error = timeout(LIMIT, write).await.unwrap().unwrap_err();
-        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
-    }
-    proxy.freeze(false);
-    timeout(LIMIT, loads()).await.expect("the store comes back");
-}
-
-/// The connection that listens is lost: the next hint comes without any write.
-#[tokio::test]
-async fn a_restored_connection_is_a_hint() {
-    let database = TestDatabase::postgres().await;
-    let store = seeded(&database).await;
-    let mut hints = store.hints();
-    timeout(LIMIT, hints.wait_for(|counter| *counter > 0)).await.unwrap().unwrap();
-    hints.mark_unchanged();
-    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-               WHERE datname = current_database() AND application_name LIKE '%listener'";
-    outsider(&database).await.execute(sql).await.unwrap();
-    timeout(LIMIT, hints.changed()).await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn any_path_can_hold_the_file() {
-    let directory = tempfile::tempdir().unwrap();
-    for name in ["with space", "per%25cent", "ümlaut", "host:port@x"] {
-        let url = format!("sqlite://{}/{name}/r.db", directory.path().display());
-        migrate(&config(&url)).await.unwrap();
-        open(&config(&url)).await.unwrap().load().await.unwrap();
-        assert!(directory.path().join(name.replace("%25", "%")).join("r.db").exists(), "{name}");
-    }
-}
-
-#[tokio::test]
-async fn addresses_that_cannot_work_are_refused_when_opening() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("file"), "").unwrap();
-    let below_a_file = format!("sqlite://{}/file/r.db", directory.path().display());
-    assert!(matches!(open(&config(&below_a_file)).await, Err(OpenError::Directory { .. })));
-    assert!(matches!(open(&config("sqlite::memory:")).await, Err(OpenError::Address(_))));
 }
