@@ -3,6 +3,7 @@
 //! The policy's rules are tried in order, and the first that fits and still has something to offer wins: a retry, or a
 //! provider that was not tried yet and can be called. So a chain of fallbacks visits no provider twice.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::call::CallFailure;
@@ -126,62 +127,78 @@ impl Fallback {
     }
 }
 
-/// Decides what comes after `setback`, and asks the rules for `all_providers_failed` when nothing else is left; `None` when
-/// nothing has been tried because nothing could be chosen. `open` says whether a candidate was not tried yet and can be
-/// called. `roll` is uniform in `0.0..1.0`.
-pub fn next_move(
-    plan: &Plan,
-    facts: &Facts<'_>,
-    failing: Failing,
-    setback: Option<&Setback>,
-    open: &dyn Fn(usize) -> bool,
-    roll: f64,
-) -> Move {
-    match move_for(plan, facts, failing, setback, open, roll) {
-        Move::Stop => move_for(plan, facts, Failing { all_failed: true, ..failing }, setback, open, roll),
-        next @ (Move::Retry { .. } | Move::Switch { .. } | Move::Draw { .. }) => next,
+/// What the next step is decided from.
+pub struct Situation<'a> {
+    pub plan: &'a Plan,
+    pub facts: &'a Facts<'a>,
+    /// `None` when nothing has been tried, because nothing could be chosen.
+    pub setback: Option<&'a Setback>,
+    /// Whether a candidate was not tried yet and can be called.
+    pub open: &'a dyn Fn(usize) -> bool,
+    /// Uniform in `0.0..1.0`.
+    pub roll: f64,
+}
+
+impl fmt::Debug for Situation<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Situation").field("setback", &self.setback).field("roll", &self.roll).finish_non_exhaustive()
     }
 }
 
-fn move_for(
-    plan: &Plan,
-    facts: &Facts<'_>,
-    failing: Failing,
-    setback: Option<&Setback>,
-    open: &dyn Fn(usize) -> bool,
-    roll: f64,
-) -> Move {
-    let position = |name: &String| plan.providers.iter().position(|candidate| candidate.name == *name);
-    let mut ruled = false;
-    for (index, rule) in plan.policy.fallbacks.iter().enumerate().filter(|(_, rule)| rule.fits(failing, facts)) {
-        ruled = true;
-        let granted = |setback: &Setback| rule.retry.unwrap_or(setback.own_retries);
-        if let Some(wait) = setback.and_then(|setback| retry_wait(setback, granted(setback), rule.backoff, roll)) {
-            return Move::Retry { wait, rule: Some(index) };
-        }
-        if let Some(to) = rule.to.as_ref().and_then(position).filter(|to| open(*to)) {
-            return Move::Switch { to, rule: Some(index) };
-        }
+impl Situation<'_> {
+    /// Decides what comes next, and asks the rules for `all_providers_failed` when nothing else is left.
+    pub fn next_move(&self, failing: Failing) -> Move {
+        let all_failed = Failing { all_failed: true, ..failing };
+        self.move_for(failing).or_else(|| self.move_for(all_failed)).unwrap_or(Move::Stop)
     }
-    let own = setback.filter(|_| !ruled);
-    if let Some(wait) = own.and_then(|setback| retry_wait(setback, setback.own_retries, OWN_BACKOFF, roll)) {
-        return Move::Retry { wait, rule: None };
+
+    fn move_for(&self, failing: Failing) -> Option<Move> {
+        let fits = |(_, rule): &(usize, &Fallback)| rule.fits(failing, self.facts);
+        let mut rules = self.plan.policy.fallbacks.iter().enumerate().filter(fits).peekable();
+        // The record's own retries count only where no rule says otherwise.
+        let own = self.setback.filter(|_| rules.peek().is_none());
+        rules
+            .find_map(|(index, rule)| self.by_rule(index, rule))
+            .or_else(|| own.and_then(|setback| self.retry(setback, setback.own_retries, OWN_BACKOFF, None)))
+            .or_else(|| self.draw_again(failing))
+            .or_else(|| self.next_in_list(failing))
     }
-    if plan.policy.order == Order::Weighted && failing.circuit_open && setback.is_some() {
-        let weigh = |(index, candidate): (usize, &Candidate)| if open(index) { candidate.weight } else { 0.0 };
-        let weights: Vec<f64> = plan.providers.iter().enumerate().map(weigh).collect();
-        if let Some(to) = weighted(&weights, roll) {
-            return Move::Draw { to };
+
+    fn by_rule(&self, index: usize, rule: &Fallback) -> Option<Move> {
+        let again = self.setback.and_then(|setback| {
+            let granted = rule.retry.unwrap_or(setback.own_retries);
+            self.retry(setback, granted, rule.backoff, Some(index))
+        });
+        again.or_else(|| {
+            let name = rule.to.as_ref()?;
+            let to = self.plan.providers.iter().position(|candidate| candidate.name == *name)?;
+            (self.open)(to).then_some(Move::Switch { to, rule: Some(index) })
+        })
+    }
+
+    fn retry(&self, setback: &Setback, granted: u32, backoff: Backoff, rule: Option<usize>) -> Option<Move> {
+        retry_wait(setback, granted, backoff, self.roll).map(|wait| Move::Retry { wait, rule })
+    }
+
+    /// By weight, a breaker that refused only after the choice: the choice is made again among the rest.
+    fn draw_again(&self, failing: Failing) -> Option<Move> {
+        if self.plan.policy.order != Order::Weighted || !failing.circuit_open || self.setback.is_none() {
+            return None;
         }
+        let weigh = |(index, candidate): (usize, &Candidate)| if (self.open)(index) { candidate.weight } else { 0.0 };
+        let weights: Vec<f64> = self.plan.providers.iter().enumerate().map(weigh).collect();
+        weighted(&weights, self.roll).map(|to| Move::Draw { to })
     }
-    if plan.policy.order == Order::Priority && !failing.is_callers_fault() {
-        let listed = |(_, candidate): &(usize, &Candidate)| candidate.listed;
-        let mut next = plan.providers.iter().enumerate().filter(listed).map(|(index, _)| index);
-        if let Some(to) = next.find(|index| open(*index)) {
-            return Move::Switch { to, rule: None };
+
+    /// By priority, the next one takes over without a rule.
+    fn next_in_list(&self, failing: Failing) -> Option<Move> {
+        if self.plan.policy.order != Order::Priority || failing.is_callers_fault() {
+            return None;
         }
+        let listed = |index: &usize| self.plan.providers.get(*index).is_some_and(|candidate| candidate.listed);
+        let mut rest = (0..self.plan.providers.len()).filter(listed);
+        rest.find(|index| (self.open)(*index)).map(|to| Move::Switch { to, rule: None })
     }
-    Move::Stop
 }
 
 /// The wait before one more attempt, if one is granted and there is time for it.

@@ -9,7 +9,7 @@ use beamline_actors::domain::call::{self, CallFailure};
 use beamline_actors::domain::complexity::{Complexity, ComplexityLimits};
 use beamline_actors::domain::conditions::Facts;
 use beamline_actors::domain::extension::Kind;
-use beamline_actors::domain::fallback::{Failing, Move, next_move};
+use beamline_actors::domain::fallback::{Failing, Move, Situation};
 use beamline_actors::domain::fields::Fields;
 use beamline_actors::domain::plan::{Plan, PlanLimits, waves};
 use beamline_actors::domain::policy::{Policy, Status};
@@ -42,7 +42,8 @@ fn each_failure_fits_the_words_that_the_table_has() {
         let fits = |word: &str| {
             let policy = json!({"providers": [{"name": "p"}], "fallbacks": [{"when": {"status": word}, "to": "q"}]});
             let moved = |plan: Plan, facts: &Facts<'_>| {
-                next_move(&plan, facts, Failing::of(&failure), None, &|index| index == 1, 0.0)
+                let open = |index| index == 1;
+                Situation { plan: &plan, facts, setback: None, open: &open, roll: 0.0 }.next_move(Failing::of(&failure))
             };
             planned(&policy.to_string(), &[], "t", "prod", "{}", moved) == Move::Switch { to: 1, rule: Some(0) }
         };

@@ -10,7 +10,7 @@ use super::results::RETRY_BUDGET_EXHAUSTED;
 use super::{CallResult, Degraded, Next, Report, Run, Step, milliseconds};
 use crate::domain::call::CallFailure;
 use crate::domain::extension::Kind;
-use crate::domain::fallback::{Failing, Move, Setback, next_move};
+use crate::domain::fallback::{Failing, Move, Setback, Situation};
 use crate::domain::plan::{Candidate, Exclusion, PlannedCall};
 use crate::domain::policy;
 use crate::domain::request::{Message, RequestKind};
@@ -244,7 +244,8 @@ impl Run {
         let circuit_open = exclusions.iter().any(|e| matches!(e, Some(Exclusion::CircuitOpen(_))));
         let failing = Failing::none_chosen(circuit_open);
         let open = |index: usize| free(&index) && (self.kind == RequestKind::Decide || self.can_run_here(index));
-        match next_move(&self.plan, &self.facts(), failing, None, &open, 0.0) {
+        let (plan, facts) = (&*self.plan, &self.facts());
+        match (Situation { plan, facts, setback: None, open: &open, roll: 0.0 }).next_move(failing) {
             Move::Switch { to, rule } => self.settle(to, Reason::Fallback, rule, exclusions, outlook),
             Move::Retry { .. } | Move::Draw { .. } | Move::Stop => {
                 self.fail(no_provider(&self.plan.providers, &exclusions))
@@ -307,7 +308,10 @@ impl Run {
         roll: f64,
     ) -> Result<Move, &'static str> {
         let pays = |again| self.retry_tokens.as_ref().is_none_or(|tokens| tokens.take(again));
-        let next = |setback: &Setback| next_move(&self.plan, &self.facts(), setback.failing, Some(setback), open, roll);
+        let (plan, facts) = (&*self.plan, &self.facts());
+        let next = |setback: &Setback| {
+            Situation { plan, facts, setback: Some(setback), open, roll }.next_move(setback.failing)
+        };
         let mut refused = false;
         loop {
             let next = next(&setback);
