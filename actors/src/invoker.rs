@@ -25,7 +25,7 @@ mod permit;
 mod target;
 
 pub use permit::{Gate, Held};
-pub use target::{CallPermit, TargetState};
+pub use target::{CallPermit, TargetState, Withheld};
 
 /// What an extension's callers and its actor share. It outlives the actor, so that a restart keeps the breakers.
 #[derive(Debug)]

@@ -39,6 +39,13 @@ struct Record {
 /// No target is left alone for longer than this, whatever it asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// Why a target takes no call now, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    CircuitOpen(Duration),
+    AskedToWait(Duration),
+}
+
 impl TargetState {
     pub(super) fn new(extension_id: &Arc<str>, subject: &Arc<str>) -> Arc<Self> {
         let record =
@@ -52,13 +59,16 @@ impl TargetState {
         })
     }
 
-    /// Asks the breaker; if it says no, how long until the next try. `mode` is what an operator has decided, `settings`
+    /// Asks the breaker, unless the target wants to be left alone; if not, why and how long until the next try. `mode` is what an operator has decided, `settings`
     /// what the caller goes by. The permit must be used or dropped; dropped unused, it tells the breaker nothing.
-    pub fn permit(self: &Arc<Self>, mode: Mode, settings: &Settings) -> Result<CallPermit, Duration> {
+    pub fn permit(self: &Arc<Self>, mode: Mode, settings: &Settings) -> Result<CallPermit, Withheld> {
         let now = now();
         let mut record = self.record.lock();
         record.used_at = now;
-        let permit = record.breaker.check(mode, settings, now, fastrand::f64())?;
+        if let Some(wait) = record.paused(now) {
+            return Err(Withheld::AskedToWait(wait));
+        }
+        let permit = record.breaker.check(mode, settings, now, fastrand::f64()).map_err(Withheld::CircuitOpen)?;
         drop(record);
         Ok(Held::new(Arc::clone(self), permit, *settings, now))
     }
@@ -68,11 +78,6 @@ impl TargetState {
         let until = now() + wait.min(LONGEST_PAUSE);
         let mut record = self.record.lock();
         record.paused_until = Some(record.paused_until.map_or(until, |known| known.max(until)));
-    }
-
-    /// How long it still wants to be left alone.
-    pub fn paused(&self) -> Option<Duration> {
-        self.record.lock().paused(now())
     }
 
     /// It answered something beside its calls: the next probe may go at once.

@@ -14,7 +14,7 @@ use crate::domain::fields::Fields;
 use crate::domain::plan::{Place, Rule};
 use crate::domain::retry_budget::{Again, RetryTokens};
 use crate::domain::run::{AttemptBudget, CallResult, Order};
-use crate::invoker::{CallPermit, Finished, Invoker, InvokerMsg};
+use crate::invoker::{CallPermit, Finished, Invoker, InvokerMsg, Withheld};
 use crate::ports::{Answer, Call, TransportError};
 
 /// What all calls of one request have in common.
@@ -177,30 +177,30 @@ impl Turn {
     }
 }
 
-/// The first place from `start` on, and around, that did not ask to be left alone and whose breaker lets the call through. When none does, the call is refused
-/// until the first of them opens up.
+/// The first place from `start` on, and around, that did not ask to be left alone and whose breaker lets the call through.
+/// When none does, the call is refused until the first of them opens up.
 fn permit(invoker: &Invoker, order: &Order, start: usize) -> Result<(usize, Arc<str>, CallPermit), CallFailure> {
     let target = &order.call.target;
     let count = target.places.len();
     let operator = order.call.extension.breaker_operator.as_ref();
     let mode = operator.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default();
-    let (mut soonest, mut patience): (Option<Duration>, Option<Duration>) = (None, None);
+    let (mut soonest, mut busy): (Option<Duration>, bool) = (None, false);
     for index in (start..start + count).filter_map(|index| index.checked_rem(count)) {
         let Some(place) = target.places.get(index) else { continue };
-        let state = invoker.target(&place.subject);
-        if let Some(wait) = state.paused() {
-            patience = Some(patience.map_or(wait, |known| known.min(wait)));
-            continue;
-        }
-        match state.permit(mode, &target.breaker) {
+        let wait = match invoker.target(&place.subject).permit(mode, &target.breaker) {
             Ok(permit) => return Ok((index, Arc::clone(&place.subject), permit)),
-            Err(wait) => soonest = Some(soonest.map_or(wait, |known| known.min(wait))),
-        }
+            Err(Withheld::CircuitOpen(wait)) => wait,
+            Err(Withheld::AskedToWait(wait)) => {
+                busy = true;
+                wait
+            }
+        };
+        soonest = Some(soonest.map_or(wait, |known| known.min(wait)));
     }
-    Err(match (patience, soonest) {
-        (Some(retry_after), _) => CallFailure::Overloaded { retry_after },
-        (None, Some(retry_after)) => CallFailure::CircuitOpen { retry_after },
-        (None, None) => CallFailure::Refused("it has no subject".to_owned()),
+    Err(match soonest {
+        Some(retry_after) if busy => CallFailure::Overloaded { retry_after },
+        Some(retry_after) => CallFailure::CircuitOpen { retry_after },
+        None => CallFailure::Refused("it has no subject".to_owned()),
     })
 }
 
