@@ -62,6 +62,9 @@ impl StartError {
 #[derive(Debug, Clone, Copy)]
 pub struct StopReport {
     pub received: u64,
+    pub answered: u64,
+    /// Of those answered, the ones that were turned away at the door.
+    pub shed: u64,
     /// Requests that were still open at the limit and got `shutting_down`.
     pub cut: usize,
     /// Every answer was written to the connection.
@@ -121,8 +124,10 @@ impl Router {
         let flushed = self.connection.close().await && sent && left;
         let _ = timeout(ANSWERS_LIMIT, self.store.close()).await;
         let received = self.metrics.requests_received.get();
-        let report = StopReport { received, cut, flushed, seconds: begun.elapsed().as_secs_f64() };
-        tracing::info!(received, cut, flushed, seconds = report.seconds, "stopped");
+        let answered = received.saturating_sub(self.pipelines.in_flight() as u64);
+        let shed = self.pipelines.turned_away();
+        let report = StopReport { received, answered, shed, cut, flushed, seconds: begun.elapsed().as_secs_f64() };
+        tracing::info!(received, answered, shed, cut, flushed, seconds = report.seconds, "stopped");
         report
     }
 }

@@ -79,6 +79,24 @@ async fn a_request_in_flight_is_answered_before_the_router_ends() {
 }
 
 #[tokio::test]
+async fn a_request_that_outlasts_the_drain_is_told_to_try_elsewhere_and_the_exit_code_says_so() {
+    let nats = Nats::start().await;
+    let demo = Demo::serve(&nats).await;
+    let mut router = RouterProcess::start(&[("nats.url", nats.url()), ("router.drain_timeout", "300ms")]).await;
+
+    let asked = tokio::spawn(route(nats.client().await));
+    eventually(LIMIT, "the provider has the request", async || (demo.provider.in_flight() == 1).then_some(())).await;
+    router.sigterm();
+    let answer = asked.await.expect("no panic");
+    assert_eq!(answer["error"]["code"], "shutting_down", "{answer}");
+    assert_eq!(router.wait_exit(LIMIT).await.code(), Some(3), "{}", router.log());
+    let log = router.log();
+    let last = log.lines().find(|line| line.contains("answered=")).expect("a last line");
+    assert!(["received=1", "answered=1", "shed=0", "cut=1"].iter().all(|count| last.contains(count)), "{last}");
+    demo.open();
+}
+
+#[tokio::test]
 async fn a_killed_router_starts_again_where_it_was() {
     let nats = Nats::start().await;
     let demo = Demo::serve(&nats).await;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     table: Mutex<HashMap<ActorId, Arc<InFlight>>>,
     /// Requests taken in and not answered, those that wait for a place among them.
     unanswered: watch::Sender<usize>,
+    /// Requests that the door turned away.
+    turned_away: AtomicU64,
     address: Address<PipelinesMsg>,
 }
 
@@ -123,6 +125,7 @@ impl Pipelines {
             metrics,
             table: Mutex::default(),
             unanswered: watch::Sender::new(0),
+            turned_away: AtomicU64::new(0),
             address: Address::new(Arc::clone(&node)),
         });
         let shown = Arc::downgrade(&shared);
@@ -170,6 +173,11 @@ impl Pipelines {
     /// Requests taken in and not answered.
     pub fn in_flight(&self) -> usize {
         *self.shared.unanswered.borrow()
+    }
+
+    /// Requests that the door turned away so far.
+    pub fn turned_away(&self) -> u64 {
+        self.shared.turned_away.load(Ordering::Relaxed)
     }
 
     /// Waits until nothing is in flight, at most `limit`; false when something still is.
@@ -236,6 +244,7 @@ impl Shared {
 
     /// Answers one that the door turned away.
     fn turn_away(&self, shed: Shed<Incoming>) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
         self.refuse(shed.item, &refusal(shed.reason));
         self.count_gone();
     }

@@ -19,6 +19,10 @@ pub enum Failure {
     Usage(String),
     /// NATS, or the router behind it, does not answer; exit code 5.
     Unreachable(String),
+    /// A router stopped, and had to tell some requests to try elsewhere; exit code 3.
+    Cut(String),
+    /// A router stopped, and its last answers may not have reached NATS; exit code 4.
+    NotFlushed(String),
     /// The router understood and refused; the exit code depends on its reason.
     Refused(Box<Refusal>),
     /// The configuration has mistakes; exit code 78.
@@ -38,6 +42,8 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Refused(refusal) => refusal.exit_code(),
+            Self::Cut(_) => 3,
+            Self::NotFlushed(_) => 4,
             Self::Unreachable(_) => 5,
             Self::GaveUp(_) => 70,
             Self::Configuration(_) => 78,
@@ -49,7 +55,12 @@ impl Failure {
     pub fn sentence(&self) -> String {
         match self {
             Self::ReaderGone => String::new(),
-            Self::Failed(sentence) | Self::Usage(sentence) | Self::Unreachable(sentence) | Self::GaveUp(sentence) => {
+            Self::Failed(sentence)
+            | Self::Usage(sentence)
+            | Self::Cut(sentence)
+            | Self::NotFlushed(sentence)
+            | Self::Unreachable(sentence)
+            | Self::GaveUp(sentence) => {
                 format!("error: {}", text::plain_block(sentence))
             }
             Self::Refused(refusal) => refusal.sentence(),
@@ -70,6 +81,8 @@ impl Failure {
             Self::ReaderGone => ("reader_gone", ""),
             Self::Failed(message) => ("failed", message.as_str()),
             Self::Usage(message) => ("usage", message.as_str()),
+            Self::Cut(message) => ("cut", message.as_str()),
+            Self::NotFlushed(message) => ("not_flushed", message.as_str()),
             Self::Unreachable(message) => ("unreachable", message.as_str()),
             Self::GaveUp(message) => ("gave_up", message.as_str()),
         };
@@ -120,10 +133,12 @@ mod tests {
             Failure::ReaderGone.exit_code(),
             Failure::Failed("no".into()).exit_code(),
             Failure::Usage("no".into()).exit_code(),
+            Failure::Cut("no".into()).exit_code(),
+            Failure::NotFlushed("no".into()).exit_code(),
             Failure::Unreachable("no".into()).exit_code(),
             Failure::GaveUp("no".into()).exit_code(),
         ];
-        assert_eq!(codes, [0, 1, 2, 5, 70]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 70]);
     }
 
     #[test]

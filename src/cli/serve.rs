@@ -1,7 +1,7 @@
 //! `serve`: a router in production. Everything comes from the configuration, nothing is started on the side.
 
-use super::Failure;
 use super::stops::{INTERRUPTED, Stops};
+use super::{Failure, text};
 use crate::config::Config;
 use crate::router::{Prepared, StartError, StopReport};
 use crate::telemetry;
@@ -40,9 +40,11 @@ pub(super) fn outcome(report: StopReport) -> Result<(), Failure> {
     if report.clean() {
         return Ok(());
     }
-    let cut = report.cut;
-    let lost = if report.flushed { "" } else { "; the last answers may not have reached NATS" };
-    Err(Failure::Failed(format!("stopped with {cut} requests told to try again elsewhere{lost}.")))
+    let told = format!("stopped with {} told to try again elsewhere", text::count(report.cut, "request"));
+    if report.flushed {
+        return Err(Failure::Cut(format!("{told}; a longer router.drain_timeout lets them finish.")));
+    }
+    Err(Failure::NotFlushed(format!("{told}; the last answers may not have reached NATS.")))
 }
 
 impl From<StartError> for Failure {
