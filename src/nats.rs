@@ -1,5 +1,6 @@
 //! How the router meets NATS: one connection, the calls to extensions that go over it, and the bucket of sticky sessions.
 
+mod clock;
 pub mod connection;
 mod headers;
 pub mod intake;

@@ -5,7 +5,7 @@
 //! connection is gone. An outage of the bus must not look like a failure of an extension, or every breaker opens at once.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, PublishErrorKind, StatusCode};
 use beamline_actors::ports::{Answer, Call, Transport, TransportError};
@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::clock::WallClock;
 use super::connection::Connection;
 use super::headers;
 use super::replies::{Expected, Replies};
@@ -34,6 +35,7 @@ pub struct NatsTransport {
 #[derive(Debug)]
 struct Bus {
     connection: Connection,
+    clock: WallClock,
     /// On the client of the moment, or on the one before it until the next call.
     replies: Mutex<Arc<Replies>>,
     /// One call subscribes to the answers on a new client, the others wait for it.
@@ -48,7 +50,7 @@ impl NatsTransport {
             Ok(Err(_)) | Err(_) => return Err(TransportError::NotConnected),
         };
         let (replies, renewal) = (Mutex::new(Arc::new(replies)), tokio::sync::Mutex::default());
-        Ok(Self { bus: Arc::new(Bus { connection, replies, renewal }) })
+        Ok(Self { bus: Arc::new(Bus { connection, clock: WallClock::start(), replies, renewal }) })
     }
 
     /// Calls that wait for an answer.
@@ -93,7 +95,7 @@ impl Bus {
         }
         check_subject(&call.subject)?;
         let headers =
-            headers::of_call(&call, SystemTime::now()).map_err(|unfit| TransportError::Refused(unfit.to_string()))?;
+            headers::of_call(&call, self.clock.now()).map_err(|unfit| TransportError::Refused(unfit.to_string()))?;
         self.check_size(&headers, call.body.len())?;
         self.unless_lost(call, headers).await
     }
