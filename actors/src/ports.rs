@@ -161,6 +161,8 @@ pub struct Answer {
     pub body: Bytes,
     /// `Nats-Service-Error-Code` and `Nats-Service-Error`, when the answer carries them.
     pub service_error: Option<(Option<u16>, String)>,
+    /// `retry_after_ms` or `Retry-After`: what an error answer may ask for by header.
+    pub retry_after: Option<Duration>,
 }
 
 /// Why no answer came back.

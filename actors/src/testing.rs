@@ -149,7 +149,7 @@ impl MemoryTransport {
         let body = Bytes::copy_from_slice(body.as_bytes());
         self.handles(subject, move |_| {
             let body = body.clone();
-            async move { Ok(Answer { body, service_error: None }) }.boxed()
+            async move { Ok(Answer { body, ..Answer::default() }) }.boxed()
         });
     }
 

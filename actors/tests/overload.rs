@@ -60,7 +60,7 @@ impl Tree {
             let gate = Arc::clone(&waits);
             async move {
                 gate.acquire().await.unwrap().forget();
-                Ok(Answer { body: r#"{"output": "an answer"}"#.into(), service_error: None })
+                Ok(Answer { body: r#"{"output": "an answer"}"#.into(), ..Answer::default() })
             }
             .boxed()
         });

@@ -431,7 +431,7 @@ async fn without_time_for_its_usual_latency_nothing_is_called() {
     bench.bus.handles(A, |_| {
         async {
             sleep(Duration::from_millis(400)).await;
-            Ok(Answer { body: Bytes::from_static(b"{}"), service_error: None })
+            Ok(Answer { body: Bytes::from_static(b"{}"), ..Answer::default() })
         }
         .boxed()
     });

@@ -150,7 +150,7 @@ async fn a_panic_in_a_step_goes_on_from_the_last_finished_step_once() {
     let left = Arc::clone(&panics);
     tree.bus.handles(PROVIDER, move |_| {
         assert!(left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err(), "planned panic");
-        async { Ok(Answer { body: Bytes::from_static(br#"{"output": "late"}"#), service_error: None }) }.boxed()
+        async { Ok(Answer { body: Bytes::from_static(br#"{"output": "late"}"#), ..Answer::default() }) }.boxed()
     });
     let answer = tree.ask().await;
     assert_eq!((code(&answer), &answer["response"]["output"]), ("ok", &json!("late")));

@@ -32,3 +32,9 @@ pub(super) fn service_error(headers: &HeaderMap) -> Option<(Option<u16>, String)
     let code = number(headers, "Nats-Service-Error-Code");
     (description.is_some() || code.is_some()).then(|| (code.flatten(), description.unwrap_or_default().to_owned()))
 }
+
+/// The wait that an answer asks for: `retry_after_ms`, else `Retry-After` in seconds. A date or anything else is no wait.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let given = |name| number::<u64>(headers, name).flatten();
+    given("retry_after_ms").map(Duration::from_millis).or_else(|| given("Retry-After").map(Duration::from_secs))
+}

@@ -232,5 +232,9 @@ fn read(reply: Option<Message>) -> Result<Answer, TransportError> {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(TransportError::NoResponders);
     }
-    Ok(Answer { body: message.payload, service_error: message.headers.as_ref().and_then(headers::service_error) })
+    let (service_error, retry_after) = match &message.headers {
+        Some(given) => (headers::service_error(given), headers::retry_after(given)),
+        None => (None, None),
+    };
+    Ok(Answer { body: message.payload, service_error, retry_after })
 }

@@ -296,13 +296,15 @@ impl From<TransportError> for CallFailure {
 const MAX_METADATA: usize = 64 * 1024;
 
 /// Longer waits than this that an extension asks for are not taken over.
-const MAX_RETRY_AFTER_MS: f64 = 600_000.0;
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 
 /// Reads an answer. All forms of failure that the contract lists are understood.
 pub fn read(kind: Kind, answer: &Answer) -> Result<Reply, CallFailure> {
+    let asked_by_header = answer.retry_after.filter(|wait| *wait <= MAX_RETRY_AFTER);
     if let Some((code, message)) = &answer.service_error {
         let code = code.map_or_else(|| "service_error".to_owned(), |code| code.to_string());
-        return Err(CallFailure::Answered { code, message: message.clone(), retryable: None, retry_after: None });
+        let (message, retry_after) = (message.clone(), asked_by_header);
+        return Err(CallFailure::Answered { code, message, retryable: None, retry_after });
     }
     let malformed = |problem: &str| CallFailure::Malformed(problem.to_owned());
     if answer.body.is_empty() || super::document::check_depth(&answer.body).is_err() {
@@ -314,7 +316,7 @@ pub fn read(kind: Kind, answer: &Answer) -> Result<Reply, CallFailure> {
     let fields: WireAnswer<'_> = std::str::from_utf8(&answer.body)
         .map_err(|_| malformed("it is not UTF-8"))
         .and_then(|json| serde_json::from_str(json).map_err(|error| CallFailure::Malformed(error.to_string())))?;
-    fields.failure()?;
+    fields.failure(asked_by_header)?;
     match kind {
         Kind::Pre | Kind::Post => fields.edit(),
         Kind::Validator => fields.verdict(),
@@ -346,19 +348,19 @@ struct WireEdit {
 }
 
 impl WireAnswer<'_> {
-    /// `{"error": {..}}` and `{"status": "error", ..}`.
-    fn failure(&self) -> Result<(), CallFailure> {
+    /// `{"error": {..}}` and `{"status": "error", ..}`. A wait in the body goes before one in the headers.
+    fn failure(&self, asked_by_header: Option<Duration>) -> Result<(), CallFailure> {
         if let Some(error) = self.error.filter(|raw| raw.get() != "null") {
             // Whatever else is odd about it, somebody says that it failed: keep what can be read.
             let fields = Fields::parse(error.get()).unwrap_or_default();
             let text = |key| plain(fields.get(key));
             let message = if fields.is_empty() { plain(Some(error)) } else { text("message") };
-            let wait = fields.number("retry_after_ms").filter(|ms| (0.0..=MAX_RETRY_AFTER_MS).contains(ms));
+            let wait = fields.number("retry_after_ms").and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok());
             return Err(CallFailure::Answered {
                 code: text("code").unwrap_or_else(|| "error".to_owned()),
                 message: message.unwrap_or_default(),
                 retryable: text("retryable").map(|word| word == "true"),
-                retry_after: wait.map(|ms| Duration::from_secs_f64(ms / 1000.0)),
+                retry_after: wait.filter(|wait| *wait <= MAX_RETRY_AFTER).or(asked_by_header),
             });
         }
         if plain(self.status).as_deref() == Some("error") {
@@ -366,7 +368,7 @@ impl WireAnswer<'_> {
                 code: plain(self.error_code).unwrap_or_else(|| "error".to_owned()),
                 message: plain(self.error_message).unwrap_or_default(),
                 retryable: None,
-                retry_after: None,
+                retry_after: asked_by_header,
             });
         }
         Ok(())

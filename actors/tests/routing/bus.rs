@@ -81,5 +81,5 @@ fn answer(id: &str, number: usize, end: End) -> Result<Answer, TransportError> {
         // Both also change what the others of their wave change.
         _ => json!({"payload": {"payload": format!("{id} {number}")}, "metadata": {"last": id, id: number}}),
     };
-    Ok(Answer { body: Bytes::from(body.to_string()), service_error: None })
+    Ok(Answer { body: Bytes::from(body.to_string()), ..Answer::default() })
 }

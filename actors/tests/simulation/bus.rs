@@ -156,5 +156,5 @@ fn answer(kind: &str, end: Option<End>) -> Result<Answer, TransportError> {
         (_, "provider") => json!({"output": "an answer"}),
         _ => json!({"payload": {"payload": "changed"}, "metadata": {"seen": true}}),
     };
-    Ok(Answer { body: Bytes::from(body.to_string()), service_error: None })
+    Ok(Answer { body: Bytes::from(body.to_string()), ..Answer::default() })
 }

@@ -267,6 +267,33 @@ async fn service_errors_are_read_in_any_case() {
 }
 
 #[tokio::test]
+async fn a_wait_is_asked_for_in_milliseconds_or_seconds() {
+    let server = Server::start().await;
+    let (transport, _connection) = transport(&server.url).await;
+    type Headers = &'static [(&'static str, &'static str)];
+    let cases: [(Headers, Option<Duration>); 7] = [
+        (&[("Retry-After", "3")], Some(Duration::from_secs(3))),
+        (&[("retry-after", " 0 ")], Some(Duration::ZERO)),
+        (&[("retry_after_ms", "250")], Some(Duration::from_millis(250))),
+        (&[("Retry-After", "1"), ("Retry_After_Ms", "750")], Some(Duration::from_millis(750))),
+        (&[("retry_after_ms", "soon"), ("Retry-After", "2")], Some(Duration::from_secs(2))),
+        (&[("Retry-After", "Fri, 31 Dec 1999 23:59:59 GMT")], None),
+        (&[("Retry-After", "-1"), ("retry_after_ms", "1.5")], None),
+    ];
+    for (given, wait) in cases {
+        let responder = respond(&server, move |_| {
+            let headers = given.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            (headers, Bytes::from_static(b"{}"))
+        })
+        .await;
+        let answer = ended(&transport, call(ENDLESS)).await.unwrap();
+        assert_eq!(answer.retry_after, wait, "{given:?}");
+        responder.abort();
+        let _ = within("the responder ends", responder).await;
+    }
+}
+
+#[tokio::test]
 async fn outside_text_that_cannot_travel_is_refused() {
     let server = Server::start().await;
     let (transport, _connection) = transport(&server.url).await;

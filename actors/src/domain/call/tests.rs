@@ -1,7 +1,7 @@
 use super::*;
 
 fn answer(body: &str) -> Answer {
-    Answer { body: Bytes::copy_from_slice(body.as_bytes()), service_error: None }
+    Answer { body: Bytes::copy_from_slice(body.as_bytes()), ..Answer::default() }
 }
 
 fn failure(kind: Kind, body: &str) -> CallFailure {
@@ -25,8 +25,35 @@ fn all_forms_of_failure_are_understood() {
     assert_eq!(odd.sentence("x"), "x answered the error error: boom");
     let typed = failure(Kind::Post, r#"{"error": {"code": "E", "retryable": "true", "retry_after_ms": 1500.0}}"#);
     assert_eq!((typed.retryable(Kind::Provider), typed.asked_to_wait()), (true, Some(Duration::from_millis(1500))));
-    let headers = Answer { body: Bytes::new(), service_error: Some((Some(500), "down".into())) };
+    let headers = Answer { body: Bytes::new(), service_error: Some((Some(500), "down".into())), retry_after: None };
     assert_eq!(read(Kind::Post, &headers).unwrap_err().sentence("x"), "x answered the error 500: down");
+}
+
+#[test]
+fn a_wait_in_the_headers_stands_in_for_one_in_the_body() {
+    let asked = |body: &str, code: Option<u16>, header: u64| {
+        let service_error = code.map(|code| (Some(code), String::new()));
+        let retry_after = Some(Duration::from_secs(header));
+        let answer = Answer { body: Bytes::copy_from_slice(body.as_bytes()), service_error, retry_after };
+        read(Kind::Pre, &answer).unwrap_err()
+    };
+    let waits = [
+        asked("", Some(503), 3),
+        asked(r#"{"error": {"code": 503}}"#, None, 3),
+        asked(r#"{"error": {"code": 503, "retry_after_ms": "soon"}}"#, None, 3),
+        asked(r#"{"error": {"code": 503, "retry_after_ms": -1}}"#, None, 3),
+        asked(r#"{"status": "error"}"#, None, 3),
+        asked(r#"{"error": {"code": 503, "retry_after_ms": 20}}"#, None, 3),
+        // Nobody waits for longer than ten minutes.
+        asked("", Some(503), 601),
+    ]
+    .map(|failure| failure.asked_to_wait());
+    let header = Some(Duration::from_secs(3));
+    assert_eq!(waits, [header, header, header, header, header, Some(Duration::from_millis(20)), None]);
+    assert_eq!(asked("", Some(429), 3).wants_patience(), header);
+    assert_eq!(asked("", Some(503), 3).outcome(), Outcome::AskedToWait(Duration::from_secs(3)));
+    let fine = Answer { body: Bytes::from_static(b"{}"), service_error: None, retry_after: header };
+    assert!(read(Kind::Pre, &fine).is_ok(), "an answer that is no error asks for nothing");
 }
 
 #[test]
@@ -122,7 +149,7 @@ proptest::proptest! {
     #[test]
     fn no_answer_panics(body: Vec<u8>) {
         for (_, kind) in Kind::ALL {
-            let _ = read(kind, &Answer { body: Bytes::copy_from_slice(&body), service_error: None });
+            let _ = read(kind, &Answer { body: Bytes::copy_from_slice(&body), ..Answer::default() });
         }
     }
 }
