@@ -10,6 +10,7 @@ use super::client::Client;
 use super::{Console, Failure, document};
 use crate::config::Config;
 
+pub(super) mod attempts;
 pub(super) mod detail;
 pub(super) mod pairs;
 mod report;

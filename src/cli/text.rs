@@ -10,6 +10,11 @@ pub(super) fn plain(text: &str) -> String {
     escape(text, |_| false)
 }
 
+/// One line, or a dash where nothing is known.
+pub(super) fn or_dash(text: Option<&str>) -> String {
+    plain(text.filter(|text| !text.is_empty()).unwrap_or("-"))
+}
+
 /// Several lines: line breaks and tabs stay, everything else as in [`plain`].
 pub(super) fn plain_block(text: &str) -> String {
     escape(&text.replace("\r\n", "\n"), |character| matches!(character, '\n' | '\t'))

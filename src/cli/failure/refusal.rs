@@ -6,11 +6,14 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::text;
+use crate::cli::request::attempts::{self, Attempt};
 
 /// What the router refused and why, with the answer itself for `--output json`.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     error: ErrorBody,
+    /// At providers, when the request got so far.
+    attempts: Vec<Attempt>,
     trace_id: Option<String>,
     raw: String,
 }
@@ -30,6 +33,7 @@ struct ErrorBody {
 struct Envelope {
     ok: Option<bool>,
     error: Option<Box<RawValue>>,
+    attempts: Option<Box<RawValue>>,
     context: Option<Box<RawValue>>,
 }
 
@@ -47,7 +51,9 @@ impl Refusal {
         }
         let error = envelope.error.and_then(|error| serde_json::from_str(error.get()).ok()).unwrap_or_else(unexplained);
         let context: Option<Context> = envelope.context.and_then(|context| serde_json::from_str(context.get()).ok());
-        Some(Self { error, trace_id: context.map(|context| context.trace_id), raw: raw.to_owned() })
+        let attempts = envelope.attempts.and_then(|attempts| serde_json::from_str(attempts.get()).ok());
+        let (attempts, trace_id) = (attempts.unwrap_or_default(), context.map(|context| context.trace_id));
+        Some(Self { error, attempts, trace_id, raw: raw.to_owned() })
     }
 
     pub(super) fn exit_code(&self) -> u8 {
@@ -63,7 +69,7 @@ impl Refusal {
         self.raw.clone()
     }
 
-    /// The router's sentence with its code, a line for each mistake or detail, and what to do next.
+    /// The router's sentence with its code, a line for each mistake or detail, the attempts at providers, and what to do next.
     pub(super) fn sentence(&self) -> String {
         let code = match &self.error.intake_error_code {
             Some(intake) => format!("{}, {}", text::plain(&self.error.code), text::plain(intake)),
@@ -75,8 +81,10 @@ impl Refusal {
             _ => vec![format!("  {}: {}", text::plain(name), shown(value))],
         }));
         lines.extend(self.trace_id.as_deref().map(|id| format!("  trace_id: {}", text::plain(id))));
+        // A table stands by itself.
+        lines.extend(attempts::text(&self.attempts).map(|table| format!("\n{table}\n")));
         lines.extend(next_step(&self.error).map(str::to_owned));
-        lines.join("\n")
+        lines.join("\n").trim_end().to_owned()
     }
 }
 
@@ -196,6 +204,22 @@ mod tests {
         let refusal = Refusal::in_answer(answer).expect("a refusal");
         assert_eq!(refusal.sentence(), "error: sorry (internal)\n  trace_id: 4bf9");
         assert_eq!(refusal.document(), answer);
+    }
+
+    #[test]
+    fn the_attempts_of_a_refused_request_are_shown() {
+        let answer = r#"{"ok":false,"error":{"code":"extension_unavailable","message":"No instance of b is running."},
+            "attempts":[{"provider_id":"a","version":"v1","reason":"weighted","status":"timeout","error_type":"extension_timeout","waited_ms":0.0,"latency_ms":10.0},
+                        {"provider_id":"b","version":"v1","reason":"fallback","status":"error","error_type":"no_responders","rule":0,"waited_ms":70.0,"latency_ms":1.0}]}"#;
+        let expected = "\
+error: No instance of b is running. (extension_unavailable)
+
+ATTEMPT  PROVIDER  VERSION  WHY               STATUS                        WAITED  LATENCY
+      1  a         v1       weighted          timeout (extension_timeout)        -  10.0 ms
+      2  b         v1       fallback, rule 1  error (no_responders)        70.0 ms   1.0 ms
+
+`beamline-router ext list` shows its health; start the service that serves its subject.";
+        assert_eq!(Refusal::in_answer(answer).expect("a refusal").sentence(), expected);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::attempts::{self, Attempt};
 use crate::cli::{json, table, text};
 
 /// The answer to `route` or `decide`.
@@ -68,25 +69,6 @@ struct Stage {
     attempts: Option<u64>,
 }
 
-/// One attempt at a provider.
-#[derive(Debug, Deserialize)]
-struct Attempt {
-    provider_id: String,
-    version: Option<String>,
-    instance: Option<String>,
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    status: String,
-    error_type: Option<String>,
-    /// Counted from 0.
-    rule: Option<u64>,
-    #[serde(default)]
-    waited_ms: f64,
-    #[serde(default)]
-    latency_ms: f64,
-}
-
 #[derive(Debug, Deserialize)]
 struct Degraded {
     id: String,
@@ -105,10 +87,7 @@ pub(super) fn text(report: &Report, sent_trace_id: &str, round_trip: Duration, e
     if !report.extensions.is_empty() {
         parts.push(stages(&report.extensions));
     }
-    // One attempt without a story is the row of the provider above.
-    if report.attempts.len() > 1 || report.attempts.iter().any(|attempt| attempt.reason == "fallback") {
-        parts.push(attempts(&report.attempts));
-    }
+    parts.extend(attempts::text(&report.attempts));
     if explain {
         parts.push(steps(report));
     }
@@ -166,42 +145,13 @@ fn stages(stages: &[Stage]) -> String {
         let mut row = vec![
             text::plain(&stage.id),
             text::plain(&stage.kind),
-            or_dash(stage.version.as_deref()),
+            text::or_dash(stage.version.as_deref()),
             text::plain(&stage.status),
             stage.latency_ms.map_or_else(|| "-".to_owned(), text::latency),
             stage.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()),
         ];
         if instances {
-            row.insert(3, or_dash(stage.instance.as_deref()));
-        }
-        table.add_row(row);
-    }
-    table::text(&table)
-}
-
-fn attempts(attempts: &[Attempt]) -> String {
-    let instances = attempts.iter().any(|attempt| attempt.instance.is_some());
-    let mut header = vec!["ATTEMPT", "PROVIDER", "VERSION", "WHY", "STATUS", "WAITED", "LATENCY"];
-    if instances {
-        header.insert(3, "INSTANCE");
-    }
-    let mut table = table::with_header(&header, &["ATTEMPT", "WAITED", "LATENCY"]);
-    for (position, attempt) in attempts.iter().enumerate() {
-        let rule = attempt.rule.map_or_else(String::new, |rule| format!(", rule {}", rule.saturating_add(1)));
-        let error = attempt.error_type.as_ref().filter(|error| **error != attempt.status);
-        let error = error.map_or_else(String::new, |error| format!(" ({error})"));
-        let waited = if attempt.waited_ms > 0.0 { text::latency(attempt.waited_ms) } else { "-".to_owned() };
-        let mut row = vec![
-            (position + 1).to_string(),
-            text::plain(&attempt.provider_id),
-            or_dash(attempt.version.as_deref()),
-            text::plain(&format!("{}{rule}", attempt.reason)),
-            text::plain(&format!("{}{error}", attempt.status)),
-            waited,
-            text::latency(attempt.latency_ms),
-        ];
-        if instances {
-            row.insert(3, or_dash(attempt.instance.as_deref()));
+            row.insert(3, text::or_dash(stage.instance.as_deref()));
         }
         table.add_row(row);
     }
@@ -212,10 +162,6 @@ fn attempts(attempts: &[Attempt]) -> String {
 fn steps(report: &Report) -> String {
     let steps = report.decision.explanation.iter().flat_map(|explanation| &explanation.steps);
     steps.map(|step| text::plain(step)).collect::<Vec<_>>().join("\n")
-}
-
-fn or_dash(text: Option<&str>) -> String {
-    text::plain(text.filter(|text| !text.is_empty()).unwrap_or("-"))
 }
 
 #[cfg(test)]
