@@ -269,11 +269,18 @@ async fn serve_http(shared: &Arc<Shared>, listener: TcpListener, stop: &Cancella
     http::serve(tokio::net::TcpListener::from_std(listener)?, probes, stop.cancelled()).await
 }
 
+/// Whether requests cannot be served without this subscription. Administration is not among them.
+fn serves_requests(subject: &str) -> bool {
+    ![".admin.", ".control."].iter().any(|part| subject.contains(part))
+}
+
 impl Shared {
     fn readiness(&self) -> Readiness {
         let freshness = self.surroundings.registry.freshness();
         Readiness {
-            nats: self.surroundings.subscribed.load(Ordering::Relaxed) && self.surroundings.connection.is_connected(),
+            nats: self.surroundings.subscribed.load(Ordering::Relaxed)
+                && self.surroundings.connection.is_connected()
+                && !self.surroundings.connection.subscription_denied(serves_requests),
             registry: freshness.loaded,
             draining: self.surroundings.draining.load(Ordering::Relaxed),
             revision: freshness.revision,

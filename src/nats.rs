@@ -2,6 +2,7 @@
 
 mod clock;
 pub mod connection;
+mod denials;
 mod headers;
 pub mod intake;
 mod options;

@@ -32,6 +32,8 @@ mod nats_outage;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod permissions;
+#[cfg(test)]
 mod policy_commands;
 #[cfg(test)]
 mod proxy_and_servers;

@@ -59,6 +59,11 @@ impl Collector for AtScrape {
                 "Times that NATS dropped a message because a subscription was full",
                 self.connection.slow_consumer_events(),
             ),
+            (
+                "extension_late_answers",
+                "Answers of extensions that nobody waited for any more",
+                self.connection.late_answers(),
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);

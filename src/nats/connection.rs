@@ -12,13 +12,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
+use super::denials::{Denials, Denied};
 use super::options::{UnreadableFile, addresses, cause_of, options, place};
 use crate::config::NatsConfig;
 
@@ -67,6 +68,7 @@ struct Shared {
     /// Connections that earlier clients made.
     earlier_connects: AtomicU64,
     replacements: AtomicU64,
+    late_answers: Arc<AtomicU64>,
     /// After this no client is replaced.
     closing: CancellationToken,
 }
@@ -204,6 +206,7 @@ impl Connection {
             events,
             earlier_connects: AtomicU64::new(0),
             replacements: AtomicU64::new(0),
+            late_answers: Arc::default(),
             closing: CancellationToken::new(),
         });
         new.known.send_replace(true);
@@ -244,6 +247,26 @@ impl Connection {
     /// Tells of every loss and return.
     pub fn link(&self) -> watch::Receiver<Link> {
         self.shared.events.link.subscribe()
+    }
+
+    /// Answers to calls that nobody waited for any more.
+    pub fn late_answers(&self) -> u64 {
+        self.shared.late_answers.load(Ordering::Relaxed)
+    }
+
+    /// Where those are counted. Not the connection itself: who reads from it must not keep it.
+    pub(super) fn late_answer_count(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.late_answers)
+    }
+
+    /// Subjects that calls are denied by the server, from now on.
+    pub(super) fn denied_subjects(&self) -> broadcast::Receiver<Arc<str>> {
+        self.shared.events.denials.publishing()
+    }
+
+    /// Whether the server has denied a subscription that `matters`.
+    pub fn subscription_denied(&self, matters: impl Fn(&str) -> bool) -> bool {
+        self.shared.events.denials.subscription_denied(matters)
     }
 
     /// How often the connection came back, with the same client or another.
@@ -364,6 +387,7 @@ struct Events {
     link: watch::Sender<Link>,
     slow_consumers: AtomicU64,
     slow_consumer_report: Mutex<Report>,
+    denials: Denials,
     /// Weak, because the client keeps these events: a circle would keep the connection open for ever.
     client: Mutex<Weak<Client>>,
 }
@@ -381,6 +405,12 @@ impl Events {
                 }
                 return;
             }
+            Event::ServerError(ServerError::Other(text)) => {
+                self.catch_up();
+                if let Some(denied) = Denied::read(text) {
+                    return self.denials.take(denied);
+                }
+            }
             Event::LameDuckMode | Event::Draining | Event::ServerError(_) | Event::ClientError(_) => self.catch_up(),
         }
         match event {
@@ -394,6 +424,7 @@ impl Events {
     }
 
     fn connected(&self) {
+        self.denials.forget();
         // Two in a row: the loss between them was not told.
         self.link.send_modify(|link| {
             link.losses += u64::from(link.connected);
@@ -423,15 +454,26 @@ impl Events {
 }
 
 /// Says whether it is time to say something again.
-#[derive(Default)]
-struct Report {
+#[derive(Debug)]
+pub(super) struct Report {
+    every: Duration,
     last: Option<Instant>,
 }
 
+impl Default for Report {
+    fn default() -> Self {
+        Self::every(REPORT_EVERY)
+    }
+}
+
 impl Report {
-    fn is_due(&mut self) -> bool {
+    pub(super) fn every(every: Duration) -> Self {
+        Self { every, last: None }
+    }
+
+    pub(super) fn is_due(&mut self) -> bool {
         let now = Instant::now();
-        let due = self.last.is_none_or(|last| now.duration_since(last) >= REPORT_EVERY);
+        let due = self.last.is_none_or(|last| now.duration_since(last) >= self.every);
         if due {
             self.last = Some(now);
         }

@@ -11,8 +11,11 @@ use async_nats::{Client, Message, SubscribeError, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, oneshot};
 use tokio_util::task::AbortOnDropHandle;
+
+use super::connection::Connection;
 
 #[derive(Debug)]
 pub(super) struct Replies {
@@ -23,32 +26,53 @@ pub(super) struct Replies {
     next: AtomicU64,
     waiting: Arc<Waiting>,
     _reader: AbortOnDropHandle<()>,
+    _denials: AbortOnDropHandle<()>,
+}
+
+/// How a call ends that was sent.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Answer(Message),
+    /// The server did not pass it on: this router may not publish to its subject.
+    Denied,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    calls: Mutex<HashMap<u64, oneshot::Sender<Message>>>,
+    calls: Mutex<HashMap<u64, Caller>>,
     heard: AtomicU64,
+    /// Answers that nobody waited for any more.
+    late: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Caller {
+    /// Where its call went.
+    called: Arc<str>,
+    reply: oneshot::Sender<Reply>,
 }
 
 impl Replies {
-    pub(super) async fn subscribe(client: Arc<Client>) -> Result<Self, SubscribeError> {
+    /// Over the client of the connection that is given, which may not be its client of the moment any more.
+    pub(super) async fn subscribe(client: Arc<Client>, connection: &Connection) -> Result<Self, SubscribeError> {
         let prefix = format!("{}.", client.new_inbox());
         let subscriber = client.subscribe(format!("{prefix}*")).await?;
-        let waiting = Arc::new(Waiting::default());
-        let reader = tokio::spawn(read(subscriber, prefix.clone(), Arc::clone(&waiting)));
-        Ok(Self { client, prefix, next: AtomicU64::new(0), waiting, _reader: AbortOnDropHandle::new(reader) })
+        let denied = connection.denied_subjects();
+        let waiting = Arc::new(Waiting { late: connection.late_answer_count(), ..Waiting::default() });
+        let reader = AbortOnDropHandle::new(tokio::spawn(read(subscriber, prefix.clone(), Arc::clone(&waiting))));
+        let denials = AbortOnDropHandle::new(tokio::spawn(end_denied(denied, Arc::clone(&waiting))));
+        Ok(Self { client, prefix, next: AtomicU64::new(0), waiting, _reader: reader, _denials: denials })
     }
 
     pub(super) fn client(&self) -> &Arc<Client> {
         &self.client
     }
 
-    /// A place for one answer.
-    pub(super) fn expect(&self) -> Expected {
+    /// A place for the answer to a call of this subject.
+    pub(super) fn expect(&self, called: Arc<str>) -> Expected {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, answer) = oneshot::channel();
-        self.waiting.calls.lock().insert(number, sender);
+        let (reply, answer) = oneshot::channel();
+        self.waiting.calls.lock().insert(number, Caller { called, reply });
         Expected { subject: format!("{}{number:x}", self.prefix), number, answer, waiting: Arc::clone(&self.waiting) }
     }
 
@@ -72,12 +96,31 @@ async fn read(mut subscriber: Subscriber, prefix: String, waiting: Arc<Waiting>)
     while let Some(message) = subscriber.next().await {
         waiting.heard.fetch_add(1, Ordering::Relaxed);
         let number = message.subject.strip_prefix(&prefix).and_then(|token| u64::from_str_radix(token, 16).ok());
-        // An answer that nobody waits for came too late, or twice.
-        if let Some(caller) = number.and_then(|number| waiting.calls.lock().remove(&number)) {
-            let _ = caller.send(message);
+        // Nothing else than a probe has no number.
+        let Some(number) = number else { continue };
+        let caller = waiting.calls.lock().remove(&number);
+        match caller {
+            Some(caller) => drop(caller.reply.send(Reply::Answer(message))),
+            // It came too late, or twice.
+            None => drop(waiting.late.fetch_add(1, Ordering::Relaxed)),
         }
     }
     // The client has ended. Who waits hears of it from the connection, which knows when another one can be used.
+}
+
+/// Nobody will answer calls that the server does not pass on.
+async fn end_denied(mut denied: broadcast::Receiver<Arc<str>>, waiting: Arc<Waiting>) {
+    loop {
+        match denied.recv().await {
+            Ok(subject) => {
+                for (_, caller) in waiting.calls.lock().extract_if(|_, caller| caller.called == subject) {
+                    let _ = caller.reply.send(Reply::Denied);
+                }
+            }
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 /// The answer to come. Dropping it gives up waiting.
@@ -86,13 +129,13 @@ pub(super) struct Expected {
     /// Where the answer is to be sent.
     pub(super) subject: String,
     number: u64,
-    answer: oneshot::Receiver<Message>,
+    answer: oneshot::Receiver<Reply>,
     waiting: Arc<Waiting>,
 }
 
 impl Expected {
     /// Never comes when the client has ended: the connection tells of that. May be dropped while it waits, and asked again.
-    pub(super) async fn answer(&mut self) -> Option<Message> {
+    pub(super) async fn answer(&mut self) -> Option<Reply> {
         (&mut self.answer).await.ok()
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message, PublishErrorKind, StatusCode};
+use async_nats::{Client, HeaderMap, PublishErrorKind, StatusCode};
 use beamline_actors::ports::{Answer, Call, Transport, TransportError};
 use beamline_bus::headers::wire_size;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::clock::WallClock;
 use super::connection::Connection;
 use super::headers;
-use super::replies::{Expected, Replies};
+use super::replies::{Expected, Replies, Reply};
 
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(2);
 /// More than the headers of any call take.
@@ -45,7 +45,7 @@ struct Bus {
 impl NatsTransport {
     /// Subscribes to the answers. Fails with [`TransportError::NotConnected`] when the connection takes nothing.
     pub async fn new(connection: Connection) -> Result<Self, TransportError> {
-        let replies = match timeout(SUBSCRIBE_LIMIT, Replies::subscribe(connection.client())).await {
+        let replies = match timeout(SUBSCRIBE_LIMIT, Replies::subscribe(connection.client(), &connection)).await {
             Ok(Ok(replies)) => replies,
             Ok(Err(_)) | Err(_) => return Err(TransportError::NotConnected),
         };
@@ -127,7 +127,7 @@ impl Bus {
     async fn exchange(&self, call: Call, headers: HeaderMap) -> Result<Answer, TransportError> {
         let deadline = Instant::now() + call.timeout;
         let replies = self.replies(deadline).await?;
-        let mut expected = replies.expect();
+        let mut expected = replies.expect(Arc::clone(&call.subject));
         let probe_at = deadline - PROBE_TIME.min(call.timeout / 2);
         let sending = self.send(replies.client(), call, headers, expected.subject.clone());
         // A full queue after all this time: the server takes nothing.
@@ -149,7 +149,9 @@ impl Bus {
             if let Some(replies) = self.replies_over(&client) {
                 return Ok(replies);
             }
-            let replies = Arc::new(Replies::subscribe(client).await.map_err(|_| TransportError::NotConnected)?);
+            let replies =
+                Replies::subscribe(client, &self.connection).await.map_err(|_| TransportError::NotConnected)?;
+            let replies = Arc::new(replies);
             *self.replies.lock() = Arc::clone(&replies);
             Ok(replies)
         };
@@ -227,8 +229,15 @@ fn check_subject(subject: &str) -> Result<(), TransportError> {
     )))
 }
 
-fn read(reply: Option<Message>) -> Result<Answer, TransportError> {
-    let message = reply.ok_or(TransportError::NotConnected)?;
+fn read(reply: Option<Reply>) -> Result<Answer, TransportError> {
+    let message = match reply {
+        Some(Reply::Answer(message)) => message,
+        Some(Reply::Denied) => {
+            let problem = "NATS does not let this router publish to its subject; grant it to the router's user";
+            return Err(TransportError::Refused(problem.to_owned()));
+        }
+        None => return Err(TransportError::NotConnected),
+    };
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(TransportError::NoResponders);
     }

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 use super::process::Process;
 use super::{LIMIT, eventually};
 
+const CONFIGURATION: &str = "server.conf";
+
 #[derive(Debug)]
 pub(crate) struct Nats {
     process: Process,
@@ -19,15 +21,21 @@ pub(crate) struct Nats {
 impl Nats {
     /// With JetStream.
     pub(crate) async fn start() -> Self {
-        Self::start_with(true).await
+        Self::start_with(true, "").await
     }
 
     pub(crate) async fn start_without_jetstream() -> Self {
-        Self::start_with(false).await
+        Self::start_with(false, "").await
     }
 
-    async fn start_with(jetstream: bool) -> Self {
+    /// With JetStream, and what else the configuration file says.
+    pub(crate) async fn start_configured(configuration: &str) -> Self {
+        Self::start_with(true, configuration).await
+    }
+
+    async fn start_with(jetstream: bool, configuration: &str) -> Self {
         let directory = TempDir::new().expect("a directory");
+        std::fs::write(directory.path().join(CONFIGURATION), configuration).expect("a file");
         let (process, url) = launch(directory.path(), "-1", jetstream).await;
         Self { process, directory, url }
     }
@@ -73,6 +81,7 @@ impl Nats {
 
 async fn launch(directory: &Path, port: &str, jetstream: bool) -> (Process, String) {
     let mut command = Command::new("nats-server");
+    command.arg("-c").arg(directory.join(CONFIGURATION));
     command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(directory);
     if jetstream {
         command.args(["-js", "-sd"]).arg(directory);

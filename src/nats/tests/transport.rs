@@ -7,6 +7,7 @@ use beamline_actors::ports::{Answer, Call, Transport, TransportError};
 use beamline_bus::headers;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -129,7 +130,7 @@ async fn a_silent_extension_times_out_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn late_and_double_answers_reach_nobody() {
     let server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let (transport, connection) = transport(&server.url).await;
     let (client, mut requests) = listen(&server).await;
     assert_eq!(ended(&transport, call(SHORT)).await.unwrap_err(), TransportError::Timeout);
     let pending = tokio::spawn(transport.call(call(ENDLESS)));
@@ -141,6 +142,39 @@ async fn late_and_double_answers_reach_nobody() {
     client.publish(replies[1].clone(), "right".into()).await.unwrap();
     client.publish(replies[1].clone(), "double".into()).await.unwrap();
     assert_eq!(&within("the answer arrives", pending).await.unwrap().unwrap().body[..], b"right");
+    until("both are counted", || connection.late_answers() == 2).await;
+}
+
+/// A server whose only user lacks a permission.
+async fn server_that_denies(what: &str, subject: &str) -> (Server, TempDir) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("server.conf");
+    let permissions = format!("{{{what}: {{deny: [\"{subject}\"]}}}}");
+    let users = format!("authorization {{users: [{{user: u, password: p, permissions: {permissions}}}]}}\n");
+    std::fs::write(&path, users + "no_auth_user: u\n").unwrap();
+    (Server::start_with(&["-c", path.to_str().unwrap()]).await, directory)
+}
+
+#[tokio::test]
+async fn a_call_that_the_server_denies_ends_at_once_and_blames_the_permission() {
+    let (server, _directory) = server_that_denies("publish", "beamline.ext.pre.>").await;
+    let (transport, connection) = transport(&server.url).await;
+    let refused = ended(&transport, call(ENDLESS)).await.unwrap_err();
+    assert!(matches!(&refused, TransportError::Refused(text) if text.contains("publish")), "{refused:?}");
+    assert!(connection.is_connected());
+    let other = Call { subject: "beamline.ext.post.mask_pii.v1".into(), ..call(ENDLESS) };
+    assert_eq!(ended(&transport, other).await.unwrap_err(), TransportError::NoResponders);
+}
+
+#[tokio::test]
+async fn a_subscription_that_the_server_denies_is_known() {
+    let (server, _directory) = server_that_denies("subscribe", "beamline.router.v1.route").await;
+    let (_transport, connection) = transport(&server.url).await;
+    let denied = || connection.subscription_denied(|subject| subject == "beamline.router.v1.route");
+    let _allowed = connection.client().subscribe("beamline.router.v1.decide").await.unwrap();
+    let _in_vain = connection.client().subscribe("beamline.router.v1.route").await.unwrap();
+    until("the denial is known", denied).await;
+    assert!(!connection.subscription_denied(|subject| subject.ends_with("decide")));
 }
 
 #[tokio::test]

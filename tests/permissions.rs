@@ -1,0 +1,50 @@
+//! A router that its NATS server does not let do what it needs says so, and blames no extension.
+
+use serde_json::{Value, json};
+
+use crate::support::{Caller, Demo, LIMIT, Nats, RouterProcess, eventually};
+
+/// A server where the router alone lacks a permission.
+async fn server_that_denies(what: &str, subject: &str) -> Nats {
+    Nats::start_configured(&format!(
+        r#"authorization {{
+            users: [{{user: all, password: all}},
+                    {{user: router, password: router, permissions: {{{what}: {{deny: ["{subject}"]}}}}}}]
+        }}
+        no_auth_user: all"#
+    ))
+    .await
+}
+
+fn spawn(nats: &Nats) -> RouterProcess {
+    RouterProcess::spawn(&[("nats.url", nats.url()), ("nats.user", "router"), ("nats.password", "router")])
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_permitted_is_refused_at_once_and_no_breaker_opens() {
+    let nats = server_that_denies("publish", "beamline.provider.>").await;
+    let _demo = Demo::serve(&nats).await;
+    let mut router = spawn(&nats);
+    router.until_ready().await;
+    let caller = Caller::connect(&nats).await;
+    for number in 0..6 {
+        let answer = caller.route(&format!("r-{number}")).await;
+        assert_eq!(answer["error"]["code"], "extension_error", "{answer}");
+        assert_eq!(answer["error"]["details"]["error_type"], "refused", "{answer}");
+        assert!(answer["error"]["message"].as_str().is_some_and(|text| text.contains("grant it")), "{answer}");
+    }
+    let states = caller.admin("get_circuit_breaker_states", json!({})).await;
+    assert_eq!(states["states"]["mock_provider"]["state"], "closed", "{states}");
+    assert!(router.log().contains("config_error"), "{}", router.log());
+}
+
+#[tokio::test]
+async fn a_router_that_may_not_listen_for_requests_is_not_ready() {
+    let nats = server_that_denies("subscribe", "beamline.router.v1.route").await;
+    let router = spawn(&nats);
+    let said: Value = eventually(LIMIT, "the denial is known", async || {
+        router.readiness().await.filter(|said| said["code"] == 503 && router.log().contains("config_error"))
+    })
+    .await;
+    assert_eq!(said["nats"], false, "{said}");
+}
