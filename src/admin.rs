@@ -19,6 +19,7 @@ use futures_util::StreamExt;
 use prometheus_client::encoding::text::encode;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use secrecy::SecretString;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -87,6 +88,8 @@ struct Shared {
     /// Operations at work, and requests that wait for their turn besides.
     permits: Semaphore,
     places: Arc<Semaphore>,
+    /// Where requests are served; administration over HTTP has a runtime of its own.
+    runtime: Handle,
 }
 
 /// Administration has room of its own, and not without end.
@@ -101,7 +104,8 @@ impl Admin {
     pub fn new(surroundings: Surroundings) -> Self {
         let address = Address::new(Node::new("admin", NodeKind::Worker));
         let (permits, places) = (Semaphore::new(AT_ONCE), Arc::new(Semaphore::new(WAITING)));
-        Self { shared: Arc::new(Shared { surroundings, address, tree: OnceLock::new(), permits, places }) }
+        let (tree, runtime) = (OnceLock::new(), Handle::current());
+        Self { shared: Arc::new(Shared { surroundings, address, tree, permits, places, runtime }) }
     }
 
     pub fn node(&self) -> &Arc<Node> {

@@ -7,6 +7,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use tokio::runtime::Handle;
 
 use super::{Shared, breakers};
 use crate::nats::Connection;
@@ -20,7 +21,8 @@ pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry
     let (connection, of) = (all.connection.clone(), all.registry.clone());
     let breakers = breakers::Gauge { registry: all.registry.clone(), invokers: all.invokers.clone() };
     registry.register_collector(Box::new(breakers));
-    registry.register_collector(Box::new(AtScrape { connection, registry: of }));
+    let runtime = shared.runtime.clone();
+    registry.register_collector(Box::new(AtScrape { connection, registry: of, runtime }));
     registry
 }
 
@@ -29,6 +31,7 @@ pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry
 struct AtScrape {
     connection: Connection,
     registry: Registry,
+    runtime: Handle,
 }
 
 impl Collector for AtScrape {
@@ -45,6 +48,11 @@ impl Collector for AtScrape {
                 "extension_registry_stale_seconds",
                 "Age of the snapshot while the store is away",
                 freshness.stale_seconds,
+            ),
+            (
+                "router_tasks",
+                "Tasks of the runtime that are alive; without requests it returns to what it was",
+                self.runtime.metrics().num_alive_tasks() as u64,
             ),
         ];
         for (name, help, value) in gauges {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::load::Load;
@@ -10,7 +11,7 @@ use super::outcome::{Finding, Outcome};
 use super::pace::Pace;
 use super::puppet::Puppet;
 use super::traffic::{self, Class, MIXED};
-use super::watch::{Watch, memory};
+use super::watch::{Counters, Watch, memory};
 use crate::support::{ExtensionProcess, Gateway, LIMIT, Nats, RouterProcess, TcpProxy};
 
 mod invariants;
@@ -76,6 +77,7 @@ pub(super) struct Stage {
     /// Routers that are meant to be dead in the end.
     dead: Vec<usize>,
     memory_before: Vec<Option<u64>>,
+    tasks_before: Vec<Option<f64>>,
     findings: Vec<Finding>,
 }
 
@@ -99,7 +101,7 @@ impl Stage {
         let steady = Puppet::provider(nats.url(), "steady").await;
         let load = Load::start(nats.url(), setting.classes, setting.rate.unwrap_or(pace.rate), setting.retries).await;
         let watches = routers.iter().map(|router| Watch::start(router.http())).collect();
-        let memory_before = vec![None; routers.len()];
+        let (memory_before, tasks_before) = (vec![None; routers.len()], vec![None; routers.len()]);
         Self {
             pace,
             load,
@@ -112,6 +114,7 @@ impl Stage {
             watches,
             begun,
             memory_before,
+            tasks_before,
             broken: None,
             healed: None,
             recovery: None,
@@ -133,6 +136,8 @@ impl Stage {
             .since(calm, |sent| sent.iter().filter(|sent| !sent.answers.is_empty() && !recovery::whole(sent)).count());
         self.check("calm", failed == 0, || format!("{failed} requests failed before anything was broken"));
         self.memory_before = self.routers.iter().map(|router| memory(router.id()).map(|(now, _)| now)).collect();
+        let tasks = self.routers.iter().map(async |router| Some(Counters::of(router.http()).await?.tasks()));
+        self.tasks_before = join_all(tasks).await;
     }
 
     /// Waits until everything that was sent lately is served.

@@ -75,6 +75,11 @@ impl Counters {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 
+    /// Tasks of the router's runtime.
+    pub(super) fn tasks(&self) -> f64 {
+        self.get("router_tasks")
+    }
+
     /// Whether everything that was taken in is answered, and what does not add up.
     pub(super) fn settled(&self) -> Result<(), String> {
         let (received, answered, in_flight) = (

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::Stage;
 use crate::chaos::load::{Answer, Sent};
@@ -46,6 +46,9 @@ const BUSY_MACHINE: Duration = Duration::from_millis(200);
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 /// Beside twice what it was: allocators keep what a burst has used.
 const MEMORY_ROOM: u64 = 64;
+const TASKS_END_WITHIN: Duration = Duration::from_secs(30);
+/// Connections of probes, a reload, a ping: what may be under way at any moment.
+const TASKS_ROOM: f64 = 8.0;
 /// I7: how long readiness may lag behind the truth.
 const TRUTH_WITHIN: Duration = Duration::from_secs(2);
 
@@ -94,6 +97,7 @@ impl Stage {
             })
             .await;
             self.check("I5", settled.is_ok(), || format!("router {number}: {settled:?}"));
+            self.judge_tasks(number).await;
             let peak = memory(self.routers[number].id()).map(|(_, peak)| peak);
             if let (Some(before), Some(peak)) = (self.memory_before[number], peak) {
                 self.check("I4", peak <= before * 2 + MEMORY_ROOM, || {
@@ -101,6 +105,20 @@ impl Stage {
                 });
             }
         }
+    }
+
+    /// What requests and faults have started has ended.
+    async fn judge_tasks(&mut self, number: usize) {
+        let Some(before) = self.tasks_before[number] else { return };
+        let http = self.routers[number].http();
+        let (mut now, limit) = (f64::MAX, Instant::now() + TASKS_END_WITHIN);
+        while now > before * 1.02 + TASKS_ROOM && Instant::now() < limit {
+            now = Counters::of(http).await.map_or(now, |counters| counters.tasks());
+            sleep(Duration::from_millis(200)).await;
+        }
+        self.check("I3", now <= before * 1.02 + TASKS_ROOM, || {
+            format!("router {number} had {before} tasks before the fault, and has {now}")
+        });
     }
 
     fn judge_log(&mut self, number: usize) {
