@@ -247,6 +247,37 @@ async fn a_decision_holds_on_all_replicas_and_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_reset_closes_an_open_breaker_and_ends_a_decision() {
+    let routing = Routing::start(&[]).await;
+    let record = json!({"breaker": {"consecutive_failures": 2, "open_base_ms": 60_000}});
+    let stub = routing.extension(Kind::Provider, "model", record, BROKEN).await;
+    routing.gateway.policy("chat", &json!({"providers": ["model"]})).await;
+    for _ in 0..3 {
+        routing.gateway.route(&request("chat")).await;
+    }
+    decide(&routing.gateway, "model", "metrics_only").await;
+    let shown = state(&routing.gateway, "model").await;
+    assert_eq!((stub.calls(), &shown["measured_state"]), (2, &json!("open")), "{shown}");
+    let tree = routing.admin("supervision_tree", json!({})).await;
+    let breaker = &tree["tree"]["children"][1]["children"][0]["breaker"];
+    assert_eq!(*breaker, json!({"state": "closed", "measured_state": "open"}), "what the next call meets");
+
+    for count in 1..=2 {
+        let reset = routing.admin("reset_breaker", json!({"id": "model", "reason": "mended"})).await;
+        assert_eq!(reset["resets"], count, "{reset}");
+    }
+    let shown = state(&routing.gateway, "model").await;
+    assert_eq!((&shown["state"], &shown["operator"]), (&json!("closed"), &Value::Null), "{shown}");
+    assert_eq!(shown["reason_code"], "consecutive_failures", "why it was open is still known");
+    for _ in 0..3 {
+        routing.gateway.route(&request("chat")).await;
+    }
+    assert_eq!(stub.calls(), 4, "it opens again by what it measures");
+    let record = routing.admin("get_extension", json!({"id": "model"})).await;
+    assert_eq!(record["extension"]["breaker_reset"], Value::Null, "it is no part of the record: {record}");
+}
+
+#[tokio::test]
 async fn a_decision_ends_by_itself() {
     let routing = Routing::start(&[]).await;
     let _model = routing.provider("model").await;
@@ -288,7 +319,7 @@ async fn breakers_from_the_command_line() {
         assert!(code == Some(0) && out.contains(state), "{out}{err}");
     }
     let (code, out, err) = run(&["reset", "clean"]);
-    assert!(code == Some(0) && out.starts_with("breaker of 'clean' goes by what it measures"), "{out}{err}");
+    assert!(code == Some(0) && out.starts_with("breaker of 'clean' closed"), "{out}{err}");
     assert!(run(&["show", "clean"]).1.contains("settings  "), "for people");
 
     assert_eq!(run(&["show", "nobody"]).0, Some(3));

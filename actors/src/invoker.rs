@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,7 +19,7 @@ use crate::domain::health::{Figures, Health};
 use crate::domain::selection::Vitals;
 use crate::fail_points;
 use crate::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus};
-use crate::supervision::{Address, BreakerView, Node, NodeKind};
+use crate::supervision::{Address, Node, NodeKind};
 
 mod permit;
 mod target;
@@ -38,6 +38,8 @@ pub struct Invoker {
     alive: Mutex<Option<bool>>,
     /// It failed too often: its actor is not started for a while.
     rests: AtomicBool,
+    /// The operators' resets that its breakers have been through.
+    resets: AtomicU64,
     pub address: Arc<Address<InvokerMsg>>,
 }
 
@@ -54,12 +56,12 @@ impl Invoker {
             health: Mutex::default(),
             alive: Mutex::default(),
             rests: AtomicBool::new(false),
+            resets: AtomicU64::new(0),
             address: Arc::new(Address::new(Arc::clone(&node))),
         });
         let shown = Arc::downgrade(&invoker);
         node.describe(move |view| {
             let Some(invoker) = shown.upgrade() else { return };
-            view.breaker = Some(BreakerView { state: invoker.breaker().state.as_str() });
             view.success_rate = invoker.figures().success_rate;
         });
         invoker
@@ -72,6 +74,18 @@ impl Invoker {
 
     pub(crate) fn set_rests(&self, rests: bool) {
         self.rests.store(rests, Ordering::Relaxed);
+    }
+
+    /// Closes its breakers, if operators have done so more often than it knows of.
+    pub fn follow_resets(&self, count: u64) {
+        if self.resets.fetch_max(count, Ordering::Relaxed) < count {
+            self.targets().iter().for_each(|target| target.reset());
+        }
+    }
+
+    /// The operators' resets that it has followed.
+    pub fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Relaxed)
     }
 
     /// The target with this subject, made when there is none.

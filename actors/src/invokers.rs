@@ -17,7 +17,7 @@ use crate::invoker::{Invoker, InvokerActor};
 use crate::metrics::{Metrics, NodeLabel};
 use crate::ports::Transport;
 use crate::registry::Registry;
-use crate::supervision::{Address, Intensity, Node, NodeKind, OwnedTask, RestartLog, Verdict};
+use crate::supervision::{Address, BreakerView, Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict};
 
 mod call;
 mod health_log;
@@ -52,6 +52,37 @@ impl Shared {
     fn holds(&self, invoker: &Arc<Invoker>) -> bool {
         self.table.read().get(&*invoker.id).is_some_and(|known| Arc::ptr_eq(known, invoker))
     }
+
+    /// The invoker of an extension, made when there is none.
+    fn insert(&self, id: &str) -> Arc<Invoker> {
+        let mut table = self.table.write();
+        if let Some(invoker) = table.get(id) {
+            return Arc::clone(invoker);
+        }
+        let invoker = Invoker::new(id);
+        if let Some(extension) = self.registry.snapshot().extension(id) {
+            // It has nothing yet that could be closed.
+            invoker.follow_resets(extension.breaker_resets());
+        }
+        table.insert(id.to_owned(), Arc::clone(&invoker));
+        invoker
+    }
+
+    /// What an operator has decided about an extension's breakers.
+    fn mode(&self, extension_id: &str) -> Mode {
+        let snapshot = self.registry.snapshot();
+        let decided = snapshot.extension(extension_id).and_then(|extension| extension.breaker_operator.as_ref());
+        decided.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default()
+    }
+
+    fn view(&self, invoker: &Invoker) -> NodeView {
+        let mut view = invoker.address.node().view();
+        self.limits.describe(&invoker.id, &mut view);
+        let (measured, mode) = (invoker.breaker().state, self.mode(&invoker.id));
+        let measured_state = (mode != Mode::Normal).then_some(measured.as_str());
+        view.breaker = Some(BreakerView { state: mode.effective(measured), measured_state });
+        view
+    }
 }
 
 /// More restarts than this, and the supervisor itself starts anew. A child that fails at once every time gets here in
@@ -78,12 +109,7 @@ impl Invokers {
             let mut invokers: Vec<Arc<Invoker>> = shared.table.read().values().cloned().collect();
             invokers.sort_by(|a, b| a.id.cmp(&b.id));
             view.omitted_children = invokers.len().saturating_sub(SHOWN) as u64;
-            let child = |invoker: &Arc<Invoker>| {
-                let mut view = invoker.address.node().view();
-                shared.limits.describe(&invoker.id, &mut view);
-                view
-            };
-            view.children = invokers.iter().take(SHOWN).map(child).collect();
+            view.children = invokers.iter().take(SHOWN).map(|invoker| shared.view(invoker)).collect();
         });
         Self { shared }
     }
@@ -115,19 +141,12 @@ impl Invokers {
 
     /// What a choice between places goes by: asked at every choice, so it takes no message and copies nothing.
     pub fn vitals(&self, extension_id: &str, subject: &str) -> Vitals {
-        let mode = self.mode(extension_id);
+        let mode = self.shared.mode(extension_id);
         if let Mode::ForcedOpen(left) = mode {
             // Also where nobody has called it yet.
             return Vitals { held_back: Some(left), unhealthy: true, ..Vitals::default() };
         }
         self.shared.table.read().get(extension_id).map(|invoker| invoker.vitals(subject, mode)).unwrap_or_default()
-    }
-
-    /// What an operator has decided about an extension's breakers.
-    fn mode(&self, extension_id: &str) -> Mode {
-        let snapshot = self.shared.registry.snapshot();
-        let decided = snapshot.extension(extension_id).and_then(|extension| extension.breaker_operator.as_ref());
-        decided.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default()
     }
 
     /// How long an extension's answers usually take (median), whichever of its targets gives them.
@@ -144,7 +163,7 @@ impl Invokers {
         if let Some(invoker) = self.find(id) {
             return invoker;
         }
-        let invoker = Arc::clone(self.shared.table.write().entry(id.to_owned()).or_insert_with(|| Invoker::new(id)));
+        let invoker = self.shared.insert(id);
         let (started, wait) = oneshot::channel();
         if self.shared.address.send(InvokersMsg::Start(Arc::clone(&invoker), Some(started))).is_ok() {
             let _ = timeout(START_WITHIN, wait).await;
@@ -297,8 +316,8 @@ impl InvokersState {
         });
     }
 
-    /// Ends the invokers of extensions that the registry no longer has, and forgets the targets of versions and instances
-    /// that it no longer has.
+    /// Ends the invokers of extensions that the registry no longer has, forgets the targets of versions and instances that
+    /// it no longer has, and closes the breakers that an operator has closed.
     fn prune(&self) {
         let snapshot = self.shared.registry.snapshot();
         self.shared.retries.retain(|id| snapshot.extension(id).is_some());
@@ -306,7 +325,10 @@ impl InvokersState {
         self.shared.table.write().retain(|id, invoker| {
             let extension = snapshot.extension(id);
             match (extension, invoker.address.cell()) {
-                (Some(extension), _) => retain_targets(invoker, extension),
+                (Some(extension), _) => {
+                    retain_targets(invoker, extension);
+                    invoker.follow_resets(extension.breaker_resets());
+                }
                 (None, Some(cell)) => cell.stop(Some("the extension was deleted".to_owned())),
                 (None, None) => {}
             }

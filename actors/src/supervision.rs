@@ -127,7 +127,11 @@ pub struct NodeView {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct BreakerView {
+    /// What the next call meets.
     pub state: &'static str,
+    /// What it would meet, had no operator decided otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured_state: Option<&'static str>,
 }
 
 impl Node {

@@ -455,6 +455,31 @@ async fn without_time_for_its_usual_latency_nothing_is_called() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_operators_reset_closes_every_breaker_once() {
+    let invoker = Invoker::new("clean");
+    let (one, other) = (invoker.target(&A.into()), invoker.target(&B.into()));
+    let settings = Settings::new(Kind::Pre, TIMEOUT, &Overrides::default());
+    let states = || [&one, &other].map(|target| target.breaker().state.as_str());
+    let fail = || {
+        for target in [&one, &other] {
+            while let Ok(permit) = target.permit(breaker::Mode::Normal, &settings) {
+                permit.finish(breaker::Outcome::Failure, Duration::ZERO);
+            }
+        }
+    };
+    fail();
+    invoker.follow_resets(0);
+    assert_eq!(states(), ["open", "open"]);
+    invoker.follow_resets(3);
+    assert_eq!((states(), invoker.resets()), (["closed", "closed"], 3));
+    fail();
+    for old in [3, 2] {
+        invoker.follow_resets(old);
+        assert_eq!(states(), ["open", "open"], "it has heard of that one");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_is_cut_off_counts_only_when_it_had_all_its_time() {
     let invoker = Invoker::new("clean");
     let target = invoker.target(&A.into());

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
-use beamline_actors::domain::breaker::{BreakerReading, Mode, Operator, OperatorState, Settings, State};
+use beamline_actors::domain::breaker::{BreakerReading, Mode, Operator, OperatorState, Reset, Settings, State};
 use beamline_actors::domain::document::{Mistakes, Object};
 use beamline_actors::domain::extension::Extension;
 use beamline_actors::domain::fields::Fields;
@@ -42,9 +42,9 @@ pub(super) fn states(shared: &Shared) -> Value {
 
 /// The fixed fields of the contract, and after them those that there is something to say about.
 fn line_of(breaker: &BreakerReading, figures: &Figures, operator: Option<&Operator>) -> Line {
-    let effective = effective(breaker.state, operator);
+    let mode = operator.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default();
     let mut line = fields(json!({
-        "state": effective,
+        "state": mode.effective(breaker.state),
         "opened_at": breaker.opened_at.map(wall_time),
         "failure_count": breaker.failures,
         "error_rate": figures.success_rate.map_or(0.0, |rate| 1.0 - rate),
@@ -65,15 +65,6 @@ fn line_of(breaker: &BreakerReading, figures: &Figures, operator: Option<&Operat
     line
 }
 
-/// What the next call meets.
-fn effective(measured: State, operator: Option<&Operator>) -> &'static str {
-    match operator.map(|operator| operator.state) {
-        None => measured.as_str(),
-        Some(OperatorState::ForcedOpen) => "open",
-        Some(OperatorState::Disabled | OperatorState::MetricsOnly) => "closed",
-    }
-}
-
 /// What the extension's record makes of the defaults; a policy may say otherwise for its own calls.
 fn settings_of(extension: &Extension) -> Value {
     let timeout = Duration::from_millis(extension.timeout_ms);
@@ -82,6 +73,39 @@ fn settings_of(extension: &Extension) -> Value {
     Value::Object(named.collect::<Map<_, _>>())
 }
 
+/// Ends an operator's decision, if there is one, and closes what is open or half open. The count in the registry reaches
+/// every replica, also one that is away at this moment; who is there says so at once.
+pub(super) async fn reset(shared: &Shared, body: &Fields, by: Author) -> Result<String, Refusal> {
+    let (id, reason) = read_reset(body)?;
+    let make = |snapshot: &Snapshot| {
+        let known = find(snapshot, &id)?;
+        let breaker_reset = Some(Reset { count: known.breaker_resets() + 1, reason: reason.clone() });
+        let extension = Extension { breaker_operator: None, breaker_reset, ..Extension::clone(known) };
+        Ok((Change::UpdateExtension(extension.clone()), extension))
+    };
+    let (revision, extension) = save(shared, by, make).await?;
+    answer(&json!({"ok": true, "revision": revision, "id": extension.id, "resets": extension.breaker_resets()}))
+}
+
+fn read_reset(body: &Fields) -> Result<(String, String), Refusal> {
+    let (json, mut mistakes) = (body.to_json(), Mistakes::default());
+    let read = Object::parse(&json, &mut mistakes).and_then(|mut object| {
+        let id = object.required_text("id", &mut mistakes);
+        let reason = object.text("reason", &mut mistakes).unwrap_or_default();
+        check_length(&reason, &mut mistakes);
+        object.finish(RESET_KEYS, &mut mistakes);
+        Some((id?, reason))
+    });
+    mistakes.into_result(read).map_err(|mistakes| Refusal::mistakes("body", &mistakes))
+}
+
+fn check_length(reason: &str, mistakes: &mut Mistakes) {
+    if reason.len() > MAX_REASON {
+        mistakes.add("/reason", format!("must be at most {MAX_REASON} bytes long"));
+    }
+}
+
+const RESET_KEYS: &[&str] = &["id", "reason", "api_key"];
 const KEYS: &[&str] = &["id", "state", "for_ms", "reason", "api_key"];
 /// The word for "as the breaker itself finds".
 const NORMAL: &str = "normal";
@@ -125,9 +149,7 @@ fn read_object(
     if state.is_some() && reason.trim().is_empty() {
         mistakes.add("/reason", "is required: say why, for whoever finds it like this");
     }
-    if reason.len() > MAX_REASON {
-        mistakes.add("/reason", format!("must be at most {MAX_REASON} bytes long"));
-    }
+    check_length(&reason, mistakes);
     object.finish(KEYS, mistakes);
     // As it comes back from the store.
     let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + time;
@@ -148,13 +170,14 @@ impl Collector for Gauge {
         let help = "What the next call meets: 0 closed, 1 half open, 2 open";
         let mut family = encoder.encode_descriptor("extension_breaker_state", help, None, MetricType::Gauge)?;
         for extension in self.registry.snapshot().extensions() {
-            let operator = extension.breaker_operator.as_ref().filter(|operator| operator.mode(wall) != Mode::Normal);
+            let operator = extension.breaker_operator.as_ref();
+            let mode = operator.map(|operator| operator.mode(wall)).unwrap_or_default();
             let invoker = self.invokers.find(&extension.id);
-            if invoker.is_none() && operator.is_none() {
+            if invoker.is_none() && mode == Mode::Normal {
                 continue;
             }
             let measured = invoker.map_or(State::Closed, |invoker| invoker.breaker().state);
-            let number: i64 = match effective(measured, operator) {
+            let number: i64 = match mode.effective(measured) {
                 "closed" => 0,
                 "half_open" => 1,
                 _ => 2,

@@ -126,7 +126,7 @@ pub(super) async fn save(
 /// The record as it can be written back: with the subject that calls really go to, and without what `set_breaker` sets.
 fn record(shared: &Shared, extension: &Extension) -> Extension {
     let subject = extension.effective_subject(&shared.surroundings.prefix);
-    Extension { subject: Some(subject), breaker_operator: None, ..extension.clone() }
+    Extension { subject: Some(subject), breaker_operator: None, breaker_reset: None, ..extension.clone() }
 }
 
 /// Two extensions on one subject would share each other's calls.

@@ -13,7 +13,7 @@ use super::{Shared, authorization, breakers, extensions, pipelines, policies, st
 
 const KNOWN: &str = "get_extension_health, get_circuit_breaker_states, list_extensions, get_extension, create_extension, \
     update_extension, delete_extension, enable_extension, disable_extension, list_policies, get_policy, put_policy, \
-    delete_policy, dry_run_pipeline, get_pipeline_complexity, reload, supervision_tree, set_breaker";
+    delete_policy, dry_run_pipeline, get_pipeline_complexity, reload, supervision_tree, set_breaker, reset_breaker";
 
 /// The answer to one request, as JSON.
 pub(super) async fn run(shared: &Shared, message: &Message) -> String {
@@ -29,6 +29,7 @@ async fn attempt(shared: &Shared, message: &Message) -> Result<String, Refusal> 
         "get_extension_health" => answer(&status::health(shared)),
         "get_circuit_breaker_states" => answer(&breakers::states(shared)),
         "set_breaker" => breakers::set(shared, &body, by).await,
+        "reset_breaker" => breakers::reset(shared, &body, by).await,
         "supervision_tree" => answer(&status::tree(shared)),
         "list_extensions" => extensions::list(shared, &body),
         "get_extension" => extensions::get(shared, &body),

@@ -25,7 +25,7 @@ pub enum BreakerCommand {
     Disable(DecisionArgs),
     /// Let all calls through, and show what the breaker would have done
     MetricsOnly(DecisionArgs),
-    /// End what an operator has decided: the breaker goes by what it measures again
+    /// Close the breakers of an extension, and end what an operator has decided about them
     Reset {
         id: String,
         /// Why
@@ -60,9 +60,8 @@ pub(super) async fn run(
         BreakerCommand::Disable(args) => decide(&client, OperatorState::Disabled, &args, console).await,
         BreakerCommand::MetricsOnly(args) => decide(&client, OperatorState::MetricsOnly, &args, console).await,
         BreakerCommand::Reset { id, reason } => {
-            let body = json!({"id": id, "state": "normal", "reason": reason});
-            let answer = client.admin("set_breaker", &body).await?;
-            done(&answer, &id, console)
+            let answer = client.admin("reset_breaker", &json!({"id": id, "reason": reason})).await?;
+            was_reset(&answer, &id, console)
         }
     }
 }
@@ -104,6 +103,17 @@ fn done(answer: &Answer, id: &str, console: Console) -> Result<(), Failure> {
         };
         Ok(text::plain(&format!("breaker of '{id}' {what}, at revision {}", decided.revision)))
     })
+}
+
+#[derive(Debug, Deserialize)]
+struct WasReset {
+    revision: u64,
+}
+
+fn was_reset(answer: &Answer, id: &str, console: Console) -> Result<(), Failure> {
+    let done: WasReset = answer.read()?;
+    console
+        .answer(answer.raw(), || Ok(text::plain(&format!("breaker of '{id}' closed, at revision {}", done.revision))))
 }
 
 #[derive(Debug, Deserialize)]

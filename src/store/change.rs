@@ -108,7 +108,8 @@ impl Work<'_> {
             .bind(extension.config.to_json())
             .bind(extension.metadata.to_json())
             .bind(to_json(&extension.breaker)?)
-            .bind(extension.breaker_operator.as_ref().map(to_json).transpose()?);
+            .bind(extension.breaker_operator.as_ref().map(to_json).transpose()?)
+            .bind(extension.breaker_reset.as_ref().map(to_json).transpose()?);
         self.run(tx, write).await
     }
 
@@ -178,9 +179,10 @@ impl Work<'_> {
             Change::CreateExtension(extension) | Change::UpdateExtension(extension) => {
                 let version_fields = extension.versions.iter().flat_map(|v| v.config.iter().chain([&v.routing_rules]));
                 let mut all = version_fields.chain([&extension.config, &extension.metadata]);
-                let reason = extension.breaker_operator.as_ref().map(|operator| operator.reason.as_str());
-                all.any(|fields| has_nul_escape(&fields.to_json()))
-                    || reason.is_some_and(|reason| reason.contains('\0'))
+                let decided = extension.breaker_operator.as_ref().map(|operator| &operator.reason);
+                let mut reasons =
+                    decided.into_iter().chain(extension.breaker_reset.as_ref().map(|reset| &reset.reason));
+                all.any(|fields| has_nul_escape(&fields.to_json())) || reasons.any(|reason| reason.contains('\0'))
             }
             Change::PutPolicy(_) | Change::DeleteExtension { .. } | Change::DeletePolicy { .. } => false,
         };

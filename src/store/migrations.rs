@@ -47,11 +47,13 @@ const POSTGRES: &[Source] = &[
     (1, "registry", include_str!("../../migrations/postgres/0001_registry.sql")),
     SEEDS,
     (3, "breakers", include_str!("../../migrations/postgres/0003_breakers.sql")),
+    (4, "breaker resets", include_str!("../../migrations/postgres/0004_breaker_resets.sql")),
 ];
 const SQLITE: &[Source] = &[
     (1, "registry", include_str!("../../migrations/sqlite/0001_registry.sql")),
     SEEDS,
     (3, "breakers", include_str!("../../migrations/sqlite/0003_breakers.sql")),
+    (4, "breaker resets", include_str!("../../migrations/sqlite/0004_breaker_resets.sql")),
 ];
 const SEEDS: Source = (2, "seeds", include_str!("../../migrations/shared/0002_seeds.sql"));
 

@@ -70,6 +70,7 @@ fn extension(row: &AnyRow) -> Result<Extension, StoreError> {
         instances: Vec::new(),
         breaker: parsed(row, "breaker")?.unwrap_or_default(),
         breaker_operator: parsed(row, "breaker_operator")?,
+        breaker_reset: parsed(row, "breaker_reset")?,
     })
 }
 

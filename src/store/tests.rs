@@ -7,7 +7,7 @@ mod proxy;
 
 use std::time::{Duration, SystemTime};
 
-use beamline_actors::domain::breaker::{Operator, OperatorState};
+use beamline_actors::domain::breaker::{Operator, OperatorState, Reset};
 use beamline_actors::domain::extension::{Extension, ExtensionVersion, Instance, Kind};
 use beamline_actors::domain::fields::Fields;
 use beamline_actors::domain::policy::Policy;
@@ -124,6 +124,7 @@ fn full_extension(id: &str) -> Extension {
             until: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             reason: "a \"bad\" release".into(),
         }),
+        breaker_reset: Some(Reset { count: 7, reason: "it works again".into() }),
         ..extension(id)
     }
 }
@@ -467,7 +468,7 @@ async fn migrations_run_once_however_many_start(database: TestDatabase) {
     for start in starts.collect::<Vec<_>>() {
         applied.extend(start.await.unwrap().unwrap());
     }
-    assert_eq!(applied.iter().map(|migration| migration.version).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(applied.iter().map(|migration| migration.version).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(migrate(&config(database.url())).await.unwrap(), []);
     let states = migration_status(&config(database.url())).await.unwrap();
     assert!(states.iter().all(|status| status.state == MigrationState::Applied), "{states:?}");
@@ -476,7 +477,7 @@ async fn migrations_run_once_however_many_start(database: TestDatabase) {
 async fn the_status_changes_nothing(database: TestDatabase) {
     for _ in 0..2 {
         let states = migration_status(&config(database.url())).await.unwrap();
-        assert_eq!(states.iter().filter(|status| status.state == MigrationState::Pending).count(), 3);
+        assert_eq!(states.iter().filter(|status| status.state == MigrationState::Pending).count(), 4);
     }
     if let Some(path) = database.url().strip_prefix("sqlite://") {
         assert!(!std::path::Path::new(path).exists());

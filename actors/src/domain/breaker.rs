@@ -11,7 +11,7 @@ mod reading;
 mod settings;
 mod window;
 
-pub use operator::{Mode, Operator, OperatorState};
+pub use operator::{Mode, Operator, OperatorState, Reset};
 pub use reading::{BreakerReading, Opening, Reason, State};
 pub use settings::{Overrides, Setting, Settings};
 pub use window::Counts;
@@ -151,6 +151,15 @@ impl Breaker {
         {
             *until = now;
         }
+    }
+
+    /// Somebody knows better: closed, as if nothing had ever happened, but for why it opened last. What calls that are on
+    /// their way bring changes nothing. True when it was open or half open.
+    pub fn reset(&mut self, now: Instant) -> bool {
+        let was_closed = matches!(self.phase, Phase::Closed);
+        self.openings = 0;
+        self.close(now);
+        !was_closed
     }
 
     /// How long calls are kept back, if they are. Asking changes nothing.

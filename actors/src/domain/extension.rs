@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::breaker::{Operator, Overrides};
+use super::breaker::{Operator, Overrides, Reset};
 use super::document::{Mistake, Mistakes, Object, shorten};
 use super::fields::Fields;
 use super::routing::RoutingRules;
@@ -86,6 +86,9 @@ pub struct Extension {
     /// What an operator has decided about its breakers. No part of what people write: an operation of its own sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker_operator: Option<Operator>,
+    /// How often operators have closed its breakers; set like the above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker_reset: Option<Reset>,
 }
 
 /// Another version of an extension, chosen by its routing rules; what it leaves out it takes from the extension.
@@ -147,7 +150,7 @@ impl Extension {
 
     /// This record with the keys of `patch` in place of its own.
     pub fn patched(&self, patch: &Fields, prefix: &str) -> Result<Self, Vec<Mistake>> {
-        let own = Self { breaker_operator: None, ..self.clone() };
+        let own = Self { breaker_operator: None, breaker_reset: None, ..self.clone() };
         let own = serde_json::to_string(&own).ok().and_then(|json| Fields::parse(&json).ok());
         let mut merged = own.unwrap_or_default();
         if let Some(id) = patch.get("id").filter(|id| id.get() != format!("\"{}\"", self.id)) {
@@ -156,7 +159,13 @@ impl Extension {
         }
         merged.overlay(patch);
         let patched = Self::parse(&merged.to_json(), prefix)?;
-        Ok(Self { breaker_operator: self.breaker_operator.clone(), ..patched })
+        let (breaker_operator, breaker_reset) = (self.breaker_operator.clone(), self.breaker_reset.clone());
+        Ok(Self { breaker_operator, breaker_reset, ..patched })
+    }
+
+    /// How often operators have closed its breakers.
+    pub fn breaker_resets(&self) -> u64 {
+        self.breaker_reset.as_ref().map_or(0, |reset| reset.count)
     }
 
     /// Every subject that belongs to it: its own, and those of its versions and instances.
@@ -223,6 +232,7 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
         instances,
         breaker,
         breaker_operator: None,
+        breaker_reset: None,
     })
 }
 

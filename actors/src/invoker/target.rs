@@ -85,6 +85,19 @@ impl TargetState {
         self.record.lock().breaker.is_alive(now());
     }
 
+    /// An operator closes its breaker.
+    pub(super) fn reset(&self) {
+        let mut record = self.record.lock();
+        let was_open = record.breaker.reset(now());
+        record.health.recovered();
+        drop(record);
+        self.unpublished.store(true, Ordering::Relaxed);
+        if was_open {
+            let (extension_id, subject) = (&*self.extension_id, &*self.subject);
+            tracing::info!(extension_id, subject, "an operator closed the circuit breaker");
+        }
+    }
+
     pub fn breaker(&self) -> BreakerReading {
         self.record.lock().breaker.reading(now())
     }

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::reading::State;
+
 /// What holds instead of what the breaker measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,6 +41,16 @@ pub struct Operator {
     pub reason: String,
 }
 
+/// How often operators have closed the breakers of an extension. It only rises, so that a replica that was away for some
+/// of the times still knows that there was one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reset {
+    pub count: u64,
+    /// Why they were closed the last time.
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// How a breaker is asked at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -48,6 +60,17 @@ pub enum Mode {
     /// And callers may come back after this time.
     ForcedOpen(Duration),
     MetricsOnly,
+}
+
+impl Mode {
+    /// The state that the next call meets, of a breaker that measures `measured`.
+    pub fn effective(self, measured: State) -> &'static str {
+        match self {
+            Self::Normal => measured.as_str(),
+            Self::ForcedOpen(_) => "open",
+            Self::Disabled | Self::MetricsOnly => "closed",
+        }
+    }
 }
 
 /// Whoever is refused asks again at the latest after this, because the operator may think better of it.

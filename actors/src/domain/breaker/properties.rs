@@ -292,6 +292,23 @@ proptest! {
     }
 
     #[test]
+    fn a_reset_closes_whatever_came_before_and_no_late_outcome_undoes_it(
+        settings in settings(), roll in 0.0..1.0, events in prop::collection::vec(event(outcome()), 1..300),
+    ) {
+        let mut world = World::new(settings, roll);
+        for event in events {
+            world.happens(event);
+        }
+        world.breaker.reset(world.now);
+        for permit in std::mem::take(&mut world.in_flight) {
+            world.end(permit, Outcome::Failure, 0);
+        }
+        prop_assert_eq!(world.state(), State::Closed);
+        prop_assert_eq!(world.breaker.counts(&settings, world.now), Counts::default());
+        prop_assert!(world.start());
+    }
+
+    #[test]
     fn p11_open_times_grow_and_stay_within_their_jitter(settings in settings(), roll in 0.0..1.0) {
         let mut world = World::opened(settings, roll);
         for base in [5.0, 10.0, 20.0, 40.0, 60.0, 60.0] {

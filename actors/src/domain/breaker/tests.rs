@@ -255,6 +255,27 @@ fn an_operator_has_the_last_word() {
 }
 
 #[test]
+fn an_operator_closes_what_is_open_or_half_open() {
+    for (seconds, state) in [(0, "open"), (5, "half_open")] {
+        let mut bench = Bench::new();
+        let late = bench.permit().unwrap();
+        bench.calls(5, Outcome::Failure);
+        bench.wait(seconds);
+        assert_eq!(bench.state(), state);
+        let before = bench.breaker.generation;
+        assert!(bench.breaker.reset(bench.now));
+        assert_eq!((bench.state(), bench.breaker.counts(&bench.settings, bench.now)), ("closed", Counts::default()));
+        assert!(bench.breaker.generation > before);
+        bench.record(late, Outcome::Failure);
+        bench.calls(4, Outcome::Failure);
+        assert_eq!(bench.state(), "closed", "it needs five failures again, and the late one is none");
+        bench.calls(1, Outcome::Failure);
+        assert_eq!(bench.permit(), Err(SECOND * 5), "and begins with the first open time");
+    }
+    assert!(!Bench::new().breaker.reset(Instant::now()), "there was nothing to close");
+}
+
+#[test]
 fn several_breakers_are_as_good_as_the_best_of_them() {
     let start = Instant::now();
     let opening = |at| Opening { at, reason: Reason::FailuresInARow { failures: 5 } };
