@@ -168,7 +168,7 @@ impl Prepared {
         let metrics = Metrics::default();
         let registry = Registry::new(Arc::clone(&store), registry_settings(&config), metrics.clone(), Some(start_with));
         let invokers = Invokers::new(Arc::new(transport), registry.clone(), metrics.clone());
-        invokers.limit_calls(config.router.max_in_flight_per_extension as usize);
+        invokers.limit_calls(config.router.max_in_flight_per_extension);
         let identity = Identity::new(&config.router.environment);
         invokers.log_health(HealthLog {
             store: Arc::clone(&store),

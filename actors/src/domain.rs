@@ -19,6 +19,7 @@ pub mod explanation;
 pub mod trace;
 
 pub mod breaker;
+pub mod concurrency;
 pub mod health;
 pub mod retry_budget;
 

@@ -28,6 +28,7 @@ mod retries;
 pub use call::CallScope;
 pub use health_log::HealthLog;
 use limit::CallLimits;
+pub use limit::InUse;
 use retries::Retries;
 
 /// The way to all invokers; all clones share it.
@@ -114,14 +115,20 @@ impl Invokers {
         Self { shared }
     }
 
-    /// Calls of one extension that may run at the same time; for those that are called for the first time after this.
-    pub fn limit_calls(&self, max_in_flight: usize) {
+    /// The most calls of one extension that may ever run at the same time; for those that are called for the first time
+    /// after this.
+    pub fn limit_calls(&self, max_in_flight: u32) {
         self.shared.limits.set(max_in_flight);
     }
 
     /// Writes down how the extensions do, from the next start of the supervisor on.
     pub fn log_health(&self, log: HealthLog) {
         let _ = self.shared.health_log.set(log);
+    }
+
+    /// How many calls of an extension run, wait and may run; `None` before its first one.
+    pub fn in_use(&self, id: &str) -> Option<InUse> {
+        self.shared.limits.in_use(id)
     }
 
     /// The invoker of an extension, if it was ever called.

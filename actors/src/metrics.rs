@@ -19,6 +19,8 @@ pub struct Metrics {
     pub extension_duration: Family<ExtensionLabel, Histogram>,
     pub extension_failures: Family<ExtensionReason, Counter>,
     pub extension_in_flight: Family<ExtensionLabel, Gauge>,
+    pub extension_limit: Family<ExtensionLabel, Gauge>,
+    pub extension_calls_refused: Family<ExtensionReason, Counter>,
     pub provider_requests: Family<ProviderStatus, Counter>,
     pub provider_latency: Family<ProviderLabel, Histogram>,
     /// Token counts may be fractional.
@@ -105,6 +107,8 @@ impl Default for Metrics {
             extension_duration: Family::new_with_constructor(seconds as fn() -> Histogram),
             extension_failures: Family::default(),
             extension_in_flight: Family::default(),
+            extension_limit: Family::default(),
+            extension_calls_refused: Family::default(),
             provider_requests: Family::default(),
             provider_latency: Family::new_with_constructor(seconds as fn() -> Histogram),
             provider_tokens: Family::default(),
@@ -151,6 +155,16 @@ impl Metrics {
         );
         registry.register("extension_failures", "Failed calls by reason", self.extension_failures.clone());
         registry.register("extension_in_flight", "Calls of an extension under way", self.extension_in_flight.clone());
+        registry.register(
+            "extension_limit",
+            "Calls of an extension that may run at once",
+            self.extension_limit.clone(),
+        );
+        registry.register(
+            "extension_calls_refused",
+            "Attempts for which there was no place among the calls of an extension",
+            self.extension_calls_refused.clone(),
+        );
         registry.register("provider_requests", "Calls of a provider by how they ended", self.provider_requests.clone());
         registry.register_with_unit(
             "provider_latency",

@@ -115,6 +115,9 @@ pub struct NodeView {
     pub in_flight: Option<u64>,
     /// How many may be in flight.
     pub limit: Option<u64>,
+    /// What the limit may be at most, where it follows what comes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<u64>,
     /// Those that wait for a place.
     pub waiting: Option<u64>,
     pub handled: u64,
@@ -212,6 +215,7 @@ impl Node {
             queue_depth: u64::try_from(self.queue.load(Ordering::Relaxed)).unwrap_or_default(),
             in_flight: None,
             limit: None,
+            ceiling: None,
             waiting: None,
             handled: self.handled.load(Ordering::Relaxed),
             breaker: None,

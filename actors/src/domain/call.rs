@@ -240,8 +240,12 @@ impl CallFailure {
 
     /// How long the extension wants to be left alone by everybody: it has too much to do, which is no failure.
     pub fn wants_patience(&self) -> Option<Duration> {
-        let Self::Answered { code, retry_after, .. } = self else { return None };
-        retry_after.filter(|_| matches!(code.as_str(), "429" | "overloaded" | "rate_limited"))
+        self.asked_to_wait().filter(|_| self.is_overload())
+    }
+
+    /// Whether the extension itself says that it has too much to do.
+    pub fn is_overload(&self) -> bool {
+        matches!(self, Self::Answered { code, .. } if matches!(code.as_str(), "429" | "overloaded" | "rate_limited"))
     }
 
     /// The wait that the extension itself asked for before another attempt.
@@ -255,7 +259,7 @@ impl CallFailure {
             Self::Timeout => Outcome::Timeout,
             Self::NoResponders | Self::Malformed(_) => Outcome::Failure,
             Self::Answered { code, retry_after, .. } => match (code.as_str(), *retry_after) {
-                ("429" | "overloaded" | "rate_limited", _) => Outcome::Ignored,
+                _ if self.is_overload() => Outcome::Ignored,
                 // The caller's fault (4xx but 408): the extension did its work.
                 ("invalid_request" | "invalid_config", _) => Outcome::Success,
                 (code, _) if code.len() == 3 && code.starts_with('4') && code != "408" => Outcome::Success,

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Invokers;
 use crate::domain::breaker::Outcome;
 use crate::domain::call::{self, CallFailure, Reply};
+use crate::domain::concurrency::Load;
 use crate::domain::extension::Extension;
 use crate::domain::fields::Fields;
 use crate::domain::plan::{Place, Rule};
@@ -84,7 +85,7 @@ impl Invokers {
         let own = order.call.target.timeout;
         let own_limit = self.shared.limits.of(&invoker.id);
         // Before the breaker is asked: its permits are not for waiting.
-        let Some(_place) = own_limit.enter(scope.deadline.saturating_duration_since(Instant::now())).await else {
+        let Some(taken) = own_limit.enter(scope.deadline.saturating_duration_since(Instant::now())).await else {
             return Attempt::not_sent(CallFailure::Overloaded { retry_after: backoff_after_overload() }, turn.place);
         };
         let left = scope.deadline.saturating_duration_since(Instant::now());
@@ -122,6 +123,8 @@ impl Invokers {
         if let Some(wait) = result.as_ref().err().and_then(CallFailure::wants_patience) {
             invoker.target(&subject).pause(wait);
         }
+        // After that, or the next one would not know.
+        taken.finish(Load::of(result.as_ref().err(), outcome));
         Attempt { result, outcome, took, place, sent: true }
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct World {
     pub(crate) faults: Vec<Fault>,
     pub(crate) load: Vec<Planned>,
     pub(crate) max_in_flight: usize,
-    pub(crate) calls_per_extension: usize,
+    pub(crate) calls_per_extension: u32,
     /// Retries and fallbacks of one request.
     pub(crate) extra_attempts: u32,
 }

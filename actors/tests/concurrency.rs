@@ -1,0 +1,264 @@
+//! How many calls of one extension run at a time, in virtual time: what a limit costs that starts at its ceiling, how it
+//! finds what an extension can carry, and what does not touch it.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use beamline_actors::domain::breaker::{Overrides, Settings};
+use beamline_actors::domain::call::CallFailure;
+use beamline_actors::domain::extension::{Extension, Kind};
+use beamline_actors::domain::fields::Fields;
+use beamline_actors::domain::plan::{Place, PlannedCall, Rule, Target};
+use beamline_actors::domain::run::{AttemptBudget, Order};
+use beamline_actors::invokers::{CallScope, InUse, Invokers, InvokersActor};
+use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, Metrics};
+use beamline_actors::ports::{Answer, TransportError};
+use beamline_actors::registry::{Registry, RegistrySettings};
+use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use ractor::{Actor, ActorCell};
+use tokio::time::{Instant, sleep, timeout_at};
+
+const SUBJECT: &str = "beamline.provider.model.v1";
+const RECORD: &str = r#"{"id": "model", "type": "provider"}"#;
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// What the model takes for an answer.
+const WORK: Duration = Duration::from_secs(1);
+/// What a client waits for that was refused.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// A model that carries so many calls at a time and refuses those beyond.
+#[derive(Debug)]
+struct Model {
+    capacity: AtomicUsize,
+    at_work: AtomicUsize,
+    served: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+impl Model {
+    async fn answer(&self) -> Answer {
+        let body = if self.at_work.fetch_add(1, SeqCst) < self.capacity.load(SeqCst) {
+            sleep(WORK).await;
+            self.served.fetch_add(1, SeqCst);
+            r#"{"output": "hello"}"#
+        } else {
+            // Saying so takes a moment as well.
+            sleep(Duration::from_millis(5)).await;
+            self.refused.fetch_add(1, SeqCst);
+            r#"{"error": {"code": "429", "message": "too many requests"}}"#
+        };
+        self.at_work.fetch_sub(1, SeqCst);
+        Answer { body: body.into(), ..Answer::default() }
+    }
+
+    /// Served and refused since the last time.
+    fn take(&self) -> [usize; 2] {
+        [self.served.swap(0, SeqCst), self.refused.swap(0, SeqCst)]
+    }
+}
+
+struct Bench {
+    bus: Arc<MemoryTransport>,
+    invokers: Invokers,
+    metrics: Metrics,
+    actor: ActorCell,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let (store, metrics, bus) =
+            (MemoryStore::new(content(&[RECORD], &[])), Metrics::default(), MemoryTransport::new());
+        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
+        let registry = Registry::new(store, settings, metrics.clone(), Some((content(&[RECORD], &[]), true)));
+        let invokers = Invokers::new(bus.clone(), registry, metrics.clone());
+        let (actor, _) = Actor::spawn(None, InvokersActor, invokers.clone()).await.unwrap();
+        Self { bus, invokers, metrics, actor: actor.get_cell() }
+    }
+
+    fn model(&self, capacity: usize) -> Arc<Model> {
+        let zero = AtomicUsize::default;
+        let capacity = AtomicUsize::new(capacity);
+        let model = Arc::new(Model { capacity, at_work: zero(), served: zero(), refused: zero() });
+        let answers = Arc::clone(&model);
+        self.bus.handles(SUBJECT, move |_| {
+            let model = Arc::clone(&answers);
+            async move { Ok(model.answer().await) }.boxed()
+        });
+        model
+    }
+
+    /// Clients that ask again after each answer, and a little later after a refusal.
+    fn clients(&self, count: u32) -> Vec<AbortOnDrop> {
+        let one = |number| {
+            // Not in step with each other.
+            let again_after = AGAIN_AFTER / 2 + AGAIN_AFTER.mul_f64(f64::from(number) / f64::from(count));
+            let invokers = self.invokers.clone();
+            let asking = async move {
+                loop {
+                    if invokers.call(&order(), &scope(TIMEOUT)).await.outcome.is_err() {
+                        sleep(again_after).await;
+                    }
+                }
+            };
+            AbortOnDrop(tokio::spawn(asking))
+        };
+        (0..count).map(one).collect()
+    }
+
+    async fn call(&self, patience: Duration) -> Result<(), CallFailure> {
+        self.invokers.call(&order(), &scope(patience)).await.outcome.map(drop)
+    }
+
+    fn in_use(&self) -> InUse {
+        self.invokers.in_use("model").expect("it was called")
+    }
+
+    fn limit(&self) -> u32 {
+        self.in_use().limit
+    }
+
+    fn refused_by_router(&self) -> u64 {
+        let label = |reason| ExtensionReason { extension_id: "model".to_owned(), reason };
+        let count = |reason| self.metrics.extension_calls_refused.get_or_create(&label(reason)).get();
+        count("queue_full") + count("no_place_in_time")
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.actor.stop(None);
+    }
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn order() -> Order {
+    let target = Target {
+        version: "v1".into(),
+        places: vec![Place { subject: SUBJECT.into(), instance: None }],
+        avoided: 0,
+        timeout: TIMEOUT,
+        retry: 0,
+        breaker: Settings::new(Kind::Provider, TIMEOUT, &Overrides::default()),
+    };
+    let extension = Arc::new(Extension::parse(RECORD, "beamline").unwrap());
+    let config = Arc::new(Fields::default());
+    let call = PlannedCall { extension, rule: Rule::Provider, target, route: None, config };
+    Order { call: Arc::new(call), body: Bytes::from_static(b"{}"), attempt: 1 }
+}
+
+fn scope(patience: Duration) -> CallScope {
+    CallScope {
+        trace_id: "trace".into(),
+        traceparent: "00-0-0-00".into(),
+        tenant_id: "t".into(),
+        deadline: Instant::now() + patience,
+        budget: AttemptBudget::new(0),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_hundred_completions_right_after_the_start_are_all_made() {
+    let bench = Bench::start().await;
+    let model = bench.model(300);
+    let answers = join_all((0..300).map(|_| bench.call(TIMEOUT))).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!((model.take(), bench.limit()), ([300, 0], 500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_finds_what_a_model_carries_and_follows_it() {
+    let bench = Bench::start().await;
+    let model = bench.model(20);
+    let _clients = bench.clients(60);
+    // The first seconds are there to find it out.
+    sleep(Duration::from_secs(10)).await;
+    model.take();
+    let (mut least, mut most) = (u32::MAX, 0);
+    for _ in 0..30 {
+        sleep(Duration::from_secs(1)).await;
+        (least, most) = (least.min(bench.limit()), most.max(bench.limit()));
+    }
+    let [served, refused] = model.take();
+    let of_capacity = served as f64 / 600.0;
+    assert!(of_capacity > 0.9, "{of_capacity} of what it can do");
+    assert!(refused * 10 < served, "{refused} refused, {served} served");
+    assert!(least >= 15 && most <= 25, "between {least} and {most}");
+
+    model.capacity.store(500, SeqCst);
+    sleep(Duration::from_secs(15)).await;
+    model.take();
+    sleep(Duration::from_secs(5)).await;
+    let [served, refused] = model.take();
+    assert!(served >= 280 && refused == 0, "{served} served, {refused} refused: all 60 clients are");
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_beyond_a_smaller_limit_are_not_handed_on_to_those_who_wait() {
+    let bench = Bench::start().await;
+    bench.invokers.limit_calls(20);
+    let model = bench.model(20);
+    let _clients = bench.clients(50);
+    sleep(WORK * 3).await;
+    assert_eq!((bench.in_use().in_flight, bench.limit()), (20, 20));
+    model.capacity.store(5, SeqCst);
+    sleep(WORK * 10).await;
+    let in_use = bench.in_use();
+    assert!(in_use.limit <= 8 && in_use.in_flight <= in_use.limit, "{in_use:?}");
+    assert_eq!(in_use.ceiling, 20);
+    assert!(bench.refused_by_router() > 0);
+    let label = ExtensionLabel { extension_id: "model".to_owned() };
+    assert_eq!(bench.metrics.extension_limit.get_or_create(&label).get(), i64::from(bench.limit()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_that_is_out_of_reach_through_no_fault_of_its_own_keeps_its_limit() {
+    let bench = Bench::start().await;
+    bench.bus.hangs(SUBJECT);
+    for _ in 0..20 {
+        assert_eq!(bench.call(TIMEOUT / 4).await, Err(CallFailure::Deadline), "callers in a hurry");
+    }
+    bench.bus.fails(SUBJECT, TransportError::NotConnected);
+    for _ in 0..20 {
+        assert_eq!(bench.call(TIMEOUT).await, Err(CallFailure::BusUnavailable));
+    }
+    bench.bus.set_unsettled(true);
+    bench.bus.fails(SUBJECT, TransportError::NoResponders);
+    for _ in 0..20 {
+        assert_eq!(bench.call(TIMEOUT).await, Err(CallFailure::NoResponders), "it is on its way back");
+    }
+    bench.bus.handles(SUBJECT, |call| {
+        let late = async move {
+            sleep(call.timeout + Duration::from_millis(15)).await;
+            // Nothing in this process ran meanwhile.
+            tokio::time::advance(Duration::from_millis(60)).await;
+            Err(TransportError::Timeout)
+        };
+        late.boxed()
+    });
+    for _ in 0..20 {
+        assert_eq!(bench.call(TIMEOUT * 2).await, Err(CallFailure::Timeout), "this router is late");
+    }
+    assert_eq!(bench.limit(), 500);
+    // Dropped in the middle.
+    bench.bus.hangs(SUBJECT);
+    let soon = Instant::now() + Duration::from_millis(1);
+    assert!(timeout_at(soon, bench.call(TIMEOUT)).await.is_err());
+    assert_eq!((bench.limit(), bench.in_use().in_flight), (500, 0));
+
+    bench.bus.set_unsettled(false);
+    assert_eq!(bench.call(TIMEOUT * 2).await, Err(CallFailure::Timeout));
+    assert_eq!(bench.limit(), 450, "that was its own");
+}
