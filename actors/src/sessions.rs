@@ -30,9 +30,10 @@ const LIMIT: Duration = Duration::from_millis(250);
 const RENEWAL_LIMIT: Duration = Duration::from_secs(2);
 /// Opening may mean making the store, and in a cluster an election.
 const OPEN_LIMIT: Duration = Duration::from_secs(5);
-/// The store is left alone for this long after a failure, and twice as long after each further one.
+/// The store is left alone for this long after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
-/// One that is not there at all costs a line in the server's log each time.
+/// And twice as long after each further one while it was never there: each attempt costs a line in the server's log, and
+/// nobody may miss it. One that was there is missed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// About 20 MB when full.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99_999);
@@ -301,7 +302,7 @@ impl Desk {
 
 /// Opens the store and follows its changes, without end.
 async fn keep(desk: Arc<Desk>) {
-    let mut pause = PAUSE;
+    let (mut pause, mut was_open) = (PAUSE, false);
     loop {
         if desk.store.reachable().now_or_never().is_none() {
             desk.store.reachable().await;
@@ -311,7 +312,7 @@ async fn keep(desk: Arc<Desk>) {
         match timeout(OPEN_LIMIT, desk.store.open()).await {
             Ok(Ok(changes)) => {
                 let epoch = desk.gain();
-                pause = PAUSE;
+                (pause, was_open) = (PAUSE, true);
                 follow(&desk, changes).await;
                 desk.lose(epoch, "its changes cannot be followed any more");
             }
@@ -322,7 +323,7 @@ async fn keep(desk: Arc<Desk>) {
             }
         }
         sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
+        pause = if was_open { PAUSE } else { LONGEST_PAUSE.min(pause * 2) };
     }
 }
 

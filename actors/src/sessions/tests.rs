@@ -243,6 +243,18 @@ async fn a_store_that_is_not_there_is_asked_for_less_and_less() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_was_there_is_back_soon_however_long_it_was_away() {
+    let store = MemorySessions::new();
+    let one = replica(&store).await;
+    store.set_away(true);
+    sleep(Duration::from_secs(3_600)).await;
+    assert!(!one.is_shared());
+    store.set_away(false);
+    sleep(PAUSE).await;
+    assert!(one.is_shared());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_task_ends_with_the_last_clone() {
     let store = MemorySessions::new();
     let one = replica(&store).await;
