@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use beamline_extension::{Kind, RawAnswer, RawRequest};
+use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Caller, Demo, LIMIT, Nats, RouterProcess, assert_served, eventually};
+use crate::support::{
+    Caller, Demo, Gateway, LIMIT, Nats, RouterProcess, Stub, TcpProxy, assert_served, eventually, request, request_with,
+};
 
 /// A caller that gives up; some of its requests meet no server.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -160,4 +164,88 @@ async fn ten_restarts_in_a_row_change_nothing() {
     assert_no_breaker_open(&caller).await;
     assert_served_once(&caller, &demo, "after").await;
     assert_tree_is_truthful(&caller).await;
+}
+
+/// A router whose way to NATS can be cut, while everybody else keeps theirs.
+struct Island {
+    gateway: Gateway,
+    router: RouterProcess,
+    proxy: TcpProxy,
+    nats: Nats,
+}
+
+impl Island {
+    async fn start() -> Self {
+        let nats = Nats::start().await;
+        let proxy = TcpProxy::start(nats.address()).await;
+        let url = format!("nats://{}", proxy.address());
+        let router = RouterProcess::start(&[("nats.url", &url)]).await;
+        Self { gateway: Gateway::connect(&nats).await, router, proxy, nats }
+    }
+
+    async fn extension(
+        &self,
+        kind: Kind,
+        id: &str,
+        answer: impl Fn(&RawRequest) -> Option<RawAnswer> + Send + Sync + 'static,
+    ) -> Stub {
+        self.gateway.register(kind.as_str(), id, json!({})).await;
+        Stub::answering(&self.nats, kind, id, answer).await
+    }
+}
+
+async fn until_called(stub: &Stub, calls: usize) {
+    eventually(LIMIT, "it is called", async || (stub.calls() == calls).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_request_in_flight_outlives_a_short_outage() {
+    let mut island = Island::start().await;
+    // The first call is under way when the connection is lost.
+    let is_first =
+        |call: &RawRequest| call.headers.get("Router-Attempt").is_some_and(|attempt| attempt.as_str() == "1");
+    let edit = island.extension(Kind::Pre, "edit", move |call| (!is_first(call)).then(|| "{}".into())).await;
+    let model = island.extension(Kind::Provider, "model", |_| Some(r#"{"output": "fine"}"#.into())).await;
+    let policy = json!({"pre": [{"id": "edit", "mode": "required"}], "providers": ["model"]});
+    island.gateway.policy("outage", &policy).await;
+    let gateway = island.gateway.clone();
+    let asked = tokio::spawn(async move { gateway.route(&request("outage")).await });
+    until_called(&edit, 1).await;
+
+    island.proxy.cut().await;
+    island.proxy.restore();
+    let answer = asked.await.expect("an answer");
+    assert_eq!((&answer["ok"], &answer["response"]["output"]), (&json!(true), &json!("fine")), "{answer}");
+    assert_eq!((edit.attempts(), model.calls()), (vec!["1".to_owned(), "2".to_owned()], 1));
+    assert_eq!(answer["extensions"][0]["attempts"], 2, "{answer}");
+    let states = island.gateway.admin("get_circuit_breaker_states", &json!({})).await;
+    assert_eq!(states["states"]["edit"]["failure_count"], 0, "{states}");
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_the_connection_until_its_deadline_and_no_longer() {
+    let mut island = Island::start().await;
+    // What a provider may have done is not asked for again, so both requests end with the connection.
+    let model = island.extension(Kind::Provider, "model", |_| None).await;
+    island.gateway.policy("outage", &json!({"providers": ["model"]})).await;
+    let client = island.gateway.client().clone();
+    let inbox = client.new_inbox();
+    let mut late = client.subscribe(inbox.clone()).await.expect("a subscription");
+    let hurried = request_with("outage", json!({"timeout_ms": 2_000})).to_string();
+    client.publish_with_reply("beamline.router.v1.route", inbox, hurried.into()).await.expect("it is sent");
+    let gateway = island.gateway.clone();
+    let patient = tokio::spawn(async move { gateway.route(&request("outage")).await });
+    until_called(&model, 2).await;
+
+    island.proxy.cut().await;
+    let unsent =
+        async || island.router.get("/metrics").await.is_some_and(|(_, all)| all.contains("answers_unsent_total 1"));
+    eventually(LIMIT, "an answer finds no connection", async || unsent().await.then_some(())).await;
+    island.proxy.restore();
+    let answer = patient.await.expect("an answer");
+    assert_eq!(answer["error"]["code"], "bus_unavailable", "{answer}");
+    // Whatever was sent before this answer has come before it.
+    assert_eq!(island.gateway.route(&request("none")).await["error"]["code"], "policy_not_found");
+    assert!(late.next().now_or_never().is_none(), "nobody waits for it any more");
+    assert_eq!(model.calls(), 2);
 }

@@ -180,7 +180,9 @@ impl PipelineState {
             Ok(plan) => plan,
             Err(error) => {
                 let timeout_clamped = request.clamped.then_some(request.timeout);
-                self.request.answer(Outgoing { timeout_clamped, ..Outgoing::error(&error, &request.correlation()) });
+                let deadline = Some(self.request.received + request.timeout);
+                let refusal = Outgoing::error(&error, &request.correlation());
+                self.request.answer(Outgoing { timeout_clamped, deadline, ..refusal });
                 return None;
             }
         };
@@ -272,10 +274,16 @@ impl PipelineState {
 /// request may still retry is shared out before the first of them fails.
 pub(crate) async fn side_by_side(invokers: &Invokers, orders: &[Order], scope: &CallScope) -> Vec<CallResult> {
     let decided = watch::Sender::new(usize::MAX);
-    let wanted: Vec<u32> = orders.iter().map(|order| order.call.own_retries()).collect();
-    let shares = scope.budget.share_out(&wanted);
-    let own = |budget: &AttemptBudget| CallScope { budget: budget.clone(), ..scope.clone() };
-    let scopes: Vec<CallScope> = shares.each.iter().map(own).collect();
+    let registered: Vec<u32> = orders.iter().map(|order| order.call.registered_retries()).collect();
+    let shares = scope.budget.share_out(&registered);
+    // What is left then is for those who have one retry only when they were not reached.
+    let unregistered: Vec<u32> = orders.iter().map(|order| order.call.unregistered_retries()).collect();
+    let more = scope.budget.share_out(&unregistered);
+    let own = |(share, more): (&AttemptBudget, &AttemptBudget)| {
+        let budget = if share.left() > 0 { share } else { more }.clone();
+        CallScope { budget, ..scope.clone() }
+    };
+    let scopes: Vec<CallScope> = shares.each.iter().zip(&more.each).map(own).collect();
     let one = |(index, (order, scope))| {
         let (decided, mut heard) = (&decided, decided.subscribe());
         async move {

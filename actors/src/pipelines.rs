@@ -332,6 +332,7 @@ impl InFlight {
             tenant_id: Some(run.request.tenant_id.to_string()),
             request_id: Some(run.request.request_id.to_string()),
             timeout_clamped: run.request.clamped.then_some(run.request.timeout),
+            deadline: Some(self.received + run.request.timeout),
         })
     }
 

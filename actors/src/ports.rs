@@ -123,8 +123,15 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// One attempt. The caller puts its own limit around it as well.
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, TransportError>>;
 
-    /// False while the bus is away: nothing is sent then.
-    fn is_connected(&self) -> bool;
+    /// How long the bus has been away; `None` while it is there. Nothing is sent while it is away.
+    fn away_for(&self) -> Option<Duration>;
+
+    fn is_connected(&self) -> bool {
+        self.away_for().is_none()
+    }
+
+    /// Resolves when the bus is there.
+    fn back(&self) -> BoxFuture<'_, ()>;
 
     /// False shortly after the bus came back: extensions have to find their way back to it, too, and that nobody listens
     /// says nothing about them yet.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::domain::answer;
 use crate::domain::error::RequestError;
@@ -22,6 +23,8 @@ pub struct Outgoing {
     pub request_id: Option<String>,
     /// The time that the request was given, when it had asked for more.
     pub timeout_clamped: Option<Duration>,
+    /// Nobody waits for it after this, as far as that is known.
+    pub deadline: Option<Instant>,
 }
 
 impl Outgoing {
@@ -34,6 +37,7 @@ impl Outgoing {
             tenant_id: correlation.tenant_id.clone(),
             request_id: correlation.request_id.clone(),
             timeout_clamped: None,
+            deadline: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::domain::extension::Extension;
 use crate::domain::snapshot::{Content, StoredPolicy};
@@ -132,7 +133,7 @@ type Handler = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<Answer, TransportEr
 #[derive(Default)]
 pub struct MemoryTransport {
     handlers: Mutex<HashMap<String, Handler>>,
-    away: AtomicBool,
+    away_since: watch::Sender<Option<Instant>>,
     unsettled: AtomicBool,
     calls: Mutex<Vec<Call>>,
     living: Mutex<HashSet<String>>,
@@ -178,7 +179,7 @@ impl MemoryTransport {
     }
 
     pub fn set_away(&self, away: bool) {
-        self.away.store(away, Ordering::SeqCst);
+        self.away_since.send_modify(|since| *since = away.then(|| since.unwrap_or_else(Instant::now)));
     }
 
     /// As shortly after the bus came back.
@@ -222,8 +223,13 @@ impl Transport for MemoryTransport {
         futures_util::future::ready(Ok(self.living.lock().contains(extension_id))).boxed()
     }
 
-    fn is_connected(&self) -> bool {
-        !self.away.load(Ordering::SeqCst)
+    fn away_for(&self) -> Option<Duration> {
+        self.away_since.borrow().map(|since| since.elapsed())
+    }
+
+    fn back(&self) -> BoxFuture<'_, ()> {
+        let mut away_since = self.away_since.subscribe();
+        async move { drop(away_since.wait_for(Option::is_none).await) }.boxed()
     }
 
     fn is_settled(&self) -> bool {

@@ -217,9 +217,9 @@ async fn with_every_place_open_the_shortest_wait_is_told() {
             (call.target.breaker.consecutive_failures, call.target.breaker.jitter) = (1, 0);
         })
     };
-    bench.call(&once(A)).await;
+    bench.invokers.call(&once(A), &scope(0)).await;
     sleep(Duration::from_secs(2)).await;
-    bench.call(&once(B)).await;
+    bench.invokers.call(&once(B), &scope(0)).await;
     let result = bench.call(&order(&[B, A])).await;
     let Err(CallFailure::CircuitOpen { retry_after }) = result.outcome else { panic!("{:?}", result.outcome) };
     assert_eq!((retry_after, result.attempts), (Duration::from_secs(3), 0));
@@ -287,7 +287,7 @@ async fn a_place_that_often_fails_is_unhealthy_until_its_failures_are_old() {
     for round in 0..4 {
         bench.bus.fails(A, TransportError::NoResponders);
         for _ in 0..2 {
-            bench.call(&one).await;
+            bench.invokers.call(&one, &scope(0)).await;
         }
         assert!(!bench.vitals(A).unhealthy, "{round}: too few calls to tell");
         bench.bus.answers(A, "{}");
@@ -426,6 +426,80 @@ async fn whom_nobody_heard_gets_time_to_subscribe_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whom_nobody_heard_is_tried_once_more_whatever_its_record_grants() {
+    let bench = Bench::start().await;
+    bench.bus.fails(A, TransportError::NoResponders);
+    bench.bus.fails(B, TransportError::NoResponders);
+    bench.bus.answers(C, "{}");
+    let registered = |places: &[&str]| changed(&order(places), |call| call.target.retry = 0);
+    let result = bench.call(&registered(&[A, B, C])).await;
+    assert_eq!((result.outcome.unwrap_err(), result.attempts, bench.sent(C)), (CallFailure::NoResponders, 2, 0));
+    assert!(bench.call(&registered(&[A, C])).await.outcome.is_ok());
+    assert_eq!(bench.invokers.call(&registered(&[A]), &scope(0)).await.attempts, 1, "within the budget of the request");
+    bench.bus.hangs(C);
+    assert_eq!(bench.call(&registered(&[C])).await.attempts, 1, "who may have got the call is asked once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_for_a_bus_that_has_just_gone_and_no_longer() {
+    let bench = Bench::start().await;
+    bench.bus.answers(A, "{}");
+    let patient = changed(&order(&[A]), |call| call.target.timeout = Duration::from_secs(20));
+    let took = async |order: &Order, limit: u64| {
+        let began = Instant::now();
+        let scope = CallScope { deadline: Instant::now() + Duration::from_millis(limit), ..scope(10) };
+        let result = bench.invokers.call(order, &scope).await;
+        (result.outcome.map(drop), result.attempts, began.elapsed().as_millis())
+    };
+    bench.bus.set_away(true);
+    let bus = Arc::clone(&bench.bus);
+    let back = tokio::spawn(async move {
+        sleep(Duration::from_millis(700)).await;
+        bus.set_away(false);
+    });
+    let (outcome, attempts, waited) = took(&patient, 30_000).await;
+    assert_eq!((outcome, attempts, bench.sent(A)), (Ok(()), 1, 1));
+    assert!((700..=702).contains(&waited), "{waited} ms");
+    back.await.unwrap();
+
+    bench.bus.set_away(true);
+    let away = Err(CallFailure::BusUnavailable);
+    let (outcome, attempts, waited) = took(&patient, 300).await;
+    assert!((outcome, attempts) == (away.clone(), 0) && (300..=302).contains(&waited), "the request's time: {waited}");
+    let (outcome, _, waited) = took(&order(&[A]), 30_000).await;
+    assert!(outcome == away && (1_000..=1_002).contains(&waited), "the extension's time: {waited}");
+    let (outcome, _, waited) = took(&patient, 30_000).await;
+    assert!(outcome == away && (695..=701).contains(&waited), "two seconds from the loss: {waited}");
+    let (outcome, _, waited) = took(&patient, 30_000).await;
+    assert!(outcome == away && waited == 0, "who knows when it comes back: {waited}");
+    assert_eq!((bench.sent(A), bench.invokers.find("clean").unwrap().breaker().failures), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_lost_with_the_bus_is_made_again_where_that_does_no_harm() {
+    let bench = Bench::start().await;
+    // Lost once, and answered then.
+    let lose = |subject: &'static str| {
+        let calls = Arc::downgrade(&bench.bus);
+        bench.bus.handles(subject, move |_| {
+            let first = calls.upgrade().unwrap().calls(subject).len() == 1;
+            let answer = if first { Err(TransportError::NotConnected) } else { Ok(Bytes::from_static(b"{}")) };
+            async move { answer.map(|body| Answer { body, ..Answer::default() }) }.boxed()
+        });
+    };
+    [A, B, C].into_iter().for_each(lose);
+    let result = bench.call(&changed(&order(&[A]), |call| call.target.retry = 0)).await;
+    assert_eq!((result.outcome.is_ok(), result.attempts), (true, 2));
+    let record = r#"{"id": "clean", "type": "pre", "metadata": {"idempotent": false}}"#;
+    let effects = Arc::new(Extension::parse(record, "beamline").unwrap());
+    let result = bench.call(&changed(&order(&[B]), |call| call.extension = effects)).await;
+    assert_eq!((result.outcome.unwrap_err(), result.attempts), (CallFailure::BusUnavailable, 1));
+    let result = bench.call(&changed(&order(&[C]), |call| call.rule = Rule::Provider)).await;
+    assert_eq!((result.outcome.unwrap_err(), result.attempts), (CallFailure::BusUnavailable, 1), "somebody pays twice");
+    assert_eq!(bench.invokers.find("clean").unwrap().breaker().failures, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_time_for_its_usual_latency_nothing_is_called() {
     let bench = Bench::start().await;
     bench.bus.handles(A, |_| {
@@ -440,7 +514,7 @@ async fn without_time_for_its_usual_latency_nothing_is_called() {
     assert!(bench.invokers.call(&one, &within(450)).await.outcome.is_ok(), "nothing was known of it");
     eventually("its latency is known", || bench.vitals(A).latency.is_some()).await;
     let result = bench.invokers.call(&one, &within(399)).await;
-    assert_eq!((result.outcome.unwrap_err(), result.attempts, bench.sent(A)), (CallFailure::Deadline, 0, 1));
+    assert_eq!((result.outcome.unwrap_err(), result.attempts, bench.sent(A)), (CallFailure::TooLittleTime, 0, 1));
     assert!(bench.invokers.call(&one, &within(450)).await.outcome.is_ok());
 
     // A retry needs that time, too.

@@ -18,6 +18,8 @@ pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry
     all.metrics.register(&mut registry);
     let help = "Requests without a reply subject that can be used";
     registry.register("router_requests_unanswerable", help, all.intake.unanswerable());
+    let help = "Answers that found no connection to NATS before their deadline";
+    registry.register("router_answers_unsent", help, all.intake.unsent());
     let (connection, of) = (all.connection.clone(), all.registry.clone());
     let breakers = breakers::Gauge { registry: all.registry.clone(), invokers: all.invokers.clone() };
     registry.register_collector(Box::new(breakers));

@@ -81,6 +81,8 @@ pub struct Link {
     pub losses: u64,
     /// When it came back last.
     back_since: Option<Instant>,
+    /// When it was lost, while it is away.
+    away_since: Option<Instant>,
 }
 
 /// Connects within `nats.startup_timeout`, trying again while the server is away.
@@ -242,6 +244,25 @@ impl Connection {
     pub fn is_connected(&self) -> bool {
         // The client's own state is ahead of its events, but it stays "connected" after the end.
         self.shared.client.borrow().connection_state() == State::Connected && self.shared.events.link.borrow().connected
+    }
+
+    /// How long it has been away; `None` while it stands.
+    pub fn away_for(&self) -> Option<Duration> {
+        let away_since = self.shared.events.link.borrow().away_since;
+        // A loss that was not told yet is a new one.
+        (!self.is_connected()).then(|| away_since.map(|since| since.elapsed()).unwrap_or_default())
+    }
+
+    /// Resolves when it stands.
+    pub async fn back(&self) {
+        let mut link = self.link();
+        loop {
+            // Seen before the question, so that a change after it is not missed.
+            link.mark_unchanged();
+            if self.is_connected() || link.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Tells of every loss and return.
@@ -430,6 +451,7 @@ impl Events {
             link.losses += u64::from(link.connected);
             link.connected = true;
             link.back_since = (link.losses > 0).then(Instant::now);
+            link.away_since = None;
         });
     }
 
@@ -437,6 +459,9 @@ impl Events {
         self.link.send_if_modified(|link| {
             let was_connected = std::mem::replace(&mut link.connected, false);
             link.losses += u64::from(was_connected);
+            if was_connected {
+                link.away_since = Some(Instant::now());
+            }
             was_connected
         });
     }

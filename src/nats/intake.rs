@@ -15,7 +15,7 @@ use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{Intake as Subscription, headers};
 use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +24,8 @@ use super::Connection;
 /// All routers on one NATS share the requests.
 pub const QUEUE_GROUP: &str = "beamline-router";
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(1);
-/// An answer that cannot even be queued by then is lost; its caller has given up long before.
+/// An answer that cannot even be queued by then is lost. Also how long one waits for the connection whose caller's patience is
+/// not known.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 /// Kept free in every message for headers and for what a call adds to the request.
 const BODY_ROOM: usize = 16 * 1024;
@@ -47,6 +48,8 @@ struct Shared {
     answers: TaskTracker,
     /// Requests without a reply subject, or with one that would make the router call itself or an extension.
     unanswerable: Counter,
+    /// Answers that found no connection while anybody waited for them.
+    unsent: Counter,
 }
 
 impl Intake {
@@ -60,6 +63,7 @@ impl Intake {
             readers: TaskTracker::new(),
             answers: TaskTracker::new(),
             unanswerable: Counter::default(),
+            unsent: Counter::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -70,6 +74,10 @@ impl Intake {
 
     pub fn unanswerable(&self) -> Counter {
         self.shared.unanswerable.clone()
+    }
+
+    pub fn unsent(&self) -> Counter {
+        self.shared.unsent.clone()
     }
 
     /// Leaves the queue group without losing what is on its way here; false when that took longer than `limit`.
@@ -228,14 +236,23 @@ fn max_body(shared: &Shared) -> usize {
     shared.connection.client().max_payload().saturating_sub(BODY_ROOM)
 }
 
+/// While NATS is away an answer waits here and not in the client, which would send it however late it is.
 async fn send(shared: Arc<Shared>, to: Subject, outgoing: Outgoing) {
+    let connection = &shared.connection;
+    let deadline = outgoing.deadline.unwrap_or_else(|| Instant::now() + SEND_LIMIT);
+    if !connection.is_connected() && timeout_at(deadline, connection.back()).await.is_err() {
+        shared.unsent.inc();
+        tracing::warn!(trace_id = outgoing.trace_id, "an answer was not sent: NATS was away until its deadline");
+        return;
+    }
     let sending = async {
-        let mut client = shared.connection.client();
+        let mut client = connection.client();
         while !publish(&client, &to, &outgoing).await {
-            client = shared.connection.client_after(&client).await;
+            client = connection.client_after(&client).await;
         }
     };
     if timeout(SEND_LIMIT, sending).await.is_err() {
+        shared.unsent.inc();
         tracing::warn!(trace_id = outgoing.trace_id, "an answer could not be sent");
     }
 }
@@ -291,6 +308,7 @@ fn too_large(outgoing: &Outgoing, limit: usize) -> Outgoing {
     Outgoing {
         traceparent: outgoing.traceparent.clone(),
         timeout_clamped: outgoing.timeout_clamped,
+        deadline: outgoing.deadline,
         ..Outgoing::error(&error, &correlation)
     }
 }

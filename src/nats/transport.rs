@@ -71,8 +71,12 @@ impl Transport for NatsTransport {
         Box::pin(async move { bus.ping(call).await })
     }
 
-    fn is_connected(&self) -> bool {
-        self.bus.connection.is_connected()
+    fn away_for(&self) -> Option<Duration> {
+        self.bus.connection.away_for()
+    }
+
+    fn back(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.bus.connection.back())
     }
 
     fn is_settled(&self) -> bool {

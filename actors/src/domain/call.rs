@@ -141,6 +141,8 @@ pub enum CallFailure {
     Timeout,
     /// The request's time ran out first.
     Deadline,
+    /// Less of the request's time is left than its answers usually take, so it was not called.
+    TooLittleTime,
     NoResponders,
     CircuitOpen {
         retry_after: Duration,
@@ -176,6 +178,7 @@ impl CallFailure {
         match self {
             Self::Timeout => "extension_timeout",
             Self::Deadline => "deadline_exceeded",
+            Self::TooLittleTime => "too_little_time",
             Self::NoResponders => "no_responders",
             Self::CircuitOpen { .. } => "circuit_open",
             Self::BusUnavailable => "bus_unavailable",
@@ -195,7 +198,7 @@ impl CallFailure {
             Self::CircuitOpen { .. } => "circuit_open",
             Self::NoResponders | Self::BusUnavailable | Self::Answered { .. } | Self::Malformed(_) => "error",
             Self::TooLarge { .. } | Self::Refused(_) | Self::Overloaded { .. } => "error",
-            Self::Cancelled => "skipped",
+            Self::TooLittleTime | Self::Cancelled => "skipped",
         }
     }
 
@@ -203,7 +206,7 @@ impl CallFailure {
     pub fn sentence(&self, id: &str) -> String {
         match self {
             Self::Timeout => format!("{id} did not answer within its time."),
-            Self::Deadline => {
+            Self::Deadline | Self::TooLittleTime => {
                 format!("The request's time does not suffice for {id}; send it with a longer timeout_ms.")
             }
             Self::NoResponders => format!("No instance of {id} is running: nobody listens on its subject."),
@@ -229,7 +232,7 @@ impl CallFailure {
             Self::Answered { retry_after, .. } => *retry_after,
             Self::NoResponders => Some(Duration::from_secs(1)),
             Self::Timeout | Self::Deadline | Self::BusUnavailable | Self::Malformed(_) => None,
-            Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled => None,
+            Self::TooLittleTime | Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled => None,
         }
     }
 
@@ -268,6 +271,16 @@ impl CallFailure {
             },
             Self::Deadline | Self::CircuitOpen { .. } | Self::BusUnavailable => Outcome::Ignored,
             Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled | Self::Overloaded { .. } => Outcome::Ignored,
+            Self::TooLittleTime => Outcome::Ignored,
+        }
+    }
+
+    /// The retries that this failure is worth where a record grants so many.
+    pub fn retries(&self, kind: Kind, granted: u32) -> u32 {
+        match self.retryable(kind) {
+            true if is_nobodys_fault(self) => granted.max(1),
+            true => granted,
+            false => 0,
         }
     }
 
@@ -276,12 +289,19 @@ impl CallFailure {
     pub fn retryable(&self, kind: Kind) -> bool {
         match self {
             Self::NoResponders => true,
-            Self::Timeout => kind != Kind::Provider,
+            // It may have got the call, and lost its way back.
+            Self::Timeout | Self::BusUnavailable => kind != Kind::Provider,
             Self::Answered { retryable, .. } => *retryable == Some(true),
-            Self::Deadline | Self::CircuitOpen { .. } | Self::BusUnavailable | Self::Malformed(_) => false,
+            Self::Deadline | Self::CircuitOpen { .. } | Self::Malformed(_) | Self::TooLittleTime => false,
             Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled | Self::Overloaded { .. } => false,
         }
     }
+}
+
+/// What the fault of an extension does not explain is tried once more, whatever its record grants: nobody got the call, or
+/// the bus went away with it.
+fn is_nobodys_fault(failure: &CallFailure) -> bool {
+    matches!(failure, CallFailure::NoResponders | CallFailure::BusUnavailable)
 }
 
 impl From<TransportError> for CallFailure {

@@ -34,6 +34,8 @@ pub struct Setback {
     pub may_retry: bool,
     /// Retries made at this provider so far.
     pub made: u32,
+    /// It has no other place where a retry could go.
+    pub only_place: bool,
     /// The wait that the provider asked for.
     pub asked_to_wait: Option<Duration>,
     /// How long its answers usually take.
@@ -69,6 +71,8 @@ const OWN_BACKOFF: Backoff = Backoff {
     max: Duration::from_secs(1),
     jitter: true,
 };
+/// Whom nobody heard, that one is asked again at the same place after this, or up to twice as long: time to subscribe again.
+pub const SUBSCRIBE_AGAIN: Duration = Duration::from_millis(50);
 /// With less time than this after the wait, a retry is not made.
 const LEAST_TIME: Duration = Duration::from_millis(1);
 
@@ -76,7 +80,9 @@ impl Failing {
     pub fn of(failure: &CallFailure) -> Self {
         let code = |code| Self { code: Some(code), ..Self::default() };
         match failure {
-            CallFailure::Timeout | CallFailure::Deadline => Self { timeout: true, ..Self::default() },
+            CallFailure::Timeout | CallFailure::Deadline | CallFailure::TooLittleTime => {
+                Self { timeout: true, ..Self::default() }
+            }
             CallFailure::Overloaded { .. } => code(503),
             // NATS itself numbers it 503.
             CallFailure::NoResponders => Self { no_responders: true, ..code(503) },
@@ -159,7 +165,9 @@ impl Situation<'_> {
         let own = self.setback.filter(|_| rules.peek().is_none());
         rules
             .find_map(|(index, rule)| self.by_rule(index, rule))
-            .or_else(|| own.and_then(|setback| self.retry(setback, setback.own_retries, OWN_BACKOFF, None)))
+            .or_else(|| {
+                own.and_then(|setback| self.retry(setback, setback.own_retries, self.own_backoff(setback), None))
+            })
             .or_else(|| self.draw_again(failing))
             .or_else(|| self.next_in_list(failing))
     }
@@ -178,6 +186,18 @@ impl Situation<'_> {
 
     fn retry(&self, setback: &Setback, granted: u32, backoff: Backoff, rule: Option<usize>) -> Option<Move> {
         retry_wait(setback, granted, backoff, self.roll).map(|wait| Move::Retry { wait, rule })
+    }
+
+    fn own_backoff(&self, setback: &Setback) -> Backoff {
+        if !(setback.failing.no_responders && setback.only_place) {
+            return OWN_BACKOFF;
+        }
+        Backoff {
+            strategy: Strategy::Fixed,
+            base: SUBSCRIBE_AGAIN.mul_f64(1.0 + self.roll),
+            jitter: false,
+            ..OWN_BACKOFF
+        }
     }
 
     /// By weight, a breaker that refused only after the choice: the choice is made again among the rest.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker;
+use super::call::CallFailure;
 use super::conditions::Facts;
 use super::document::shorten;
 use super::error::{ErrorCode, IntakeCode, RequestError};
@@ -131,9 +132,20 @@ impl PlannedCall {
         &self.extension.id
     }
 
-    /// Attempts after the first that the call may make by itself. What comes after a failed provider is the pipeline's.
-    pub fn own_retries(&self) -> u32 {
+    /// Attempts after the first that the call may make by itself after such a failure. What comes after a failed provider is
+    /// the pipeline's.
+    pub fn own_retries(&self, failure: &CallFailure) -> u32 {
+        if self.rule == Rule::Provider { 0 } else { failure.retries(self.extension.kind, self.target.retry) }
+    }
+
+    /// The retries that its record grants.
+    pub fn registered_retries(&self) -> u32 {
         if self.rule == Rule::Provider { 0 } else { self.target.retry }
+    }
+
+    /// The one that it has without any of these, when it was not reached.
+    pub fn unregistered_retries(&self) -> u32 {
+        u32::from(self.rule != Rule::Provider && self.target.retry == 0)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::breaker::Outcome;
 use crate::domain::call::{self, CallFailure, Reply};
 use crate::domain::concurrency::Load;
 use crate::domain::extension::Extension;
+use crate::domain::fallback::SUBSCRIBE_AGAIN;
 use crate::domain::fields::Fields;
 use crate::domain::plan::{Place, Rule};
 use crate::domain::retry_budget::{Again, RetryTokens};
@@ -41,8 +42,8 @@ const RETRY_BASE: Duration = Duration::from_millis(25);
 const RETRY_CAP: Duration = Duration::from_secs(1);
 /// What is told to wait to whom an extension had no place for.
 const OVERLOADED_MS: std::ops::Range<u64> = 50..250;
-/// Whom nobody heard, that one is asked again at the same place after this, in milliseconds: time to subscribe again.
-const SUBSCRIBE_AGAIN_MS: std::ops::Range<u64> = 50..100;
+/// A bus that has been away for longer is not expected back soon. Also the longest wait for it.
+const RECONNECT: Duration = Duration::from_secs(2);
 
 impl Invokers {
     /// Makes one call: a provider's with one attempt, because its pipeline decides what comes after; any other with all
@@ -66,7 +67,7 @@ impl Invokers {
             let Err(failure) = &attempt.result else { break attempt };
             let next = turn.after(attempt.place);
             let wait = wait_before(failure, order, attempts);
-            if !may_retry(order, failure, attempts) || !self.fits(wait, next, order, scope) {
+            if !attempt.sent || !may_retry(order, failure, attempts) || !self.fits(wait, next, order, scope) {
                 break attempt;
             }
             retry_refused = scope.budget.left() > 0 && !self.shared.retries.take(Again::Retry(&invoker.id));
@@ -83,6 +84,10 @@ impl Invokers {
 
     async fn attempt(&self, invoker: &Invoker, order: &Order, scope: &CallScope, turn: Turn) -> Attempt {
         let own = order.call.target.timeout;
+        // Before anything is held that others may need.
+        if !self.bus_is_there(own.min(scope.deadline.saturating_duration_since(Instant::now()))).await {
+            return Attempt::not_sent(CallFailure::BusUnavailable, turn.place);
+        }
         let own_limit = self.shared.limits.of(&invoker.id);
         // Before the breaker is asked: its permits are not for waiting.
         let Some(taken) = own_limit.enter(scope.deadline.saturating_duration_since(Instant::now())).await else {
@@ -128,6 +133,14 @@ impl Invokers {
         Attempt { result, outcome, took, place, sent: true }
     }
 
+    /// Waits for a bus that has just gone away. Nothing is handed to it meanwhile: it would be sent when nobody waits any
+    /// more.
+    async fn bus_is_there(&self, limit: Duration) -> bool {
+        let transport = &self.shared.transport;
+        let Some(away_for) = transport.away_for() else { return true };
+        timeout(RECONNECT.saturating_sub(away_for).min(limit), transport.back()).await.is_ok()
+    }
+
     /// What can be known before anything is sent.
     fn may_send(&self, order: &Order, left: Duration) -> Result<(), CallFailure> {
         let transport = &self.shared.transport;
@@ -148,7 +161,7 @@ impl Invokers {
         let Some(place) = place_at(order, place).filter(|_| order.call.rule != Rule::Provider) else { return Ok(()) };
         let vitals = self.vitals(order.call.id(), &place.subject);
         let too_slow = vitals.fresh && vitals.latency.is_some_and(|usual| usual > left);
-        if too_slow { Err(CallFailure::Deadline) } else { Ok(()) }
+        if too_slow { Err(CallFailure::TooLittleTime) } else { Ok(()) }
     }
 
     /// Whether there is time for the wait and for what another attempt usually takes.
@@ -222,12 +235,11 @@ fn read(order: &Order, answer: Result<Answer, TransportError>, hurried: bool) ->
     }
 }
 
-/// A timeout is repeated because guardrails only look at a message and change it; one that does more says so.
+/// What may have been done is repeated because guardrails only look at a message and change it; one that does more says so.
 fn may_retry(order: &Order, failure: &CallFailure, attempts: u32) -> bool {
-    let (call, extension) = (&order.call, &order.call.extension);
-    let unsafe_to_repeat = *failure == CallFailure::Timeout && declares_effects(extension);
-    let may = call.rule != Rule::Provider && failure.retryable(extension.kind) && !unsafe_to_repeat;
-    may && attempts <= call.target.retry
+    let may_be_done = matches!(failure, CallFailure::Timeout | CallFailure::BusUnavailable);
+    let unsafe_to_repeat = may_be_done && declares_effects(&order.call.extension);
+    !unsafe_to_repeat && attempts <= order.call.own_retries(failure)
 }
 
 /// `metadata.idempotent` of the record is false.
@@ -241,7 +253,7 @@ fn wait_before(failure: &CallFailure, order: &Order, attempts: u32) -> Duration 
         return wait;
     }
     if *failure == CallFailure::NoResponders && order.call.target.places.len() == 1 {
-        return Duration::from_millis(fastrand::u64(SUBSCRIBE_AGAIN_MS));
+        return SUBSCRIBE_AGAIN.mul_f64(1.0 + fastrand::f64());
     }
     backoff(attempts)
 }

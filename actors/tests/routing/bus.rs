@@ -56,8 +56,12 @@ impl Transport for ScriptedBus {
         .boxed()
     }
 
-    fn is_connected(&self) -> bool {
-        true
+    fn away_for(&self) -> Option<Duration> {
+        None
+    }
+
+    fn back(&self) -> BoxFuture<'_, ()> {
+        async {}.boxed()
     }
 
     fn is_settled(&self) -> bool {

@@ -89,10 +89,14 @@ async fn loss_and_return_are_told_and_counted() {
     wire.cut();
     within("the loss is told", link.wait_for(|link| !link.connected && link.losses == 1)).await.unwrap();
     assert!(!connection.is_connected());
+    let away_for = connection.away_for().unwrap();
+    until("time passes", || connection.away_for().is_some_and(|now| now > away_for)).await;
 
     wire.mend();
+    within("it is back", connection.back()).await;
     within("the return is told", link.wait_for(|link| link.connected)).await.unwrap();
-    assert!(connection.is_connected());
+    assert!(connection.is_connected() && connection.away_for().is_none());
+    within("it is there", connection.back()).await;
     assert_eq!(connection.reconnects(), 1);
 }
 

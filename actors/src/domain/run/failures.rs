@@ -36,7 +36,7 @@ pub(super) fn fatal(call: &PlannedCall, failure: &CallFailure) -> Option<Request
     }
     // The request's own end, or the bus's, is not about this extension.
     let shared = match failure {
-        CallFailure::Deadline => Some(ErrorCode::DeadlineExceeded),
+        CallFailure::Deadline | CallFailure::TooLittleTime => Some(ErrorCode::DeadlineExceeded),
         CallFailure::BusUnavailable => Some(ErrorCode::BusUnavailable),
         CallFailure::Overloaded { .. } => Some(ErrorCode::Overloaded),
         CallFailure::TooLarge { .. } => Some(ErrorCode::InvalidRequest),
@@ -49,10 +49,11 @@ pub(super) fn fatal(call: &PlannedCall, failure: &CallFailure) -> Option<Request
         CallFailure::NoResponders | CallFailure::CircuitOpen { .. } => Some(ErrorCode::ExtensionUnavailable),
         CallFailure::Answered { .. } | CallFailure::Malformed(_) | CallFailure::Refused(_) => None,
         CallFailure::Deadline | CallFailure::BusUnavailable | CallFailure::TooLarge { .. } => None,
-        CallFailure::Cancelled | CallFailure::Overloaded { .. } => None,
+        CallFailure::TooLittleTime | CallFailure::Cancelled | CallFailure::Overloaded { .. } => None,
     };
     let optional =
         matches!(call.rule, Rule::Processor(Mode::Optional) | Rule::Validator(OnFail::Warn | OnFail::Ignore));
+    // With the time all gone there is nothing to go on with.
     if optional && *failure != CallFailure::Deadline {
         return None;
     }

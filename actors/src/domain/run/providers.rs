@@ -344,9 +344,10 @@ impl Run {
         let refuses = matches!(failure, CallFailure::Answered { retryable: Some(false), .. });
         Setback {
             failing: Failing::of(failure),
-            own_retries: if failure.retryable(Kind::Provider) { target.retry } else { 0 },
+            own_retries: failure.retries(Kind::Provider, target.retry),
             may_retry: !refuses && !self.request.is_retry() && !matches!(failure, CallFailure::CircuitOpen { .. }),
             made: self.pursuit.made,
+            only_place: target.places.len() == 1,
             asked_to_wait: failure.asked_to_wait(),
             usual: usual_latency(&decision.call, outlook),
             left: outlook.left,
@@ -475,7 +476,7 @@ fn usual_latency(call: &PlannedCall, outlook: &Outlook<'_>) -> Option<Duration> 
 fn ends_the_request(failure: &CallFailure) -> bool {
     match failure {
         CallFailure::Deadline | CallFailure::BusUnavailable | CallFailure::TooLarge { .. } => true,
-        CallFailure::Refused(_) | CallFailure::Cancelled => true,
+        CallFailure::TooLittleTime | CallFailure::Refused(_) | CallFailure::Cancelled => true,
         CallFailure::Timeout | CallFailure::NoResponders | CallFailure::CircuitOpen { .. } => false,
         CallFailure::Answered { .. } | CallFailure::Malformed(_) | CallFailure::Overloaded { .. } => false,
     }
