@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::fleet::Fleet;
 use crate::http::{self, Probes, Readiness};
 use crate::nats::Connection;
 use crate::nats::intake::{Intake, QUEUE_GROUP, is_answerable};
@@ -42,6 +43,7 @@ mod status;
 #[derive(Debug)]
 pub struct Surroundings {
     pub identity: Identity,
+    pub fleet: Fleet,
     pub connection: Connection,
     pub registry: Registry,
     pub invokers: Invokers,

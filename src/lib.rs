@@ -7,6 +7,7 @@ pub mod router;
 pub mod up;
 
 pub mod admin;
+pub mod fleet;
 pub mod http;
 pub mod nats;
 pub mod store;

@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::admin::{Admin, AdminActor, Identity, Surroundings};
 use crate::config::Config;
+use crate::fleet::{Fleet, FleetActor};
 use crate::nats::intake::{Intake, IntakeActor};
 use crate::nats::{self, Connection, NatsSessions, NatsTransport};
 use crate::store;
@@ -187,8 +188,13 @@ impl Prepared {
         let mut children = root::core(&registry, &invokers, &pipelines);
         let for_intake = intake.clone();
         children.push(Child::new(intake.node(), true, move || (IntakeActor, for_intake.clone())));
+        let prefix = &config.nats.subject_prefix;
+        let fleet = Fleet::new(connection.clone(), registry.clone(), invokers.clone(), &identity.instance_id, prefix);
+        let for_fleet = fleet.clone();
+        children.push(Child::new(fleet.node(), false, move || (FleetActor, for_fleet.clone())));
         let admin = Admin::new(Surroundings {
             identity,
+            fleet,
             connection: connection.clone(),
             registry,
             invokers,

@@ -306,7 +306,7 @@ async fn health_breakers_and_the_tree_show_what_runs() {
     assert!(fields.iter().all(|field| root.get(field).is_some()), "{root}");
     let names: Vec<&Value> =
         root["children"].as_array().expect("children").iter().map(|child| &child["name"]).collect();
-    assert_eq!(names, ["registry", "invokers", "pipelines", "intake", "admin"]);
+    assert_eq!(names, ["registry", "invokers", "pipelines", "intake", "fleet", "admin"]);
     let invoker = &root["children"][1]["children"][0];
     assert_eq!(
         (&invoker["name"], &invoker["breaker"]["state"]),

@@ -264,7 +264,11 @@ async fn a_reset_closes_an_open_breaker_and_ends_a_decision() {
 
     for count in 1..=2 {
         let reset = routing.admin("reset_breaker", json!({"id": "model", "reason": "mended"})).await;
-        assert_eq!(reset["resets"], count, "{reset}");
+        assert_eq!(
+            (&reset["resets"], &reset["replicas"]),
+            (&json!(count), &json!({"answered": 1, "closed": 1})),
+            "{reset}"
+        );
     }
     let shown = state(&routing.gateway, "model").await;
     assert_eq!((&shown["state"], &shown["operator"]), (&json!("closed"), &Value::Null), "{shown}");
@@ -319,7 +323,7 @@ async fn breakers_from_the_command_line() {
         assert!(code == Some(0) && out.contains(state), "{out}{err}");
     }
     let (code, out, err) = run(&["reset", "clean"]);
-    assert!(code == Some(0) && out.starts_with("breaker of 'clean' closed"), "{out}{err}");
+    assert!(code == Some(0) && out.starts_with("breaker of 'clean' closed on 1 of 1, at revision "), "{out}{err}");
     assert!(run(&["show", "clean"]).1.contains("settings  "), "for people");
 
     assert_eq!(run(&["show", "nobody"]).0, Some(3));

@@ -24,6 +24,8 @@ mod error_codes;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod health;
 #[cfg(test)]
 mod load;

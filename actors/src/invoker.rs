@@ -21,9 +21,11 @@ use crate::fail_points;
 use crate::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus};
 use crate::supervision::{Address, Node, NodeKind};
 
+mod peers;
 mod permit;
 mod target;
 
+pub use peers::{Peers, Transition};
 pub use permit::{Gate, Held};
 pub use target::{CallPermit, TargetState, Withheld};
 
@@ -40,6 +42,7 @@ pub struct Invoker {
     rests: AtomicBool,
     /// The operators' resets that its breakers have been through.
     resets: AtomicU64,
+    peers: Arc<Peers>,
     pub address: Arc<Address<InvokerMsg>>,
 }
 
@@ -47,7 +50,12 @@ pub struct Invoker {
 const IN_USE_FOR: Duration = Duration::from_secs(600);
 
 impl Invoker {
+    /// One that talks to no other replica.
     pub fn new(id: &str) -> Arc<Self> {
+        Self::among(Arc::default(), id)
+    }
+
+    pub(crate) fn among(peers: Arc<Peers>, id: &str) -> Arc<Self> {
         let node = Node::new(format!("invoker:{id}"), NodeKind::Worker);
         let invoker = Arc::new(Self {
             id: id.into(),
@@ -57,6 +65,7 @@ impl Invoker {
             alive: Mutex::default(),
             rests: AtomicBool::new(false),
             resets: AtomicU64::new(0),
+            peers,
             address: Arc::new(Address::new(Arc::clone(&node))),
         });
         let shown = Arc::downgrade(&invoker);
@@ -94,8 +103,15 @@ impl Invoker {
             return Arc::clone(target);
         }
         let mut targets = self.targets.write();
-        let target = targets.entry(Arc::clone(subject)).or_insert_with(|| TargetState::new(&self.id, subject));
+        let target =
+            targets.entry(Arc::clone(subject)).or_insert_with(|| TargetState::new(&self.id, subject, &self.peers));
         Arc::clone(target)
+    }
+
+    /// Another replica's breaker for a target is open until then. False when nobody has called that target here.
+    pub(crate) fn suspect(&self, subject: &str, until: std::time::Instant) -> bool {
+        let target = self.targets.read().get(subject).cloned();
+        target.inspect(|target| target.suspect(until)).is_some()
     }
 
     /// All targets that were called, by subject.

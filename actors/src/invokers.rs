@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::breaker::Mode;
 use crate::domain::extension::Extension;
 use crate::domain::retry_budget::RetryTokens;
 use crate::domain::selection::Vitals;
-use crate::invoker::{Invoker, InvokerActor};
+use crate::invoker::{Invoker, InvokerActor, Peers, Transition};
 use crate::metrics::{Metrics, NodeLabel};
 use crate::ports::Transport;
 use crate::registry::Registry;
@@ -46,6 +46,7 @@ struct Shared {
     limits: CallLimits,
     table: RwLock<HashMap<String, Arc<Invoker>>>,
     health_log: OnceLock<HealthLog>,
+    peers: Arc<Peers>,
     address: Address<InvokersMsg>,
 }
 
@@ -60,7 +61,7 @@ impl Shared {
         if let Some(invoker) = table.get(id) {
             return Arc::clone(invoker);
         }
-        let invoker = Invoker::new(id);
+        let invoker = Invoker::among(Arc::clone(&self.peers), id);
         if let Some(extension) = self.registry.snapshot().extension(id) {
             // It has nothing yet that could be closed.
             invoker.follow_resets(extension.breaker_resets());
@@ -102,8 +103,9 @@ impl Invokers {
         let address = Address::new(Arc::clone(&node));
         let retries = Arc::new(Retries::new(metrics.clone()));
         let limits = CallLimits::new(metrics.clone());
-        let (table, health_log) = (RwLock::default(), OnceLock::new());
-        let shared = Arc::new(Shared { transport, registry, metrics, retries, limits, table, health_log, address });
+        let (table, health_log, peers) = (RwLock::default(), OnceLock::new(), Arc::default());
+        let shared =
+            Arc::new(Shared { transport, registry, metrics, retries, limits, table, health_log, peers, address });
         let shown = Arc::downgrade(&shared);
         node.describe(move |view| {
             let Some(shared) = shown.upgrade() else { return };
@@ -144,6 +146,32 @@ impl Invokers {
     #[cfg(any(test, feature = "testing"))]
     pub fn crash(&self) {
         let _ = self.shared.address.send(InvokersMsg::Crash);
+    }
+
+    /// Every change of a breaker of this replica from now on.
+    pub fn transitions(&self) -> broadcast::Receiver<Transition> {
+        self.shared.peers.transitions()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn peers(&self) -> &Arc<Peers> {
+        &self.shared.peers
+    }
+
+    /// Another replica's breaker for this target is open for so long. True when the target is known, and so some note was
+    /// taken of it; it opens nothing here.
+    pub fn heard_open(&self, extension_id: &str, subject: &str, left: Duration) -> bool {
+        let snapshot = self.shared.registry.snapshot();
+        let Some(extension) = snapshot.extension(extension_id) else { return false };
+        if left.is_zero() || !has_subject(extension, subject) {
+            return false;
+        }
+        let until = Peers::until(left);
+        // Nobody has called it here yet: remembered without making anything of it.
+        if !self.find(extension_id).is_some_and(|invoker| invoker.suspect(subject, until)) {
+            self.shared.peers.remember(subject, until);
+        }
+        true
     }
 
     /// What a choice between places goes by: asked at every choice, so it takes no message and copies nothing.
@@ -345,13 +373,17 @@ impl InvokersState {
 }
 
 fn retain_targets(invoker: &Invoker, extension: &Extension) {
-    // Which prefix the deployment has, nobody here knows: a subject that follows from it is known by how it ends.
     let subjects = extension.subjects("");
-    let belongs = |subject: &str| {
-        let is_it = |own: &String| own == subject || (own.starts_with('.') && subject.ends_with(own));
-        subjects.iter().any(is_it)
-    };
-    invoker.retain_targets(belongs);
+    invoker.retain_targets(|subject| is_among(&subjects, subject));
+}
+
+fn has_subject(extension: &Extension, subject: &str) -> bool {
+    is_among(&extension.subjects(""), subject)
+}
+
+/// Which prefix the deployment has, nobody here knows: a subject that follows from it is known by how it ends.
+fn is_among(subjects: &[String], subject: &str) -> bool {
+    subjects.iter().any(|own| own == subject || (own.starts_with('.') && subject.ends_with(own)))
 }
 
 fn invokers_of(shared: &Shared) -> Vec<Arc<Invoker>> {

@@ -289,5 +289,8 @@ impl RootState {
 
 /// Label values are a fixed set.
 fn metric_name(name: &str) -> &'static str {
-    ["registry", "invokers", "pipelines", "intake", "admin"].into_iter().find(|known| *known == name).unwrap_or("other")
+    ["registry", "invokers", "pipelines", "intake", "fleet", "admin"]
+        .into_iter()
+        .find(|known| *known == name)
+        .unwrap_or("other")
 }

@@ -17,13 +17,29 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use serde_json::{Map, Value, json};
 
+mod fleet;
+
+use crate::fleet::ReplicaStatus;
+
 use super::Shared;
 use super::extensions::{find, save};
 use super::operations::answer;
 use super::refusal::Refusal;
 use super::status::{Line, add_targets, by_extension, fields, wall_time};
 
-pub(super) fn states(shared: &Shared) -> Value {
+/// With `fleet`, every line says how many replicas' breakers are open.
+pub(super) async fn states(shared: &Shared, body: &Fields) -> Value {
+    let mut states = states_here(shared);
+    if body.flag("fleet") != Some(true) {
+        return json!({"ok": true, "states": states});
+    }
+    let replicas = shared.surroundings.fleet.breakers().await;
+    fleet::add(&mut states, &replicas);
+    let replica = |replica: &ReplicaStatus| json!({"replica_id": replica.replica_id, "revision": replica.revision});
+    json!({"ok": true, "states": states, "replicas": replicas.iter().map(replica).collect::<Vec<_>>()})
+}
+
+fn states_here(shared: &Shared) -> Line {
     let wall = SystemTime::now();
     let line = |extension: &Extension| {
         let invoker = shared.surroundings.invokers.find(&extension.id);
@@ -37,7 +53,7 @@ pub(super) fn states(shared: &Shared) -> Value {
         });
         line
     };
-    json!({"ok": true, "states": by_extension(shared, line)})
+    by_extension(shared, line)
 }
 
 /// The fixed fields of the contract, and after them those that there is something to say about.
@@ -50,19 +66,26 @@ fn line_of(breaker: &BreakerReading, figures: &Figures, operator: Option<&Operat
         "error_rate": figures.success_rate.map_or(0.0, |rate| 1.0 - rate),
     }));
     if let State::Open { until } = breaker.state {
-        let left = until.saturating_duration_since(Instant::now());
-        line.insert("until".into(), json!(humantime::format_rfc3339_millis(SystemTime::now() + left).to_string()));
+        line.insert("until".into(), json!(wall_time_ahead(until)));
     }
     if let Some(last) = breaker.last {
         line.insert("reason".into(), json!(last.reason.to_string()));
         line.insert("reason_code".into(), json!(last.reason.as_str()));
         line.insert("last_opened_at".into(), json!(wall_time(last.at)));
     }
+    if let Some(until) = breaker.suspect_until {
+        line.insert("suspect_until".into(), json!(wall_time_ahead(until)));
+    }
     if let Some(operator) = operator {
         line.insert("operator".into(), json!(operator));
         line.insert("measured_state".into(), json!(breaker.state.as_str()));
     }
     line
+}
+
+fn wall_time_ahead(at: Instant) -> String {
+    let left = at.saturating_duration_since(Instant::now());
+    humantime::format_rfc3339_millis(SystemTime::now() + left).to_string()
 }
 
 /// What the extension's record makes of the defaults; a policy may say otherwise for its own calls.
@@ -84,8 +107,35 @@ pub(super) async fn reset(shared: &Shared, body: &Fields, by: Author) -> Result<
         Ok((Change::UpdateExtension(extension.clone()), extension))
     };
     let (revision, extension) = save(shared, by, make).await?;
-    answer(&json!({"ok": true, "revision": revision, "id": extension.id, "resets": extension.breaker_resets()}))
+    let (answered, closed) = closed_on(shared, &extension).await;
+    answer(&json!({
+        "ok": true,
+        "revision": revision,
+        "id": extension.id,
+        "resets": extension.breaker_resets(),
+        "replicas": {"answered": answered, "closed": closed},
+    }))
 }
+
+/// How many replicas say something, and how many of them have followed the reset.
+async fn closed_on(shared: &Shared, extension: &Extension) -> (usize, usize) {
+    let mut counted = (0, 0);
+    for _ in 0..LOOKS {
+        let replicas = shared.surroundings.fleet.breakers_of(&extension.id).await;
+        let has_followed = |replica: &&ReplicaStatus| {
+            let mut whole = replica.breakers.iter().filter(|line| line.subject.is_none());
+            whole.any(|line| line.extension_id == extension.id && line.resets >= extension.breaker_resets())
+        };
+        counted = (replicas.len(), replicas.iter().filter(has_followed).count());
+        if counted.0 == counted.1 {
+            break;
+        }
+    }
+    counted
+}
+
+/// Other replicas hear of a change at once, or at their next poll, which nobody is kept waiting for.
+const LOOKS: usize = 3;
 
 fn read_reset(body: &Fields) -> Result<(String, String), Refusal> {
     let (json, mut mistakes) = (body.to_json(), Mistakes::default());

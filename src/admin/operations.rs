@@ -27,7 +27,7 @@ async fn attempt(shared: &Shared, message: &Message) -> Result<String, Refusal> 
     let by = author(message);
     match operation {
         "get_extension_health" => answer(&status::health(shared)),
-        "get_circuit_breaker_states" => answer(&breakers::states(shared)),
+        "get_circuit_breaker_states" => answer(&breakers::states(shared, &body).await),
         "set_breaker" => breakers::set(shared, &body, by).await,
         "reset_breaker" => breakers::reset(shared, &body, by).await,
         "supervision_tree" => answer(&status::tree(shared)),

@@ -16,9 +16,18 @@ use crate::config::Config;
 #[derive(Debug, Clone, Subcommand)]
 pub enum BreakerCommand {
     /// List the breakers of all extensions
-    List,
+    List {
+        /// Ask all replicas, and count where they are open
+        #[arg(long)]
+        fleet: bool,
+    },
     /// Show the breakers of one extension: state, reason, settings
-    Show { id: String },
+    Show {
+        id: String,
+        /// Ask all replicas, and count where they are open
+        #[arg(long)]
+        fleet: bool,
+    },
     /// Keep all calls from an extension
     ForceOpen(DecisionArgs),
     /// Let all calls through, whatever the breaker measures
@@ -54,8 +63,8 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let client = Client::connect(config, timeout).await?;
     match command {
-        BreakerCommand::List => list(&client, console).await,
-        BreakerCommand::Show { id } => show(&client, &id, console).await,
+        BreakerCommand::List { fleet } => list(&client, fleet, console).await,
+        BreakerCommand::Show { id, fleet } => show(&client, &id, fleet, console).await,
         BreakerCommand::ForceOpen(args) => decide(&client, OperatorState::ForcedOpen, &args, console).await,
         BreakerCommand::Disable(args) => decide(&client, OperatorState::Disabled, &args, console).await,
         BreakerCommand::MetricsOnly(args) => decide(&client, OperatorState::MetricsOnly, &args, console).await,
@@ -66,17 +75,17 @@ pub(super) async fn run(
     }
 }
 
-async fn list(client: &Client, console: Console) -> Result<(), Failure> {
-    let answer = client.admin("get_circuit_breaker_states", &json!({})).await?;
+async fn list(client: &Client, fleet: bool, console: Console) -> Result<(), Failure> {
+    let answer = client.admin("get_circuit_breaker_states", &json!({"fleet": fleet})).await?;
     let states: States = answer.read()?;
-    console.answer(answer.raw(), || states.text())
+    console.answer(answer.raw(), || states.text(fleet))
 }
 
 /// With `--output json` the entry of the extension as the router wrote it.
-async fn show(client: &Client, id: &str, console: Console) -> Result<(), Failure> {
+async fn show(client: &Client, id: &str, fleet: bool, console: Console) -> Result<(), Failure> {
     // The router says best that there is no such extension.
     client.admin("get_extension", &json!({"id": id})).await?;
-    let states: States = client.admin("get_circuit_breaker_states", &json!({})).await?.read()?;
+    let states: States = client.admin("get_circuit_breaker_states", &json!({"fleet": fleet})).await?.read()?;
     let entry = states.states.get(id).ok_or_else(|| Failure::Failed(format!("'{id}' has just been deleted.")))?;
     console.answer(entry.get(), || Ok(table::of_fields(&state_of(entry)?.fields(id))))
 }
@@ -108,12 +117,23 @@ fn done(answer: &Answer, id: &str, console: Console) -> Result<(), Failure> {
 #[derive(Debug, Deserialize)]
 struct WasReset {
     revision: u64,
+    replicas: Replicas,
+}
+
+#[derive(Debug, Deserialize)]
+struct Replicas {
+    answered: usize,
+    closed: usize,
 }
 
 fn was_reset(answer: &Answer, id: &str, console: Console) -> Result<(), Failure> {
     let done: WasReset = answer.read()?;
-    console
-        .answer(answer.raw(), || Ok(text::plain(&format!("breaker of '{id}' closed, at revision {}", done.revision))))
+    console.answer(answer.raw(), || {
+        let Replicas { answered, closed } = done.replicas;
+        let rest = if closed < answered { "; the others follow when they have read it" } else { "" };
+        let line = format!("breaker of '{id}' closed on {closed} of {answered}, at revision {}{rest}", done.revision);
+        Ok(text::plain(&line))
+    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,6 +157,46 @@ struct State {
     settings: BTreeMap<String, Value>,
     #[serde(default)]
     targets: Vec<Target>,
+    suspect_until: Option<String>,
+    fleet: Option<FleetLine>,
+}
+
+/// What all replicas say, counted.
+#[derive(Debug, Deserialize)]
+struct FleetLine {
+    replicas: u64,
+    open: u64,
+    half_open: u64,
+    #[serde(default)]
+    targets: BTreeMap<String, FleetCount>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FleetCount {
+    open: u64,
+    half_open: u64,
+}
+
+impl FleetLine {
+    fn text(&self) -> String {
+        Self::counted(self.open, self.half_open, self.replicas)
+    }
+
+    fn counted(open: u64, half_open: u64, replicas: u64) -> String {
+        match (open, half_open) {
+            (0, 0) => format!("closed on {replicas} of {replicas}"),
+            (0, half_open) => format!("half_open on {half_open} of {replicas}"),
+            (open, 0) => format!("open on {open} of {replicas}"),
+            (open, half_open) => format!("open on {open}, half_open on {half_open} of {replicas}"),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let target = |(subject, count): (&String, &FleetCount)| {
+            text::plain(&format!("{subject} {}", Self::counted(count.open, count.half_open, self.replicas)))
+        };
+        std::iter::once(self.text()).chain(self.targets.iter().map(target)).collect()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -161,14 +221,22 @@ fn state_of(raw: &RawValue) -> Result<State, Failure> {
 }
 
 impl States {
-    fn text(&self) -> Result<String, Failure> {
+    fn text(&self, fleet: bool) -> Result<String, Failure> {
         if self.states.is_empty() {
             return Ok("no extensions; `beamline-router ext create` registers one".to_owned());
         }
-        let header = ["ID", "STATE", "FAILURES", "ERRORS", "UNTIL", "OPERATOR", "REASON"];
+        let mut header = vec!["ID", "STATE", "FAILURES", "ERRORS", "UNTIL", "OPERATOR", "REASON"];
+        if fleet {
+            header.insert(2, "FLEET");
+        }
         let mut table = table::with_header(&header, &["FAILURES", "ERRORS"]);
         for (id, raw) in &self.states {
-            table.add_row(state_of(raw)?.row(id));
+            let state = state_of(raw)?;
+            let mut row = state.row(id).to_vec();
+            if fleet {
+                row.insert(2, state.fleet.as_ref().map_or_else(|| "-".to_owned(), FleetLine::text));
+            }
+            table.add_row(row);
         }
         Ok(table::text(&table))
     }
@@ -204,6 +272,7 @@ impl State {
         add("until", self.until.as_ref());
         add("last opened", self.last_opened_at.as_ref());
         add("reason", self.reason.as_ref());
+        add("suspect until", self.suspect_until.as_ref());
         add("failures", Some(&format!("{} in a row", self.failure_count)));
         add("errors", Some(&text::percentage(self.error_rate)));
         let lines = |lines: Vec<String>| if lines.is_empty() { "-".to_owned() } else { lines.join("\n") };
@@ -212,6 +281,9 @@ impl State {
         let target = |target: &Target| {
             text::plain(&format!("{} {}, {} failures in a row", target.subject, target.state, target.failure_count))
         };
+        if let Some(fleet) = &self.fleet {
+            fields.push(("fleet", lines(fleet.lines())));
+        }
         if !self.targets.is_empty() {
             fields.push(("targets", lines(self.targets.iter().map(target).collect())));
         }
@@ -239,7 +311,27 @@ ID     STATE   FAILURES  ERRORS  UNTIL                     OPERATOR     REASON
 clean  closed         0    0.0%  -                         -            -
 guard  open           5   25.0%  2026-01-01T00:00:05.000Z  -            5 failures in a row
 model  open           0    0.0%  2026-01-01T01:00:00.000Z  forced_open  bad\\u{1b} release";
-        assert_eq!(states.text().expect("a table"), expected);
+        assert_eq!(states.text(false).expect("a table"), expected);
+    }
+
+    #[test]
+    fn replicas_are_counted_where_they_were_asked() {
+        let answer = r#"{"states": {
+            "clean": {"state": "closed", "failure_count": 0, "error_rate": 0.0,
+                "fleet": {"replicas": 3, "open": 0, "half_open": 0}},
+            "guard": {"state": "closed", "failure_count": 0, "error_rate": 0.0,
+                "fleet": {"replicas": 3, "open": 2, "half_open": 0, "targets": {"b.x": {"open": 2, "half_open": 1}}}},
+            "model": {"state": "closed", "failure_count": 0, "error_rate": 0.0}}}"#;
+        let states: States = serde_json::from_str(answer).expect("an answer");
+        let expected = "\
+ID     STATE   FLEET           FAILURES  ERRORS  UNTIL  OPERATOR  REASON
+clean  closed  closed on 3 of 3         0    0.0%  -      -         -
+guard  closed  open on 2 of 3           0    0.0%  -      -         -
+model  closed  -                        0    0.0%  -      -         -";
+        let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(squeezed(&states.text(true).expect("a table")), squeezed(expected));
+        let shown = table::of_fields(&state_of(&states.states["guard"]).expect("a state").fields("guard"));
+        assert!(shown.contains("b.x open on 2, half_open on 1 of 3"), "{shown}");
     }
 
     #[test]

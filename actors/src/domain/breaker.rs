@@ -71,6 +71,8 @@ pub struct Breaker {
     /// When it opened first since it was closed.
     opened_at: Option<Instant>,
     last: Option<Opening>,
+    /// Another replica's is open until then.
+    suspect_until: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -136,7 +138,8 @@ impl Breaker {
         if outcome == Outcome::Ignored {
             return;
         }
-        if let Some(reason) = self.too_bad(outcome, settings, now) {
+        let judged = if self.is_suspect(now) { &settings.wary() } else { settings };
+        if let Some(reason) = self.too_bad(outcome, judged, now) {
             self.open(reason, settings, now, roll);
         }
     }
@@ -151,6 +154,12 @@ impl Breaker {
         {
             *until = now;
         }
+    }
+
+    /// Another replica's breaker for this target is open until then. It opens nothing here, but fewer failures are enough
+    /// while it lasts.
+    pub fn suspect(&mut self, until: Instant) {
+        self.suspect_until = self.suspect_until.max(Some(until));
     }
 
     /// Somebody knows better: closed, as if nothing had ever happened, but for why it opened last. What calls that are on
@@ -188,7 +197,18 @@ impl Breaker {
 
     /// What is shown of it.
     pub fn reading(&self, now: Instant) -> BreakerReading {
-        BreakerReading { state: self.state(now), failures: self.failures, opened_at: self.opened_at, last: self.last }
+        let suspect_until = self.suspect_until.filter(|_| self.is_suspect(now));
+        let Self { failures, opened_at, last, .. } = *self;
+        BreakerReading { state: self.state(now), failures, opened_at, last, suspect_until }
+    }
+
+    /// Changes with every transition.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn is_suspect(&self, now: Instant) -> bool {
+        self.suspect_until.is_some_and(|until| now < until)
     }
 
     /// The calls of the last seconds.
@@ -319,6 +339,8 @@ impl Breaker {
         self.window.clear();
         (self.failures, self.waits_asked) = (0, 0);
         (self.opened_at, self.closed_at) = (None, Some(now));
+        // What it has found out by itself is worth more.
+        self.suspect_until = None;
         self.enter(Phase::Closed);
     }
 

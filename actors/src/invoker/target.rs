@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::peers::{Peers, Transition};
 use super::permit::{Gate, Held, now};
 use crate::domain::breaker::{Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State};
 use crate::domain::health::{Figures, Health};
@@ -25,6 +26,7 @@ pub struct TargetState {
     figures: ArcSwap<Figures>,
     /// There are outcomes that the figures do not show yet.
     unpublished: AtomicBool,
+    peers: Arc<Peers>,
 }
 
 #[derive(Debug)]
@@ -47,15 +49,19 @@ pub enum Withheld {
 }
 
 impl TargetState {
-    pub(super) fn new(extension_id: &Arc<str>, subject: &Arc<str>) -> Arc<Self> {
-        let record =
+    pub(super) fn new(extension_id: &Arc<str>, subject: &Arc<str>, peers: &Arc<Peers>) -> Arc<Self> {
+        let mut record =
             Record { breaker: Breaker::default(), health: Health::default(), used_at: now(), paused_until: None };
+        if let Some(until) = peers.remembered(subject) {
+            record.breaker.suspect(until);
+        }
         Arc::new(Self {
             extension_id: Arc::clone(extension_id),
             subject: Arc::clone(subject),
             record: Mutex::new(record),
             figures: ArcSwap::default(),
             unpublished: AtomicBool::new(false),
+            peers: Arc::clone(peers),
         })
     }
 
@@ -68,8 +74,11 @@ impl TargetState {
         if let Some(wait) = record.paused(now) {
             return Err(Withheld::AskedToWait(wait));
         }
+        let before = record.breaker.generation();
         let permit = record.breaker.check(mode, settings, now, fastrand::f64()).map_err(Withheld::CircuitOpen)?;
+        let changed = self.changed_since(before, &record.breaker, now);
         drop(record);
+        self.tell(changed);
         Ok(Held::new(Arc::clone(self), permit, *settings, now))
     }
 
@@ -85,12 +94,20 @@ impl TargetState {
         self.record.lock().breaker.is_alive(now());
     }
 
+    /// Another replica's breaker is open until then.
+    pub(super) fn suspect(&self, until: Instant) {
+        self.record.lock().breaker.suspect(until);
+    }
+
     /// An operator closes its breaker.
     pub(super) fn reset(&self) {
         let mut record = self.record.lock();
-        let was_open = record.breaker.reset(now());
+        let (before, now) = (record.breaker.generation(), now());
+        let was_open = record.breaker.reset(now);
+        let changed = self.changed_since(before, &record.breaker, now).filter(|_| was_open);
         record.health.recovered();
         drop(record);
+        self.tell(changed);
         self.unpublished.store(true, Ordering::Relaxed);
         if was_open {
             let (extension_id, subject) = (&*self.extension_id, &*self.subject);
@@ -131,6 +148,21 @@ impl TargetState {
         }
     }
 
+    fn changed_since(&self, generation: u64, breaker: &Breaker, now: Instant) -> Option<Transition> {
+        (breaker.generation() != generation).then(|| Transition {
+            extension_id: Arc::clone(&self.extension_id),
+            subject: Arc::clone(&self.subject),
+            state: breaker.state(now),
+            generation: breaker.generation(),
+        })
+    }
+
+    fn tell(&self, changed: Option<Transition>) {
+        if let Some(transition) = changed {
+            self.peers.tell(transition);
+        }
+    }
+
     fn log_change(&self, before: State, after: BreakerReading) {
         let (extension_id, subject) = (&*self.extension_id, &*self.subject);
         match after.state {
@@ -156,7 +188,7 @@ impl Gate for TargetState {
     fn returned(&self, permit: Permit, settings: &Settings, outcome: Outcome, took: Duration) {
         let now = now();
         let mut record = self.record.lock();
-        let before = record.breaker.state(now);
+        let (before, generation) = (record.breaker.state(now), record.breaker.generation());
         record.breaker.record(permit, outcome, took, settings, now, fastrand::f64());
         let after = record.breaker.reading(now);
         if before != State::Closed && after.state == State::Closed {
@@ -165,8 +197,10 @@ impl Gate for TargetState {
         if outcome != Outcome::Ignored {
             record.health.record(outcome == Outcome::Success, took, now);
         }
+        let changed = self.changed_since(generation, &record.breaker, now);
         drop(record);
         self.unpublished.store(true, Ordering::Relaxed);
+        self.tell(changed);
         self.log_change(before, after);
     }
 }

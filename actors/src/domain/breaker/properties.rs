@@ -17,6 +17,8 @@ enum Event {
     /// Time goes by, in milliseconds.
     Pass(u64),
     Ping,
+    /// Another replica says that its own is open for so many milliseconds.
+    Hint(u64),
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -35,6 +37,7 @@ fn event(outcome: impl Strategy<Value = Outcome>) -> impl Strategy<Value = Event
         8 => (any::<usize>(), outcome, 0u64..1_500).prop_map(|(which, how, took)| Event::End(which, how, took)),
         3 => prop_oneof![0u64..100, 0u64..3_000, 0u64..90_000].prop_map(Event::Pass),
         1 => Just(Event::Ping),
+        1 => (0u64..90_000).prop_map(Event::Hint),
     ]
 }
 
@@ -78,6 +81,7 @@ impl World {
             Event::End(..) => {}
             Event::Pass(ms) => self.now += Duration::from_millis(ms),
             Event::Ping => self.breaker.is_alive(self.now),
+            Event::Hint(ms) => self.breaker.suspect(self.now + Duration::from_millis(ms)),
         }
         false
     }
@@ -288,6 +292,26 @@ proptest! {
             prop_assert_eq!(window.counts(seconds, now), want);
             prop_assert!(!window.is_clean(now) || want.failures + want.slow == 0);
             at += pause;
+        }
+    }
+
+    #[test]
+    fn hints_alone_change_no_state(
+        settings in settings(), roll in 0.0..1.0, failures in 0u32..8,
+        hints in prop::collection::vec((0u64..90_000, 0u64..90_000), 1..100),
+    ) {
+        let mut world = World::new(settings, roll);
+        for _ in 0..failures.min(settings.consecutive_failures - 1).min(settings.minimum_calls.saturating_sub(1)) {
+            world.start();
+            let permit = world.in_flight.pop().unwrap();
+            world.end(permit, Outcome::Failure, 0);
+        }
+        let before = (world.state(), world.breaker.generation);
+        for (wait, left) in hints {
+            world.happens(Event::Hint(left));
+            world.happens(Event::Pass(wait));
+            prop_assert_eq!((world.state(), world.breaker.generation), before);
+            prop_assert!(world.breaker.held_back(Mode::Normal, world.now).is_none());
         }
     }
 

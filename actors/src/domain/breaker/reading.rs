@@ -91,17 +91,20 @@ pub struct BreakerReading {
     pub opened_at: Option<Instant>,
     /// The last time that it opened, also when it has closed since.
     pub last: Option<Opening>,
+    /// Another replica's is open until then: fewer failures are enough.
+    pub suspect_until: Option<Instant>,
 }
 
 impl BreakerReading {
     /// The breakers of an extension's targets as one: closed while any of them lets calls through, open only when all are.
     pub fn over(readings: impl IntoIterator<Item = Self>) -> Self {
-        let closed = Self { state: State::Closed, failures: 0, opened_at: None, last: None };
+        let closed = Self { state: State::Closed, failures: 0, opened_at: None, last: None, suspect_until: None };
         let better = |one: Self, other: Self| Self {
             state: one.state.better(other.state),
             failures: one.failures.max(other.failures),
             opened_at: one.opened_at.into_iter().chain(other.opened_at).min(),
             last: one.last.into_iter().chain(other.last).max_by_key(|opening| opening.at),
+            suspect_until: one.suspect_until.max(other.suspect_until),
         };
         let all = readings.into_iter().reduce(better).unwrap_or(closed);
         Self { opened_at: all.opened_at.filter(|_| all.state != State::Closed), ..all }

@@ -184,6 +184,10 @@ pub struct Settings {
     pub timeout: Duration,
 }
 
+/// What is enough while another replica's breaker is open.
+const WARY_CALLS: u32 = 5;
+const WARY_FAILURES: u32 = 2;
+
 /// The longest look into the past, in seconds.
 pub(super) const MAX_WINDOW: u32 = 30;
 
@@ -212,6 +216,16 @@ impl Settings {
             half_open_successes: number(Setting::HalfOpenSuccesses, 3),
             half_open_max: time(Setting::HalfOpenMax, (timeout * 2).max(Duration::from_secs(10))),
             timeout,
+        }
+    }
+
+    /// The same while another replica's breaker is open: less is needed, where it is less.
+    #[must_use]
+    pub fn wary(self) -> Self {
+        Self {
+            minimum_calls: self.minimum_calls.min(WARY_CALLS),
+            consecutive_failures: self.consecutive_failures.min(WARY_FAILURES),
+            ..self
         }
     }
 

@@ -255,6 +255,38 @@ fn an_operator_has_the_last_word() {
 }
 
 #[test]
+fn while_another_replicas_is_open_two_failures_are_enough() {
+    let mut bench = Bench::new();
+    bench.breaker.suspect(bench.now + SECOND * 5);
+    bench.breaker.suspect(bench.now + SECOND);
+    bench.calls(1, Outcome::Failure);
+    assert_eq!(bench.state(), "closed");
+    bench.wait(4);
+    bench.calls(1, Outcome::Failure);
+    assert_eq!(bench.reason(), Some(Reason::FailuresInARow { failures: 2 }), "the longer hint holds");
+
+    let mut bench = Bench::new();
+    bench.breaker.suspect(bench.now + SECOND * 5);
+    for outcome in [Outcome::Failure, Outcome::Success, Outcome::Failure, Outcome::Success] {
+        bench.calls(1, outcome);
+    }
+    assert_eq!(bench.state(), "closed");
+    bench.calls(1, Outcome::Failure);
+    assert_eq!(bench.reason(), Some(Reason::FailureRate { percent: 60, calls: 5 }));
+
+    let mut bench = Bench::new();
+    bench.breaker.suspect(bench.now + SECOND * 5);
+    bench.wait(5);
+    bench.calls(4, Outcome::Failure);
+    assert_eq!(bench.state(), "closed", "it is over");
+
+    let mut bench = Bench::with(Kind::Pre, &[(Setting::ConsecutiveFailures, 1)]);
+    bench.breaker.suspect(bench.now + SECOND * 5);
+    bench.calls(1, Outcome::Failure);
+    assert_eq!(bench.state(), "open", "settings of its own that need less hold");
+}
+
+#[test]
 fn an_operator_closes_what_is_open_or_half_open() {
     for (seconds, state) in [(0, "open"), (5, "half_open")] {
         let mut bench = Bench::new();
@@ -284,6 +316,7 @@ fn several_breakers_are_as_good_as_the_best_of_them() {
         failures,
         opened_at,
         last: opened_at.map(opening),
+        suspect_until: None,
     };
     let open = |second| {
         let at = start + SECOND * second;

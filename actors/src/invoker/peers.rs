@@ -1,0 +1,142 @@
+//! What the replicas of a router tell each other about breakers. Whatever is lost here changes nothing but speed.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+use parking_lot::Mutex;
+use tokio::sync::broadcast;
+
+use super::permit::now;
+use crate::domain::breaker::State;
+
+/// A breaker has changed its state here.
+#[derive(Debug, Clone)]
+pub struct Transition {
+    pub extension_id: Arc<str>,
+    pub subject: Arc<str>,
+    pub state: State,
+    pub generation: u64,
+}
+
+/// What goes out to other replicas, and what came in about targets that nobody has called here yet.
+#[derive(Debug)]
+pub struct Peers {
+    transitions: broadcast::Sender<Transition>,
+    /// Until when a target that is not known here is open elsewhere, by subject.
+    heard: Mutex<LruCache<Arc<str>, Instant>>,
+}
+
+/// Transitions that wait for whoever tells them; of more at once, the oldest are not told.
+const WAITING: usize = 256;
+/// Targets that are remembered before their first call here.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1_000).expect("more than none");
+/// No peer is believed for longer than this: the longest open time that can be set.
+const LONGEST: Duration = Duration::from_secs(600);
+
+impl Default for Peers {
+    fn default() -> Self {
+        let (transitions, _) = broadcast::channel(WAITING);
+        // Grows with what is remembered: most routers hear nothing of targets that they do not use.
+        Self { transitions, heard: Mutex::new(LruCache::unbounded()) }
+    }
+}
+
+impl Peers {
+    /// Every change of a breaker from now on.
+    pub fn transitions(&self) -> broadcast::Receiver<Transition> {
+        self.transitions.subscribe()
+    }
+
+    /// Never waits, also when nobody listens.
+    pub(super) fn tell(&self, transition: Transition) {
+        let _ = self.transitions.send(transition);
+    }
+
+    /// Until when what a peer said about `left` is to be believed.
+    pub(crate) fn until(left: Duration) -> Instant {
+        now() + left.min(LONGEST)
+    }
+
+    pub(crate) fn remember(&self, subject: &str, until: Instant) {
+        let mut heard = self.heard.lock();
+        if heard.len() >= REMEMBERED.get() && !heard.contains(subject) {
+            heard.pop_lru();
+        }
+        heard.put(subject.into(), until);
+    }
+
+    /// What was heard about a target before its first call.
+    pub(super) fn remembered(&self, subject: &str) -> Option<Instant> {
+        self.heard.lock().pop(subject).filter(|until| *until > now())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn remembers(&self) -> usize {
+        self.heard.lock().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::breaker::{Mode, Outcome, Overrides, Settings};
+    use crate::domain::extension::Kind;
+    use crate::invokers::Invokers;
+    use crate::metrics::Metrics;
+    use crate::registry::{Registry, RegistrySettings};
+    use crate::testing::{MemoryStore, MemoryTransport, content};
+
+    const SUBJECT: &str = "p.ext.pre.clean.v1";
+    const LEFT: Duration = Duration::from_secs(5);
+
+    fn invokers() -> Invokers {
+        let content = content(&[r#"{"id": "clean", "type": "pre"}"#], &[]);
+        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
+        let registry =
+            Registry::new(MemoryStore::new(content.clone()), settings, Metrics::default(), Some((content, true)));
+        Invokers::new(MemoryTransport::new(), registry, Metrics::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn transitions_are_told_and_outcomes_are_not() {
+        let peers = Arc::new(Peers::default());
+        let mut told = peers.transitions();
+        let target = crate::invoker::Invoker::among(peers, "clean").target(&SUBJECT.into());
+        let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
+        while let Ok(permit) = target.permit(Mode::Normal, &settings) {
+            permit.finish(Outcome::Failure, Duration::ZERO);
+        }
+        let opened = told.try_recv().unwrap();
+        assert_eq!((opened.state.as_str(), opened.generation, &*opened.subject), ("open", 1, SUBJECT));
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        for _ in 0..3 {
+            target.permit(Mode::Normal, &settings).unwrap().finish(Outcome::Success, Duration::ZERO);
+        }
+        let states: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).map(|told| told.state.as_str()).collect();
+        assert_eq!(states, ["half_open", "closed"]);
+        target.reset();
+        assert!(told.try_recv().is_err(), "there was nothing to close");
+    }
+
+    #[test]
+    fn a_hint_about_what_nobody_calls_here_makes_no_state() {
+        let invokers = invokers();
+        assert!(!invokers.heard_open("nobody", SUBJECT, LEFT), "no such extension");
+        assert!(!invokers.heard_open("clean", "p.ext.pre.other.v1", LEFT), "nor such a subject of it");
+        assert!(!invokers.heard_open("clean", SUBJECT, Duration::ZERO));
+        assert_eq!(invokers.peers().remembers(), 0);
+        for n in 0..REMEMBERED.get() * 3 {
+            assert!(invokers.heard_open("clean", &format!("{n}.ext.pre.clean.v1"), Duration::MAX));
+        }
+        assert!(invokers.heard_open("clean", SUBJECT, LEFT));
+        assert_eq!(invokers.peers().remembers(), REMEMBERED.get());
+        assert!(invokers.find("clean").is_none());
+
+        let invoker = crate::invoker::Invoker::among(Arc::clone(invokers.peers()), "clean");
+        let target = invoker.target(&SUBJECT.into());
+        assert!(target.breaker().suspect_until.is_some(), "its first call finds what was heard");
+        assert_eq!((target.breaker().state, invokers.peers().remembers()), (State::Closed, REMEMBERED.get() - 1));
+    }
+}

@@ -1,0 +1,124 @@
+//! Hints: "my breaker for this target has just opened". Who hears one needs fewer failures to open its own.
+
+use std::time::Duration;
+
+use beamline_actors::domain::breaker::State;
+use beamline_actors::invoker::Transition;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, timeout};
+
+use super::{SEND_LIMIT, Shared};
+
+/// The last token of the subject.
+pub(super) const WORD: &str = "breaker";
+/// A hint is a few hundred bytes.
+const LARGEST: usize = 4 * 1024;
+
+/// A transition as other replicas hear of it. Times are durations: clocks need not agree.
+#[derive(Debug, Serialize, Deserialize)]
+struct Hint {
+    replica_id: String,
+    extension_id: String,
+    /// The target.
+    subject: String,
+    /// `closed`, `open` or `half_open`.
+    state: String,
+    generation: u64,
+    /// What is left of the open time; 0 when it is not open.
+    #[serde(default)]
+    open_for_ms: u64,
+}
+
+impl Hint {
+    fn of(transition: &Transition, replica_id: &str) -> Self {
+        let left = match transition.state {
+            State::Open { until } => until.saturating_duration_since(Instant::now().into_std()),
+            State::Closed | State::HalfOpen => Duration::ZERO,
+        };
+        Self {
+            replica_id: replica_id.to_owned(),
+            extension_id: transition.extension_id.to_string(),
+            subject: transition.subject.to_string(),
+            state: transition.state.as_str().to_owned(),
+            generation: transition.generation,
+            open_for_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Nothing when it is not to be read, or when it is this replica's own.
+    fn read(payload: &[u8], own_id: &str) -> Option<Self> {
+        if payload.len() > LARGEST {
+            return None;
+        }
+        serde_json::from_slice(payload).ok().filter(|hint: &Self| hint.replica_id != own_id)
+    }
+}
+
+/// Publishes every transition of this replica, as long as the bus is there: a hint that comes late is worth nothing.
+pub(super) async fn tell(shared: &Shared) {
+    let mut transitions = shared.invokers.transitions();
+    loop {
+        let transition = match transitions.recv().await {
+            Ok(transition) => transition,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        if !shared.connection.is_connected() {
+            continue;
+        }
+        let hint = Hint::of(&transition, &shared.replica_id);
+        let Ok(body) = serde_json::to_vec(&hint) else { continue };
+        let client = shared.connection.client();
+        let sent = timeout(SEND_LIMIT, client.publish(shared.subject(WORD), body.into())).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            tracing::debug!(extension_id = hint.extension_id, "a hint to the other replicas was not sent");
+        }
+    }
+}
+
+/// Of an open breaker elsewhere this replica takes note; that one has closed, it finds out by itself.
+pub(super) fn take(shared: &Shared, payload: &[u8]) {
+    let Some(hint) = Hint::read(payload, &shared.replica_id) else { return };
+    if hint.state != "open" {
+        return;
+    }
+    let left = Duration::from_millis(hint.open_for_ms);
+    if shared.invokers.heard_open(&hint.extension_id, &hint.subject, left) {
+        let (extension_id, subject, replica) = (&hint.extension_id, &hint.subject, &hint.replica_id);
+        tracing::debug!(extension_id, subject, replica, "another replica's breaker is open");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_says_how_long_and_not_until_when() {
+        let until = Instant::now().into_std() + Duration::from_secs(7);
+        let transition = Transition {
+            extension_id: "a \"strange\"\r\nid".into(),
+            subject: "beamline.ext.pre.a.v1".into(),
+            state: State::Open { until },
+            generation: 3,
+        };
+        let written = serde_json::to_vec(&Hint::of(&transition, "r1")).expect("JSON");
+        let read = Hint::read(&written, "r2").expect("a hint");
+        assert_eq!(
+            (read.extension_id.as_str(), read.state.as_str(), read.generation),
+            ("a \"strange\"\r\nid", "open", 3)
+        );
+        assert!((6_000..=7_000).contains(&read.open_for_ms), "{read:?}");
+        assert!(Hint::read(&written, "r1").is_none(), "its own");
+    }
+
+    #[test]
+    fn what_is_no_hint_is_passed_over() {
+        let long = format!(r#"{{"replica_id": "{}"}}"#, "x".repeat(LARGEST));
+        for payload in ["", "{", "[]", "null", r#"{"replica_id": "r1"}"#, "\u{feff}{}", &long, &"[".repeat(4_000)] {
+            assert!(Hint::read(payload.as_bytes(), "r2").is_none(), "{payload:.60}");
+        }
+        assert!(Hint::read(&[0xff, 0xfe], "r2").is_none());
+    }
+}

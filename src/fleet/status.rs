@@ -1,0 +1,151 @@
+//! "How are your breakers?": every replica answers by itself, and who asks collects what comes in a short time.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use async_nats::Message;
+use beamline_actors::domain::breaker::Mode;
+use beamline_actors::domain::extension::Extension;
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Fleet, SEND_LIMIT, Shared};
+use crate::nats::intake::is_answerable;
+
+/// The last token of the subject.
+pub(super) const WORD: &str = "breakers";
+/// Who has not answered by then is not counted.
+const GATHER: Duration = Duration::from_millis(300);
+const LARGEST_QUESTION: usize = 4 * 1024;
+/// Answers of so many replicas are read, and breakers that each lists.
+const MOST_REPLICAS: usize = 200;
+const MOST_BREAKERS: usize = 1_000;
+
+/// What is asked. Without an extension: everything that is not closed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Question {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extension_id: Option<String>,
+}
+
+/// What one replica says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    pub replica_id: String,
+    /// Of the registry, as far as it has it.
+    pub revision: u64,
+    pub breakers: Vec<BreakerStatus>,
+    /// Breakers beyond those listed.
+    #[serde(default)]
+    pub omitted: u64,
+}
+
+/// The breakers of an extension as one, or that of one of its targets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BreakerStatus {
+    pub extension_id: String,
+    /// The target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// What the next call meets there: `closed`, `open` or `half_open`.
+    pub state: String,
+    /// The operators' resets that it has followed.
+    #[serde(default)]
+    pub resets: u64,
+}
+
+impl Fleet {
+    /// What all replicas that answer in time say of their breakers that are not closed; this one first.
+    pub async fn breakers(&self) -> Vec<ReplicaStatus> {
+        self.gather(Question::default()).await
+    }
+
+    /// What they say of one extension.
+    pub async fn breakers_of(&self, extension_id: &str) -> Vec<ReplicaStatus> {
+        self.gather(Question { extension_id: Some(extension_id.to_owned()) }).await
+    }
+
+    async fn gather(&self, question: Question) -> Vec<ReplicaStatus> {
+        let shared = &self.shared;
+        let mut answers = BTreeMap::new();
+        let deadline = Instant::now() + GATHER;
+        let _ = timeout_at(deadline, ask(shared, &question, &mut answers)).await;
+        // What this replica says does not depend on the bus. It is looked at last: the others have had their time, too.
+        answers.remove(&shared.replica_id);
+        std::iter::once(shared.status(&question)).chain(answers.into_values()).collect()
+    }
+}
+
+/// Collects for as long as it is not dropped.
+async fn ask(shared: &Shared, question: &Question, answers: &mut BTreeMap<String, ReplicaStatus>) {
+    if !shared.connection.is_connected() {
+        return;
+    }
+    let client = shared.connection.client();
+    let (inbox, body) = (client.new_inbox(), serde_json::to_vec(question).unwrap_or_default());
+    let Ok(mut subscription) = client.subscribe(inbox.clone()).await else { return };
+    if client.publish_with_reply(shared.subject(WORD), inbox, body.into()).await.is_err() {
+        return;
+    }
+    while let Some(message) = subscription.next().await {
+        let Ok(answer) = serde_json::from_slice::<ReplicaStatus>(&message.payload) else { continue };
+        if answers.len() < MOST_REPLICAS {
+            answers.insert(answer.replica_id.clone(), answer);
+        }
+    }
+}
+
+pub(super) async fn answer(shared: &Shared, message: Message) {
+    let Some(reply) = message.reply.filter(|to| is_answerable(to, &shared.prefix)) else { return };
+    let question = match message.payload.len() {
+        0 => Ok(Question::default()),
+        1..=LARGEST_QUESTION => serde_json::from_slice(&message.payload),
+        _ => return,
+    };
+    let Ok(question) = question else { return };
+    let Ok(body) = serde_json::to_vec(&shared.status(&question)) else { return };
+    let client = shared.connection.client();
+    if !matches!(timeout(SEND_LIMIT, client.publish(reply, body.into())).await, Ok(Ok(()))) {
+        tracing::debug!("an answer to another replica was not sent");
+    }
+}
+
+impl Shared {
+    fn status(&self, question: &Question) -> ReplicaStatus {
+        let snapshot = self.registry.snapshot();
+        let lines = |extension: &Extension| self.lines(extension);
+        let mut breakers: Vec<BreakerStatus> = match &question.extension_id {
+            Some(id) => snapshot.extension(id).into_iter().flat_map(|extension| lines(extension)).collect(),
+            None => {
+                let all = snapshot.extensions().into_iter().flat_map(|extension| lines(extension));
+                all.filter(|line| line.state != "closed").collect()
+            }
+        };
+        let omitted = breakers.len().saturating_sub(MOST_BREAKERS) as u64;
+        breakers.truncate(MOST_BREAKERS);
+        ReplicaStatus { replica_id: self.replica_id.clone(), revision: snapshot.revision(), breakers, omitted }
+    }
+
+    /// The extension as a whole, and each of its targets that was called here.
+    fn lines(&self, extension: &Extension) -> Vec<BreakerStatus> {
+        let decided = extension.breaker_operator.as_ref();
+        let mode = decided.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default();
+        let line = |subject: Option<&str>, state: &str, resets| BreakerStatus {
+            extension_id: extension.id.clone(),
+            subject: subject.map(str::to_owned),
+            state: state.to_owned(),
+            resets,
+        };
+        let Some(invoker) = self.invokers.find(&extension.id) else {
+            // Nobody has called it here: there is nothing that could be open or closed.
+            let state = if matches!(mode, Mode::ForcedOpen(_)) { "open" } else { "closed" };
+            return vec![line(None, state, extension.breaker_resets())];
+        };
+        let whole = line(None, mode.effective(invoker.breaker().state), invoker.resets());
+        let target = |target: &std::sync::Arc<beamline_actors::invoker::TargetState>| {
+            line(Some(&target.subject), mode.effective(target.breaker().state), invoker.resets())
+        };
+        std::iter::once(whole).chain(invoker.targets().iter().map(target)).collect()
+    }
+}

@@ -1,0 +1,169 @@
+//! What replicas tell each other about their breakers, and what is seen of all of them together.
+
+use std::process::{Command, Stdio};
+
+use beamline_extension::Kind;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use crate::support::{
+    BROKEN, Gateway, LIMIT, Nats, PROGRAM, PostgresDatabase, RouterProcess, Stub, eventually, request,
+};
+
+const HINTS: &str = "beamline.router.v1.control.breaker";
+const SUBJECT: &str = "beamline.provider.model.v1";
+
+/// Two replicas and a provider that is out of order.
+struct Fleet {
+    gateway: Gateway,
+    stub: Stub,
+    first: RouterProcess,
+    second: RouterProcess,
+    nats: Nats,
+    _database: PostgresDatabase,
+}
+
+impl Fleet {
+    async fn start(record: Value) -> Self {
+        let (nats, database) = (Nats::start().await, PostgresDatabase::create().await);
+        let url = database.url();
+        let settings = [("nats.url", nats.url()), ("database.url", url.as_str())];
+        let (first, second) = tokio::join!(RouterProcess::start(&settings), RouterProcess::start(&settings));
+        let gateway = Gateway::connect(&nats).await;
+        gateway.register("provider", "model", record).await;
+        gateway.policy("chat", &json!({"providers": ["model"]})).await;
+        let stub = Stub::saying(&nats, Kind::Provider, "model", BROKEN).await;
+        let fleet = Self { gateway, stub, first, second, nats, _database: database };
+        let latest = fleet.gateway.admin("list_extensions", &json!({})).await["revision"].clone();
+        for router in [&fleet.first, &fleet.second] {
+            eventually(LIMIT, "it knows the policy", async || {
+                router.readiness().await.filter(|said| said["revision"] == latest)
+            })
+            .await;
+        }
+        fleet
+    }
+
+    async fn states(&self, fleet: bool) -> Value {
+        self.gateway.admin("get_circuit_breaker_states", &json!({"fleet": fleet})).await
+    }
+
+    async fn counted(&self) -> Value {
+        self.states(true).await["states"]["model"]["fleet"].clone()
+    }
+
+    /// What the metrics of each say: 2 is open.
+    async fn gauges(&self) -> [Option<u32>; 2] {
+        [gauge(&self.first).await, gauge(&self.second).await]
+    }
+
+    async fn hint(&self, body: impl Into<Vec<u8>>) {
+        let client = self.gateway.client();
+        client.publish(HINTS, body.into().into()).await.expect("published");
+    }
+}
+
+async fn gauge(router: &RouterProcess) -> Option<u32> {
+    let (_, metrics) = router.get("/metrics").await?;
+    let name = "extension_breaker_state{extension_id=\"model\"} ";
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.parse().ok())
+}
+
+/// Opens after five failures, and stays open for the whole test.
+fn slow_to_recover() -> Value {
+    json!({"breaker": {"open_base_ms": 60_000, "jitter": 0}})
+}
+
+#[tokio::test]
+async fn when_one_has_opened_two_failures_are_enough_for_the_other_and_the_fleet_is_counted() {
+    let fleet = Fleet::start(slow_to_recover()).await;
+    let mut hints = fleet.gateway.client().subscribe(HINTS).await.expect("subscribed");
+    let counted = fleet.counted().await;
+    assert_eq!(counted, json!({"replicas": 2, "open": 0, "half_open": 0}));
+
+    eventually(LIMIT, "one of them opens", async || {
+        fleet.gateway.route(&request("chat")).await;
+        fleet.gauges().await.contains(&Some(2)).then_some(())
+    })
+    .await;
+    let hint = hints.next().await.expect("a hint");
+    let hint: Value = serde_json::from_slice(&hint.payload).expect("JSON");
+    assert_eq!(
+        (&hint["extension_id"], &hint["subject"], &hint["state"]),
+        (&json!("model"), &json!(SUBJECT), &json!("open"))
+    );
+    assert_eq!(hint["generation"], 1);
+    let left = hint["open_for_ms"].as_u64().expect("a duration");
+    assert!((1..=60_000).contains(&left), "{hint}");
+    let counted = fleet.counted().await;
+    assert_eq!((&counted["open"], &counted["replicas"]), (&json!(1), &json!(2)), "{counted}");
+    assert_eq!(counted["targets"][SUBJECT]["open"], 1, "{counted}");
+
+    eventually(LIMIT, "both are open", async || {
+        fleet.gateway.route(&request("chat")).await;
+        (fleet.gauges().await == [Some(2), Some(2)]).then_some(())
+    })
+    .await;
+    // Five for the first; of the second, all that came before the hint and at most two after it.
+    assert!((7..=9).contains(&fleet.stub.calls()), "{} calls", fleet.stub.calls());
+    let states = fleet.states(true).await;
+    assert_eq!(states["states"]["model"]["reason_code"], "consecutive_failures", "{states}");
+    assert_eq!(states["replicas"].as_array().expect("replicas").len(), 2);
+
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BEAMLINE")) {
+            command.env_remove(name);
+        }
+        let url = ["--nats-url", fleet.nats.url(), "--timeout", "10s", "breaker"];
+        let output = command.args(url).args(arguments).stdin(Stdio::null()).output().expect("it runs");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let listed = run(&["list", "--fleet"]);
+    let row = listed.lines().find(|line| line.starts_with("model")).expect("a row");
+    assert!(row.contains("open on 2 of 2"), "{listed}");
+    let shown: Value = serde_json::from_str(&run(&["show", "model", "--fleet", "--output", "json"])).expect("JSON");
+    assert_eq!(shown["fleet"]["open"], 2, "{shown}");
+
+    let reset = run(&["reset", "model"]);
+    assert!(reset.starts_with("breaker of 'model' closed on 2 of 2, at revision "), "{reset}");
+    assert_eq!(fleet.gauges().await, [Some(0), Some(0)]);
+}
+
+#[tokio::test]
+async fn hints_open_nothing_and_odd_ones_harm_nothing() {
+    let fleet = Fleet::start(slow_to_recover()).await;
+    for n in 0..2_000 {
+        fleet.hint(format!(r#"{{"replica_id": "r{n}", "extension_id": "e{n}", "subject": "beamline.provider.e{n}.v1", "state": "open", "generation": 1, "open_for_ms": 1000}}"#)).await;
+    }
+    for odd in ["", "{", "[]", "null", "\"open\"", r#"{"replica_id": 7}"#, "\u{0}", &"[".repeat(100_000)] {
+        fleet.hint(odd).await;
+    }
+    fleet.hint(vec![0xff, 0xfe]).await;
+    for state in ["open", "melted"] {
+        let hint = json!({"replica_id": "a\r\nb", "extension_id": "model", "subject": SUBJECT, "state": state,
+            "generation": u64::MAX, "open_for_ms": u64::MAX});
+        fleet.hint(hint.to_string()).await;
+    }
+    let stranger = fleet.gateway.client().request("beamline.router.v1.control.breakers", "{]".into());
+    assert!(
+        tokio::time::timeout(std::time::Duration::from_millis(200), stranger).await.is_err(),
+        "no answer to nonsense"
+    );
+
+    eventually(LIMIT, "they have read it", async || {
+        let hint = json!({"replica_id": "peer", "extension_id": "model", "subject": SUBJECT, "state": "open",
+            "generation": 1, "open_for_ms": 600_000});
+        fleet.hint(hint.to_string()).await;
+        fleet.gateway.route(&request("chat")).await;
+        fleet.states(false).await["states"]["model"]["suspect_until"].as_str().map(drop)
+    })
+    .await;
+    let counted = fleet.counted().await;
+    assert_eq!(counted["replicas"], 2, "{counted}");
+    let listed = fleet.states(false).await;
+    assert_eq!(listed["states"]["e1"], Value::Null);
+    for router in [&fleet.first, &fleet.second] {
+        assert!(!router.log().contains("panicked"), "{}", router.log());
+    }
+}
