@@ -9,6 +9,7 @@ use beamline_actors::domain::extension::Extension;
 use beamline_actors::domain::health::Figures;
 use beamline_actors::domain::run::milliseconds;
 use beamline_actors::invoker::{Invoker, TargetState};
+use beamline_actors::invokers::InUse;
 use serde_json::{Map, Value, json};
 
 use super::Shared;
@@ -20,6 +21,12 @@ pub(super) fn health(shared: &Shared) -> Value {
         let mut line = figures_of(&figures);
         if let Some(alive) = invoker.as_ref().and_then(|invoker| invoker.alive()) {
             line.insert("alive".into(), json!(alive));
+        }
+        if let Some(in_use) = shared.surroundings.invokers.in_use(&extension.id) {
+            let InUse { in_flight, waiting, limit, ceiling } = in_use;
+            line.extend(fields(
+                json!({"in_flight": in_flight, "waiting": waiting, "limit": limit, "ceiling": ceiling}),
+            ));
         }
         add_targets(&mut line, shared, extension, invoker.as_deref(), |target| figures_of(&target.figures()));
         line
