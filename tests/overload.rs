@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_extension::{CallContext, Completion, Extension, Prompt, Running};
+use beamline_extension::{CallContext, Completion, Extension, Kind, Prompt, Running};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::support::{Gateway, LIMIT, Nats, RouterProcess, eventually, request, request_with, serve};
+use crate::support::{Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request, request_with, serve};
 
 /// A router whose model answers when the gate is opened.
 struct World {
@@ -19,7 +19,7 @@ struct World {
     model: Running,
     gate: Arc<Semaphore>,
     router: RouterProcess,
-    _nats: Nats,
+    nats: Nats,
 }
 
 impl World {
@@ -40,7 +40,7 @@ impl World {
             }
         };
         let model = serve(&nats, Extension::provider("model", answer)).await;
-        Self { gateway, model, gate, router, _nats: nats }
+        Self { gateway, model, gate, router, nats }
     }
 
     /// Requests that the model has and keeps.
@@ -177,4 +177,52 @@ async fn calls_beyond_the_limit_of_an_extension_end_as_overloaded_and_open_no_br
     assert_eq!(states["states"]["model"]["state"], "closed", "{states}");
     world.release(held).await;
     assert_eq!(world.gateway.route(&request("default")).await["ok"], true);
+}
+
+#[tokio::test]
+async fn an_extension_has_a_limit_of_its_own_that_changes_while_calls_run() {
+    let world = World::start(&[]).await;
+    let limit = async |calls: Value| {
+        let answer = world.gateway.admin("update_extension", &json!({"id": "model", "max_in_flight": calls})).await;
+        assert_eq!(answer["ok"], true, "{answer}");
+        answer["extension"]["max_in_flight"].clone()
+    };
+    let refused = async || code(&world.gateway.route(&request("default")).await) == "overloaded";
+    assert_eq!(limit(json!(2)).await, 2);
+    let mut held = world.hold(2, &request("default")).await;
+    assert!(refused().await);
+    limit(json!(3)).await;
+    held.extend(world.hold(1, &request("default")).await);
+    assert!(refused().await);
+    limit(json!(1)).await;
+    assert_eq!(world.model.in_flight(), 3, "what runs goes on");
+    assert_eq!(limit(Value::Null).await, Value::Null);
+    held.extend(world.hold(5, &request("default")).await);
+    world.release(held).await;
+
+    let wrong = world.gateway.admin("update_extension", &json!({"id": "model", "max_in_flight": 10_001})).await;
+    assert_eq!(wrong["error"]["details"]["mistakes"][0]["pointer"], "/max_in_flight", "{wrong}");
+}
+
+#[tokio::test]
+async fn an_extension_that_has_too_much_to_do_gets_fewer_calls_and_everybody_can_see_it() {
+    let world = World::start(&[]).await;
+    world.gateway.register("provider", "busy", json!({"max_in_flight": 40})).await;
+    world.gateway.policy("busy", &json!({"providers": ["busy"]})).await;
+    let too_much = r#"{"error": {"code": "429", "message": "too many requests"}}"#;
+    let busy = Stub::saying(&world.nats, Kind::Provider, "busy", too_much).await;
+    world.gateway.route(&request("busy")).await;
+    assert_eq!(busy.calls(), 1);
+    let shown = world.gateway.admin("get_extension_health", &json!({})).await["health"]["busy"].clone();
+    assert_eq!([&shown["limit"], &shown["ceiling"], &shown["in_flight"], &shown["waiting"]], [36, 40, 0, 0], "{shown}");
+    let tree = world.gateway.admin("supervision_tree", &json!({})).await;
+    let invokers = tree["tree"]["children"].as_array().into_iter().flatten().find(|child| child["name"] == "invokers");
+    let busy = &invokers.expect("invokers")["children"][0];
+    assert_eq!([&busy["name"], &busy["limit"], &busy["ceiling"]], [&json!("invoker:busy"), &json!(36), &json!(40)]);
+    assert!(world.metric("extension_limit{extension_id=\"busy\"} 36").await);
+    let states = world.gateway.admin("get_circuit_breaker_states", &json!({})).await;
+    assert_eq!(
+        [&states["states"]["busy"]["state"], &states["states"]["busy"]["failure_count"]],
+        [&json!("closed"), &json!(0)]
+    );
 }

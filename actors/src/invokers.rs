@@ -184,6 +184,11 @@ impl Invokers {
         self.shared.table.read().get(extension_id).map(|invoker| invoker.vitals(subject, mode)).unwrap_or_default()
     }
 
+    /// The ceiling that an extension has of its own.
+    fn max_in_flight(&self, extension_id: &str) -> Option<u32> {
+        self.shared.registry.snapshot().extension(extension_id)?.max_in_flight
+    }
+
     /// How long an extension's answers usually take (median), whichever of its targets gives them.
     pub fn latency(&self, extension_id: &str) -> Option<Duration> {
         self.shared.table.read().get(extension_id)?.figures().p50
@@ -356,7 +361,7 @@ impl InvokersState {
     fn prune(&self) {
         let snapshot = self.shared.registry.snapshot();
         self.shared.retries.retain(|id| snapshot.extension(id).is_some());
-        self.shared.limits.retain(|id| snapshot.extension(id).is_some());
+        self.shared.limits.retain(|id| snapshot.extension(id).map(|extension| extension.max_in_flight));
         self.shared.table.write().retain(|id, invoker| {
             let extension = snapshot.extension(id);
             match (extension, invoker.address.cell()) {

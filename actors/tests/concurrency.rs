@@ -15,8 +15,8 @@ use beamline_actors::domain::plan::{Place, PlannedCall, Rule, Target};
 use beamline_actors::domain::run::{AttemptBudget, Order};
 use beamline_actors::invokers::{CallScope, InUse, Invokers, InvokersActor};
 use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, Metrics};
-use beamline_actors::ports::{Answer, TransportError};
-use beamline_actors::registry::{Registry, RegistrySettings};
+use beamline_actors::ports::{Answer, Author, Change, TransportError};
+use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -65,9 +65,10 @@ impl Model {
 
 struct Bench {
     bus: Arc<MemoryTransport>,
+    registry: Registry,
     invokers: Invokers,
     metrics: Metrics,
-    actor: ActorCell,
+    actors: [ActorCell; 2],
 }
 
 impl Bench {
@@ -76,9 +77,17 @@ impl Bench {
             (MemoryStore::new(content(&[RECORD], &[])), Metrics::default(), MemoryTransport::new());
         let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
         let registry = Registry::new(store, settings, metrics.clone(), Some((content(&[RECORD], &[]), true)));
-        let invokers = Invokers::new(bus.clone(), registry, metrics.clone());
+        let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
+        let (reading, _) = Actor::spawn(None, RegistryActor, registry.clone()).await.unwrap();
         let (actor, _) = Actor::spawn(None, InvokersActor, invokers.clone()).await.unwrap();
-        Self { bus, invokers, metrics, actor: actor.get_cell() }
+        Self { bus, registry, invokers, metrics, actors: [reading.get_cell(), actor.get_cell()] }
+    }
+
+    /// Changes the record and waits until calls go by it.
+    async fn ceiling(&self, max_in_flight: Option<u32>) {
+        let record = Extension { max_in_flight, ..Extension::parse(RECORD, "beamline").unwrap() };
+        self.registry.write(Change::UpdateExtension(record), Author::default()).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
     }
 
     fn model(&self, capacity: usize) -> Arc<Model> {
@@ -132,7 +141,7 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        self.actor.stop(None);
+        self.actors.iter().for_each(|actor| actor.stop(None));
     }
 }
 
@@ -261,4 +270,27 @@ async fn an_extension_that_is_out_of_reach_through_no_fault_of_its_own_keeps_its
     bench.bus.set_unsettled(false);
     assert_eq!(bench.call(TIMEOUT * 2).await, Err(CallFailure::Timeout));
     assert_eq!(bench.limit(), 450, "that was its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_has_a_ceiling_of_its_own_that_changes_under_way() {
+    let bench = Bench::start().await;
+    let model = bench.model(1_000);
+    bench.ceiling(Some(30)).await;
+    let _clients = bench.clients(100);
+    sleep(WORK / 2).await;
+    assert_eq!((bench.in_use().in_flight, bench.limit(), bench.in_use().ceiling), (30, 30, 30));
+
+    bench.ceiling(Some(10)).await;
+    assert_eq!((bench.in_use().in_flight, bench.limit()), (30, 10), "nobody is cut off");
+    sleep(WORK * 3).await;
+    assert_eq!(bench.in_use().in_flight, 10);
+    assert_eq!(model.take()[1], 0);
+
+    bench.ceiling(Some(60)).await;
+    sleep(WORK).await;
+    assert_eq!(bench.in_use().in_flight, 60);
+    bench.ceiling(None).await;
+    sleep(WORK).await;
+    assert_eq!((bench.in_use().in_flight, bench.in_use().ceiling), (100, 500), "what the router grants");
 }

@@ -109,7 +109,8 @@ impl Work<'_> {
             .bind(extension.metadata.to_json())
             .bind(to_json(&extension.breaker)?)
             .bind(extension.breaker_operator.as_ref().map(to_json).transpose()?)
-            .bind(extension.breaker_reset.as_ref().map(to_json).transpose()?);
+            .bind(extension.breaker_reset.as_ref().map(to_json).transpose()?)
+            .bind(extension.max_in_flight.map(i64::from));
         self.run(tx, write).await
     }
 

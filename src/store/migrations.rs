@@ -48,12 +48,14 @@ const POSTGRES: &[Source] = &[
     SEEDS,
     (3, "breakers", include_str!("../../migrations/postgres/0003_breakers.sql")),
     (4, "breaker resets", include_str!("../../migrations/postgres/0004_breaker_resets.sql")),
+    (5, "max in flight", include_str!("../../migrations/postgres/0005_max_in_flight.sql")),
 ];
 const SQLITE: &[Source] = &[
     (1, "registry", include_str!("../../migrations/sqlite/0001_registry.sql")),
     SEEDS,
     (3, "breakers", include_str!("../../migrations/sqlite/0003_breakers.sql")),
     (4, "breaker resets", include_str!("../../migrations/sqlite/0004_breaker_resets.sql")),
+    (5, "max in flight", include_str!("../../migrations/sqlite/0005_max_in_flight.sql")),
 ];
 const SEEDS: Source = (2, "seeds", include_str!("../../migrations/shared/0002_seeds.sql"));
 

@@ -68,6 +68,7 @@ fn extension(row: &AnyRow) -> Result<Extension, StoreError> {
         metadata: fields(row, "metadata")?.unwrap_or_default(),
         versions: Vec::new(),
         instances: Vec::new(),
+        max_in_flight: optional(row, "max_in_flight", small)?,
         breaker: parsed(row, "breaker")?.unwrap_or_default(),
         breaker_operator: parsed(row, "breaker_operator")?,
         breaker_reset: parsed(row, "breaker_reset")?,

@@ -12,7 +12,7 @@ pub(super) const EXTENSIONS: &str = "SELECT id, type, subject, timeout_ms, retry
     CASE WHEN enabled THEN 1 ELSE 0 END AS enabled, version, CAST(config AS text) AS config, \
     CAST(metadata AS text) AS metadata, CAST(breaker AS text) AS breaker, \
     CAST(breaker_operator AS text) AS breaker_operator, \
-    CAST(breaker_reset AS text) AS breaker_reset FROM extensions ORDER BY id";
+    CAST(breaker_reset AS text) AS breaker_reset, max_in_flight FROM extensions ORDER BY id";
 pub(super) const VERSIONS: &str = "SELECT extension_id, version, subject, timeout_ms, retry, \
     CAST(config AS text) AS config, CAST(routing_rules AS text) AS routing_rules, \
     CASE WHEN enabled THEN 1 ELSE 0 END AS enabled FROM extension_versions ORDER BY extension_id, position";
@@ -25,7 +25,7 @@ pub(super) const EXTENSION: &str = "SELECT id, type, subject, timeout_ms, retry,
     CASE WHEN enabled THEN 1 ELSE 0 END AS enabled, version, CAST(config AS text) AS config, \
     CAST(metadata AS text) AS metadata, CAST(breaker AS text) AS breaker, \
     CAST(breaker_operator AS text) AS breaker_operator, \
-    CAST(breaker_reset AS text) AS breaker_reset FROM extensions WHERE id = $1";
+    CAST(breaker_reset AS text) AS breaker_reset, max_in_flight FROM extensions WHERE id = $1";
 pub(super) const VERSIONS_OF: &str = "SELECT extension_id, version, subject, timeout_ms, retry, \
     CAST(config AS text) AS config, CAST(routing_rules AS text) AS routing_rules, \
     CASE WHEN enabled THEN 1 ELSE 0 END AS enabled FROM extension_versions WHERE extension_id = $1 ORDER BY position";
@@ -35,11 +35,13 @@ pub(super) const POLICY: &str =
     "SELECT CAST(document AS text) AS document FROM policies WHERE tenant_id = $1 AND policy_id = $2";
 
 pub(super) const INSERT_EXTENSION: &str = "INSERT INTO extensions \
-    (id, type, subject, timeout_ms, retry, enabled, version, config, metadata, breaker, breaker_operator, breaker_reset) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb, $10::jsonb, $11::jsonb, $12::jsonb)";
+    (id, type, subject, timeout_ms, retry, enabled, version, config, metadata, breaker, breaker_operator, breaker_reset, \
+    max_in_flight) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb, $10::jsonb, $11::jsonb, $12::jsonb, $13)";
 pub(super) const UPDATE_EXTENSION: &str = "UPDATE extensions SET type = $2, subject = $3, timeout_ms = $4, retry = $5, \
     enabled = $6, version = $7, config = $8::jsonb, metadata = $9::jsonb, breaker = $10::jsonb, \
-    breaker_operator = $11::jsonb, breaker_reset = $12::jsonb, updated_at = CURRENT_TIMESTAMP WHERE id = $1";
+    breaker_operator = $11::jsonb, breaker_reset = $12::jsonb, max_in_flight = $13, \
+    updated_at = CURRENT_TIMESTAMP WHERE id = $1";
 pub(super) const INSERT_VERSION: &str = "INSERT INTO extension_versions \
     (extension_id, position, version, subject, timeout_ms, retry, config, routing_rules, enabled) \
     VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9)";

@@ -22,6 +22,8 @@ use tokio::time::timeout;
 use super::*;
 use database::TestDatabase;
 
+/// How many there are, numbered from one.
+const MIGRATIONS: i64 = 5;
 /// Far more than anything here takes; a test that waits for it has failed.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -118,6 +120,7 @@ fn full_extension(id: &str) -> Extension {
         metadata: Fields::parse(r#"{"team":"platform"}"#).unwrap(),
         versions: vec![version, bare],
         instances: vec![instance("west", 100), instance("east", 0)],
+        max_in_flight: Some(40),
         breaker: serde_json::from_str(r#"{"minimum_calls": 7, "open_base_ms": 100}"#).unwrap(),
         breaker_operator: Some(Operator {
             state: OperatorState::ForcedOpen,
@@ -468,7 +471,10 @@ async fn migrations_run_once_however_many_start(database: TestDatabase) {
     for start in starts.collect::<Vec<_>>() {
         applied.extend(start.await.unwrap().unwrap());
     }
-    assert_eq!(applied.iter().map(|migration| migration.version).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(
+        applied.iter().map(|migration| migration.version).collect::<Vec<_>>(),
+        (1..=MIGRATIONS).collect::<Vec<_>>()
+    );
     assert_eq!(migrate(&config(database.url())).await.unwrap(), []);
     let states = migration_status(&config(database.url())).await.unwrap();
     assert!(states.iter().all(|status| status.state == MigrationState::Applied), "{states:?}");
@@ -477,7 +483,7 @@ async fn migrations_run_once_however_many_start(database: TestDatabase) {
 async fn the_status_changes_nothing(database: TestDatabase) {
     for _ in 0..2 {
         let states = migration_status(&config(database.url())).await.unwrap();
-        assert_eq!(states.iter().filter(|status| status.state == MigrationState::Pending).count(), 4);
+        assert_eq!(states.iter().filter(|status| status.state == MigrationState::Pending).count(), MIGRATIONS as usize);
     }
     if let Some(path) = database.url().strip_prefix("sqlite://") {
         assert!(!std::path::Path::new(path).exists());

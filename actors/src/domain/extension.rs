@@ -80,6 +80,9 @@ pub struct Extension {
     pub versions: Vec<ExtensionVersion>,
     #[serde(default)]
     pub instances: Vec<Instance>,
+    /// Calls of it that may run at a time, whichever version or instance takes them; absent means what the router grants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
     /// What its breakers go by, where that is not the router's own.
     #[serde(default, skip_serializing_if = "Overrides::is_empty")]
     pub breaker: Overrides,
@@ -130,6 +133,7 @@ const KEYS: &[&str] = &[
     "metadata",
     "versions",
     "instances",
+    "max_in_flight",
     "breaker",
 ];
 const VERSION_KEYS: &[&str] = &["version", "subject", "timeout_ms", "retry", "config", "routing_rules", "enabled"];
@@ -139,6 +143,8 @@ const INSTANCE_KEYS: &[&str] = &["instance_id", "subject", "weight", "enabled"];
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 1..=600_000;
 /// Retries that a record may name: three attempts in all.
 const RETRY: std::ops::RangeInclusive<u64> = 0..=2;
+/// Calls in flight that a record may name.
+const MAX_IN_FLIGHT: std::ops::RangeInclusive<u64> = 1..=10_000;
 
 impl Extension {
     /// Reads a record as somebody wrote it. `prefix` is the deployment's subject prefix.
@@ -211,6 +217,7 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
     let metadata = object.fields("metadata", mistakes);
     let versions = read_versions(&mut object, prefix, mistakes);
     let instances = read_instances(&mut object, prefix, mistakes);
+    let max_in_flight = object.whole("max_in_flight", MAX_IN_FLIGHT, mistakes);
     let breaker = read_breaker(&mut object, mistakes);
     object.finish(KEYS, mistakes);
     let (id, kind) = (id?, kind?);
@@ -230,6 +237,7 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
         metadata,
         versions,
         instances,
+        max_in_flight: max_in_flight.and_then(|calls| u32::try_from(calls).ok()),
         breaker,
         breaker_operator: None,
         breaker_reset: None,
@@ -423,6 +431,13 @@ mod tests {
         let extension = Extension::parse(r#"{"id": "a", "type": "post", "config": {"n": 1.50}}"#, "b").unwrap();
         let patched = extension.patched(&Fields::parse(r#"{"retry": 2}"#).unwrap(), "b").unwrap();
         assert_eq!((patched.retry, patched.config.to_json().as_str()), (2, r#"{"n":1.50}"#));
+        let limited = extension.patched(&Fields::parse(r#"{"max_in_flight": 7}"#).unwrap(), "b").unwrap();
+        let freed = limited.patched(&Fields::parse(r#"{"max_in_flight": null}"#).unwrap(), "b").unwrap();
+        assert_eq!((limited.max_in_flight, freed.max_in_flight), (Some(7), None));
+        for wrong in ["0", "10001", "1.5", "\"7\"", "-1"] {
+            let patch = Fields::parse(&format!(r#"{{"max_in_flight": {wrong}}}"#)).unwrap();
+            assert_eq!(extension.patched(&patch, "b").unwrap_err()[0].pointer, "/max_in_flight", "{wrong}");
+        }
         let renamed = extension.patched(&Fields::parse(r#"{"id": "b"}"#).unwrap(), "b").unwrap_err();
         assert_eq!(renamed[0].pointer, "/id");
     }

@@ -88,7 +88,7 @@ impl Invokers {
         if !self.bus_is_there(own.min(scope.deadline.saturating_duration_since(Instant::now()))).await {
             return Attempt::not_sent(CallFailure::BusUnavailable, turn.place);
         }
-        let own_limit = self.shared.limits.of(&invoker.id);
+        let own_limit = self.shared.limits.of(&invoker.id, |id| self.max_in_flight(id));
         // Before the breaker is asked: its permits are not for waiting.
         let Some(taken) = own_limit.enter(scope.deadline.saturating_duration_since(Instant::now())).await else {
             return Attempt::not_sent(CallFailure::Overloaded { retry_after: backoff_after_overload() }, turn.place);

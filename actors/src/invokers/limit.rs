@@ -78,25 +78,34 @@ impl CallLimits {
         self.max_in_flight.store(max_in_flight, Ordering::Relaxed);
     }
 
-    pub(super) fn of(&self, id: &Arc<str>) -> Arc<CallLimit> {
+    /// The limit of an extension; at its first call `own` says what its record has for a ceiling.
+    pub(super) fn of(&self, id: &Arc<str>, own: impl FnOnce(&str) -> Option<u32>) -> Arc<CallLimit> {
         if let Some(limit) = self.limits.read().get(id) {
             return Arc::clone(limit);
         }
-        let ceiling = self.max_in_flight.load(Ordering::Relaxed);
-        let new = || Arc::new(CallLimit::new(id, ceiling, self.metrics.clone()));
+        // Under the lock that also `retain` takes, so that a ceiling which changes meanwhile is not missed.
+        let new = || Arc::new(CallLimit::new(id, self.ceiling(own(id)), self.metrics.clone()));
         Arc::clone(self.limits.write().entry(Arc::clone(id)).or_insert_with(new))
     }
 
-    pub(super) fn retain(&self, belongs: impl Fn(&str) -> bool) {
-        self.limits.write().retain(|id, _| {
-            let keep = belongs(id);
-            if !keep {
+    /// Forgets extensions that are gone, and brings the ceilings of the others up to date: `known` says for each id
+    /// whether it is there still, and with what ceiling of its own.
+    pub(super) fn retain(&self, known: impl Fn(&str) -> Option<Option<u32>>) {
+        self.limits.write().retain(|id, limit| {
+            let own = known(id);
+            if let Some(own) = own {
+                limit.set_ceiling(self.ceiling(own));
+            } else {
                 let label = ExtensionLabel { extension_id: id.to_string() };
                 self.metrics.extension_in_flight.remove(&label);
                 self.metrics.extension_limit.remove(&label);
             }
-            keep
+            own.is_some()
         });
+    }
+
+    fn ceiling(&self, own: Option<u32>) -> u32 {
+        own.unwrap_or_else(|| self.max_in_flight.load(Ordering::Relaxed))
     }
 
     /// What is in use of an extension's limit; `None` before its first call.
@@ -129,6 +138,12 @@ impl CallLimit {
             shown_limit,
             metrics,
         }
+    }
+
+    fn set_ceiling(&self, ceiling: u32) {
+        let mut size = self.size.lock();
+        size.limit.set_ceiling(ceiling, now());
+        self.fit(&mut size);
     }
 
     /// A place for a call with so much time left; `None` when none comes free in time, or as many wait as may run.

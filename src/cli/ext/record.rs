@@ -58,6 +58,10 @@ struct FieldArgs {
     #[arg(long, value_name = "TIMES")]
     retry: Option<u32>,
 
+    /// How many calls of it may run at a time, 1 to 10000; `default` takes back what was set
+    #[arg(long, value_name = "CALLS", value_parser = ceiling)]
+    max_in_flight: Option<Ceiling>,
+
     /// Version of the service
     #[arg(long = "version", value_name = "VERSION")]
     version_name: Option<String>,
@@ -69,6 +73,18 @@ struct FieldArgs {
     /// Register it, but do not let policies use it
     #[arg(long)]
     disabled: bool,
+}
+
+/// Calls that may run at a time; `None` is what the router grants every extension.
+#[derive(Debug, Clone, Copy)]
+struct Ceiling(Option<u32>);
+
+fn ceiling(word: &str) -> Result<Ceiling, String> {
+    if word == "default" {
+        return Ok(Ceiling(None));
+    }
+    let calls = word.parse().ok().filter(|calls| (1..=10_000).contains(calls));
+    calls.map(|calls| Ceiling(Some(calls))).ok_or_else(|| "give a number from 1 to 10000, or `default`".to_owned())
 }
 
 impl CreateArgs {
@@ -106,6 +122,7 @@ impl FieldArgs {
         set(record, "subject", self.subject.as_ref())?;
         set(record, "timeout_ms", self.timeout_ms)?;
         set(record, "retry", self.retry)?;
+        set(record, "max_in_flight", self.max_in_flight.map(|Ceiling(calls)| calls))?;
         set(record, "version", self.version_name.as_ref())?;
         set(record, "enabled", self.disabled.then_some(false))?;
         if let Some(config) = &self.config_json {
@@ -124,7 +141,7 @@ pub(super) fn id_of(record: &document::Fields) -> String {
 pub(super) fn text(record: &str) -> Result<String, Failure> {
     let mut record: document::Fields = serde_json::from_str(record)
         .map_err(|error| Failure::Failed(format!("the extension in the answer cannot be read: {error}.")))?;
-    let first = ["id", "type", "version", "enabled", "subject", "timeout_ms", "retry"];
+    let first = ["id", "type", "version", "enabled", "subject", "timeout_ms", "retry", "max_in_flight"];
     let mut fields: Vec<(String, String)> = first
         .into_iter()
         .filter_map(|name| record.remove(name).map(|value| (name.to_owned(), readable(&value))))
@@ -206,6 +223,13 @@ mod tests {
     #[test]
     fn an_update_sends_only_what_was_given() {
         assert_eq!(record(&["update", "upper", "--retry", "2"]).expect("a record"), r#"{"id":"upper","retry":2}"#);
+        let record_of = |calls| record(&["update", "upper", "--max-in-flight", calls]).expect("a record");
+        assert_eq!(record_of("40"), r#"{"id":"upper","max_in_flight":40}"#);
+        assert_eq!(record_of("default"), r#"{"id":"upper","max_in_flight":null}"#);
+        for wrong in ["0", "10001", "none", "-1"] {
+            let words = ["beamline-router", "ext", "update", "upper", "--max-in-flight", wrong];
+            assert!(Cli::try_parse_from(words).is_err(), "{wrong}");
+        }
         assert_eq!(record(&["update", "upper"]).expect_err("nothing to change").exit_code(), 2);
     }
 
