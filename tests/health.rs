@@ -3,7 +3,7 @@
 use beamline_extension::Kind;
 use serde_json::{Value, json};
 
-use crate::support::{LIMIT, PostgresDatabase, Routing, Stub, eventually, request};
+use crate::support::{LIMIT, PostgresDatabase, Routing, Stub, eventually, lines, request, request_with};
 
 async fn alive(routing: &Routing, id: &str) -> Value {
     routing.admin("get_extension_health", json!({})).await["health"][id]["alive"].clone()
@@ -55,7 +55,40 @@ async fn the_database_has_a_line_for_each_extension_and_replica() {
         sqlx::query_as::<_, (String, String, f64, bool)>(sql).fetch_optional(&mut connection).await.expect("an answer")
     })
     .await;
+    let target = eventually(LIMIT, "one for its version, too", async || {
+        let sql = "SELECT version, instance, status, requests, latency_p50_ms > 0 AND latency_p99_ms >= latency_p95_ms \
+                   FROM extension_target_health WHERE extension_id = 'good' AND subject = 'beamline.provider.good.v1'";
+        sqlx::query_as::<_, (String, Option<String>, String, i64, bool)>(sql)
+            .fetch_optional(&mut connection)
+            .await
+            .expect("an answer")
+    })
+    .await;
+    assert_eq!(target, ("v1".to_owned(), None, "healthy".to_owned(), 1, true));
     let tree = routing.admin("supervision_tree", json!({})).await;
     let replica = tree["router"]["instance_id"].as_str().expect("a name").to_owned();
     assert_eq!(line, (replica, "healthy".to_owned(), 1.0, true));
+}
+
+#[tokio::test]
+async fn figures_are_told_by_version_and_instance() {
+    let routing = Routing::start(&[]).await;
+    let _good = routing.provider("good").await;
+    let subject = "beamline.ext.pre.clean.eu";
+    let record = json!({"instances": [{"instance_id": "eu", "subject": subject}],
+        "versions": [{"version": "v2", "routing_rules": {"lang": "de"}}]});
+    routing.gateway.register("pre", "clean", record).await;
+    let _eu = Stub::at(&routing.nats, subject, Kind::Pre, "clean", "{}").await;
+    let _next = Stub::at(&routing.nats, "beamline.ext.pre.clean.v2", Kind::Pre, "clean", "{}").await;
+    routing.gateway.policy("chat", &json!({"pre": [{"id": "clean"}], "providers": ["good"]})).await;
+    for lang in ["en", "en", "de"] {
+        let answer = routing.gateway.route(&request_with("chat", json!({"context": {"lang": lang}}))).await;
+        assert_eq!(answer["ok"], true, "{answer}");
+    }
+    let lines = eventually(LIMIT, "the figures are published", async || {
+        let health = routing.admin("get_extension_health", json!({})).await["health"]["clean"].clone();
+        (health["requests"] == 3).then(|| lines(&health["targets"], &["version", "instance", "status", "requests"]))
+    })
+    .await;
+    assert_eq!(lines, ["v1 eu healthy 2", "v2 null healthy 1"]);
 }

@@ -378,17 +378,11 @@ impl InvokersState {
 }
 
 fn retain_targets(invoker: &Invoker, extension: &Extension) {
-    let subjects = extension.subjects("");
-    invoker.retain_targets(|subject| is_among(&subjects, subject));
+    invoker.retain_targets(|subject| extension.listener(subject).is_some());
 }
 
 fn has_subject(extension: &Extension, subject: &str) -> bool {
-    is_among(&extension.subjects(""), subject)
-}
-
-/// Which prefix the deployment has, nobody here knows: a subject that follows from it is known by how it ends.
-fn is_among(subjects: &[String], subject: &str) -> bool {
-    subjects.iter().any(|own| own == subject || (own.starts_with('.') && subject.ends_with(own)))
+    extension.listener(subject).is_some()
 }
 
 fn invokers_of(shared: &Shared) -> Vec<Arc<Invoker>> {

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
-use crate::domain::extension::Extension;
+use crate::domain::extension::{Extension, Listener};
 use crate::domain::health::Figures;
 use crate::domain::session::{Pin, SessionKey, Stored};
 use crate::domain::snapshot::{Content, StoredPolicy};
@@ -39,10 +39,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
-/// How one extension does.
+/// How one extension does, or one version or instance of it.
 #[derive(Debug, Clone)]
 pub struct HealthLine {
     pub extension_id: Arc<str>,
+    /// Who took the calls, and on which subject; `None` of all of them together.
+    pub target: Option<(Arc<str>, Listener)>,
     pub figures: Figures,
 }
 

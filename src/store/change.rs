@@ -74,6 +74,7 @@ impl Work<'_> {
                 let before = self.extension(tx, id).await?;
                 self.run(tx, self.query(statements::DELETE_EXTENSION).bind(id)).await?;
                 self.run(tx, self.query(statements::DELETE_HEALTH).bind(id)).await?;
+                self.run(tx, self.query(statements::DELETE_TARGET_HEALTH).bind(id)).await?;
                 self.delete_parts(tx, id).await?;
                 Ok((Some(before), None))
             }

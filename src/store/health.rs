@@ -23,20 +23,32 @@ pub(super) async fn write(
     let wall = |at: Option<Instant>| at.and_then(|at| now.checked_sub(at.elapsed())).map(time);
     for line in lines {
         let figures = &line.figures;
-        let query = sqlx::query(backend.sql(statements::PUT_HEALTH))
+        let put = if line.target.is_some() { statements::PUT_TARGET_HEALTH } else { statements::PUT_HEALTH };
+        let query = sqlx::query(backend.sql(put))
             .bind(&*line.extension_id)
             .bind(replica)
             .bind(figures.status())
             .bind(figures.success_rate)
+            .bind(i64::try_from(figures.requests).unwrap_or(i64::MAX))
             .bind(figures.p50.map(milliseconds))
+            .bind(figures.p95.map(milliseconds))
+            .bind(figures.p99.map(milliseconds))
             .bind(wall(figures.last_success))
             .bind(wall(figures.last_failure))
             .bind(time(now));
+        let query = match &line.target {
+            Some((subject, listener)) => {
+                query.bind(&**subject).bind(listener.version.as_str()).bind(listener.instance.as_deref())
+            }
+            None => query,
+        };
         query.execute(&mut *tx).await.map_err(error::reading)?;
     }
     let old = now.checked_sub(KEPT_FOR).map(time);
-    let query = sqlx::query(backend.sql(statements::FORGET_HEALTH)).bind(old);
-    query.execute(&mut *tx).await.map_err(error::reading)?;
+    for forget in [statements::FORGET_HEALTH, statements::FORGET_TARGET_HEALTH] {
+        let query = sqlx::query(backend.sql(forget)).bind(old.clone());
+        query.execute(&mut *tx).await.map_err(error::reading)?;
+    }
     tx.commit().await.map_err(error::reading)
 }
 

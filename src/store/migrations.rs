@@ -49,6 +49,7 @@ const POSTGRES: &[Source] = &[
     (3, "breakers", include_str!("../../migrations/postgres/0003_breakers.sql")),
     (4, "breaker resets", include_str!("../../migrations/postgres/0004_breaker_resets.sql")),
     (5, "max in flight", include_str!("../../migrations/postgres/0005_max_in_flight.sql")),
+    (6, "health of targets", include_str!("../../migrations/postgres/0006_health_of_targets.sql")),
 ];
 const SQLITE: &[Source] = &[
     (1, "registry", include_str!("../../migrations/sqlite/0001_registry.sql")),
@@ -56,6 +57,7 @@ const SQLITE: &[Source] = &[
     (3, "breakers", include_str!("../../migrations/sqlite/0003_breakers.sql")),
     (4, "breaker resets", include_str!("../../migrations/sqlite/0004_breaker_resets.sql")),
     (5, "max in flight", include_str!("../../migrations/sqlite/0005_max_in_flight.sql")),
+    (6, "health of targets", include_str!("../../migrations/sqlite/0006_health_of_targets.sql")),
 ];
 const SEEDS: Source = (2, "seeds", include_str!("../../migrations/shared/0002_seeds.sql"));
 

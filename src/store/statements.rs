@@ -55,15 +55,32 @@ pub(super) const DELETE_EXTENSION: &str = "DELETE FROM extensions WHERE id = $1"
 pub(super) const DELETE_VERSIONS: &str = "DELETE FROM extension_versions WHERE extension_id = $1";
 pub(super) const DELETE_INSTANCES: &str = "DELETE FROM extension_instances WHERE extension_id = $1";
 pub(super) const DELETE_HEALTH: &str = "DELETE FROM extension_health WHERE extension_id = $1";
+pub(super) const DELETE_TARGET_HEALTH: &str = "DELETE FROM extension_target_health WHERE extension_id = $1";
 /// Of an extension that was deleted meanwhile, nothing is written.
 pub(super) const PUT_HEALTH: &str = "INSERT INTO extension_health \
-    (extension_id, replica, status, success_rate, latency_ms, last_success_at, last_failure_at, updated_at) \
-    SELECT id, $2, $3, $4, $5, $6::timestamptz, $7::timestamptz, $8::timestamptz FROM extensions WHERE id = $1 \
+    (extension_id, replica, status, success_rate, requests, latency_ms, latency_p95_ms, latency_p99_ms, \
+    last_success_at, last_failure_at, updated_at) \
+    SELECT id, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz, $10::timestamptz, $11::timestamptz \
+    FROM extensions WHERE id = $1 \
     ON CONFLICT (extension_id, replica) DO UPDATE SET status = excluded.status, \
-    success_rate = excluded.success_rate, latency_ms = excluded.latency_ms, \
+    success_rate = excluded.success_rate, requests = excluded.requests, latency_ms = excluded.latency_ms, \
+    latency_p95_ms = excluded.latency_p95_ms, latency_p99_ms = excluded.latency_p99_ms, \
+    last_success_at = excluded.last_success_at, last_failure_at = excluded.last_failure_at, \
+    updated_at = excluded.updated_at";
+/// The first eleven like the above.
+pub(super) const PUT_TARGET_HEALTH: &str = "INSERT INTO extension_target_health \
+    (extension_id, replica, status, success_rate, requests, latency_p50_ms, latency_p95_ms, latency_p99_ms, \
+    last_success_at, last_failure_at, updated_at, subject, version, instance) \
+    SELECT id, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz, $10::timestamptz, $11::timestamptz, $12, $13, $14 \
+    FROM extensions WHERE id = $1 \
+    ON CONFLICT (extension_id, replica, subject) DO UPDATE SET version = excluded.version, \
+    instance = excluded.instance, status = excluded.status, success_rate = excluded.success_rate, \
+    requests = excluded.requests, latency_p50_ms = excluded.latency_p50_ms, \
+    latency_p95_ms = excluded.latency_p95_ms, latency_p99_ms = excluded.latency_p99_ms, \
     last_success_at = excluded.last_success_at, last_failure_at = excluded.last_failure_at, \
     updated_at = excluded.updated_at";
 pub(super) const FORGET_HEALTH: &str = "DELETE FROM extension_health WHERE updated_at < $1::timestamptz";
+pub(super) const FORGET_TARGET_HEALTH: &str = "DELETE FROM extension_target_health WHERE updated_at < $1::timestamptz";
 pub(super) const DELETE_POLICY: &str = "DELETE FROM policies WHERE tenant_id = $1 AND policy_id = $2";
 
 pub(super) const INSERT_AUDIT: &str = "INSERT INTO extension_audit_log \

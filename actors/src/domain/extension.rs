@@ -10,6 +10,10 @@ use super::document::{Mistake, Mistakes, Object, shorten};
 use super::fields::Fields;
 use super::routing::RoutingRules;
 
+mod listener;
+
+pub use listener::Listener;
+
 /// What an extension does in a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
