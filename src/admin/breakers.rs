@@ -48,7 +48,7 @@ fn states_here(shared: &Shared) -> Line {
         let operator = extension.breaker_operator.as_ref().filter(|operator| operator.left(wall).is_some());
         let mut line = line_of(&breaker, &figures, operator);
         line.insert("settings".into(), settings_of(extension));
-        add_targets(&mut line, shared, extension, invoker.as_deref(), |target| {
+        add_targets(&mut line, extension, invoker.as_deref(), |target| {
             line_of(&target.breaker(), &target.figures(), operator)
         });
         line

@@ -1,11 +1,10 @@
 //! What can be seen of a running router: health, the supervision tree.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use beamline_actors::domain::extension::Extension;
+use beamline_actors::domain::extension::{Extension, Listener};
 use beamline_actors::domain::health::Figures;
 use beamline_actors::domain::run::milliseconds;
 use beamline_actors::invoker::{Invoker, TargetState};
@@ -28,7 +27,10 @@ pub(super) fn health(shared: &Shared) -> Value {
                 json!({"in_flight": in_flight, "waiting": waiting, "limit": limit, "ceiling": ceiling}),
             ));
         }
-        add_targets(&mut line, shared, extension, invoker.as_deref(), |target| figures_of(&target.figures()));
+        let targets = targets_of(extension, invoker.as_deref(), |target| figures_of(&target.figures()));
+        if !targets.is_empty() {
+            line.insert("targets".into(), targets.into());
+        }
         line
     };
     json!({"ok": true, "health": by_extension(shared, line)})
@@ -75,41 +77,29 @@ pub(super) fn fields(line: Value) -> Line {
 /// Adds `targets`, a line for each subject that was called, when the extension has more than one of them.
 pub(super) fn add_targets(
     line: &mut Line,
-    shared: &Shared,
     extension: &Extension,
     invoker: Option<&Invoker>,
     show: impl Fn(&TargetState) -> Line,
 ) {
-    let targets = invoker.map(Invoker::targets).unwrap_or_default();
-    if targets.len() < 2 {
-        return;
+    let targets = targets_of(extension, invoker, show);
+    if targets.len() > 1 {
+        line.insert("targets".into(), targets.into());
     }
-    let names = names_of(extension, &shared.surroundings.prefix);
-    let lines = targets.iter().map(|target| {
-        let mut line = names.get(&*target.subject).cloned().unwrap_or_default();
-        line.insert("subject".into(), json!(&*target.subject));
-        line.extend(show(target));
-        Value::Object(line)
-    });
-    line.insert("targets".into(), lines.collect());
 }
 
-/// Version and instance of each subject of an extension, as the fields of a line.
-fn names_of(extension: &Extension, prefix: &str) -> HashMap<String, Line> {
-    let own = &extension.version;
-    let mut names = HashMap::new();
-    let mut name = |subject: String, line: Value| {
-        names.entry(subject).or_insert_with(|| fields(line));
+/// A line for each subject that was called, with its version and instance.
+fn targets_of(extension: &Extension, invoker: Option<&Invoker>, show: impl Fn(&TargetState) -> Line) -> Vec<Value> {
+    let line = |target: Arc<TargetState>| {
+        let mut line = fields(match extension.listener(&target.subject) {
+            Some(Listener { version, instance: Some(instance) }) => json!({"version": version, "instance": instance}),
+            Some(Listener { version, instance: None }) => json!({"version": version}),
+            None => json!({}),
+        });
+        line.insert("subject".into(), json!(&*target.subject));
+        line.extend(show(&target));
+        Value::Object(line)
     };
-    for instance in &extension.instances {
-        name(instance.subject.clone(), json!({"version": own, "instance": instance.instance_id}));
-    }
-    name(extension.effective_subject(prefix), json!({"version": own}));
-    for version in &extension.versions {
-        let derived = || extension.kind.subject(prefix, &extension.id, &version.version);
-        name(version.subject.clone().unwrap_or_else(derived), json!({"version": version.version}));
-    }
-    names
+    invoker.map(Invoker::targets).unwrap_or_default().into_iter().map(line).collect()
 }
 
 pub(super) fn by_extension(shared: &Shared, line: impl Fn(&Extension) -> Line) -> Line {
@@ -121,23 +111,4 @@ pub(super) fn by_extension(shared: &Shared, line: impl Fn(&Extension) -> Line) -
 pub(super) fn wall_time(at: Instant) -> String {
     let ago: Duration = Instant::now().saturating_duration_since(at);
     humantime::format_rfc3339_millis(SystemTime::now() - ago).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_subject_of_an_extension_has_its_version_and_instance() {
-        let record = r#"{"id": "clean", "type": "pre", "version": "v2", "instances": [
-            {"instance_id": "eu", "subject": "p.ext.pre.clean.eu"}], "versions": [
-            {"version": "v3"}, {"version": "v4", "subject": "p.ext.pre.clean.next"}]}"#;
-        let names = names_of(&Extension::parse(record, "p").unwrap(), "p");
-        let name = |subject: &str| Value::Object(names.get(subject).cloned().unwrap());
-        assert_eq!(name("p.ext.pre.clean.eu"), json!({"version": "v2", "instance": "eu"}));
-        assert_eq!(name("p.ext.pre.clean.v2"), json!({"version": "v2"}));
-        assert_eq!(name("p.ext.pre.clean.v3"), json!({"version": "v3"}));
-        assert_eq!(name("p.ext.pre.clean.next"), json!({"version": "v4"}));
-        assert_eq!(names.len(), 4);
-    }
 }

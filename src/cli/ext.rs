@@ -12,6 +12,7 @@ use super::client::{Answer, Client};
 use super::{Console, Failure, text};
 use crate::config::Config;
 
+mod health;
 mod list;
 mod record;
 
@@ -20,6 +21,11 @@ mod record;
 pub enum ExtCommand {
     /// List extensions with their health and breakers
     List(ListArgs),
+    /// Show how extensions do, by version and instance
+    Health {
+        /// Only this extension
+        id: Option<String>,
+    },
     /// Show one extension
     Get { id: String },
     /// Register an extension, from a file or from flags; flags win
@@ -62,6 +68,7 @@ pub(super) async fn run(
     // Files are read and questions asked before anything is connected: a person may take longer than a connection.
     match command {
         ExtCommand::List(args) => list::run(&connect().await?, args.kind, console).await,
+        ExtCommand::Health { id } => health::run(&connect().await?, id.as_deref(), console).await,
         ExtCommand::Get { id } => get(&connect().await?, &id, console).await,
         ExtCommand::Create(args) => {
             let record = args.record()?;
