@@ -16,7 +16,11 @@ const KNOWN: &[Gap] = &[
 ];
 
 const SAME_THREADS: &str = "nobody watches how late the threads are, so nothing is shed while they are blocked";
-const NO_PRIORITY: &str = "answers come late when others take both processors";
+/// Timed from outside in three runs: of 17, 0 and 10 late answers some were written in time and took up to 0.7 s to arrive, others
+/// were written up to 1.1 s after the caller's deadline. Every process on the way waits for a processor, NATS in both
+/// directions; a deadline counts from when the router has read the request, so it cannot make up for that.
+const NO_PRIORITY: &str =
+    "with both processors taken, requests and answers travel for longer than the allowance of 250 ms";
 
 pub(super) fn known(scenario: &str, rule: &str) -> bool {
     KNOWN.iter().any(|gap| gap.scenario == scenario && gap.rule == rule)
