@@ -89,8 +89,7 @@ fn subscriber<W>(style: Style, filter: &str, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // The filter was checked with the configuration.
-    let filter = EnvFilter::builder().parse_lossy(filter);
+    let filter = EnvFilter::builder().parse_lossy(with_quiet_client(filter));
     let builder = fmt().with_env_filter(filter).log_internal_errors(false);
     match style {
         Style::Json => {
@@ -103,6 +102,12 @@ where
             builder.fmt_fields(fields).with_ansi(colours).with_writer(writer).into()
         }
     }
+}
+
+/// The NATS client writes an error for each attempt to connect; what matters of that the connection says by itself. Whoever
+/// names the client in the filter, hears it. The filter was checked with the configuration.
+fn with_quiet_client(filter: &str) -> String {
+    if filter.contains("async_nats") { filter.to_owned() } else { format!("{filter},async_nats=off") }
 }
 
 fn queue_to(output: impl Write + Send + 'static, lines: usize) -> (NonBlocking, DroppedLines, WorkerGuard) {

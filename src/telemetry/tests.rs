@@ -57,6 +57,13 @@ fn a_line_of_json_has_its_fields_at_the_top() {
 }
 
 #[test]
+fn the_nats_client_is_heard_only_by_name() {
+    let attempt = || tracing::error!(target: "async_nats::connector", "authorization violation");
+    assert_eq!(log(HUMAN, "debug", attempt), "");
+    assert!(log(HUMAN, "info,async_nats=error", attempt).contains("authorization violation"));
+}
+
+#[test]
 fn the_fields_of_the_current_span_are_in_an_object_of_their_own() {
     let text = log(Style::Json, "info", || {
         let _span = tracing::info_span!("router.extension.invoke", extension_id = HARMFUL).entered();
