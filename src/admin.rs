@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fleet::Fleet;
 use crate::http::{self, Probes, Readiness};
 use crate::nats::Connection;
-use crate::nats::intake::{Intake, QUEUE_GROUP, is_answerable};
+use crate::nats::intake::{Intake, OVERLAP, QUEUE_GROUP, is_answerable};
 
 mod authorization;
 mod breakers;
@@ -204,8 +204,13 @@ async fn subscribe(shared: &Shared, client: &Client) -> Result<Subscriber, Subsc
 async fn serve_nats(shared: Arc<Shared>, mut client: Arc<Client>, mut subscription: Subscriber) {
     let _lost = when_ended(&shared, "the reader of administration requests ended");
     loop {
-        take_all(&shared, subscription).await;
-        // The client has ended.
+        tokio::select! {
+            () = take_all(&shared, &mut subscription) => {}
+            _ = shared.surroundings.connection.client_after(&client) => {}
+        }
+        // The client has ended, or another has taken its place while it still serves.
+        let before = subscription;
+        tokio::spawn(leave_later(Arc::clone(&shared), before));
         subscription = loop {
             client = shared.surroundings.connection.client_after(&client).await;
             match timeout(SUBSCRIBE_LIMIT, subscribe(&shared, &client)).await {
@@ -217,7 +222,15 @@ async fn serve_nats(shared: Arc<Shared>, mut client: Arc<Client>, mut subscripti
     }
 }
 
-async fn take_all(shared: &Arc<Shared>, mut subscription: Subscriber) {
+/// Takes requests until all servers know of the next subscription, and what is on its way here then.
+async fn leave_later(shared: Arc<Shared>, mut subscription: Subscriber) {
+    let _overlap = timeout(OVERLAP, take_all(&shared, &mut subscription)).await;
+    if subscription.drain().await.is_ok() {
+        let _late = timeout(OVERLAP, take_all(&shared, &mut subscription)).await;
+    }
+}
+
+async fn take_all(shared: &Arc<Shared>, subscription: &mut Subscriber) {
     while let Some(message) = subscription.next().await {
         shared.address.node().count_handled();
         let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {

@@ -10,6 +10,7 @@ use outcome::{Outcome, Verdict};
 use pace::Pace;
 
 mod bus;
+mod cluster;
 mod database;
 mod extensions;
 mod gaps;

@@ -4,20 +4,22 @@
 //! the server is away waits, and is sent long after its caller has gone. So whoever sends asks `is_connected` first.
 //!
 //! A client can end for good, because it panics on some headers. Then the connection makes another one; subscriptions
-//! are made anew by those who read them (docs/decisions/0005-a-dead-nats-client-is-replaced.md).
+//! are made anew by those who read them (docs/decisions/0005-a-dead-nats-client-is-replaced.md). The same way leads away
+//! from a server that announces its end: the next client is there before the one before it is given up
+//! (docs/decisions/0016-a-lame-duck-is-left-early.md).
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerError};
+use async_nats::{Client, ClientError, ConnectErrorKind, ConnectOptions, Event, ServerError, ToServerAddrs};
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::denials::{Denials, Denied};
 use super::options::{UnreadableFile, addresses, cause_of, options, place};
@@ -29,8 +31,12 @@ const SETTLE: Duration = Duration::from_secs(5);
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
 /// The same thing is said at most so often.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// The same reason why the connection does not come back.
+const AWAY_REPORT_EVERY: Duration = Duration::from_secs(60);
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// Routers that hear together that their server is about to end do not all come to the next one together.
+const MOVE_JITTER: Duration = Duration::from_secs(2);
 /// The event of a connection that stands already.
 const EVENT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -64,6 +70,8 @@ pub struct Connection {
 struct Shared {
     /// The client of the moment.
     client: watch::Sender<Arc<Client>>,
+    /// Whether its events count.
+    known: Mutex<watch::Sender<bool>>,
     events: Arc<Events>,
     /// Connections that earlier clients made.
     earlier_connects: AtomicU64,
@@ -159,11 +167,20 @@ impl NewClient {
         name: &str,
         events: &Arc<Events>,
     ) -> Result<Result<Self, async_nats::ConnectError>, UnreadableFile> {
+        Self::connect_to(addresses(&config.url), config, name, events).await
+    }
+
+    async fn connect_to(
+        servers: impl ToServerAddrs,
+        config: &NatsConfig,
+        name: &str,
+        events: &Arc<Events>,
+    ) -> Result<Result<Self, async_nats::ConnectError>, UnreadableFile> {
         let (known, is_known) = watch::channel(false);
         let ended = CancellationToken::new();
         let options = options(config, name).await?;
         let options = with_events(options, Arc::clone(events), is_known, ended.clone().drop_guard());
-        let connected = options.connect(addresses(&config.url)).await;
+        let connected = options.connect(servers).await;
         Ok(connected.map(|client| Self { client, ended, known }))
     }
 }
@@ -205,13 +222,14 @@ impl Connection {
         *events.client.lock() = Arc::downgrade(&client);
         let shared = Arc::new(Shared {
             client: watch::Sender::new(client),
+            known: Mutex::new(new.known),
             events,
             earlier_connects: AtomicU64::new(0),
             replacements: AtomicU64::new(0),
             late_answers: Arc::default(),
             closing: CancellationToken::new(),
         });
-        new.known.send_replace(true);
+        shared.known.lock().send_replace(true);
         tokio::spawn(replace(Arc::downgrade(&shared), config, name, new.ended));
         let _ = timeout(EVENT_LIMIT, shared.events.link.subscribe().wait_for(|link| link.connected)).await;
         Self { shared }
@@ -223,7 +241,7 @@ impl Connection {
         Arc::clone(&self.shared.client.borrow())
     }
 
-    /// The client that comes after one that has ended. Waits for the server as long as it is away, like a client that
+    /// The client that comes after one that has ended, or whose server is about to. Waits for the server as long as it is away, like a client that
     /// lives, and so for ever when the connection is closed.
     pub async fn client_after(&self, ended: &Arc<Client>) -> Arc<Client> {
         let mut clients = self.shared.client.subscribe();
@@ -296,7 +314,7 @@ impl Connection {
         (self.shared.earlier_connects.load(Ordering::Relaxed) + connects).saturating_sub(1)
     }
 
-    /// How often a client ended and another took its place.
+    /// How often another client took the place of one that had ended, or whose server was about to.
     pub fn replacements(&self) -> u64 {
         self.shared.replacements.load(Ordering::Relaxed)
     }
@@ -340,12 +358,22 @@ fn connects(client: &Client) -> u64 {
     client.statistics().connects.load(Ordering::Relaxed)
 }
 
-/// Waits for the end of each client and puts another in its place, for as long as somebody has the connection.
+/// Waits for the end of each client, or of its server, and puts another in its place, for as long as somebody has the
+/// connection.
 async fn replace(connection: Weak<Shared>, config: NatsConfig, name: String, mut ended: CancellationToken) {
+    let Some(events) = connection.upgrade().map(|shared| Arc::clone(&shared.events)) else { return };
     loop {
-        ended.cancelled().await;
+        tokio::select! {
+            () = ended.cancelled() => {}
+            () = events.lame_duck.notified() => {
+                if let Some(next) = ended.run_until_cancelled(move_over(&connection, &config, &name)).await.flatten() {
+                    ended = next;
+                }
+                continue;
+            }
+        }
         let Some(shared) = connection.upgrade() else { return };
-        let (closing, events) = (shared.closing.clone(), Arc::clone(&shared.events));
+        let closing = shared.closing.clone();
         let client = Arc::clone(&shared.client.borrow());
         drop(shared);
         // Fails when its queue is gone too: what is sent after the loss is told is refused, and not swallowed.
@@ -364,6 +392,37 @@ async fn replace(connection: Weak<Shared>, config: NatsConfig, name: String, mut
         ended = new.ended.clone();
         shared.put(new);
     }
+}
+
+/// Connects to another server while the one that is about to end still serves, and answers when the new client ends.
+/// Without another one the client stays: it looks for one by itself when it is turned out.
+async fn move_over(connection: &Weak<Shared>, config: &NatsConfig, name: &str) -> Option<CancellationToken> {
+    sleep(MOVE_JITTER.mul_f64(fastrand::f64())).await;
+    for attempt in 1.. {
+        let shared = connection.upgrade()?;
+        let client = Arc::clone(&shared.client.borrow());
+        if shared.closing.is_cancelled() || client.connection_state() != State::Connected {
+            return None;
+        }
+        // Also servers that only the cluster has told of. The lame duck itself takes no new connections.
+        let pool = timeout(ATTEMPT_LIMIT, client.server_pool()).await.ok()?.ok()?;
+        let servers: Vec<_> = pool.into_iter().map(|server| server.addr).collect();
+        match timeout(ATTEMPT_LIMIT, NewClient::connect_to(servers, config, name, &shared.events)).await {
+            Ok(Ok(Ok(new))) => {
+                let ended = new.ended.clone();
+                shared.events.moves.store(true, Ordering::Relaxed);
+                shared.put(new);
+                info!("moved to another NATS server before the last one ends");
+                return Some(ended);
+            }
+            Ok(Ok(Err(error))) => debug!(error = %cause_of(&error), "no other NATS server yet"),
+            Ok(Err(error)) => debug!(%error, "no other NATS server yet"),
+            Err(_elapsed) => debug!("no other NATS server answers yet"),
+        }
+        drop((client, shared));
+        sleep(backoff(attempt)).await;
+    }
+    None
 }
 
 /// Connects a client, however long the server is away. Nothing when the connection is gone.
@@ -393,12 +452,14 @@ async fn next(connection: &Weak<Shared>, config: &NatsConfig, name: &str, events
 impl Shared {
     fn put(&self, new: NewClient) {
         let client = Arc::new(new.client);
+        // From here on the end of the client before is no loss.
+        std::mem::replace(&mut *self.known.lock(), new.known).send_replace(false);
         *self.events.client.lock() = Arc::downgrade(&client);
         let before = self.client.send_replace(client);
         self.earlier_connects.fetch_add(connects(&before), Ordering::Relaxed);
         let replacements = self.replacements.fetch_add(1, Ordering::Relaxed) + 1;
-        info!(replacements, "another NATS client took the place of the one that ended");
-        new.known.send_replace(true);
+        info!(replacements, "another NATS client took the place of the one before");
+        self.known.lock().send_replace(true);
     }
 }
 
@@ -406,9 +467,15 @@ impl Shared {
 #[derive(Default)]
 struct Events {
     link: watch::Sender<Link>,
+    /// The server has announced its end.
+    lame_duck: Notify,
+    /// The next client comes before the end of the one before it.
+    moves: AtomicBool,
     slow_consumers: AtomicU64,
     slow_consumer_report: Mutex<Report>,
     denials: Denials,
+    /// What was said last of a connection that does not come back, and when.
+    away_report: Mutex<Option<(Instant, String)>>,
     /// Weak, because the client keeps these events: a circle would keep the connection open for ever.
     client: Mutex<Weak<Client>>,
 }
@@ -432,7 +499,15 @@ impl Events {
                     return self.denials.take(denied);
                 }
             }
-            Event::LameDuckMode | Event::Draining | Event::ServerError(_) | Event::ClientError(_) => self.catch_up(),
+            Event::ClientError(error) => {
+                self.catch_up();
+                return self.report_away(error);
+            }
+            Event::LameDuckMode => {
+                self.catch_up();
+                self.lame_duck.notify_one();
+            }
+            Event::Draining | Event::ServerError(_) => self.catch_up(),
         }
         match event {
             Event::Connected | Event::Draining | Event::Closed => info!(%event, "nats"),
@@ -444,10 +519,36 @@ impl Events {
         }
     }
 
+    /// The client says it for each of its attempts, about one a second.
+    fn report_away(&self, error: &ClientError) {
+        let error = error.to_string();
+        let mut last = self.away_report.lock();
+        let news = last.as_ref().is_none_or(|(at, said)| at.elapsed() >= AWAY_REPORT_EVERY || *said != error);
+        if !news {
+            return;
+        }
+        if error.contains(&ConnectErrorKind::AuthorizationViolation.to_string()) {
+            warn!(
+                error,
+                "NATS refuses the router's credentials: let its user in again, or restart the router with others; \
+                 trying again"
+            );
+        } else {
+            warn!(error, "the connection to NATS fails, trying again");
+        }
+        *last = Some((Instant::now(), error));
+    }
+
     fn connected(&self) {
         self.denials.forget();
-        // Two in a row: the loss between them was not told.
+        // What fails after this is news.
+        *self.away_report.lock() = None;
+        let moved = self.moves.swap(false, Ordering::Relaxed);
         self.link.send_modify(|link| {
+            if moved && link.connected {
+                return;
+            }
+            // Two in a row: the loss between them was not told.
             link.losses += u64::from(link.connected);
             link.connected = true;
             link.back_since = (link.losses > 0).then(Instant::now);

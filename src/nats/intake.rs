@@ -3,6 +3,7 @@
 //! Its readers never wait for work: a request is in flight or refused before the next one is read, because a full
 //! subscription loses messages without telling anybody.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{Intake as Subscription, headers};
 use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +28,8 @@ const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(1);
 /// An answer that cannot even be queued by then is lost. Also how long one waits for the connection whose caller's patience is
 /// not known.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
+/// So long two clients take requests side by side, when one takes the place of another.
+pub(crate) const OVERLAP: Duration = Duration::from_millis(500);
 /// Kept free in every message for headers and for what a call adds to the request.
 const BODY_ROOM: usize = 16 * 1024;
 
@@ -159,26 +162,76 @@ async fn read(
         let _ = for_lost.address.send(IntakeMsg::ReaderEnded(name));
     });
     loop {
-        tokio::select! {
+        let stopped = tokio::select! {
             () = shared.stop.cancelled() => break,
-            message = subscription.next() => match message {
-                Some(message) => admit(&shared, message, kind),
-                None => tokio::select! {
-                    () = shared.stop.cancelled() => break,
-                    next = subscribe_again(&shared, &client, name) => (client, subscription) = next,
-                },
-            },
+            stopped = read_from(&shared, &client, &mut subscription, kind) => stopped,
+        };
+        let (next, another) = tokio::select! {
+            () = shared.stop.cancelled() => break,
+            next = subscribe_again(&shared, &client, name) => next,
+        };
+        let before = std::mem::replace(&mut subscription, another);
+        client = next;
+        if stopped == Stopped::Replaced {
+            shared.readers.spawn(leave_later(Arc::clone(&shared), before, kind));
         }
     }
     lost.disarm();
-    if subscription.leave().await.is_some() {
-        while let Some(message) = subscription.next().await {
-            admit(&shared, message, kind);
+    leave(&shared, subscription, kind).await;
+}
+
+/// Why a client is read no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    Ended,
+    /// There is another one, and this one still serves.
+    Replaced,
+}
+
+async fn read_from(
+    shared: &Arc<Shared>,
+    client: &Arc<Client>,
+    subscription: &mut Subscription,
+    kind: RequestKind,
+) -> Stopped {
+    let mut replaced = pin!(shared.connection.client_after(client));
+    loop {
+        tokio::select! {
+            message = subscription.next() => match message {
+                Some(message) => admit(shared, message, kind),
+                None => return Stopped::Ended,
+            },
+            _ = &mut replaced => return Stopped::Replaced,
         }
     }
 }
 
-/// The client has ended: the actor did nothing wrong, so its restarts are not spent on it.
+/// Reads on until all servers know of the next subscription, so that nobody finds no router in between.
+async fn leave_later(shared: Arc<Shared>, mut subscription: Subscription, kind: RequestKind) {
+    let mut overlap = pin!(sleep(OVERLAP));
+    loop {
+        tokio::select! {
+            () = &mut overlap => break,
+            () = shared.stop.cancelled() => break,
+            message = subscription.next() => match message {
+                Some(message) => admit(&shared, message, kind),
+                None => return,
+            },
+        }
+    }
+    leave(&shared, subscription, kind).await;
+}
+
+/// Takes what is still on its way here.
+async fn leave(shared: &Arc<Shared>, mut subscription: Subscription, kind: RequestKind) {
+    if subscription.leave().await.is_some() {
+        while let Some(message) = subscription.next().await {
+            admit(shared, message, kind);
+        }
+    }
+}
+
+/// The client has ended or been replaced: the actor did nothing wrong, so its restarts are not spent on it.
 async fn subscribe_again(shared: &Shared, ended: &Arc<Client>, name: &str) -> (Arc<Client>, Subscription) {
     let mut ended = Arc::clone(ended);
     loop {

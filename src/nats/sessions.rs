@@ -74,8 +74,8 @@ impl NatsSessions {
         let consumer = bucket.stream.create_consumer(follow).await.map_err(|error| self.refused(&error))?;
         let messages = consumer.messages().await.map_err(|error| self.refused(&error))?;
         let (prefix, connection) = (bucket.prefix.clone(), self.connection.clone());
-        let follower = Follower { messages, prefix, delivered: 0, connection, link, losses };
-        *self.opened.lock() = Some(Opened { client, bucket });
+        *self.opened.lock() = Some(Opened { client: Arc::clone(&client), bucket });
+        let follower = Follower { messages, prefix, delivered: 0, client, connection, link, losses };
         Ok(unfold(follower, Follower::next).boxed())
     }
 
@@ -184,11 +184,12 @@ impl SessionStore for NatsSessions {
 }
 
 /// Reads what is written to the bucket. The bucket's own watch makes its consumer anew without a word, for ever; here a gap,
-/// silence or a lost connection ends it, so that nobody answers from a memory that may be behind.
+/// silence, another client or a lost connection ends it, so that nobody answers from a memory that may be behind.
 struct Follower {
     messages: Messages,
     prefix: String,
     delivered: u64,
+    client: Arc<Client>,
     connection: Connection,
     link: watch::Receiver<Link>,
     losses: u64,
@@ -210,6 +211,7 @@ impl Follower {
             let message = tokio::select! {
                 biased;
                 _ = self.link.wait_for(|link| !link.connected || link.losses != losses) => return None,
+                _ = self.connection.client_after(&self.client) => return None,
                 message = self.messages.next() => message?.ok()?,
             };
             let info = message.info().ok()?;

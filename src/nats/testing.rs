@@ -46,6 +46,31 @@ impl Server {
         Self { process, directory, url }
     }
 
+    /// Two servers that know each other, without JetStream.
+    pub(crate) async fn start_two() -> [Self; 2] {
+        let first = Self::start_in_cluster("").await;
+        let second = Self::start_in_cluster(&first.read_ports("cluster").unwrap()).await;
+        [first, second]
+    }
+
+    async fn start_in_cluster(route: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("cluster.conf");
+        let settings = format!("cluster {{ name: test, listen: \"127.0.0.1:-1\", routes: [{route:?}] }}");
+        std::fs::write(&file, settings.replace("[\"\"]", "[]")).unwrap();
+        let (process, url) = launch(directory.path(), "-1", false, &["-c", file.to_str().unwrap()]).await;
+        Self { process, directory, url }
+    }
+
+    fn read_ports(&self, kind: &str) -> Option<String> {
+        read_ports(&self.directory.path().join(format!("nats-server_{}.ports", self.process.id())), kind)
+    }
+
+    /// It announces its end, takes no new clients, and turns out those that it has after ten seconds.
+    pub(crate) fn lame_duck(&self) {
+        self.signal(Signal::SIGUSR2);
+    }
+
     /// On the same port, with JetStream and its store.
     pub(crate) async fn restart(&mut self) {
         self.kill();
@@ -96,13 +121,13 @@ async fn launch(directory: &Path, port: &str, jetstream: bool, arguments: &[&str
     }
     let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nats-server must be on the PATH");
     let ports = directory.join(format!("nats-server_{}.ports", process.id()));
-    let url = eventually("the server writes its ports", || read_url(&ports)).await;
+    let url = eventually("the server writes its ports", || read_ports(&ports, "nats")).await;
     (process, url)
 }
 
-fn read_url(ports: &Path) -> Option<String> {
-    let ports: Value = serde_json::from_slice(&std::fs::read(ports).ok()?).ok()?;
-    ports["nats"][0].as_str().map(str::to_owned)
+fn read_ports(file: &Path, kind: &str) -> Option<String> {
+    let ports: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+    ports[kind][0].as_str().map(str::to_owned)
 }
 
 /// A way to the server that can be cut and mended; while it is cut, connections are closed as soon as they are made.

@@ -44,15 +44,6 @@ async fn writes_are_refused(stage: &mut Stage, metadata: Value) {
     stage.check("write", refused, || format!("a write was answered {answer:?}"));
 }
 
-/// What has been sent since then was served as always.
-fn nobody_noticed(stage: &mut Stage, since: Instant) {
-    let (failed, all) = stage.load.since(since, |sent| {
-        let answered = sent.iter().filter(|sent| !sent.answers.is_empty());
-        (answered.clone().filter(|sent| !sent.served()).count(), answered.count())
-    });
-    stage.check("data path", failed == 0 && all > 0, || format!("{failed} of {all} requests failed"));
-}
-
 /// The router agrees with the database again, and takes writes.
 async fn agrees_again(stage: &mut Stage, healed: Instant) {
     let router = &stage.routers[0];
@@ -85,7 +76,7 @@ async fn killed(pace: Pace) -> Outcome {
     database.restart().await;
     let healed = stage.heals();
     agrees_again(&mut stage, healed).await;
-    nobody_noticed(&mut stage, broken);
+    stage.nobody_noticed(broken);
     stage.recovers(Duration::ZERO).await;
     stage.ends().await
 }
@@ -101,7 +92,7 @@ async fn frozen(pace: Pace) -> Outcome {
     database.resume();
     let healed = stage.heals();
     agrees_again(&mut stage, healed).await;
-    nobody_noticed(&mut stage, broken);
+    stage.nobody_noticed(broken);
     stage.recovers(Duration::ZERO).await;
     stage.ends().await
 }
@@ -141,7 +132,7 @@ async fn restarts(pace: Pace) -> Outcome {
     .await;
     let took = healed.elapsed();
     stage.check("change", took < BACK * 2, || format!("the change was served after {took:?}"));
-    nobody_noticed(&mut stage, broken);
+    stage.nobody_noticed(broken);
     stage.recovers(Duration::ZERO).await;
     stage.ends().await
 }
@@ -158,7 +149,7 @@ async fn locked(pace: Pace) -> Outcome {
     holder.execute("ROLLBACK").await.expect("the lock is free");
     let healed = stage.heals();
     agrees_again(&mut stage, healed).await;
-    nobody_noticed(&mut stage, broken);
+    stage.nobody_noticed(broken);
     stage.recovers(Duration::ZERO).await;
     stage.ends().await
 }
@@ -202,7 +193,7 @@ async fn disk_full(pace: Pace) -> Outcome {
     std::fs::remove_file(&filler).expect("the filler");
     let healed = stage.heals();
     agrees_again(&mut stage, healed).await;
-    nobody_noticed(&mut stage, broken);
+    stage.nobody_noticed(broken);
     stage.recovers(Duration::ZERO).await;
     let outcome = stage.ends().await;
     drop(database);

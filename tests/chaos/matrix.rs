@@ -5,12 +5,13 @@ use serde_json::Value;
 use super::gaps;
 use super::outcome::{HEAD, Verdict};
 use super::pace::Pace;
-use super::{Scenario, bus, database, extensions, pressure, processes, random};
+use super::{Scenario, bus, cluster, database, extensions, pressure, processes, random};
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     let parts = [
         extensions::SCENARIOS,
         bus::SCENARIOS,
+        cluster::SCENARIOS,
         database::SCENARIOS,
         processes::SCENARIOS,
         pressure::SCENARIOS,

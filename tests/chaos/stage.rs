@@ -12,7 +12,7 @@ use super::pace::Pace;
 use super::puppet::Puppet;
 use super::traffic::{self, Class, MIXED};
 use super::watch::{Counters, Watch, memory};
-use crate::support::{ExtensionProcess, Gateway, LIMIT, Nats, RouterProcess, TcpProxy};
+use crate::support::{ExtensionProcess, Gateway, LIMIT, Nats, RouterProcess, TcpProxy, free_port};
 
 mod invariants;
 mod recovery;
@@ -27,12 +27,23 @@ pub(super) struct Setting {
     pub(super) without_pre: bool,
     /// The routers reach NATS through a proxy.
     pub(super) proxy: bool,
+    /// Settings of the NATS server; it has JetStream without them.
+    pub(super) nats: Option<String>,
+    /// These are on a second NATS server, joined with the first through the proxy.
+    pub(super) apart: Option<Apart>,
     pub(super) settings: Vec<(&'static str, String)>,
     pub(super) variables: Vec<(&'static str, String)>,
     pub(super) classes: &'static [Class],
     pub(super) rate: Option<f64>,
     /// How often a client tries again.
     pub(super) retries: u32,
+}
+
+/// Who is on another NATS server than everybody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Apart {
+    Routers,
+    Extensions,
 }
 
 impl Default for Setting {
@@ -42,6 +53,8 @@ impl Default for Setting {
             models: 1,
             without_pre: false,
             proxy: false,
+            nats: None,
+            apart: None,
             settings: Vec::new(),
             variables: Vec::new(),
             classes: MIXED,
@@ -61,8 +74,11 @@ pub(super) struct Stage {
     /// The provider that nobody breaks.
     pub(super) steady: Puppet,
     pub(super) routers: Vec<RouterProcess>,
+    /// Before the NATS server, or between the two servers.
     pub(super) proxy: Option<TcpProxy>,
     pub(super) nats: Nats,
+    /// The server of those who are apart.
+    pub(super) other_nats: Option<Nats>,
     watches: Vec<Watch>,
     begun: Instant,
     broken: Option<Instant>,
@@ -85,9 +101,10 @@ impl Stage {
     /// Everything runs and answers when this returns, and load is on it.
     pub(super) async fn set(pace: Pace, setting: Setting) -> Self {
         let begun = Instant::now();
-        let nats = Nats::start().await;
-        let proxy = if setting.proxy { Some(TcpProxy::start(nats.address()).await) } else { None };
-        let url = proxy.as_ref().map_or_else(|| nats.url().to_owned(), |proxy| format!("nats://{}", proxy.address()));
+        let Buses { nats, other_nats, proxy } = Buses::start(&setting).await;
+        let of = |apart| other_nats.as_ref().filter(|_| setting.apart == Some(apart)).unwrap_or(&nats);
+        let before = proxy.as_ref().filter(|_| setting.apart.is_none());
+        let url = before.map_or_else(|| of(Apart::Routers).url().to_owned(), |p| format!("nats://{}", p.address()));
         let mut keys: Vec<(&str, &str)> = vec![("nats.url", &url)];
         keys.extend(setting.settings.iter().map(|(key, value)| (*key, value.as_str())));
         let variables: Vec<_> = setting.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -97,7 +114,7 @@ impl Stage {
         }
         let gateway = Gateway::connect(&nats).await;
         traffic::register(&gateway).await;
-        let cast = cast(&nats, &setting).await;
+        let cast = cast(of(Apart::Extensions), &setting).await;
         let steady = Puppet::provider(nats.url(), "steady").await;
         let load = Load::start(nats.url(), setting.classes, setting.rate.unwrap_or(pace.rate), setting.retries).await;
         let watches = routers.iter().map(|router| Watch::start(router.http())).collect();
@@ -111,6 +128,7 @@ impl Stage {
             routers,
             proxy,
             nats,
+            other_nats,
             watches,
             begun,
             memory_before,
@@ -214,6 +232,39 @@ impl Stage {
         self.judge_routers().await;
         self.judge_readiness();
         Outcome::of(&sent, self.recovery, self.begun.elapsed(), std::mem::take(&mut self.findings))
+    }
+}
+
+struct Buses {
+    nats: Nats,
+    other_nats: Option<Nats>,
+    proxy: Option<TcpProxy>,
+}
+
+impl Buses {
+    async fn start(setting: &Setting) -> Self {
+        if setting.apart.is_some() {
+            return Self::cluster().await;
+        }
+        let nats = match &setting.nats {
+            Some(settings) => Nats::start_configured(settings).await,
+            None => Nats::start().await,
+        };
+        let proxy = if setting.proxy { Some(TcpProxy::start(nats.address()).await) } else { None };
+        Self { nats, other_nats: None, proxy }
+    }
+
+    /// Two servers with one route between them, through the proxy. The second one makes it, again and again.
+    async fn cluster() -> Self {
+        let (port, other) = (free_port(), free_port());
+        let nats = Nats::start_configured(&format!("cluster {{ name: chaos, listen: \"127.0.0.1:{port}\" }}")).await;
+        let proxy = TcpProxy::start(&format!("127.0.0.1:{port}")).await;
+        let route = format!("routes: [\"nats://{}\"]", proxy.address());
+        let cluster = format!("cluster {{ name: chaos, listen: \"127.0.0.1:{other}\", {route} }}");
+        // A lame duck waits for so long before it ends the connections of its clients.
+        let lame_duck = "lame_duck_grace_period: \"5s\", lame_duck_duration: \"30s\"";
+        let other_nats = Nats::start_configured(&format!("{cluster}\n{lame_duck}")).await;
+        Self { nats, other_nats: Some(other_nats), proxy: Some(proxy) }
     }
 }
 

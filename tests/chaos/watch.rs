@@ -101,3 +101,11 @@ pub(super) fn memory(pid: u32) -> Option<(u64, u64)> {
     };
     Some((figure("VmRSS:")?, figure("VmHWM:")?))
 }
+
+/// What a process has used of the processors so far.
+pub(super) fn cpu_time(pid: u32) -> Duration {
+    // User and system time, in hundredths of a second.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+    Duration::from_millis(fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
+}

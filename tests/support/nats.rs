@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -17,6 +18,9 @@ pub(crate) struct Nats {
     directory: TempDir,
     url: String,
 }
+
+/// The name of the file with a server's own settings.
+const CONFIGURATION: &str = "nats.conf";
 
 impl Nats {
     /// With JetStream.
@@ -38,6 +42,25 @@ impl Nats {
         std::fs::write(directory.path().join(CONFIGURATION), configuration).expect("a file");
         let (process, url) = launch(directory.path(), "-1", jetstream).await;
         Self { process, directory, url }
+    }
+
+    /// With settings of its own, such as users or a cluster. Without JetStream, unless they say so.
+    pub(crate) async fn start_configured(settings: &str) -> Self {
+        let directory = TempDir::new().expect("a directory");
+        std::fs::write(directory.path().join(CONFIGURATION), settings).expect("a file");
+        let (process, url) = launch(directory.path(), "-1", false).await;
+        Self { process, directory, url }
+    }
+
+    /// Takes other settings while it runs.
+    pub(crate) fn reload(&self, settings: &str) {
+        std::fs::write(self.directory.path().join(CONFIGURATION), settings).expect("a file");
+        self.process.signal(Signal::SIGHUP);
+    }
+
+    /// Announces its end to its clients, takes no new ones, and ends after a while.
+    pub(crate) fn lame_duck(&self) {
+        self.process.signal(Signal::SIGUSR2);
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -85,6 +108,10 @@ async fn launch(directory: &Path, port: &str, jetstream: bool) -> (Process, Stri
     command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(directory);
     if jetstream {
         command.args(["-js", "-sd"]).arg(directory);
+    }
+    let settings = directory.join(CONFIGURATION);
+    if settings.exists() {
+        command.arg("-c").arg(settings);
     }
     let mut process = Process::start(command, directory.join("log"));
     let ports = directory.join(format!("nats-server_{}.ports", process.id()));

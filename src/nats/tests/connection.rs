@@ -211,3 +211,30 @@ async fn nothing_keeps_a_connection_that_nobody_has() {
     drop(connection);
     within("all is dropped", async { while link.changed().await.is_ok() {} }).await;
 }
+
+#[tokio::test]
+async fn a_lame_duck_is_left_before_it_ends() {
+    let [duck, other] = Server::start_two().await;
+    let connection = within("it knows both", async {
+        loop {
+            let connection = connect(&config(&duck.url), "t").await.unwrap();
+            if connection.client().server_pool().await.unwrap().len() > 1 {
+                break connection;
+            }
+        }
+    })
+    .await;
+    let before = connection.client();
+    duck.lame_duck();
+    let after = within("another client", connection.client_after(&before)).await;
+    let place = after.server_info().port;
+    assert!(other.url.ends_with(&place.to_string()), "port {place} is not that of {}", other.url);
+    until("the move is known", || connection.reconnects() == 1).await;
+    // The one before still serves: what is under way ends in peace.
+    let _works = subscribe(&before, "under.way").await;
+    let mut link = connection.link();
+    drop(before);
+    let _works_too = subscribe(&after, "next").await;
+    assert!(connection.is_connected() && connection.is_settled());
+    assert_eq!(link.borrow_and_update().losses, 0);
+}

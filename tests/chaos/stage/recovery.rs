@@ -66,6 +66,15 @@ impl Stage {
         self.check("I8", failed * 1_000 <= all, || format!("{failed} of {all} failed after the recovery"));
     }
 
+    /// What has been sent since then was served as always.
+    pub(in crate::chaos) fn nobody_noticed(&mut self, since: Instant) {
+        let (failed, all) = self.load.since(since, |sent| {
+            let answered = sent.iter().filter(|sent| !sent.answers.is_empty());
+            (answered.clone().filter(|sent| !sent.served()).count(), answered.count())
+        });
+        self.check("data path", failed == 0 && all > 0, || format!("{failed} of {all} requests failed"));
+    }
+
     fn last_failure(&self, healed: Instant) -> Option<Instant> {
         let overdue = |sent: &&Sent| sent.answers.is_empty() && sent.at.elapsed() > USUAL;
         let failed = |sent: &&Sent| (!sent.answers.is_empty() && !whole(sent)) || overdue(sent);
