@@ -3,6 +3,7 @@
 mod clock;
 pub mod connection;
 mod denials;
+mod events;
 mod headers;
 pub mod intake;
 mod options;

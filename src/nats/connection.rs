@@ -9,19 +9,19 @@
 //! (docs/decisions/0016-a-lame-duck-is-left-early.md).
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ClientError, ConnectErrorKind, ConnectOptions, Event, ServerError, ToServerAddrs};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, ToServerAddrs};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
-use super::denials::{Denials, Denied};
+use super::events::{Events, Report};
 use super::options::{UnreadableFile, addresses, cause_of, options, place};
 use crate::config::NatsConfig;
 
@@ -29,10 +29,6 @@ use crate::config::NatsConfig;
 const SETTLE: Duration = Duration::from_secs(5);
 /// One attempt: name lookup, connection and handshake with one server.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
-/// The same thing is said at most so often.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// The same reason why the connection does not come back.
-const AWAY_REPORT_EVERY: Duration = Duration::from_secs(60);
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// Routers that hear together that their server is about to end do not all come to the next one together.
@@ -88,9 +84,9 @@ pub struct Link {
     /// How often it was lost. Between two equal numbers it was never away.
     pub losses: u64,
     /// When it came back last.
-    back_since: Option<Instant>,
+    pub(super) back_since: Option<Instant>,
     /// When it was lost, while it is away.
-    away_since: Option<Instant>,
+    pub(super) away_since: Option<Instant>,
 }
 
 /// Connects within `nats.startup_timeout`, trying again while the server is away.
@@ -460,149 +456,5 @@ impl Shared {
         let replacements = self.replacements.fetch_add(1, Ordering::Relaxed) + 1;
         info!(replacements, "another NATS client took the place of the one before");
         self.known.lock().send_replace(true);
-    }
-}
-
-/// What the client tells about its connection.
-#[derive(Default)]
-struct Events {
-    link: watch::Sender<Link>,
-    /// The server has announced its end.
-    lame_duck: Notify,
-    /// The next client comes before the end of the one before it.
-    moves: AtomicBool,
-    slow_consumers: AtomicU64,
-    slow_consumer_report: Mutex<Report>,
-    denials: Denials,
-    /// What was said last of a connection that does not come back, and when.
-    away_report: Mutex<Option<(Instant, String)>>,
-    /// Weak, because the client keeps these events: a circle would keep the connection open for ever.
-    client: Mutex<Weak<Client>>,
-}
-
-impl Events {
-    fn take(&self, event: &Event) {
-        match event {
-            Event::Connected => self.connected(),
-            Event::Disconnected | Event::Closed => self.lost(),
-            Event::SlowConsumer(_) => {
-                let dropped = self.slow_consumers.fetch_add(1, Ordering::Relaxed) + 1;
-                self.catch_up();
-                if self.slow_consumer_report.lock().is_due() {
-                    warn!(dropped, "a subscription is full: messages are dropped, and their senders wait in vain");
-                }
-                return;
-            }
-            Event::ServerError(ServerError::Other(text)) => {
-                self.catch_up();
-                if let Some(denied) = Denied::read(text) {
-                    return self.denials.take(denied);
-                }
-            }
-            Event::ClientError(error) => {
-                self.catch_up();
-                return self.report_away(error);
-            }
-            Event::LameDuckMode => {
-                self.catch_up();
-                self.lame_duck.notify_one();
-            }
-            Event::Draining | Event::ServerError(_) => self.catch_up(),
-        }
-        match event {
-            Event::Connected | Event::Draining | Event::Closed => info!(%event, "nats"),
-            Event::Disconnected
-            | Event::LameDuckMode
-            | Event::SlowConsumer(_)
-            | Event::ServerError(_)
-            | Event::ClientError(_) => warn!(%event, "nats"),
-        }
-    }
-
-    /// The client says it for each of its attempts, about one a second.
-    fn report_away(&self, error: &ClientError) {
-        let error = error.to_string();
-        let mut last = self.away_report.lock();
-        let news = last.as_ref().is_none_or(|(at, said)| at.elapsed() >= AWAY_REPORT_EVERY || *said != error);
-        if !news {
-            return;
-        }
-        if error.contains(&ConnectErrorKind::AuthorizationViolation.to_string()) {
-            warn!(
-                error,
-                "NATS refuses the router's credentials: let its user in again, or restart the router with others; \
-                 trying again"
-            );
-        } else {
-            warn!(error, "the connection to NATS fails, trying again");
-        }
-        *last = Some((Instant::now(), error));
-    }
-
-    fn connected(&self) {
-        self.denials.forget();
-        // What fails after this is news.
-        *self.away_report.lock() = None;
-        let moved = self.moves.swap(false, Ordering::Relaxed);
-        self.link.send_modify(|link| {
-            if moved && link.connected {
-                return;
-            }
-            // Two in a row: the loss between them was not told.
-            link.losses += u64::from(link.connected);
-            link.connected = true;
-            link.back_since = (link.losses > 0).then(Instant::now);
-            link.away_since = None;
-        });
-    }
-
-    fn lost(&self) {
-        self.link.send_if_modified(|link| {
-            let was_connected = std::mem::replace(&mut link.connected, false);
-            link.losses += u64::from(was_connected);
-            if was_connected {
-                link.away_since = Some(Instant::now());
-            }
-            was_connected
-        });
-    }
-
-    /// The client drops events when too many come at once, and a lost "connected" would keep the router silent. Then the
-    /// queue was full of others, and each of them is an occasion to look.
-    fn catch_up(&self) {
-        let state = self.client.lock().upgrade().map(|client| client.connection_state());
-        match state {
-            Some(State::Connected) if !self.link.borrow().connected => self.connected(),
-            Some(State::Disconnected) => self.lost(),
-            Some(State::Connected | State::Pending) | None => {}
-        }
-    }
-}
-
-/// Says whether it is time to say something again.
-#[derive(Debug)]
-pub(super) struct Report {
-    every: Duration,
-    last: Option<Instant>,
-}
-
-impl Default for Report {
-    fn default() -> Self {
-        Self::every(REPORT_EVERY)
-    }
-}
-
-impl Report {
-    pub(super) fn every(every: Duration) -> Self {
-        Self { every, last: None }
-    }
-
-    pub(super) fn is_due(&mut self) -> bool {
-        let now = Instant::now();
-        let due = self.last.is_none_or(|last| now.duration_since(last) >= self.every);
-        if due {
-            self.last = Some(now);
-        }
-        due
     }
 }

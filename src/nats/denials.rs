@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tracing::error;
 
-use super::connection::Report;
+use super::events::Report;
 
 /// A subject that needs a permission which the router's user does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]

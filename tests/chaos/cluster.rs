@@ -28,7 +28,7 @@ const TURNED_OUT: Duration = Duration::from_secs(7);
 /// Everybody but the router comes in without a name.
 fn users(routers: &str) -> String {
     let guest = "{ user: guest, password: guest }";
-    format!("jetstream: {{}}\nauthorization {{ users: [ {guest}{routers} ] }}\nno_auth_user: guest")
+    format!("authorization {{ users: [ {guest}{routers} ] }}\nno_auth_user: guest")
 }
 
 async fn let_in_no_more(pace: Pace) -> Outcome {

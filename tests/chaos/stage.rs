@@ -257,13 +257,13 @@ impl Buses {
     /// Two servers with one route between them, through the proxy. The second one makes it, again and again.
     async fn cluster() -> Self {
         let (port, other) = (free_port(), free_port());
-        let nats = Nats::start_configured(&format!("cluster {{ name: chaos, listen: \"127.0.0.1:{port}\" }}")).await;
+        let nats = Nats::start_in_cluster(&format!("cluster {{ name: chaos, listen: \"127.0.0.1:{port}\" }}")).await;
         let proxy = TcpProxy::start(&format!("127.0.0.1:{port}")).await;
         let route = format!("routes: [\"nats://{}\"]", proxy.address());
         let cluster = format!("cluster {{ name: chaos, listen: \"127.0.0.1:{other}\", {route} }}");
         // A lame duck waits for so long before it ends the connections of its clients.
         let lame_duck = "lame_duck_grace_period: \"5s\", lame_duck_duration: \"30s\"";
-        let other_nats = Nats::start_configured(&format!("{cluster}\n{lame_duck}")).await;
+        let other_nats = Nats::start_in_cluster(&format!("{cluster}\n{lame_duck}")).await;
         Self { nats, other_nats: Some(other_nats), proxy: Some(proxy) }
     }
 }

@@ -19,9 +19,6 @@ pub(crate) struct Nats {
     url: String,
 }
 
-/// The name of the file with a server's own settings.
-const CONFIGURATION: &str = "nats.conf";
-
 impl Nats {
     /// With JetStream.
     pub(crate) async fn start() -> Self {
@@ -44,17 +41,14 @@ impl Nats {
         Self { process, directory, url }
     }
 
-    /// With settings of its own, such as users or a cluster. Without JetStream, unless they say so.
-    pub(crate) async fn start_configured(settings: &str) -> Self {
-        let directory = TempDir::new().expect("a directory");
-        std::fs::write(directory.path().join(CONFIGURATION), settings).expect("a file");
-        let (process, url) = launch(directory.path(), "-1", false).await;
-        Self { process, directory, url }
+    /// Without JetStream: in a cluster it wants a majority.
+    pub(crate) async fn start_in_cluster(configuration: &str) -> Self {
+        Self::start_with(false, configuration).await
     }
 
     /// Takes other settings while it runs.
-    pub(crate) fn reload(&self, settings: &str) {
-        std::fs::write(self.directory.path().join(CONFIGURATION), settings).expect("a file");
+    pub(crate) fn reload(&self, configuration: &str) {
+        std::fs::write(self.directory.path().join(CONFIGURATION), configuration).expect("a file");
         self.process.signal(Signal::SIGHUP);
     }
 
@@ -108,10 +102,6 @@ async fn launch(directory: &Path, port: &str, jetstream: bool) -> (Process, Stri
     command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(directory);
     if jetstream {
         command.args(["-js", "-sd"]).arg(directory);
-    }
-    let settings = directory.join(CONFIGURATION);
-    if settings.exists() {
-        command.arg("-c").arg(settings);
     }
     let mut process = Process::start(command, directory.join("log"));
     let ports = directory.join(format!("nats-server_{}.ports", process.id()));
