@@ -3,6 +3,7 @@
 //! Readers load the shared snapshot and never wait for this actor. Hints, writes and a jittered poll tell it to look; the
 //! revision in the store decides whether there is something new. With the store away the last snapshot stays.
 
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::snapshot::{Content, Snapshot};
 use crate::metrics::Metrics;
@@ -71,6 +73,11 @@ pub struct Freshness {
 const SERVED_WITHIN: Duration = Duration::from_secs(2);
 /// Somebody who waits for a full reading waits no longer than this.
 const READ_WITHIN: Duration = Duration::from_secs(10);
+/// Extensions and policies that are no work worth a thread of its own.
+const LARGE: usize = 500;
+/// Nobody holds a snapshot for longer than a request takes.
+const LONGEST_HELD: Duration = Duration::from_secs(120);
+const LOOK_FOR_HOLDERS: Duration = Duration::from_millis(250);
 /// Staleness below this is the time between two polls.
 const POLLS_BEFORE_STALE: u32 = 2;
 
@@ -183,12 +190,19 @@ pub enum RegistryMsg {
     /// Somebody says that there may be something new.
     Look(Look),
     /// What a look brought; `None` when the revision is the known one.
-    Loaded { result: Result<Option<Content>, StoreError>, took: Duration },
+    Loaded { result: Result<Option<News>, StoreError>, took: Duration },
     /// A task that this actor lives by is gone.
     TaskLost,
     /// For tests of the supervision: fails the actor.
     #[cfg(any(test, feature = "testing"))]
     Crash,
+}
+
+/// What the store holds now, ready to be served and to be kept on disk.
+#[derive(Debug)]
+pub struct News {
+    snapshot: Snapshot,
+    content: Content,
 }
 
 /// Who wants to hear the revision that a look led to, or why it led to none.
@@ -278,7 +292,7 @@ impl RegistryState {
         }));
     }
 
-    fn loaded(&mut self, result: Result<Option<Content>, StoreError>, took: Duration) {
+    fn loaded(&mut self, result: Result<Option<News>, StoreError>, took: Duration) {
         self.looking = None;
         let told = match result {
             Ok(news) => {
@@ -301,38 +315,66 @@ impl RegistryState {
         }
     }
 
-    fn agreed(&mut self, news: Option<Content>, took: Duration) {
+    fn agreed(&mut self, news: Option<News>, took: Duration) {
         if std::mem::take(&mut self.was_away) {
             tracing::info!("the registry's store answers");
         }
         *self.shared.sync.lock() = Sync { from_store: true, last_agreed: Some(Instant::now()) };
         match news {
-            Some(content) => {
+            Some(news) => {
                 self.shared.metrics.reload_duration.observe(took.as_secs_f64());
-                self.serve(content);
+                self.serve(news);
             }
             None => self.disk.confirm(),
         }
     }
 
-    fn serve(&mut self, content: Content) {
-        self.disk.keep(&content);
-        let snapshot = Snapshot::new(content);
+    fn serve(&mut self, News { snapshot, content }: News) {
+        self.disk.keep(content);
         report_unreadable(&snapshot);
         let (revision, count) = (snapshot.revision(), snapshot.extension_count());
         self.shared.metrics.registry_size.set(i64::try_from(count).unwrap_or(i64::MAX));
-        self.shared.snapshot.store(Arc::new(snapshot));
+        discard(self.shared.snapshot.swap(Arc::new(snapshot)));
         self.shared.served.send_replace(revision);
         tracing::info!(revision, extensions = count, "serving a new revision of the registry");
     }
 }
 
 /// What is new in the store. Without a known revision everything is.
-async fn look(store: &dyn Store, known: Option<u64>) -> Result<Option<Content>, StoreError> {
+async fn look(store: &dyn Store, known: Option<u64>) -> Result<Option<News>, StoreError> {
     match known {
         Some(known) if store.revision().await? == known => Ok(None),
-        _ => store.load().await.map(Some),
+        _ => Ok(Some(prepare(store.load().await?).await)),
     }
+}
+
+/// Makes the snapshot of a large registry on a thread of its own: requests need the others meanwhile.
+async fn prepare(content: Content) -> News {
+    let large = content.extensions.len() + content.policies.len() > LARGE;
+    let make = move || News { snapshot: Snapshot::new(content.clone()), content };
+    if !large {
+        return make();
+    }
+    match spawn_blocking(make).await.map_err(JoinError::try_into_panic) {
+        Ok(news) => news,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The process ends.
+        Err(Err(_)) => pending().await,
+    }
+}
+
+/// The end of a large snapshot takes a while. It is not left to the last request that holds it.
+fn discard(snapshot: Arc<Snapshot>) {
+    if snapshot.extension_count() <= LARGE {
+        return;
+    }
+    tokio::spawn(async move {
+        let given_up = Instant::now() + LONGEST_HELD;
+        while Arc::strong_count(&snapshot) > 1 && Instant::now() < given_up {
+            sleep(LOOK_FOR_HOLDERS).await;
+        }
+        spawn_blocking(move || drop(snapshot));
+    });
 }
 
 async fn poll(shared: Arc<Shared>) {
@@ -351,7 +393,7 @@ async fn follow_hints(shared: Arc<Shared>) {
         let _ = shared.address.send(RegistryMsg::Look(Look::default()));
     }
     // The store was closed: no more hints, and none are needed.
-    std::future::pending().await
+    pending().await
 }
 
 /// Tells the actor when a task that it lives by ends, by a panic for example.

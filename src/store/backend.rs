@@ -98,6 +98,14 @@ impl Backend {
         }
     }
 
+    /// What a transaction is told that reads everything: the statement that reads many rows takes its time.
+    pub(super) fn load_limits(&self) -> Option<&'static str> {
+        match self {
+            Self::Postgres(_) => Some("SET LOCAL statement_timeout = '60s'"),
+            Self::Sqlite { .. } => None,
+        }
+    }
+
     /// Begins a transaction that will write. SQLite takes its lock at once: one taken later is refused, not waited for.
     pub(super) fn begin_write(&self) -> &'static str {
         match self {

@@ -154,7 +154,10 @@ impl Work<'_> {
         let row = self.rows(tx, self.query(statements::EXTENSION).bind(id)).await?;
         let versions = self.rows(tx, self.query(statements::VERSIONS_OF).bind(id)).await?;
         let instances = self.rows(tx, self.query(statements::INSTANCES_OF).bind(id)).await?;
-        let found = rows::extensions(&row, &versions, &instances)?;
+        let found = row.iter().map(rows::extension).collect::<Result<_, _>>()?;
+        let versions = versions.iter().map(rows::version).collect::<Result<_, _>>()?;
+        let instances = instances.iter().map(rows::instance).collect::<Result<_, _>>()?;
+        let found = rows::put_together(found, versions, instances);
         to_json(found.first().ok_or_else(|| StoreError::NotFound(self.name.clone()))?)
     }
 

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use beamline_actors::domain::snapshot::Content;
 use beamline_actors::ports::{Author, Change, HealthLine, Store, StoreError};
+use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
+use sqlx::any::AnyRow;
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::backend::Backend;
@@ -15,6 +18,10 @@ use super::{change, error, health, rows, statements};
 
 /// What an operation may take once it has a connection.
 const STATEMENTS_LIMIT: Duration = Duration::from_secs(3);
+/// Reading everything: a registry may have very many extensions, and nobody's request waits for it.
+const LOAD_LIMIT: Duration = Duration::from_secs(60);
+/// Rows that are read in one go. Then others get the thread.
+const ROWS_AT_ONCE: usize = 128;
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -37,7 +44,7 @@ impl Registry {
 
     async fn read_all(&self) -> Result<Content, StoreError> {
         let mut tx = self.pool.begin_with(self.backend.begin_read()).await.map_err(error::reading)?;
-        let content = read_content(&mut tx).await?;
+        let content = read_content(&self.backend, &mut tx).await?;
         tx.commit().await.map_err(error::reading)?;
         Ok(content)
     }
@@ -52,9 +59,13 @@ impl Registry {
 
     /// A frozen server holds up even what has its own limit inside, so there is one around everything.
     async fn limited<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let late = || StoreError::Unavailable(format!("nothing within {} ms", self.limit.as_millis()));
-        timeout(self.limit, work).await.unwrap_or_else(|_| Err(late()))
+        within(self.limit, work).await
     }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = || StoreError::Unavailable(format!("nothing within {} ms", limit.as_millis()));
+    timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
 }
 
 impl Store for Registry {
@@ -63,7 +74,7 @@ impl Store for Registry {
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Content, StoreError>> {
-        Box::pin(self.limited(self.read_all()))
+        Box::pin(within(LOAD_LIMIT, self.read_all()))
     }
 
     fn hints(&self) -> watch::Receiver<u64> {
@@ -92,15 +103,35 @@ impl Store for Registry {
     }
 }
 
-async fn read_content(tx: &mut Transaction<'_, Any>) -> Result<Content, StoreError> {
+async fn read_content(backend: &Backend, tx: &mut Transaction<'_, Any>) -> Result<Content, StoreError> {
+    if let Some(limits) = backend.load_limits() {
+        sqlx::query(limits).execute(&mut **tx).await.map_err(error::reading)?;
+    }
     let revision = sqlx::query(statements::REVISION).fetch_one(&mut **tx).await.map_err(error::reading)?;
-    let extensions = sqlx::query(statements::EXTENSIONS).fetch_all(&mut **tx).await.map_err(error::reading)?;
-    let versions = sqlx::query(statements::VERSIONS).fetch_all(&mut **tx).await.map_err(error::reading)?;
-    let instances = sqlx::query(statements::INSTANCES).fetch_all(&mut **tx).await.map_err(error::reading)?;
-    let policies = sqlx::query(statements::POLICIES).fetch_all(&mut **tx).await.map_err(error::reading)?;
+    let versions = read_each(tx, statements::VERSIONS, rows::version).await?;
+    let instances = read_each(tx, statements::INSTANCES, rows::instance).await?;
+    let extensions = read_each(tx, statements::EXTENSIONS, rows::extension).await?;
+    let policies = read_each(tx, statements::POLICIES, rows::policy).await?;
     Ok(Content {
         revision: rows::number(&revision, "revision")?,
-        extensions: rows::extensions(&extensions, &versions, &instances)?,
-        policies: policies.iter().map(rows::policy).collect::<Result<_, _>>()?,
+        extensions: rows::put_together(extensions, versions, instances),
+        policies,
     })
+}
+
+/// Reads as the rows come, so that no thread is kept from others for long.
+async fn read_each<T>(
+    tx: &mut Transaction<'_, Any>,
+    statement: &'static str,
+    read: impl Fn(&AnyRow) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut rows = sqlx::query(statement).fetch(&mut **tx);
+    let mut all = Vec::new();
+    while let Some(row) = rows.try_next().await.map_err(error::reading)? {
+        all.push(read(&row)?);
+        if all.len().is_multiple_of(ROWS_AT_ONCE) {
+            yield_now().await;
+        }
+    }
+    Ok(all)
 }

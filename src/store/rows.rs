@@ -13,21 +13,19 @@ use sqlx::any::AnyRow;
 
 use super::error::reading;
 
-/// Puts the rows of the three tables together; what belongs to no extension is left out.
-pub(super) fn extensions(
-    rows: &[AnyRow],
-    versions: &[AnyRow],
-    instances: &[AnyRow],
-) -> Result<Vec<Extension>, StoreError> {
-    let mut versions = by_extension(versions, version)?;
-    let mut instances = by_extension(instances, instance)?;
-    let complete = |row| {
-        let mut extension = extension(row)?;
+/// Puts what the three tables hold together; what belongs to no extension is left out.
+pub(super) fn put_together(
+    mut extensions: Vec<Extension>,
+    versions: Vec<(String, ExtensionVersion)>,
+    instances: Vec<(String, Instance)>,
+) -> Vec<Extension> {
+    let mut versions = by_extension(versions);
+    let mut instances = by_extension(instances);
+    for extension in &mut extensions {
         extension.versions = versions.remove(&extension.id).unwrap_or_default();
         extension.instances = instances.remove(&extension.id).unwrap_or_default();
-        Ok(extension)
-    };
-    rows.iter().map(complete).collect()
+    }
+    extensions
 }
 
 pub(super) fn policy(row: &AnyRow) -> Result<StoredPolicy, StoreError> {
@@ -43,18 +41,16 @@ pub(super) fn number(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| corrupt(column, number))
 }
 
-fn by_extension<T>(
-    rows: &[AnyRow],
-    read: impl Fn(&AnyRow) -> Result<T, StoreError>,
-) -> Result<HashMap<String, Vec<T>>, StoreError> {
+fn by_extension<T>(parts: Vec<(String, T)>) -> HashMap<String, Vec<T>> {
     let mut grouped: HashMap<String, Vec<T>> = HashMap::new();
-    for row in rows {
-        grouped.entry(text(row, "extension_id")?).or_default().push(read(row)?);
+    for (extension_id, part) in parts {
+        grouped.entry(extension_id).or_default().push(part);
     }
-    Ok(grouped)
+    grouped
 }
 
-fn extension(row: &AnyRow) -> Result<Extension, StoreError> {
+/// Without its versions and instances.
+pub(super) fn extension(row: &AnyRow) -> Result<Extension, StoreError> {
     let kind = text(row, "type")?;
     Ok(Extension {
         id: text(row, "id")?,
@@ -75,8 +71,9 @@ fn extension(row: &AnyRow) -> Result<Extension, StoreError> {
     })
 }
 
-fn version(row: &AnyRow) -> Result<ExtensionVersion, StoreError> {
-    Ok(ExtensionVersion {
+/// With the id of its extension.
+pub(super) fn version(row: &AnyRow) -> Result<(String, ExtensionVersion), StoreError> {
+    let version = ExtensionVersion {
         version: text(row, "version")?,
         subject: optional_text(row, "subject")?,
         timeout_ms: optional(row, "timeout_ms", number)?,
@@ -84,16 +81,19 @@ fn version(row: &AnyRow) -> Result<ExtensionVersion, StoreError> {
         config: fields(row, "config")?,
         routing_rules: fields(row, "routing_rules")?.unwrap_or_default(),
         enabled: flag(row, "enabled")?,
-    })
+    };
+    Ok((text(row, "extension_id")?, version))
 }
 
-fn instance(row: &AnyRow) -> Result<Instance, StoreError> {
-    Ok(Instance {
+/// With the id of its extension.
+pub(super) fn instance(row: &AnyRow) -> Result<(String, Instance), StoreError> {
+    let instance = Instance {
         instance_id: text(row, "instance_id")?,
         subject: text(row, "subject")?,
         weight: small(row, "weight")?,
         enabled: flag(row, "enabled")?,
-    })
+    };
+    Ok((text(row, "extension_id")?, instance))
 }
 
 fn text(row: &AnyRow, column: &str) -> Result<String, StoreError> {

@@ -32,6 +32,8 @@ pub struct StoredPolicy {
 pub struct Snapshot {
     revision: u64,
     extensions: HashMap<String, KnownExtension>,
+    /// All of them by id.
+    in_order: Vec<Arc<Extension>>,
     /// By tenant, then by policy id.
     policies: HashMap<String, HashMap<String, Arc<KnownPolicy>>>,
     /// Stored policies that cannot be read, with the reason: an older router may meet a newer document.
@@ -71,8 +73,10 @@ impl Snapshot {
     /// Takes what the store holds. One unreadable policy does not take the others down.
     pub fn new(content: Content) -> Self {
         let known = |e: Extension| (e.id.clone(), KnownExtension::new(e));
-        let extensions = content.extensions.into_iter().map(known).collect();
-        let mut snapshot = Self { revision: content.revision, extensions, ..Self::default() };
+        let extensions: HashMap<String, KnownExtension> = content.extensions.into_iter().map(known).collect();
+        let mut in_order: Vec<_> = extensions.values().map(|known| Arc::clone(&known.record)).collect();
+        in_order.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        let mut snapshot = Self { revision: content.revision, extensions, in_order, ..Self::default() };
         for stored in content.policies {
             match Policy::parse(stored.document.get()) {
                 Ok(policy) => {
@@ -109,10 +113,8 @@ impl Snapshot {
     }
 
     /// All extensions, by id.
-    pub fn extensions(&self) -> Vec<&Arc<Extension>> {
-        let mut all: Vec<_> = self.extensions.values().map(|known| &known.record).collect();
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        all
+    pub fn extensions(&self) -> &[Arc<Extension>] {
+        &self.in_order
     }
 
     /// All policies, by tenant and id.

@@ -27,10 +27,10 @@ impl DiskCopy {
         Self { path, asked: 0, written: Arc::default() }
     }
 
-    pub(super) fn keep(&mut self, content: &Content) {
+    pub(super) fn keep(&mut self, content: Content) {
         let Some(path) = self.path.clone() else { return };
         self.asked += 1;
-        let (number, written, content) = (self.asked, Arc::clone(&self.written), content.clone());
+        let (number, written) = (self.asked, Arc::clone(&self.written));
         tokio::task::spawn_blocking(move || {
             let mut written = written.lock();
             if *written < number {

@@ -98,3 +98,18 @@ async fn a_reading_of_a_store_that_is_away_fails_in_words() {
     let error = registry.reload_fully().await.unwrap_err();
     assert!(matches!(&error, StoreError::Unavailable(reason) if reason.contains("away")), "{error}");
 }
+
+#[tokio::test]
+async fn a_large_registry_is_made_apart_and_served_in_order() {
+    let store = MemoryStore::new(content(&[], &[]));
+    let (registry, _root) = start(Arc::clone(&store) as Arc<dyn Store>).await;
+    let held = registry.snapshot();
+    for number in (0..LARGE + 10).rev() {
+        store.write_silently(create(&format!("bulk_{number:04}"))).unwrap();
+    }
+    let revision = registry.reload_fully().await.unwrap();
+    let snapshot = registry.snapshot();
+    assert_eq!((snapshot.revision(), snapshot.extension_count()), (revision, LARGE + 10));
+    assert!(snapshot.extensions().is_sorted_by_key(|extension| &extension.id));
+    assert_eq!(held.extension_count(), 0, "who holds an older one, keeps it");
+}
