@@ -23,23 +23,23 @@ use crate::fleet::ReplicaStatus;
 
 use super::Shared;
 use super::extensions::{find, save};
-use super::operations::answer;
+use super::operations::{answer, apart};
 use super::refusal::Refusal;
 use super::status::{Line, add_targets, by_extension, fields, wall_time};
 
 /// With `fleet`, every line says how many replicas' breakers are open.
-pub(super) async fn states(shared: &Shared, body: &Fields) -> Value {
-    let mut states = states_here(shared);
+pub(super) async fn states(shared: &Arc<Shared>, body: &Fields) -> Result<Value, Refusal> {
+    let mut states = apart(shared, states_here).await?;
     if body.flag("fleet") != Some(true) {
-        return json!({"ok": true, "states": states});
+        return Ok(json!({"ok": true, "states": states}));
     }
     let replicas = shared.surroundings.fleet.breakers().await;
     fleet::add(&mut states, &replicas);
     let replica = |replica: &ReplicaStatus| json!({"replica_id": replica.replica_id, "revision": replica.revision});
-    json!({"ok": true, "states": states, "replicas": replicas.iter().map(replica).collect::<Vec<_>>()})
+    Ok(json!({"ok": true, "states": states, "replicas": replicas.iter().map(replica).collect::<Vec<_>>()}))
 }
 
-fn states_here(shared: &Shared) -> Line {
+fn states_here(shared: &Shared) -> Result<Line, Refusal> {
     let wall = SystemTime::now();
     let line = |extension: &Extension| {
         let invoker = shared.surroundings.invokers.find(&extension.id);

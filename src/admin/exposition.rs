@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use super::{Shared, breakers};
 use crate::nats::Connection;
+use crate::telemetry;
 
 pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry {
     let all = &shared.surroundings;
@@ -63,7 +64,11 @@ impl Collector for AtScrape {
         }
         let counters = [
             ("router_nats_reconnects", "Times that the connection to NATS came back", self.connection.reconnects()),
-            ("router_nats_replacements", "Times that a dead NATS client was replaced", self.connection.replacements()),
+            (
+                "router_nats_replacements",
+                "Times that another NATS client took the place of a dead one, or of one on a lame duck",
+                self.connection.replacements(),
+            ),
             (
                 "router_nats_slow_consumer_events",
                 "Times that NATS dropped a message because a subscription was full",
@@ -73,6 +78,11 @@ impl Collector for AtScrape {
                 "extension_late_answers",
                 "Answers of extensions that nobody waited for any more",
                 self.connection.late_answers(),
+            ),
+            (
+                "router_log_lines_dropped",
+                "Lines of the log that were lost: its reader was too slow, or they could not be written",
+                telemetry::dropped_lines(),
             ),
         ];
         for (name, help, value) in counters {

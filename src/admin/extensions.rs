@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Shared;
-use super::operations::{answer, required};
+use super::operations::{answer, check_length, required};
 use super::refusal::Refusal;
 
 pub(super) fn list(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
@@ -23,8 +23,8 @@ pub(super) fn list(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
     };
     let snapshot = shared.surroundings.registry.snapshot();
     let fits = |extension: &&Arc<Extension>| wanted.is_none_or(|kind| extension.kind == kind);
-    let extensions: Vec<Extension> =
-        snapshot.extensions().into_iter().filter(fits).map(|e| record(shared, e)).collect();
+    check_length(shared, snapshot.extensions().iter().filter(fits).count())?;
+    let extensions: Vec<Extension> = snapshot.extensions().iter().filter(fits).map(|e| record(shared, e)).collect();
     answer(&Listed { ok: true, revision: snapshot.revision(), extensions })
 }
 
@@ -133,7 +133,7 @@ fn record(shared: &Shared, extension: &Extension) -> Extension {
 fn check_subjects(shared: &Shared, snapshot: &Snapshot, extension: &Extension) -> Result<(), Refusal> {
     let prefix = &shared.surroundings.prefix;
     let own = extension.subjects(prefix);
-    for other in snapshot.extensions().into_iter().filter(|other| other.id != extension.id) {
+    for other in snapshot.extensions().iter().filter(|other| other.id != extension.id) {
         if let Some(shared_one) = other.subjects(prefix).into_iter().find(|subject| own.contains(subject)) {
             return Err(Refusal::conflict(format!("The subject {shared_one} belongs to {} already.", other.id)));
         }

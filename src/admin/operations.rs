@@ -1,5 +1,7 @@
 //! Every operation by its name, the last token of its subject.
 
+use std::sync::Arc;
+
 use async_nats::Message;
 use beamline_actors::domain::document::{Mistakes, Object};
 use beamline_actors::domain::fields::Fields;
@@ -7,6 +9,7 @@ use beamline_actors::ports::Author;
 use beamline_bus::headers;
 use serde::Serialize;
 use serde_json::json;
+use tokio::task::spawn_blocking;
 
 use super::refusal::Refusal;
 use super::{Shared, authorization, breakers, extensions, pipelines, policies, status};
@@ -15,23 +18,26 @@ const KNOWN: &str = "get_extension_health, get_circuit_breaker_states, list_exte
     update_extension, delete_extension, enable_extension, disable_extension, list_policies, get_policy, put_policy, \
     delete_policy, dry_run_pipeline, get_pipeline_complexity, reload, supervision_tree, set_breaker, reset_breaker";
 
+/// No extension is told of in fewer bytes.
+const SHORTEST_LINE: usize = 100;
+
 /// The answer to one request, as JSON.
-pub(super) async fn run(shared: &Shared, message: &Message) -> String {
+pub(super) async fn run(shared: &Arc<Shared>, message: &Message) -> String {
     attempt(shared, message).await.unwrap_or_else(|refusal| refusal.to_json())
 }
 
-async fn attempt(shared: &Shared, message: &Message) -> Result<String, Refusal> {
+async fn attempt(shared: &Arc<Shared>, message: &Message) -> Result<String, Refusal> {
     let body = read_body(&message.payload)?;
     authorization::check(shared.surroundings.api_key.as_ref(), message, &body)?;
     let operation = message.subject.rsplit('.').next().unwrap_or_default();
     let by = author(message);
     match operation {
-        "get_extension_health" => answer(&status::health(shared)),
-        "get_circuit_breaker_states" => answer(&breakers::states(shared, &body).await),
+        "get_extension_health" => apart(shared, |shared| answer(&status::health(shared)?)).await,
+        "get_circuit_breaker_states" => answer(&breakers::states(shared, &body).await?),
         "set_breaker" => breakers::set(shared, &body, by).await,
         "reset_breaker" => breakers::reset(shared, &body, by).await,
         "supervision_tree" => answer(&status::tree(shared)),
-        "list_extensions" => extensions::list(shared, &body),
+        "list_extensions" => apart(shared, move |shared| extensions::list(shared, &body)).await,
         "get_extension" => extensions::get(shared, &body),
         "create_extension" => extensions::create(shared, &body, by).await,
         "update_extension" => extensions::update(shared, &body, by).await,
@@ -50,6 +56,22 @@ async fn attempt(shared: &Shared, message: &Message) -> Result<String, Refusal> 
         "get_pipeline_complexity" => pipelines::complexity(shared, &body),
         _ => Err(Refusal::invalid(format!("There is no operation {operation}; there are {KNOWN}."))),
     }
+}
+
+/// What looks at every extension, on a thread of its own: requests need the others meanwhile.
+pub(super) async fn apart<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let shared = Arc::clone(shared);
+    spawn_blocking(move || work(&shared)).await.map_err(|lost| Refusal::internal(&lost.to_string()))?
+}
+
+/// Refuses what cannot fit into one message before it is put together.
+pub(super) fn check_length(shared: &Shared, extensions: usize) -> Result<(), Refusal> {
+    let largest = shared.surroundings.connection.client().max_payload();
+    let least = extensions.saturating_mul(SHORTEST_LINE);
+    if least > largest { Err(Refusal::too_long(least, largest)) } else { Ok(()) }
 }
 
 /// An object, or nothing at all.

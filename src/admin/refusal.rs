@@ -56,7 +56,8 @@ impl Refusal {
 
     pub(super) fn too_long(size: usize, limit: usize) -> Self {
         let message = format!(
-            "The answer has {size} bytes; NATS carries at most {limit}. Ask for less, for example by type or tenant."
+            "The answer has {size} bytes or more; NATS carries at most {limit}. Ask for less, for example by type or \
+             tenant, or for one by its id."
         );
         Self { code: "answer_too_large", message, details: Map::new() }
     }

@@ -12,8 +12,10 @@ use beamline_actors::invokers::InUse;
 use serde_json::{Map, Value, json};
 
 use super::Shared;
+use super::operations::check_length;
+use super::refusal::Refusal;
 
-pub(super) fn health(shared: &Shared) -> Value {
+pub(super) fn health(shared: &Shared) -> Result<Value, Refusal> {
     let line = |extension: &Extension| {
         let invoker = shared.surroundings.invokers.find(&extension.id);
         let figures = invoker.as_ref().map(|invoker| *invoker.figures()).unwrap_or_default();
@@ -33,7 +35,7 @@ pub(super) fn health(shared: &Shared) -> Value {
         }
         line
     };
-    json!({"ok": true, "health": by_extension(shared, line)})
+    Ok(json!({"ok": true, "health": by_extension(shared, line)?}))
 }
 
 pub(super) fn tree(shared: &Shared) -> Value {
@@ -102,10 +104,11 @@ fn targets_of(extension: &Extension, invoker: Option<&Invoker>, show: impl Fn(&T
     invoker.map(Invoker::targets).unwrap_or_default().into_iter().map(line).collect()
 }
 
-pub(super) fn by_extension(shared: &Shared, line: impl Fn(&Extension) -> Line) -> Line {
+pub(super) fn by_extension(shared: &Shared, line: impl Fn(&Extension) -> Line) -> Result<Line, Refusal> {
     let snapshot = shared.surroundings.registry.snapshot();
+    check_length(shared, snapshot.extension_count())?;
     let line = |extension: &Arc<Extension>| (extension.id.clone(), Value::Object(line(extension)));
-    snapshot.extensions().into_iter().map(line).collect()
+    Ok(snapshot.extensions().iter().map(line).collect())
 }
 
 pub(super) fn wall_time(at: Instant) -> String {
