@@ -9,8 +9,8 @@ mod tests;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tracing::Dispatch;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -27,7 +27,6 @@ const WAITING_LINES: usize = 16 * 1024;
 #[derive(Debug)]
 #[must_use = "logging ends when this is dropped"]
 pub struct Telemetry {
-    dropped: DroppedLines,
     /// Whether the events of this process come here, and not to an earlier `Telemetry`.
     in_charge: bool,
     _flush: WorkerGuard,
@@ -45,16 +44,18 @@ pub fn start(config: &TelemetryConfig) -> Telemetry {
     let in_charge = tracing::dispatcher::set_global_default(events).is_ok();
     if in_charge {
         std::panic::set_hook(Box::new(log_panic));
+        // Only the first is in charge.
+        let _ = DROPPED.set(dropped);
     }
-    Telemetry { dropped, in_charge, _flush: flush }
+    Telemetry { in_charge, _flush: flush }
 }
 
-impl Telemetry {
-    /// The counter of lost lines, for the metrics.
-    pub fn dropped_lines(&self) -> DroppedLines {
-        self.dropped.clone()
-    }
+/// How many lines of this process's log were lost, for the metrics.
+pub fn dropped_lines() -> u64 {
+    DROPPED.get().map_or(0, DroppedLines::count)
 }
+
+static DROPPED: OnceLock<DroppedLines> = OnceLock::new();
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
@@ -66,14 +67,14 @@ impl Drop for Telemetry {
 }
 
 /// Counts the log lines that were lost: the queue was full, or the write failed because of a full disk or a closed pipe.
-#[derive(Debug, Clone)]
-pub struct DroppedLines {
+#[derive(Debug)]
+struct DroppedLines {
     queue: ErrorCounter,
     output: Arc<AtomicU64>,
 }
 
 impl DroppedLines {
-    pub fn count(&self) -> u64 {
+    fn count(&self) -> u64 {
         self.output.load(Ordering::Relaxed).saturating_add(self.queue.dropped_lines() as u64)
     }
 }

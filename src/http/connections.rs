@@ -1,5 +1,6 @@
 //! Accepting connections, with a limit on everything that a client could drag out.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-/// More connections wait in the system's queue.
-const MOST_CONNECTIONS: usize = 256;
+/// Who comes besides takes the place of the oldest.
+pub(super) const MOST_CONNECTIONS: usize = 256;
 /// From the start of a connection, or the end of the last request, to the end of the next request's headers.
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
 /// Then a connection gets the chance to end between two requests. Bounds a client that does not read its answer.
@@ -24,6 +25,9 @@ const LONGEST_CONNECTION: Duration = Duration::from_secs(120);
 /// For the request in hand when a connection shall end.
 const END_LIMIT: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// When all places are taken, so many of the oldest connections must end: probes come on new ones.
+const MAKE_ROOM: usize = MOST_CONNECTIONS / 4;
 
 /// Returns when `stop` has come and the last connection is closed.
 pub(super) async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
@@ -33,10 +37,13 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, stop: impl Futu
     let open = TaskTracker::new();
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let accepting = async {
+        let mut oldest = Oldest::default();
         loop {
-            let Some((stream, place)) = accept(&listener, &places).await else { continue };
-            let (routes, ending) = (routes.clone(), ending.clone());
+            let Some((stream, place)) = accept(&listener, &places, &mut oldest).await else { continue };
+            let (routes, ending) = (routes.clone(), ending.child_token());
+            oldest.add(ending.clone());
             open.spawn(async move {
+                let _ended = ending.clone().drop_guard();
                 serve_connection(stream, routes, ending).await;
                 drop(place);
             });
@@ -52,17 +59,43 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, stop: impl Futu
     open.wait().await;
 }
 
-/// A place is taken before the connection, so that there are never more than places.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+/// Somebody who comes when all places are taken has to wait for one, and sees to it that there soon is one.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    oldest: &mut Oldest,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, _)) => {
+            if places.available_permits() == 0 {
+                oldest.end(MAKE_ROOM);
+            }
+            Some((stream, Arc::clone(places).acquire_owned().await.ok()?))
+        }
         Err(error) => {
             // Out of file descriptors, for instance: going on at once would only burn a core.
             warn!(%error, "cannot accept an HTTP connection");
             sleep(ACCEPT_PAUSE).await;
             None
         }
+    }
+}
+
+/// How to end connections, in the order of their age. Cancelled when they have ended.
+#[derive(Default)]
+struct Oldest(VecDeque<CancellationToken>);
+
+impl Oldest {
+    fn add(&mut self, end: CancellationToken) {
+        if self.0.len() >= MOST_CONNECTIONS {
+            self.0.retain(|connection| !connection.is_cancelled());
+        }
+        self.0.push_back(end);
+    }
+
+    fn end(&mut self, count: usize) {
+        self.0.retain(|connection| !connection.is_cancelled());
+        self.0.drain(..count.min(self.0.len())).for_each(|connection| connection.cancel());
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::connections::MOST_CONNECTIONS;
 use super::{Probes, Readiness, bind, serve};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -176,4 +177,28 @@ async fn idle_connections_do_not_hold_up_the_end() {
     let address = http.address;
     http.end().await;
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+/// Scrapers that keep their connections, so many that there is no place for a probe.
+#[tokio::test]
+async fn a_probe_takes_the_place_of_the_oldest_connection() {
+    let http = Http::start().await;
+    let mut idle = Vec::new();
+    for _ in 0..MOST_CONNECTIONS {
+        let mut stream = TcpStream::connect(http.address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        // One that was served, and then stays.
+        let mut first = [0; 1];
+        timeout(LIMIT, stream.read_exact(&mut first)).await.expect("an answer").unwrap();
+        idle.push(stream);
+    }
+    assert_eq!(http.send("GET /healthz HTTP/1.1").await.code, 200);
+    let mut rest = Vec::new();
+    timeout(LIMIT, idle[0].read_to_end(&mut rest)).await.expect("the oldest ends").unwrap();
+    let newest = idle.last_mut().unwrap();
+    newest.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answers = String::new();
+    timeout(LIMIT, newest.read_to_string(&mut answers)).await.expect("an answer").unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 1, "the newest still serves: {answers}");
+    http.end().await;
 }
