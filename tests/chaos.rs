@@ -22,6 +22,8 @@ mod pressure;
 mod processes;
 mod puppet;
 mod random;
+mod registry;
+mod resources;
 mod stage;
 mod traffic;
 mod watch;

@@ -1,5 +1,6 @@
 //! The database breaks (C18 to C22): requests do not notice, administration says so, nothing is missed.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -26,26 +27,26 @@ pub(super) const SCENARIOS: &[Scenario] = scenarios! {
 const REFUSED_WITHIN: Duration = Duration::from_secs(12);
 const BACK: Duration = Duration::from_secs(5);
 
-fn on(url: String, poll: &str) -> Setting {
+pub(super) fn on(url: String, poll: &str) -> Setting {
     let settings = vec![("database.url", url), ("database.poll_interval", poll.to_owned())];
     Setting { settings, ..Setting::default() }
 }
 
-async fn put_policy(stage: &Stage, metadata: Value) -> Option<Value> {
+pub(super) async fn put_policy(stage: &Stage, metadata: Value) -> Option<Value> {
     let policy = json!({"providers": [{"name": "steady"}], "metadata": metadata});
     let body = json!({"tenant_id": "acme", "policy_id": "written", "policy": policy});
     timeout(REFUSED_WITHIN, stage.gateway.admin("put_policy", &body)).await.ok()
 }
 
 /// A write is refused with a type, and soon.
-async fn writes_are_refused(stage: &mut Stage, metadata: Value) {
+pub(super) async fn writes_are_refused(stage: &mut Stage, metadata: Value) {
     let answer = put_policy(stage, metadata).await;
     let refused = answer.as_ref().is_some_and(|answer| answer["error"]["code"] == "store_unavailable");
     stage.check("write", refused, || format!("a write was answered {answer:?}"));
 }
 
 /// The router agrees with the database again, and takes writes.
-async fn agrees_again(stage: &mut Stage, healed: Instant) {
+pub(super) async fn agrees_again(stage: &mut Stage, healed: Instant) {
     let router = &stage.routers[0];
     eventually(LIMIT, "the router agrees with the database again", async || {
         router.readiness().await.filter(|said| said["stale_seconds"] == 0)
@@ -155,20 +156,37 @@ async fn locked(pace: Pace) -> Outcome {
 }
 
 /// A small disk of its own, gone with the test.
-struct SmallDisk(TempDir);
+pub(super) struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn mount() -> Option<Self> {
+    /// Only root can have one.
+    pub(super) fn mount() -> Option<Self> {
         let directory = TempDir::new().ok()?;
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"]).arg(directory.path());
         output(&mut mount).then_some(Self(directory))
     }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// `ro` or `rw`.
+    pub(super) fn remount(&self, mode: &str) {
+        assert!(output(Command::new("mount").args(["-o", &format!("remount,{mode}")]).arg(self.path())), "{mode}");
+    }
+
+    /// With a file that takes all that is left.
+    pub(super) fn fill(&self) -> PathBuf {
+        let filler = self.path().join("filler");
+        output(Command::new("dd").args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", filler.display())));
+        filler
+    }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        output(Command::new("umount").arg("-l").arg(self.0.path()));
+        output(Command::new("umount").arg("-l").arg(self.path()));
     }
 }
 
@@ -180,12 +198,11 @@ async fn disk_full(pace: Pace) -> Outcome {
     let Some(disk) = SmallDisk::mount() else {
         return Outcome::skipped("a small disk can only be mounted by root");
     };
-    let database = PostgresServer::start_in(disk.0.path()).await;
+    let database = PostgresServer::start_in(disk.path()).await;
     let mut stage = Stage::set(pace, on(database.url(), "500ms")).await;
     stage.calm().await;
     let broken = stage.breaks();
-    let filler = disk.0.path().join("filler");
-    output(Command::new("dd").args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", filler.display())));
+    let filler = disk.fill();
     // More than fits into what the tables have left; by chance, so that it cannot be compressed.
     let large: String = std::iter::repeat_with(|| fastrand::char('a'..='z')).take(600_000).collect();
     writes_are_refused(&mut stage, json!({"large": large})).await;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::gaps;
 use super::outcome::{HEAD, Verdict};
 use super::pace::Pace;
-use super::{Scenario, bus, cluster, database, extensions, pressure, processes, random};
+use super::{Scenario, bus, cluster, database, extensions, pressure, processes, random, registry, resources};
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     let parts = [
@@ -13,8 +13,10 @@ fn all() -> impl Iterator<Item = &'static Scenario> {
         bus::SCENARIOS,
         cluster::SCENARIOS,
         database::SCENARIOS,
+        registry::SCENARIOS,
         processes::SCENARIOS,
         pressure::SCENARIOS,
+        resources::SCENARIOS,
         random::SCENARIOS,
     ];
     parts.into_iter().flatten()

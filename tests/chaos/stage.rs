@@ -31,6 +31,8 @@ pub(super) struct Setting {
     pub(super) nats: Option<String>,
     /// These are on a second NATS server, joined with the first through the proxy.
     pub(super) apart: Option<Apart>,
+    /// The routers write their log into a pipe.
+    pub(super) log_pipe: bool,
     pub(super) settings: Vec<(&'static str, String)>,
     pub(super) variables: Vec<(&'static str, String)>,
     pub(super) classes: &'static [Class],
@@ -55,6 +57,7 @@ impl Default for Setting {
             proxy: false,
             nats: None,
             apart: None,
+            log_pipe: false,
             settings: Vec::new(),
             variables: Vec::new(),
             classes: MIXED,
@@ -88,6 +91,8 @@ pub(super) struct Stage {
     forgiven: Vec<(Instant, Instant)>,
     /// Until when a router must have said that it is not ready, if it must; and until when it may.
     unready: Option<(Option<Instant>, Instant)>,
+    /// What routers may hold besides, in MiB.
+    room: u64,
     /// Panics that the scenario caused.
     may_panic: bool,
     /// Routers that are meant to be dead in the end.
@@ -108,7 +113,8 @@ impl Stage {
         let mut keys: Vec<(&str, &str)> = vec![("nats.url", &url)];
         keys.extend(setting.settings.iter().map(|(key, value)| (*key, value.as_str())));
         let variables: Vec<_> = setting.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut routers: Vec<_> = (0..setting.routers).map(|_| RouterProcess::spawn_with(&keys, &variables)).collect();
+        let spawn = if setting.log_pipe { RouterProcess::spawn_piped } else { RouterProcess::spawn_with };
+        let mut routers: Vec<_> = (0..setting.routers).map(|_| spawn(&keys, &variables)).collect();
         for router in &mut routers {
             router.until_ready().await;
         }
@@ -138,6 +144,7 @@ impl Stage {
             recovery: None,
             forgiven: Vec::new(),
             unready: None,
+            room: 0,
             may_panic: false,
             dead: Vec::new(),
             findings: Vec::new(),
@@ -207,6 +214,18 @@ impl Stage {
     /// A router may say that it is not ready until so long after the fault, and need not.
     pub(super) fn may_be_unready(&mut self, back: Duration) {
         self.unready = self.healed.map(|healed| (None, healed + back));
+    }
+
+    /// Probes of a router since then, and how many of them nobody answered.
+    pub(super) fn unanswered_probes(&self, router: usize, since: Instant) -> (usize, usize) {
+        let probes = self.watches[router].probes();
+        let since: Vec<_> = probes.iter().filter(|probe| probe.at >= since).collect();
+        (since.iter().filter(|probe| probe.ready.is_none()).count(), since.len())
+    }
+
+    /// The scenario itself gives the routers so much more to hold, in MiB.
+    pub(super) fn may_hold(&mut self, room: u64) {
+        self.room = room;
     }
 
     pub(super) fn may_panic(&mut self) {

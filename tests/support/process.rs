@@ -1,8 +1,11 @@
 //! A child process with its log in a file, killed with its test.
 
 use std::fs::File;
+use std::io::{PipeReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -17,8 +20,19 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// What it says goes through a pipe, whose reader can stop.
+    pub(crate) fn start_piped(command: Command, log: PathBuf) -> (Self, LogPipe) {
+        let (from, to) = std::io::pipe().expect("a pipe");
+        let pipe = LogPipe::read(from, log.clone());
+        (Self::spawn(command, log, |_| to.into()), pipe)
+    }
+
+    pub(crate) fn start(command: Command, log: PathBuf) -> Self {
+        Self::spawn(command, log, |file| file.try_clone().expect("a log file").into())
+    }
+
     /// The variables of the router that the person has set are not for the test.
-    pub(crate) fn start(mut command: Command, log: PathBuf) -> Self {
+    fn spawn(mut command: Command, log: PathBuf, errors: impl FnOnce(&File) -> Stdio) -> Self {
         let foreign = std::env::vars_os().map(|(name, _)| name);
         for name in foreign.filter(|name| name.to_string_lossy().starts_with("BEAMLINE")) {
             // What the test itself has set stays.
@@ -27,7 +41,7 @@ impl Process {
             }
         }
         let file = File::options().create(true).append(true).open(&log).expect("a log file");
-        command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log file")).stderr(file);
+        command.stdin(Stdio::null()).stderr(errors(&file)).stdout(file);
         let child = command.spawn().unwrap_or_else(|error| {
             panic!(
                 "{} cannot be started: {error}. `make test` builds and installs all programs.",
@@ -78,6 +92,48 @@ impl Process {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// Writes what comes out of a process into its log, unless it is told to stop reading.
+#[derive(Debug)]
+pub(crate) struct LogPipe {
+    held: Arc<AtomicBool>,
+}
+
+impl LogPipe {
+    fn read(mut from: PipeReader, log: PathBuf) -> Self {
+        let held = Arc::new(AtomicBool::new(false));
+        let is_held = Arc::clone(&held);
+        std::thread::spawn(move || {
+            let mut log = File::options().create(true).append(true).open(log).expect("a log file");
+            let mut piece = [0; 16 * 1024];
+            loop {
+                while is_held.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                match from.read(&mut piece) {
+                    Ok(0) | Err(_) => return,
+                    Ok(size) => log.write_all(&piece[..size]).expect("a log file"),
+                }
+            }
+        });
+        Self { held }
+    }
+
+    /// The pipe fills, and whoever writes to it waits.
+    pub(crate) fn hold(&self) {
+        self.held.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.held.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for LogPipe {
+    fn drop(&mut self) {
+        self.go_on();
     }
 }
 

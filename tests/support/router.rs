@@ -1,6 +1,7 @@
 //! `beamline-router serve` as a process, configured by its environment.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::process::Process;
+use super::process::{LogPipe, Process};
 use super::{LIMIT, eventually, free_port};
 
 /// The program under test; the others of the workspace stand beside it.
@@ -23,6 +24,7 @@ pub(crate) struct RouterProcess {
     http: SocketAddr,
     directory: TempDir,
     settings: Vec<(String, String)>,
+    pipe: Option<LogPipe>,
 }
 
 impl RouterProcess {
@@ -39,8 +41,17 @@ impl RouterProcess {
         Self::spawn_with(settings, &[])
     }
 
+    /// The same with a log that goes through a pipe.
+    pub(crate) fn spawn_piped(settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
+        Self::launch(settings, variables, true)
+    }
+
     /// The same with environment variables that are no settings.
     pub(crate) fn spawn_with(settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
+        Self::launch(settings, variables, false)
+    }
+
+    fn launch(settings: &[(&str, &str)], variables: &[(&str, &str)], piped: bool) -> Self {
         let directory = TempDir::new().expect("a directory");
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let database = format!("sqlite://{}", directory.path().join("registry.db").display());
@@ -54,14 +65,21 @@ impl RouterProcess {
         let other = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let settings = own.into_iter().chain(given).map(|(key, value)| (variable(key), value));
         let settings: Vec<_> = settings.chain(other).collect();
-        let process = launch(&settings, &directory);
-        Self { process, http, directory, settings }
+        let (command, log) = command(&settings, &directory);
+        let (process, pipe) = if piped {
+            let (process, pipe) = Process::start_piped(command, log);
+            (process, Some(pipe))
+        } else {
+            (Process::start(command, log), None)
+        };
+        Self { process, http, directory, settings, pipe }
     }
 
     /// Again with the same settings, state and ports, after it has ended or been killed.
     pub(crate) fn respawn(&mut self) {
         self.process.kill();
-        self.process = launch(&self.settings, &self.directory);
+        let (command, log) = command(&self.settings, &self.directory);
+        self.process = Process::start(command, log);
     }
 
     pub(crate) async fn until_ready(&mut self) {
@@ -121,15 +139,21 @@ impl RouterProcess {
         self.process.wait_exit(limit).await
     }
 
+    /// Of a router whose log goes through a pipe.
+    pub(crate) fn log_pipe(&self) -> &LogPipe {
+        self.pipe.as_ref().expect("a pipe")
+    }
+
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }
 }
 
-fn launch(settings: &[(String, String)], directory: &TempDir) -> Process {
+/// And the file of its log.
+fn command(settings: &[(String, String)], directory: &TempDir) -> (Command, PathBuf) {
     let mut command = Command::new(PROGRAM);
     command.arg("serve").current_dir(directory.path()).envs(settings.iter().map(|(name, value)| (name, value)));
-    Process::start(command, directory.path().join("router.log"))
+    (command, directory.path().join("router.log"))
 }
 
 fn variable(key: &str) -> String {

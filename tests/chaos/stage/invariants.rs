@@ -100,7 +100,8 @@ impl Stage {
             self.judge_tasks(number).await;
             let peak = memory(self.routers[number].id()).map(|(_, peak)| peak);
             if let (Some(before), Some(peak)) = (self.memory_before[number], peak) {
-                self.check("I4", peak <= before * 2 + MEMORY_ROOM, || {
+                let room = MEMORY_ROOM + self.room;
+                self.check("I4", peak <= before * 2 + room, || {
                     format!("router {number} had {before} MiB before the fault, and {peak} MiB at most")
                 });
             }
@@ -126,7 +127,8 @@ impl Stage {
         let panicked = log.lines().find(|line| line.contains("panicked")).map(str::to_owned);
         let may_panic = self.may_panic;
         self.check("I3", panicked.is_none() || may_panic, || format!("router {number}: {panicked:?}"));
-        self.check("I6", !log.contains(CANARY), || format!("router {number} has logged a secret"));
+        let leak = log.lines().find(|line| line.contains(CANARY)).map(|line| line.get(..120).unwrap_or(line).to_owned());
+        self.check("I6", leak.is_none(), || format!("router {number} has logged a secret: {leak:?}"));
     }
 
     /// I7: readiness told the truth in time.

@@ -1,0 +1,204 @@
+//! The registry is slow, in use, in a small file, or very large (C23 to C25 and C39): only administration feels it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::database::{SmallDisk, agrees_again, on, put_policy, writes_are_refused};
+use super::load::Sent;
+use super::outcome::Outcome;
+use super::pace::Pace;
+use super::stage::Stage;
+use super::{Scenario, scenarios};
+use crate::support::{LIMIT, PostgresServer, eventually};
+
+pub(super) const SCENARIOS: &[Scenario] = scenarios! {
+    "C23" "commits of PostgreSQL are slow" slow_commits;
+    "C24" "administration takes all connections" connections_taken;
+    "C25" "SQLite is locked, full, read-only" sqlite_in_trouble;
+    "C39" "a hundred thousand extensions at once" large_push;
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const SLOW: Duration = Duration::from_millis(500);
+
+/// A trigger that only fires when a transaction commits.
+const SLOW_COMMITS: &str = "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS \
+    $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$; \
+    CREATE CONSTRAINT TRIGGER slow_commit AFTER UPDATE ON registry_revision \
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dawdle()";
+
+async fn slow_commits(pace: Pace) -> Outcome {
+    let database = PostgresServer::start().await;
+    let mut stage = Stage::set(pace, on(database.url(), "500ms")).await;
+    stage.calm().await;
+    let mut meddler = database.connect().await;
+    let broken = stage.breaks();
+    meddler.execute(SLOW_COMMITS).await.expect("a trigger");
+    while broken.elapsed() < pace.fault {
+        let begun = Instant::now();
+        let answer = put_policy(&stage, json!({"at": broken.elapsed().as_secs_f64()})).await;
+        let (took, written) = (begun.elapsed(), answer.as_ref().is_some_and(|answer| answer["ok"] == true));
+        stage.check("administration", written && took >= SLOW, || format!("after {took:?} {answer:?}"));
+    }
+    meddler.execute("DROP TRIGGER slow_commit ON registry_revision").await.expect("no trigger");
+    let healed = stage.heals();
+    agrees_again(&mut stage, healed).await;
+    stage.nobody_noticed(broken);
+    stage.recovers(Duration::ZERO).await;
+    stage.ends().await
+}
+
+/// Writes that wait for a lock hold every connection of the pool, and long lists are asked for at the same time.
+async fn connections_taken(pace: Pace) -> Outcome {
+    let database = PostgresServer::start().await;
+    let mut stage = Stage::set(pace, on(database.url(), "500ms")).await;
+    let mut holder = database.connect().await;
+    push(&mut holder, &stage, 20_000).await;
+    stage.calm().await;
+    let broken = stage.breaks();
+    holder.execute("BEGIN; LOCK TABLE policies IN EXCLUSIVE MODE").await.expect("the lock");
+    while broken.elapsed() < pace.fault {
+        let writes = join_all((0..20).map(|number| put_policy(&stage, json!({"number": number}))));
+        let lists = join_all((0..20).map(|_| list(&stage)));
+        let (writes, lists) = tokio::join!(writes, lists);
+        let refused =
+            |answer: &Option<Value>| answer.as_ref().is_some_and(|answer| answer["error"]["code"].is_string());
+        stage.check("writes", writes.iter().all(refused), || format!("{:?}", writes.iter().find(|one| !refused(one))));
+        let longest = lists.iter().map(|(took, _)| *took).max().unwrap_or_default();
+        stage.check("lists", longest < SECOND * 5, || format!("a list took {longest:?}"));
+        let answered = lists.iter().all(|(_, answer)| answer.is_some());
+        stage.check("lists", answered, || "a list was not answered".to_owned());
+    }
+    holder.execute("ROLLBACK").await.expect("the lock is free");
+    let healed = stage.heals();
+    agrees_again(&mut stage, healed).await;
+    stage.nobody_noticed(broken);
+    stage.recovers(Duration::ZERO).await;
+    stage.ends().await
+}
+
+async fn list(stage: &Stage) -> (Duration, Option<Value>) {
+    let begun = Instant::now();
+    let answer = timeout(LIMIT / 2, stage.gateway.admin("list_extensions", &json!({}))).await;
+    (begun.elapsed(), answer.ok())
+}
+
+/// A lock that another process holds; then a full disk, and a file that nobody can write to, where this can be had.
+async fn sqlite_in_trouble(pace: Pace) -> Outcome {
+    let disk = SmallDisk::mount();
+    let directory = TempDir::new().expect("a directory");
+    let place = disk.as_ref().map_or(directory.path(), SmallDisk::path);
+    let file = place.join("registry.db");
+    let mut stage = Stage::set(pace, on(format!("sqlite://{}", file.display()), "500ms")).await;
+    stage.calm().await;
+    let broken = stage.breaks();
+    locked(&mut stage, &file).await;
+    if let Some(disk) = &disk {
+        let filler = disk.fill();
+        let large: String = std::iter::repeat_with(|| fastrand::char('a'..='z')).take(600_000).collect();
+        writes_are_refused(&mut stage, json!({"large": large})).await;
+        std::fs::remove_file(filler).expect("the filler");
+        let free = Instant::now();
+        agrees_again(&mut stage, free).await;
+    }
+    stage.nobody_noticed(broken);
+    if let Some(disk) = &disk {
+        read_only(&mut stage, disk).await;
+    }
+    let healed = stage.heals();
+    stage.may_be_unready(Duration::ZERO);
+    agrees_again(&mut stage, healed).await;
+    stage.recovers(Duration::ZERO).await;
+    stage.ends().await
+}
+
+async fn locked(stage: &mut Stage, file: &Path) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    let mut holder = options.connect().await.expect("a connection");
+    holder.execute("BEGIN EXCLUSIVE").await.expect("the lock");
+    let begun = Instant::now();
+    writes_are_refused(stage, json!({})).await;
+    let took = begun.elapsed();
+    stage.check("busy timeout", took < SECOND * 5, || format!("a write was refused only after {took:?}"));
+    sleep(stage.pace.fault).await;
+    holder.execute("ROLLBACK").await.expect("the lock is free");
+    let free = Instant::now();
+    agrees_again(stage, free).await;
+}
+
+/// A router starts on a file that it cannot write to, from what it kept, and serves.
+async fn read_only(stage: &mut Stage, disk: &SmallDisk) {
+    let gone = Instant::now();
+    stage.routers[0].sigterm();
+    stage.routers[0].wait_exit(LIMIT).await;
+    disk.remount("ro");
+    stage.routers[0].respawn();
+    stage.routers[0].until_ready().await;
+    stage.forgive(gone, Instant::now());
+    let back = Instant::now();
+    writes_are_refused(stage, json!({})).await;
+    sleep(stage.pace.fault).await;
+    stage.nobody_noticed(back + SECOND / 2);
+    disk.remount("rw");
+}
+
+/// That many extensions in one transaction, and without a word to anybody.
+async fn push(database: &mut PgConnection, stage: &Stage, count: i32) {
+    let mut tx = database.begin().await.expect("a transaction");
+    let rows = "INSERT INTO extensions (id, type, timeout_ms, retry, enabled, version, config, metadata) \
+        SELECT 'bulk_' || n, 'pre', 1000, 0, true, 'v1', '{\"threshold\": 0.5}', '{\"team\": \"bulk\"}' \
+        FROM generate_series(1, $1) n";
+    sqlx::query(rows).bind(count).execute(&mut *tx).await.expect("extensions");
+    let next = "UPDATE registry_revision SET revision = revision + 1 RETURNING revision";
+    let revision: i64 = sqlx::query_scalar(next).fetch_one(&mut *tx).await.expect("a revision");
+    tx.commit().await.expect("committed");
+    let router = &stage.routers[0];
+    eventually(LIMIT, "the router serves what was pushed", async || {
+        router.readiness().await.filter(|said| said["revision"].as_i64() >= Some(revision))
+    })
+    .await;
+}
+
+async fn large_push(pace: Pace) -> Outcome {
+    let database = PostgresServer::start().await;
+    let mut stage = Stage::set(pace, on(database.url(), "500ms")).await;
+    let calm = Instant::now();
+    stage.calm().await;
+    let mut pusher = database.connect().await;
+    // As records, as the snapshot made of them, and as text on the way to the disk; the snapshot before it as well.
+    stage.may_hold(512);
+    let broken = stage.breaks();
+    push(&mut pusher, &stage, 100_000).await;
+    let served = broken.elapsed();
+    stage.check("push", served < SECOND * 20, || format!("served after {served:?}"));
+    // What comes after the change, the end of the snapshot before it for example.
+    sleep(SECOND).await;
+    let pushed = Instant::now();
+    let unknown = json!({"providers": [{"name": "steady"}], "pre": [{"id": "nobody", "mode": "required"}]});
+    let body = json!({"tenant_id": "acme", "policy_id": "bystander", "policy": unknown});
+    let answer = stage.gateway.admin("put_policy", &body).await;
+    stage.check("bad policy", answer["error"]["code"] == "invalid_request", || format!("was answered {answer}"));
+    stage.heals();
+    let (before, during) = (p99(&stage, calm, broken), p99(&stage, broken, pushed));
+    let most = before * 2 + Duration::from_millis(100);
+    stage.check("latency", during <= most, || {
+        format!("p99 {during:?} while it was loaded in {served:?}, {before:?} before")
+    });
+    stage.nobody_noticed(broken);
+    stage.recovers(SECOND * 2).await;
+    stage.ends().await
+}
+
+fn p99(stage: &Stage, from: Instant, to: Instant) -> Duration {
+    stage.load.since(from, |sent| {
+        let mut took: Vec<Duration> = sent.iter().filter(|sent| sent.at < to).filter_map(Sent::took).collect();
+        took.sort();
+        took.get(took.len() * 99 / 100).copied().unwrap_or_default()
+    })
+}
