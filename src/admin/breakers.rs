@@ -1,6 +1,7 @@
 //! The breakers: what they show, and what an operator decides about them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use beamline_actors::domain::breaker::{BreakerReading, Mode, Operator, OperatorState, Reset, Settings, State};

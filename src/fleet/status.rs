@@ -118,7 +118,7 @@ impl Shared {
         let mut breakers: Vec<BreakerStatus> = match &question.extension_id {
             Some(id) => snapshot.extension(id).into_iter().flat_map(|extension| lines(extension)).collect(),
             None => {
-                let all = snapshot.extensions().into_iter().flat_map(|extension| lines(extension));
+                let all = snapshot.extensions().iter().flat_map(|extension| lines(extension));
                 all.filter(|line| line.state != "closed").collect()
             }
         };
