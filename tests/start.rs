@@ -142,6 +142,6 @@ async fn what_is_still_open_at_the_end_of_the_drain_is_told_to_go_elsewhere() {
     let answer = slow.await.expect("no panic");
     assert_eq!(answer["error"]["code"], "shutting_down", "{answer}");
     assert_eq!(answer["context"]["request_id"], "slow", "{answer}");
-    assert_ends(router, 1, &["1 requests told to try again elsewhere"]).await;
+    assert_ends(router, 3, &["1 request told to try again elsewhere"]).await;
     assert!(caller.try_route("nobody", Duration::from_secs(5)).await.is_none(), "nobody is left");
 }
