@@ -127,7 +127,8 @@ impl Stage {
         let panicked = log.lines().find(|line| line.contains("panicked")).map(str::to_owned);
         let may_panic = self.may_panic;
         self.check("I3", panicked.is_none() || may_panic, || format!("router {number}: {panicked:?}"));
-        let leak = log.lines().find(|line| line.contains(CANARY)).map(|line| line.get(..120).unwrap_or(line).to_owned());
+        let leak =
+            log.lines().find(|line| line.contains(CANARY)).map(|line| line.get(..120).unwrap_or(line).to_owned());
         self.check("I6", leak.is_none(), || format!("router {number} has logged a secret: {leak:?}"));
     }
 
