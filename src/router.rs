@@ -82,6 +82,8 @@ impl StopReport {
 
 /// The name of the snapshot's copy in the state directory.
 const DISK_COPY: &str = "registry-snapshot.json";
+/// That of the breakers that are open.
+const OPEN_BREAKERS: &str = "open-breakers.json";
 /// With a copy on disk, a database that is away is not waited for longer than this.
 const PATIENCE_WITH_COPY: Duration = Duration::from_secs(3);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
@@ -170,6 +172,7 @@ impl Prepared {
         let registry = Registry::new(Arc::clone(&store), registry_settings(&config), metrics.clone(), Some(start_with));
         let invokers = Invokers::new(Arc::new(transport), registry.clone(), metrics.clone());
         invokers.limit_calls(config.router.max_in_flight_per_extension);
+        invokers.keep_open_breakers(config.router.state_dir.join(OPEN_BREAKERS));
         let identity = Identity::new(&config.router.environment);
         invokers.log_health(HealthLog {
             store: Arc::clone(&store),

@@ -282,6 +282,49 @@ async fn a_reset_closes_an_open_breaker_and_ends_a_decision() {
 }
 
 #[tokio::test]
+async fn what_is_open_is_open_after_a_restart_and_closes_as_usual() {
+    let nats = Nats::start().await;
+    let mut router = RouterProcess::start(&[("nats.url", nats.url())]).await;
+    let gateway = Gateway::connect(&nats).await;
+    let breaker =
+        |cap: u32| json!({"consecutive_failures": 2, "open_base_ms": 60_000, "open_cap_ms": cap, "jitter": 0});
+    gateway.register("provider", "model", json!({"breaker": breaker(60_000)})).await;
+    gateway.policy("chat", &json!({"providers": ["model"]})).await;
+    let broken = Stub::saying(&nats, Kind::Provider, "model", BROKEN).await;
+    for _ in 0..2 {
+        gateway.route(&request("chat")).await;
+    }
+    assert_eq!(state(&gateway, "model").await["state"], "open");
+    broken.stop().await;
+    let works = Stub::saying(&nats, Kind::Provider, "model", r#"{"output": "hello"}"#).await;
+    eventually(LIMIT, "it is on disk", async || {
+        router.state_file("open-breakers.json").filter(|text| text.contains("model"))
+    })
+    .await;
+    // What is left of the open time counts from the restart, because the cap does: however long that takes.
+    let changed = gateway.admin("update_extension", &json!({"id": "model", "breaker": breaker(10_000)})).await;
+    assert_eq!(changed["ok"], true, "{changed}");
+    router.respawn();
+    router.until_ready().await;
+
+    let answer = gateway.route(&request("chat")).await;
+    assert_eq!((&answer["error"]["code"], works.calls()), (&json!("extension_unavailable"), 0), "{answer}");
+    let shown = state(&gateway, "model").await;
+    assert_eq!((&shown["state"], &shown["reason_code"]), (&json!("open"), &json!("consecutive_failures")), "{shown}");
+    eventually(LIMIT, "three successes close it", async || {
+        gateway.route(&request("chat")).await;
+        let closed = state(&gateway, "model").await["state"] == "closed";
+        assert_eq!(closed, works.calls() >= 3, "not sooner, and not later");
+        closed.then_some(())
+    })
+    .await;
+    eventually(LIMIT, "the file knows it", async || {
+        router.state_file("open-breakers.json").filter(|text| !text.contains("model"))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_decision_ends_by_itself() {
     let routing = Routing::start(&[]).await;
     let _model = routing.provider("model").await;

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
-use crate::domain::breaker::{BreakerReading, Mode};
+use crate::domain::breaker::{Breaker, BreakerReading, Mode};
 use crate::domain::extension::Kind;
 use crate::domain::health::{Figures, Health};
 use crate::domain::selection::Vitals;
@@ -27,6 +27,7 @@ mod target;
 
 pub use peers::{Peers, Transition};
 pub use permit::{Gate, Held};
+pub(crate) use target::OpenBreaker;
 pub use target::{CallPermit, TargetState, Withheld};
 
 /// What an extension's callers and its actor share. It outlives the actor, so that a restart keeps the breakers.
@@ -108,6 +109,12 @@ impl Invoker {
         Arc::clone(target)
     }
 
+    /// A target whose breaker was open before a restart of the process.
+    pub(crate) fn reopen(&self, subject: &Arc<str>, breaker: Breaker) {
+        let target = TargetState::with(breaker, &self.id, subject, &self.peers);
+        self.targets.write().insert(Arc::clone(subject), target);
+    }
+
     /// Another replica's breaker for a target is open until then. False when nobody has called that target here.
     pub(crate) fn suspect(&self, subject: &str, until: std::time::Instant) -> bool {
         let target = self.targets.read().get(subject).cloned();
@@ -161,6 +168,15 @@ impl Invoker {
 
     pub(crate) fn set_alive(&self, alive: Option<bool>) {
         *self.alive.lock() = alive;
+    }
+
+    /// Forgets the targets that nobody has called for a while, unless there is something to remember.
+    pub(crate) fn forget_idle(&self) {
+        let is_idle = |target: &Arc<TargetState>| {
+            // A permit, or somebody who is about to ask for one, has it too.
+            Arc::strong_count(target) == 1 && target.is_closed() && target.unused_for() >= IN_USE_FOR
+        };
+        self.targets.write().retain(|_, target| !is_idle(target));
     }
 
     /// Forgets the targets whose subjects the registry no longer has.

@@ -1,6 +1,7 @@
 //! Starts, finds and replaces one invoker for each extension in use. Calls are made beside them, in `call.rs`.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -21,8 +22,10 @@ use crate::supervision::{Address, BreakerView, Intensity, Node, NodeKind, NodeVi
 
 mod call;
 mod health_log;
+mod idle;
 mod limit;
 mod liveness;
+mod open_copy;
 mod retries;
 
 pub use call::CallScope;
@@ -47,6 +50,7 @@ struct Shared {
     table: RwLock<HashMap<String, Arc<Invoker>>>,
     health_log: OnceLock<HealthLog>,
     peers: Arc<Peers>,
+    open_copy: OnceLock<PathBuf>,
     address: Address<InvokersMsg>,
 }
 
@@ -103,9 +107,20 @@ impl Invokers {
         let address = Address::new(Arc::clone(&node));
         let retries = Arc::new(Retries::new(metrics.clone()));
         let limits = CallLimits::new(metrics.clone());
-        let (table, health_log, peers) = (RwLock::default(), OnceLock::new(), Arc::default());
-        let shared =
-            Arc::new(Shared { transport, registry, metrics, retries, limits, table, health_log, peers, address });
+        let (table, health_log, open_copy) = (RwLock::default(), OnceLock::new(), OnceLock::new());
+        let peers = Arc::default();
+        let shared = Arc::new(Shared {
+            transport,
+            registry,
+            metrics,
+            retries,
+            limits,
+            table,
+            health_log,
+            peers,
+            open_copy,
+            address,
+        });
         let shown = Arc::downgrade(&shared);
         node.describe(move |view| {
             let Some(shared) = shown.upgrade() else { return };
@@ -131,6 +146,13 @@ impl Invokers {
     /// How many calls of an extension run, wait and may run; `None` before its first one.
     pub fn in_use(&self, id: &str) -> Option<InUse> {
         self.shared.limits.in_use(id)
+    }
+
+    /// Keeps in a file which breakers are open, from the next start of the supervisor on, and opens at once what the file says is
+    /// still open.
+    pub fn keep_open_breakers(&self, path: PathBuf) {
+        open_copy::restore(&self.shared, &path);
+        let _ = self.shared.open_copy.set(path);
     }
 
     /// The invoker of an extension, if it was ever called.
@@ -235,6 +257,8 @@ pub struct InvokersState {
     _watch: OwnedTask,
     _liveness: OwnedTask,
     _health_log: Option<OwnedTask>,
+    _open_copy: Option<OwnedTask>,
+    _idle: OwnedTask,
 }
 
 impl Actor for InvokersActor {
@@ -256,6 +280,9 @@ impl Actor for InvokersActor {
         let _ = shared.address.send(InvokersMsg::Prune);
         let watch = OwnedTask::spawn(prune_on_change(Arc::clone(&shared)));
         let liveness = OwnedTask::spawn(liveness::watch(Arc::clone(&shared)));
+        let idle = OwnedTask::spawn(idle::forget(Arc::clone(&shared)));
+        let open_copy = shared.open_copy.get().cloned();
+        let open_copy = open_copy.map(|path| OwnedTask::spawn(open_copy::keep(Arc::clone(&shared), path)));
         let log = shared.health_log.get().cloned();
         let health_log = log.map(|log| OwnedTask::spawn(health_log::keep(Arc::clone(&shared), log)));
         Ok(InvokersState {
@@ -264,6 +291,8 @@ impl Actor for InvokersActor {
             _watch: watch,
             _liveness: liveness,
             _health_log: health_log,
+            _open_copy: open_copy,
+            _idle: idle,
         })
     }
 

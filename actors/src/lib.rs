@@ -21,6 +21,7 @@ mod pipeline;
 pub mod pipelines;
 pub mod reply;
 
+mod disk;
 pub mod metrics;
 
 pub mod fail_points;

@@ -107,6 +107,11 @@ impl RouterProcess {
         Some(said)
     }
 
+    /// A file that it keeps, if it is there.
+    pub(crate) fn state_file(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.directory.path().join("state").join(name)).ok()
+    }
+
     pub(crate) fn http(&self) -> SocketAddr {
         self.http
     }

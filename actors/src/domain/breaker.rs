@@ -12,6 +12,7 @@ mod settings;
 mod window;
 
 pub use operator::{Mode, Operator, OperatorState, Reset};
+pub(crate) use operator::{read_time, write_time};
 pub use reading::{BreakerReading, Opening, Reason, State};
 pub use settings::{Overrides, Setting, Settings};
 pub use window::Counts;
@@ -98,6 +99,12 @@ const WAITS_ASKED: u32 = 2;
 const PROBED: Duration = Duration::from_secs(1);
 
 impl Breaker {
+    /// One that opened in an earlier life of the process, and still is.
+    pub fn still_open(until: Instant, level: u32, last: Opening) -> Self {
+        let (phase, opened_at) = (Phase::Open { until }, Some(last.at));
+        Self { phase, generation: 1, openings: level, opened_at, last: Some(last), ..Self::default() }
+    }
+
     /// May a call go? If not, how long until the next try makes sense. `roll` is uniform in `0.0..1.0`.
     pub fn check(&mut self, mode: Mode, settings: &Settings, now: Instant, roll: f64) -> Result<Permit, Duration> {
         let permit = |standing, generation| Permit { generation, standing };
@@ -200,6 +207,11 @@ impl Breaker {
         let suspect_until = self.suspect_until.filter(|_| self.is_suspect(now));
         let Self { failures, opened_at, last, .. } = *self;
         BreakerReading { state: self.state(now), failures, opened_at, last, suspect_until }
+    }
+
+    /// Open times in a row, the present one included.
+    pub fn level(&self) -> u32 {
+        self.openings
     }
 
     /// Changes with every transition.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::peers::{Peers, Transition};
 use super::permit::{Gate, Held, now};
-use crate::domain::breaker::{Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State};
+use crate::domain::breaker::{Breaker, BreakerReading, Mode, Opening, Outcome, Permit, Settings, State};
 use crate::domain::health::{Figures, Health};
 use crate::domain::selection::Vitals;
 
@@ -41,6 +41,14 @@ struct Record {
 /// No target is left alone for longer than this, whatever it asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// A breaker that is open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenBreaker {
+    pub(crate) until: Instant,
+    pub(crate) level: u32,
+    pub(crate) last: Opening,
+}
+
 /// Why a target takes no call now, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Withheld {
@@ -50,11 +58,15 @@ pub enum Withheld {
 
 impl TargetState {
     pub(super) fn new(extension_id: &Arc<str>, subject: &Arc<str>, peers: &Arc<Peers>) -> Arc<Self> {
-        let mut record =
-            Record { breaker: Breaker::default(), health: Health::default(), used_at: now(), paused_until: None };
+        let mut breaker = Breaker::default();
         if let Some(until) = peers.remembered(subject) {
-            record.breaker.suspect(until);
+            breaker.suspect(until);
         }
+        Self::with(breaker, extension_id, subject, peers)
+    }
+
+    pub(super) fn with(breaker: Breaker, extension_id: &Arc<str>, subject: &Arc<str>, peers: &Arc<Peers>) -> Arc<Self> {
+        let record = Record { breaker, health: Health::default(), used_at: now(), paused_until: None };
         Arc::new(Self {
             extension_id: Arc::clone(extension_id),
             subject: Arc::clone(subject),
@@ -117,6 +129,18 @@ impl TargetState {
 
     pub fn breaker(&self) -> BreakerReading {
         self.record.lock().breaker.reading(now())
+    }
+
+    /// What is to outlive the process, if it is open.
+    pub(crate) fn open_breaker(&self) -> Option<OpenBreaker> {
+        let record = self.record.lock();
+        let reading = record.breaker.reading(now());
+        let State::Open { until } = reading.state else { return None };
+        Some(OpenBreaker { until, level: record.breaker.level(), last: reading.last? })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.breaker().state == State::Closed
     }
 
     pub fn figures(&self) -> Arc<Figures> {

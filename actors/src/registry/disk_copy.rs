@@ -2,7 +2,7 @@
 //! last agreement with the store, so that a router that starts from it knows how old it is.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::RegistrySettings;
+use crate::disk;
 use crate::domain::snapshot::Content;
 
 /// Writes the copy in the background, one writing at a time and never an older one after a newer.
@@ -52,15 +53,8 @@ impl DiskCopy {
     }
 }
 
-/// Writes beside the old copy and moves the new one over it, so that a crash leaves one of the two.
 pub(super) fn keep(path: &Path, content: &Content) {
-    let written = serde_json::to_vec(content).map_err(io::Error::other).and_then(|json| {
-        let beside = path.with_extension(format!("{}.new", std::process::id()));
-        let mut file = File::create(&beside)?;
-        file.write_all(&json)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    });
+    let written = serde_json::to_vec(content).map_err(io::Error::other).and_then(|json| disk::replace(path, &json));
     if let Err(error) = written {
         tracing::warn!(path = %path.display(), error = %error, "the snapshot could not be kept on disk");
     }

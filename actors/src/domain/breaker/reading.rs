@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Closed,
@@ -41,13 +43,28 @@ pub struct Opening {
 }
 
 /// Why a breaker opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
 pub enum Reason {
-    FailuresInARow { failures: u32 },
-    FailureRate { percent: u32, calls: u32 },
-    SlowCalls { percent: u32, calls: u32 },
-    AskedToWait { wait: Duration },
-    ProbeFailed { asked: Duration },
+    #[serde(rename = "consecutive_failures")]
+    FailuresInARow {
+        failures: u32,
+    },
+    FailureRate {
+        percent: u32,
+        calls: u32,
+    },
+    #[serde(rename = "slow_call_rate")]
+    SlowCalls {
+        percent: u32,
+        calls: u32,
+    },
+    AskedToWait {
+        wait: Duration,
+    },
+    ProbeFailed {
+        asked: Duration,
+    },
     NoVerdict,
 }
 

@@ -237,6 +237,11 @@ impl Settings {
         self.open_base.saturating_mul(factor).min(self.open_cap).mul_f64(part)
     }
 
+    /// No open time is longer.
+    pub fn longest_open_time(&self) -> Duration {
+        self.open_cap.mul_f64(1.0 + f64::from(self.jitter) / 100.0)
+    }
+
     /// Each by its name in a record, for people to see.
     pub fn shown(&self) -> Vec<(&'static str, u64)> {
         Setting::ALL.into_iter().map(|(setting, name, ..)| (name, self.number(setting))).collect()
