@@ -325,6 +325,42 @@ async fn what_is_open_is_open_after_a_restart_and_closes_as_usual() {
 }
 
 #[tokio::test]
+async fn one_tenants_failing_requests_open_nothing_for_another() {
+    let routing = Routing::start(&[]).await;
+    let own = json!({"breaker": {"isolation": "tenant", "consecutive_failures": 2, "open_base_ms": 60_000}});
+    routing.gateway.register("provider", "model", own).await;
+    let stub = Stub::answering(&routing.nats, Kind::Provider, "model", |request| {
+        let tenant = request.headers.get("tenant_id").map(ToString::to_string);
+        Some(if tenant.as_deref() == Some("acme") { BROKEN.into() } else { r#"{"output": "hello"}"#.into() })
+    })
+    .await;
+    for tenant in ["acme", "globex"] {
+        let body = json!({"tenant_id": tenant, "policy_id": "chat", "policy": {"providers": ["model"]}});
+        routing.admin("put_policy", body).await;
+    }
+    for _ in 0..4 {
+        routing.gateway.route(&request("chat")).await;
+    }
+    assert_eq!(stub.calls(), 2, "it is open for who failed");
+    for _ in 0..4 {
+        let answer = routing.gateway.route(&request_with("chat", json!({"tenant_id": "globex"}))).await;
+        assert_eq!(answer["response"]["output"], "hello", "{answer}");
+    }
+    let refused = routing.gateway.route(&request("chat")).await;
+    assert_eq!(refused["error"]["code"], "extension_unavailable", "{refused}");
+    let shown = state(&routing.gateway, "model").await;
+    let tenants = &shown["tenants"];
+    assert_eq!((&shown["state"], &shown["settings"]["isolation"]), (&json!("closed"), &json!("tenant")), "{shown}");
+    assert_eq!((&tenants["known"], &tenants["open"]), (&json!(2), &json!(1)), "{shown}");
+    assert_eq!((&tenants["worst"][0]["tenant_id"], &tenants["worst"][0]["state"]), (&json!("acme"), &json!("open")));
+
+    let policy = json!({"providers": ["model"], "circuit_breaker": {"isolation": "tenant"}});
+    let body = json!({"tenant_id": "acme", "policy_id": "own", "policy": policy});
+    let refused = routing.gateway.admin("put_policy", &body).await;
+    assert_eq!(refused["error"]["details"]["mistakes"][0]["pointer"], "/circuit_breaker/isolation", "{refused}");
+}
+
+#[tokio::test]
 async fn a_decision_ends_by_itself() {
     let routing = Routing::start(&[]).await;
     let _model = routing.provider("model").await;

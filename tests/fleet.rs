@@ -1,22 +1,23 @@
 //! What replicas tell each other about their breakers, and what is seen of all of them together.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use beamline_extension::Kind;
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
-use crate::support::{
-    BROKEN, Gateway, LIMIT, Nats, PROGRAM, PostgresDatabase, RouterProcess, Stub, eventually, request,
-};
+use crate::support::{BROKEN, Gateway, LIMIT, Nats, PROGRAM, PostgresDatabase, RouterProcess, eventually, request};
 
 const HINTS: &str = "beamline.router.v1.control.breaker";
 const SUBJECT: &str = "beamline.provider.model.v1";
 
-/// Two replicas and a provider that is out of order.
+/// Two replicas and a provider that works for one of them, until it works for nobody.
 struct Fleet {
     gateway: Gateway,
-    stub: Stub,
+    model: Model,
     first: RouterProcess,
     second: RouterProcess,
     nats: Nats,
@@ -31,10 +32,10 @@ impl Fleet {
         let (first, second) = tokio::join!(RouterProcess::start(&settings), RouterProcess::start(&settings));
         let gateway = Gateway::connect(&nats).await;
         gateway.register("provider", "model", record).await;
-        gateway.policy("chat", &json!({"providers": ["model"]})).await;
-        let stub = Stub::saying(&nats, Kind::Provider, "model", BROKEN).await;
-        let fleet = Self { gateway, stub, first, second, nats, _database: database };
-        let latest = fleet.gateway.admin("list_extensions", &json!({})).await["revision"].clone();
+        let policy = json!({"tenant_id": "acme", "policy_id": "chat", "policy": {"providers": ["model"]}});
+        let latest = gateway.admin("put_policy", &policy).await["revision"].clone();
+        let model = Model::start(&gateway).await;
+        let fleet = Self { gateway, model, first, second, nats, _database: database };
         for router in [&fleet.first, &fleet.second] {
             eventually(LIMIT, "it knows the policy", async || {
                 router.readiness().await.filter(|said| said["revision"] == latest)
@@ -60,6 +61,55 @@ impl Fleet {
     async fn hint(&self, body: impl Into<Vec<u8>>) {
         let client = self.gateway.client();
         client.publish(HINTS, body.into().into()).await.expect("published");
+    }
+}
+
+/// A provider that knows its callers by where they want their answers.
+struct Model {
+    /// Failures of each caller, the first one first.
+    failures: Arc<Mutex<Vec<(String, usize)>>>,
+    broken: Arc<AtomicBool>,
+    serving: JoinHandle<()>,
+}
+
+impl Model {
+    async fn start(gateway: &Gateway) -> Self {
+        let client = gateway.client().clone();
+        let mut calls = client.queue_subscribe(SUBJECT, "model".into()).await.expect("subscribed");
+        client.flush().await.expect("flushed");
+        let (failures, broken) =
+            (Arc::new(Mutex::new(Vec::<(String, usize)>::new())), Arc::new(AtomicBool::new(false)));
+        let (counts, all) = (Arc::clone(&failures), Arc::clone(&broken));
+        let serving = tokio::spawn(async move {
+            while let Some(call) = calls.next().await {
+                let reply = call.reply.expect("somebody wants to know");
+                let caller = reply.rsplit_once('.').expect("an inbox").0;
+                let works = {
+                    let mut counts = counts.lock();
+                    let known = counts.iter().position(|(known, _)| known == caller);
+                    let index = known.unwrap_or_else(|| {
+                        counts.push((caller.to_owned(), 0));
+                        counts.len() - 1
+                    });
+                    let works = index > 0 && !all.load(Ordering::Relaxed);
+                    counts[index].1 += usize::from(!works);
+                    works
+                };
+                let answer = if works { r#"{"output": "hello"}"# } else { BROKEN };
+                client.publish(reply, answer.into()).await.expect("answered");
+            }
+        });
+        Self { failures, broken, serving }
+    }
+
+    fn failures(&self) -> Vec<usize> {
+        self.failures.lock().iter().map(|(_, failures)| *failures).collect()
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        self.serving.abort();
     }
 }
 
@@ -99,13 +149,19 @@ async fn when_one_has_opened_two_failures_are_enough_for_the_other_and_the_fleet
     assert_eq!((&counted["open"], &counted["replicas"]), (&json!(1), &json!(2)), "{counted}");
     assert_eq!(counted["targets"][SUBJECT]["open"], 1, "{counted}");
 
+    eventually(LIMIT, "the other one has heard of it", async || {
+        fleet.gateway.route(&request("chat")).await;
+        fleet.states(false).await["states"]["model"]["suspect_until"].as_str().map(drop)
+    })
+    .await;
+    assert_eq!(fleet.model.failures()[0], 5);
+    fleet.model.broken.store(true, Ordering::Relaxed);
     eventually(LIMIT, "both are open", async || {
         fleet.gateway.route(&request("chat")).await;
         (fleet.gauges().await == [Some(2), Some(2)]).then_some(())
     })
     .await;
-    // Five for the first; of the second, all that came before the hint and at most two after it.
-    assert!((7..=9).contains(&fleet.stub.calls()), "{} calls", fleet.stub.calls());
+    assert_eq!(fleet.model.failures(), [5, 2]);
     let states = fleet.states(true).await;
     assert_eq!(states["states"]["model"]["reason_code"], "consecutive_failures", "{states}");
     assert_eq!(states["replicas"].as_array().expect("replicas").len(), 2);

@@ -48,7 +48,8 @@ impl Pipelines {
     /// The `result` of a dry run, as JSON.
     pub async fn dry_run(&self, rehearsal: Rehearsal) -> Result<String, RequestError> {
         let invokers = self.invokers();
-        let vitals = |id: &str, subject: &str| invokers.vitals(id, subject);
+        let tenant_id = rehearsal.tenant_id.clone();
+        let vitals = |id: &str, subject: &str| invokers.vitals_for(&tenant_id, id, subject);
         let left = rehearsal.timeout.unwrap_or(self.settings().requests.default_timeout);
         let mut run = self.rehearsed(&rehearsal, &mut Outlook { vitals: &vitals, roll: &mut || 0.0, left })?;
         let begun = Instant::now();

@@ -24,11 +24,13 @@ use crate::supervision::{Address, Node, NodeKind};
 mod peers;
 mod permit;
 mod target;
+mod tenants;
 
 pub use peers::{Peers, Transition};
 pub use permit::{Gate, Held};
 pub(crate) use target::OpenBreaker;
 pub use target::{CallPermit, TargetState, Withheld};
+pub use tenants::TenantBreaker;
 
 /// What an extension's callers and its actor share. It outlives the actor, so that a restart keeps the breakers.
 #[derive(Debug)]
@@ -133,6 +135,14 @@ impl Invoker {
         self.targets.read().get(subject).map(|target| target.vitals(mode)).unwrap_or_default()
     }
 
+    /// The same for a call of one tenant, which may have a breaker of its own.
+    pub fn vitals_for(&self, tenant_id: &str, subject: &str, mode: Mode, isolated: bool) -> Vitals {
+        if !isolated {
+            return self.vitals(subject, mode);
+        }
+        self.targets.read().get(subject).map(|target| target.vitals_for(tenant_id, mode)).unwrap_or_default()
+    }
+
     /// The breakers of all targets in use as one.
     pub fn breaker(&self) -> BreakerReading {
         let targets = self.targets();
@@ -177,6 +187,7 @@ impl Invoker {
             Arc::strong_count(target) == 1 && target.is_closed() && target.unused_for() >= IN_USE_FOR
         };
         self.targets.write().retain(|_, target| !is_idle(target));
+        self.targets().iter().for_each(|target| target.forget_idle_tenants(IN_USE_FOR));
     }
 
     /// Forgets the targets whose subjects the registry no longer has.

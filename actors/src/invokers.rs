@@ -10,7 +10,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::domain::breaker::Mode;
+use crate::domain::breaker::{Isolation, Mode};
 use crate::domain::extension::Extension;
 use crate::domain::retry_budget::RetryTokens;
 use crate::domain::selection::Vitals;
@@ -74,17 +74,19 @@ impl Shared {
         invoker
     }
 
-    /// What an operator has decided about an extension's breakers.
-    fn mode(&self, extension_id: &str) -> Mode {
+    /// What an operator has decided about an extension's breakers, and whether tenants have their own.
+    fn mode(&self, extension_id: &str) -> (Mode, bool) {
         let snapshot = self.registry.snapshot();
-        let decided = snapshot.extension(extension_id).and_then(|extension| extension.breaker_operator.as_ref());
-        decided.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default()
+        let Some(extension) = snapshot.extension(extension_id) else { return (Mode::Normal, false) };
+        let decided = extension.breaker_operator.as_ref();
+        let mode = decided.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default();
+        (mode, extension.breaker.isolation == Some(Isolation::Tenant))
     }
 
     fn view(&self, invoker: &Invoker) -> NodeView {
         let mut view = invoker.address.node().view();
         self.limits.describe(&invoker.id, &mut view);
-        let (measured, mode) = (invoker.breaker().state, self.mode(&invoker.id));
+        let (measured, (mode, _)) = (invoker.breaker().state, self.mode(&invoker.id));
         let measured_state = (mode != Mode::Normal).then_some(measured.as_str());
         view.breaker = Some(BreakerView { state: mode.effective(measured), measured_state });
         view
@@ -198,12 +200,21 @@ impl Invokers {
 
     /// What a choice between places goes by: asked at every choice, so it takes no message and copies nothing.
     pub fn vitals(&self, extension_id: &str, subject: &str) -> Vitals {
-        let mode = self.shared.mode(extension_id);
+        self.vitals_of(extension_id, |invoker, mode, _| invoker.vitals(subject, mode))
+    }
+
+    /// The same for the calls of one tenant.
+    pub fn vitals_for(&self, tenant_id: &str, extension_id: &str, subject: &str) -> Vitals {
+        self.vitals_of(extension_id, |invoker, mode, isolated| invoker.vitals_for(tenant_id, subject, mode, isolated))
+    }
+
+    fn vitals_of(&self, extension_id: &str, read: impl FnOnce(&Invoker, Mode, bool) -> Vitals) -> Vitals {
+        let (mode, isolated) = self.shared.mode(extension_id);
         if let Mode::ForcedOpen(left) = mode {
             // Also where nobody has called it yet.
             return Vitals { held_back: Some(left), unhealthy: true, ..Vitals::default() };
         }
-        self.shared.table.read().get(extension_id).map(|invoker| invoker.vitals(subject, mode)).unwrap_or_default()
+        self.shared.table.read().get(extension_id).map(|invoker| read(invoker, mode, isolated)).unwrap_or_default()
     }
 
     /// The ceiling that an extension has of its own.

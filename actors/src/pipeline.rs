@@ -172,7 +172,7 @@ impl PipelineState {
             context: &request.context,
         };
         let mut outlook = Outlook {
-            vitals: &|id, subject| shared.invokers.vitals(id, subject),
+            vitals: &|id, subject| shared.invokers.vitals_for(&request.tenant_id, id, subject),
             roll: &mut fastrand::f64,
             left: request.timeout,
         };
@@ -231,8 +231,9 @@ impl PipelineState {
 
     fn choose(&self, run: &mut Run) {
         let invokers = &self.request.shared.invokers;
+        let tenant_id = Arc::clone(&run.request.tenant_id);
         run.choose(&mut Outlook {
-            vitals: &|id, subject| invokers.vitals(id, subject),
+            vitals: &|id, subject| invokers.vitals_for(&tenant_id, id, subject),
             roll: &mut fastrand::f64,
             left: self.deadline_of(run).saturating_duration_since(Instant::now()),
         });

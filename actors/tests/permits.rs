@@ -27,7 +27,9 @@ struct Target {
 }
 
 impl Gate for Target {
-    fn returned(&self, permit: Permit, settings: &Settings, outcome: Outcome, took: Duration) {
+    type Breaker = ();
+
+    fn returned(&self, (): &(), permit: Permit, settings: &Settings, outcome: Outcome, took: Duration) {
         self.breaker.lock().unwrap().record(permit, outcome, took, settings, self.now, 0.5);
     }
 }
@@ -45,7 +47,7 @@ impl Target {
 
     fn permit(self: &Arc<Self>, settings: &Settings) -> Option<Held<Self>> {
         let permit = self.breaker.lock().unwrap().check(Mode::Normal, settings, self.now, 0.5).ok()?;
-        Some(Held::new(Arc::clone(self), permit, *settings, Instant::now()))
+        Some(Held::new(Arc::clone(self), (), permit, *settings, Instant::now()))
     }
 
     /// A probe, as far as it is granted, and how it ends.

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use beamline_actors::domain::breaker::{BreakerReading, Mode, Operator, OperatorState, Reset, Settings, State};
+use beamline_actors::domain::breaker::{
+    BreakerReading, Isolation, Mode, Operator, OperatorState, Reset, Settings, State,
+};
 use beamline_actors::domain::document::{Mistakes, Object};
 use beamline_actors::domain::extension::Extension;
 use beamline_actors::domain::fields::Fields;
@@ -19,6 +21,7 @@ use prometheus_client::metrics::MetricType;
 use serde_json::{Map, Value, json};
 
 mod fleet;
+mod tenants;
 
 use crate::fleet::ReplicaStatus;
 
@@ -49,6 +52,10 @@ fn states_here(shared: &Shared) -> Result<Line, Refusal> {
         let operator = extension.breaker_operator.as_ref().filter(|operator| operator.left(wall).is_some());
         let mut line = line_of(&breaker, &figures, operator);
         line.insert("settings".into(), settings_of(extension));
+        if extension.breaker.isolation == Some(Isolation::Tenant) {
+            let targets = invoker.as_ref().map(|invoker| invoker.targets()).unwrap_or_default();
+            line.insert("tenants".into(), tenants::counted(targets.iter().flat_map(|target| target.tenants())));
+        }
         add_targets(&mut line, extension, invoker.as_deref(), |target| {
             line_of(&target.breaker(), &target.figures(), operator)
         });
@@ -94,7 +101,8 @@ fn settings_of(extension: &Extension) -> Value {
     let timeout = Duration::from_millis(extension.timeout_ms);
     let settings = Settings::new(extension.kind, timeout, &extension.breaker);
     let named = settings.shown().into_iter().map(|(name, number)| (name.to_owned(), json!(number)));
-    Value::Object(named.collect::<Map<_, _>>())
+    let isolation = std::iter::once(("isolation".to_owned(), json!(settings.isolation)));
+    Value::Object(named.chain(isolation).collect::<Map<_, _>>())
 }
 
 /// Ends an operator's decision, if there is one, and closes what is open or half open. The count in the registry reaches

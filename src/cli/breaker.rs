@@ -159,6 +159,40 @@ struct State {
     targets: Vec<Target>,
     suspect_until: Option<String>,
     fleet: Option<FleetLine>,
+    tenants: Option<Tenants>,
+}
+
+/// Breakers that tenants have for themselves.
+#[derive(Debug, Deserialize)]
+struct Tenants {
+    known: u64,
+    open: u64,
+    half_open: u64,
+    #[serde(default)]
+    worst: Vec<Tenant>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Tenant {
+    tenant_id: String,
+    state: String,
+    failure_count: u64,
+}
+
+impl Tenants {
+    /// Nothing while all of them are closed.
+    fn trouble(&self) -> Option<String> {
+        let Self { known, open, half_open, .. } = self;
+        (open + half_open > 0).then(|| format!("{open} of {known} tenants open, {half_open} half open"))
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let counted = self.trouble().unwrap_or_else(|| format!("closed for all {}", self.known));
+        let tenant = |Tenant { tenant_id, state, failure_count }: &Tenant| {
+            text::plain(&format!("{tenant_id} {state}, {failure_count} failures in a row"))
+        };
+        std::iter::once(counted).chain(self.worst.iter().map(tenant)).collect()
+    }
 }
 
 /// What all replicas say, counted.
@@ -250,6 +284,8 @@ impl State {
         let reason = self.operator.as_ref().map(|operator| &operator.reason);
         // Why it opened some day is no reason for being closed.
         let reason = reason.or(self.reason.as_ref().filter(|_| self.state != "closed"));
+        let trouble = self.tenants.as_ref().and_then(Tenants::trouble);
+        let reason = reason.or(trouble.as_ref());
         [
             text::plain(id),
             text::plain(&self.state),
@@ -281,6 +317,9 @@ impl State {
         let target = |target: &Target| {
             text::plain(&format!("{} {}, {} failures in a row", target.subject, target.state, target.failure_count))
         };
+        if let Some(tenants) = &self.tenants {
+            fields.push(("tenants", lines(tenants.lines())));
+        }
         if let Some(fleet) = &self.fleet {
             fields.push(("fleet", lines(fleet.lines())));
         }

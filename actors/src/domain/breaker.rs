@@ -14,7 +14,7 @@ mod window;
 pub use operator::{Mode, Operator, OperatorState, Reset};
 pub(crate) use operator::{read_time, write_time};
 pub use reading::{BreakerReading, Opening, Reason, State};
-pub use settings::{Overrides, Setting, Settings};
+pub use settings::{Isolation, Overrides, Setting, Settings};
 pub use window::Counts;
 
 use window::Window;

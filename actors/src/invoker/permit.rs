@@ -7,14 +7,18 @@ use crate::domain::breaker::{Outcome, Permit, Settings};
 
 /// Where permits come from and go back to.
 pub trait Gate {
+    /// Which of its breakers granted a permit.
+    type Breaker: std::fmt::Debug;
+
     /// Takes a permit back, with what its attempt says about the extension and how long it took.
-    fn returned(&self, permit: Permit, settings: &Settings, outcome: Outcome, took: Duration);
+    fn returned(&self, breaker: &Self::Breaker, permit: Permit, settings: &Settings, outcome: Outcome, took: Duration);
 }
 
 /// A permit that goes back however the attempt ends, a panic or a cancelled task included.
 #[derive(Debug)]
 pub struct Held<G: Gate> {
     gate: Arc<G>,
+    breaker: G::Breaker,
     permit: Permit,
     settings: Settings,
     since: Instant,
@@ -22,9 +26,9 @@ pub struct Held<G: Gate> {
 }
 
 impl<G: Gate> Held<G> {
-    /// Holds a permit that `gate` granted at `since`.
-    pub fn new(gate: Arc<G>, permit: Permit, settings: Settings, since: Instant) -> Self {
-        Self { gate, permit, settings, since, end: None }
+    /// Holds a permit that a breaker of `gate` granted at `since`.
+    pub fn new(gate: Arc<G>, breaker: G::Breaker, permit: Permit, settings: Settings, since: Instant) -> Self {
+        Self { gate, breaker, permit, settings, since, end: None }
     }
 
     /// Tells how the attempt ended and how long it took.
@@ -40,7 +44,7 @@ impl<G: Gate> Drop for Held<G> {
             // Cut off, it tells nothing, unless it had all its time before.
             (if took >= self.settings.timeout { Outcome::Timeout } else { Outcome::Ignored }, took)
         });
-        self.gate.returned(self.permit, &self.settings, outcome, took);
+        self.gate.returned(&self.breaker, self.permit, &self.settings, outcome, took);
     }
 }
 

@@ -1,8 +1,8 @@
 //! One target of an extension: a subject, with the breaker and the figures of the calls that went there. An instance that
 //! fails harms only its own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 
 use super::peers::{Peers, Transition};
 use super::permit::{Gate, Held, now};
-use crate::domain::breaker::{Breaker, BreakerReading, Mode, Opening, Outcome, Permit, Settings, State};
+use super::tenants::{TenantBreaker, TenantBreakers};
+use crate::domain::breaker::{Breaker, BreakerReading, Isolation, Mode, Opening, Outcome, Permit, Settings, State};
 use crate::domain::health::{Figures, Health};
 use crate::domain::selection::Vitals;
 
@@ -27,6 +28,8 @@ pub struct TargetState {
     /// There are outcomes that the figures do not show yet.
     unpublished: AtomicBool,
     peers: Arc<Peers>,
+    /// Made when it is first called with a breaker for each tenant.
+    tenants: OnceLock<Box<TenantBreakers>>,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,7 @@ impl TargetState {
             figures: ArcSwap::default(),
             unpublished: AtomicBool::new(false),
             peers: Arc::clone(peers),
+            tenants: OnceLock::new(),
         })
     }
 
@@ -91,7 +95,29 @@ impl TargetState {
         let changed = self.changed_since(before, &record.breaker, now);
         drop(record);
         self.tell(changed);
-        Ok(Held::new(Arc::clone(self), permit, *settings, now))
+        Ok(Held::new(Arc::clone(self), None, permit, *settings, now))
+    }
+
+    /// The same for a call of one tenant, which has a breaker of its own where the settings say so.
+    pub fn permit_for(
+        self: &Arc<Self>,
+        tenant_id: &Arc<str>,
+        mode: Mode,
+        settings: &Settings,
+    ) -> Result<CallPermit, Withheld> {
+        if settings.isolation == Isolation::Shared {
+            return self.permit(mode, settings);
+        }
+        let now = now();
+        let mut record = self.record.lock();
+        record.used_at = now;
+        if let Some(wait) = record.paused(now) {
+            return Err(Withheld::AskedToWait(wait));
+        }
+        drop(record);
+        let breaker = self.tenants.get_or_init(Box::default).of(tenant_id, now);
+        let permit = breaker.check(mode, settings, now, fastrand::f64()).map_err(Withheld::CircuitOpen)?;
+        Ok(Held::new(Arc::clone(self), Some(breaker), permit, *settings, now))
     }
 
     /// Leaves it alone for as long as it asked for.
@@ -103,7 +129,11 @@ impl TargetState {
 
     /// It answered something beside its calls: the next probe may go at once.
     pub fn is_alive(&self) {
-        self.record.lock().breaker.is_alive(now());
+        let now = now();
+        self.record.lock().breaker.is_alive(now);
+        if let Some(tenants) = self.tenants.get() {
+            tenants.is_alive(now);
+        }
     }
 
     /// Another replica's breaker is open until then.
@@ -116,12 +146,13 @@ impl TargetState {
         let mut record = self.record.lock();
         let (before, now) = (record.breaker.generation(), now());
         let was_open = record.breaker.reset(now);
+        let tenants_were = self.tenants.get().is_some_and(|tenants| tenants.reset(now));
         let changed = self.changed_since(before, &record.breaker, now).filter(|_| was_open);
         record.health.recovered();
         drop(record);
         self.tell(changed);
         self.unpublished.store(true, Ordering::Relaxed);
-        if was_open {
+        if was_open || tenants_were {
             let (extension_id, subject) = (&*self.extension_id, &*self.subject);
             tracing::info!(extension_id, subject, "an operator closed the circuit breaker");
         }
@@ -140,7 +171,18 @@ impl TargetState {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.breaker().state == State::Closed
+        self.breaker().state == State::Closed && self.tenants.get().is_none_or(|tenants| tenants.are_closed(now()))
+    }
+
+    /// The breakers of tenants, where they have their own.
+    pub fn tenants(&self) -> Vec<(Arc<str>, BreakerReading)> {
+        self.tenants.get().map(|tenants| tenants.readings(now())).unwrap_or_default()
+    }
+
+    pub(super) fn forget_idle_tenants(&self, after: Duration) {
+        if let Some(tenants) = self.tenants.get() {
+            tenants.forget_idle(after, now());
+        }
     }
 
     pub fn figures(&self) -> Arc<Figures> {
@@ -150,11 +192,22 @@ impl TargetState {
     /// What a choice between targets goes by. One that is only waiting for its probe is not unhealthy: if everybody went
     /// elsewhere, it would wait for ever.
     pub(super) fn vitals(&self, mode: Mode) -> Vitals {
+        self.vitals_with(mode, |_| None)
+    }
+
+    /// The same for a tenant that has a breaker of its own.
+    pub(super) fn vitals_for(&self, tenant_id: &str, mode: Mode) -> Vitals {
+        self.vitals_with(mode, |now| self.tenants.get()?.held_back(tenant_id, mode, now))
+    }
+
+    fn vitals_with(&self, mode: Mode, tenant: impl FnOnce(Instant) -> Option<Duration>) -> Vitals {
         let figures = self.figures.load();
         let now = now();
+        let of_tenant = tenant(now);
         let record = self.record.lock();
         let (held_back, asked_to_wait) = (record.breaker.held_back(mode, now), record.paused(now));
         drop(record);
+        let held_back = held_back.max(of_tenant);
         let unhealthy = held_back.is_some() || asked_to_wait.is_some() || figures.is_unhealthy(now);
         Vitals { held_back, asked_to_wait, unhealthy, latency: figures.p50, fresh: figures.are_fresh(now) }
     }
@@ -187,15 +240,15 @@ impl TargetState {
         }
     }
 
-    fn log_change(&self, before: State, after: BreakerReading) {
+    fn log_change(&self, tenant_id: Option<&str>, before: State, after: BreakerReading) {
         let (extension_id, subject) = (&*self.extension_id, &*self.subject);
         match after.state {
             State::Open { .. } if !matches!(before, State::Open { .. }) => {
                 let reason = after.last.map(|last| last.reason.to_string());
-                tracing::warn!(extension_id, subject, reason, "the circuit breaker opened");
+                tracing::warn!(extension_id, subject, tenant_id, reason, "the circuit breaker opened");
             }
             State::Closed if before != State::Closed => {
-                tracing::info!(extension_id, subject, "the circuit breaker closed");
+                tracing::info!(extension_id, subject, tenant_id, "the circuit breaker closed");
             }
             State::Open { .. } | State::Closed | State::HalfOpen => {}
         }
@@ -209,22 +262,31 @@ impl Record {
 }
 
 impl Gate for TargetState {
-    fn returned(&self, permit: Permit, settings: &Settings, outcome: Outcome, took: Duration) {
+    /// That of a tenant; `None` is the one of all.
+    type Breaker = Option<Arc<TenantBreaker>>;
+
+    fn returned(&self, breaker: &Self::Breaker, permit: Permit, settings: &Settings, outcome: Outcome, took: Duration) {
         let now = now();
+        let of_tenant = breaker.as_ref().map(|tenant| tenant.record(permit, outcome, took, settings, now));
         let mut record = self.record.lock();
-        let (before, generation) = (record.breaker.state(now), record.breaker.generation());
-        record.breaker.record(permit, outcome, took, settings, now, fastrand::f64());
-        let after = record.breaker.reading(now);
-        if before != State::Closed && after.state == State::Closed {
-            record.health.recovered();
-        }
+        let (before, after, changed) = match of_tenant {
+            Some((before, after)) => (before, after, None),
+            None => {
+                let (before, generation) = (record.breaker.state(now), record.breaker.generation());
+                record.breaker.record(permit, outcome, took, settings, now, fastrand::f64());
+                let after = record.breaker.reading(now);
+                if before != State::Closed && after.state == State::Closed {
+                    record.health.recovered();
+                }
+                (before, after, self.changed_since(generation, &record.breaker, now))
+            }
+        };
         if outcome != Outcome::Ignored {
             record.health.record(outcome == Outcome::Success, took, now);
         }
-        let changed = self.changed_since(generation, &record.breaker, now);
         drop(record);
         self.unpublished.store(true, Ordering::Relaxed);
         self.tell(changed);
-        self.log_change(before, after);
+        self.log_change(breaker.as_ref().map(|tenant| tenant.tenant_id()), before, after);
     }
 }

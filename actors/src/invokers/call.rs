@@ -95,7 +95,7 @@ impl Invokers {
         };
         let left = scope.deadline.saturating_duration_since(Instant::now());
         let granted = self.may_send(order, left).and_then(|()| self.has_time(order, turn.place, left));
-        let granted = granted.and_then(|()| permit(invoker, order, turn.place));
+        let granted = granted.and_then(|()| permit(invoker, order, &scope.tenant_id, turn.place));
         let (place, subject, permit) = match granted {
             Ok(granted) => granted,
             Err(failure) => return Attempt::not_sent(failure, turn.place),
@@ -195,7 +195,12 @@ impl Turn {
 
 /// The first place from `start` on, and around, that did not ask to be left alone and whose breaker lets the call through.
 /// When none does, the call is refused until the first of them opens up.
-fn permit(invoker: &Invoker, order: &Order, start: usize) -> Result<(usize, Arc<str>, CallPermit), CallFailure> {
+fn permit(
+    invoker: &Invoker,
+    order: &Order,
+    tenant_id: &Arc<str>,
+    start: usize,
+) -> Result<(usize, Arc<str>, CallPermit), CallFailure> {
     let target = &order.call.target;
     let count = target.places.len();
     let operator = order.call.extension.breaker_operator.as_ref();
@@ -203,7 +208,7 @@ fn permit(invoker: &Invoker, order: &Order, start: usize) -> Result<(usize, Arc<
     let (mut soonest, mut busy): (Option<Duration>, bool) = (None, false);
     for index in (start..start + count).filter_map(|index| index.checked_rem(count)) {
         let Some(place) = target.places.get(index) else { continue };
-        let wait = match invoker.target(&place.subject).permit(mode, &target.breaker) {
+        let wait = match invoker.target(&place.subject).permit_for(tenant_id, mode, &target.breaker) {
             Ok(permit) => return Ok((index, Arc::clone(&place.subject), permit)),
             Err(Withheld::CircuitOpen(wait)) => wait,
             Err(Withheld::AskedToWait(wait)) => {

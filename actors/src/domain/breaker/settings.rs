@@ -59,12 +59,34 @@ impl Setting {
 
 /// The settings that somebody wrote down; what is left out stays as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Overrides([Option<u32>; COUNT]);
+pub struct Overrides {
+    numbers: [Option<u32>; COUNT],
+    pub isolation: Option<Isolation>,
+}
+
+/// Whose calls share a breaker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// All calls of a target: the traffic of each tenant is evidence for all.
+    #[default]
+    Shared,
+    /// Those of one tenant: where a target does something else for each of them.
+    Tenant,
+}
+
+impl Isolation {
+    pub const WORDS: [(&'static str, Self); 2] = [("shared", Self::Shared), ("tenant", Self::Tenant)];
+}
+
+/// Its name in a record; a policy has no say in it.
+const ISOLATION: &str = "isolation";
 
 impl Overrides {
     /// Reads the `breaker` object of a record.
-    pub fn read(object: Object<'_>, mistakes: &mut Mistakes) -> Self {
-        Self::read_as(object, |_, name| name, mistakes)
+    pub fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> Self {
+        let isolation = object.choice(ISOLATION, &Isolation::WORDS, mistakes);
+        Self { isolation, ..Self::read_as(object, |_, name| name, mistakes) }
     }
 
     /// Reads the `circuit_breaker` object of a policy.
@@ -90,22 +112,25 @@ impl Overrides {
     }
 
     pub fn get(&self, setting: Setting) -> Option<u32> {
-        self.0.get(setting as usize).copied().flatten()
+        self.numbers.get(setting as usize).copied().flatten()
     }
 
     pub fn set(&mut self, setting: Setting, number: u32) {
-        if let Some(slot) = self.0.get_mut(setting as usize) {
+        if let Some(slot) = self.numbers.get_mut(setting as usize) {
             *slot = Some(number);
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+        self.isolation.is_none() && self.numbers.iter().all(Option::is_none)
     }
 
     /// What is written down, by its name in a record.
     pub fn iter(&self) -> impl Iterator<Item = (Setting, &'static str, u32)> {
-        Setting::ALL.into_iter().zip(self.0).filter_map(|((setting, name, ..), number)| Some((setting, name, number?)))
+        Setting::ALL
+            .into_iter()
+            .zip(self.numbers)
+            .filter_map(|((setting, name, ..), number)| Some((setting, name, number?)))
     }
 
     /// These, with those of `other` in place of their own.
@@ -123,6 +148,9 @@ impl Serialize for Overrides {
         for (_, name, number) in self.iter() {
             map.serialize_entry(name, &number)?;
         }
+        if let Some(isolation) = self.isolation {
+            map.serialize_entry(ISOLATION, &isolation)?;
+        }
         map.end()
     }
 }
@@ -139,6 +167,10 @@ impl<'de> Deserialize<'de> for Overrides {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Overrides, A::Error> {
                 let mut overrides = Overrides::default();
                 while let Some(key) = map.next_key::<String>()? {
+                    if key == ISOLATION {
+                        overrides.isolation = Some(map.next_value()?);
+                        continue;
+                    }
                     match Setting::ALL.into_iter().find(|(_, name, ..)| *name == key) {
                         Some((setting, ..)) => overrides.set(setting, map.next_value()?),
                         None => map.next_value::<IgnoredAny>().map(drop)?,
@@ -182,6 +214,7 @@ pub struct Settings {
     pub half_open_max: Duration,
     /// What one attempt may take.
     pub timeout: Duration,
+    pub isolation: Isolation,
 }
 
 /// What is enough while another replica's breaker is open.
@@ -216,6 +249,7 @@ impl Settings {
             half_open_successes: number(Setting::HalfOpenSuccesses, 3),
             half_open_max: time(Setting::HalfOpenMax, (timeout * 2).max(Duration::from_secs(10))),
             timeout,
+            isolation: written.isolation.unwrap_or_default(),
         }
     }
 

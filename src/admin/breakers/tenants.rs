@@ -1,0 +1,68 @@
+//! Breakers of tenants, counted, with the worst of them.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use beamline_actors::domain::breaker::{BreakerReading, State};
+use serde_json::{Value, json};
+
+use super::wall_time_ahead;
+
+/// Tenants that are listed by name.
+const LISTED: usize = 10;
+
+/// A tenant that calls several targets is counted once: closed while any of them lets its calls through.
+pub(super) fn counted(readings: impl Iterator<Item = (Arc<str>, BreakerReading)>) -> Value {
+    let mut tenants: HashMap<Arc<str>, Vec<BreakerReading>> = HashMap::new();
+    for (tenant_id, reading) in readings {
+        tenants.entry(tenant_id).or_default().push(reading);
+    }
+    let known = tenants.len();
+    let whole = tenants.into_iter().map(|(tenant_id, readings)| (tenant_id, BreakerReading::over(readings)));
+    let mut bad: Vec<_> = whole.filter(|(_, reading)| reading.state != State::Closed).collect();
+    bad.sort_by_cached_key(|(tenant_id, reading)| {
+        (reading.state == State::HalfOpen, Reverse(reading.failures), Arc::clone(tenant_id))
+    });
+    let half_open = bad.iter().filter(|(_, reading)| reading.state == State::HalfOpen).count();
+    json!({
+        "known": known,
+        "open": bad.len() - half_open,
+        "half_open": half_open,
+        "worst": bad.iter().take(LISTED).map(line).collect::<Vec<_>>(),
+    })
+}
+
+fn line((tenant_id, reading): &(Arc<str>, BreakerReading)) -> Value {
+    let until = if let State::Open { until } = reading.state { Some(wall_time_ahead(until)) } else { None };
+    json!({
+        "tenant_id": &**tenant_id,
+        "state": reading.state.as_str(),
+        "failure_count": reading.failures,
+        "reason": reading.last.map(|last| last.reason.to_string()),
+        "until": until,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn the_worst_are_listed_and_all_are_counted() {
+        let until = Instant::now() + Duration::from_secs(60);
+        let reading = |state, failures| BreakerReading { state, failures, ..BreakerReading::over([]) };
+        let open = (0..20).map(|n| (format!("t{n:02}").into(), reading(State::Open { until }, n)));
+        let more = [
+            ("half".into(), reading(State::HalfOpen, 99)),
+            ("fine".into(), reading(State::Closed, 4)),
+            ("t00".into(), reading(State::Closed, 0)),
+        ];
+        let counted = counted(open.chain(more));
+        assert_eq!((&counted["known"], &counted["open"], &counted["half_open"]), (&json!(22), &json!(19), &json!(1)));
+        let worst = counted["worst"].as_array().unwrap();
+        assert_eq!((worst.len(), &worst[0]["tenant_id"], &worst[9]["tenant_id"]), (10, &json!("t19"), &json!("t10")));
+    }
+}
