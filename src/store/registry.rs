@@ -21,7 +21,7 @@ const STATEMENTS_LIMIT: Duration = Duration::from_secs(3);
 /// Reading everything: a registry may have very many extensions, and nobody's request waits for it.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
 /// Rows that are read in one go. Then others get the thread.
-const ROWS_AT_ONCE: usize = 128;
+const ROWS_AT_ONCE: usize = 32;
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]

@@ -25,6 +25,9 @@ pub(super) const SCENARIOS: &[Scenario] = scenarios! {
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+/// What a push may cost requests, and what a machine may that others use too.
+const DISTURBED: Duration = Duration::from_millis(50);
+const BUSY_MACHINE: Duration = Duration::from_millis(200);
 const SLOW: Duration = Duration::from_millis(500);
 
 /// A trigger that only fires when a transaction commits.
@@ -186,7 +189,7 @@ async fn large_push(pace: Pace) -> Outcome {
     stage.check("bad policy", answer["error"]["code"] == "invalid_request", || format!("was answered {answer}"));
     stage.heals();
     let (before, during) = (p99(&stage, calm, broken), p99(&stage, broken, pushed));
-    let most = before * 2 + Duration::from_millis(100);
+    let most = before + DISTURBED + BUSY_MACHINE;
     stage.check("latency", during <= most, || {
         format!("p99 {during:?} while it was loaded in {served:?}, {before:?} before")
     });

@@ -2,27 +2,121 @@
 //! of its log. Requests go on.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, sleep};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::outcome::Outcome;
 use super::pace::Pace;
+use super::puppet::{Behaviour, Puppet};
 use super::stage::{Setting, Stage};
 use super::watch::{Counters, cpu_time};
 use super::{Scenario, scenarios};
-use crate::support::{LIMIT, eventually};
+use crate::support::{LIMIT, eventually, request_with};
 
 pub(super) const SCENARIOS: &[Scenario] = scenarios! {
+    "C35" "memory is scarce, and requests are large" scarce_memory;
     "C36" "no file descriptors are left" no_descriptors;
     "C40" "scrapers never read" scrapers_never_read;
     "C41" "nobody reads the log" nobody_reads_the_log;
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+
+const MIB: usize = 1024 * 1024;
+/// What the router may use, and the eighth of it that it takes for requests when it starts with this.
+const MEMORY: usize = 256 * MIB;
+const FOR_REQUESTS: usize = MEMORY / 8;
+/// A large request, how many come a second, and how long its provider holds it: more than there is room for.
+const LARGE: usize = 900_000;
+const LARGE_EVERY: Duration = Duration::from_millis(33);
+const HELD: Duration = Duration::from_secs(3);
+
+/// A control group with little memory. Gone with the test.
+struct Group(PathBuf);
+
+impl Group {
+    /// Only root can make one, and not everywhere.
+    fn make() -> Option<Self> {
+        let path = Path::new("/sys/fs/cgroup/memory").join(format!("beamline-chaos-{}", std::process::id()));
+        std::fs::create_dir(&path).ok()?;
+        let group = Self(path);
+        std::fs::write(group.0.join("memory.limit_in_bytes"), MEMORY.to_string()).ok()?;
+        Some(group)
+    }
+
+    fn add(&self, pid: u32) {
+        std::fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("a process in the group");
+    }
+
+    fn peak(&self) -> usize {
+        let peak = std::fs::read_to_string(self.0.join("memory.max_usage_in_bytes")).unwrap_or_default();
+        peak.trim().parse().unwrap_or_default()
+    }
+}
+
+impl Drop for Group {
+    /// What is left in the group goes back to where it came from.
+    fn drop(&mut self) {
+        let left = std::fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+        for pid in left.lines() {
+            let _ended_already = std::fs::write("/sys/fs/cgroup/memory/cgroup.procs", pid);
+        }
+        let _kept_by_the_system = std::fs::remove_dir(&self.0);
+    }
+}
+
+async fn scarce_memory(pace: Pace) -> Outcome {
+    let Some(group) = Group::make() else {
+        return Outcome::skipped("a control group for memory (version 1) can only be made by root, and not everywhere");
+    };
+    let settings = vec![("router.max_bytes_in_flight", FOR_REQUESTS.to_string())];
+    let mut stage = Stage::set(pace, Setting { settings, ..Setting::default() }).await;
+    stage.gateway.register("provider", "heavy", json!({"timeout_ms": 5_000})).await;
+    stage.gateway.policy("heavy", &json!({"providers": [{"name": "heavy"}]})).await;
+    let heavy = Puppet::provider(stage.nats.url(), "heavy").await;
+    heavy.does(Behaviour::Slow(HELD, HELD));
+    group.add(stage.routers[0].id());
+    stage.calm().await;
+    // The control group is the limit.
+    stage.may_hold(MEMORY as u64 / MIB as u64);
+    let broken = stage.breaks();
+    let body = request_with(
+        "heavy",
+        json!({"message": {
+            "message_id": "m-1", "message_type": "chat", "payload": "x".repeat(LARGE), "metadata": {},
+        }}),
+    );
+    let body = body.to_string();
+    let mut large = JoinSet::new();
+    while broken.elapsed() < pace.fault {
+        let (client, body) = (stage.gateway.client().clone(), body.clone());
+        large.spawn(async move {
+            let answer = timeout(LIMIT, client.request("beamline.router.v1.route", body.into())).await.ok()?.ok()?;
+            let answer: Value = serde_json::from_slice(&answer.payload).ok()?;
+            Some(answer["error"]["code"].as_str().unwrap_or("ok").to_owned())
+        });
+        sleep(LARGE_EVERY).await;
+    }
+    stage.heals();
+    let codes: Vec<_> = large.join_all().await;
+    let count = |wanted: Option<&str>| codes.iter().filter(|code| code.as_deref() == wanted).count();
+    let (served, shed, lost) = (count(Some("ok")), count(Some("overloaded")), count(None));
+    stage.check("shedding", shed > 0 && served > 0 && lost == 0, || {
+        format!("of {} large requests {served} were served, {shed} refused, {lost} lost", codes.len())
+    });
+    println!("     large requests: {served} served, {shed} refused; {} MiB at most", group.peak() / MIB);
+    stage.recovers(SECOND * 5).await;
+    let outcome = stage.ends().await;
+    drop(group);
+    outcome
+}
 
 /// How many files a process may have open from now on; those that it has stay.
 fn limit_files(pid: u32, most: &str) {
@@ -104,18 +198,20 @@ async fn scrapers_never_read(pace: Pace) -> Outcome {
 }
 
 async fn nobody_reads_the_log(pace: Pace) -> Outcome {
-    // Enough lines to fill the pipe, and what waits for it.
-    let settings = vec![("telemetry.log_filter", "trace,async_nats=trace".to_owned())];
+    let settings = vec![("telemetry.log_filter", "trace".to_owned())];
     let mut stage = Stage::set(pace, Setting { log_pipe: true, settings, ..Setting::default() }).await;
     stage.calm().await;
     let broken = stage.breaks();
     stage.routers[0].log_pipe().hold();
+    // Enough lines to fill the pipe, and what waits for it.
+    stage.load.set_rate(pace.rate * 3.0);
     let http = stage.routers[0].http();
     eventually(LIMIT, "lines are dropped and counted", async || {
         let counters = Counters::of(http).await?;
         (counters.get("router_log_lines_dropped_total") > 0.0).then_some(())
     })
     .await;
+    stage.load.set_rate(pace.rate);
     stage.lasts().await;
     stage.routers[0].log_pipe().go_on();
     stage.heals();
