@@ -1,6 +1,5 @@
 //! How the router meets NATS: one connection, the calls to extensions that go over it, and the bucket of sticky sessions.
 
-mod clock;
 pub mod connection;
 mod denials;
 mod events;

@@ -1,9 +1,11 @@
 //! What the router and its extensions both need of NATS, so that it stands once.
 //!
 //! `Intake` takes requests and stops without losing one; `headers` reads and builds headers from text that came from
-//! outside without a panic.
+//! outside without a panic; `WallClock` is for deadlines that are a time of day.
 
+mod clock;
 pub mod headers;
 mod intake;
 
+pub use clock::WallClock;
 pub use intake::Intake;

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, PublishErrorKind, StatusCode};
 use beamline_actors::ports::{Answer, Call, Transport, TransportError};
+use beamline_bus::WallClock;
 use beamline_bus::headers::wire_size;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::clock::WallClock;
 use super::connection::Connection;
 use super::headers;
 use super::replies::{Expected, Replies, Reply};
@@ -99,7 +99,7 @@ impl Bus {
         }
         check_subject(&call.subject)?;
         let headers =
-            headers::of_call(&call, self.clock.now()).map_err(|unfit| TransportError::Refused(unfit.to_string()))?;
+            headers::of_call(&call, self.clock.latest()).map_err(|unfit| TransportError::Refused(unfit.to_string()))?;
         self.check_size(&headers, call.body.len())?;
         self.unless_lost(call, headers).await
     }

@@ -90,7 +90,7 @@ impl Invokers {
         }
         let own_limit = self.shared.limits.of(&invoker.id, |id| self.max_in_flight(id));
         // Before the breaker is asked: its permits are not for waiting.
-        let Some(taken) = own_limit.enter(scope.deadline.saturating_duration_since(Instant::now())).await else {
+        let Some(taken) = own_limit.enter(patience(turn, scope)).await else {
             return Attempt::not_sent(CallFailure::Overloaded { retry_after: backoff_after_overload() }, turn.place);
         };
         let left = scope.deadline.saturating_duration_since(Instant::now());
@@ -170,6 +170,11 @@ impl Invokers {
         let needed = wait.saturating_add(usual.unwrap_or_default().max(LEAST_TIME));
         needed < scope.deadline.saturating_duration_since(Instant::now())
     }
+}
+
+/// Time that an attempt can spare for a place. A retry waits for none: where calls wait, it is the first to give way.
+fn patience(turn: Turn, scope: &CallScope) -> Duration {
+    if turn.number > 1 { Duration::ZERO } else { scope.deadline.saturating_duration_since(Instant::now()) }
 }
 
 /// Which attempt is made next, and at which place it begins to look for a permit.

@@ -2,10 +2,11 @@
 //! once, and not at all only when nobody can be waiting any more.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::{HeaderMap, Message, Subject};
-use beamline_bus::headers;
+use beamline_bus::{WallClock, headers};
 use futures_util::FutureExt;
 use tracing::{Instrument, debug, info_span, warn};
 
@@ -108,8 +109,11 @@ fn decode(
     Ok((body, call))
 }
 
+/// The clock of this process may leap as well.
+static CLOCK: LazyLock<WallClock> = LazyLock::new(WallClock::start);
+
 fn deadline_of(headers: &HeaderMap, received: Instant) -> Result<Instant, Outcome> {
-    let past = |wall: SystemTime| SystemTime::now().duration_since(wall).is_ok_and(|age| age > CLOCK_SKEW);
+    let past = |wall: SystemTime| CLOCK.earliest().duration_since(wall).is_ok_and(|age| age > CLOCK_SKEW);
     let wall = headers::text(headers, "Router-Deadline").and_then(|text| humantime::parse_rfc3339_weak(text).ok());
     if wall.is_some_and(past) {
         return Err(Outcome::Expired);
