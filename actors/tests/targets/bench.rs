@@ -1,0 +1,120 @@
+//! One extension with a registry, a bus and its invokers, all in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use beamline_actors::domain::breaker::{Overrides, Settings};
+use beamline_actors::domain::extension::{Extension, Kind};
+use beamline_actors::domain::fields::Fields;
+use beamline_actors::domain::plan::{Place, PlannedCall, Rule, Target};
+use beamline_actors::domain::policy::Mode;
+use beamline_actors::domain::run::{AttemptBudget, CallResult, Order};
+use beamline_actors::domain::selection::Vitals;
+use beamline_actors::invokers::{CallScope, Invokers, InvokersActor};
+use beamline_actors::metrics::Metrics;
+use beamline_actors::ports::Store;
+use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
+use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
+use bytes::Bytes;
+use ractor::{Actor, ActorCell};
+use tokio::time::{Instant, sleep};
+
+pub(super) const A: &str = "beamline.ext.pre.clean.a";
+pub(super) const B: &str = "beamline.ext.pre.clean.b";
+pub(super) const C: &str = "beamline.ext.pre.clean.c";
+pub(super) const OWN: &str = "beamline.ext.pre.clean.v1";
+pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
+/// The first open time at its longest.
+pub(super) const OPEN_FOR: Duration = Duration::from_millis(6_250);
+
+pub(super) const RECORD: &str = r#"{"id": "clean", "type": "pre", "instances": [
+    {"instance_id": "a", "subject": "beamline.ext.pre.clean.a"},
+    {"instance_id": "b", "subject": "beamline.ext.pre.clean.b"}]}"#;
+
+pub(super) struct Bench {
+    pub(super) bus: Arc<MemoryTransport>,
+    pub(super) registry: Registry,
+    pub(super) invokers: Invokers,
+    pub(super) metrics: Metrics,
+    pub(super) actors: [ActorCell; 2],
+}
+
+impl Bench {
+    pub(super) async fn start() -> Self {
+        let store = MemoryStore::new(content(&[RECORD], &[]));
+        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
+        let (loaded, metrics, bus) = (store.load().await.unwrap(), Metrics::default(), MemoryTransport::new());
+        let registry = Registry::new(store, settings, metrics.clone(), Some((loaded, true)));
+        let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
+        let (reading, _) = Actor::spawn(None, RegistryActor, registry.clone()).await.unwrap();
+        let (supervising, _) = Actor::spawn(None, InvokersActor, invokers.clone()).await.unwrap();
+        let actors = [reading.get_cell(), supervising.get_cell()];
+        Self { bus, registry, invokers, metrics, actors }
+    }
+
+    pub(super) async fn call(&self, order: &Order) -> CallResult {
+        self.invokers.call(order, &scope(10)).await
+    }
+
+    pub(super) fn vitals(&self, subject: &str) -> Vitals {
+        self.invokers.vitals("clean", subject)
+    }
+
+    pub(super) fn sent(&self, subject: &str) -> usize {
+        self.bus.calls(subject).len()
+    }
+
+    pub(super) fn state(&self) -> &'static str {
+        self.invokers.find("clean").unwrap().breaker().state.as_str()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.actors.iter().for_each(|actor| actor.stop(None));
+    }
+}
+
+/// A call of `clean` at these places, with two retries.
+pub(super) fn order(places: &[&str]) -> Order {
+    let place = |subject: &&str| Place { subject: (*subject).into(), instance: None };
+    let target = Target {
+        version: "v1".into(),
+        places: places.iter().map(place).collect(),
+        avoided: 0,
+        timeout: TIMEOUT,
+        retry: 2,
+        breaker: Settings::new(Kind::Pre, TIMEOUT, &Overrides::default()),
+    };
+    let extension = Arc::new(Extension::parse(RECORD, "beamline").unwrap());
+    let rule = Rule::Processor(Mode::Required);
+    let call = PlannedCall { extension, rule, target, route: None, config: Arc::new(Fields::default()) };
+    Order { call: Arc::new(call), body: Bytes::from_static(b"{}"), attempt: 1 }
+}
+
+pub(super) fn changed(order: &Order, change: impl FnOnce(&mut PlannedCall)) -> Order {
+    let mut call = PlannedCall::clone(&order.call);
+    change(&mut call);
+    Order { call: Arc::new(call), ..order.clone() }
+}
+
+pub(super) fn scope(budget: u32) -> CallScope {
+    CallScope {
+        trace_id: "trace".into(),
+        traceparent: "00-0-0-00".into(),
+        tenant_id: "t".into(),
+        deadline: Instant::now() + Duration::from_secs(60),
+        budget: AttemptBudget::new(budget),
+    }
+}
+
+/// Retries until it holds.
+pub(super) async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if holds() {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}
