@@ -14,6 +14,7 @@ use beamline_actors::pipelines::{Incoming, Pipelines};
 use beamline_actors::reply::{Outgoing, Reply};
 use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{Intake as Subscription, headers};
+use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -253,8 +254,11 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
     let request_headers = message.headers.as_ref().map(read_headers).unwrap_or_default();
     let sender = Arc::clone(shared);
     let reply = Reply::new(move |outgoing| {
-        let sending = send(Arc::clone(&sender), to, outgoing);
-        sender.answers.spawn(sending);
+        let mut sending = Box::pin(send(Arc::clone(&sender), to, outgoing));
+        // There is room in the client, mostly; a task for every answer would cost more than the answer of a refusal.
+        if sending.as_mut().now_or_never().is_none() {
+            sender.answers.spawn(sending);
+        }
     });
     let limit = max_body(shared);
     if message.payload.len() > limit {

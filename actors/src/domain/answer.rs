@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -116,13 +117,7 @@ fn success(run: &Run, decided: &Decision, reports: &[Report]) -> Bytes {
 }
 
 fn error(failure: &RequestError, correlation: &Correlation, happened: Option<Happened<'_>>, now: SystemTime) -> Bytes {
-    let mut details: Map<String, Value> = failure.details.clone();
-    details.insert("timestamp".into(), humantime::format_rfc3339_millis(now).to_string().into());
-    for (key, value) in [("policy_id", &correlation.policy_id), ("tenant_id", &correlation.tenant_id)] {
-        if let Some(value) = value {
-            details.insert(key.into(), value.as_str().into());
-        }
-    }
+    let details = Details { known: &failure.details, correlation, now };
     let answer = Failure {
         ok: false,
         error: WireError {
@@ -165,5 +160,29 @@ struct WireError<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     intake_error_code: Option<&'a str>,
-    details: Map<String, Value>,
+    details: Details<'a>,
+}
+
+/// Written without a copy: under overload most answers are refusals.
+struct Details<'a> {
+    known: &'a Map<String, Value>,
+    correlation: &'a Correlation,
+    now: SystemTime,
+}
+
+impl Serialize for Details<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let own = [("policy_id", &self.correlation.policy_id), ("tenant_id", &self.correlation.tenant_id)];
+        let own = own.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?)));
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in self.known {
+            if key != "timestamp" && own.clone().all(|(known, _)| known != key) {
+                map.serialize_entry(key, value)?;
+            }
+        }
+        own.into_iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+        map.serialize_key("timestamp")?;
+        map.serialize_value(&format_args!("{}", humantime::format_rfc3339_millis(self.now)))?;
+        map.end()
+    }
 }
