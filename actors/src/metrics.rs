@@ -29,6 +29,12 @@ pub struct Metrics {
     pub requests_answered: Family<OutcomeLabel, Counter>,
     pub requests_in_flight: Gauge,
     pub requests_limit: Gauge,
+    pub requests_ceiling: Gauge,
+    /// 0 none, 1 high, 2 severe, 3 critical.
+    pub pressure: Gauge,
+    /// In seconds.
+    pub lag: Gauge<f64, AtomicU64>,
+    pub memory_used: Gauge<f64, AtomicU64>,
     pub requests_queued: Gauge,
     pub requests_shed: Family<ShedLabel, Counter>,
     pub request_bytes: Gauge,
@@ -116,6 +122,10 @@ impl Default for Metrics {
             requests_answered: Family::default(),
             requests_in_flight: Gauge::default(),
             requests_limit: Gauge::default(),
+            requests_ceiling: Gauge::default(),
+            pressure: Gauge::default(),
+            lag: Gauge::default(),
+            memory_used: Gauge::default(),
             requests_queued: Gauge::default(),
             requests_shed: Family::default(),
             request_bytes: Gauge::default(),
@@ -181,6 +191,10 @@ impl Metrics {
             self.requests_in_flight.clone(),
         );
         registry.register("router_requests_limit", "Requests that may run at once", self.requests_limit.clone());
+        registry.register("router_requests_ceiling", "What that limit may grow to", self.requests_ceiling.clone());
+        registry.register("router_pressure", "0 none, 1 high, 2 severe, 3 critical", self.pressure.clone());
+        registry.register_with_unit("router_lag", "How late timers are", Unit::Seconds, self.lag.clone());
+        registry.register_with_unit("router_memory", "Memory in use, of what there is", Unit::Ratios, self.memory_used.clone());
         registry.register("router_requests_queued", "Requests that wait for a place", self.requests_queued.clone());
         registry.register("router_requests_shed", "Requests turned away at the door", self.requests_shed.clone());
         registry.register(

@@ -90,6 +90,7 @@ impl Actor for Pipeline {
         message: PipelineMsg,
         state: &mut PipelineState,
     ) -> Result<(), ActorProcessingErr> {
+        state.request.steps.begun();
         fail_points::reached("pipeline");
         match message {
             PipelineMsg::Advance => state.advance(&myself),
@@ -213,9 +214,13 @@ impl PipelineState {
         let lost = OnDrop::new(move || {
             let _ = for_lost.send_message(PipelineMsg::TaskLost);
         });
+        let (steps, spawned) = (Arc::clone(&self.request.steps), Instant::now());
         self.task = Some(OwnedTask::spawn(async move {
+            let outside = steps.outside(spawned);
             let message = work.await;
+            drop(outside);
             lost.disarm();
+            steps.ready();
             let _ = actor.send_message(message);
         }));
     }

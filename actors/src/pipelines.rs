@@ -15,7 +15,7 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRunti
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::domain::admission::{AdmissionSettings, Claim, Shed};
+use crate::domain::admission::{AdmissionSettings, Claim, Pressure, Shed, Usage};
 use crate::domain::answer;
 use crate::domain::error::RequestError;
 use crate::domain::plan::PlanLimits;
@@ -31,9 +31,11 @@ use crate::supervision::{Address, Intensity, Node, NodeKind, NodeView, OnDrop, O
 
 mod door;
 mod refusal;
+mod work;
 
 use door::{Door, Due, Entry, Permit};
 use refusal::{refusal, restarting};
+use work::Steps;
 
 /// How a deployment runs its pipelines.
 #[derive(Debug, Clone)]
@@ -90,6 +92,7 @@ pub(crate) struct InFlight {
     pub(crate) shared: Arc<Shared>,
     /// The run after its last finished step.
     pub(crate) checkpoint: Mutex<Option<Run>>,
+    pub(crate) steps: Arc<Steps>,
     restarted: AtomicBool,
     /// The answer and the place at the door go together.
     reply: Mutex<Option<(Reply, Permit)>>,
@@ -180,6 +183,20 @@ impl Pipelines {
         self.shared.turned_away.load(Ordering::Relaxed)
     }
 
+    /// What is in use at the door.
+    pub fn usage(&self) -> Usage {
+        self.shared.door.usage()
+    }
+
+    /// Makes the door refuse more, or less again. Cheap, and may be called from any thread.
+    pub fn press(&self, pressure: Pressure) {
+        self.shared.door.press(pressure);
+    }
+
+    pub fn pressure(&self) -> Pressure {
+        self.shared.door.pressure()
+    }
+
     /// Waits until nothing is in flight, at most `limit`; false when something still is.
     pub async fn idle(&self, limit: Duration) -> bool {
         let mut in_flight = self.shared.unanswered.subscribe();
@@ -218,6 +235,7 @@ impl Shared {
             received: incoming.received,
             shared: Arc::clone(self),
             checkpoint: Mutex::new(None),
+            steps: self.door.steps(),
             restarted: AtomicBool::new(false),
             reply: Mutex::new(Some((incoming.reply, permit))),
             supervisor: Mutex::new(supervisor.get_id()),
@@ -304,6 +322,7 @@ impl Shared {
         let usage = self.door.usage();
         view.in_flight = Some(usage.in_flight as u64);
         view.limit = Some(usage.limit as u64);
+        view.ceiling = Some(usage.ceiling as u64);
         view.waiting = Some(usage.queued as u64);
         view.omitted_children = all.len().saturating_sub(SHOWN) as u64;
         view.children = all.iter().take(SHOWN).map(|request| request.view()).collect();

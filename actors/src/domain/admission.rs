@@ -7,11 +7,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod adaptive;
 mod claim;
+mod pressure;
 mod rate;
 mod waiting;
 
+pub use adaptive::{AdaptiveLimit, Observed};
 pub use claim::{Claim, Priority};
+pub use pressure::{Pressure, PressureGauge, Reading};
 pub use rate::Rate;
 use rate::Rates;
 use waiting::{Queue, Waiting};
@@ -21,6 +25,8 @@ use waiting::{Queue, Waiting};
 pub struct AdmissionSettings {
     /// Requests in flight at the same time; as many more may wait.
     pub max_in_flight: usize,
+    /// Fewer than that while the router itself is late.
+    pub adaptive: bool,
     /// Bytes of all requests in flight and waiting.
     pub max_bytes: usize,
     /// Requests of one tenant over time; `None`: as many as it likes.
@@ -28,9 +34,9 @@ pub struct AdmissionSettings {
 }
 
 impl AdmissionSettings {
-    /// So many requests at a time, of any tenant and size that the bus carries.
+    /// Always so many requests at a time, of any tenant and size that the bus carries.
     pub fn limited_to(max_in_flight: usize) -> Self {
-        Self { max_in_flight, max_bytes: usize::MAX, tenant_rate: None }
+        Self { max_in_flight, adaptive: false, max_bytes: usize::MAX, tenant_rate: None }
     }
 }
 
@@ -45,6 +51,8 @@ pub enum Reason {
     Waited,
     /// The requests in flight and waiting have too many bytes together.
     Bytes,
+    /// The process is short of memory or of time.
+    Pressure,
     /// Its tenant sends more than it may; the wait until it may again.
     Rate(Duration),
 }
@@ -57,6 +65,7 @@ impl Reason {
             Self::QueueFull => "queue_full",
             Self::Waited => "waited",
             Self::Bytes => "bytes",
+            Self::Pressure => "pressure",
             Self::Rate(_) => "rate",
         }
     }
@@ -102,7 +111,10 @@ pub enum Polled<T> {
 /// What is in use, for whoever shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
+    /// Of requests in flight, at this moment.
     pub limit: usize,
+    /// What the limit may grow to.
+    pub ceiling: usize,
     pub in_flight: usize,
     pub queued: usize,
     pub bytes: usize,
@@ -112,6 +124,12 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Admission<T> {
     settings: AdmissionSettings,
+    adaptive: AdaptiveLimit,
+    pressure: Pressure,
+    /// Of requests in flight; what the three above come to.
+    limit: usize,
+    /// Somebody found all places taken since the last look.
+    bound: bool,
     in_flight: usize,
     queued: usize,
     bytes: usize,
@@ -146,6 +164,10 @@ impl<T> Admission<T> {
     pub fn new(settings: AdmissionSettings) -> Self {
         Self {
             settings,
+            adaptive: AdaptiveLimit::new(settings.max_in_flight),
+            pressure: Pressure::None,
+            limit: settings.max_in_flight,
+            bound: false,
             in_flight: 0,
             queued: 0,
             bytes: 0,
@@ -157,7 +179,42 @@ impl<T> Admission<T> {
     }
 
     pub fn usage(&self) -> Usage {
-        Usage { limit: self.settings.max_in_flight, in_flight: self.in_flight, queued: self.queued, bytes: self.bytes }
+        Usage {
+            limit: self.limit,
+            ceiling: self.settings.max_in_flight,
+            in_flight: self.in_flight,
+            queued: self.queued,
+            bytes: self.bytes,
+        }
+    }
+
+    pub fn pressure(&self) -> Pressure {
+        self.pressure
+    }
+
+    /// Whether it is time for [`Admission::observe`].
+    pub fn is_due(&self, hops: u64, now: Instant) -> bool {
+        self.settings.adaptive && self.adaptive.is_due(hops, now)
+    }
+
+    /// Lets the limit follow how late the router has been. `outside` requests wait for somebody else. True when somebody who
+    /// waits may start now: poll then.
+    pub fn observe(&mut self, waited: Duration, hops: u64, outside: usize, now: Instant) -> bool {
+        let inside = self.in_flight.saturating_sub(outside);
+        let bound = std::mem::take(&mut self.bound) || self.queued > 0;
+        self.adaptive.observe(&Observed { waited, hops, inside, outside, bound }, now);
+        self.limit_anew()
+    }
+
+    /// Takes note of the pressure that the process is under. True when somebody who waits may start now: poll then.
+    pub fn press(&mut self, pressure: Pressure) -> bool {
+        self.pressure = pressure;
+        self.limit_anew()
+    }
+
+    fn limit_anew(&mut self) -> bool {
+        self.limit = self.pressure.limit(self.adaptive.limit());
+        self.queued > 0 && self.in_flight < self.limit
     }
 
     /// Decides about a request.
@@ -165,11 +222,12 @@ impl<T> Admission<T> {
         if let Err(reason) = self.may_enter(&claim, now) {
             return Arrived::Shed(Shed { item, reason, priority: claim.priority });
         }
-        if self.queued == 0 && self.in_flight < self.settings.max_in_flight {
+        if self.queued == 0 && self.in_flight < self.limit {
             self.bytes += claim.bytes;
             return Arrived::Started(self.place(claim.tenant, claim.bytes), item);
         }
-        let displaced = if self.queued < self.settings.max_in_flight {
+        self.bound = true;
+        let displaced = if self.queued < self.limit {
             None
         } else {
             match self.make_room(&claim.tenant, now) {
@@ -199,7 +257,7 @@ impl<T> Admission<T> {
 
     /// The next thing to do; to be called again until it says [`Polled::Wait`].
     pub fn poll(&mut self, now: Instant) -> Polled<T> {
-        if self.in_flight < self.settings.max_in_flight
+        if self.in_flight < self.limit
             && let Some((tenant, waiting)) = self.take_next(now)
         {
             if waiting.until < now {
@@ -235,7 +293,10 @@ impl<T> Admission<T> {
     }
 
     fn may_enter(&mut self, claim: &Claim, now: Instant) -> Result<(), Reason> {
-        let batch_limit = (self.settings.max_in_flight * BATCH_PERCENT).div_ceil(100);
+        if self.pressure.sheds(claim.priority) {
+            return Err(Reason::Pressure);
+        }
+        let batch_limit = (self.limit * BATCH_PERCENT).div_ceil(100);
         if claim.priority == Priority::Batch && self.in_flight + self.queued >= batch_limit {
             return Err(Reason::Batch);
         }
@@ -286,7 +347,7 @@ impl<T> Admission<T> {
 
     /// The tenant whose turn it is. While others wait, one that holds half of the places waits too.
     fn take_next(&mut self, now: Instant) -> Option<(Arc<str>, Waiting<T>)> {
-        let half = self.settings.max_in_flight.div_ceil(2);
+        let half = self.limit.div_ceil(2);
         let may = |tenant: &Arc<str>| self.tenants.get(tenant).is_some_and(|tenant| tenant.held < half);
         let at = self.turns.iter().position(may).unwrap_or_default();
         let tenant = self.turns.remove(at)?;

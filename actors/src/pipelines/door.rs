@@ -7,7 +7,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Incoming;
-use crate::domain::admission::{Admission, AdmissionSettings, Arrived, Claim, Place, Polled, Shed, Usage};
+use super::work::{Steps, Work};
+use crate::domain::admission::{Admission, AdmissionSettings, Arrived, Claim, Place, Polled, Pressure, Shed, Usage};
 use crate::metrics::{Metrics, ShedLabel};
 
 /// Where requests get their places.
@@ -16,6 +17,7 @@ pub(super) struct Door {
     admission: Mutex<Admission<Incoming>>,
     /// Somebody waits, and there may be a place, or a wait that ends earlier than was planned.
     changed: Notify,
+    work: Arc<Work>,
     metrics: Metrics,
 }
 
@@ -46,15 +48,22 @@ pub(super) struct Due {
 impl Door {
     pub(super) fn new(settings: AdmissionSettings, metrics: Metrics) -> Arc<Self> {
         metrics.requests_limit.set(gauge(settings.max_in_flight));
-        Arc::new(Self { admission: Mutex::new(Admission::new(settings)), changed: Notify::new(), metrics })
+        metrics.requests_ceiling.set(gauge(settings.max_in_flight));
+        let (admission, work) = (Mutex::new(Admission::new(settings)), Arc::default());
+        Arc::new(Self { admission, changed: Notify::new(), work, metrics })
     }
 
     /// Lets a request in, lets it wait, or turns it away.
     pub(super) fn enter(self: &Arc<Self>, claim: Claim, incoming: Incoming) -> Entry {
+        let now = Instant::now().into_std();
         let mut admission = self.admission.lock();
-        let arrived = admission.arrive(claim, incoming, Instant::now().into_std());
+        let more = self.look(&mut admission, now);
+        let arrived = admission.arrive(claim, incoming, now);
         self.show(admission.usage());
         drop(admission);
+        if more {
+            self.changed.notify_one();
+        }
         match arrived {
             Arrived::Started(place, incoming) => Entry::Started(incoming, self.permit(place)),
             Arrived::Queued { displaced, wake } => {
@@ -75,6 +84,7 @@ impl Door {
         let now = Instant::now().into_std();
         let mut due = Due::default();
         let mut admission = self.admission.lock();
+        self.look(&mut admission, now);
         loop {
             match admission.poll(now) {
                 Polled::Start(place, incoming) => due.started.push((incoming, self.permit(place))),
@@ -108,11 +118,41 @@ impl Door {
         self.admission.lock().usage()
     }
 
+    /// What the process is short of.
+    pub(super) fn press(&self, pressure: Pressure) {
+        let mut admission = self.admission.lock();
+        let more = admission.press(pressure);
+        self.show(admission.usage());
+        drop(admission);
+        if more {
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn pressure(&self) -> Pressure {
+        self.admission.lock().pressure()
+    }
+
+    /// Counts the steps of a request that starts now.
+    pub(super) fn steps(&self) -> Arc<Steps> {
+        Arc::new(Steps::new(Arc::clone(&self.work)))
+    }
+
+    /// Lets the limit follow what was counted, if it is time; true when more may start.
+    fn look(&self, admission: &mut Admission<Incoming>, now: std::time::Instant) -> bool {
+        if !admission.is_due(self.work.hops(), now) {
+            return false;
+        }
+        let (waited, hops) = self.work.take();
+        admission.observe(waited, hops, self.work.outside(), now)
+    }
+
     fn permit(self: &Arc<Self>, place: Place) -> Permit {
         Permit { door: Arc::clone(self), place: Some(place) }
     }
 
     fn show(&self, usage: Usage) {
+        self.metrics.requests_limit.set(gauge(usage.limit));
         self.metrics.requests_queued.set(gauge(usage.queued));
         self.metrics.request_bytes.set(gauge(usage.bytes));
     }

@@ -27,6 +27,9 @@ pub(super) fn refusal(reason: Reason) -> RequestError {
         Reason::Bytes => {
             overloaded("The requests in this router have as many bytes as they may; send it again a little later.")
         }
+        Reason::Pressure => {
+            overloaded("This router is short of memory, or its threads are late; send it again a little later.")
+        }
         Reason::Rate(wait) => {
             RequestError::rate_limited(wait.max(LEAST_RETRY_AFTER).mul_f64(1.0 + fastrand::f64() / 4.0))
         }

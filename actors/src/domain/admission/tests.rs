@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::request::{RequestHeaders, RequestLimits};
 
 fn admission(max_in_flight: usize) -> Admission<u32> {
-    Admission::new(AdmissionSettings { max_in_flight, max_bytes: 1_000, tenant_rate: None })
+    Admission::new(AdmissionSettings { max_in_flight, adaptive: false, max_bytes: 1_000, tenant_rate: None })
 }
 
 fn claim(tenant: &str) -> Claim {
@@ -62,7 +62,7 @@ fn beyond_the_limit_as_many_wait_and_no_more() {
     let refused = door.arrive(claim("a"), 3, now);
     let expected = Shed { item: 3, reason: Reason::QueueFull, priority: Priority::Interactive };
     assert_eq!(refused, Arrived::Shed(expected));
-    assert_eq!(door.usage(), Usage { limit: 2, in_flight: 2, queued: 2, bytes: 4 });
+    assert_eq!(door.usage(), Usage { limit: 2, ceiling: 2, in_flight: 2, queued: 2, bytes: 4 });
     assert_eq!(queue(&mut door, "a", 4, now + ms(6)), Some(1), "who has waited gives way to who has just come");
 }
 
@@ -191,7 +191,7 @@ fn bytes_count_in_flight_and_waiting_and_come_back() {
 fn a_tenant_sends_at_its_rate_with_a_burst_and_is_told_when_to_come_back() {
     let rate = |n| NonZeroU32::new(n).expect("not zero");
     let rate = Rate { per_second: rate(10), burst: rate(2) };
-    let settings = AdmissionSettings { max_in_flight: 100, max_bytes: 1_000, tenant_rate: Some(rate) };
+    let settings = AdmissionSettings { max_in_flight: 100, adaptive: false, max_bytes: 1_000, tenant_rate: Some(rate) };
     let (mut door, now) = (Admission::new(settings), Instant::now());
     let mut reason = |tenant: &str, at: Instant| match door.arrive(claim(tenant), 0, at) {
         Arrived::Shed(shed) => Some(shed.reason),
@@ -212,7 +212,7 @@ fn a_drained_queue_has_nothing_left() {
     queue(&mut door, "b", 2, now);
     assert_eq!(door.drain(), [1, 2]);
     held.into_iter().for_each(|place| assert!(!door.leave(place)));
-    assert_eq!(door.usage(), Usage { limit: 2, in_flight: 0, queued: 0, bytes: 0 });
+    assert_eq!(door.usage(), Usage { limit: 2, ceiling: 2, in_flight: 0, queued: 0, bytes: 0 });
 }
 
 #[test]
@@ -262,7 +262,7 @@ proptest! {
     /// place stays empty while somebody waits, and at the end nothing is in use.
     #[test]
     fn everybody_gets_in_or_is_turned_away_once(limit in 1..6_usize, events in prop::collection::vec(event(), 1..200)) {
-        let mut door = Admission::new(AdmissionSettings { max_in_flight: limit, max_bytes: 1_000, tenant_rate: None });
+        let mut door = Admission::new(AdmissionSettings { max_in_flight: limit, adaptive: false, max_bytes: 1_000, tenant_rate: None });
         let (mut now, mut held) = (Instant::now(), Vec::new());
         let (mut arrived, mut started, mut shed) = (0_u32, 0_u32, 0_u32);
         let mut waiting: std::collections::HashMap<u32, Instant> = std::collections::HashMap::new();
@@ -311,7 +311,7 @@ proptest! {
             prop_assert!(waiting.values().all(|until| now < *until + SWEEP_EVERY));
         }
         prop_assert_eq!(started + shed, arrived);
-        prop_assert_eq!(door.usage(), Usage { limit, in_flight: 0, queued: 0, bytes: 0 });
+        prop_assert_eq!(door.usage(), Usage { limit, ceiling: limit, in_flight: 0, queued: 0, bytes: 0 });
         prop_assert!(door.tenants.is_empty() && door.turns.is_empty());
     }
 }

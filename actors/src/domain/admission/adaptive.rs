@@ -1,0 +1,102 @@
+//! The limit of requests in flight, as far as it follows the router itself.
+//!
+//! What is watched is how long work waits for a thread: a message in the mailbox of its pipeline, a task before it runs.
+//! That time knows nothing of slow providers and large requests; it grows only when there is more work than threads do.
+//! Requests that wait for somebody else cost no thread, so they are not limited here: held are those at work.
+
+use std::time::{Duration, Instant};
+
+/// What happened since the last look.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Observed {
+    /// Time that work waited for a thread, of all hops together.
+    pub waited: Duration,
+    /// How many times work was ready to go on.
+    pub hops: u64,
+    /// Requests in flight that are at work, or wait for a thread.
+    pub inside: usize,
+    /// Requests in flight that wait for somebody else.
+    pub outside: usize,
+    /// Somebody found all places taken.
+    pub bound: bool,
+}
+
+/// Open up to the ceiling until work is late, then held to what the threads do in time.
+#[derive(Debug)]
+pub struct AdaptiveLimit {
+    ceiling: usize,
+    /// Requests that may be at work; `None`: as many as come.
+    held: Option<f64>,
+    /// Requests outside, smoothed.
+    outside: f64,
+    /// Looks in a row that found work late.
+    late: u32,
+    last_look: Option<Instant>,
+    last_bound: Option<Instant>,
+}
+
+/// A hop that waits longer than this on average is late. A thread does a hop of ordinary size in 10 to 50 µs, so this is a
+/// queue of dozens of them.
+const TARGET: Duration = Duration::from_millis(1);
+/// One look says little: the machine may have given the processor to somebody else for a moment.
+const LATE_LOOKS: u32 = 3;
+/// So many may always be at work, whatever is measured.
+const LEAST: f64 = 8.0;
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Fewer hops than this are waited for longer, but not for ever.
+const LEAST_HOPS: u64 = 50;
+const LONGEST_LOOK: Duration = Duration::from_millis(100);
+/// The most that one look takes away or adds.
+const SHRINK: f64 = 0.7;
+const GROW: f64 = 1.05;
+/// Nobody has wanted for a place for so long: what was learnt of the load says nothing of the next one.
+const CALM: Duration = Duration::from_secs(1);
+
+impl AdaptiveLimit {
+    pub fn new(ceiling: usize) -> Self {
+        Self { ceiling, held: None, outside: 0.0, late: 0, last_look: None, last_bound: None }
+    }
+
+    pub fn limit(&self) -> usize {
+        let Some(inside) = self.held else { return self.ceiling };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "never negative, and saturates")]
+        let limit = (self.outside + inside).round() as usize;
+        limit.min(self.ceiling)
+    }
+
+    /// Whether a look would say something.
+    pub fn is_due(&self, hops: u64, now: Instant) -> bool {
+        self.last_look.is_none_or(|last| {
+            let since = now.saturating_duration_since(last);
+            since >= LONGEST_LOOK || (since >= LOOK_EVERY && hops >= LEAST_HOPS)
+        })
+    }
+
+    pub fn observe(&mut self, seen: &Observed, now: Instant) {
+        self.last_look = Some(now);
+        if seen.bound {
+            self.last_bound = Some(now);
+        }
+        self.outside = if self.held.is_some() { (self.outside + count(seen.outside)) / 2.0 } else { count(seen.outside) };
+        let wait = seen.waited.as_secs_f64() / seen.hops.max(1) as f64;
+        let room = TARGET.as_secs_f64() / wait.max(f64::MIN_POSITIVE);
+        let inside = count(seen.inside);
+        self.late = if room < 1.0 && inside > LEAST { self.late.saturating_add(1) } else { 0 };
+        self.held = match self.held {
+            // By Little's law, with so many at work the same throughput would be had in time.
+            None if self.late >= LATE_LOOKS => Some((inside * room).max(LEAST)),
+            None => None,
+            Some(_) if self.last_bound.is_none_or(|last| now.saturating_duration_since(last) >= CALM) => None,
+            Some(held) if self.late > 0 => Some((held * room.max(SHRINK)).max(LEAST)),
+            Some(held) if seen.bound && room > 2.0 => Some((held * GROW).min(count(self.ceiling))),
+            Some(held) => Some(held),
+        };
+    }
+}
+
+fn count(requests: usize) -> f64 {
+    requests as f64
+}
+
+#[cfg(test)]
+mod tests;
