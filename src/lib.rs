@@ -9,6 +9,7 @@ pub mod up;
 pub mod admin;
 pub mod fleet;
 pub mod http;
+mod monitor;
 pub mod nats;
 pub mod store;
 

@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout};
 use crate::admin::{Admin, AdminActor, Identity, Surroundings};
 use crate::config::Config;
 use crate::fleet::{Fleet, FleetActor};
+use crate::monitor::{Monitor, Watched};
 use crate::nats::intake::{Intake, IntakeActor};
 use crate::nats::{self, Connection, NatsSessions, NatsTransport};
 use crate::store;
@@ -41,6 +42,7 @@ pub struct Router {
     draining: Arc<AtomicBool>,
     drain_timeout: Duration,
     gave_up: bool,
+    _monitor: Monitor,
 }
 
 /// Why a router did not start, as a sentence that says what to do.
@@ -185,6 +187,9 @@ impl Prepared {
         let settings = pipeline_settings(&config);
         let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), sessions, metrics.clone());
         let intake = Intake::new(connection.clone(), pipelines.clone(), &config.nats.subject_prefix);
+        let watched = Watched { pipelines: pipelines.clone(), invokers: invokers.clone(), metrics: metrics.clone() };
+        let monitor = Monitor::start(watched, config.router.memory_limit)
+            .map_err(|error| StartError::Failed(format!("No thread can be started: {error}. Check the limits of this user.")))?;
         let draining = Arc::new(AtomicBool::new(false));
         let subscribed = Arc::new(AtomicBool::new(false));
 
@@ -223,7 +228,7 @@ impl Prepared {
         subscribed.store(true, Ordering::Relaxed);
         let drain_timeout = config.router.drain_timeout;
         let gave_up = false;
-        Ok(Router { root, intake, pipelines, metrics, connection, store, http, draining, drain_timeout, gave_up })
+        Ok(Router { root, intake, pipelines, metrics, connection, store, http, draining, drain_timeout, gave_up, _monitor: monitor })
     }
 }
 
@@ -249,6 +254,7 @@ fn pipeline_settings(config: &Config) -> PipelineSettings {
     PipelineSettings {
         admission: AdmissionSettings {
             max_in_flight: router.max_in_flight as usize,
+            adaptive: router.adaptive_limit,
             max_bytes: router.max_bytes_in_flight,
             tenant_rate: router.tenant_rate.map(|(per_second, burst)| Rate { per_second, burst }),
         },

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +48,8 @@ struct Shared {
     metrics: Metrics,
     retries: Arc<Retries>,
     limits: CallLimits,
+    /// The threads of this process are late.
+    local_lag: AtomicBool,
     table: RwLock<HashMap<String, Arc<Invoker>>>,
     health_log: OnceLock<HealthLog>,
     peers: Arc<Peers>,
@@ -111,12 +114,14 @@ impl Invokers {
         let limits = CallLimits::new(metrics.clone());
         let (table, health_log, open_copy) = (RwLock::default(), OnceLock::new(), OnceLock::new());
         let peers = Arc::default();
+        let local_lag = AtomicBool::new(false);
         let shared = Arc::new(Shared {
             transport,
             registry,
             metrics,
             retries,
             limits,
+            local_lag,
             table,
             health_log,
             peers,
@@ -138,6 +143,11 @@ impl Invokers {
     /// after this.
     pub fn limit_calls(&self, max_in_flight: u32) {
         self.shared.limits.set(max_in_flight);
+    }
+
+    /// While the threads of this process are late, a timeout says nothing of an extension.
+    pub fn lags(&self, late: bool) {
+        self.shared.local_lag.store(late, Ordering::Relaxed);
     }
 
     /// Writes down how the extensions do, from the next start of the supervisor on.

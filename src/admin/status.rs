@@ -53,6 +53,9 @@ pub(super) fn tree(shared: &Shared) -> Value {
             "revision": freshness.revision,
             "registry_source": freshness.source,
             "stale_seconds": freshness.stale_seconds,
+            "pressure": all.pipelines.pressure().as_str(),
+            "lag_ms": milliseconds(Duration::from_secs_f64(all.metrics.lag.get().max(0.0))),
+            "memory_used": all.metrics.memory_used.get(),
         },
         "tree": shared.tree.get().map(|root| root.view()),
     })

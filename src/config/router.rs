@@ -19,9 +19,13 @@ pub struct RouterConfig {
     /// Longer deadlines are cut to this one.
     pub max_timeout: Duration,
     pub max_in_flight: u32,
+    /// Fewer than that while the router itself is late.
+    pub adaptive_limit: bool,
     pub max_in_flight_per_extension: u32,
     /// Bytes of all requests in flight and waiting.
     pub max_bytes_in_flight: usize,
+    /// Memory that this process may use, in bytes; `None` where nobody says.
+    pub memory_limit: Option<usize>,
     /// Requests of each tenant in a second, and how many may come at once; `None`: as many as it likes.
     pub tenant_rate: Option<(NonZeroU32, NonZeroU32)>,
     pub max_extensions_per_pipeline: u32,
@@ -37,6 +41,7 @@ pub struct RouterConfig {
 /// chaos suite); within these.
 const LEAST_BYTES: usize = 8 * 1024 * 1024;
 const MOST_BYTES: usize = 512 * 1024 * 1024;
+const MOST_MEBIBYTES: u32 = 16 * 1024 * 1024;
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// A policy may raise a provider's limit this far, and nothing may go further.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
@@ -44,14 +49,17 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
 impl RouterConfig {
     pub(super) fn read(from: &mut Reader) -> Self {
         let timeouts = MILLISECOND..=LONGEST_TIMEOUT;
+        let memory_limit = read_memory_limit(from);
         let router = Self {
             environment: from.text("router.environment", "dev", check_environment),
             state_dir: from.path("router.state_dir", ".beamline"),
             default_timeout: from.duration("router.default_timeout", Duration::from_secs(30), timeouts.clone()),
             max_timeout: from.duration("router.max_timeout", Duration::from_secs(120), timeouts.clone()),
             max_in_flight: from.number("router.max_in_flight", 1024, 1..=1500),
+            adaptive_limit: from.boolean("router.adaptive_limit", true),
             max_in_flight_per_extension: from.number("router.max_in_flight_per_extension", 500, 1..=1500),
-            max_bytes_in_flight: read_bytes(from),
+            max_bytes_in_flight: read_bytes(from, memory_limit),
+            memory_limit,
             tenant_rate: read_tenant_rate(from),
             max_extensions_per_pipeline: from.number("router.max_extensions_per_pipeline", 32, 1..=256),
             max_extra_attempts: from.number("router.max_extra_attempts", 6, 0..=100),
@@ -79,10 +87,18 @@ impl RouterConfig {
 }
 
 /// Zero stands for what suits this machine.
-fn read_bytes(from: &mut Reader) -> usize {
+fn read_bytes(from: &mut Reader, memory_limit: Option<usize>) -> usize {
     match from.number("router.max_bytes_in_flight", 0, 0..=u32::MAX) {
-        0 => memory::available().map_or(MOST_BYTES, |bytes| (bytes / 8).clamp(LEAST_BYTES, MOST_BYTES)),
+        0 => memory_limit.map_or(MOST_BYTES, |bytes| (bytes / 8).clamp(LEAST_BYTES, MOST_BYTES)),
         bytes => bytes as usize,
+    }
+}
+
+/// Zero stands for what the control group or the machine has.
+fn read_memory_limit(from: &mut Reader) -> Option<usize> {
+    match from.number("router.memory_limit_mib", 0, 0..=MOST_MEBIBYTES) {
+        0 => memory::available(),
+        mebibytes => (mebibytes as usize).checked_mul(1024 * 1024),
     }
 }
 

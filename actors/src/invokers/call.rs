@@ -2,6 +2,7 @@
 //! registered and as the retry budgets grant, and tells the invoker how it went. No call passes through a mailbox.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout};
@@ -118,7 +119,9 @@ impl Invokers {
         let outcome = match &result {
             Ok(_) => Outcome::Success,
             // The answer may have been there in time: who was late is this process.
-            Err(CallFailure::Timeout | CallFailure::Deadline) if took > limit + LOCAL_LAG => Outcome::Ignored,
+            Err(CallFailure::Timeout | CallFailure::Deadline) if self.is_late() || took > limit + LOCAL_LAG => {
+                Outcome::Ignored
+            }
             // With half its time it should have answered; with less, a caller in a hurry would open it for everybody.
             Err(CallFailure::Deadline) if limit >= own / 2 => Outcome::Timeout,
             Err(CallFailure::NoResponders) if !self.shared.transport.is_settled() => Outcome::Ignored,
@@ -139,6 +142,10 @@ impl Invokers {
         let transport = &self.shared.transport;
         let Some(away_for) = transport.away_for() else { return true };
         timeout(RECONNECT.saturating_sub(away_for).min(limit), transport.back()).await.is_ok()
+    }
+
+    fn is_late(&self) -> bool {
+        self.shared.local_lag.load(Ordering::Relaxed)
     }
 
     /// What can be known before anything is sent.

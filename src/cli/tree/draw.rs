@@ -29,6 +29,11 @@ struct Router {
     registry_source: String,
     #[serde(default)]
     stale_seconds: f64,
+    pressure: Option<String>,
+    #[serde(default)]
+    lag_ms: f64,
+    #[serde(default)]
+    memory_used: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,6 +51,7 @@ struct Node {
     queue_depth: u64,
     in_flight: Option<u64>,
     limit: Option<u64>,
+    ceiling: Option<u64>,
     waiting: Option<u64>,
     #[serde(default)]
     handled: u64,
@@ -103,8 +109,13 @@ fn headline(router: &Router) -> String {
     } else {
         String::new()
     };
+    // Nobody needs to read of a pressure that is not there.
+    let pressure = router.pressure.as_deref().filter(|level| *level != "none").map(|level| {
+        let memory = text::percentage(router.memory_used);
+        format!("; pressure {level}: {memory} of the memory in use, timers {:.0} ms late", router.lag_ms)
+    });
     text::plain(&format!(
-        "router {} {} ({}), {} for {}; registry revision {} from {}{age}",
+        "router {} {} ({}), {} for {}; registry revision {} from {}{age}{}",
         router.version,
         router.instance_id,
         router.environment,
@@ -112,6 +123,7 @@ fn headline(router: &Router) -> String {
         text::duration(router.uptime_ms),
         router.revision,
         router.registry_source,
+        pressure.unwrap_or_default(),
     ))
 }
 
@@ -150,9 +162,10 @@ fn cells(node: &Node, lead: &str) -> Vec<String> {
         restarts,
         or_dash(node.last_exit.as_deref().map(|reason| text::shortened(reason, LAST_EXIT_LENGTH))),
         node.queue_depth.to_string(),
-        or_dash(node.in_flight.map(|number| match node.limit {
-            Some(limit) => format!("{number}/{limit}"),
-            None => number.to_string(),
+        or_dash(node.in_flight.map(|number| match (node.limit, node.ceiling) {
+            (Some(limit), Some(ceiling)) if limit < ceiling => format!("{number}/{limit} of {ceiling}"),
+            (Some(limit), _) => format!("{number}/{limit}"),
+            (None, _) => number.to_string(),
         })),
         or_dash(node.waiting.map(|number| number.to_string())),
         node.handled.to_string(),

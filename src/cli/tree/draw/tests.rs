@@ -57,3 +57,15 @@ fn a_snapshot_from_disk_says_how_old_it_is() {
     let frame = frame(&picture, false);
     assert!(frame.lines().next().is_some_and(|line| line.ends_with("revision 3 from disk, 5m 07s old")), "{frame}");
 }
+
+#[test]
+fn a_limit_below_its_ceiling_and_pressure_are_shown() {
+    let mut picture = picture();
+    picture.router.pressure = Some("severe".to_owned());
+    (picture.router.lag_ms, picture.router.memory_used) = (120.4, 0.931);
+    (picture.tree.children[2].limit, picture.tree.children[2].ceiling) = (Some(64), Some(1024));
+    let frame = frame(&picture, false);
+    let end = "from store; pressure severe: 93.1% of the memory in use, timers 120 ms late";
+    assert!(frame.lines().next().is_some_and(|line| line.ends_with(end)), "{frame}");
+    assert!(frame.contains(" 1/64 of 1024 "), "{frame}");
+}
