@@ -188,8 +188,9 @@ impl Prepared {
         let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), sessions, metrics.clone());
         let intake = Intake::new(connection.clone(), pipelines.clone(), &config.nats.subject_prefix);
         let watched = Watched { pipelines: pipelines.clone(), invokers: invokers.clone(), metrics: metrics.clone() };
-        let monitor = Monitor::start(watched, config.router.memory_limit)
-            .map_err(|error| StartError::Failed(format!("No thread can be started: {error}. Check the limits of this user.")))?;
+        let monitor = Monitor::start(watched, config.router.memory_limit).map_err(|error| {
+            StartError::Failed(format!("No thread can be started: {error}. Check the limits of this user."))
+        })?;
         let draining = Arc::new(AtomicBool::new(false));
         let subscribed = Arc::new(AtomicBool::new(false));
 
@@ -228,7 +229,19 @@ impl Prepared {
         subscribed.store(true, Ordering::Relaxed);
         let drain_timeout = config.router.drain_timeout;
         let gave_up = false;
-        Ok(Router { root, intake, pipelines, metrics, connection, store, http, draining, drain_timeout, gave_up, _monitor: monitor })
+        Ok(Router {
+            root,
+            intake,
+            pipelines,
+            metrics,
+            connection,
+            store,
+            http,
+            draining,
+            drain_timeout,
+            gave_up,
+            _monitor: monitor,
+        })
     }
 }
 

@@ -194,7 +194,12 @@ impl Metrics {
         registry.register("router_requests_ceiling", "What that limit may grow to", self.requests_ceiling.clone());
         registry.register("router_pressure", "0 none, 1 high, 2 severe, 3 critical", self.pressure.clone());
         registry.register_with_unit("router_lag", "How late timers are", Unit::Seconds, self.lag.clone());
-        registry.register_with_unit("router_memory", "Memory in use, of what there is", Unit::Ratios, self.memory_used.clone());
+        registry.register_with_unit(
+            "router_memory",
+            "Memory in use, of what there is",
+            Unit::Ratios,
+            self.memory_used.clone(),
+        );
         registry.register("router_requests_queued", "Requests that wait for a place", self.requests_queued.clone());
         registry.register("router_requests_shed", "Requests turned away at the door", self.requests_shed.clone());
         registry.register(

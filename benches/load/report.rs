@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::generator::{Clients, Run};
 
 #[derive(Debug)]
@@ -74,6 +76,20 @@ impl fmt::Display for Row {
             self.memory,
         )
     }
+}
+
+/// What was measured, for programs.
+pub(crate) fn document(capacity: f64, rows: &[Row]) -> Value {
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    let levels = rows.iter().map(|row| {
+        json!({
+            "load": row.level, "retries": row.clients == Clients::RetryingThrice, "sent": row.sent(),
+            "goodput_per_s": row.goodput, "served": row.served, "refused": row.refused, "failed": row.failed,
+            "lost": row.lost, "p50_ms": ms(row.p50), "p99_ms": ms(row.p99), "refused_p99_ms": ms(row.refused_p99),
+            "recovery_s": row.recovery.as_secs_f64(), "router_cpu_s": row.cpu.as_secs_f64(), "router_mib": row.memory,
+        })
+    });
+    json!({"capacity_per_s": capacity, "levels": levels.collect::<Vec<_>>()})
 }
 
 /// Prints what was promised and what was measured, as ratios.

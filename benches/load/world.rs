@@ -42,24 +42,29 @@ impl World {
         let directory = TempDir::new().expect("a directory");
         let port = free_port();
         let url = format!("nats://127.0.0.1:{port}");
-        let mut server = Command::new("nats-server");
+        let mut server = program("nats-server", options);
         server.args(["-a", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
         let nats = Ended(server.spawn().expect("nats-server on the PATH"));
         let client = eventually("nats-server", async || async_nats::connect(&url).await.ok()).await;
         let extensions = serve(&url, options).await;
 
         let log = File::create(directory.path().join("router.log")).expect("a log file");
-        let mut router = Command::new(env!("CARGO_BIN_EXE_beamline-router"));
+        let mut router = program(env!("CARGO_BIN_EXE_beamline-router"), options);
         router.arg("serve").current_dir(directory.path()).stdout(Stdio::null()).stderr(log);
         let own = [
             ("nats.url", url.clone()),
             ("http.listen", format!("127.0.0.1:{}", free_port())),
-            ("router.max_in_flight", options.limit.to_string()),
-            ("router.max_in_flight_per_extension", options.limit.max(500).to_string()),
             ("telemetry.log_filter", "error".to_owned()),
         ];
+        let fixed = options.limit.map(|limit| {
+            [
+                ("router.adaptive_limit", "false".to_owned()),
+                ("router.max_in_flight", limit.to_string()),
+                ("router.max_in_flight_per_extension", limit.max(500).to_string()),
+            ]
+        });
         let given = options.settings.iter().map(|(key, value)| (key.as_str(), value.clone()));
-        for (key, value) in own.into_iter().chain(given) {
+        for (key, value) in own.into_iter().chain(fixed.into_iter().flatten()).chain(given) {
             router.env(format!("BEAMLINE__{}", key.to_ascii_uppercase().replace('.', "__")), value);
         }
         let router = Ended(router.spawn().expect("the router"));
@@ -101,6 +106,29 @@ impl World {
         let answer: Value = serde_json::from_slice(&answer.payload).ok()?;
         (answer["error"].is_null()).then_some(answer)
     }
+}
+
+/// The processor that router and nats-server have for themselves.
+const ROUTERS: usize = 0;
+
+/// Moves this process, and all that it starts, off the router's processor: on a machine that everybody shares, ten times the
+/// load would take from the router what it needs to carry it, and the figures would tell of the clients.
+pub(crate) fn leave_to_router() {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    assert!(processors > 1, "one processor cannot be kept apart; say --together");
+    let others = format!("{}-{}", ROUTERS + 1, processors - 1);
+    let mut taskset = Command::new("taskset");
+    taskset.args(["--cpu-list", "--pid", &others, &std::process::id().to_string()]).stdout(Stdio::null());
+    assert!(taskset.status().is_ok_and(|status| status.success()), "taskset of util-linux is needed, or --together");
+}
+
+fn program(path: &str, options: &Options) -> Command {
+    if !options.apart {
+        return Command::new(path);
+    }
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", &ROUTERS.to_string(), path]);
+    command
 }
 
 async fn serve(url: &str, options: &Options) -> Vec<Running> {

@@ -29,8 +29,8 @@ pub struct AdaptiveLimit {
     held: Option<f64>,
     /// Requests outside, smoothed.
     outside: f64,
-    /// Looks in a row that found work late.
-    late: u32,
+    /// The first of the looks in a row that found work late.
+    late_since: Option<Instant>,
     last_look: Option<Instant>,
     last_bound: Option<Instant>,
 }
@@ -38,8 +38,9 @@ pub struct AdaptiveLimit {
 /// A hop that waits longer than this on average is late. A thread does a hop of ordinary size in 10 to 50 µs, so this is a
 /// queue of dozens of them.
 const TARGET: Duration = Duration::from_millis(1);
-/// One look says little: the machine may have given the processor to somebody else for a moment.
-const LATE_LOOKS: u32 = 3;
+/// Late for so long is more than a burst that is soon worked off, or a processor that somebody else had for a moment. CoDel's
+/// interval.
+const LATE_FOR: Duration = Duration::from_millis(100);
 /// So many may always be at work, whatever is measured.
 const LEAST: f64 = 8.0;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -54,7 +55,7 @@ const CALM: Duration = Duration::from_secs(1);
 
 impl AdaptiveLimit {
     pub fn new(ceiling: usize) -> Self {
-        Self { ceiling, held: None, outside: 0.0, late: 0, last_look: None, last_bound: None }
+        Self { ceiling, held: None, outside: 0.0, late_since: None, last_look: None, last_bound: None }
     }
 
     pub fn limit(&self) -> usize {
@@ -77,17 +78,20 @@ impl AdaptiveLimit {
         if seen.bound {
             self.last_bound = Some(now);
         }
-        self.outside = if self.held.is_some() { (self.outside + count(seen.outside)) / 2.0 } else { count(seen.outside) };
+        self.outside =
+            if self.held.is_some() { (self.outside + count(seen.outside)) / 2.0 } else { count(seen.outside) };
         let wait = seen.waited.as_secs_f64() / seen.hops.max(1) as f64;
         let room = TARGET.as_secs_f64() / wait.max(f64::MIN_POSITIVE);
         let inside = count(seen.inside);
-        self.late = if room < 1.0 && inside > LEAST { self.late.saturating_add(1) } else { 0 };
+        let late = room < 1.0 && inside > LEAST;
+        self.late_since = late.then(|| self.late_since.unwrap_or(now));
+        let stands = self.late_since.is_some_and(|since| now.saturating_duration_since(since) >= LATE_FOR);
         self.held = match self.held {
             // By Little's law, with so many at work the same throughput would be had in time.
-            None if self.late >= LATE_LOOKS => Some((inside * room).max(LEAST)),
+            None if stands => Some((inside * room).max(LEAST)),
             None => None,
             Some(_) if self.last_bound.is_none_or(|last| now.saturating_duration_since(last) >= CALM) => None,
-            Some(held) if self.late > 0 => Some((held * room.max(SHRINK)).max(LEAST)),
+            Some(held) if late => Some((held * room.max(SHRINK)).max(LEAST)),
             Some(held) if seen.bound && room > 2.0 => Some((held * GROW).min(count(self.ceiling))),
             Some(held) => Some(held),
         };

@@ -1,5 +1,5 @@
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use proptest::prelude::*;
 
@@ -27,8 +27,8 @@ fn it_is_open_until_work_is_late_and_then_holds_what_the_threads_do_in_time() {
     let (mut limit, mut now) = (AdaptiveLimit::new(1_000), Instant::now());
     look(&mut limit, seen(ms(1) / 2, 500, 300, true), 50, &mut now);
     assert_eq!(limit.limit(), 1_000, "full is not late");
-    look(&mut limit, seen(ms(10), 500, 300, true), LATE_LOOKS - 1, &mut now);
-    assert_eq!(limit.limit(), 1_000, "the processor was elsewhere for a moment");
+    look(&mut limit, seen(ms(10), 500, 300, true), 10, &mut now);
+    assert_eq!(limit.limit(), 1_000, "that may be a burst");
     look(&mut limit, seen(ms(10), 500, 300, true), 1, &mut now);
     assert_eq!(limit.limit(), 350, "those outside, and a tenth of those at work");
 }
@@ -62,7 +62,7 @@ fn it_grows_while_it_is_wanted_and_not_else() {
 #[test]
 fn what_was_learnt_is_forgotten_when_nobody_wants_for_a_place_any_more() {
     let (mut limit, mut now) = (AdaptiveLimit::new(1_000), Instant::now());
-    look(&mut limit, seen(ms(10), 500, 0, true), 10, &mut now);
+    look(&mut limit, seen(ms(10), 500, 0, true), 20, &mut now);
     assert!(limit.limit() < 100);
     limit.observe(&seen(ms(0), 1, 0, false), now + CALM - ms(1));
     assert!(limit.limit() < 100);
@@ -199,7 +199,12 @@ impl World {
         self.seen.waited += waited;
         self.seen.hops += 1;
         self.waited_longest = self.waited_longest.max(waited);
-        let next = if stage == AWAY { self.outside += 1; done + self.provider } else { done };
+        let next = if stage == AWAY {
+            self.outside += 1;
+            done + self.provider
+        } else {
+            done
+        };
         self.events.push(Reverse((next, stage + 1)));
     }
 }
