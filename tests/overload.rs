@@ -226,3 +226,23 @@ async fn an_extension_that_has_too_much_to_do_gets_fewer_calls_and_everybody_can
         [&json!("closed"), &json!(0)]
     );
 }
+
+#[tokio::test]
+async fn a_router_without_memory_refuses_requests_and_can_still_be_administered() {
+    let world = World::start(&[("router.memory_limit_mib", "1")]).await;
+    world.gate.add_permits(1_000);
+    let refused = eventually(LIMIT, "requests are refused", async || {
+        let answer = world.gateway.route(&request("default")).await;
+        (code(&answer) == "overloaded").then_some(answer)
+    })
+    .await;
+    assert!(refused["error"]["message"].as_str().is_some_and(|sentence| sentence.contains("memory")), "{refused}");
+    assert!(refused["error"]["details"]["retry_after_ms"].as_u64().is_some_and(|wait| wait > 0), "{refused}");
+    let (_, metrics) = world.router.get("/metrics").await.expect("metrics");
+    assert!(metrics.contains("router_requests_shed_total{reason=\"pressure\",priority=\"interactive\"}"), "{metrics}");
+    assert!(metrics.lines().any(|line| line == "router_pressure 3"), "{metrics}");
+    assert_eq!(world.router.get("/healthz").await.map(|(status, _)| status), Some(200));
+    let tree = world.gateway.admin("supervision_tree", &json!({})).await;
+    assert_eq!(tree["router"]["pressure"], "critical", "{tree}");
+    assert!(tree["router"]["memory_used"].as_f64().is_some_and(|share| share > 1.0), "{tree}");
+}

@@ -11,11 +11,9 @@ pub(super) struct Gap {
 }
 
 const KNOWN: &[Gap] = &[
-    Gap { scenario: "C32", rule: "shedding", reason: SAME_THREADS },
     Gap { scenario: "C37", rule: "I2", reason: NO_PRIORITY },
 ];
 
-const SAME_THREADS: &str = "nobody watches how late the threads are, so nothing is shed while they are blocked";
 /// Timed from outside in three runs: of 17, 0 and 10 late answers some were written in time and took up to 0.7 s to arrive, others
 /// were written up to 1.1 s after the caller's deadline. Every process on the way waits for a processor, NATS in both
 /// directions; a deadline counts from when the router has read the request, so it cannot make up for that.
