@@ -45,6 +45,8 @@ struct Lateness {
 
 /// Envoy's thresholds of its overload manager.
 const LEVELS: [(Pressure, f64); 3] = [(Pressure::Critical, 0.95), (Pressure::Severe, 0.92), (Pressure::High, 0.85)];
+/// So many places are never taken away: the last few hardly cost anything, and somebody must be served.
+const LEAST: usize = 8;
 /// A level is left so far below where it was entered, so that it does not flap.
 const MARGIN: f64 = 0.03;
 /// A timer later than this says that the threads are blocked or starved.
@@ -74,7 +76,7 @@ impl Pressure {
 
     /// What remains of a limit.
     pub(super) fn limit(self, limit: usize) -> usize {
-        if self >= Self::Severe { limit.div_ceil(2) } else { limit }
+        if self >= Self::Severe { limit.div_ceil(2).max(LEAST.min(limit)) } else { limit }
     }
 }
 

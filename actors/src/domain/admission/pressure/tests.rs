@@ -68,7 +68,7 @@ fn each_level_refuses_what_the_one_before_it_does() {
     assert_eq!(shed(Pressure::Severe), [true, false]);
     assert_eq!(shed(Pressure::Critical), [true, true]);
     assert_eq!([Pressure::None, Pressure::High, Pressure::Severe].map(|level| level.limit(101)), [101, 101, 51]);
-    assert_eq!(Pressure::Severe.limit(1), 1, "somebody must be served");
+    assert_eq!([1, 8, 12].map(|limit| Pressure::Severe.limit(limit)), [1, 8, 8], "somebody must be served");
 }
 
 proptest! {
