@@ -76,13 +76,14 @@ fn watch(watched: &Watched, pulse: &Pulse, memory_limit: Option<usize>, stopped:
             watched.metrics.lag.set(worst.as_secs_f64());
             worst = Duration::ZERO;
         }
-        let now = gauge.observe(Reading { memory, lag }, Instant::now());
-        watched.invokers.lags(gauge.is_late());
-        if now != level {
-            watched.pipelines.press(now);
-            watched.metrics.pressure.set(now as i64);
-            tell(now, lag, memory);
-            level = now;
+        let now = Instant::now();
+        let pressed = gauge.observe(Reading { memory, lag }, now);
+        watched.invokers.lags(gauge.was_late(now));
+        if pressed != level {
+            watched.pipelines.press(pressed);
+            watched.metrics.pressure.set(pressed as i64);
+            tell(pressed, lag, memory);
+            level = pressed;
         }
     }
 }

@@ -206,8 +206,12 @@ impl<T> Admission<T> {
         self.limit_anew()
     }
 
-    /// Takes note of the pressure that the process is under. True when somebody who waits may start now: poll then.
-    pub fn press(&mut self, pressure: Pressure) -> bool {
+    /// Takes note of the pressure that the process is under. True when somebody who waits may start now: poll then. Half of
+    /// the ceiling alone would mean nothing to who is far below it, so half of what is in use counts as well.
+    pub fn press(&mut self, pressure: Pressure, outside: usize, now: Instant) -> bool {
+        if pressure >= Pressure::Severe && self.pressure < Pressure::Severe && self.settings.adaptive {
+            self.adaptive.halve(self.in_flight.saturating_sub(outside), outside, now);
+        }
         self.pressure = pressure;
         self.limit_anew()
     }

@@ -121,7 +121,7 @@ impl Door {
     /// What the process is short of.
     pub(super) fn press(&self, pressure: Pressure) {
         let mut admission = self.admission.lock();
-        let more = admission.press(pressure);
+        let more = admission.press(pressure, self.work.outside(), Instant::now().into_std());
         self.show(admission.usage());
         drop(admission);
         if more {

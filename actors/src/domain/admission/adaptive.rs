@@ -73,6 +73,13 @@ impl AdaptiveLimit {
         })
     }
 
+    /// The process is short of something whatever is seen here: half of those at work may be.
+    pub fn halve(&mut self, inside: usize, outside: usize, now: Instant) {
+        let half = (count(inside) / 2.0).max(LEAST);
+        self.held = Some(self.held.map_or(half, |held| held.min(half)));
+        (self.outside, self.last_bound) = (count(outside), Some(now));
+    }
+
     pub fn observe(&mut self, seen: &Observed, now: Instant) {
         self.last_look = Some(now);
         if seen.bound {

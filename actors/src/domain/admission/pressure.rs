@@ -92,9 +92,9 @@ impl PressureGauge {
         self.of_memory.max(of_lag)
     }
 
-    /// The threads have been late for a while.
-    pub fn is_late(&self) -> bool {
-        self.late.stands
+    /// The threads were late a moment ago: what took long since may have been there in time.
+    pub fn was_late(&self, now: Instant) -> bool {
+        self.late.last.is_some_and(|last| now.saturating_duration_since(last) < FOR)
     }
 }
 

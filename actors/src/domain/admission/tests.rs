@@ -205,6 +205,23 @@ fn a_tenant_sends_at_its_rate_with_a_burst_and_is_told_when_to_come_back() {
 }
 
 #[test]
+fn under_pressure_half_of_what_is_in_use_is_enough() {
+    let settings = AdmissionSettings { adaptive: true, ..AdmissionSettings::limited_to(1_000) };
+    let (mut door, now) = (Admission::new(settings), Instant::now());
+    let _held: Vec<Place> = (0..40).map(|_| start(&mut door, "a", now)).collect();
+    assert!(!door.press(Pressure::Severe, 10, now));
+    // Ten wait for somebody else, fifteen of the others are half of them; then the whole is halved.
+    assert_eq!((door.usage().limit, door.usage().ceiling), (13, 1_000));
+    assert!(matches!(door.arrive(batch("a"), 1, now), Arrived::Shed(Shed { reason: Reason::Pressure, .. })));
+    (0..13).for_each(|item| assert_eq!(queue(&mut door, "a", item, now), None));
+    assert!(matches!(door.arrive(claim("a"), 1, now), Arrived::Shed(Shed { reason: Reason::QueueFull, .. })));
+    door.press(Pressure::Critical, 10, now);
+    assert!(matches!(door.arrive(claim("a"), 1, now), Arrived::Shed(Shed { reason: Reason::Pressure, .. })));
+    assert!(!door.press(Pressure::None, 10, now), "none may start: the limit is learnt anew");
+    assert_eq!(door.usage().limit, 25);
+}
+
+#[test]
 fn a_drained_queue_has_nothing_left() {
     let (mut door, now) = (admission(2), Instant::now());
     let held = [start(&mut door, "a", now), start(&mut door, "b", now)];

@@ -45,7 +45,7 @@ fn threads_that_are_late_for_a_second_are_severe_until_they_were_in_time_for_one
         assert_eq!(gauge.observe(lag(0), begin + ms(at + 10)), Pressure::None, "{at}");
     }
     assert_eq!(gauge.observe(lag(51), begin + ms(1_000)), Pressure::Severe);
-    assert!(gauge.is_late());
+    assert!(gauge.was_late(begin + ms(1_999)) && !gauge.was_late(begin + ms(2_000)));
     assert_eq!(gauge.observe(lag(50), begin + ms(1_990)), Pressure::Severe);
     assert_eq!(gauge.observe(lag(0), begin + ms(2_000)), Pressure::None);
 }
