@@ -10,9 +10,7 @@ pub(super) struct Gap {
     reason: &'static str,
 }
 
-const KNOWN: &[Gap] = &[
-    Gap { scenario: "C37", rule: "I2", reason: NO_PRIORITY },
-];
+const KNOWN: &[Gap] = &[Gap { scenario: "C37", rule: "I2", reason: NO_PRIORITY }];
 
 /// Timed from outside in three runs: of 17, 0 and 10 late answers some were written in time and took up to 0.7 s to arrive, others
 /// were written up to 1.1 s after the caller's deadline. Every process on the way waits for a processor, NATS in both
