@@ -88,9 +88,10 @@ impl Invoker {
         self.rests.store(rests, Ordering::Relaxed);
     }
 
-    /// Closes its breakers, if operators have done so more often than it knows of.
+    /// Closes its breakers, if operators have done so another number of times than it knows of. Fewer, when the extension was
+    /// deleted and registered anew before anybody looked.
     pub fn follow_resets(&self, count: u64) {
-        if self.resets.fetch_max(count, Ordering::Relaxed) < count {
+        if self.resets.swap(count, Ordering::Relaxed) != count {
             self.targets().iter().for_each(|target| target.reset());
         }
     }
@@ -184,7 +185,7 @@ impl Invoker {
     pub(crate) fn forget_idle(&self) {
         let is_idle = |target: &Arc<TargetState>| {
             // A permit, or somebody who is about to ask for one, has it too.
-            Arc::strong_count(target) == 1 && target.is_closed() && target.unused_for() >= IN_USE_FOR
+            Arc::strong_count(target) == 1 && target.unused_for() >= IN_USE_FOR && target.is_closed()
         };
         self.targets.write().retain(|_, target| !is_idle(target));
         self.targets().iter().for_each(|target| target.forget_idle_tenants(IN_USE_FOR));

@@ -412,18 +412,17 @@ impl InvokersState {
         let snapshot = self.shared.registry.snapshot();
         self.shared.retries.retain(|id| snapshot.extension(id).is_some());
         self.shared.limits.retain(|id| snapshot.extension(id).map(|extension| extension.max_in_flight));
-        self.shared.table.write().retain(|id, invoker| {
-            let extension = snapshot.extension(id);
-            match (extension, invoker.address.cell()) {
-                (Some(extension), _) => {
-                    retain_targets(invoker, extension);
-                    invoker.follow_resets(extension.breaker_resets());
-                }
-                (None, Some(cell)) => cell.stop(Some("the extension was deleted".to_owned())),
-                (None, None) => {}
+        let gone: Vec<_> = self.shared.table.write().extract_if(|id, _| snapshot.extension(id).is_none()).collect();
+        for cell in gone.iter().filter_map(|(_, invoker)| invoker.address.cell()) {
+            cell.stop(Some("the extension was deleted".to_owned()));
+        }
+        // Every call looks into the table: it is not held for what takes a while.
+        for invoker in invokers_of(&self.shared) {
+            if let Some(extension) = snapshot.extension(&invoker.id) {
+                retain_targets(&invoker, extension);
+                invoker.follow_resets(extension.breaker_resets());
             }
-            extension.is_some()
-        });
+        }
     }
 }
 

@@ -41,8 +41,8 @@ pub struct Operator {
     pub reason: String,
 }
 
-/// How often operators have closed the breakers of an extension. It only rises, so that a replica that was away for some
-/// of the times still knows that there was one.
+/// How often operators have closed the breakers of an extension. It only rises while the extension is registered, so that a
+/// replica that was away for some of the times still knows that there was one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reset {
     pub count: u64,
