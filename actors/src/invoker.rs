@@ -21,6 +21,7 @@ use crate::fail_points;
 use crate::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus};
 use crate::supervision::{Address, Node, NodeKind};
 
+mod pause;
 mod peers;
 mod permit;
 mod target;

@@ -248,7 +248,12 @@ impl CallFailure {
 
     /// Whether the extension itself says that it has too much to do.
     pub fn is_overload(&self) -> bool {
-        matches!(self, Self::Answered { code, .. } if matches!(code.as_str(), "429" | "overloaded" | "rate_limited"))
+        self.is_rate_limit() || matches!(self, Self::Answered { code, .. } if code == "overloaded")
+    }
+
+    /// Whether somebody sent more than the extension grants: some of them, or the one who sent this.
+    pub fn is_rate_limit(&self) -> bool {
+        matches!(self, Self::Answered { code, .. } if matches!(code.as_str(), "429" | "rate_limited"))
     }
 
     /// The wait that the extension itself asked for before another attempt.

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::breaker::Outcome;
+use super::breaker::{Isolation, Outcome};
 use super::call::CallFailure;
 
 /// What the end of a call says about the load that its extension bears.
@@ -22,8 +22,11 @@ pub enum Load {
 
 impl Load {
     /// From how a call failed, if it did, and what the breaker makes of it.
-    pub fn of(failure: Option<&CallFailure>, outcome: Outcome) -> Self {
+    pub fn of(failure: Option<&CallFailure>, outcome: Outcome, isolation: Isolation) -> Self {
+        // Where tenants are kept apart, what one of them has used up says nothing of the others.
+        let is_tenants_own = isolation == Isolation::Tenant && failure.is_some_and(CallFailure::is_rate_limit);
         match outcome {
+            Outcome::Ignored if is_tenants_own => Self::Unknown,
             Outcome::Timeout | Outcome::AskedToWait(_) => Self::Overloaded,
             Outcome::Failure if failure == Some(&CallFailure::NoResponders) => Self::Overloaded,
             Outcome::Failure | Outcome::Success => Self::Carried,

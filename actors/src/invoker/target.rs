@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::pause::Pause;
 use super::peers::{Peers, Transition};
 use super::permit::{Gate, Held, now};
-use super::tenants::{TenantBreaker, TenantBreakers};
+use super::tenants::{TenantBreaker, TenantBreakers, Waits};
 use crate::domain::breaker::{Breaker, BreakerReading, Isolation, Mode, Opening, Outcome, Permit, Settings, State};
 use crate::domain::health::{Figures, Health};
 use crate::domain::selection::Vitals;
@@ -37,12 +38,8 @@ struct Record {
     breaker: Breaker,
     health: Health,
     used_at: Instant,
-    /// It asked to be left alone until then.
-    paused_until: Option<Instant>,
+    pause: Pause,
 }
-
-/// No target is left alone for longer than this, whatever it asks for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A breaker that is open.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +66,7 @@ impl TargetState {
     }
 
     pub(super) fn with(breaker: Breaker, extension_id: &Arc<str>, subject: &Arc<str>, peers: &Arc<Peers>) -> Arc<Self> {
-        let record = Record { breaker, health: Health::default(), used_at: now(), paused_until: None };
+        let record = Record { breaker, health: Health::default(), used_at: now(), pause: Pause::default() };
         Arc::new(Self {
             extension_id: Arc::clone(extension_id),
             subject: Arc::clone(subject),
@@ -81,13 +78,14 @@ impl TargetState {
         })
     }
 
-    /// Asks the breaker, unless the target wants to be left alone; if not, why and how long until the next try. `mode` is what an operator has decided, `settings`
-    /// what the caller goes by. The permit must be used or dropped; dropped unused, it tells the breaker nothing.
+    /// Asks the breaker, unless the target wants to be left alone; if not, why and how long until the next try. `mode` is
+    /// what an operator has decided, `settings` what the caller goes by. The permit must be used or dropped; dropped unused,
+    /// it tells the breaker nothing.
     pub fn permit(self: &Arc<Self>, mode: Mode, settings: &Settings) -> Result<CallPermit, Withheld> {
         let now = now();
         let mut record = self.record.lock();
         record.used_at = now;
-        if let Some(wait) = record.paused(now) {
+        if let Some(wait) = record.pause.left(now) {
             return Err(Withheld::AskedToWait(wait));
         }
         let before = record.breaker.generation();
@@ -111,20 +109,23 @@ impl TargetState {
         let now = now();
         let mut record = self.record.lock();
         record.used_at = now;
-        if let Some(wait) = record.paused(now) {
+        if let Some(wait) = record.pause.left(now) {
             return Err(Withheld::AskedToWait(wait));
         }
         drop(record);
         let breaker = self.tenants.get_or_init(Box::default).of(tenant_id, now);
-        let permit = breaker.check(mode, settings, now, fastrand::f64()).map_err(Withheld::CircuitOpen)?;
+        let permit = breaker.check(mode, settings, now, fastrand::f64())?;
         Ok(Held::new(Arc::clone(self), Some(breaker), permit, *settings, now))
     }
 
-    /// Leaves it alone for as long as it asked for.
-    pub fn pause(&self, wait: Duration) {
-        let until = now() + wait.min(LONGEST_PAUSE);
-        let mut record = self.record.lock();
-        record.paused_until = Some(record.paused_until.map_or(until, |known| known.max(until)));
+    /// Leaves it alone for as long as it asked for; only with the calls of this tenant, where tenants have breakers of their
+    /// own.
+    pub fn pause_for(&self, tenant_id: &Arc<str>, isolation: Isolation, wait: Duration) {
+        let now = now();
+        match isolation {
+            Isolation::Shared => self.record.lock().pause.ask(wait, now),
+            Isolation::Tenant => self.tenants.get_or_init(Box::default).of(tenant_id, now).pause(wait, now),
+        }
     }
 
     /// It answered something beside its calls: the next probe may go at once.
@@ -192,22 +193,23 @@ impl TargetState {
     /// What a choice between targets goes by. One that is only waiting for its probe is not unhealthy: if everybody went
     /// elsewhere, it would wait for ever.
     pub(super) fn vitals(&self, mode: Mode) -> Vitals {
-        self.vitals_with(mode, |_| None)
+        self.vitals_with(mode, |_| Waits::default())
     }
 
     /// The same for a tenant that has a breaker of its own.
     pub(super) fn vitals_for(&self, tenant_id: &str, mode: Mode) -> Vitals {
-        self.vitals_with(mode, |now| self.tenants.get()?.held_back(tenant_id, mode, now))
+        self.vitals_with(mode, |now| self.tenants.get().map(|all| all.waits(tenant_id, mode, now)).unwrap_or_default())
     }
 
-    fn vitals_with(&self, mode: Mode, tenant: impl FnOnce(Instant) -> Option<Duration>) -> Vitals {
+    fn vitals_with(&self, mode: Mode, tenant: impl FnOnce(Instant) -> Waits) -> Vitals {
         let figures = self.figures.load();
         let now = now();
         let of_tenant = tenant(now);
         let record = self.record.lock();
-        let (held_back, asked_to_wait) = (record.breaker.held_back(mode, now), record.paused(now));
+        let (held_back, asked_to_wait) = (record.breaker.held_back(mode, now), record.pause.left(now));
         drop(record);
-        let held_back = held_back.max(of_tenant);
+        let (held_back, asked_to_wait) =
+            (held_back.max(of_tenant.held_back), asked_to_wait.max(of_tenant.asked_to_wait));
         let unhealthy = held_back.is_some() || asked_to_wait.is_some() || figures.is_unhealthy(now);
         Vitals { held_back, asked_to_wait, unhealthy, latency: figures.p50, fresh: figures.are_fresh(now) }
     }
@@ -252,12 +254,6 @@ impl TargetState {
             }
             State::Open { .. } | State::Closed | State::HalfOpen => {}
         }
-    }
-}
-
-impl Record {
-    fn paused(&self, now: Instant) -> Option<Duration> {
-        self.paused_until.map(|until| until.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use parking_lot::Mutex;
 
+use super::pause::Pause;
+use super::target::Withheld;
 use crate::domain::breaker::{Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State};
 
 /// The breaker of one tenant at one target. Whoever holds a permit of it holds it too, so that an outcome never reaches another.
@@ -20,6 +22,14 @@ pub struct TenantBreaker {
 struct Used {
     breaker: Breaker,
     at: Instant,
+    pause: Pause,
+}
+
+/// How long calls of a tenant are kept back, and why.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Waits {
+    pub(super) held_back: Option<Duration>,
+    pub(super) asked_to_wait: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -49,16 +59,17 @@ impl TenantBreakers {
         if breakers.len() >= MOST {
             breakers.pop_lru();
         }
-        let used = Mutex::new(Used { breaker: Breaker::default(), at: now });
+        let used = Mutex::new(Used { breaker: Breaker::default(), at: now, pause: Pause::default() });
         let breaker = Arc::new(TenantBreaker { tenant_id: Arc::clone(tenant_id), used });
         breakers.put(Arc::clone(tenant_id), Arc::clone(&breaker));
         breaker
     }
 
-    /// How long calls of a tenant are kept back.
-    pub(super) fn held_back(&self, tenant_id: &str, mode: Mode, now: Instant) -> Option<Duration> {
+    pub(super) fn waits(&self, tenant_id: &str, mode: Mode, now: Instant) -> Waits {
         let known = self.breakers.lock().peek(tenant_id).cloned();
-        known?.used.lock().breaker.held_back(mode, now)
+        let Some(known) = known else { return Waits::default() };
+        let used = known.used.lock();
+        Waits { held_back: used.breaker.held_back(mode, now), asked_to_wait: used.pause.left(now) }
     }
 
     pub(super) fn is_alive(&self, now: Instant) {
@@ -105,10 +116,17 @@ impl TenantBreaker {
         &self.tenant_id
     }
 
-    pub(super) fn check(&self, mode: Mode, settings: &Settings, now: Instant, roll: f64) -> Result<Permit, Duration> {
+    pub(super) fn check(&self, mode: Mode, settings: &Settings, now: Instant, roll: f64) -> Result<Permit, Withheld> {
         let mut used = self.used.lock();
         used.at = now;
-        used.breaker.check(mode, settings, now, roll)
+        match used.pause.left(now) {
+            Some(wait) => Err(Withheld::AskedToWait(wait)),
+            None => used.breaker.check(mode, settings, now, roll).map_err(Withheld::CircuitOpen),
+        }
+    }
+
+    pub(super) fn pause(&self, wait: Duration, now: Instant) {
+        self.used.lock().pause.ask(wait, now);
     }
 
     /// The state before an outcome, and what there is after it.
@@ -130,7 +148,7 @@ impl TenantBreaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::breaker::Overrides;
+    use crate::domain::breaker::{Isolation, Overrides};
     use crate::domain::extension::Kind;
     use crate::invoker::{Invoker, TargetState};
 
@@ -168,6 +186,25 @@ mod tests {
         while call(&target, "acme", Outcome::Failure) {}
         target.reset();
         assert!(call(&target, "acme", Outcome::Success), "an operator closes those of tenants, too");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_asked_to_wait_is_one_tenant() {
+        let invoker = Invoker::new("clean");
+        let target = invoker.target(&"p.a".into());
+        let wait = Duration::from_secs(3);
+        target.pause_for(&"acme".into(), Isolation::Tenant, wait);
+        let refused = |tenant: &str| target.permit_for(&tenant.into(), Mode::Normal, &settings()).err();
+        assert_eq!((refused("acme"), refused("globex")), (Some(Withheld::AskedToWait(wait)), None));
+        let asked_to_wait = |tenant| invoker.vitals_for(tenant, "p.a", Mode::Normal, true).asked_to_wait;
+        assert_eq!((asked_to_wait("acme"), asked_to_wait("globex")), (Some(wait), None));
+        target.pause_for(&"acme".into(), Isolation::Tenant, Duration::from_secs(1));
+        assert_eq!(asked_to_wait("acme"), Some(wait), "the longest counts");
+        tokio::time::sleep(wait).await;
+        assert_eq!((refused("acme"), asked_to_wait("acme")), (None, None));
+        target.pause_for(&"acme".into(), Isolation::Shared, Duration::MAX);
+        let all = Some(Withheld::AskedToWait(Duration::from_secs(60)));
+        assert_eq!((refused("acme"), refused("globex")), (all, all), "without isolation it is everybody");
     }
 
     #[tokio::test(start_paused = true)]

@@ -128,11 +128,12 @@ impl Invokers {
             Err(failure) => failure.outcome(),
         };
         permit.finish(outcome, took);
+        let isolation = order.call.target.breaker.isolation;
         if let Some(wait) = result.as_ref().err().and_then(CallFailure::wants_patience) {
-            invoker.target(&subject).pause(wait);
+            invoker.target(&subject).pause_for(&scope.tenant_id, isolation, wait);
         }
         // After that, or the next one would not know.
-        taken.finish(Load::of(result.as_ref().err(), outcome));
+        taken.finish(Load::of(result.as_ref().err(), outcome, isolation));
         Attempt { result, outcome, took, place, sent: true }
     }
 

@@ -103,6 +103,20 @@ async fn a_place_that_asks_for_patience_is_left_alone_and_not_blamed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_quota_of_one_tenant_is_nobody_elses_where_tenants_are_kept_apart() {
+    let bench = Bench::start().await;
+    bench.bus.answers(A, r#"{"error": {"code": "429", "message": "used up", "retry_after_ms": 3000}}"#);
+    let one = changed(&order(&[A]), |call| call.target.breaker.isolation = breaker::Isolation::Tenant);
+    bench.call(&one).await;
+    bench.bus.answers(A, "{}");
+    assert!(matches!(bench.call(&one).await.outcome, Err(CallFailure::Overloaded { .. })));
+    let other = CallScope { tenant_id: "u".into(), ..scope(0) };
+    assert!(bench.invokers.call(&one, &other).await.outcome.is_ok());
+    let in_use = bench.invokers.in_use("clean").unwrap();
+    assert_eq!(in_use.limit, in_use.ceiling, "nor may fewer run because of it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_every_place_open_the_shortest_wait_is_told() {
     let bench = Bench::start().await;
     [A, B].iter().for_each(|subject| bench.bus.fails(subject, TransportError::NoResponders));

@@ -130,24 +130,28 @@ fn what_speaks_of_overload_is_what_the_extension_did() {
         retryable: None,
         retry_after: Some(seconds(3)),
     };
+    let of = |failure: &CallFailure| Load::of(Some(failure), failure.outcome(), Isolation::Shared);
     for failure in
         [CallFailure::Timeout, CallFailure::NoResponders, answered("429"), answered("overloaded"), answered("503")]
     {
-        assert_eq!(Load::of(Some(&failure), failure.outcome()), Load::Overloaded, "{failure:?}");
+        assert_eq!(of(&failure), Load::Overloaded, "{failure:?}");
     }
     for failure in [answered("500"), answered("404"), CallFailure::Malformed("odd".to_owned())] {
-        assert_eq!(Load::of(Some(&failure), failure.outcome()), Load::Carried, "{failure:?}");
+        assert_eq!(of(&failure), Load::Carried, "{failure:?}");
     }
     let wait = seconds(1);
     let own = [CallFailure::Deadline, CallFailure::BusUnavailable, CallFailure::CircuitOpen { retry_after: wait }];
     for failure in own.into_iter().chain([CallFailure::Overloaded { retry_after: wait }, CallFailure::Cancelled]) {
-        assert_eq!(Load::of(Some(&failure), failure.outcome()), Load::Unknown, "{failure:?}");
+        assert_eq!(of(&failure), Load::Unknown, "{failure:?}");
     }
     // Late by the router's own fault, or while the bus was on its way back.
     for failure in [CallFailure::Timeout, CallFailure::NoResponders] {
-        assert_eq!(Load::of(Some(&failure), Outcome::Ignored), Load::Unknown, "{failure:?}");
+        assert_eq!(Load::of(Some(&failure), Outcome::Ignored, Isolation::Shared), Load::Unknown, "{failure:?}");
     }
-    assert_eq!(Load::of(None, Outcome::Success), Load::Carried);
+    assert_eq!(Load::of(None, Outcome::Success, Isolation::Shared), Load::Carried);
+    let of_tenant = |code| Load::of(Some(&answered(code)), answered(code).outcome(), Isolation::Tenant);
+    assert_eq!(["429", "rate_limited"].map(of_tenant), [Load::Unknown; 2], "that tenant has used up what it has");
+    assert_eq!(["overloaded", "503"].map(of_tenant), [Load::Overloaded; 2], "it is too much for the extension");
 }
 
 #[derive(Debug, Clone, Copy)]
