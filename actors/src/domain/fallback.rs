@@ -18,6 +18,8 @@ pub struct Failing {
     timeout: bool,
     no_responders: bool,
     circuit_open: bool,
+    /// Nothing was sent: its breaker kept the call back, or it found no place.
+    kept_back: bool,
     /// As HTTP would number it, when it can be numbered.
     code: Option<u16>,
     /// Nothing else that the policy says is left to try.
@@ -56,8 +58,8 @@ pub enum Move {
         to: usize,
         rule: Option<usize>,
     },
-    /// The breaker refused the call after the choice, so nothing was called: the candidate at this position was drawn
-    /// from the rest.
+    /// The call was kept back after the choice, so nothing was called: the candidate at this position was drawn from the
+    /// rest.
     Draw {
         to: usize,
     },
@@ -83,10 +85,10 @@ impl Failing {
             CallFailure::Timeout | CallFailure::Deadline | CallFailure::TooLittleTime => {
                 Self { timeout: true, ..Self::default() }
             }
-            CallFailure::Overloaded { .. } => code(503),
+            CallFailure::Overloaded { .. } => Self { kept_back: true, ..code(503) },
             // NATS itself numbers it 503.
             CallFailure::NoResponders => Self { no_responders: true, ..code(503) },
-            CallFailure::CircuitOpen { .. } => Self { circuit_open: true, ..Self::default() },
+            CallFailure::CircuitOpen { .. } => Self { circuit_open: true, kept_back: true, ..Self::default() },
             CallFailure::Answered { code: word, .. } => match word.as_str() {
                 "timeout" | "deadline_exceeded" => Self { timeout: true, ..Self::default() },
                 "rate_limited" => code(429),
@@ -200,9 +202,9 @@ impl Situation<'_> {
         }
     }
 
-    /// By weight, a breaker that refused only after the choice: the choice is made again among the rest.
+    /// By weight, a call that was kept back only after the choice: the choice is made again among the rest.
     fn draw_again(&self, failing: Failing) -> Option<Move> {
-        if self.plan.policy.order != Order::Weighted || !failing.circuit_open || self.setback.is_none() {
+        if self.plan.policy.order != Order::Weighted || !failing.kept_back || self.setback.is_none() {
             return None;
         }
         let weigh = |(index, candidate): (usize, &Candidate)| if (self.open)(index) { candidate.weight } else { 0.0 };

@@ -255,7 +255,7 @@ fn an_external_provider_is_decided_but_not_called() {
 }
 
 #[test]
-fn a_provider_whose_breaker_refuses_after_the_choice_is_left_out_like_any_other() {
+fn a_provider_that_is_not_called_after_the_choice_is_left_out_like_any_other() {
     let policy = r#"{"providers": [{"name": "p1", "weight": 70}, {"name": "p2", "weight": 30}]}"#;
     let rig = Rig { budget: 0, ..Rig::default() };
     let refused = CallFailure::CircuitOpen { retry_after: Duration::from_secs(5) };
@@ -266,6 +266,13 @@ fn a_provider_whose_breaker_refuses_after_the_choice_is_left_out_like_any_other(
     assert!(steps.contains("p2 v1 chosen by weight"), "{steps}");
     let (called, _, answer) = route(&rig, policy, &[Err(refused.clone()), Err(refused)]);
     assert_eq!((called.len(), &answer["error"]["code"]), (2, &json!("extension_unavailable")));
-    let (called, _, _) = route(&rig, policy, &[Err(CallFailure::Timeout)]);
-    assert_eq!(called, ["p1"], "a call that was made and failed is another matter");
+    let full = CallFailure::Overloaded { retry_after: Duration::from_millis(100) };
+    let (called, _, answer) = route(&rig, policy, &[Err(full.clone())]);
+    assert_eq!((called.len(), &answer["response"]["provider_id"]), (2, &json!("p2")), "it had no place for the call");
+    let (called, _, answer) = route(&rig, policy, &[Err(full.clone()), Err(full)]);
+    assert_eq!((called.len(), &answer["error"]["code"]), (2, &json!("overloaded")));
+    for failure in [CallFailure::Timeout, answered("overloaded")] {
+        let (called, _, _) = route(&rig, policy, &[Err(failure)]);
+        assert_eq!(called, ["p1"], "a call that was made and failed is another matter");
+    }
 }
