@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -16,11 +16,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::domain::admission::{AdmissionSettings, Claim, Pressure, Shed, Usage};
-use crate::domain::answer;
 use crate::domain::error::RequestError;
 use crate::domain::plan::PlanLimits;
 use crate::domain::request::{RequestHeaders, RequestKind, RequestLimits};
-use crate::domain::run::Run;
 use crate::invokers::Invokers;
 use crate::metrics::{Metrics, NodeLabel, OutcomeLabel};
 use crate::pipeline::Pipeline;
@@ -30,12 +28,13 @@ use crate::sessions::Sessions;
 use crate::supervision::{Address, Intensity, Node, NodeKind, NodeView, OnDrop, OwnedTask, RestartLog, Verdict};
 
 mod door;
+mod in_flight;
 mod refusal;
 mod work;
 
 use door::{Door, Due, Entry, Permit};
+pub(crate) use in_flight::InFlight;
 use refusal::{refusal, restarting};
-use work::Steps;
 
 /// How a deployment runs its pipelines.
 #[derive(Debug, Clone)]
@@ -80,24 +79,6 @@ pub struct Incoming {
     pub body: Bytes,
     pub received: Instant,
     pub reply: Reply,
-}
-
-/// A request in flight, and what must survive the actor that carries it.
-#[derive(Debug)]
-pub(crate) struct InFlight {
-    pub(crate) kind: RequestKind,
-    pub(crate) headers: RequestHeaders,
-    pub(crate) body: Bytes,
-    pub(crate) received: Instant,
-    pub(crate) shared: Arc<Shared>,
-    /// The run after its last finished step.
-    pub(crate) checkpoint: Mutex<Option<Run>>,
-    pub(crate) steps: Arc<Steps>,
-    restarted: AtomicBool,
-    /// The answer and the place at the door go together.
-    reply: Mutex<Option<(Reply, Permit)>>,
-    /// Who watches over the actor that carries it.
-    supervisor: Mutex<ActorId>,
 }
 
 /// The supervisor of a pipeline was replaced while the pipeline started: nobody would hear of its end.
@@ -228,18 +209,7 @@ impl Shared {
     }
 
     fn start(self: &Arc<Self>, incoming: Incoming, permit: Permit, supervisor: ActorCell) {
-        let in_flight = Arc::new(InFlight {
-            kind: incoming.kind,
-            headers: incoming.headers,
-            body: incoming.body,
-            received: incoming.received,
-            shared: Arc::clone(self),
-            checkpoint: Mutex::new(None),
-            steps: self.door.steps(),
-            restarted: AtomicBool::new(false),
-            reply: Mutex::new(Some((incoming.reply, permit))),
-            supervisor: Mutex::new(supervisor.get_id()),
-        });
+        let in_flight = InFlight::new(self, incoming, permit, supervisor.get_id());
         // An actor that cannot start drops the request, and a dropped request is answered.
         let _ = ActorRuntime::<Pipeline>::spawn_linked_instant(None, Pipeline, in_flight, supervisor);
     }
@@ -329,62 +299,6 @@ impl Shared {
     }
 }
 
-impl InFlight {
-    /// Sends the one answer; false when it was sent already.
-    pub(crate) fn answer(&self, outgoing: Outgoing) -> bool {
-        let Some((reply, permit)) = self.reply.lock().take() else { return false };
-        self.shared.count_answer(outgoing.outcome);
-        reply.send(outgoing);
-        drop(permit);
-        self.shared.count_gone();
-        true
-    }
-
-    /// Answers a run as it stands.
-    pub(crate) fn answer_run(&self, run: &Run) -> bool {
-        let outcome = run.failure.as_ref().map_or("ok", |failure| failure.code.as_str());
-        self.answer(Outgoing {
-            body: answer::of_run(run, SystemTime::now()),
-            outcome,
-            trace_id: run.request.trace.trace_id.clone(),
-            traceparent: Some(run.request.trace.traceparent().to_owned()),
-            tenant_id: Some(run.request.tenant_id.to_string()),
-            request_id: Some(run.request.request_id.to_string()),
-            timeout_clamped: run.request.clamped.then_some(run.request.timeout),
-            deadline: Some(self.received + run.request.timeout),
-        })
-    }
-
-    /// Answers an error, with what the request had reached.
-    pub(crate) fn fail(&self, error: &RequestError) -> bool {
-        let reached = self.checkpoint.lock().clone();
-        match reached {
-            Some(mut run) => {
-                run.fail(error.clone());
-                self.answer_run(&run)
-            }
-            None => self.answer(Outgoing::error(error, &self.headers.correlation(|| fastrand::u64(..)))),
-        }
-    }
-
-    /// When the answer must be on its way.
-    pub(crate) fn deadline(&self) -> Instant {
-        let limits = &self.shared.settings.requests;
-        let known = self.checkpoint.lock().as_ref().map(|run| run.request.timeout);
-        self.received + known.unwrap_or(limits.max_timeout)
-    }
-
-    fn view(&self) -> NodeView {
-        let name = self.checkpoint.lock().as_ref().map(|run| run.request.request_id.to_string());
-        let node = Node::new(format!("pipeline:{}", name.as_deref().unwrap_or("?")), NodeKind::Worker);
-        let mut view = node.view();
-        view.status = "running";
-        view.uptime_ms = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
-        view.restarts = u64::from(self.restarted.load(Ordering::Relaxed));
-        view
-    }
-}
-
 /// Lets in who waits as places come free, and turns away who has waited long enough, as long as it is not dropped.
 async fn serve_queue(shared: Arc<Shared>, ended: impl FnOnce()) {
     let for_waiting = Arc::clone(&shared);
@@ -404,13 +318,6 @@ async fn serve_queue(shared: Arc<Shared>, ended: impl FnOnce()) {
             },
             None => shared.door.changed().await,
         }
-    }
-}
-
-/// A request that nobody carries any more is answered all the same.
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.fail(&RequestError::internal());
     }
 }
 
