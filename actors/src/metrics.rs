@@ -34,6 +34,8 @@ pub struct Metrics {
     pub pressure: Gauge,
     /// In seconds.
     pub lag: Gauge<f64, AtomicU64>,
+    /// What a trip through the bus takes longer than usual, in seconds.
+    pub bus_lag: Gauge<f64, AtomicU64>,
     pub memory_used: Gauge<f64, AtomicU64>,
     pub requests_queued: Gauge,
     pub requests_shed: Family<ShedLabel, Counter>,
@@ -125,6 +127,7 @@ impl Default for Metrics {
             requests_ceiling: Gauge::default(),
             pressure: Gauge::default(),
             lag: Gauge::default(),
+            bus_lag: Gauge::default(),
             memory_used: Gauge::default(),
             requests_queued: Gauge::default(),
             requests_shed: Family::default(),
@@ -193,6 +196,12 @@ impl Metrics {
         registry.register("router_requests_limit", "Requests that may run at once", self.requests_limit.clone());
         registry.register("router_requests_ceiling", "What that limit may grow to", self.requests_ceiling.clone());
         registry.register("router_pressure", "0 none, 1 high, 2 severe, 3 critical", self.pressure.clone());
+        registry.register_with_unit(
+            "router_bus_lag",
+            "What a message to itself takes longer than usual",
+            Unit::Seconds,
+            self.bus_lag.clone(),
+        );
         registry.register_with_unit("router_lag", "How late timers are", Unit::Seconds, self.lag.clone());
         registry.register_with_unit(
             "router_memory",

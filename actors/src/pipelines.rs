@@ -174,6 +174,11 @@ impl Pipelines {
         self.shared.door.press(pressure);
     }
 
+    /// What a trip through the bus takes longer than usual at the moment: requests on it wait for this router as well.
+    pub fn trips_take_longer(&self, excess: Duration) {
+        self.shared.door.trips_take_longer(excess);
+    }
+
     pub fn pressure(&self) -> Pressure {
         self.shared.door.pressure()
     }
@@ -264,12 +269,19 @@ impl Shared {
 
     fn count_taken(&self) {
         self.metrics.requests_in_flight.inc();
-        self.unanswered.send_modify(|count| *count += 1);
+        // Who watches it waits for zero; to wake anybody for each request would cost a refusal more than its answer.
+        self.unanswered.send_if_modified(|count| {
+            *count += 1;
+            false
+        });
     }
 
     fn count_gone(&self) {
         self.metrics.requests_in_flight.dec();
-        self.unanswered.send_modify(|count| *count -= 1);
+        self.unanswered.send_if_modified(|count| {
+            *count -= 1;
+            *count == 0
+        });
     }
 
     fn count_answer(&self, outcome: &'static str) {

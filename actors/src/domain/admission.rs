@@ -11,13 +11,15 @@ mod adaptive;
 mod claim;
 mod pressure;
 mod rate;
+mod trips;
 mod waiting;
 
-pub use adaptive::{AdaptiveLimit, Observed};
+pub use adaptive::{AdaptiveLimit, Observed, WorkDone};
 pub use claim::{Claim, Priority};
 pub use pressure::{Pressure, PressureGauge, Reading};
 pub use rate::Rate;
 use rate::Rates;
+pub use trips::TripTimes;
 use waiting::{Queue, Waiting};
 
 /// What a deployment admits.
@@ -199,10 +201,10 @@ impl<T> Admission<T> {
 
     /// Lets the limit follow how late the router has been. `outside` requests wait for somebody else. True when somebody who
     /// waits may start now: poll then.
-    pub fn observe(&mut self, waited: Duration, hops: u64, outside: usize, now: Instant) -> bool {
+    pub fn observe(&mut self, work: WorkDone, outside: usize, now: Instant) -> bool {
         let inside = self.in_flight.saturating_sub(outside);
         let bound = std::mem::take(&mut self.bound) || self.queued > 0;
-        self.adaptive.observe(&Observed { waited, hops, inside, outside, bound }, now);
+        self.adaptive.observe(&Observed { work, inside, outside, bound }, now);
         self.limit_anew()
     }
 

@@ -1,6 +1,7 @@
 //! The door: admission under a lock that is never held for long, and places that come back by themselves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -129,6 +130,11 @@ impl Door {
         }
     }
 
+    /// What a trip through the bus takes longer than usual at the moment.
+    pub(super) fn trips_take_longer(&self, excess: Duration) {
+        self.work.trips_take_longer(excess);
+    }
+
     pub(super) fn pressure(&self) -> Pressure {
         self.admission.lock().pressure()
     }
@@ -143,8 +149,7 @@ impl Door {
         if !admission.is_due(self.work.hops(), now) {
             return false;
         }
-        let (waited, hops) = self.work.take();
-        admission.observe(waited, hops, self.work.outside(), now)
+        admission.observe(self.work.take(), self.work.outside(), now)
     }
 
     fn permit(self: &Arc<Self>, place: Place) -> Permit {

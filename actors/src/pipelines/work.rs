@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::domain::admission::WorkDone;
+
 /// Of all requests in flight.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     waited_ns: AtomicU64,
     hops: AtomicU64,
     outside: AtomicUsize,
+    trips: AtomicU64,
+    trip_excess_ns: AtomicU64,
 }
 
 impl Work {
@@ -25,9 +29,18 @@ impl Work {
     }
 
     /// What was counted since this was asked last.
-    pub(super) fn take(&self) -> (Duration, u64) {
-        let waited = Duration::from_nanos(self.waited_ns.swap(0, Ordering::Relaxed));
-        (waited, self.hops.swap(0, Ordering::Relaxed))
+    pub(super) fn take(&self) -> WorkDone {
+        WorkDone {
+            waited: Duration::from_nanos(self.waited_ns.swap(0, Ordering::Relaxed)),
+            hops: self.hops.swap(0, Ordering::Relaxed),
+            trips: self.trips.swap(0, Ordering::Relaxed),
+            trip_excess: Duration::from_nanos(self.trip_excess_ns.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// What a trip through the bus takes longer than usual at the moment.
+    pub(super) fn trips_take_longer(&self, excess: Duration) {
+        self.trip_excess_ns.store(nanoseconds(excess), Ordering::Relaxed);
     }
 
     fn waited(&self, time: Duration) {
@@ -66,6 +79,7 @@ impl Steps {
     /// A task that was spawned at this time runs, and waits for somebody else until this is dropped.
     pub(crate) fn outside(self: &Arc<Self>, spawned: Instant) -> Outside {
         self.work.waited(spawned.elapsed());
+        self.work.trips.fetch_add(1, Ordering::Relaxed);
         self.work.outside.fetch_add(1, Ordering::Relaxed);
         Outside(Arc::clone(self))
     }

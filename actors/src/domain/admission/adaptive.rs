@@ -1,18 +1,28 @@
 //! The limit of requests in flight, as far as it follows the router itself.
 //!
-//! What is watched is how long work waits for a thread: a message in the mailbox of its pipeline, a task before it runs.
-//! That time knows nothing of slow providers and large requests; it grows only when there is more work than threads do.
+//! What is watched is how long work waits for the router: a message in the mailbox of its pipeline, a task before it runs, an
+//! answer that nobody has read yet. That time knows nothing of slow providers and large requests; it grows only when there is more work than threads do.
 //! Requests that wait for somebody else cost no thread, so they are not limited here: held are those at work.
 
 use std::time::{Duration, Instant};
 
-/// What happened since the last look.
+/// What was done since the last look.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Observed {
+pub struct WorkDone {
     /// Time that work waited for a thread, of all hops together.
     pub waited: Duration,
     /// How many times work was ready to go on.
     pub hops: u64,
+    /// How many times somebody else was asked over the bus.
+    pub trips: u64,
+    /// What each trip took longer than usual.
+    pub trip_excess: Duration,
+}
+
+/// What was done, and where the requests are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Observed {
+    pub work: WorkDone,
     /// Requests in flight that are at work, or wait for a thread.
     pub inside: usize,
     /// Requests in flight that wait for somebody else.
@@ -81,15 +91,15 @@ impl AdaptiveLimit {
     }
 
     pub fn observe(&mut self, seen: &Observed, now: Instant) {
-        self.last_look = Some(now);
+        let since = self.last_look.replace(now).map_or(LOOK_EVERY, |last| now.saturating_duration_since(last));
+        let on_bus = seen.on_bus(since);
+        let (inside, outside) = (count(seen.inside) + on_bus, count(seen.outside) - on_bus);
         if seen.bound {
             self.last_bound = Some(now);
         }
-        self.outside =
-            if self.held.is_some() { (self.outside + count(seen.outside)) / 2.0 } else { count(seen.outside) };
-        let wait = seen.waited.as_secs_f64() / seen.hops.max(1) as f64;
+        self.outside = if self.held.is_some() { (self.outside + outside) / 2.0 } else { outside };
+        let wait = seen.work.mean_wait();
         let room = TARGET.as_secs_f64() / wait.max(f64::MIN_POSITIVE);
-        let inside = count(seen.inside);
         let late = room < 1.0 && inside > LEAST;
         self.late_since = late.then(|| self.late_since.unwrap_or(now));
         let stands = self.late_since.is_some_and(|since| now.saturating_duration_since(since) >= LATE_FOR);
@@ -102,6 +112,22 @@ impl AdaptiveLimit {
             Some(held) if seen.bound && room > 2.0 => Some((held * GROW).min(count(self.ceiling))),
             Some(held) => Some(held),
         };
+    }
+}
+
+impl WorkDone {
+    /// Of a hop, in seconds. A trip is one, too.
+    fn mean_wait(&self) -> f64 {
+        let on_bus = self.trip_excess.as_secs_f64() * self.trips as f64;
+        (self.waited.as_secs_f64() + on_bus) / (self.hops + self.trips).max(1) as f64
+    }
+}
+
+impl Observed {
+    /// Of those outside, how many are only waiting to be sent or read, by Little's law.
+    fn on_bus(&self, since: Duration) -> f64 {
+        let per_second = self.work.trips as f64 / since.as_secs_f64().max(f64::MIN_POSITIVE);
+        (per_second * self.work.trip_excess.as_secs_f64()).min(count(self.outside))
     }
 }
 

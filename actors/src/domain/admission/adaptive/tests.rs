@@ -11,7 +11,7 @@ fn ms(milliseconds: u64) -> Duration {
 
 /// A look at so many hops that waited so long each.
 fn seen(wait: Duration, inside: usize, outside: usize, bound: bool) -> Observed {
-    Observed { waited: wait * 100, hops: 100, inside, outside, bound }
+    Observed { work: WorkDone { waited: wait * 100, hops: 100, ..WorkDone::default() }, inside, outside, bound }
 }
 
 /// Looks the same many times in a row.
@@ -77,6 +77,19 @@ fn it_looks_when_there_is_something_to_see() {
     limit.observe(&Observed::default(), now);
     assert!(!limit.is_due(1_000, now + LOOK_EVERY - ms(1)) && limit.is_due(LEAST_HOPS, now + LOOK_EVERY));
     assert!(!limit.is_due(LEAST_HOPS - 1, now + LOOK_EVERY) && limit.is_due(0, now + LONGEST_LOOK));
+}
+
+#[test]
+fn who_waits_to_be_read_is_at_work_and_who_waits_for_a_provider_is_not() {
+    let (mut limit, mut now) = (AdaptiveLimit::new(1_000), Instant::now());
+    // Ten thousand trips a second, each 20 ms longer than usual: two hundred of those outside.
+    let work = WorkDone { hops: 200, trips: 100, trip_excess: ms(20), ..WorkDone::default() };
+    look(&mut limit, Observed { work, inside: 10, outside: 500, bound: true }, 11, &mut now);
+    let held = limit.limit();
+    assert!(
+        (325..345).contains(&held),
+        "three hundred with their providers, and what 210 at 6.7 ms a hop come to: {held}"
+    );
 }
 
 proptest! {
@@ -168,7 +181,7 @@ impl World {
     }
 
     fn arrive(&mut self) {
-        if self.limit.is_due(self.seen.hops, self.now) {
+        if self.limit.is_due(self.seen.work.hops, self.now) {
             let inside = self.in_flight - self.outside;
             let seen = Observed { inside, outside: self.outside, ..std::mem::take(&mut self.seen) };
             self.limit.observe(&seen, self.now);
@@ -196,8 +209,8 @@ impl World {
         let done = begun + self.hop;
         self.threads[thread] = done;
         let waited = begun - at;
-        self.seen.waited += waited;
-        self.seen.hops += 1;
+        self.seen.work.waited += waited;
+        self.seen.work.hops += 1;
         self.waited_longest = self.waited_longest.max(waited);
         let next = if stage == AWAY {
             self.outside += 1;
