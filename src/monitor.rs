@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use beamline_actors::domain::admission::{Pressure, PressureGauge, Reading};
+use beamline_actors::domain::admission::{Pressure, PressureGauge, Reading, TripTimes};
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::Pipelines;
 use beamline_actors::supervision::OwnedTask;
+
+use crate::nats::NatsTransport;
 
 mod memory;
 
@@ -21,6 +23,7 @@ mod memory;
 #[derive(Debug)]
 pub(crate) struct Monitor {
     _timer: OwnedTask,
+    _trips: OwnedTask,
     _stop: mpsc::Sender<()>,
 }
 
@@ -30,6 +33,7 @@ pub(crate) struct Watched {
     pub(crate) pipelines: Pipelines,
     pub(crate) invokers: Invokers,
     pub(crate) metrics: Metrics,
+    pub(crate) transport: NatsTransport,
 }
 
 /// When the timer of the runtime ran last, in nanoseconds since `begun`.
@@ -40,6 +44,9 @@ struct Pulse {
 }
 
 const TICK: Duration = Duration::from_millis(10);
+const TRIP_EVERY: Duration = Duration::from_millis(20);
+/// A message that took longer is lost, or the bus is gone.
+const TRIP_LIMIT: Duration = Duration::from_secs(5);
 /// Memory is looked at, and the figures are shown, once in so many ticks.
 const SELDOM: u32 = 25;
 
@@ -54,10 +61,29 @@ impl Monitor {
                 beating.beat();
             }
         });
+        let (pipelines, metrics) = (watched.pipelines.clone(), watched.metrics.clone());
+        let trips = OwnedTask::spawn(watch_trips(watched.transport.clone(), pipelines, metrics));
         let (stop, stopped) = mpsc::channel();
         let watch = move || watch(&watched, &pulse, memory_limit, &stopped);
         std::thread::Builder::new().name("monitor".into()).spawn(watch)?;
-        Ok(Self { _timer: timer, _stop: stop })
+        Ok(Self { _timer: timer, _trips: trips, _stop: stop })
+    }
+}
+
+/// Sends messages to itself through the bus, one after the other.
+async fn watch_trips(transport: NatsTransport, pipelines: Pipelines, metrics: Metrics) {
+    let mut times = TripTimes::default();
+    loop {
+        tokio::time::sleep(TRIP_EVERY).await;
+        let excess = match transport.round_trip(TRIP_LIMIT).await {
+            Some(took) => times.took(took),
+            None => {
+                times.lost();
+                Duration::ZERO
+            }
+        };
+        pipelines.trips_take_longer(excess);
+        metrics.bus_lag.set(excess.as_secs_f64());
     }
 }
 

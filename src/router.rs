@@ -172,7 +172,7 @@ impl Prepared {
         let http = listener.local_addr().map_err(|error| StartError::Failed(error.to_string()))?;
         let metrics = Metrics::default();
         let registry = Registry::new(Arc::clone(&store), registry_settings(&config), metrics.clone(), Some(start_with));
-        let invokers = Invokers::new(Arc::new(transport), registry.clone(), metrics.clone());
+        let invokers = Invokers::new(Arc::new(transport.clone()), registry.clone(), metrics.clone());
         invokers.limit_calls(config.router.max_in_flight_per_extension);
         invokers.keep_open_breakers(config.router.state_dir.join(OPEN_BREAKERS));
         let identity = Identity::new(&config.router.environment);
@@ -187,7 +187,8 @@ impl Prepared {
         let settings = pipeline_settings(&config);
         let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), sessions, metrics.clone());
         let intake = Intake::new(connection.clone(), pipelines.clone(), &config.nats.subject_prefix);
-        let watched = Watched { pipelines: pipelines.clone(), invokers: invokers.clone(), metrics: metrics.clone() };
+        let watched =
+            Watched { pipelines: pipelines.clone(), invokers: invokers.clone(), metrics: metrics.clone(), transport };
         let monitor = Monitor::start(watched, config.router.memory_limit).map_err(|error| {
             StartError::Failed(format!("No thread can be started: {error}. Check the limits of this user."))
         })?;

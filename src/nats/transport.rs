@@ -53,6 +53,21 @@ impl NatsTransport {
         Ok(Self { bus: Arc::new(Bus { connection, clock: WallClock::start(), replies, renewal }) })
     }
 
+    /// How long a message to ourselves takes; `None` when it does not come back in time, or there is no connection.
+    pub(crate) async fn round_trip(&self, limit: Duration) -> Option<Duration> {
+        if !self.bus.connection.is_connected() {
+            return None;
+        }
+        let (begun, replies) = (Instant::now(), Arc::clone(&self.bus.replies.lock()));
+        let mut expected = replies.expect("".into());
+        let trip = async {
+            replies.client().publish(expected.subject.clone(), Bytes::new()).await.ok()?;
+            expected.answer().await
+        };
+        timeout(limit, trip).await.ok()??;
+        Some(begun.elapsed())
+    }
+
     /// Calls that wait for an answer.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
