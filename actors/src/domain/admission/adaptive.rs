@@ -51,8 +51,11 @@ const TARGET: Duration = Duration::from_millis(1);
 /// Late for so long is more than a burst that is soon worked off, or a processor that somebody else had for a moment. CoDel's
 /// interval.
 const LATE_FOR: Duration = Duration::from_millis(100);
-/// So many may always be at work, whatever is measured.
-const LEAST: f64 = 8.0;
+/// So many may be at work whatever is measured: where a step takes 20 µs they take milliseconds, and on a machine that is slow
+/// or busy a few dozen clients are served late rather than refused.
+const LEAST: f64 = 64.0;
+/// The same for a process that is short of memory or threads.
+const LEAST_IN_NEED: f64 = 8.0;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Fewer hops than this are waited for longer, but not for ever.
 const LEAST_HOPS: u64 = 50;
@@ -85,7 +88,7 @@ impl AdaptiveLimit {
 
     /// The process is short of something whatever is seen here: half of those at work may be.
     pub fn halve(&mut self, inside: usize, outside: usize, now: Instant) {
-        let half = (count(inside) / 2.0).max(LEAST);
+        let half = (count(inside) / 2.0).max(LEAST_IN_NEED);
         self.held = Some(self.held.map_or(half, |held| held.min(half)));
         (self.outside, self.last_bound) = (count(outside), Some(now));
     }
@@ -108,7 +111,7 @@ impl AdaptiveLimit {
             None if stands => Some((inside * room).max(LEAST)),
             None => None,
             Some(_) if self.last_bound.is_none_or(|last| now.saturating_duration_since(last) >= CALM) => None,
-            Some(held) if late => Some((held * room.max(SHRINK)).max(LEAST)),
+            Some(held) if late => Some((held * room.max(SHRINK)).max(LEAST.min(held))),
             Some(held) if seen.bound && room > 2.0 => Some((held * GROW).min(count(self.ceiling))),
             Some(held) => Some(held),
         };
