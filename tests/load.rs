@@ -98,7 +98,8 @@ async fn two_thousand_requests_through_four_extensions_are_each_answered_once_an
 #[tokio::test]
 async fn an_extension_that_never_answers_does_not_slow_others() {
     let nats = Nats::start().await;
-    let _router = RouterProcess::start(&[("nats.url", nats.url())]).await;
+    let settings = [("nats.url", nats.url()), ("router.adaptive_limit", FIXED)];
+    let _router = RouterProcess::start(&settings).await;
     let gateway = Gateway::connect(&nats).await;
     gateway.register("provider", "quick", json!({})).await;
     gateway.register("provider", "silent", json!({"timeout_ms": 20_000})).await;
