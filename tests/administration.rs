@@ -283,6 +283,12 @@ async fn health_breakers_and_the_tree_show_what_runs() {
         (&json!("healthy"), &json!(1.0))
     );
     assert!(health["health"]["model"]["latency_p95_ms"].as_f64().is_some_and(|p95| p95 > 0.0), "{health}");
+    for (operation, key) in [("get_extension_health", "health"), ("get_circuit_breaker_states", "states")] {
+        let one = world.ok(operation, json!({"id": "model"})).await;
+        assert_eq!(one[key].as_object().expect("a line").keys().collect::<Vec<_>>(), ["model"], "{one}");
+        let none = world.gateway.admin(operation, &json!({"id": "nobody"})).await;
+        assert_eq!(none["error"]["code"], "not_found", "{none}");
+    }
 
     let shown = world.ok("supervision_tree", json!({})).await;
     let router = &shown["router"];

@@ -402,7 +402,10 @@ async fn breakers_from_the_command_line() {
         assert!(code == Some(0) && out.contains(state), "{out}{err}");
     }
     let (code, out, err) = run(&["reset", "clean"]);
-    assert!(code == Some(0) && out.starts_with("breaker of 'clean' closed on 1 of 1, at revision "), "{out}{err}");
+    assert!(
+        code == Some(0) && out.starts_with("breaker of 'clean' closed on 1 of 1 replica, at revision "),
+        "{out}{err}"
+    );
     assert!(run(&["show", "clean"]).1.contains("settings  "), "for people");
 
     assert_eq!(run(&["show", "nobody"]).0, Some(3));

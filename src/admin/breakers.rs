@@ -31,19 +31,25 @@ use super::operations::{answer, apart};
 use super::refusal::Refusal;
 use super::status::{Line, add_targets, by_extension, fields, wall_time};
 
-/// With `fleet`, every line says how many replicas' breakers are open.
+/// Of one extension, or of all. With `fleet`, every line says how many replicas' breakers are open.
 pub(super) async fn states(shared: &Arc<Shared>, body: &Fields) -> Result<Value, Refusal> {
-    let mut states = apart(shared, states_here).await?;
+    let id = body.text("id");
+    let of_id = id.clone();
+    let mut states = apart(shared, move |shared| states_here(shared, of_id.as_deref())).await?;
     if body.flag("fleet") != Some(true) {
         return Ok(json!({"ok": true, "states": states}));
     }
-    let replicas = shared.surroundings.fleet.breakers().await;
+    let fleet = &shared.surroundings.fleet;
+    let replicas = match &id {
+        Some(id) => fleet.breakers_of(id).await,
+        None => fleet.breakers().await,
+    };
     fleet::add(&mut states, &replicas);
     let replica = |replica: &ReplicaStatus| json!({"replica_id": replica.replica_id, "revision": replica.revision});
     Ok(json!({"ok": true, "states": states, "replicas": replicas.iter().map(replica).collect::<Vec<_>>()}))
 }
 
-fn states_here(shared: &Shared) -> Result<Line, Refusal> {
+fn states_here(shared: &Shared, id: Option<&str>) -> Result<Line, Refusal> {
     let wall = SystemTime::now();
     let line = |extension: &Extension| {
         let invoker = shared.surroundings.invokers.find(&extension.id);
@@ -61,7 +67,7 @@ fn states_here(shared: &Shared) -> Result<Line, Refusal> {
         });
         line
     };
-    by_extension(shared, line)
+    by_extension(shared, id, line)
 }
 
 /// The fixed fields of the contract, and after them those that there is something to say about.

@@ -32,7 +32,10 @@ async fn attempt(shared: &Arc<Shared>, message: &Message) -> Result<String, Refu
     let operation = message.subject.rsplit('.').next().unwrap_or_default();
     let by = author(message);
     match operation {
-        "get_extension_health" => apart(shared, |shared| answer(&status::health(shared)?)).await,
+        "get_extension_health" => {
+            let id = body.text("id");
+            apart(shared, move |shared| answer(&status::health(shared, id.as_deref())?)).await
+        }
         "get_circuit_breaker_states" => answer(&breakers::states(shared, &body).await?),
         "set_breaker" => breakers::set(shared, &body, by).await,
         "reset_breaker" => breakers::reset(shared, &body, by).await,

@@ -12,10 +12,12 @@ use beamline_actors::invokers::InUse;
 use serde_json::{Map, Value, json};
 
 use super::Shared;
+use super::extensions::find;
 use super::operations::check_length;
 use super::refusal::Refusal;
 
-pub(super) fn health(shared: &Shared) -> Result<Value, Refusal> {
+/// Of one extension, or of all.
+pub(super) fn health(shared: &Shared, id: Option<&str>) -> Result<Value, Refusal> {
     let line = |extension: &Extension| {
         let invoker = shared.surroundings.invokers.find(&extension.id);
         let figures = invoker.as_ref().map(|invoker| *invoker.figures()).unwrap_or_default();
@@ -35,7 +37,7 @@ pub(super) fn health(shared: &Shared) -> Result<Value, Refusal> {
         }
         line
     };
-    Ok(json!({"ok": true, "health": by_extension(shared, line)?}))
+    Ok(json!({"ok": true, "health": by_extension(shared, id, line)?}))
 }
 
 pub(super) fn tree(shared: &Shared) -> Value {
@@ -107,10 +109,18 @@ fn targets_of(extension: &Extension, invoker: Option<&Invoker>, show: impl Fn(&T
     invoker.map(Invoker::targets).unwrap_or_default().into_iter().map(line).collect()
 }
 
-pub(super) fn by_extension(shared: &Shared, line: impl Fn(&Extension) -> Line) -> Result<Line, Refusal> {
+/// One line, or that of every extension.
+pub(super) fn by_extension(
+    shared: &Shared,
+    id: Option<&str>,
+    line: impl Fn(&Extension) -> Line,
+) -> Result<Line, Refusal> {
     let snapshot = shared.surroundings.registry.snapshot();
-    check_length(shared, snapshot.extension_count())?;
     let line = |extension: &Arc<Extension>| (extension.id.clone(), Value::Object(line(extension)));
+    if let Some(id) = id {
+        return Ok(Line::from_iter([line(find(&snapshot, id)?)]));
+    }
+    check_length(shared, snapshot.extension_count())?;
     Ok(snapshot.extensions().iter().map(line).collect())
 }
 

@@ -83,9 +83,8 @@ async fn list(client: &Client, fleet: bool, console: Console) -> Result<(), Fail
 
 /// With `--output json` the entry of the extension as the router wrote it.
 async fn show(client: &Client, id: &str, fleet: bool, console: Console) -> Result<(), Failure> {
-    // The router says best that there is no such extension.
-    client.admin("get_extension", &json!({"id": id})).await?;
-    let states: States = client.admin("get_circuit_breaker_states", &json!({"fleet": fleet})).await?.read()?;
+    let body = json!({"id": id, "fleet": fleet});
+    let states: States = client.admin("get_circuit_breaker_states", &body).await?.read()?;
     let entry = states.states.get(id).ok_or_else(|| Failure::Failed(format!("'{id}' has just been deleted.")))?;
     console.answer(entry.get(), || Ok(table::of_fields(&state_of(entry)?.fields(id))))
 }
@@ -131,7 +130,8 @@ fn was_reset(answer: &Answer, id: &str, console: Console) -> Result<(), Failure>
     console.answer(answer.raw(), || {
         let Replicas { answered, closed } = done.replicas;
         let rest = if closed < answered { "; the others follow when they have read it" } else { "" };
-        let line = format!("breaker of '{id}' closed on {closed} of {answered}, at revision {}{rest}", done.revision);
+        let replicas = text::count(answered, "replica");
+        let line = format!("breaker of '{id}' closed on {closed} of {replicas}, at revision {}{rest}", done.revision);
         Ok(text::plain(&line))
     })
 }
@@ -312,7 +312,11 @@ impl State {
         add("failures", Some(&format!("{} in a row", self.failure_count)));
         add("errors", Some(&text::percentage(self.error_rate)));
         let lines = |lines: Vec<String>| if lines.is_empty() { "-".to_owned() } else { lines.join("\n") };
-        let settings = self.settings.iter().map(|(name, value)| text::plain(&format!("{name} {value}"))).collect();
+        let setting = |(name, value): (&String, &Value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            text::plain(&format!("{name} {value}"))
+        };
+        let settings = self.settings.iter().map(setting).collect();
         fields.push(("settings", lines(settings)));
         let target = |target: &Target| {
             text::plain(&format!("{} {}, {} failures in a row", target.subject, target.state, target.failure_count))
@@ -337,7 +341,7 @@ mod tests {
     const ANSWER: &str = r#"{"ok": true, "states": {
         "clean": {"state": "closed", "opened_at": null, "failure_count": 0, "error_rate": 0.0, "reason": "5 failures in a row"},
         "guard": {"state": "open", "opened_at": "2026-01-01T00:00:00.000Z", "failure_count": 5, "error_rate": 0.25,
-            "until": "2026-01-01T00:00:05.000Z", "reason": "5 failures in a row", "settings": {"jitter": 25},
+            "until": "2026-01-01T00:00:05.000Z", "reason": "5 failures in a row", "settings": {"isolation": "shared", "jitter": 25},
             "targets": [{"subject": "b.ext.validate.guard.a", "state": "open", "failure_count": 5}]},
         "model": {"state": "open", "opened_at": null, "failure_count": 0, "error_rate": 0.0, "measured_state": "closed",
             "operator": {"state": "forced_open", "until": "2026-01-01T01:00:00.000Z", "reason": "bad\u001b release"}}}}"#;
@@ -385,7 +389,8 @@ until      2026-01-01T00:00:05.000Z
 reason     5 failures in a row
 failures   5 in a row
 errors     25.0%
-settings   jitter 25
+settings   isolation shared
+           jitter 25
 targets    b.ext.validate.guard.a open, 5 failures in a row";
         assert_eq!(shown("guard"), expected);
         assert!(shown("model").contains("operator  forced_open until 2026-01-01T01:00:00.000Z: bad\\u{1b} release"));

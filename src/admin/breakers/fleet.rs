@@ -27,7 +27,7 @@ impl Count {
         match state {
             "open" => self.open += 1,
             "half_open" => self.half_open += 1,
-            // Closed, or a word of a newer router.
+            // A word of a newer router.
             _ => {}
         }
     }
@@ -37,7 +37,8 @@ impl Count {
 pub(super) fn add(states: &mut Map<String, Value>, replicas: &[ReplicaStatus]) {
     let mut whole: BTreeMap<&str, Count> = BTreeMap::new();
     let mut targets: BTreeMap<&str, BTreeMap<&str, Count>> = BTreeMap::new();
-    for line in replicas.iter().flat_map(|replica| &replica.breakers) {
+    let all = replicas.iter().flat_map(|replica| &replica.breakers);
+    for line in all.filter(|line| line.state != "closed") {
         let count = match &line.subject {
             None => whole.entry(&line.extension_id).or_default(),
             Some(subject) => targets.entry(&line.extension_id).or_default().entry(subject).or_default(),
@@ -68,7 +69,10 @@ mod tests {
                 r#"{"extension_id": "a", "state": "open"}, {"extension_id": "a", "subject": "p.a.1", "state": "open"},
                    {"extension_id": "gone", "state": "open"}, {"extension_id": "b", "state": "melted"}"#,
             ),
-            replica("r3", r#"{"extension_id": "a", "state": "half_open"}"#),
+            replica(
+                "r3",
+                r#"{"extension_id": "a", "state": "half_open"}, {"extension_id": "a", "subject": "p.a.2", "state": "closed"}"#,
+            ),
         ];
         let mut states = Map::from_iter(["a", "b"].map(|id| (id.to_owned(), json!({"state": "closed"}))));
         add(&mut states, &replicas);
