@@ -182,7 +182,7 @@ async fn when_one_has_opened_two_failures_are_enough_for_the_other_and_the_fleet
     assert_eq!(shown["fleet"]["open"], 2, "{shown}");
 
     let reset = run(&["reset", "model"]);
-    assert!(reset.starts_with("breaker of 'model' closed on 2 of 2, at revision "), "{reset}");
+    assert!(reset.starts_with("breaker of 'model' closed on 2 of 2 replicas, at revision "), "{reset}");
     assert_eq!(fleet.gauges().await, [Some(0), Some(0)]);
 }
 
@@ -206,6 +206,11 @@ async fn hints_open_nothing_and_odd_ones_harm_nothing() {
         tokio::time::timeout(std::time::Duration::from_millis(200), stranger).await.is_err(),
         "no answer to nonsense"
     );
+
+    // Read after all of them, because it came after them on the same connection.
+    let asked = fleet.gateway.client().request("beamline.router.v1.control.breakers", "{}".into());
+    let said: Value = serde_json::from_slice(&asked.await.expect("an answer").payload).expect("JSON");
+    assert_eq!(said["breakers"], json!([]), "{said}");
 
     eventually(LIMIT, "they have read it", async || {
         let hint = json!({"replica_id": "peer", "extension_id": "model", "subject": SUBJECT, "state": "open",

@@ -1,13 +1,16 @@
 //! "How are your breakers?": every replica answers by itself, and who asks collects what comes in a short time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_nats::Message;
 use beamline_actors::domain::breaker::Mode;
 use beamline_actors::domain::extension::Extension;
+use beamline_actors::invoker::TargetState;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Fleet, SEND_LIMIT, Shared};
@@ -73,7 +76,7 @@ impl Fleet {
         let _ = timeout_at(deadline, ask(shared, &question, &mut answers)).await;
         // What this replica says does not depend on the bus. It is looked at last: the others have had their time, too.
         answers.remove(&shared.replica_id);
-        std::iter::once(shared.status(&question)).chain(answers.into_values()).collect()
+        status_apart(shared, question).await.into_iter().chain(answers.into_values()).collect()
     }
 }
 
@@ -96,7 +99,7 @@ async fn ask(shared: &Shared, question: &Question, answers: &mut BTreeMap<String
     }
 }
 
-pub(super) async fn answer(shared: &Shared, message: Message) {
+pub(super) async fn answer(shared: &Arc<Shared>, message: Message) {
     let Some(reply) = message.reply.filter(|to| is_answerable(to, &shared.prefix)) else { return };
     let question = match message.payload.len() {
         0 => Ok(Question::default()),
@@ -104,11 +107,18 @@ pub(super) async fn answer(shared: &Shared, message: Message) {
         _ => return,
     };
     let Ok(question) = question else { return };
-    let Ok(body) = serde_json::to_vec(&shared.status(&question)) else { return };
+    let Some(status) = status_apart(shared, question).await else { return };
+    let Ok(body) = serde_json::to_vec(&status) else { return };
     let client = shared.connection.client();
     if !matches!(timeout(SEND_LIMIT, client.publish(reply, body.into())).await, Ok(Ok(()))) {
         tracing::debug!("an answer to another replica was not sent");
     }
+}
+
+/// It looks at every extension, on a thread of its own: requests need the others meanwhile. Nothing while the runtime ends.
+async fn status_apart(shared: &Arc<Shared>, question: Question) -> Option<ReplicaStatus> {
+    let shared = Arc::clone(shared);
+    spawn_blocking(move || shared.status(&question)).await.ok()
 }
 
 impl Shared {
@@ -118,13 +128,18 @@ impl Shared {
         let mut breakers: Vec<BreakerStatus> = match &question.extension_id {
             Some(id) => snapshot.extension(id).into_iter().flat_map(|extension| lines(extension)).collect(),
             None => {
-                let all = snapshot.extensions().iter().flat_map(|extension| lines(extension));
-                all.filter(|line| line.state != "closed").collect()
+                let all = snapshot.extensions().iter().filter(|extension| self.may_be_open(extension));
+                all.flat_map(|extension| lines(extension)).filter(|line| line.state != "closed").collect()
             }
         };
         let omitted = breakers.len().saturating_sub(MOST_BREAKERS) as u64;
         breakers.truncate(MOST_BREAKERS);
         ReplicaStatus { replica_id: self.replica_id.clone(), revision: snapshot.revision(), breakers, omitted }
+    }
+
+    /// Nearly always false where there are very many extensions, and cheaper than their lines.
+    fn may_be_open(&self, extension: &Extension) -> bool {
+        extension.breaker_operator.is_some() || self.invokers.find(&extension.id).is_some()
     }
 
     /// The extension as a whole, and each of its targets that was called here.
@@ -143,7 +158,7 @@ impl Shared {
             return vec![line(None, state, extension.breaker_resets())];
         };
         let whole = line(None, mode.effective(invoker.breaker().state), invoker.resets());
-        let target = |target: &std::sync::Arc<beamline_actors::invoker::TargetState>| {
+        let target = |target: &Arc<TargetState>| {
             line(Some(&target.subject), mode.effective(target.breaker().state), invoker.resets())
         };
         std::iter::once(whole).chain(invoker.targets().iter().map(target)).collect()
