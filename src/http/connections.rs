@@ -1,6 +1,7 @@
 //! Accepting connections, with a limit on everything that a client could drag out.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +26,6 @@ const LONGEST_CONNECTION: Duration = Duration::from_secs(120);
 /// For the request in hand when a connection shall end.
 const END_LIMIT: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// When all places are taken, so many of the oldest connections must end: probes come on new ones.
-const MAKE_ROOM: usize = MOST_CONNECTIONS / 4;
 
 /// Returns when `stop` has come and the last connection is closed.
 pub(super) async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
@@ -68,20 +66,24 @@ async fn accept(
     match listener.accept().await {
         Ok((stream, _)) => {
             if places.available_permits() == 0 {
-                oldest.end(MAKE_ROOM);
+                oldest.end_a_quarter();
             }
             Some((stream, Arc::clone(places).acquire_owned().await.ok()?))
         }
+        // The one that came has gone again.
+        Err(error) if error.kind() == ErrorKind::ConnectionAborted => None,
         Err(error) => {
-            // Out of file descriptors, for instance: going on at once would only burn a core.
+            // Out of file descriptors, for instance: connections that do nothing hold some. Going on at once would only
+            // burn a core.
             warn!(%error, "cannot accept an HTTP connection");
+            oldest.end_a_quarter();
             sleep(ACCEPT_PAUSE).await;
             None
         }
     }
 }
 
-/// How to end connections, in the order of their age. Cancelled when they have ended.
+/// How to end connections, in the order of their age: probes come on new ones. Cancelled when they have ended.
 #[derive(Default)]
 struct Oldest(VecDeque<CancellationToken>);
 
@@ -93,9 +95,10 @@ impl Oldest {
         self.0.push_back(end);
     }
 
-    fn end(&mut self, count: usize) {
+    fn end_a_quarter(&mut self) {
         self.0.retain(|connection| !connection.is_cancelled());
-        self.0.drain(..count.min(self.0.len())).for_each(|connection| connection.cancel());
+        let count = self.0.len().div_ceil(4);
+        self.0.drain(..count).for_each(|connection| connection.cancel());
     }
 }
 

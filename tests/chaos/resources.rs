@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -120,13 +119,6 @@ async fn scarce_memory(pace: Pace) -> Outcome {
     outcome
 }
 
-/// How many files a process may have open from now on; those that it has stay.
-fn limit_files(pid: u32, most: &str) {
-    let mut prlimit = Command::new("prlimit");
-    let done = prlimit.args(["--pid", &pid.to_string(), &format!("--nofile={most}:")]).output();
-    assert!(done.is_ok_and(|done| done.status.success()), "prlimit of util-linux");
-}
-
 fn soft_limit_of_files(pid: u32) -> String {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("our own child");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
@@ -138,9 +130,8 @@ async fn no_descriptors(pace: Pace) -> Outcome {
     stage.calm().await;
     let router = stage.routers[0].id();
     let (before, worked) = (soft_limit_of_files(router), cpu_time(router));
-    let open = std::fs::read_dir(format!("/proc/{router}/fd")).expect("our own child").count();
     let broken = stage.breaks();
-    limit_files(router, &open.to_string());
+    stage.routers[0].take_files();
     let http = stage.routers[0].http();
     let mut callers = Vec::new();
     while broken.elapsed() < pace.fault {
@@ -154,7 +145,7 @@ async fn no_descriptors(pace: Pace) -> Outcome {
     stage.check("busy loop", f64::from(u32::try_from(refused).unwrap_or(u32::MAX)) < pace_of_log, || {
         format!("{refused} attempts to accept, and {idle:?} of work, in {:?}", pace.fault)
     });
-    limit_files(router, &before);
+    stage.routers[0].limit_files(&before);
     drop(callers);
     stage.heals();
     stage.nobody_noticed(broken);

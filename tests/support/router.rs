@@ -1,5 +1,6 @@
 //! `beamline-router serve` as a process, configured by its environment.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -122,6 +123,24 @@ impl RouterProcess {
 
     pub(crate) fn alive(&mut self) -> bool {
         self.process.ended().is_none()
+    }
+
+    /// Not one file more than it has open now.
+    pub(crate) fn take_files(&self) {
+        let open: HashSet<_> = std::fs::read_dir(format!("/proc/{}/fd", self.id()))
+            .expect("our own child")
+            .map(|file| file.expect("a descriptor").file_name().into_string().expect("a number"))
+            .collect();
+        // A new one takes the lowest free number, which must be below the limit.
+        let free = (0..).map(|number: u32| number.to_string()).find(|number| !open.contains(number));
+        self.limit_files(&free.expect("a free number"));
+    }
+
+    /// How many files it may have open from now on; those that it has stay.
+    pub(crate) fn limit_files(&self, most: &str) {
+        let mut prlimit = Command::new("prlimit");
+        let done = prlimit.args(["--pid", &self.id().to_string(), &format!("--nofile={most}:")]).output();
+        assert!(done.is_ok_and(|done| done.status.success()), "prlimit of util-linux");
     }
 
     pub(crate) fn sigterm(&self) {
