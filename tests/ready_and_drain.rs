@@ -1,12 +1,16 @@
 //! A router says when it takes traffic, finishes what it has begun when it is told to end, and starts again after a crash.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use beamline_extension::{CallContext, Completion, Edit, Extension, Failure, Message, Prompt, Running, Verdict};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
-use crate::support::{LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, serve};
+use crate::support::{Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, request, serve};
 
 async fn unchanged(_message: Message, _call: CallContext) -> Result<Edit, Failure> {
     Ok(Edit::unchanged())
@@ -94,6 +98,53 @@ async fn a_request_that_outlasts_the_drain_is_told_to_try_elsewhere_and_the_exit
     let last = log.lines().find(|line| line.contains("answered=")).expect("a last line");
     assert!(["received=1", "answered=1", "shed=0", "cut=1"].iter().all(|count| last.contains(count)), "{last}");
     demo.open();
+}
+
+#[tokio::test]
+async fn a_router_whose_log_nobody_reads_ends_all_the_same() {
+    let mut nats = Nats::start().await;
+    let settings = [("nats.url", nats.url()), ("telemetry.log_filter", "trace")];
+    let mut router = RouterProcess::spawn_piped(&settings, &[]);
+    router.until_ready().await;
+    router.log_pipe().hold();
+    let gateway = Gateway::connect(&nats).await;
+    // A line for each at least, and more of them than the pipe holds.
+    for _ in 0..1_000 {
+        let refused = gateway.route(&request("none")).await;
+        assert_eq!(refused["error"]["code"], "policy_not_found", "{refused}");
+    }
+    nats.kill();
+    eventually(LIMIT, "it has seen the loss", async || router.readiness().await.filter(|said| said["nats"] == false))
+        .await;
+    router.sigterm();
+    // A sentence goes with this exit code.
+    assert_eq!(router.wait_exit(LIMIT).await.code(), Some(4));
+}
+
+#[tokio::test]
+async fn probes_are_answered_when_idle_connections_hold_the_last_files() {
+    let nats = Nats::start().await;
+    let router = RouterProcess::start(&[("nats.url", nats.url())]).await;
+    let mut idle = JoinSet::new();
+    let connected = Arc::new(Semaphore::new(0));
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(router.http()).await.expect("a connection");
+        let connected = Arc::clone(&connected);
+        // Never long enough without a request to be closed for that.
+        idle.spawn(async move {
+            loop {
+                stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await?;
+                if stream.read(&mut [0; 4_096]).await? == 0 {
+                    return Ok::<_, std::io::Error>(());
+                }
+                connected.add_permits(1);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+    }
+    drop(connected.acquire_many(8).await);
+    router.take_files();
+    eventually(LIMIT, "a probe is answered", async || router.readiness().await).await;
 }
 
 #[tokio::test]

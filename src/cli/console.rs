@@ -2,9 +2,15 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use super::failure::Failure;
 use super::{json, text};
+
+/// Terminals and pipes take a sentence at once.
+const SAY_LIMIT: Duration = Duration::from_secs(2);
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -113,9 +119,18 @@ fn over_the_last(text: &str) -> String {
     format!("\u{1b}[H{}\u{1b}[K\n\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))
 }
 
-/// Standard error may be closed; then there is nobody left to tell.
+/// Standard error may be closed; then there is nobody left to tell. Nor is there when its reader stands still, and a router
+/// that has stopped must end all the same.
 fn say(text: &str) {
-    let _closed = writeln!(io::stderr().lock(), "{text}");
+    let line = format!("{text}\n");
+    let (said, heard) = mpsc::channel();
+    let speaker = thread::Builder::new().spawn(move || {
+        let _closed = io::stderr().lock().write_all(line.as_bytes());
+        let _gave_up = said.send(());
+    });
+    if speaker.is_ok() {
+        let _nobody_reads = heard.recv_timeout(SAY_LIMIT);
+    }
 }
 
 #[cfg(test)]

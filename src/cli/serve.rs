@@ -41,10 +41,11 @@ pub(super) fn outcome(report: StopReport) -> Result<(), Failure> {
         return Ok(());
     }
     let told = format!("stopped with {} told to try again elsewhere", text::count(report.cut, "request"));
-    if report.flushed {
-        return Err(Failure::Cut(format!("{told}; a longer router.drain_timeout lets them finish.")));
-    }
-    Err(Failure::NotFlushed(format!("{told}; the last answers may not have reached NATS.")))
+    Err(match (report.cut, report.flushed) {
+        (_, true) => Failure::Cut(format!("{told}; a longer router.drain_timeout lets them finish.")),
+        (0, false) => Failure::NotFlushed("stopped, and the last answers may not have reached NATS.".to_owned()),
+        (_, false) => Failure::NotFlushed(format!("{told}; the last answers may not have reached NATS.")),
+    })
 }
 
 impl From<StartError> for Failure {
