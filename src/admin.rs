@@ -290,7 +290,7 @@ async fn serve_http(shared: &Arc<Shared>, listener: TcpListener, stop: &Cancella
 
 /// Whether requests cannot be served without this subscription. Administration is not among them.
 fn serves_requests(subject: &str) -> bool {
-    ![".admin.", ".control."].iter().any(|part| subject.contains(part))
+    ![".router.v1.admin.", ".router.v1.control."].iter().any(|part| subject.contains(part))
 }
 
 impl Shared {

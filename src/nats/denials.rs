@@ -39,6 +39,8 @@ pub(super) struct Denials {
 
 /// Denials that a reader may be behind. Who misses one waits out the time of its call.
 const BEHIND: usize = 256;
+/// The router has a handful of subscriptions that stay, made first; inboxes of single questions are without end.
+const REMEMBERED: usize = 1_000;
 /// Whoever grants permissions does not do it within seconds.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
@@ -69,7 +71,10 @@ impl Denials {
                     code = "config_error",
                     "NATS does not let this router subscribe there: grant it to its user, then restart the router"
                 );
-                self.subscriptions.lock().insert(subject);
+                let mut subscriptions = self.subscriptions.lock();
+                if subscriptions.len() < REMEMBERED {
+                    subscriptions.insert(subject);
+                }
             }
         }
     }
@@ -105,6 +110,17 @@ mod tests {
         for other in ["", "Stale Connection", "Permissions Violation for Publish to nothing"] {
             assert_eq!(Denied::read(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn denied_inboxes_do_not_pile_up() {
+        let denials = Denials::default();
+        denials.take(Denied::Subscribe("beamline.router.v1.route".into()));
+        for n in 0..2 * REMEMBERED {
+            denials.take(Denied::Subscribe(format!("_INBOX.{n}").into()));
+        }
+        assert_eq!(denials.subscriptions.lock().len(), REMEMBERED);
+        assert!(denials.subscription_denied(|subject| subject.ends_with("route")));
     }
 
     #[test]
