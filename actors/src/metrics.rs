@@ -203,12 +203,7 @@ impl Metrics {
             self.bus_lag.clone(),
         );
         registry.register_with_unit("router_lag", "How late timers are", Unit::Seconds, self.lag.clone());
-        registry.register_with_unit(
-            "router_memory",
-            "Memory in use, of what there is",
-            Unit::Ratios,
-            self.memory_used.clone(),
-        );
+        registry.register("router_memory_ratio", "Memory in use, of what there is", self.memory_used.clone());
         registry.register("router_requests_queued", "Requests that wait for a place", self.requests_queued.clone());
         registry.register("router_requests_shed", "Requests turned away at the door", self.requests_shed.clone());
         registry.register(
