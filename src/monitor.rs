@@ -90,13 +90,13 @@ async fn watch_trips(transport: NatsTransport, pipelines: Pipelines, metrics: Me
 fn watch(watched: &Watched, pulse: &Pulse, memory_limit: Option<usize>, stopped: &mpsc::Receiver<()>) {
     let (mut gauge, mut level) = (PressureGauge::default(), Pressure::None);
     let (mut memory, mut worst) = (None, Duration::ZERO);
-    for look in 0_u32.. {
+    for look in (0..SELDOM).cycle() {
         if stopped.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
             return;
         }
         let lag = pulse.lag();
         worst = worst.max(lag);
-        if look.is_multiple_of(SELDOM) {
+        if look == 0 {
             memory = memory_limit.and_then(memory::share_of);
             watched.metrics.memory_used.set(memory.unwrap_or_default());
             watched.metrics.lag.set(worst.as_secs_f64());
