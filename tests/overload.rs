@@ -243,6 +243,7 @@ async fn a_router_without_memory_refuses_requests_and_can_still_be_administered(
     let (_, metrics) = world.router.get("/metrics").await.expect("metrics");
     assert!(metrics.contains("router_requests_shed_total{reason=\"pressure\",priority=\"interactive\"}"), "{metrics}");
     assert!(metrics.lines().any(|line| line == "router_pressure 3"), "{metrics}");
+    assert!(metrics.lines().any(|line| line.starts_with("router_memory_ratio ")), "{metrics}");
     assert_eq!(world.router.get("/healthz").await.map(|(status, _)| status), Some(200));
     let tree = world.gateway.admin("supervision_tree", &json!({})).await;
     assert_eq!(tree["router"]["pressure"], "critical", "{tree}");
