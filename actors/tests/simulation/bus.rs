@@ -150,7 +150,9 @@ fn answer(kind: &str, end: Option<End>) -> Result<Answer, TransportError> {
         (Some(End::Error { code, retryable }), _) => {
             json!({"error": {"code": code, "message": "m", "retryable": retryable}})
         }
-        (Some(End::AsksToWait), _) => json!({"error": {"code": "503", "message": "m", "retry_after_ms": 1_500}}),
+        (Some(End::AsksToWait { code }), _) => {
+            json!({"error": {"code": code, "message": "m", "retry_after_ms": 1_500}})
+        }
         (Some(End::Reject), "validator") => json!({"status": "reject", "reason": "no"}),
         (_, "validator") => json!({"status": "ok"}),
         (_, "provider") => json!({"output": "an answer"}),

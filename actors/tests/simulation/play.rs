@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::breaker::State;
+use beamline_actors::domain::breaker::{BreakerReading, State};
 use beamline_actors::domain::request::{RequestHeaders, RequestKind};
+use beamline_actors::invoker::TargetState;
 use beamline_actors::pipelines::Incoming;
 use beamline_actors::ports::Change;
 use beamline_actors::reply::Reply;
@@ -186,14 +187,15 @@ impl Play {
         self.open().iter().map(|(id, subject)| format!("the breaker of {id} at {subject} does not close")).collect()
     }
 
-    /// Extension and subject of each target in the registry whose breaker is not closed.
+    /// Extension and subject of each target in the registry whose breaker is not closed. That of a tenant only has to let its
+    /// next call through: nobody but the tenant can close it.
     fn open(&self) -> BTreeSet<(String, String)> {
         let snapshot = self.router.registry.snapshot();
         let mut open = BTreeSet::new();
         for id in self.router.bus.ids() {
             let Some(invoker) = self.router.invokers.find(&id) else { continue };
             let known = snapshot.extension(&id).is_some();
-            let targets = invoker.targets().into_iter().filter(|target| target.breaker().state != State::Closed);
+            let targets = invoker.targets().into_iter().filter(|target| is_open(target));
             open.extend(targets.filter(|_| known).map(|target| (id.clone(), target.subject.to_string())));
         }
         open
@@ -237,6 +239,11 @@ impl Play {
             body: body.to_string(),
         });
     }
+}
+
+fn is_open(target: &TargetState) -> bool {
+    let keeps_back = |(_, breaker): (_, BreakerReading)| matches!(breaker.state, State::Open { .. });
+    target.breaker().state != State::Closed || target.tenants().into_iter().any(keeps_back)
 }
 
 impl Evidence {

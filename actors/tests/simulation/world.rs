@@ -137,6 +137,9 @@ fn record(rng: &mut Rng, kind: &str, id: &str) -> Value {
             |name| json!({"instance_id": name, "subject": format!("beamline.ext.at.{id}.{name}"), "weight": 50});
         record["instances"] = ["east", "west"].map(place).into();
     }
+    if chance(rng, 20) {
+        record["breaker"] = json!({"isolation": "tenant"});
+    }
     if chance(rng, 30) {
         let rules =
             if chance(rng, 50) { json!({"tier": "gold"}) } else { json!({"percent": 50, "percent_by": "user_id"}) };
