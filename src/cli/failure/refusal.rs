@@ -116,6 +116,9 @@ fn shown(value: &Value) -> String {
 
 /// What somebody at a terminal can do about a refusal; nothing when the details already say it.
 fn next_step(error: &ErrorBody) -> Option<&'static str> {
+    if error.details.get("error_type").and_then(Value::as_str) == Some("circuit_open") {
+        return Some("`beamline-router breaker show ID` says why, and until when.");
+    }
     match error.code.as_str() {
         "unauthorized" if error.intake_error_code.as_deref() == Some("TENANT_FORBIDDEN") => {
             Some("The router serves only the tenants of its router.allowed_tenants.")
@@ -204,6 +207,13 @@ mod tests {
         let refusal = Refusal::in_answer(answer).expect("a refusal");
         assert_eq!(refusal.sentence(), "error: sorry (internal)\n  trace_id: 4bf9");
         assert_eq!(refusal.document(), answer);
+    }
+
+    #[test]
+    fn an_open_breaker_can_be_looked_at() {
+        let error = r#"{"code":"validator_blocked","message":"It is open.","details":{"error_type":"circuit_open"}}"#;
+        let sentence = refusal(error).sentence();
+        assert!(sentence.ends_with("\n`beamline-router breaker show ID` says why, and until when."), "{sentence}");
     }
 
     #[test]
