@@ -28,6 +28,7 @@ mod target;
 mod tenants;
 
 pub use peers::{Peers, Transition};
+pub(crate) use permit::LOCAL_LAG;
 pub use permit::{Gate, Held};
 pub(crate) use target::OpenBreaker;
 pub use target::{CallPermit, TargetState, Withheld};

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::domain::breaker::{Outcome, Permit, Settings};
 
+/// A timeout that comes later than this after its time says that this process is late, and nothing of the extension.
+pub(crate) const LOCAL_LAG: Duration = Duration::from_millis(50);
+
 /// Where permits come from and go back to.
 pub trait Gate {
     /// Which of its breakers granted a permit.
@@ -41,8 +44,10 @@ impl<G: Gate> Drop for Held<G> {
     fn drop(&mut self) {
         let (outcome, took) = self.end.unwrap_or_else(|| {
             let took = now().saturating_duration_since(self.since);
-            // Cut off, it tells nothing, unless it had all its time before.
-            (if took >= self.settings.timeout { Outcome::Timeout } else { Outcome::Ignored }, took)
+            // Cut off, it tells nothing, unless it had all its time before. Much more than that says that this process is late:
+            // it should have ended the attempt itself.
+            let in_full = self.settings.timeout..=self.settings.timeout + LOCAL_LAG;
+            (if in_full.contains(&took) { Outcome::Timeout } else { Outcome::Ignored }, took)
         });
         self.gate.returned(&self.breaker, self.permit, &self.settings, outcome, took);
     }
@@ -51,4 +56,38 @@ impl<G: Gate> Drop for Held<G> {
 /// The breaker's clock: the runtime's, so that tests can pause it.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::domain::breaker::{Breaker, Mode, Overrides};
+    use crate::domain::extension::Kind;
+
+    #[derive(Debug, Default)]
+    struct Told(Mutex<Vec<Outcome>>);
+
+    impl Gate for Told {
+        type Breaker = ();
+
+        fn returned(&self, (): &(), _: Permit, _: &Settings, outcome: Outcome, _: Duration) {
+            self.0.lock().push(outcome);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_is_cut_off_tells_something_only_when_its_own_time_is_just_over() {
+        let timeout = Duration::from_secs(1);
+        let (told, settings) = (Arc::<Told>::default(), Settings::new(Kind::Pre, timeout, &Overrides::default()));
+        let just_over = settings.timeout + LOCAL_LAG;
+        for after in [settings.timeout / 2, settings.timeout, just_over, just_over + Duration::from_millis(1)] {
+            let permit = Breaker::default().check(Mode::Normal, &settings, now(), 0.5).expect("it is closed");
+            let held = Held::new(Arc::clone(&told), (), permit, settings, now());
+            tokio::time::advance(after).await;
+            drop(held);
+        }
+        assert_eq!(*told.0.lock(), [Outcome::Ignored, Outcome::Timeout, Outcome::Timeout, Outcome::Ignored]);
+    }
 }

@@ -17,7 +17,7 @@ use crate::domain::fields::Fields;
 use crate::domain::plan::{Place, Rule};
 use crate::domain::retry_budget::{Again, RetryTokens};
 use crate::domain::run::{AttemptBudget, CallResult, Order};
-use crate::invoker::{CallPermit, Finished, Invoker, InvokerMsg, Withheld};
+use crate::invoker::{CallPermit, Finished, Invoker, InvokerMsg, LOCAL_LAG, Withheld};
 use crate::ports::{Answer, Call, TransportError};
 
 /// What all calls of one request have in common.
@@ -36,8 +36,6 @@ pub struct CallScope {
 const LEAST_TIME: Duration = Duration::from_millis(1);
 /// How far the outer limit of a call lies behind the transport's.
 const TRANSPORT_SLACK: Duration = Duration::from_millis(20);
-/// A timeout that comes later than this after its time says that this process is late, and nothing of the extension.
-const LOCAL_LAG: Duration = Duration::from_millis(50);
 /// Full jitter: a retry waits a random part of this, doubled with each further one.
 const RETRY_BASE: Duration = Duration::from_millis(25);
 const RETRY_CAP: Duration = Duration::from_secs(1);
