@@ -290,13 +290,14 @@ impl CallFailure {
     }
 
     /// Whether another attempt may help. A provider may have done the work although no answer came, and somebody pays
-    /// for it twice: it is only called again when nobody got the call, or when it says so itself.
+    /// for it twice: it is only called again when nobody got the call, when it says so itself, or when it had too much to
+    /// do and says for how long.
     pub fn retryable(&self, kind: Kind) -> bool {
         match self {
             Self::NoResponders => true,
             // It may have got the call, and lost its way back.
             Self::Timeout | Self::BusUnavailable => kind != Kind::Provider,
-            Self::Answered { retryable, .. } => *retryable == Some(true),
+            Self::Answered { retryable, .. } => retryable.unwrap_or(self.wants_patience().is_some()),
             Self::Deadline | Self::CircuitOpen { .. } | Self::Malformed(_) | Self::TooLittleTime => false,
             Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled | Self::Overloaded { .. } => false,
         }

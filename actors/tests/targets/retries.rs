@@ -86,6 +86,27 @@ async fn a_timeout_is_repeated_unless_the_record_says_that_it_has_effects() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_too_much_to_do_is_asked_again_when_it_said() {
+    let bench = Bench::start().await;
+    bench.bus.answers(A, r#"{"error": {"code": "429", "message": "busy", "retry_after_ms": 700}}"#);
+    let bus = Arc::clone(&bench.bus);
+    let less_to_do = tokio::spawn(async move {
+        sleep(Duration::from_millis(500)).await;
+        bus.answers(A, "{}");
+    });
+    let began = Instant::now();
+    let result = bench.call(&order(&[A])).await;
+    let took = began.elapsed().as_millis();
+    assert!(result.outcome.is_ok() && result.attempts == 2 && (700..=702).contains(&took), "{result:?}, {took} ms");
+    less_to_do.await.unwrap();
+    bench.bus.answers(B, r#"{"error": {"code": "429", "message": "busy", "retry_after_ms": 60000}}"#);
+    let began = Instant::now();
+    let result = bench.call(&order(&[B])).await;
+    assert!(result.outcome.is_err() && result.attempts == 1, "the request does not last so long");
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn whom_nobody_heard_gets_time_to_subscribe_again() {
     let bench = Bench::start().await;
     bench.bus.fails(A, TransportError::NoResponders);

@@ -136,6 +136,27 @@ fn only_what_the_extension_did_wrong_counts() {
 }
 
 #[test]
+fn an_error_is_tried_again_when_it_says_so_or_says_when() {
+    let told = |code: &str, retryable, wait: Option<u64>| CallFailure::Answered {
+        code: code.into(),
+        message: String::new(),
+        retryable,
+        retry_after: wait.map(Duration::from_millis),
+    };
+    for (failure, retries) in [
+        (told("500", Some(true), None), 2),
+        (told("500", None, Some(20)), 0),
+        (told("429", None, Some(20)), 2),
+        (told("overloaded", None, Some(20)), 2),
+        (told("429", None, None), 0),
+        (told("429", Some(false), Some(20)), 0),
+    ] {
+        assert_eq!([Kind::Pre, Kind::Provider].map(|kind| failure.retries(kind, 2)), [retries; 2], "{failure:?}");
+        assert_eq!(failure.retries(Kind::Pre, 0), 0, "it is not granted");
+    }
+}
+
+#[test]
 fn the_prompt_is_found_in_a_string_or_an_object() {
     for (payload, want) in
         [(r#""hi""#, "hi"), (r#"{"text": "a"}"#, "a"), (r#"{"content": "c"}"#, "c"), ("[1]", ""), ("{}", "")]
