@@ -116,10 +116,15 @@ fn shown(value: &Value) -> String {
 
 /// What somebody at a terminal can do about a refusal; nothing when the details already say it.
 fn next_step(error: &ErrorBody) -> Option<&'static str> {
-    if error.details.get("error_type").and_then(Value::as_str) == Some("circuit_open") {
+    let error_type = error.details.get("error_type").and_then(Value::as_str);
+    if error_type == Some("circuit_open") {
         return Some("`beamline-router breaker show ID` says why, and until when.");
     }
     match error.code.as_str() {
+        // None could be chosen, so none was called.
+        "extension_unavailable" if error_type.is_none() => {
+            Some("`beamline-router breaker list` shows which breakers are open, and why.")
+        }
         "unauthorized" if error.intake_error_code.as_deref() == Some("TENANT_FORBIDDEN") => {
             Some("The router serves only the tenants of its router.allowed_tenants.")
         }
@@ -214,6 +219,9 @@ mod tests {
         let error = r#"{"code":"validator_blocked","message":"It is open.","details":{"error_type":"circuit_open"}}"#;
         let sentence = refusal(error).sentence();
         assert!(sentence.ends_with("\n`beamline-router breaker show ID` says why, and until when."), "{sentence}");
+        let none = r#"{"code":"extension_unavailable","message":"No provider can be chosen: a (circuit open)."}"#;
+        let sentence = refusal(none).sentence();
+        assert!(sentence.ends_with("\n`beamline-router breaker list` shows which breakers are open, and why."));
     }
 
     #[test]
