@@ -90,12 +90,14 @@ impl Invoker {
         self.rests.store(rests, Ordering::Relaxed);
     }
 
-    /// Closes its breakers, if operators have done so another number of times than it knows of. Fewer, when the extension was
-    /// deleted and registered anew before anybody looked.
-    pub fn follow_resets(&self, count: u64) {
-        if self.resets.swap(count, Ordering::Relaxed) != count {
+    /// Closes its breakers and forgets the waits that it asked for, if operators have reset it another number of times than
+    /// it knows of; true if so. Fewer, when the extension was deleted and registered anew before anybody looked.
+    pub fn follow_resets(&self, count: u64) -> bool {
+        let is_new = self.resets.swap(count, Ordering::Relaxed) != count;
+        if is_new {
             self.targets().iter().for_each(|target| target.reset());
         }
+        is_new
     }
 
     /// The operators' resets that it has followed.

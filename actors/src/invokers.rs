@@ -420,7 +420,9 @@ impl InvokersState {
         for invoker in invokers_of(&self.shared) {
             if let Some(extension) = snapshot.extension(&invoker.id) {
                 retain_targets(&invoker, extension);
-                invoker.follow_resets(extension.breaker_resets());
+                if invoker.follow_resets(extension.breaker_resets()) {
+                    self.shared.limits.reset(&invoker.id);
+                }
             }
         }
     }

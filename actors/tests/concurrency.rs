@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use beamline_actors::domain::breaker::{Overrides, Settings};
+use beamline_actors::domain::breaker::{Overrides, Reset, Settings};
 use beamline_actors::domain::call::CallFailure;
 use beamline_actors::domain::extension::{Extension, Kind};
 use beamline_actors::domain::fields::Fields;
@@ -270,6 +270,23 @@ async fn an_extension_that_is_out_of_reach_through_no_fault_of_its_own_keeps_its
     bench.bus.set_unsettled(false);
     assert_eq!(bench.call(TIMEOUT * 2).await, Err(CallFailure::Timeout));
     assert_eq!(bench.limit(), 450, "that was its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operators_reset_gives_back_all_places_and_ends_a_wait() {
+    let bench = Bench::start().await;
+    bench.bus.hangs(SUBJECT);
+    assert_eq!(bench.call(TIMEOUT * 2).await, Err(CallFailure::Timeout));
+    bench.bus.answers(SUBJECT, r#"{"error": {"code": "429", "message": "busy", "retry_after_ms": 30000}}"#);
+    assert!(matches!(bench.call(TIMEOUT).await, Err(CallFailure::Answered { .. })));
+    assert!(bench.limit() < 500 && matches!(bench.call(TIMEOUT).await, Err(CallFailure::Overloaded { .. })));
+
+    let record = Extension::parse(RECORD, "beamline").unwrap();
+    let reset = Extension { breaker_reset: Some(Reset { count: 1, reason: "more of it".into() }), ..record };
+    bench.registry.write(Change::UpdateExtension(reset), Author::default()).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    bench.bus.answers(SUBJECT, r#"{"output": "hello"}"#);
+    assert_eq!((bench.call(TIMEOUT).await, bench.limit()), (Ok(()), 500));
 }
 
 #[tokio::test(start_paused = true)]

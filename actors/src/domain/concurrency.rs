@@ -103,6 +103,11 @@ impl ConcurrencyLimit {
         self.ceiling = ceiling;
     }
 
+    /// An operator knows better: back to its ceiling. What was called before says nothing any more.
+    pub fn reset(&mut self, now: Instant) {
+        *self = Self { shrunk_at: Some(now), ..Self::new(self.ceiling, now) };
+    }
+
     /// Somebody wants to make a call while so many run.
     pub fn wanted(&mut self, in_use: u32, now: Instant) {
         self.advance(now);

@@ -142,10 +142,11 @@ impl TargetState {
         self.record.lock().breaker.suspect(until);
     }
 
-    /// An operator closes its breaker.
+    /// An operator closes its breaker, and wants it to be called.
     pub(super) fn reset(&self) {
         let mut record = self.record.lock();
         let (before, now) = (record.breaker.generation(), now());
+        record.pause = Pause::default();
         let was_open = record.breaker.reset(now);
         let tenants_were = self.tenants.get().is_some_and(|tenants| tenants.reset(now));
         let changed = self.changed_since(before, &record.breaker, now).filter(|_| was_open);

@@ -78,7 +78,12 @@ impl TenantBreakers {
 
     /// True when any of them was not closed.
     pub(super) fn reset(&self, now: Instant) -> bool {
-        self.all().iter().filter(|tenant| tenant.used.lock().breaker.reset(now)).count() > 0
+        let reset = |tenant: &Arc<TenantBreaker>| {
+            let mut used = tenant.used.lock();
+            used.pause = Pause::default();
+            used.breaker.reset(now)
+        };
+        self.all().iter().filter(|tenant| reset(tenant)).count() > 0
     }
 
     pub(super) fn are_closed(&self, now: Instant) -> bool {
@@ -202,6 +207,9 @@ mod tests {
         assert_eq!(asked_to_wait("acme"), Some(wait), "the longest counts");
         tokio::time::sleep(wait).await;
         assert_eq!((refused("acme"), asked_to_wait("acme")), (None, None));
+        target.pause_for(&"acme".into(), Isolation::Tenant, wait);
+        target.reset();
+        assert_eq!(asked_to_wait("acme"), None, "an operator wants it to be called");
         target.pause_for(&"acme".into(), Isolation::Shared, Duration::MAX);
         let all = Some(Withheld::AskedToWait(Duration::from_secs(60)));
         assert_eq!((refused("acme"), refused("globex")), (all, all), "without isolation it is everybody");

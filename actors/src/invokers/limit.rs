@@ -108,6 +108,14 @@ impl CallLimits {
         own.unwrap_or_else(|| self.max_in_flight.load(Ordering::Relaxed))
     }
 
+    /// An operator has reset the extension.
+    pub(super) fn reset(&self, id: &str) {
+        let known = self.limits.read().get(id).cloned();
+        if let Some(limit) = known {
+            limit.reset();
+        }
+    }
+
     /// What is in use of an extension's limit; `None` before its first call.
     pub(super) fn in_use(&self, id: &str) -> Option<InUse> {
         self.limits.read().get(id).map(|limit| limit.in_use())
@@ -143,6 +151,12 @@ impl CallLimit {
     fn set_ceiling(&self, ceiling: u32) {
         let mut size = self.size.lock();
         size.limit.set_ceiling(ceiling, now());
+        self.fit(&mut size);
+    }
+
+    fn reset(&self) {
+        let mut size = self.size.lock();
+        size.limit.reset(now());
         self.fit(&mut size);
     }
 

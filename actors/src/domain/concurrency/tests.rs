@@ -40,6 +40,17 @@ fn a_burst_of_timeouts_is_one_step() {
 }
 
 #[test]
+fn what_was_called_before_a_reset_shrinks_nothing() {
+    let mut now = Instant::now();
+    let mut limit = shrunk_to_one(CEILING, &mut now);
+    limit.reset(now);
+    limit.ended(Load::Overloaded, now - Duration::from_millis(1), now + seconds(1));
+    assert_eq!(limit.get(), CEILING);
+    limit.ended(Load::Overloaded, now + seconds(1), now + seconds(2));
+    assert_eq!(limit.get(), CEILING * 9 / 10);
+}
+
+#[test]
 fn refusals_that_come_back_at_once_shrink_it_ten_times_a_second() {
     let start = Instant::now();
     let mut limit = ConcurrencyLimit::new(CEILING, start);
