@@ -116,13 +116,13 @@ fn shown(value: &Value) -> String {
 
 /// What somebody at a terminal can do about a refusal; nothing when the details already say it.
 fn next_step(error: &ErrorBody) -> Option<&'static str> {
-    let error_type = error.details.get("error_type").and_then(Value::as_str);
-    if error_type == Some("circuit_open") {
+    if error.details.get("error_type").and_then(Value::as_str) == Some("circuit_open") {
         return Some("`beamline-router breaker show ID` says why, and until when.");
     }
+    let has = |detail| error.details.contains_key(detail);
     match error.code.as_str() {
-        // None could be chosen, so none was called.
-        "extension_unavailable" if error_type.is_none() => {
+        // Without one that failed, none could be chosen.
+        "extension_unavailable" if has("retry_after_ms") && !has("extension_id") => {
             Some("`beamline-router breaker list` shows which breakers are open, and why.")
         }
         "unauthorized" if error.intake_error_code.as_deref() == Some("TENANT_FORBIDDEN") => {
@@ -219,7 +219,7 @@ mod tests {
         let error = r#"{"code":"validator_blocked","message":"It is open.","details":{"error_type":"circuit_open"}}"#;
         let sentence = refusal(error).sentence();
         assert!(sentence.ends_with("\n`beamline-router breaker show ID` says why, and until when."), "{sentence}");
-        let none = r#"{"code":"extension_unavailable","message":"No provider can be chosen: a (circuit open)."}"#;
+        let none = r#"{"code":"extension_unavailable","message":"None can be chosen.","details":{"retry_after_ms":9}}"#;
         let sentence = refusal(none).sentence();
         assert!(sentence.ends_with("\n`beamline-router breaker list` shows which breakers are open, and why."));
     }
