@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::{Instant, sleep, timeout};
@@ -54,6 +54,8 @@ struct Shared {
     health_log: OnceLock<HealthLog>,
     peers: Arc<Peers>,
     open_copy: OnceLock<PathBuf>,
+    /// When their supervisor last fell.
+    fell: Mutex<Option<Instant>>,
     address: Address<InvokersMsg>,
 }
 
@@ -99,7 +101,8 @@ impl Shared {
 /// More restarts than this, and the supervisor itself starts anew. A child that fails at once every time gets here in
 /// about 6 s: the doubling waits would keep it from ever reaching ten in ten seconds.
 const INTENSITY: Intensity = Intensity { restarts: 7, within: Duration::from_secs(10) };
-/// After it took its supervisor down, an invoker is not started for this long.
+/// An invoker that keeps failing is not started for this long, and takes its supervisor down no sooner again: however many of
+/// them fail, they hold figures and log lines only, and the root shall not fall with them.
 const REST: Duration = Duration::from_secs(60);
 /// The first call of an extension waits for its invoker no longer than this; it can go without.
 const START_WITHIN: Duration = Duration::from_millis(100);
@@ -126,6 +129,7 @@ impl Invokers {
             health_log,
             peers,
             open_copy,
+            fell: Mutex::default(),
             address,
         });
         let shown = Arc::downgrade(&shared);
@@ -390,9 +394,23 @@ impl InvokersState {
             Verdict::GiveUp => {
                 invoker.address.node().ended(reason, false);
                 self.rest(&invoker);
+                if self.fell_lately() {
+                    tracing::warn!(extension_id = &*invoker.id, error = reason, "an invoker fails too often; it rests");
+                    return Ok(());
+                }
                 Err(format!("too many restarts of invokers, the last one {}: {reason}", invoker.id).into())
             }
         }
+    }
+
+    /// Whether the supervisor has fallen within the last minute; if not, it does now.
+    fn fell_lately(&self) -> bool {
+        let (now, mut fell) = (Instant::now(), self.shared.fell.lock());
+        let lately = fell.is_some_and(|at| now.duration_since(at) < REST);
+        if !lately {
+            *fell = Some(now);
+        }
+        lately
     }
 
     /// Leaves an invoker alone for a while, so that it takes its supervisor down once and not without end. Its calls go on:

@@ -279,6 +279,23 @@ async fn an_invoker_that_never_recovers_ends_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn invokers_that_all_fail_for_ever_end_nothing_else() {
+    let mut tree = Tree::start().await;
+    tree.ask().await;
+    let all = ["clean", "guard", "model", "mask"].map(|id| tree.invokers.find(id).unwrap());
+    for _ in 0..200_000 {
+        for invoker in &all {
+            let _ = invoker.address.send(beamline_actors::invoker::InvokerMsg::Crash);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(tree.root.ended().now_or_never().is_none(), "the root stays");
+    assert_eq!(code(&tree.ask().await), "ok", "calls need no actor");
+    let back = || all.iter().all(|invoker| invoker.address.node().view().status == "running");
+    eventually("all are back when their faults are over", back).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_in_flight_are_answered_when_their_supervisor_dies() {
     let tree = Tree::start().await;
     tree.bus.hangs(PROVIDER);
