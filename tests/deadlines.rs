@@ -81,6 +81,23 @@ async fn more_time_than_there_is_is_cut_and_the_answer_says_so() {
 }
 
 #[tokio::test]
+async fn what_is_read_after_its_callers_deadline_is_not_executed() {
+    let world = World::start(&[]).await;
+    let model = world.extension(Kind::Provider, "model", 0, FINE).await;
+    world.gateway.policy("one", &json!({"providers": ["model"]})).await;
+    let sent = async |deadline: &str| {
+        let body = request_with("one", json!({})).to_string();
+        world.gateway.send("route", body, &[("Router-Deadline", deadline)]).await.json
+    };
+    let ago = |age: Duration| humantime::format_rfc3339_millis(SystemTime::now() - age).to_string();
+    let late = sent(&ago(Duration::from_secs(5))).await;
+    assert_eq!((&late["error"]["code"], model.calls()), (&json!("deadline_exceeded"), 0), "{late}");
+    for fine in [ago(Duration::ZERO), "2999-01-01T00:00:00Z".to_owned(), "soon".to_owned()] {
+        assert_eq!(sent(&fine).await["ok"], true, "clocks differ a little: {fine}");
+    }
+}
+
+#[tokio::test]
 async fn a_deadline_names_the_stage_where_it_was_reached() {
     let world = World::start(&[]).await;
     world.gateway.register("pre", "edit", json!({})).await;

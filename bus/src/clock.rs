@@ -11,6 +11,9 @@ pub struct WallClock {
     begun_at: SystemTime,
 }
 
+/// Clocks of two machines differ; only a deadline older than this is believed to have passed.
+const CLOCK_SKEW: Duration = Duration::from_secs(1);
+
 impl WallClock {
     pub fn start() -> Self {
         Self { begun: Instant::now(), begun_at: SystemTime::now() }
@@ -24,6 +27,12 @@ impl WallClock {
     /// To judge deadlines by: never ahead of the time that has passed since the start.
     pub fn earliest(&self) -> SystemTime {
         self.earliest_of(SystemTime::now(), self.begun.elapsed())
+    }
+
+    /// Whether a deadline (RFC 3339) has passed for certain. One that cannot be read has not.
+    pub fn is_past(&self, deadline: &str) -> bool {
+        let deadline = humantime::parse_rfc3339_weak(deadline);
+        deadline.is_ok_and(|at| self.earliest().duration_since(at).is_ok_and(|age| age > CLOCK_SKEW))
     }
 
     fn latest_of(&self, wall: SystemTime, elapsed: Duration) -> SystemTime {
@@ -41,6 +50,16 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_deadline_has_passed_when_clocks_that_differ_a_little_agree_on_it() {
+        let clock = WallClock::start();
+        let at = |time: SystemTime| humantime::format_rfc3339_millis(time).to_string();
+        let now = SystemTime::now();
+        assert!(clock.is_past(&at(now - 2 * SECOND)) && clock.is_past("2001-02-03T04:05:06Z"));
+        assert!(!clock.is_past(&at(now)) && !clock.is_past(&at(now + HOUR)));
+        assert!(["", "tomorrow", "99999999999999", "\u{0}"].iter().all(|nonsense| !clock.is_past(nonsense)));
+    }
 
     #[test]
     fn who_writes_follows_leaps_ahead_and_who_reads_leaps_back() {

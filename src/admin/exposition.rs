@@ -21,6 +21,8 @@ pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry
     registry.register("router_requests_unanswerable", help, all.intake.unanswerable());
     let help = "Answers that found no connection to NATS before their deadline";
     registry.register("router_answers_unsent", help, all.intake.unsent());
+    let help = "Requests that were read after their Router-Deadline, and not executed";
+    registry.register("router_requests_expired", help, all.intake.expired());
     let (connection, of) = (all.connection.clone(), all.registry.clone());
     let breakers = breakers::Gauge { registry: all.registry.clone(), invokers: all.invokers.clone() };
     registry.register_collector(Box::new(breakers));

@@ -13,7 +13,7 @@ use beamline_actors::domain::request::{Correlation, RequestHeaders, RequestKind}
 use beamline_actors::pipelines::{Incoming, Pipelines};
 use beamline_actors::reply::{Outgoing, Reply};
 use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
-use beamline_bus::{Intake as Subscription, headers};
+use beamline_bus::{Intake as Subscription, WallClock, headers};
 use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -54,6 +54,9 @@ struct Shared {
     unanswerable: Counter,
     /// Answers that found no connection while anybody waited for them.
     unsent: Counter,
+    /// Requests that were read when their callers had given up.
+    expired: Counter,
+    clock: WallClock,
 }
 
 impl Intake {
@@ -68,6 +71,8 @@ impl Intake {
             answers: TaskTracker::new(),
             unanswerable: Counter::default(),
             unsent: Counter::default(),
+            expired: Counter::default(),
+            clock: WallClock::start(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -82,6 +87,10 @@ impl Intake {
 
     pub fn unsent(&self) -> Counter {
         self.shared.unsent.clone()
+    }
+
+    pub fn expired(&self) -> Counter {
+        self.shared.expired.clone()
     }
 
     /// Leaves the queue group without losing what is on its way here; false when that took longer than `limit`.
@@ -265,6 +274,13 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
         let size = message.payload.len();
         let sentence = format!("The request has {size} bytes; at most {limit} are taken.");
         let error = RequestError::invalid(IntakeCode::SchemaValidationFailed, "", sentence).with("limit_bytes", limit);
+        return reply.send(Outgoing::error(&error, &request_headers.correlation(|| fastrand::u64(..))));
+    }
+    let deadline = message.headers.as_ref().and_then(|given| headers::text(given, "Router-Deadline"));
+    if deadline.is_some_and(|deadline| shared.clock.is_past(deadline)) {
+        shared.expired.inc();
+        let error =
+            RequestError::new(ErrorCode::DeadlineExceeded, "The request's time was over when the router read it.");
         return reply.send(Outgoing::error(&error, &request_headers.correlation(|| fastrand::u64(..))));
     }
     let (headers, body) = (request_headers, message.payload);
