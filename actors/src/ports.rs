@@ -179,6 +179,9 @@ pub struct Answer {
 pub enum TransportError {
     #[error("no answer in time")]
     Timeout,
+    /// So late that nobody can tell whose fault the missing answer is.
+    #[error("no answer in time, and the bus is late")]
+    BusLate,
     #[error("nobody listens on the subject")]
     NoResponders,
     #[error("the bus is not connected")]

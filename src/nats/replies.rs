@@ -52,6 +52,9 @@ struct Caller {
     reply: oneshot::Sender<Reply>,
 }
 
+/// Before the number of a message to ourselves: nobody is late who sent none.
+const OWN: &str = "own-";
+
 impl Replies {
     /// Over the client of the connection that is given, which may not be its client of the moment any more.
     pub(super) async fn subscribe(client: Arc<Client>, connection: &Connection) -> Result<Self, SubscribeError> {
@@ -70,20 +73,25 @@ impl Replies {
 
     /// A place for the answer to a call of this subject.
     pub(super) fn expect(&self, called: Arc<str>) -> Expected {
+        self.expect_at(called, "")
+    }
+
+    /// A place for a message to ourselves.
+    pub(super) fn expect_own(&self) -> Expected {
+        self.expect_at("".into(), OWN)
+    }
+
+    fn expect_at(&self, called: Arc<str>, mark: &str) -> Expected {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         self.waiting.calls.lock().insert(number, Caller { called, reply });
-        Expected { subject: format!("{}{number:x}", self.prefix), number, answer, waiting: Arc::clone(&self.waiting) }
+        let subject = format!("{}{mark}{number:x}", self.prefix);
+        Expected { subject, number, answer, waiting: Arc::clone(&self.waiting) }
     }
 
     /// Messages that came in so far, whoever they were for.
     pub(super) fn heard(&self) -> u64 {
         self.waiting.heard.load(Ordering::Relaxed)
-    }
-
-    /// Sends a message to ourselves; `heard` counts it when the server has passed it on.
-    pub(super) async fn probe(&self) {
-        let _ = self.client.publish(format!("{}probe", self.prefix), Bytes::new()).await;
     }
 
     #[cfg(test)]
@@ -95,12 +103,13 @@ impl Replies {
 async fn read(mut subscriber: Subscriber, prefix: String, waiting: Arc<Waiting>) {
     while let Some(message) = subscriber.next().await {
         waiting.heard.fetch_add(1, Ordering::Relaxed);
-        let number = message.subject.strip_prefix(&prefix).and_then(|token| u64::from_str_radix(token, 16).ok());
-        // Nothing else than a probe has no number.
-        let Some(number) = number else { continue };
+        let Some(token) = message.subject.strip_prefix(&prefix) else { continue };
+        let own = token.strip_prefix(OWN);
+        let Ok(number) = u64::from_str_radix(own.unwrap_or(token), 16) else { continue };
         let caller = waiting.calls.lock().remove(&number);
         match caller {
             Some(caller) => drop(caller.reply.send(Reply::Answer(message))),
+            None if own.is_some() => {}
             // It came too late, or twice.
             None => drop(waiting.late.fetch_add(1, Ordering::Relaxed)),
         }
@@ -134,6 +143,12 @@ pub(super) struct Expected {
 }
 
 impl Expected {
+    /// The server passes this message to ourselves.
+    pub(super) async fn send_to_self(&self, client: &Client) {
+        // A client that has ended takes nothing; then nothing comes back.
+        let _ = client.publish(self.subject.clone(), Bytes::new()).await;
+    }
+
     /// Never comes when the client has ended: the connection tells of that. May be dropped while it waits, and asked again.
     pub(super) async fn answer(&mut self) -> Option<Reply> {
         (&mut self.answer).await.ok()

@@ -1,19 +1,21 @@
-//! A NATS server of the test's own on a free port, and a wire to it that can be cut.
+//! A NATS server of the test's own on a free port, and a wire to it that can be cut and made slow.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
+use bytes::BytesMut;
 use futures_util::StreamExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{NatsConfig, Overrides, load_from};
@@ -134,6 +136,7 @@ fn read_ports(file: &Path, kind: &str) -> Option<String> {
 pub(crate) struct Wire {
     pub(crate) url: String,
     open: watch::Sender<bool>,
+    lag: watch::Sender<Duration>,
     refused: watch::Receiver<usize>,
     _task: AbortOnDropHandle<()>,
 }
@@ -144,17 +147,23 @@ impl Wire {
         let url = format!("nats://{}", listener.local_addr().unwrap());
         let target = server.url.strip_prefix("nats://").unwrap().to_owned();
         let (open, state) = watch::channel(true);
+        let (lag, lagging) = watch::channel(Duration::ZERO);
         let (count_refused, refused) = watch::channel(0);
         let task = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 if *state.borrow() {
-                    tokio::spawn(join(near, target.clone(), state.clone()));
+                    tokio::spawn(join(near, target.clone(), state.clone(), lagging.clone()));
                 } else {
                     count_refused.send_modify(|count| *count += 1);
                 }
             }
         });
-        Self { url, open, refused, _task: AbortOnDropHandle::new(task) }
+        Self { url, open, lag, refused, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// What the server says comes so much later.
+    pub(crate) fn lag(&self, lag: Duration) {
+        self.lag.send_replace(lag);
     }
 
     pub(crate) fn cut(&self) {
@@ -171,12 +180,35 @@ impl Wire {
     }
 }
 
-async fn join(mut near: TcpStream, target: String, mut open: watch::Receiver<bool>) {
-    let mut far = TcpStream::connect(target).await.unwrap();
+async fn join(near: TcpStream, target: String, mut open: watch::Receiver<bool>, lag: watch::Receiver<Duration>) {
+    let far = TcpStream::connect(target).await.unwrap();
+    let ((mut from_near, to_near), (from_far, mut to_far)) = (near.into_split(), far.into_split());
     tokio::select! {
-        _ = copy_bidirectional(&mut near, &mut far) => {}
+        _ = copy(&mut from_near, &mut to_far) => {}
+        () = pass_late(from_far, to_near, lag) => {}
         _ = open.wait_for(|open| !open) => {}
     }
+}
+
+/// Each piece as much later as `lag` says when it comes.
+async fn pass_late(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lag: watch::Receiver<Duration>) {
+    let (pieces, mut delayed) = mpsc::unbounded_channel::<(Instant, BytesMut)>();
+    let read = async move {
+        let mut piece = BytesMut::with_capacity(64 * 1024);
+        while from.read_buf(&mut piece).await.is_ok_and(|bytes| bytes > 0) {
+            let due = Instant::now() + *lag.borrow();
+            let _ = pieces.send((due, piece.split()));
+        }
+    };
+    let write = async move {
+        while let Some((due, piece)) = delayed.recv().await {
+            sleep_until(due).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(read, write);
 }
 
 /// Subscribes, and returns when the server knows it: it handles the commands of one connection in order.

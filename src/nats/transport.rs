@@ -59,9 +59,9 @@ impl NatsTransport {
             return None;
         }
         let (begun, replies) = (Instant::now(), Arc::clone(&self.bus.replies.lock()));
-        let mut expected = replies.expect("".into());
+        let mut expected = replies.expect_own();
         let trip = async {
-            replies.client().publish(expected.subject.clone(), Bytes::new()).await.ok()?;
+            expected.send_to_self(replies.client()).await;
             expected.answer().await
         };
         timeout(limit, trip).await.ok()??;
@@ -124,7 +124,7 @@ impl Bus {
         check_subject(&call.subject)?;
         match self.unless_lost(call, HeaderMap::new()).await {
             Ok(_) => Ok(true),
-            Err(TransportError::NoResponders | TransportError::Timeout) => Ok(false),
+            Err(TransportError::NoResponders | TransportError::Timeout | TransportError::BusLate) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -191,8 +191,9 @@ impl Bus {
         })
     }
 
-    /// A server that hangs looks like an extension that hangs, until the client has missed its pings. So when the time is
-    /// nearly up, ask the server to pass us a message: when nothing at all comes, the fault is not the extension's.
+    /// A server that hangs looks like an extension that hangs, until the client has missed its pings; so does a link that is
+    /// full. So when the time is nearly up, ask the server to pass us a message: when it does not come, the fault may not be
+    /// the extension's, and when nothing at all comes, it is the bus that is gone.
     async fn last_wait(
         &self,
         replies: &Replies,
@@ -200,13 +201,20 @@ impl Bus {
         deadline: Instant,
     ) -> Result<Answer, TransportError> {
         let heard = replies.heard();
+        let mut probe = replies.expect_own();
+        let mut is_back = false;
         let wait = async {
-            replies.probe().await;
+            probe.send_to_self(replies.client()).await;
+            tokio::select! {
+                reply = expected.answer() => return reply,
+                _ = probe.answer() => is_back = true,
+            }
             expected.answer().await
         };
         match timeout_at(deadline, wait).await {
             Ok(reply) => read(reply),
             Err(_) if replies.heard() == heard || !self.connection.is_connected() => Err(TransportError::NotConnected),
+            Err(_) if !is_back => Err(TransportError::BusLate),
             Err(_) => Err(TransportError::Timeout),
         }
     }

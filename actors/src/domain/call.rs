@@ -313,7 +313,7 @@ fn is_nobodys_fault(failure: &CallFailure) -> bool {
 impl From<TransportError> for CallFailure {
     fn from(error: TransportError) -> Self {
         match error {
-            TransportError::Timeout => Self::Timeout,
+            TransportError::Timeout | TransportError::BusLate => Self::Timeout,
             TransportError::NoResponders => Self::NoResponders,
             TransportError::NotConnected => Self::BusUnavailable,
             TransportError::TooLarge { size, limit } => Self::TooLarge { size, limit },

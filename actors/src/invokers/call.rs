@@ -112,14 +112,14 @@ impl Invokers {
         let begun = Instant::now();
         // The transport's own limit comes first: it can tell a silent extension from a bus that is gone.
         let answer = timeout(limit + TRANSPORT_SLACK, self.shared.transport.call(call)).await;
-        let result = read(order, answer.unwrap_or(Err(TransportError::Timeout)), own > left);
+        let answer = answer.unwrap_or(Err(TransportError::Timeout));
         let took = begun.elapsed();
+        // The answer may have been there in time: who was late is this process, or the bus.
+        let is_late = matches!(answer, Err(TransportError::BusLate)) || self.is_late() || took > limit + LOCAL_LAG;
+        let result = read(order, answer, own > left);
         let outcome = match &result {
             Ok(_) => Outcome::Success,
-            // The answer may have been there in time: who was late is this process.
-            Err(CallFailure::Timeout | CallFailure::Deadline) if self.is_late() || took > limit + LOCAL_LAG => {
-                Outcome::Ignored
-            }
+            Err(CallFailure::Timeout | CallFailure::Deadline) if is_late => Outcome::Ignored,
             // With half its time it should have answered; with less, a caller in a hurry would open it for everybody.
             Err(CallFailure::Deadline) if limit >= own / 2 => Outcome::Timeout,
             Err(CallFailure::NoResponders) if !self.shared.transport.is_settled() => Outcome::Ignored,
@@ -246,7 +246,7 @@ fn read(order: &Order, answer: Result<Answer, TransportError>, hurried: bool) ->
             read => read,
         },
         // Not the extension's time was over, the request's was.
-        Err(TransportError::Timeout) if hurried => Err(CallFailure::Deadline),
+        Err(TransportError::Timeout | TransportError::BusLate) if hurried => Err(CallFailure::Deadline),
         Err(error) => Err(CallFailure::from(error)),
     }
 }

@@ -61,9 +61,14 @@ async fn after_a_place_that_was_passed_over_the_retry_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_blamed_for_a_timeout_that_this_process_was_late_for() {
+async fn nobody_is_blamed_for_a_timeout_that_this_process_or_the_bus_was_late_for() {
     let bench = Bench::start().await;
     let one = changed(&order(&[A]), |call| call.target.retry = 0);
+    bench.bus.fails(A, TransportError::BusLate);
+    for _ in 0..5 {
+        assert_eq!(bench.call(&one).await.outcome.unwrap_err(), CallFailure::Timeout);
+    }
+    assert_eq!(bench.invokers.find("clean").unwrap().breaker().failures, 0, "nor is it when the bus was");
     for (late_by, failures) in [(100, 0), (0, 5)] {
         // As if all threads were held up: time passes, and no timer fires meanwhile.
         bench.bus.handles(A, move |call| {

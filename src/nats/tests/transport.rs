@@ -6,9 +6,11 @@ use async_nats::{Client, HeaderMap, Message, Subscriber};
 use beamline_actors::ports::{Answer, Call, Transport, TransportError};
 use beamline_bus::headers;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::nats::testing::{Server, Wire, config, subscribe, until, within};
@@ -258,6 +260,31 @@ async fn a_frozen_server_is_not_the_fault_of_the_extension() {
             tokio::task::yield_now().await;
         }
     };
+    within("calls work again", works).await;
+}
+
+#[tokio::test]
+async fn a_late_bus_is_not_the_fault_of_the_extension() {
+    let server = Server::start().await;
+    let wire = Wire::to(&server).await;
+    let (transport, _connection) = transport(&wire.url).await;
+    let _echo = respond(&server, |request| (HeaderMap::new(), request.payload.clone())).await;
+    assert!(ended(&transport, call(ENDLESS)).await.is_ok());
+    wire.lag(SHORT * 2);
+    // Answers to others come all the while.
+    let others = transport.clone();
+    let _others = AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut calls = JoinSet::new();
+        loop {
+            calls.spawn(others.call(call(ENDLESS)));
+            sleep(SHORT / 40).await;
+        }
+    }));
+    assert!(ended(&transport, call(ENDLESS)).await.is_ok(), "it answers, only late");
+    let outcomes = join_all((0..10).map(|_| ended(&transport, call(SHORT)))).await;
+    assert!(outcomes.iter().all(|outcome| *outcome.as_ref().unwrap_err() == TransportError::BusLate), "{outcomes:?}");
+    wire.lag(Duration::ZERO);
+    let works = async { while transport.call(call(SHORT)).await.is_err() {} };
     within("calls work again", works).await;
 }
 
