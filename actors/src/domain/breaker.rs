@@ -87,14 +87,22 @@ enum Phase {
         /// Probes in flight that are enough.
         permits: u32,
         successes: u32,
-        /// Without a verdict by then it is open again, until the other time.
-        limit: Instant,
-        reopen: Instant,
+        trial: Trial,
     },
+}
+
+/// How long it may stay half open.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    /// Without a verdict by then it is open again, until the other time.
+    limit: Instant,
+    reopen: Instant,
 }
 
 /// Replies that ask to come back later, after which they are obeyed.
 const WAITS_ASKED: u32 = 2;
+/// Longer waits are not obeyed, whatever its own open times are.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// While enough probes are out, others may ask again this much later.
 const PROBED: Duration = Duration::from_secs(1);
 
@@ -154,7 +162,8 @@ impl Breaker {
     /// A sign of life beside the traffic. It brings the next probe forward, but only calls close a breaker: what answers
     /// pings may still fail at its work. What the extension itself asked for is left alone.
     pub fn is_alive(&mut self, now: Instant) {
-        let asked = self.last.is_some_and(|last| matches!(last.reason, Reason::AskedToWait { .. }));
+        self.settle(now);
+        let asked = self.last.is_some_and(|last| last.reason.asked_to_wait());
         if let Phase::Open { until } = &mut self.phase
             && *until > now
             && !asked
@@ -186,8 +195,8 @@ impl Breaker {
             (Mode::Normal, Phase::Open { until }) => {
                 Some(until.saturating_duration_since(now)).filter(|w| !w.is_zero())
             }
-            (Mode::Normal, Phase::HalfOpen { in_flight, permits, limit, .. }) if in_flight >= permits => {
-                Some(PROBED.min(limit.saturating_duration_since(now)))
+            (Mode::Normal, Phase::HalfOpen { in_flight, permits, trial, .. }) if in_flight >= permits => {
+                Some(PROBED.min(trial.limit.saturating_duration_since(now)))
             }
             (Mode::Normal, Phase::HalfOpen { .. } | Phase::Closed) => None,
         }
@@ -199,6 +208,15 @@ impl Breaker {
             Phase::Closed => State::Closed,
             Phase::Open { until } if now < until => State::Open { until },
             Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
+        }
+    }
+
+    /// The state as of the last transition that somebody has made.
+    pub fn stored_state(&self) -> State {
+        match self.phase {
+            Phase::Closed => State::Closed,
+            Phase::Open { until } => State::Open { until },
+            Phase::HalfOpen { .. } => State::HalfOpen,
         }
     }
 
@@ -235,37 +253,43 @@ impl Breaker {
 
     fn admit(&mut self, settings: &Settings, now: Instant, roll: f64) -> Result<(), Duration> {
         self.settle(now);
+        let openings = self.openings;
+        let another = || Trial::from(now, settings, openings, roll);
         match &mut self.phase {
             Phase::Closed => Ok(()),
             Phase::Open { until } if now < *until => Err(*until - now),
             Phase::Open { .. } => {
-                let limit = now + settings.half_open_max;
-                let reopen = limit + settings.open_time(self.openings, roll);
                 let permits = settings.half_open_permits;
-                self.enter(Phase::HalfOpen { in_flight: 1, permits, successes: 0, limit, reopen });
+                self.enter(Phase::HalfOpen { in_flight: 1, permits, successes: 0, trial: another() });
                 Ok(())
             }
-            Phase::HalfOpen { in_flight, .. } if *in_flight < settings.half_open_permits => {
+            Phase::HalfOpen { in_flight, trial, .. } if *in_flight < settings.half_open_permits => {
+                if now >= trial.limit {
+                    *trial = another();
+                }
                 *in_flight += 1;
                 Ok(())
             }
-            Phase::HalfOpen { limit, .. } => Err(PROBED.min(limit.saturating_duration_since(now))),
+            Phase::HalfOpen { trial, .. } => Err(PROBED.min(trial.limit.saturating_duration_since(now))),
         }
     }
 
     /// Half open for too long, it has been open again since then.
     fn settle(&mut self, now: Instant) {
-        if let Phase::HalfOpen { limit, reopen, .. } = self.phase
-            && now >= limit
-        {
-            self.last = Some(Opening { at: limit, reason: Reason::NoVerdict });
-            self.enter(Phase::Open { until: reopen });
+        if let (Phase::HalfOpen { trial, .. }, Phase::Open { until }) = (self.phase, self.phase_at(now)) {
+            self.last = Some(Opening { at: trial.limit, reason: Reason::NoVerdict });
+            self.enter(Phase::Open { until });
         }
     }
 
     fn phase_at(&self, now: Instant) -> Phase {
         match self.phase {
-            Phase::HalfOpen { limit, reopen, .. } if now >= limit => Phase::Open { until: reopen },
+            // With a success and nobody out, it waits for traffic: where calls are rare, it would never close otherwise.
+            Phase::HalfOpen { in_flight, successes, trial, .. }
+                if now >= trial.limit && (in_flight > 0 || successes == 0) =>
+            {
+                Phase::Open { until: trial.reopen }
+            }
             phase @ (Phase::Closed | Phase::Open { .. } | Phase::HalfOpen { .. }) => phase,
         }
     }
@@ -288,7 +312,7 @@ impl Breaker {
         if let Outcome::AskedToWait(wait) = outcome
             && self.waits_asked >= WAITS_ASKED
         {
-            return Some(Reason::AskedToWait { wait: wait.min(settings.open_cap) });
+            return Some(Reason::AskedToWait { wait: wait.min(LONGEST_WAIT) });
         }
         if self.failures >= settings.consecutive_failures {
             return Some(Reason::FailuresInARow { failures: self.failures });
@@ -312,8 +336,9 @@ impl Breaker {
     fn probed(&mut self, outcome: Outcome, settings: &Settings, now: Instant, roll: f64) {
         match outcome {
             Outcome::Success => {
-                let Phase::HalfOpen { successes, .. } = &mut self.phase else { return };
+                let Phase::HalfOpen { successes, trial, .. } = &mut self.phase else { return };
                 *successes += 1;
+                *trial = Trial::from(now, settings, self.openings, roll);
                 if *successes >= settings.half_open_successes {
                     self.close(now);
                 }
@@ -321,7 +346,7 @@ impl Breaker {
             Outcome::Failure | Outcome::Timeout | Outcome::AskedToWait(_) => {
                 self.failures = self.failures.saturating_add(1);
                 let asked =
-                    if let Outcome::AskedToWait(wait) = outcome { wait.min(settings.open_cap) } else { Duration::ZERO };
+                    if let Outcome::AskedToWait(wait) = outcome { wait.min(LONGEST_WAIT) } else { Duration::ZERO };
                 self.open(Reason::ProbeFailed { asked }, settings, now, roll);
             }
             // The probe told nothing: another call may probe in its place.
@@ -359,6 +384,14 @@ impl Breaker {
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.generation += 1;
+    }
+}
+
+impl Trial {
+    /// Its end is drawn at its beginning, so that the state can be told at any time.
+    fn from(now: Instant, settings: &Settings, openings: u32, roll: f64) -> Self {
+        let limit = now + settings.half_open_max;
+        Self { limit, reopen: limit + settings.open_time(openings, roll) }
     }
 }
 

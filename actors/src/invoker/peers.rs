@@ -120,6 +120,23 @@ mod tests {
         assert!(told.try_recv().is_err(), "there was nothing to close");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_call_that_finds_it_half_open_for_too_long_tells_that_it_is_open() {
+        let peers = Arc::new(Peers::default());
+        let target = crate::invoker::Invoker::among(Arc::clone(&peers), "clean").target(&SUBJECT.into());
+        let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
+        while let Ok(permit) = target.permit(Mode::Normal, &settings) {
+            permit.finish(Outcome::Failure, Duration::ZERO);
+        }
+        let mut told = peers.transitions();
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        let _silent = target.permit(Mode::Normal, &settings).unwrap();
+        tokio::time::sleep(settings.half_open_max).await;
+        assert!(target.permit(Mode::Normal, &settings).is_err());
+        let states: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).map(|told| told.state.as_str()).collect();
+        assert_eq!(states, ["half_open", "open"]);
+    }
+
     #[test]
     fn a_hint_about_what_nobody_calls_here_makes_no_state() {
         let invokers = invokers();

@@ -89,10 +89,16 @@ impl TargetState {
             return Err(Withheld::AskedToWait(wait));
         }
         let before = record.breaker.generation();
-        let permit = record.breaker.check(mode, settings, now, fastrand::f64()).map_err(Withheld::CircuitOpen)?;
+        let permit = record.breaker.check(mode, settings, now, fastrand::f64());
+        // Refused or not: who asks may be the first to see that it has been half open for too long.
         let changed = self.changed_since(before, &record.breaker, now);
+        let after = changed.is_some().then(|| record.breaker.reading(now));
         drop(record);
+        if let Some(after) = after {
+            self.log_change(None, State::HalfOpen, after);
+        }
         self.tell(changed);
+        let permit = permit.map_err(Withheld::CircuitOpen)?;
         Ok(Held::new(Arc::clone(self), None, permit, *settings, now))
     }
 
@@ -269,7 +275,8 @@ impl Gate for TargetState {
         let (before, after, changed) = match of_tenant {
             Some((before, after)) => (before, after, None),
             None => {
-                let (before, generation) = (record.breaker.state(now), record.breaker.generation());
+                // As it was stored: of the end of being half open nobody may have heard yet.
+                let (before, generation) = (record.breaker.stored_state(), record.breaker.generation());
                 record.breaker.record(permit, outcome, took, settings, now, fastrand::f64());
                 let after = record.breaker.reading(now);
                 if before != State::Closed && after.state == State::Closed {

@@ -69,6 +69,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the extension itself said for how long.
+    pub fn asked_to_wait(self) -> bool {
+        matches!(self, Self::AskedToWait { .. }) || matches!(self, Self::ProbeFailed { asked } if !asked.is_zero())
+    }
+
     /// The word for it in answers and logs.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -196,6 +196,50 @@ fn without_a_verdict_it_opens_again_for_the_same_time() {
 }
 
 #[test]
+fn where_calls_are_rare_it_closes_all_the_same() {
+    let mut bench = Bench::new();
+    bench.calls(5, Outcome::Failure);
+    bench.wait(5);
+    for _ in 0..2 {
+        bench.calls(1, Outcome::Success);
+        bench.wait(60);
+        assert_eq!(bench.state(), "half_open", "one success at a time is a verdict in the making");
+    }
+    let silent = bench.permit().unwrap();
+    bench.wait(10);
+    assert_eq!((bench.state(), bench.permit()), ("open", Err(SECOND * 5)), "a probe without an answer is not");
+    bench.record(silent, Outcome::Success);
+    bench.wait(5);
+    bench.calls(3, Outcome::Success);
+    assert_eq!(bench.state(), "closed");
+}
+
+#[test]
+fn a_sign_of_life_ends_an_open_time_that_nobody_has_seen_begin() {
+    let mut bench = Bench::new();
+    bench.calls(5, Outcome::Failure);
+    bench.wait(5);
+    let _silent = bench.permit().unwrap();
+    bench.wait(10);
+    bench.breaker.is_alive(bench.now);
+    assert_eq!((bench.state(), bench.permit().is_ok()), ("half_open", true));
+}
+
+#[test]
+fn a_wait_that_is_asked_for_is_obeyed_up_to_a_minute_whatever_the_open_times() {
+    let wait = |seconds| Outcome::AskedToWait(SECOND * seconds);
+    for (cap_ms, asked, held) in [(1_000, 40, 40), (600_000, 300, 60)] {
+        let mut bench = Bench::with(Kind::Pre, &[(Setting::OpenCap, cap_ms)]);
+        bench.calls(2, wait(asked));
+        assert_eq!(bench.permit(), Err(SECOND * held), "a cap of {cap_ms} ms");
+        bench.wait(held);
+        bench.calls(1, wait(asked));
+        bench.breaker.is_alive(bench.now);
+        assert!(bench.permit().is_err(), "a probe was told to wait: a ping changes nothing");
+    }
+}
+
+#[test]
 fn late_and_ignored_outcomes_change_nothing() {
     let mut bench = Bench::new();
     let late = [bench.permit().unwrap(), bench.permit().unwrap()];
