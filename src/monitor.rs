@@ -76,7 +76,11 @@ async fn watch_trips(transport: NatsTransport, pipelines: Pipelines, metrics: Me
     loop {
         tokio::time::sleep(TRIP_EVERY).await;
         let excess = match transport.round_trip(TRIP_LIMIT).await {
-            Some(took) => times.took(took),
+            Some(took) => {
+                let excess = times.took(took);
+                transport.trips_take(times.usual());
+                excess
+            }
             None => {
                 times.lost();
                 Duration::ZERO

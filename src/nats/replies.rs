@@ -52,8 +52,10 @@ struct Caller {
     reply: oneshot::Sender<Reply>,
 }
 
-/// Before the number of a message to ourselves: nobody is late who sent none.
+/// Before the number of what nobody is late for: messages to ourselves, and pings, which every process of an extension answers.
 const OWN: &str = "own-";
+/// Where pings go.
+const SERVICES: &str = "$SRV.";
 
 impl Replies {
     /// Over the client of the connection that is given, which may not be its client of the moment any more.
@@ -73,7 +75,8 @@ impl Replies {
 
     /// A place for the answer to a call of this subject.
     pub(super) fn expect(&self, called: Arc<str>) -> Expected {
-        self.expect_at(called, "")
+        let mark = if called.starts_with(SERVICES) { OWN } else { "" };
+        self.expect_at(called, mark)
     }
 
     /// A place for a message to ourselves.

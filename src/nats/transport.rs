@@ -5,6 +5,7 @@
 //! connection is gone. An outage of the bus must not look like a failure of an extension, or every breaker opens at once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, PublishErrorKind, StatusCode};
@@ -38,6 +39,8 @@ struct Bus {
     clock: WallClock,
     /// On the client of the moment, or on the one before it until the next call.
     replies: Mutex<Arc<Replies>>,
+    /// What a message to ourselves usually takes, in microseconds.
+    usual_trip: AtomicU64,
     /// One call subscribes to the answers on a new client, the others wait for it.
     renewal: tokio::sync::Mutex<()>,
 }
@@ -50,7 +53,8 @@ impl NatsTransport {
             Ok(Err(_)) | Err(_) => return Err(TransportError::NotConnected),
         };
         let (replies, renewal) = (Mutex::new(Arc::new(replies)), tokio::sync::Mutex::default());
-        Ok(Self { bus: Arc::new(Bus { connection, clock: WallClock::start(), replies, renewal }) })
+        let (clock, usual_trip) = (WallClock::start(), AtomicU64::default());
+        Ok(Self { bus: Arc::new(Bus { connection, clock, replies, usual_trip, renewal }) })
     }
 
     /// How long a message to ourselves takes; `None` when it does not come back in time, or there is no connection.
@@ -66,6 +70,11 @@ impl NatsTransport {
         };
         timeout(limit, trip).await.ok()??;
         Some(begun.elapsed())
+    }
+
+    /// What that usually takes; a bus that is far away is not late.
+    pub(crate) fn trips_take(&self, usual: Duration) {
+        self.bus.usual_trip.store(u64::try_from(usual.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Calls that wait for an answer.
@@ -147,13 +156,17 @@ impl Bus {
         let deadline = Instant::now() + call.timeout;
         let replies = self.replies(deadline).await?;
         let mut expected = replies.expect(Arc::clone(&call.subject));
-        let probe_at = deadline - PROBE_TIME.min(call.timeout / 2);
+        let usual_trip = Duration::from_micros(self.usual_trip.load(Ordering::Relaxed));
+        let probe_time = PROBE_TIME.max(usual_trip * 3).min(call.timeout / 2);
+        // Shorter than a trip with some luck: it would tell nothing.
+        let can_tell = probe_time >= usual_trip * 2;
         let sending = self.send(replies.client(), call, headers, expected.subject.clone());
         // A full queue after all this time: the server takes nothing.
         timeout_at(deadline, sending).await.unwrap_or(Err(TransportError::NotConnected))?;
-        match timeout_at(probe_at, expected.answer()).await {
+        match timeout_at(deadline - probe_time, expected.answer()).await {
             Ok(reply) => read(reply),
-            Err(_) => self.last_wait(&replies, &mut expected, deadline).await,
+            Err(_) if can_tell => self.last_wait(&replies, &mut expected, deadline).await,
+            Err(_) => timeout_at(deadline, expected.answer()).await.map_or(Err(TransportError::Timeout), read),
         }
     }
 
@@ -268,9 +281,7 @@ fn read(reply: Option<Reply>) -> Result<Answer, TransportError> {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(TransportError::NoResponders);
     }
-    let (service_error, retry_after) = match &message.headers {
-        Some(given) => (headers::service_error(given), headers::retry_after(given)),
-        None => (None, None),
-    };
-    Ok(Answer { body: message.payload, service_error, retry_after })
+    let given = message.headers.unwrap_or_default();
+    let (service_error, retryable) = (headers::service_error(&given), headers::retryable(&given));
+    Ok(Answer { body: message.payload, service_error, retry_after: headers::retry_after(&given), retryable })
 }

@@ -69,6 +69,17 @@ async fn nobody_is_blamed_for_a_timeout_that_this_process_or_the_bus_was_late_fo
         assert_eq!(bench.call(&one).await.outcome.unwrap_err(), CallFailure::Timeout);
     }
     assert_eq!(bench.invokers.find("clean").unwrap().breaker().failures, 0, "nor is it when the bus was");
+    bench.bus.fails(A, TransportError::Timeout);
+    bench.invokers.lags(true);
+    for _ in 0..5 {
+        assert_eq!(bench.call(&one).await.outcome.unwrap_err(), CallFailure::Timeout);
+    }
+    bench.invokers.lags(false);
+    assert_eq!(
+        bench.invokers.find("clean").unwrap().breaker().failures,
+        0,
+        "nor while this process is known to be late"
+    );
     for (late_by, failures) in [(100, 0), (0, 5)] {
         // As if all threads were held up: time passes, and no timer fires meanwhile.
         bench.bus.handles(A, move |call| {

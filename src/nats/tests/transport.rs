@@ -283,6 +283,9 @@ async fn a_late_bus_is_not_the_fault_of_the_extension() {
     assert!(ended(&transport, call(ENDLESS)).await.is_ok(), "it answers, only late");
     let outcomes = join_all((0..10).map(|_| ended(&transport, call(SHORT)))).await;
     assert!(outcomes.iter().all(|outcome| *outcome.as_ref().unwrap_err() == TransportError::BusLate), "{outcomes:?}");
+    // One that is always that far away tells nothing by it.
+    transport.trips_take(SHORT * 2);
+    assert_eq!(ended(&transport, call(SHORT)).await.unwrap_err(), TransportError::Timeout);
     wire.lag(Duration::ZERO);
     let works = async { while transport.call(call(SHORT)).await.is_err() {} };
     within("calls work again", works).await;

@@ -31,6 +31,11 @@ impl TripTimes {
         Duration::try_from_secs_f64((shortest - usual).max(0.0)).unwrap_or_default()
     }
 
+    /// Zero before the first.
+    pub fn usual(&self) -> Duration {
+        self.usual.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default()
+    }
+
     /// It did not come back: that says that the bus is gone, and nothing of a queue.
     pub fn lost(&mut self) {
         self.last = [0.0; COUNTED];
@@ -52,6 +57,7 @@ mod tests {
         assert_eq!(excess([30, 30, 30, 30]), [0, 0, 0, 0], "a bus that is far away is not late");
         assert_eq!(excess([90, 90, 30, 30]), [0, 0, 0, 0], "two in a row may be chance");
         assert_eq!(excess([50, 60, 70, 80]), [0, 0, 19, 29]);
+        assert!((ms(30)..ms(31)).contains(&trips.usual()), "{:?}", trips.usual());
         trips.lost();
         assert_eq!(trips.took(ms(500)), Duration::ZERO);
     }
