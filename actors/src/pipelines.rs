@@ -154,6 +154,13 @@ impl Pipelines {
         }
     }
 
+    /// Refuses a request that is not to be read.
+    pub fn refuse(&self, incoming: Incoming, error: &RequestError) {
+        self.shared.metrics.requests_received.inc();
+        self.shared.address.node().count_handled();
+        self.shared.refuse(incoming, error);
+    }
+
     /// Requests taken in and not answered.
     pub fn in_flight(&self) -> usize {
         *self.shared.unanswered.borrow()

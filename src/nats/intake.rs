@@ -269,22 +269,22 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
             sender.answers.spawn(sending);
         }
     });
-    let limit = max_body(shared);
-    if message.payload.len() > limit {
-        let size = message.payload.len();
+    let deadline = message.headers.as_ref().and_then(|given| headers::text(given, "Router-Deadline"));
+    let is_expired = deadline.is_some_and(|deadline| shared.clock.is_past(deadline));
+    let (headers, body) = (request_headers, message.payload);
+    let (size, limit) = (body.len(), max_body(shared));
+    let incoming = Incoming { kind, headers, body, received: Instant::now(), reply };
+    if size > limit {
         let sentence = format!("The request has {size} bytes; at most {limit} are taken.");
         let error = RequestError::invalid(IntakeCode::SchemaValidationFailed, "", sentence).with("limit_bytes", limit);
-        return reply.send(Outgoing::error(&error, &request_headers.correlation(|| fastrand::u64(..))));
-    }
-    let deadline = message.headers.as_ref().and_then(|given| headers::text(given, "Router-Deadline"));
-    if deadline.is_some_and(|deadline| shared.clock.is_past(deadline)) {
+        shared.pipelines.refuse(incoming, &error);
+    } else if is_expired {
         shared.expired.inc();
-        let error =
-            RequestError::new(ErrorCode::DeadlineExceeded, "The request's time was over when the router read it.");
-        return reply.send(Outgoing::error(&error, &request_headers.correlation(|| fastrand::u64(..))));
+        let sentence = "The request's time was over when the router read it.";
+        shared.pipelines.refuse(incoming, &RequestError::new(ErrorCode::DeadlineExceeded, sentence));
+    } else {
+        shared.pipelines.admit(incoming);
     }
-    let (headers, body) = (request_headers, message.payload);
-    shared.pipelines.admit(Incoming { kind, headers, body, received: Instant::now(), reply });
 }
 
 /// An answer goes to a caller's inbox, never to the router's own subjects or to an extension.

@@ -260,7 +260,9 @@ fn check_id(pointer: &str, id: Option<&str>, mistakes: &mut Mistakes) {
 
 fn header_timeout(headers: &RequestHeaders, mistakes: &mut Mistakes) -> Option<u64> {
     let text = headers.timeout_ms.as_deref()?;
-    let parsed = text.parse::<u64>().ok().filter(|ms| (1..=MAX_TIMEOUT_MS).contains(ms));
+    // Ten digits at most, and no sign.
+    let plain = text.len() <= 10 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parsed = text.parse::<u64>().ok().filter(|ms| plain && (1..=MAX_TIMEOUT_MS).contains(ms));
     if parsed.is_none() {
         let message =
             format!("Router-Timeout-Ms must be a whole number of milliseconds from 1 on, is {}", shorten(text));
