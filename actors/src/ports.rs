@@ -172,6 +172,8 @@ pub struct Answer {
     pub service_error: Option<(Option<u16>, String)>,
     /// `retry_after_ms` or `Retry-After`: what an error answer may ask for by header.
     pub retry_after: Option<Duration>,
+    /// `retryable`: whether an error answer says by header that another attempt may help.
+    pub retryable: Option<bool>,
 }
 
 /// Why no answer came back.

@@ -165,7 +165,7 @@ fn order() -> Order {
     let extension = Arc::new(Extension::parse(RECORD, "beamline").unwrap());
     let config = Arc::new(Fields::default());
     let call = PlannedCall { extension, rule: Rule::Provider, target, route: None, config };
-    Order { call: Arc::new(call), body: Bytes::from_static(b"{}"), attempt: 1 }
+    Order { call: Arc::new(call), body: Bytes::from_static(b"{}"), attempt: 1, turn: 0 }
 }
 
 fn scope(patience: Duration) -> CallScope {

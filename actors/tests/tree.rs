@@ -444,11 +444,31 @@ async fn a_retry_that_the_breaker_keeps_back_does_not_hide_the_failure_before_it
 #[tokio::test(start_paused = true)]
 async fn an_extension_that_keeps_to_a_short_deadline_is_not_blamed_for_it() {
     let tree = Tree::start().await;
-    tree.bus.answers(PROVIDER, r#"{"error": {"code": "deadline_exceeded", "message": "no time left"}}"#);
+    tree.bus.handles(PROVIDER, |call| {
+        let just_before_the_end = call.timeout.mul_f64(0.9);
+        async move {
+            tokio::time::sleep(just_before_the_end).await;
+            let body = r#"{"error": {"code": "deadline_exceeded", "message": "no time left"}}"#;
+            Ok(Answer { body: body.into(), ..Answer::default() })
+        }
+        .boxed()
+    });
     for _ in 0..10 {
         // A fifth of the model's own second.
         assert_eq!(code(&one(tree.send(json!({"timeout_ms": 200}))).await), "deadline_exceeded");
     }
     assert_eq!(tree.invokers.find("model").unwrap().breaker().failures, 0);
     assert_eq!(code(&tree.ask().await), "extension_timeout", "with all its time, it was too slow");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_at_once_that_its_time_is_over_has_failed_and_ends_no_request() {
+    let tree = Tree::start().await;
+    // Optional, with much less time left than it may have.
+    tree.bus.answers(PRE, r#"{"error": {"code": "deadline_exceeded", "message": "my upstream gave up"}}"#);
+    for _ in 0..5 {
+        let answer = one(tree.send(json!({"timeout_ms": 90}))).await;
+        assert_eq!((code(&answer), &answer["degraded"][0]["reason"]), ("ok", &json!("extension_error")), "{answer}");
+    }
+    assert_eq!(tree.node("invokers")["children"][0]["breaker"]["state"], "open", "and that counts");
 }

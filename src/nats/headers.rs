@@ -33,6 +33,11 @@ pub(super) fn service_error(headers: &HeaderMap) -> Option<(Option<u16>, String)
     (description.is_some() || code.is_some()).then(|| (code.flatten(), description.unwrap_or_default().to_owned()))
 }
 
+/// What an error answer says of another attempt: `retryable` with `true` or `false`.
+pub(super) fn retryable(headers: &HeaderMap) -> Option<bool> {
+    text(headers, "retryable").and_then(|word| word.to_ascii_lowercase().parse().ok())
+}
+
 /// The wait that an answer asks for: `retry_after_ms`, else `Retry-After` in seconds. A date or anything else is no wait.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let given = |name| number::<u64>(headers, name).flatten();

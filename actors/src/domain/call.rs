@@ -331,27 +331,36 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 /// Reads an answer. All forms of failure that the contract lists are understood.
 pub fn read(kind: Kind, answer: &Answer) -> Result<Reply, CallFailure> {
     let asked_by_header = answer.retry_after.filter(|wait| *wait <= MAX_RETRY_AFTER);
+    let by_header = (answer.retryable, asked_by_header);
     if let Some((code, message)) = &answer.service_error {
+        // What is in the body besides goes before the headers; it may be anything.
+        let said = parse(&answer.body).ok().and_then(|fields| fields.failure(by_header).err());
+        let (retryable, retry_after) = match said {
+            Some(CallFailure::Answered { retryable, retry_after, .. }) => (retryable, retry_after),
+            _ => by_header,
+        };
         let code = code.map_or_else(|| "service_error".to_owned(), |code| code.to_string());
-        let (message, retry_after) = (message.clone(), asked_by_header);
-        return Err(CallFailure::Answered { code, message, retryable: None, retry_after });
+        return Err(CallFailure::Answered { code, message: message.clone(), retryable, retry_after });
     }
-    let malformed = |problem: &str| CallFailure::Malformed(problem.to_owned());
-    if answer.body.is_empty() || super::document::check_depth(&answer.body).is_err() {
-        return Err(malformed("it is empty or nested too deeply"));
-    }
-    if !answer.body.trim_ascii_start().starts_with(b"{") {
-        return Err(malformed("it is not a JSON object"));
-    }
-    let fields: WireAnswer<'_> = std::str::from_utf8(&answer.body)
-        .map_err(|_| malformed("it is not UTF-8"))
-        .and_then(|json| serde_json::from_str(json).map_err(|error| CallFailure::Malformed(error.to_string())))?;
-    fields.failure(asked_by_header)?;
+    let fields = parse(&answer.body)?;
+    fields.failure(by_header)?;
     match kind {
         Kind::Pre | Kind::Post => fields.edit(),
         Kind::Validator => fields.verdict(),
         Kind::Provider => fields.completion(),
     }
+}
+
+fn parse(body: &[u8]) -> Result<WireAnswer<'_>, CallFailure> {
+    let malformed = |problem: &str| CallFailure::Malformed(problem.to_owned());
+    if body.is_empty() || super::document::check_depth(body).is_err() {
+        return Err(malformed("it is empty or nested too deeply"));
+    }
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(malformed("it is not a JSON object"));
+    }
+    let json = std::str::from_utf8(body).map_err(|_| malformed("it is not UTF-8"))?;
+    serde_json::from_str(json).map_err(|error| CallFailure::Malformed(error.to_string()))
 }
 
 /// Every field that an answer may have; which ones matter depends on who answers.
@@ -378,8 +387,8 @@ struct WireEdit {
 }
 
 impl WireAnswer<'_> {
-    /// `{"error": {..}}` and `{"status": "error", ..}`. A wait in the body goes before one in the headers.
-    fn failure(&self, asked_by_header: Option<Duration>) -> Result<(), CallFailure> {
+    /// `{"error": {..}}` and `{"status": "error", ..}`. What the body says of another attempt goes before the headers.
+    fn failure(&self, (retryable, asked_by_header): (Option<bool>, Option<Duration>)) -> Result<(), CallFailure> {
         if let Some(error) = self.error.filter(|raw| raw.get() != "null") {
             // Whatever else is odd about it, somebody says that it failed: keep what can be read.
             let fields = Fields::parse(error.get()).unwrap_or_default();
@@ -389,7 +398,7 @@ impl WireAnswer<'_> {
             return Err(CallFailure::Answered {
                 code: text("code").unwrap_or_else(|| "error".to_owned()),
                 message: message.unwrap_or_default(),
-                retryable: text("retryable").map(|word| word == "true"),
+                retryable: text("retryable").map(|word| word == "true").or(retryable),
                 retry_after: wait.filter(|wait| *wait <= MAX_RETRY_AFTER).or(asked_by_header),
             });
         }
@@ -397,7 +406,7 @@ impl WireAnswer<'_> {
             return Err(CallFailure::Answered {
                 code: plain(self.error_code).unwrap_or_else(|| "error".to_owned()),
                 message: plain(self.error_message).unwrap_or_default(),
-                retryable: None,
+                retryable,
                 retry_after: asked_by_header,
             });
         }

@@ -208,7 +208,7 @@ fn pipeline<'a>(run: &'a Run, outlook: &Outlook<'_>) -> Pipeline<'a> {
 }
 
 fn step<'a>(call: &'a PlannedCall, outlook: &Outlook<'_>) -> Step<'a> {
-    let place = call.target.place(1);
+    let place = call.target.place(0);
     let vitals = place.map(|place| (outlook.vitals)(call.id(), &place.subject)).unwrap_or_default();
     let (mode, on_fail) = match call.rule {
         Rule::Processor(mode) => (Some(mode), None),
@@ -306,7 +306,7 @@ fn waits(backoff: Backoff) -> String {
 fn estimate(run: &Run, assumed: Duration, outlook: &Outlook<'_>) -> Estimate {
     let known = |id: &str| {
         let call = run.plan.guardrails().find(|call| call.id() == id)?;
-        (outlook.vitals)(id, &call.target.place(1)?.subject).latency
+        (outlook.vitals)(id, &call.target.place(0)?.subject).latency
     };
     let extensions = complexity::estimate(&run.plan.policy, assumed, &known);
     let provider = run.decision.as_ref().and_then(|decision| {

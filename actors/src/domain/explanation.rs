@@ -68,7 +68,7 @@ pub fn of(run: &Run, decision: &Decision) -> Value {
         let places: Vec<Value> = calls.map(|call| place(call, &run.request.tenant_id)).collect();
         explanation.insert("places".into(), places.into());
         // For who knew it from the first version.
-        let subject = decision.call.target.place(1).map(|place| &*place.subject);
+        let subject = decision.call.target.place(0).map(|place| &*place.subject);
         explanation.insert("subject".into(), json!(subject));
     }
     explanation.into()
@@ -123,7 +123,7 @@ pub fn chances<'p>(plan: &'p Plan, exclusions: &[Option<Exclusion>]) -> Vec<Prov
 fn version(run: &Run, call: &PlannedCall, used: Option<&str>) -> String {
     let told = |rules: &RoutingRules| format!(" by its rule ({})", rules.told_to(&run.request.tenant_id));
     let rule = call.route.as_ref().map_or(String::new(), |route| told(&route.rules));
-    let planned = || call.target.place(1).and_then(|place| place.instance.as_deref());
+    let planned = || call.target.place(0).and_then(|place| place.instance.as_deref());
     let instance = used.or_else(planned).map_or(String::new(), |id| format!(" on instance {id}"));
     let avoided = match call.target.avoided {
         0 => String::new(),
@@ -216,7 +216,7 @@ fn place(call: &PlannedCall, tenant_id: &str) -> Value {
         "type": call.extension.kind.as_str(),
         "version": &*call.target.version,
         "rule": call.route.as_ref().map(|route| route.rules.told_to(tenant_id).to_string()),
-        "instance": call.target.place(1).and_then(|place| place.instance.as_deref()),
+        "instance": call.target.place(0).and_then(|place| place.instance.as_deref()),
         "subjects": subjects,
         "timeout_ms": milliseconds(call.target.timeout),
         "retry": call.target.retry,

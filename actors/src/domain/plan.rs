@@ -120,9 +120,8 @@ pub struct PlanLimits {
 }
 
 impl Target {
-    /// The place that takes an attempt, counted from 1: a retry goes elsewhere where there is a choice.
-    pub fn place(&self, attempt: u32) -> Option<&Place> {
-        let turn = usize::try_from(attempt.saturating_sub(1)).unwrap_or_default();
+    /// Places take turns: a retry goes elsewhere where there is a choice.
+    pub fn place(&self, turn: usize) -> Option<&Place> {
         self.places.get(turn.checked_rem(self.places.len())?)
     }
 }

@@ -94,6 +94,8 @@ pub struct Order {
     pub body: Bytes,
     /// The number of its first attempt, counted from 1.
     pub attempt: u32,
+    /// Whose turn it is among the places of its target.
+    pub turn: usize,
 }
 
 /// How a call ended.
@@ -362,8 +364,10 @@ impl Run {
     }
 
     fn order(&self, call: &Arc<PlannedCall>) -> Order {
-        let attempt = if call.extension.kind == Kind::Provider { self.pursuit.made + 1 } else { 1 };
-        Order { call: Arc::clone(call), body: call::body(call, &self.request, &self.message, &self.context), attempt }
+        let body = call::body(call, &self.request, &self.message, &self.context);
+        let is_provider = call.extension.kind == Kind::Provider;
+        let (attempt, turn) = if is_provider { (self.pursuit.made + 1, self.pursuit.turn) } else { (1, 0) };
+        Order { call: Arc::clone(call), body, attempt, turn }
     }
 
     fn step_after(&self) -> Step {

@@ -14,7 +14,7 @@ use crate::domain::concurrency::Load;
 use crate::domain::extension::Extension;
 use crate::domain::fallback::SUBSCRIBE_AGAIN;
 use crate::domain::fields::Fields;
-use crate::domain::plan::{Place, Rule};
+use crate::domain::plan::Rule;
 use crate::domain::retry_budget::{Again, RetryTokens};
 use crate::domain::run::{AttemptBudget, CallResult, Order};
 use crate::invoker::{CallPermit, Finished, Invoker, InvokerMsg, LOCAL_LAG, Withheld};
@@ -34,6 +34,8 @@ pub struct CallScope {
 
 /// With less time than this left, a call is not made.
 const LEAST_TIME: Duration = Duration::from_millis(1);
+/// Who says after this part of its time that there is none left has kept to it.
+const TO_THE_END: f64 = 0.75;
 /// How far the outer limit of a call lies behind the transport's.
 const TRANSPORT_SLACK: Duration = Duration::from_millis(20);
 /// Full jitter: a retry waits a random part of this, doubled with each further one.
@@ -116,7 +118,9 @@ impl Invokers {
         let took = begun.elapsed();
         // The answer may have been there in time: who was late is this process, or the bus.
         let is_late = matches!(answer, Err(TransportError::BusLate)) || self.is_late() || took > limit + LOCAL_LAG;
-        let result = read(order, answer, own > left);
+        // A service that gives up much earlier has a failure like any other.
+        let to_the_end = took >= limit.mul_f64(TO_THE_END);
+        let result = read(order, answer, own > left, to_the_end);
         let outcome = match &result {
             Ok(_) => Outcome::Success,
             Err(CallFailure::Timeout | CallFailure::Deadline) if is_late => Outcome::Ignored,
@@ -164,7 +168,9 @@ impl Invokers {
 
     /// A guardrail that usually takes longer than what is left would only use it up. A provider was chosen with that in mind.
     fn has_time(&self, order: &Order, place: usize, left: Duration) -> Result<(), CallFailure> {
-        let Some(place) = place_at(order, place).filter(|_| order.call.rule != Rule::Provider) else { return Ok(()) };
+        let Some(place) = order.call.target.place(place).filter(|_| order.call.rule != Rule::Provider) else {
+            return Ok(());
+        };
         let vitals = self.vitals(order.call.id(), &place.subject);
         let too_slow = vitals.fresh && vitals.latency.is_some_and(|usual| usual > left);
         if too_slow { Err(CallFailure::TooLittleTime) } else { Ok(()) }
@@ -172,7 +178,8 @@ impl Invokers {
 
     /// Whether there is time for the wait and for what another attempt usually takes.
     fn fits(&self, wait: Duration, next: Turn, order: &Order, scope: &CallScope) -> bool {
-        let usual = place_at(order, next.place).and_then(|place| self.vitals(order.call.id(), &place.subject).latency);
+        let usual =
+            order.call.target.place(next.place).and_then(|place| self.vitals(order.call.id(), &place.subject).latency);
         let needed = wait.saturating_add(usual.unwrap_or_default().max(LEAST_TIME));
         needed < scope.deadline.saturating_duration_since(Instant::now())
     }
@@ -191,11 +198,9 @@ struct Turn {
 }
 
 impl Turn {
-    /// The order may be a later attempt of somebody who counts himself: places take turns all the same.
+    /// The order may be a later attempt of somebody who counts himself.
     fn first(order: &Order) -> Self {
-        let before = usize::try_from(order.attempt.saturating_sub(1)).unwrap_or_default();
-        let place = before.checked_rem(order.call.target.places.len()).unwrap_or_default();
-        Self { number: order.attempt.max(1), place }
+        Self { number: order.attempt.max(1), place: order.turn }
     }
 
     /// A retry goes to the place after the one that failed.
@@ -236,13 +241,19 @@ fn permit(
     })
 }
 
-/// What came back; `hurried` when the request had less time left than the extension is given.
-fn read(order: &Order, answer: Result<Answer, TransportError>, hurried: bool) -> Result<Reply, CallFailure> {
+/// What came back; `hurried` when the request had less time left than the extension is given, `to_the_end` when what it had
+/// is nearly used up.
+fn read(
+    order: &Order,
+    answer: Result<Answer, TransportError>,
+    hurried: bool,
+    to_the_end: bool,
+) -> Result<Reply, CallFailure> {
     match answer {
         Ok(answer) => match call::read(order.call.extension.kind, &answer) {
             // It kept to the time that it was given, and said so just before that was over.
-            Err(failure) if failure.is_out_of_time() && hurried => Err(CallFailure::Deadline),
-            Err(failure) if failure.is_out_of_time() => Err(CallFailure::Timeout),
+            Err(failure) if to_the_end && failure.is_out_of_time() && hurried => Err(CallFailure::Deadline),
+            Err(failure) if to_the_end && failure.is_out_of_time() => Err(CallFailure::Timeout),
             read => read,
         },
         // Not the extension's time was over, the request's was.
@@ -272,12 +283,6 @@ fn wait_before(failure: &CallFailure, order: &Order, attempts: u32) -> Duration 
         return SUBSCRIBE_AGAIN.mul_f64(1.0 + fastrand::f64());
     }
     backoff(attempts)
-}
-
-/// Places take turns.
-fn place_at(order: &Order, turn: usize) -> Option<&Place> {
-    let places = &order.call.target.places;
-    places.get(turn.checked_rem(places.len())?)
 }
 
 /// Uniform in zero to 25 ms, doubled with each attempt.

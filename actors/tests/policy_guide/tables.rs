@@ -62,7 +62,7 @@ fn each_failure_fits_the_words_that_the_table_has() {
 fn failure(cell: &str) -> CallFailure {
     let answered = |body: &str, header: Option<u16>| {
         let service_error = header.map(|code| (Some(code), "failed".to_owned()));
-        let answer = Answer { body: Bytes::copy_from_slice(body.as_bytes()), service_error, retry_after: None };
+        let answer = Answer { body: Bytes::copy_from_slice(body.as_bytes()), service_error, ..Answer::default() };
         call::read(Kind::Provider, &answer).expect_err("a failure")
     };
     match (code(cell).as_slice(), cell) {

@@ -89,7 +89,7 @@ pub(super) fn order(places: &[&str]) -> Order {
     let extension = Arc::new(Extension::parse(RECORD, "beamline").unwrap());
     let rule = Rule::Processor(Mode::Required);
     let call = PlannedCall { extension, rule, target, route: None, config: Arc::new(Fields::default()) };
-    Order { call: Arc::new(call), body: Bytes::from_static(b"{}"), attempt: 1 }
+    Order { call: Arc::new(call), body: Bytes::from_static(b"{}"), attempt: 1, turn: 0 }
 }
 
 pub(super) fn changed(order: &Order, change: impl FnOnce(&mut PlannedCall)) -> Order {

@@ -33,7 +33,7 @@ async fn a_provider_gets_the_one_attempt_that_its_order_names() {
     [A, B].iter().for_each(|subject| bench.bus.fails(subject, TransportError::NoResponders));
     let provider = changed(&order(&[A, B]), |call| call.rule = Rule::Provider);
     let request = scope(10);
-    let result = bench.invokers.call(&Order { attempt: 2, ..provider }, &request).await;
+    let result = bench.invokers.call(&Order { attempt: 2, turn: 1, ..provider }, &request).await;
     assert_eq!((result.attempts, result.place, request.budget.left()), (1, 1, 10));
     assert_eq!((bench.sent(A), bench.sent(B), bench.bus.calls(B)[0].attempt), (0, 1, 2));
 }

@@ -25,7 +25,7 @@ fn all_forms_of_failure_are_understood() {
     assert_eq!(odd.sentence("x"), "x answered the error error: boom");
     let typed = failure(Kind::Post, r#"{"error": {"code": "E", "retryable": "true", "retry_after_ms": 1500.0}}"#);
     assert_eq!((typed.retryable(Kind::Provider), typed.asked_to_wait()), (true, Some(Duration::from_millis(1500))));
-    let headers = Answer { body: Bytes::new(), service_error: Some((Some(500), "down".into())), retry_after: None };
+    let headers = Answer { body: Bytes::new(), service_error: Some((Some(500), "down".into())), ..Answer::default() };
     assert_eq!(read(Kind::Post, &headers).unwrap_err().sentence("x"), "x answered the error 500: down");
 }
 
@@ -34,7 +34,8 @@ fn a_wait_in_the_headers_stands_in_for_one_in_the_body() {
     let asked = |body: &str, code: Option<u16>, header: u64| {
         let service_error = code.map(|code| (Some(code), String::new()));
         let retry_after = Some(Duration::from_secs(header));
-        let answer = Answer { body: Bytes::copy_from_slice(body.as_bytes()), service_error, retry_after };
+        let answer =
+            Answer { body: Bytes::copy_from_slice(body.as_bytes()), service_error, retry_after, retryable: None };
         read(Kind::Pre, &answer).unwrap_err()
     };
     let waits = [
@@ -52,7 +53,7 @@ fn a_wait_in_the_headers_stands_in_for_one_in_the_body() {
     assert_eq!(waits, [header, header, header, header, header, Some(Duration::from_millis(20)), None]);
     assert_eq!(asked("", Some(429), 3).wants_patience(), header);
     assert_eq!(asked("", Some(503), 3).outcome(), Outcome::AskedToWait(Duration::from_secs(3)));
-    let fine = Answer { body: Bytes::from_static(b"{}"), service_error: None, retry_after: header };
+    let fine = Answer { body: Bytes::from_static(b"{}"), retry_after: header, ..Answer::default() };
     assert!(read(Kind::Pre, &fine).is_ok(), "an answer that is no error asks for nothing");
 }
 
@@ -154,6 +155,35 @@ fn an_error_is_tried_again_when_it_says_so_or_says_when() {
         assert_eq!([Kind::Pre, Kind::Provider].map(|kind| failure.retries(kind, 2)), [retries; 2], "{failure:?}");
         assert_eq!(failure.retries(Kind::Pre, 0), 0, "it is not granted");
     }
+}
+
+#[test]
+fn a_service_error_says_by_header_or_body_whether_it_may_be_tried_again() {
+    let told = |header: Option<bool>, body: &str| {
+        let service_error = Some((Some(503), "busy".to_owned()));
+        let answer = Answer {
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            service_error,
+            retry_after: None,
+            retryable: header,
+        };
+        let Err(CallFailure::Answered { code, retryable, retry_after, .. }) = read(Kind::Pre, &answer) else {
+            panic!("no error")
+        };
+        assert_eq!(code, "503");
+        (retryable, retry_after)
+    };
+    let wait = Some(Duration::from_millis(20));
+    assert_eq!(told(Some(true), ""), (Some(true), None));
+    assert_eq!(told(Some(false), "nonsense"), (Some(false), None));
+    let body = r#"{"error": {"retryable": true, "retry_after_ms": 20}}"#;
+    assert_eq!([told(None, body), told(Some(false), body)], [(Some(true), wait); 2], "the body goes first");
+    let plain = Answer {
+        body: Bytes::from_static(br#"{"error": {"code": "500"}}"#),
+        retryable: Some(true),
+        ..Answer::default()
+    };
+    assert!(read(Kind::Pre, &plain).unwrap_err().retryable(Kind::Pre));
 }
 
 #[test]

@@ -105,6 +105,8 @@ pub(super) struct Pursuit {
     tried: Vec<usize>,
     /// Retries made at the present one.
     pub(super) made: u32,
+    /// The place after the one that failed last.
+    pub(super) turn: usize,
     /// How the last attempt failed, while nothing has come of it yet.
     failure: Option<CallFailure>,
     waited: Duration,
@@ -214,7 +216,7 @@ impl Run {
         if self.kind == RequestKind::Decide {
             return None;
         }
-        let vitals = (outlook.vitals)(call.id(), &call.target.place(1)?.subject);
+        let vitals = (outlook.vitals)(call.id(), &call.target.place(0)?.subject);
         vitals.latency.filter(|usual| vitals.fresh && *usual > outlook.left).map(Exclusion::TooSlow)
     }
 
@@ -371,7 +373,7 @@ impl Run {
     ) {
         let first = self.pursuit.tried.is_empty();
         self.pursuit.tried.push(index);
-        (self.pursuit.made, self.pursuit.waited) = (0, Duration::ZERO);
+        (self.pursuit.made, self.pursuit.turn, self.pursuit.waited) = (0, 0, Duration::ZERO);
         let call = self.plan.providers.get(index).and_then(|candidate| candidate.choice.as_ref().ok());
         let latency = call.and_then(|call| usual_latency(call, outlook));
         let refused = call.filter(|call| self.kind == RequestKind::Route && call.extension.is_external());
@@ -437,6 +439,7 @@ impl Run {
 
 impl Pursuit {
     fn note(&mut self, decision: &Decision, result: &CallResult) {
+        self.turn = result.place + 1;
         self.trail.push(Attempt {
             provider_id: decision.call.id().to_owned(),
             version: decision.call.target.version.to_string(),
@@ -469,7 +472,7 @@ fn held_back_everywhere(call: &PlannedCall, outlook: &Outlook<'_>) -> Option<Exc
 
 /// How long the answers of a provider usually take, at the place that would be called.
 fn usual_latency(call: &PlannedCall, outlook: &Outlook<'_>) -> Option<Duration> {
-    (outlook.vitals)(call.id(), &call.target.place(1)?.subject).latency
+    (outlook.vitals)(call.id(), &call.target.place(0)?.subject).latency
 }
 
 /// The request's own end, or the bus's: no other provider could do better.

@@ -163,6 +163,17 @@ fn a_wait_that_does_not_fit_into_the_deadline_is_not_begun() {
 }
 
 #[test]
+fn a_retry_that_usually_takes_longer_than_what_is_left_is_not_made() {
+    let policy = r#"{"providers": [{"name": "p1"}]}"#;
+    for (usual, calls) in [(100, 2), (460, 1)] {
+        let mut slow = Rig { left: Duration::from_millis(500), ..Rig::default() };
+        slow.vitals.entry("p1".to_owned()).or_default().latency = Some(Duration::from_millis(usual));
+        let (called, _, _) = route(&slow, policy, &vec![Err(CallFailure::NoResponders); 9]);
+        assert_eq!(called.len(), calls, "usually {usual} ms, and a wait of 50 at least");
+    }
+}
+
+#[test]
 fn a_provider_that_wants_no_retry_gets_none() {
     let no =
         CallFailure::Answered { code: "500".into(), message: String::new(), retryable: Some(false), retry_after: None };
@@ -179,6 +190,31 @@ fn without_a_rule_the_record_grants_the_retries() {
     assert_eq!(called.len(), 3);
     let (called, _, _) = route(&rig, one, &vec![Err(CallFailure::Timeout); 9]);
     assert_eq!(called.len(), 1, "it may have done the work, and somebody pays for it twice");
+}
+
+#[test]
+fn a_retry_goes_to_the_place_after_the_one_that_failed() {
+    let instances: Vec<_> =
+        ["i1", "i2", "i3"].map(|id| json!({"instance_id": id, "subject": format!("beamline.provider.p1.{id}")})).into();
+    let records = vec![json!({"id": "p1", "type": "provider", "retry": 2, "instances": instances})];
+    let rig = Rig { records, ..Rig::default() };
+    let mut run = rig.run(RequestKind::Route, r#"{"providers": [{"name": "p1"}]}"#);
+    let mut turns = Vec::new();
+    loop {
+        match run.next_step() {
+            Next::Choose => run.choose(&mut rig.outlook(&mut || 0.0)),
+            Next::Call(orders) => {
+                turns.push(orders[0].turn);
+                // The first place was passed over because its breaker had just opened.
+                let (outcome, latency) = (Err(CallFailure::NoResponders), Duration::ZERO);
+                let place = if turns.len() == 1 { 1 } else { 2 };
+                run.apply(vec![CallResult { outcome, latency, attempts: 1, place, retry_refused: false }]);
+            }
+            Next::Answer => break,
+            Next::Recall { .. } | Next::Pin { .. } | Next::Wait(_) => {}
+        }
+    }
+    assert_eq!(turns, [0, 2, 3]);
 }
 
 #[test]

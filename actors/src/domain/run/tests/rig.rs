@@ -108,7 +108,7 @@ impl Rig {
                             Kind::Validator => Reply::Accept,
                             Kind::Provider => completion(),
                         };
-                        let place = order.call.target.place(order.attempt).unwrap();
+                        let place = order.call.target.place(order.turn).unwrap();
                         happened.subjects.push(place.subject.to_string());
                         let at = order.call.target.places.iter().position(|other| other == place).unwrap();
                         let outcome = reply(order).unwrap_or(Ok(plain));
@@ -130,7 +130,7 @@ impl Rig {
         (serde_json::from_slice(&bytes).unwrap(), happened)
     }
 
-    fn outlook<'a>(&'a self, roll: &'a mut dyn FnMut() -> f64) -> Outlook<'a> {
+    pub(super) fn outlook<'a>(&'a self, roll: &'a mut dyn FnMut() -> f64) -> Outlook<'a> {
         let vitals: &'a dyn Fn(&str, &str) -> Vitals = Box::leak(Box::new(|id: &str, subject: &str| {
             self.vitals.get(subject).or(self.vitals.get(id)).copied().unwrap_or_default()
         }));
