@@ -1,5 +1,6 @@
 //! What the NATS client tells about its connection, and what is said of that in the log.
 
+use std::collections::VecDeque;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,8 +31,7 @@ pub(super) struct Events {
     pub(super) slow_consumers: AtomicU64,
     slow_consumer_report: Mutex<Report>,
     pub(super) denials: Denials,
-    /// What was said last of a connection that does not come back, and when.
-    away_report: Mutex<Option<(Instant, String)>>,
+    away_report: Mutex<Reasons>,
     /// Weak, because the client keeps these events: a circle would keep the connection open for ever.
     pub(super) client: Mutex<Weak<Client>>,
 }
@@ -78,9 +78,7 @@ impl Events {
     /// The client says it for each of its attempts, about one a second.
     fn report_away(&self, error: &ClientError) {
         let error = error.to_string();
-        let mut last = self.away_report.lock();
-        let news = last.as_ref().is_none_or(|(at, said)| at.elapsed() >= AWAY_REPORT_EVERY || *said != error);
-        if !news {
+        if !self.away_report.lock().are_news(&error, Instant::now()) {
             return;
         }
         if error.contains(&ConnectErrorKind::AuthorizationViolation.to_string()) {
@@ -92,13 +90,12 @@ impl Events {
         } else {
             warn!(error, "the connection to NATS fails, trying again");
         }
-        *last = Some((Instant::now(), error));
     }
 
     fn connected(&self) {
         self.denials.forget();
         // What fails after this is news.
-        *self.away_report.lock() = None;
+        *self.away_report.lock() = Reasons::default();
         let moved = self.moves.swap(false, Ordering::Relaxed);
         self.link.send_modify(|link| {
             if moved && link.connected {
@@ -135,6 +132,30 @@ impl Events {
     }
 }
 
+/// Why the connection does not come back, as it was said lately: servers may fail differently, one after the other.
+#[derive(Debug, Default)]
+struct Reasons {
+    said: VecDeque<(Instant, String)>,
+}
+
+impl Reasons {
+    /// More than servers fail in ways; when each attempt has words of its own, they are said again sooner.
+    const MOST: usize = 16;
+
+    /// True when this is to be said, which it is then taken to be.
+    fn are_news(&mut self, reason: &str, now: Instant) -> bool {
+        self.said.retain(|(at, _)| now.duration_since(*at) < AWAY_REPORT_EVERY);
+        if self.said.iter().any(|(_, said)| said == reason) {
+            return false;
+        }
+        if self.said.len() >= Self::MOST {
+            self.said.pop_front();
+        }
+        self.said.push_back((now, reason.to_owned()));
+        true
+    }
+}
+
 /// Says whether it is time to say something again.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -160,5 +181,31 @@ impl Report {
             self.last = Some(now);
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_said_once_a_minute() {
+        let (start, mut reasons) = (Instant::now(), Reasons::default());
+        let said = |reasons: &mut Reasons, seconds| {
+            let now = start + Duration::from_secs(seconds);
+            ["refused", "no route"].into_iter().filter(|reason| reasons.are_news(reason, now)).count()
+        };
+        // Two servers that fail differently, once a second.
+        let in_each_minute: Vec<usize> =
+            (0..3).map(|minute| (0..60).map(|second| said(&mut reasons, minute * 60 + second)).sum()).collect();
+        assert_eq!(in_each_minute, [2, 2, 2]);
+    }
+
+    #[test]
+    fn reasons_do_not_pile_up() {
+        let (now, mut reasons) = (Instant::now(), Reasons::default());
+        assert!((0..1_000).all(|number| reasons.are_news(&format!("reason {number}"), now)));
+        assert_eq!(reasons.said.len(), Reasons::MOST);
+        assert!(!reasons.are_news("reason 999", now), "the latest are remembered");
     }
 }
