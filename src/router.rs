@@ -10,16 +10,16 @@ use beamline_actors::domain::admission::{AdmissionSettings, Rate};
 use beamline_actors::domain::complexity::ComplexityLimits;
 use beamline_actors::domain::plan::PlanLimits;
 use beamline_actors::domain::request::RequestLimits;
-use beamline_actors::domain::snapshot::Content;
 use beamline_actors::invokers::{HealthLog, Invokers};
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{PipelineSettings, Pipelines};
-use beamline_actors::ports::{Store, StoreError};
+use beamline_actors::ports::Store;
 use beamline_actors::registry::{Registry, RegistrySettings};
 use beamline_actors::root::{self, Child, Root};
 use beamline_actors::sessions::Sessions;
+use beamline_actors::supervision::OwnedTask;
 use futures_util::StreamExt;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::admin::{Admin, AdminActor, Identity, Surroundings};
 use crate::config::Config;
@@ -28,6 +28,10 @@ use crate::monitor::{Monitor, Watched};
 use crate::nats::intake::{Intake, IntakeActor};
 use crate::nats::{self, Connection, NatsSessions, NatsTransport};
 use crate::store;
+
+mod first_snapshot;
+
+use first_snapshot::{FirstSnapshot, Reading};
 
 /// A running router.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub struct Router {
     draining: Arc<AtomicBool>,
     drain_timeout: Duration,
     gave_up: bool,
+    /// Reads the registry that was not there at the start.
+    _behind: Option<OwnedTask>,
     _monitor: Monitor,
 }
 
@@ -86,9 +92,6 @@ impl StopReport {
 const DISK_COPY: &str = "registry-snapshot.json";
 /// That of the breakers that are open.
 const OPEN_BREAKERS: &str = "open-breakers.json";
-/// With a copy on disk, a database that is away is not waited for longer than this.
-const PATIENCE_WITH_COPY: Duration = Duration::from_secs(3);
-const RETRY_EVERY: Duration = Duration::from_millis(500);
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 /// Part of the drain time for leaving the queue group; requests in flight run on meanwhile.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
@@ -142,7 +145,7 @@ impl Router {
 pub struct Prepared {
     config: Config,
     store: Arc<dyn Store>,
-    start_with: (Content, bool),
+    start_with: FirstSnapshot,
     connection: Connection,
     transport: NatsTransport,
 }
@@ -155,7 +158,7 @@ impl Prepared {
         // Tried before the long waits, and given back: a port that is open but not served would hang every probe.
         drop(listen(config.http.listen)?);
         let store = store::open(&config.database).await.map_err(|error| StartError::Failed(error.to_string()))?;
-        let start_with = load(store.as_ref(), &config, &state_dir.join(DISK_COPY)).await?;
+        let start_with = first_snapshot::load(&store, &config, &state_dir.join(DISK_COPY)).await?;
 
         let name = format!("beamline-router {}", config.router.environment);
         let connection = nats::connect(&config.nats, &name).await.map_err(nats_error)?;
@@ -171,7 +174,10 @@ impl Prepared {
         let listener = listen(config.http.listen)?;
         let http = listener.local_addr().map_err(|error| StartError::Failed(error.to_string()))?;
         let metrics = Metrics::default();
-        let registry = Registry::new(Arc::clone(&store), registry_settings(&config), metrics.clone(), Some(start_with));
+        let FirstSnapshot { content, fresh, behind } = start_with;
+        let settings = registry_settings(&config);
+        let registry = Registry::new(Arc::clone(&store), settings, metrics.clone(), Some((content, fresh)));
+        let behind = behind.map(|reading| OwnedTask::spawn(read_behind(reading, registry.clone())));
         let invokers = Invokers::new(Arc::new(transport.clone()), registry.clone(), metrics.clone());
         invokers.limit_calls(config.router.max_in_flight_per_extension);
         invokers.keep_open_breakers(config.router.state_dir.join(OPEN_BREAKERS));
@@ -241,8 +247,19 @@ impl Prepared {
             draining,
             drain_timeout,
             gave_up,
+            _behind: behind,
             _monitor: monitor,
         })
+    }
+}
+
+/// The registry may be asked again before the schema is what it has to be; this says when it is.
+async fn read_behind(reading: Reading, registry: Registry) {
+    match reading.await {
+        Ok(Ok(_)) => registry.reload(),
+        Ok(Err(error)) => tracing::error!(error = %error, "the database cannot be migrated and read"),
+        // Stopped, or a panic that was told already.
+        Err(_) => {}
     }
 }
 
@@ -284,61 +301,6 @@ fn pipeline_settings(config: &Config) -> PipelineSettings {
         },
         extra_attempts: router.max_extra_attempts,
     }
-}
-
-/// What the store holds, or the last good snapshot from disk while the store is away. True when it is the store's.
-async fn load(store: &dyn Store, config: &Config, copy: &Path) -> Result<(Content, bool), StartError> {
-    let begun = Instant::now();
-    let on_disk = read_copy(copy);
-    let patience = config.database.startup_timeout;
-    let patience = if on_disk.is_some() { patience.min(PATIENCE_WITH_COPY) } else { patience };
-    loop {
-        let error = match migrate_and_load(store, config).await {
-            Ok(content) => return Ok((content, true)),
-            Err(error) => error,
-        };
-        let away = matches!(error, StoreError::Unavailable(_));
-        if !away || begun.elapsed() + RETRY_EVERY > patience {
-            return match on_disk {
-                Some(content) => {
-                    tracing::error!(error = %error, revision = content.revision, "starting from the snapshot on disk");
-                    Ok((content, false))
-                }
-                None if away => Err(StartError::Unreachable(unreachable(config, &error))),
-                None => Err(StartError::Failed(format!("The registry cannot be read: {error}."))),
-            };
-        }
-        tracing::warn!(error = %error, "waiting for the database");
-        sleep(RETRY_EVERY).await;
-    }
-}
-
-async fn migrate_and_load(store: &dyn Store, config: &Config) -> Result<Content, StoreError> {
-    if config.database.migrate_on_start {
-        for applied in store::migrate(&config.database).await? {
-            tracing::info!(version = applied.version, description = applied.description, "migrated the database");
-        }
-    }
-    store.load().await
-}
-
-fn read_copy(path: &Path) -> Option<Content> {
-    let json = std::fs::read(path).ok()?;
-    match serde_json::from_slice(&json) {
-        Ok(content) => Some(content),
-        Err(error) => {
-            tracing::warn!(path = %path.display(), error = %error, "the snapshot on disk cannot be read");
-            None
-        }
-    }
-}
-
-fn unreachable(config: &Config, error: &StoreError) -> String {
-    format!(
-        "{error}. Start the database at {}, correct database.url, or wait longer with database.startup_timeout; there is \
-         no snapshot on disk to start from.",
-        config.database.redacted_url()
-    )
 }
 
 fn nats_error(error: nats::ConnectError) -> StartError {

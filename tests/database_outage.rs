@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqlx::migrate::Migrate;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
@@ -11,6 +12,8 @@ use crate::support::{Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess,
 
 /// Within this a refusal must have come: somebody waits for it.
 const REFUSED_WITHIN: Duration = Duration::from_secs(12);
+/// About 3 s for the database, and as much again for all the rest on a busy machine; without a limit it would be 60 s.
+const PATIENT_START: Duration = Duration::from_secs(30);
 
 /// A change as the store makes it, but without a word to anybody: a row, and the revision.
 async fn change_silently(database: &mut PgConnection, version: &str) -> i64 {
@@ -185,6 +188,46 @@ async fn a_router_starts_from_disk_while_the_database_is_away() {
     router.respawn();
     router.until_ready().await;
     assert_eq!(policy_version(&caller).await, "meanwhile");
+}
+
+/// As while another process migrates: the connection is good, and nothing comes of it for a long time.
+#[tokio::test]
+async fn a_router_with_a_copy_does_not_wait_for_a_lock_and_goes_on_trying() {
+    let nats = Nats::start().await;
+    let database = PostgresDatabase::create().await;
+    let url = database.url();
+    let settings = [("nats.url", nats.url()), ("database.url", url.as_str()), ("database.poll_interval", "1h")];
+    let mut router = RouterProcess::start(&settings).await;
+    let _demo = Demo::serve(&nats).await;
+    let caller = Caller::connect(&nats).await;
+    assert_eq!(policy_version(&caller).await, "1.0");
+    router.kill();
+
+    // A schema that this version has to bring up to date before it can read it.
+    let mut meddler = database.connect().await;
+    let hidden = "ALTER TABLE policies RENAME TO hidden_policies; DROP TABLE extension_target_health; \
+                  ALTER TABLE extension_health DROP COLUMN requests, DROP COLUMN latency_p95_ms, DROP COLUMN latency_p99_ms; \
+                  DELETE FROM _sqlx_migrations WHERE version = 6";
+    sqlx::raw_sql(hidden).execute(&mut meddler).await.expect("an older schema");
+    let mut holder = database.connect().await;
+    holder.lock().await.expect("the lock of who migrates");
+    let begun = Instant::now();
+    router.respawn();
+    router.until_ready().await;
+    let took = begun.elapsed();
+    println!("ready after {took:?}");
+    assert!(took < PATIENT_START, "{took:?}");
+    assert_eq!(router.readiness().await.expect("an answer")["registry_source"], "disk");
+    assert_all_served(&caller, 10).await;
+
+    sqlx::raw_sql("ALTER TABLE hidden_policies RENAME TO policies").execute(&mut meddler).await.expect("as it was");
+    let revision = change_silently(&mut meddler, "meanwhile").await;
+    holder.unlock().await.expect("the lock is free");
+    until_version(&caller, "meanwhile").await;
+    until_fresh(&router, revision).await;
+    let applied = "SELECT count(*) FROM _sqlx_migrations WHERE version = 6 AND success";
+    let applied: i64 = sqlx::query_scalar(applied).fetch_one(&mut meddler).await.expect("an answer");
+    assert_eq!(applied, 1);
 }
 
 #[tokio::test]

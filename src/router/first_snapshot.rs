@@ -1,0 +1,109 @@
+//! What a router starts from: what the store holds, or the last good snapshot from disk while the store is away.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use beamline_actors::domain::snapshot::Content;
+use beamline_actors::ports::{Store, StoreError};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::StartError;
+use crate::config::{Config, DatabaseConfig};
+use crate::store;
+
+/// With a copy on disk, a database that is away, locked or slow is not waited for longer than this.
+const PATIENCE_WITH_COPY: Duration = Duration::from_secs(3);
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+/// Once the router serves from its copy.
+const RETRY_BEHIND_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct FirstSnapshot {
+    pub(super) content: Content,
+    /// The store said so just now.
+    pub(super) fresh: bool,
+    /// Goes on migrating and reading behind a router that serves from its copy.
+    pub(super) behind: Option<Reading>,
+}
+
+/// Ends when it is dropped.
+pub(super) type Reading = AbortOnDropHandle<Result<Content, StoreError>>;
+
+pub(super) async fn load(store: &Arc<dyn Store>, config: &Config, copy: &Path) -> Result<FirstSnapshot, StartError> {
+    let patience = config.database.startup_timeout;
+    let read = |content| FirstSnapshot { content, fresh: true, behind: None };
+    let Some(content) = read_copy(copy) else {
+        let reading = until_read(Arc::clone(store), config.database.clone(), Some(patience));
+        return reading.await.map(read).map_err(|error| not_started(config, &error));
+    };
+    let mut reading =
+        AbortOnDropHandle::new(tokio::spawn(until_read(Arc::clone(store), config.database.clone(), None)));
+    let (error, behind) = match timeout(patience.min(PATIENCE_WITH_COPY), &mut reading).await {
+        Ok(Ok(Ok(content))) => return Ok(read(content)),
+        Ok(Ok(Err(error))) => (error.to_string(), None),
+        Ok(Err(lost)) => (lost.to_string(), None),
+        // A migration is not broken off: it goes on behind.
+        Err(_elapsed) => ("the database could not be read in time".to_owned(), Some(reading)),
+    };
+    tracing::error!(error, revision = content.revision, "starting from the snapshot on disk");
+    Ok(FirstSnapshot { content, fresh: false, behind })
+}
+
+/// Tries until it succeeds, fails for good, or a failure comes after `patience`.
+async fn until_read(
+    store: Arc<dyn Store>,
+    config: DatabaseConfig,
+    patience: Option<Duration>,
+) -> Result<Content, StoreError> {
+    let begun = Instant::now();
+    loop {
+        let error = match migrate_and_load(store.as_ref(), &config).await {
+            Err(error @ StoreError::Unavailable(_)) => error,
+            done => return done,
+        };
+        if patience.is_some_and(|patience| begun.elapsed() + RETRY_EVERY > patience) {
+            return Err(error);
+        }
+        if patience.is_some() || begun.elapsed() < PATIENCE_WITH_COPY {
+            tracing::warn!(error = %error, "waiting for the database");
+            sleep(RETRY_EVERY).await;
+        } else {
+            // That the store is away, the registry says by then.
+            tracing::debug!(error = %error, "waiting for the database");
+            sleep(RETRY_BEHIND_EVERY).await;
+        }
+    }
+}
+
+async fn migrate_and_load(store: &dyn Store, config: &DatabaseConfig) -> Result<Content, StoreError> {
+    if config.migrate_on_start {
+        for applied in store::migrate(config).await? {
+            tracing::info!(version = applied.version, description = applied.description, "migrated the database");
+        }
+    }
+    store.load().await
+}
+
+fn read_copy(path: &Path) -> Option<Content> {
+    let json = std::fs::read(path).ok()?;
+    match serde_json::from_slice(&json) {
+        Ok(content) => Some(content),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), error = %error, "the snapshot on disk cannot be read");
+            None
+        }
+    }
+}
+
+fn not_started(config: &Config, error: &StoreError) -> StartError {
+    if !matches!(error, StoreError::Unavailable(_)) {
+        return StartError::Failed(format!("The registry cannot be read: {error}."));
+    }
+    StartError::Unreachable(format!(
+        "{error}. Start the database at {}, correct database.url, or wait longer with database.startup_timeout; there is \
+         no snapshot on disk to start from.",
+        config.database.redacted_url()
+    ))
+}
