@@ -128,6 +128,25 @@ async fn requests_do_not_notice_that_the_database_is_away() {
 }
 
 #[tokio::test]
+async fn a_commit_that_nobody_waits_for_is_not_called_a_refusal() {
+    let nats = Nats::start().await;
+    let database = PostgresDatabase::create().await;
+    let url = database.url();
+    let _router = RouterProcess::start(&[("nats.url", nats.url()), ("database.url", url.as_str())]).await;
+    let _demo = Demo::serve(&nats).await;
+    let caller = Caller::connect(&nats).await;
+    assert_eq!(policy_version(&caller).await, "1.0");
+    database.slow_commits(6.0).await;
+
+    let answer = put_policy(&caller, "perhaps").await;
+    assert_eq!(answer["error"]["code"], "store_unavailable", "{answer}");
+    assert_eq!(answer["error"]["details"]["outcome"], "unknown", "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("not known") && !message.contains("Nothing was changed"), "{message}");
+    until_version(&caller, "perhaps").await;
+}
+
+#[tokio::test]
 async fn a_change_that_the_listener_missed_is_found_when_it_listens_again() {
     let nats = Nats::start().await;
     let database = PostgresDatabase::create().await;

@@ -28,7 +28,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// when a lost connection was restored.
     fn hints(&self) -> watch::Receiver<u64>;
 
-    /// Writes one change together with its audit row, in one transaction, and answers the new revision.
+    /// Writes one change together with its audit row, in one transaction, and answers the new revision. After
+    /// [`StoreError::Unknown`] only a look tells whether it was made; after any other error it was not.
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Writes how extensions do, as `replica` sees it. Lines of extensions that are gone are left out, and what no replica
@@ -113,8 +114,12 @@ pub enum StoreError {
     /// The database cannot hold the value; the sentence says why.
     #[error("{0}")]
     Refused(String),
+    /// Nothing was changed.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// The commit was begun, and nobody told how it ended: the change was made, or will be in a moment, or will never be.
+    #[error("it is not known whether the change was made: {0}")]
+    Unknown(String),
     /// The store answered something that this router cannot read; retrying does not help.
     #[error("the database holds what this router cannot read: {0}")]
     Corrupt(String),

@@ -67,6 +67,14 @@ impl Refusal {
         Self { code: "overloaded", message: message.into(), details: Map::new() }
     }
 
+    /// Where a change may have been made: a look must come before a repetition, also of a script.
+    pub(super) fn leaving_open(mut self, undecided: bool) -> Self {
+        if undecided {
+            self.details.insert("outcome".into(), json!("unknown"));
+        }
+        self
+    }
+
     pub(super) fn to_json(&self) -> String {
         json!({"ok": false, "error": {"code": self.code, "message": self.message, "details": self.details}}).to_string()
     }
@@ -88,6 +96,13 @@ impl From<StoreError> for Refusal {
                 let message =
                     format!("Nothing was changed: {error}. Requests are served from the last snapshot meanwhile.");
                 Self { code: "store_unavailable", message, details: Map::new() }
+            }
+            StoreError::Unknown(reason) => {
+                let message = format!(
+                    "It is not known whether the change was made: {reason}. Look at it before you repeat it; the change \
+                     may be made already, or in a moment."
+                );
+                Self { code: "store_unavailable", message, details: Map::new() }.leaving_open(true)
             }
             StoreError::Corrupt(_) => Self { code: "internal", message: sentence, details: Map::new() },
         }

@@ -20,8 +20,10 @@ pub(super) enum Backend {
     Sqlite { file: PathBuf },
 }
 
-/// A lock held elsewhere must not keep an administrator waiting, and no statement may outlive whoever asked for it.
-const POSTGRES_SESSION: &str = "SET statement_timeout = '5s'; SET lock_timeout = '1s'; \
+/// A lock held elsewhere must not keep an administrator waiting, and a statement ends before the patience of whoever asked for
+/// it. The last of several may go on a little longer; it changes nothing then, because nobody commits it. A commit has no
+/// limit in Postgres: whoever gives up on one does not know what it did.
+const POSTGRES_SESSION: &str = "SET statement_timeout = '2500ms'; SET lock_timeout = '1s'; \
                                 SET idle_in_transaction_session_timeout = '10s'";
 const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 2000";
 /// A migration waits for another process that migrates the same database.

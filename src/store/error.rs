@@ -30,6 +30,21 @@ pub(super) fn writing(error: sqlx::Error, object: &str) -> StoreError {
     }
 }
 
+/// An error while committing: where the database itself refuses, nothing was changed.
+pub(super) fn committing(error: sqlx::Error) -> StoreError {
+    let refused = error.as_database_error().is_some_and(|error| !leaves_open(error));
+    if refused { reading(error) } else { StoreError::Unknown(with_sources(&error)) }
+}
+
+/// The server was told to end in the middle (57P), the connection broke (08), or nobody knows (40003). 10: SQLite could not
+/// write a file to its end.
+fn leaves_open(error: &dyn DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    let of_sqlite = code.parse::<u32>().ok().filter(|_| code.len() < 5);
+    ["57P", "08", "40003"].iter().any(|start| code.len() == 5 && code.starts_with(start))
+        || of_sqlite.is_some_and(|number| number & 0xff == 10)
+}
+
 /// Something well-formed that no column can hold, such as U+0000: the caller has to change it.
 pub(super) fn not_storable(object: &str, reason: &str) -> StoreError {
     StoreError::Refused(format!("{object} was not saved: {reason}"))

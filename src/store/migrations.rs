@@ -227,6 +227,7 @@ fn failed(error: MigrateError) -> StoreError {
         | StoreError::NotFound(_)
         | StoreError::Conflict(_)
         | StoreError::Refused(_)
+        | StoreError::Unknown(_)
         | StoreError::Stale) => corrupt,
     }
 }

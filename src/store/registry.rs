@@ -1,5 +1,6 @@
 //! The store itself: every operation with its time limit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use beamline_actors::domain::snapshot::Content;
@@ -16,7 +17,7 @@ use super::backend::Backend;
 use super::listener::Listener;
 use super::{change, error, health, rows, statements};
 
-/// What an operation may take once it has a connection.
+/// What an operation may take once it has a connection. No statement gets as much in Postgres, see `backend`.
 const STATEMENTS_LIMIT: Duration = Duration::from_secs(3);
 /// Reading everything: a registry may have very many extensions, and nobody's request waits for it.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
@@ -49,10 +50,12 @@ impl Registry {
         Ok(content)
     }
 
-    async fn change(&self, change: &Change, by: &Author) -> Result<u64, StoreError> {
+    /// `committing` is set as soon as the change may have been made.
+    async fn change(&self, change: &Change, by: &Author, committing: &AtomicBool) -> Result<u64, StoreError> {
         let mut tx = self.pool.begin_with(self.backend.begin_write()).await.map_err(error::reading)?;
         let revision = change::write(&self.backend, &mut tx, change, by).await?;
-        tx.commit().await.map_err(error::reading)?;
+        committing.store(true, Ordering::Relaxed);
+        tx.commit().await.map_err(error::committing)?;
         self.listener.changed_here();
         Ok(revision)
     }
@@ -64,8 +67,11 @@ impl Registry {
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = || StoreError::Unavailable(format!("nothing within {} ms", limit.as_millis()));
-    timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
+    timeout(limit, work).await.unwrap_or_else(|_| Err(StoreError::Unavailable(late(limit))))
+}
+
+fn late(limit: Duration) -> String {
+    format!("nothing within {} ms", limit.as_millis())
 }
 
 impl Store for Registry {
@@ -81,9 +87,17 @@ impl Store for Registry {
         self.listener.hints()
     }
 
-    /// After `Unavailable` the change may still have been committed, as with any lost connection; the revision tells.
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(async move { self.limited(self.change(&change, &by)).await })
+        Box::pin(async move {
+            let committing = AtomicBool::new(false);
+            let changing = timeout(self.limit, self.change(&change, &by, &committing));
+            changing.await.unwrap_or_else(|_| {
+                // What is not committed is rolled back with its connection.
+                let kind =
+                    if committing.load(Ordering::Relaxed) { StoreError::Unknown } else { StoreError::Unavailable };
+                Err(kind(late(self.limit)))
+            })
+        })
     }
 
     fn write_health<'a>(&'a self, replica: &'a str, lines: &'a [HealthLine]) -> BoxFuture<'a, Result<(), StoreError>> {

@@ -3,6 +3,8 @@
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
+use super::{LIMIT, eventually};
+
 const SERVER: &str = "BEAMLINE_TEST_POSTGRES_URL";
 const USUAL_SERVER: &str = "postgres://postgres@127.0.0.1:5432/postgres";
 
@@ -44,6 +46,27 @@ impl PostgresDatabase {
     /// A connection past the router, to look and to meddle.
     pub(crate) async fn connect(&self) -> PgConnection {
         self.server.clone().database(&self.name).connect().await.expect("the database answers")
+    }
+
+    /// From now on every change of the registry takes so long to commit.
+    pub(crate) async fn slow_commits(&self, seconds: f64) {
+        let sql = format!(
+            "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; \
+             END $$; CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON extension_audit_log DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION dawdle()"
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connect().await).await.expect("a trigger");
+    }
+
+    /// Returns when somebody commits.
+    pub(crate) async fn until_committing(&self) {
+        let mut connection = self.connect().await;
+        let sql = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query = 'COMMIT'";
+        eventually(LIMIT, "somebody commits", async || {
+            let found: Option<i32> = sqlx::query_scalar(sql).fetch_optional(&mut connection).await.expect("an answer");
+            found
+        })
+        .await;
     }
 }
 

@@ -119,6 +119,10 @@ fn next_step(error: &ErrorBody) -> Option<&'static str> {
     if error.details.get("error_type").and_then(Value::as_str) == Some("circuit_open") {
         return Some("`beamline-router breaker show ID` says why, and until when.");
     }
+    // Trying again is the one thing not to do blindly.
+    if error.details.get("outcome").and_then(Value::as_str) == Some("unknown") {
+        return Some("`ext get` or `policy get` shows whether it was made.");
+    }
     let has = |detail| error.details.contains_key(detail);
     match error.code.as_str() {
         // Without one that failed, none could be chosen.
@@ -222,6 +226,15 @@ mod tests {
         let none = r#"{"code":"extension_unavailable","message":"None can be chosen.","details":{"retry_after_ms":9}}"#;
         let sentence = refusal(none).sentence();
         assert!(sentence.ends_with("\n`beamline-router breaker list` shows which breakers are open, and why."));
+    }
+
+    #[test]
+    fn who_does_not_know_whether_it_was_done_looks_first() {
+        for code in ["store_unavailable", "overloaded", "shutting_down"] {
+            let error = format!(r#"{{"code":"{code}","message":"Perhaps.","details":{{"outcome":"unknown"}}}}"#);
+            let sentence = refusal(&error).sentence();
+            assert!(sentence.ends_with("\n`ext get` or `policy get` shows whether it was made."), "{sentence}");
+        }
     }
 
     #[test]

@@ -63,6 +63,88 @@ async fn a_frozen_database_is_used_again_when_it_thaws() {
     timeout(LIMIT, loads()).await.expect("the store comes back");
 }
 
+/// Something that every write does takes its time, or fails: at once, or only when it is committed.
+async fn spoil_writes(database: &TestDatabase, deed: &str, only_at_commit: bool) {
+    let (kind, when) =
+        if only_at_commit { ("CONSTRAINT TRIGGER", "DEFERRABLE INITIALLY DEFERRED") } else { ("TRIGGER", "") };
+    let sql = format!(
+        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {deed}; RETURN NULL; END $$; \
+         CREATE {kind} spoil AFTER INSERT ON extension_audit_log {when} FOR EACH ROW EXECUTE FUNCTION spoil()"
+    );
+    let mut connection = sqlx::PgConnection::connect(database.url()).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+}
+
+/// A store with little patience: three seconds once it has a connection.
+async fn impatient(database: &TestDatabase) -> Arc<dyn Store> {
+    migrate(&config(database.url())).await.unwrap();
+    open(&DatabaseConfig { acquire_timeout: Duration::from_millis(500), ..config(database.url()) }).await.unwrap()
+}
+
+async fn write_fails(store: &Arc<dyn Store>) -> StoreError {
+    let writing = store.write(Change::CreateExtension(extension("a")), author());
+    timeout(LIMIT, writing).await.unwrap().unwrap_err()
+}
+
+#[tokio::test]
+async fn whoever_gives_up_on_a_commit_does_not_know_what_it_did() {
+    let database = TestDatabase::postgres().await;
+    let store = impatient(&database).await;
+    let before = store.revision().await.unwrap();
+    spoil_writes(&database, "PERFORM pg_sleep(5)", true).await;
+    let error = write_fails(&store).await;
+    assert!(matches!(error, StoreError::Unknown(_)), "{error}");
+    assert_eq!(store.revision().await.unwrap(), before, "not yet");
+    let made = async {
+        while store.revision().await.unwrap() == before {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, made).await.expect("the commit goes on by itself");
+    assert!(find(&store.load().await.unwrap(), "a").is_some());
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_in_a_commit_leaves_open_what_it_did() {
+    let database = TestDatabase::postgres().await;
+    let store = seeded(&database).await;
+    spoil_writes(&database, "PERFORM pg_sleep(5)", true).await;
+    let breaking = async {
+        let mut outsider = outsider(&database).await;
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'";
+        while outsider.fetch_optional(sql).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (error, ()) = timeout(LIMIT, async { tokio::join!(write_fails(&store), breaking) }).await.unwrap();
+    assert!(matches!(error, StoreError::Unknown(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_commit_that_the_database_refuses_changes_nothing() {
+    let database = TestDatabase::postgres().await;
+    let store = seeded(&database).await;
+    let before = store.revision().await.unwrap();
+    spoil_writes(&database, "RAISE EXCEPTION 'not today'", true).await;
+    let error = write_fails(&store).await;
+    assert!(matches!(&error, StoreError::Unavailable(reason) if reason.contains("not today")), "{error}");
+    assert_eq!(store.revision().await.unwrap(), before);
+}
+
+/// The server says so itself, and does nothing more for somebody who has gone.
+#[tokio::test]
+async fn a_statement_ends_before_the_patience_of_who_asked_for_it() {
+    let database = TestDatabase::postgres().await;
+    let store = impatient(&database).await;
+    let before = store.revision().await.unwrap();
+    spoil_writes(&database, "PERFORM pg_sleep(60)", false).await;
+    let error = write_fails(&store).await;
+    let ended = |reason: &str| reason.contains("statement timeout");
+    assert!(matches!(&error, StoreError::Unavailable(reason) if ended(reason)), "{error}");
+    assert_eq!(store.revision().await.unwrap(), before);
+}
+
 /// The connection that listens is lost: the next hint comes without any write.
 #[tokio::test]
 async fn a_restored_connection_is_a_hint() {
