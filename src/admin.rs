@@ -27,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 use crate::fleet::Fleet;
 use crate::http::{self, Probes, Readiness};
 use crate::nats::Connection;
-use crate::nats::intake::{Intake, OVERLAP, QUEUE_GROUP, is_answerable};
+use crate::nats::intake::{Intake, is_answerable};
+use crate::nats::queue::{OVERLAP, QUEUE_GROUP};
 
 mod authorization;
 mod breakers;

@@ -6,6 +6,7 @@ mod events;
 mod headers;
 pub mod intake;
 mod options;
+pub(crate) mod queue;
 mod replies;
 pub mod sessions;
 pub mod transport;

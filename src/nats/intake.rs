@@ -3,34 +3,28 @@
 //! Its readers never wait for work: a request is in flight or refused before the next one is read, because a full
 //! subscription loses messages without telling anybody.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message, PublishErrorKind, Subject, SubscribeError};
+use async_nats::{Client, HeaderMap, Message, PublishErrorKind, Subject};
 use beamline_actors::domain::error::{ErrorCode, IntakeCode, RequestError};
 use beamline_actors::domain::request::{Correlation, RequestHeaders, RequestKind};
 use beamline_actors::pipelines::{Incoming, Pipelines};
 use beamline_actors::reply::{Outgoing, Reply};
 use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
-use beamline_bus::{Intake as Subscription, WallClock, headers};
+use beamline_bus::{WallClock, headers};
 use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::Connection;
+use super::queue::{Queue, Reader};
 
-/// All routers on one NATS share the requests.
-pub const QUEUE_GROUP: &str = "beamline-router";
-const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(1);
 /// An answer that cannot even be queued by then is lost. Also how long one waits for the connection whose caller's patience is
 /// not known.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
-/// So long two clients take requests side by side, when one takes the place of another.
-pub(crate) const OVERLAP: Duration = Duration::from_millis(500);
 /// Kept free in every message for headers and for what a call adds to the request.
 const BODY_ROOM: usize = 16 * 1024;
 
@@ -46,8 +40,7 @@ struct Shared {
     pipelines: Pipelines,
     prefix: String,
     address: Address<IntakeMsg>,
-    stop: CancellationToken,
-    readers: TaskTracker,
+    queue: Arc<Queue>,
     /// Answers on their way into the client.
     answers: TaskTracker,
     /// Requests without a reply subject, or with one that would make the router call itself or an extension.
@@ -62,12 +55,11 @@ struct Shared {
 impl Intake {
     pub fn new(connection: Connection, pipelines: Pipelines, prefix: &str) -> Self {
         let shared = Shared {
+            queue: Queue::new(connection.clone()),
             connection,
             pipelines,
             prefix: prefix.to_owned(),
             address: Address::new(Node::new("intake", NodeKind::Worker)),
-            stop: CancellationToken::new(),
-            readers: TaskTracker::new(),
             answers: TaskTracker::new(),
             unanswerable: Counter::default(),
             unsent: Counter::default(),
@@ -95,9 +87,7 @@ impl Intake {
 
     /// Leaves the queue group without losing what is on its way here; false when that took longer than `limit`.
     pub async fn drain(&self, limit: Duration) -> bool {
-        self.shared.stop.cancel();
-        self.shared.readers.close();
-        timeout(limit, self.shared.readers.wait()).await.is_ok()
+        self.shared.queue.leave(limit).await
     }
 
     /// Waits until every answer is handed to the client; false when that took longer than `limit`.
@@ -133,10 +123,8 @@ impl Actor for IntakeActor {
         shared.address.filled_by(&myself);
         let mut readers = Vec::new();
         for (name, kind) in [("decide", RequestKind::Decide), ("route", RequestKind::Route)] {
-            let client = shared.connection.client();
-            let subscription = timeout(SUBSCRIBE_LIMIT, subscribe(shared, &client, name)).await??;
-            let reader = shared.readers.track_future(read(Arc::clone(shared), client, subscription, kind, name));
-            readers.push(OwnedTask::spawn(reader));
+            let reader = shared.queue.subscribe(format!("{}.router.v1.{name}", shared.prefix)).await?;
+            readers.push(OwnedTask::spawn(read(Arc::clone(shared), reader, kind, name)));
         }
         Ok(IntakeState { intake, _readers: readers })
     }
@@ -154,104 +142,14 @@ impl Actor for IntakeActor {
     }
 }
 
-async fn subscribe(shared: &Shared, client: &Client, name: &str) -> Result<Subscription, SubscribeError> {
-    let subject = format!("{}.router.v1.{name}", shared.prefix);
-    Subscription::subscribe(client, &subject, QUEUE_GROUP).await
-}
-
-/// Reads one subject until the intake is drained, on one client after the other.
-async fn read(
-    shared: Arc<Shared>,
-    mut client: Arc<Client>,
-    mut subscription: Subscription,
-    kind: RequestKind,
-    name: &'static str,
-) {
+/// Reads one subject until the intake is drained.
+async fn read(shared: Arc<Shared>, reader: Reader, kind: RequestKind, name: &'static str) {
     let for_lost = Arc::clone(&shared);
     let lost = OnDrop::new(move || {
         let _ = for_lost.address.send(IntakeMsg::ReaderEnded(name));
     });
-    loop {
-        let stopped = tokio::select! {
-            () = shared.stop.cancelled() => break,
-            stopped = read_from(&shared, &client, &mut subscription, kind) => stopped,
-        };
-        let (next, another) = tokio::select! {
-            () = shared.stop.cancelled() => break,
-            next = subscribe_again(&shared, &client, name) => next,
-        };
-        let before = std::mem::replace(&mut subscription, another);
-        client = next;
-        if stopped == Stopped::Replaced {
-            shared.readers.spawn(leave_later(Arc::clone(&shared), before, kind));
-        }
-    }
+    reader.run(move |message| admit(&shared, message, kind)).await;
     lost.disarm();
-    leave(&shared, subscription, kind).await;
-}
-
-/// Why a client is read no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stopped {
-    Ended,
-    /// There is another one, and this one still serves.
-    Replaced,
-}
-
-async fn read_from(
-    shared: &Arc<Shared>,
-    client: &Arc<Client>,
-    subscription: &mut Subscription,
-    kind: RequestKind,
-) -> Stopped {
-    let mut replaced = pin!(shared.connection.client_after(client));
-    loop {
-        tokio::select! {
-            message = subscription.next() => match message {
-                Some(message) => admit(shared, message, kind),
-                None => return Stopped::Ended,
-            },
-            _ = &mut replaced => return Stopped::Replaced,
-        }
-    }
-}
-
-/// Reads on until all servers know of the next subscription, so that nobody finds no router in between.
-async fn leave_later(shared: Arc<Shared>, mut subscription: Subscription, kind: RequestKind) {
-    let mut overlap = pin!(sleep(OVERLAP));
-    loop {
-        tokio::select! {
-            () = &mut overlap => break,
-            () = shared.stop.cancelled() => break,
-            message = subscription.next() => match message {
-                Some(message) => admit(&shared, message, kind),
-                None => return,
-            },
-        }
-    }
-    leave(&shared, subscription, kind).await;
-}
-
-/// Takes what is still on its way here.
-async fn leave(shared: &Arc<Shared>, mut subscription: Subscription, kind: RequestKind) {
-    if subscription.leave().await.is_some() {
-        while let Some(message) = subscription.next().await {
-            admit(shared, message, kind);
-        }
-    }
-}
-
-/// The client has ended or been replaced: the actor did nothing wrong, so its restarts are not spent on it.
-async fn subscribe_again(shared: &Shared, ended: &Arc<Client>, name: &str) -> (Arc<Client>, Subscription) {
-    let mut ended = Arc::clone(ended);
-    loop {
-        let client = shared.connection.client_after(&ended).await;
-        match timeout(SUBSCRIBE_LIMIT, subscribe(shared, &client, name)).await {
-            Ok(Ok(subscription)) => return (client, subscription),
-            Ok(Err(_)) => ended = client,
-            Err(_elapsed) => tracing::warn!(name, "NATS takes no subscription, trying again"),
-        }
-    }
 }
 
 fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
