@@ -14,6 +14,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::{Instant, timeout};
 
 use crate::nats::Connection;
+use crate::nats::queue::OVERLAP;
 
 mod hints;
 mod status;
@@ -107,18 +108,13 @@ async fn subscribe(shared: &Shared, client: &Client) -> Result<Subscriber, Subsc
 
 async fn listen(shared: Arc<Shared>, mut client: Arc<Client>, mut subscription: Subscriber) {
     let _lost = when_ended(&shared, "the reader of other replicas' messages ended");
-    let (mut hints, mut questions) = (Allowance::of(HINTS_A_SECOND), Allowance::of(QUESTIONS_A_SECOND));
     loop {
-        while let Some(message) = subscription.next().await {
-            shared.address.node().count_handled();
-            match message.subject.rsplit('.').next() {
-                Some(hints::WORD) if hints.is_left() => hints::take(&shared, &message.payload),
-                Some(status::WORD) if questions.is_left() => status::answer(&shared, message).await,
-                // A flood, or something of a newer router.
-                Some(_) | None => {}
-            }
+        tokio::select! {
+            () = hear(&shared, &mut subscription) => {}
+            _ = shared.connection.client_after(&client) => {}
         }
-        // The client has ended.
+        // The client has ended, or another has taken its place while it still serves.
+        let mut before = subscription;
         subscription = loop {
             client = shared.connection.client_after(&client).await;
             match timeout(SUBSCRIBE_LIMIT, subscribe(&shared, &client)).await {
@@ -127,6 +123,22 @@ async fn listen(shared: Arc<Shared>, mut client: Arc<Client>, mut subscription: 
                 Err(_elapsed) => return,
             }
         };
+        // Until all servers know of the next subscription. What both hear is heard twice, which does no harm.
+        let _overlap = timeout(OVERLAP, hear(&shared, &mut before)).await;
+    }
+}
+
+/// Reads until the client ends.
+async fn hear(shared: &Arc<Shared>, subscription: &mut Subscriber) {
+    let (mut hints, mut questions) = (Allowance::of(HINTS_A_SECOND), Allowance::of(QUESTIONS_A_SECOND));
+    while let Some(message) = subscription.next().await {
+        shared.address.node().count_handled();
+        match message.subject.rsplit('.').next() {
+            Some(hints::WORD) if hints.is_left() => hints::take(shared, &message.payload),
+            Some(status::WORD) if questions.is_left() => status::answer(shared, message).await,
+            // A flood, or something of a newer router.
+            Some(_) | None => {}
+        }
     }
 }
 

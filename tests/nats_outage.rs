@@ -7,10 +7,11 @@ use std::time::Duration;
 use beamline_extension::{Kind, RawAnswer, RawRequest};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{
-    Caller, Demo, Gateway, LIMIT, Nats, RouterProcess, Stub, TcpProxy, assert_served, eventually, request, request_with,
+    Caller, Demo, Gateway, LIMIT, Nats, RouterProcess, Stub, TcpProxy, assert_served, eventually, free_port, request,
+    request_with,
 };
 
 /// A caller that gives up; some of its requests meet no server.
@@ -248,4 +249,33 @@ async fn an_answer_waits_for_the_connection_until_its_deadline_and_no_longer() {
     assert_eq!(island.gateway.route(&request("none")).await["error"]["code"], "policy_not_found");
     assert!(late.next().now_or_never().is_none(), "nobody waits for it any more");
     assert_eq!(model.calls(), 2);
+}
+
+#[tokio::test]
+async fn nothing_of_a_router_stays_on_a_lame_duck() {
+    let route = free_port();
+    let cluster = format!("cluster {{ name: test, listen: \"127.0.0.1:{route}\" }}");
+    let nats = Nats::start_in_cluster(&cluster).await;
+    let cluster = format!("cluster {{ name: test, listen: \"127.0.0.1:-1\", routes: [\"nats://127.0.0.1:{route}\"] }}");
+    // It turns nobody out for as long as this takes.
+    let patience = "lame_duck_grace_period: \"90s\", lame_duck_duration: \"100s\"";
+    let duck = Nats::start_in_cluster(&format!("{cluster}\nhttp: \"127.0.0.1:-1\"\n{patience}")).await;
+    let router = RouterProcess::start(&[("nats.url", duck.url())]).await;
+    let on_the_duck = async || {
+        let names = duck.clients().await.expect("the server tells");
+        names.iter().filter(|name| name.starts_with("beamline-router")).count()
+    };
+    assert_eq!(on_the_duck().await, 1);
+
+    duck.lame_duck();
+    eventually(LIMIT, "nothing holds the old connection", async || (on_the_duck().await == 0).then_some(())).await;
+    // The other replicas are heard over the new one, once.
+    let client = nats.client().await;
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.expect("subscribed");
+    let question = "beamline.router.v1.control.breakers";
+    client.publish_with_reply(question, inbox, "".into()).await.expect("asked");
+    timeout(LIMIT, answers.next()).await.expect("in time").expect("an answer");
+    assert!(timeout(PATIENCE, answers.next()).await.is_err(), "a second answer");
+    assert_eq!(router.readiness().await.expect("an answer")["code"], 200);
 }

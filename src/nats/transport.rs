@@ -37,7 +37,7 @@ pub struct NatsTransport {
 struct Bus {
     connection: Connection,
     clock: WallClock,
-    /// On the client of the moment, or on the one before it until the next call.
+    /// On the client of the moment, or on the one before it until the next call or round trip.
     replies: Mutex<Arc<Replies>>,
     /// What a message to ourselves usually takes, in microseconds.
     usual_trip: AtomicU64,
@@ -62,13 +62,16 @@ impl NatsTransport {
         if !self.bus.connection.is_connected() {
             return None;
         }
-        let (begun, replies) = (Instant::now(), Arc::clone(&self.bus.replies.lock()));
+        let deadline = Instant::now() + limit;
+        // Over the client of the moment, so that one that was replaced goes also while nobody calls.
+        let replies = self.bus.replies(deadline).await.ok()?;
+        let begun = Instant::now();
         let mut expected = replies.expect_own();
         let trip = async {
             expected.send_to_self(replies.client()).await;
             expected.answer().await
         };
-        timeout(limit, trip).await.ok()??;
+        timeout_at(deadline, trip).await.ok()??;
         Some(begun.elapsed())
     }
 

@@ -57,6 +57,15 @@ impl Nats {
         self.process.signal(Signal::SIGUSR2);
     }
 
+    /// Who is connected, by name. The configuration must have `http: "127.0.0.1:-1"`.
+    pub(crate) async fn clients(&self) -> Option<Vec<String>> {
+        let address = port_of(&self.process, self.directory.path(), "monitoring")?;
+        let (_, body) = super::http_get(address.trim_start_matches("http://").parse().ok()?, "/connz").await?;
+        let said: Value = serde_json::from_str(&body).ok()?;
+        let names = said["connections"].as_array()?.iter().map(|client| client["name"].as_str().unwrap_or_default());
+        Some(names.map(str::to_owned).collect())
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -104,12 +113,17 @@ async fn launch(directory: &Path, port: &str, jetstream: bool) -> (Process, Stri
         command.args(["-js", "-sd"]).arg(directory);
     }
     let mut process = Process::start(command, directory.join("log"));
-    let ports = directory.join(format!("nats-server_{}.ports", process.id()));
     let url = eventually(LIMIT, "nats-server listens", async || {
         assert!(process.ended().is_none(), "nats-server ended: {}", process.log());
-        let ports: Value = serde_json::from_slice(&std::fs::read(&ports).ok()?).ok()?;
-        ports["nats"][0].as_str().map(str::to_owned)
+        port_of(&process, directory, "nats")
     })
     .await;
     (process, url)
+}
+
+/// An address that it has written down.
+fn port_of(process: &Process, directory: &Path, kind: &str) -> Option<String> {
+    let ports = directory.join(format!("nats-server_{}.ports", process.id()));
+    let ports: Value = serde_json::from_slice(&std::fs::read(&ports).ok()?).ok()?;
+    ports[kind][0].as_str().map(str::to_owned)
 }
