@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, Message, SubscribeError, Subscriber};
 use beamline_actors::domain::complexity::ComplexityLimits;
 use beamline_actors::fail_points;
 use beamline_actors::invokers::Invokers;
@@ -15,20 +14,16 @@ use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::Pipelines;
 use beamline_actors::registry::Registry;
 use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
-use futures_util::StreamExt;
 use prometheus_client::encoding::text::encode;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use secrecy::SecretString;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
 use crate::http::{self, Probes, Readiness};
 use crate::nats::Connection;
-use crate::nats::intake::{Intake, is_answerable};
-use crate::nats::queue::{OVERLAP, QUEUE_GROUP};
+use crate::nats::intake::Intake;
 
 mod authorization;
 mod breakers;
@@ -38,7 +33,12 @@ mod operations;
 mod pipelines;
 mod policies;
 mod refusal;
+mod requests;
 mod status;
+
+use requests::Requests;
+
+pub use requests::Drained;
 
 /// Everything that the administration looks at.
 #[derive(Debug)]
@@ -88,31 +88,27 @@ struct Shared {
     surroundings: Surroundings,
     address: Address<AdminMsg>,
     tree: OnceLock<Arc<Node>>,
-    /// Operations at work, and requests that wait for their turn besides.
-    permits: Semaphore,
-    places: Arc<Semaphore>,
+    requests: Requests,
     /// Where requests are served; administration over HTTP has a runtime of its own.
     runtime: Handle,
 }
 
-/// Administration has room of its own, and not without end.
-const AT_ONCE: usize = 10;
-const WAITING: usize = 200;
-const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(1);
-/// A store that is away is given up before this.
-const OPERATION_LIMIT: Duration = Duration::from_secs(15);
-const SEND_LIMIT: Duration = Duration::from_secs(5);
-
 impl Admin {
     pub fn new(surroundings: Surroundings) -> Self {
         let address = Address::new(Node::new("admin", NodeKind::Worker));
-        let (permits, places) = (Semaphore::new(AT_ONCE), Arc::new(Semaphore::new(WAITING)));
+        let requests = Requests::new(&surroundings.connection);
         let (tree, runtime) = (OnceLock::new(), Handle::current());
-        Self { shared: Arc::new(Shared { surroundings, address, tree, permits, places, runtime }) }
+        Self { shared: Arc::new(Shared { surroundings, address, tree, requests, runtime }) }
     }
 
     pub fn node(&self) -> &Arc<Node> {
         self.shared.address.node()
+    }
+
+    /// Takes no more requests over NATS, and waits until those that came are answered; what outlasts `limit` is told that
+    /// the router ends.
+    pub async fn drain(&self, limit: Duration) -> Drained {
+        self.shared.requests.drain(limit).await
     }
 
     /// The tree that it shows; known only after its own place in it is.
@@ -177,10 +173,8 @@ impl Actor for AdminActor {
         let shared = admin.shared;
         fail_points::reached("admin");
         shared.address.filled_by(&myself);
-        let client = shared.surroundings.connection.client();
-        let subscription = timeout(SUBSCRIBE_LIMIT, subscribe(&shared, &client)).await??;
+        let nats = requests::serve(&shared).await?;
         let http = HttpThread::start(Arc::clone(&shared))?;
-        let nats = OwnedTask::spawn(serve_nats(Arc::clone(&shared), client, subscription));
         Ok(AdminState { shared, _nats: nats, _http: http })
     }
 
@@ -197,81 +191,12 @@ impl Actor for AdminActor {
     }
 }
 
-async fn subscribe(shared: &Shared, client: &Client) -> Result<Subscriber, SubscribeError> {
-    let subject = format!("{}.router.v1.admin.*", shared.surroundings.prefix);
-    client.queue_subscribe(subject, QUEUE_GROUP.to_owned()).await
-}
-
-async fn serve_nats(shared: Arc<Shared>, mut client: Arc<Client>, mut subscription: Subscriber) {
-    let _lost = when_ended(&shared, "the reader of administration requests ended");
-    loop {
-        tokio::select! {
-            () = take_all(&shared, &mut subscription) => {}
-            _ = shared.surroundings.connection.client_after(&client) => {}
-        }
-        // The client has ended, or another has taken its place while it still serves.
-        let before = subscription;
-        tokio::spawn(leave_later(Arc::clone(&shared), before));
-        subscription = loop {
-            client = shared.surroundings.connection.client_after(&client).await;
-            match timeout(SUBSCRIBE_LIMIT, subscribe(&shared, &client)).await {
-                Ok(Ok(subscription)) => break subscription,
-                Ok(Err(_)) => {}
-                Err(_elapsed) => return,
-            }
-        };
-    }
-}
-
-/// Takes requests until all servers know of the next subscription, and what is on its way here then.
-async fn leave_later(shared: Arc<Shared>, mut subscription: Subscriber) {
-    let _overlap = timeout(OVERLAP, take_all(&shared, &mut subscription)).await;
-    if subscription.drain().await.is_ok() {
-        let _late = timeout(OVERLAP, take_all(&shared, &mut subscription)).await;
-    }
-}
-
-async fn take_all(shared: &Arc<Shared>, subscription: &mut Subscriber) {
-    while let Some(message) = subscription.next().await {
-        shared.address.node().count_handled();
-        let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
-            tracing::warn!("an administration request was dropped: too many wait already");
-            continue;
-        };
-        let answering = answer(Arc::clone(shared), message);
-        tokio::spawn(async move {
-            answering.await;
-            drop(place);
-        });
-    }
-}
-
 /// Tells the actor when a task of it ends, by a panic for example.
 fn when_ended(shared: &Arc<Shared>, what: &'static str) -> OnDrop<impl FnOnce() + use<>> {
     let shared = Arc::clone(shared);
     OnDrop::new(move || {
         let _ = shared.address.send(AdminMsg::TaskEnded(what.to_owned()));
     })
-}
-
-async fn answer(shared: Arc<Shared>, message: Message) {
-    let prefix = &shared.surroundings.prefix;
-    let Some(reply) = message.reply.clone().filter(|to| is_answerable(to, prefix)) else {
-        shared.surroundings.intake.unanswerable().inc();
-        return;
-    };
-    let work = async {
-        let _permit = shared.permits.acquire().await;
-        operations::run(&shared, &message).await
-    };
-    let answer = timeout(OPERATION_LIMIT, work).await.unwrap_or_else(|_| refusal::Refusal::busy().to_json());
-    let client = shared.surroundings.connection.client();
-    let largest = client.max_payload();
-    let answer =
-        if answer.len() > largest { refusal::Refusal::too_long(answer.len(), largest).to_json() } else { answer };
-    if !matches!(timeout(SEND_LIMIT, client.publish(reply, answer.into())).await, Ok(Ok(()))) {
-        tracing::warn!("an answer of the administration could not be sent");
-    }
 }
 
 async fn serve_http(shared: &Arc<Shared>, listener: TcpListener, stop: &CancellationToken) -> std::io::Result<()> {

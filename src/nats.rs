@@ -17,6 +17,7 @@ mod testing;
 mod tests;
 
 pub use connection::{ConnectError, Connection, Link, connect};
+pub(crate) use events::Report;
 pub use options::UnreadableFile;
 pub(crate) use options::{addresses, cause_of, options};
 pub use sessions::NatsSessions;

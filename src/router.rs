@@ -38,6 +38,7 @@ use first_snapshot::{FirstSnapshot, Reading};
 pub struct Router {
     root: Root,
     intake: Intake,
+    admin: Admin,
     pipelines: Pipelines,
     metrics: Metrics,
     connection: Connection,
@@ -74,7 +75,7 @@ pub struct StopReport {
     pub answered: u64,
     /// Of those answered, the ones that were turned away at the door.
     pub shed: u64,
-    /// Requests that were still open at the limit and got `shutting_down`.
+    /// Requests that were still open at the limit and got `shutting_down`, those of the administration too.
     pub cut: usize,
     /// Every answer was written to the connection.
     pub flushed: bool,
@@ -95,6 +96,8 @@ const OPEN_BREAKERS: &str = "open-breakers.json";
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 /// Part of the drain time for leaving the queue group; requests in flight run on meanwhile.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+/// For what the administration has begun, after the requests in flight.
+const ADMINISTRATION_LIMIT: Duration = Duration::from_secs(5);
 const ANSWERS_LIMIT: Duration = Duration::from_secs(5);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -125,11 +128,14 @@ impl Router {
         let patience = if self.gave_up { Duration::ZERO } else { self.drain_timeout };
         let cut =
             if self.pipelines.idle(patience.saturating_sub(begun.elapsed())).await { 0 } else { self.pipelines.cut() };
+        // Not sooner: an operator may want to see what the requests in flight wait for.
+        let administration = self.admin.drain(ADMINISTRATION_LIMIT.min(patience)).await;
+        let cut = cut + administration.cut;
         let sent = self.intake.answers_sent(ANSWERS_LIMIT).await;
         if !self.root.stop(STOP_LIMIT).await {
             tracing::warn!("the supervision tree did not stop in time");
         }
-        let flushed = self.connection.close().await && sent && left;
+        let flushed = self.connection.close().await && sent && left && administration.left;
         let _ = timeout(ANSWERS_LIMIT, self.store.close()).await;
         let received = self.metrics.requests_received.get();
         let answered = received.saturating_sub(self.pipelines.in_flight() as u64);
@@ -239,6 +245,7 @@ impl Prepared {
         Ok(Router {
             root,
             intake,
+            admin,
             pipelines,
             metrics,
             connection,

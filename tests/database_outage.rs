@@ -6,12 +6,17 @@ use serde_json::{Value, json};
 use sqlx::migrate::Migrate;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, TcpProxy, assert_served, eventually};
+use crate::support::{
+    Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, TcpProxy, Weather, assert_served, eventually,
+};
 
 /// Within this a refusal must have come: somebody waits for it.
 const REFUSED_WITHIN: Duration = Duration::from_secs(12);
+/// Writes that may be at work or wait.
+const PLACES: usize = 200;
 /// About 3 s for the database, and as much again for all the rest on a busy machine; without a limit it would be 60 s.
 const PATIENT_START: Duration = Duration::from_secs(30);
 
@@ -207,6 +212,48 @@ async fn a_router_starts_from_disk_while_the_database_is_away() {
     router.respawn();
     router.until_ready().await;
     assert_eq!(policy_version(&caller).await, "meanwhile");
+}
+
+/// All answers to `count` writes, as they come.
+fn many_writes(caller: &Caller, count: usize) -> JoinSet<Value> {
+    let body = json!({"tenant_id": "demo", "policy_id": "default", "policy": demo_policy("many")});
+    let mut writes = JoinSet::new();
+    for _ in 0..count {
+        let (caller, body) = (caller.clone(), body.clone());
+        writes.spawn(async move { caller.admin("put_policy", body).await });
+    }
+    writes
+}
+
+#[tokio::test]
+async fn what_needs_no_database_does_not_wait_for_one_that_hangs() {
+    let nats = Nats::start().await;
+    let database = PostgresDatabase::create().await;
+    let proxy = TcpProxy::start(&database.address()).await;
+    let url = database.url_through(proxy.address().port());
+    let router = RouterProcess::start(&[("nats.url", nats.url()), ("database.url", url.as_str())]).await;
+    let caller = Caller::connect(&nats).await;
+    proxy.weather(Weather { hole_from_server: true, ..Weather::default() });
+
+    let mut writes = many_writes(&caller, PLACES + 30);
+    for _ in 0..30 {
+        let refused = writes.join_next().await.expect("an answer").expect("no panic");
+        assert_eq!(refused["error"]["code"], "overloaded", "more than may wait: {refused}");
+        assert!(refused["error"]["details"]["retry_after_ms"].is_u64(), "{refused}");
+        assert_eq!(refused["error"]["details"]["outcome"], Value::Null, "{refused}");
+    }
+    for operation in ["supervision_tree", "get_circuit_breaker_states", "list_policies"] {
+        let read = caller.admin(operation, json!({})).await;
+        assert_eq!(read["ok"], true, "{read}");
+    }
+    assert!(writes.try_join_next().is_none(), "all writes that have a place still wait: {}", router.log());
+    let begun = Instant::now();
+    while let Some(answer) = writes.join_next().await {
+        let answer = answer.expect("no panic");
+        let code = answer["error"]["code"].as_str().unwrap_or_default();
+        assert!(["store_unavailable", "overloaded"].contains(&code), "{answer}");
+    }
+    assert!(begun.elapsed() < REFUSED_WITHIN, "{:?}", begun.elapsed());
 }
 
 /// As while another process migrates: the connection is good, and nothing comes of it for a long time.

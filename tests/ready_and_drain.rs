@@ -101,6 +101,25 @@ async fn a_request_that_outlasts_the_drain_is_told_to_try_elsewhere_and_the_exit
 }
 
 #[tokio::test]
+async fn a_change_that_outlasts_the_drain_is_told_that_nobody_knows() {
+    let nats = Nats::start().await;
+    let database = PostgresDatabase::create().await;
+    let url = database.url();
+    let settings = [("nats.url", nats.url()), ("database.url", url.as_str()), ("router.drain_timeout", "300ms")];
+    let mut router = RouterProcess::start(&settings).await;
+    let gateway = Gateway::connect(&nats).await;
+    database.slow_commits(3.0).await;
+    let disabling =
+        tokio::spawn(async move { gateway.admin("disable_extension", &json!({"id": "normalize_text"})).await });
+    database.until_committing().await;
+    router.sigterm();
+    let answer = disabling.await.expect("no panic");
+    assert_eq!(answer["error"]["code"], "shutting_down", "{answer}");
+    assert_eq!(answer["error"]["details"]["outcome"], "unknown", "{answer}");
+    assert_eq!(router.wait_exit(LIMIT).await.code(), Some(3), "{}", router.log());
+}
+
+#[tokio::test]
 async fn a_router_whose_log_nobody_reads_ends_all_the_same() {
     let mut nats = Nats::start().await;
     let settings = [("nats.url", nats.url()), ("telemetry.log_filter", "trace")];

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::support::{Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, assert_served, eventually, load_id};
@@ -22,7 +22,7 @@ struct Service {
     second: RouterProcess,
     caller: Caller,
     demo: Demo,
-    _database: PostgresDatabase,
+    database: PostgresDatabase,
     _nats: Nats,
 }
 
@@ -36,7 +36,7 @@ impl Service {
         let (first, second) = tokio::join!(RouterProcess::start(&settings), RouterProcess::start(&settings));
         let demo = Demo::serve_in(&nats, LATENCY).await;
         let caller = Caller::connect(&nats).await;
-        Self { first, second, caller, demo, _database: database, _nats: nats }
+        Self { first, second, caller, demo, database, _nats: nats }
     }
 
     /// Load for both, under way when this returns.
@@ -110,6 +110,44 @@ async fn a_router_that_is_told_to_end_under_load_loses_nothing() {
     let answers = load.await.expect("no panic");
     assert_each_answered_once(&service, &answers);
     service.assert_goes_on().await;
+}
+
+#[tokio::test]
+async fn a_router_that_is_told_to_end_answers_the_administration_it_has_begun() {
+    let mut service = Service::start().await;
+    // A write is under way whenever a router goes.
+    service.database.slow_commits(0.2).await;
+    let (answered, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut callers = JoinSet::new();
+    for number in 0..18 {
+        let (caller, answered, enough) = (service.caller.clone(), Arc::clone(&answered), Arc::clone(&enough));
+        let policy = json!({"version": "1.0", "providers": [{"name": "mock_provider", "weight": 100}]});
+        let (operation, body) = match number {
+            0..2 => ("put_policy", json!({"tenant_id": "acme", "policy_id": format!("p{number}"), "policy": policy})),
+            2..10 => ("list_policies", json!({})),
+            _ => ("supervision_tree", json!({})),
+        };
+        callers.spawn(async move {
+            while !enough.load(Ordering::Relaxed) {
+                let answer = caller.admin(operation, body.clone()).await;
+                assert_eq!(answer["ok"], true, "{operation}: {answer}");
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let flows = async |count| {
+        let wanted = answered.load(Ordering::Relaxed) + count;
+        let flowing = || answered.load(Ordering::Relaxed) >= wanted;
+        eventually(LIMIT, "requests are answered", async || flowing().then_some(())).await;
+    };
+    flows(200).await;
+    service.database.until_committing().await;
+    service.first.sigterm();
+    assert_eq!(service.first.wait_exit(LIMIT).await.code(), Some(0), "{}", service.first.log());
+    flows(200).await;
+    enough.store(true, Ordering::Relaxed);
+    // An answer that never came is a panic.
+    callers.join_all().await;
 }
 
 #[tokio::test]

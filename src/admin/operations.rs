@@ -21,6 +21,36 @@ const KNOWN: &str = "get_extension_health, get_circuit_breaker_states, list_exte
 /// No extension is told of in fewer bytes.
 const SHORTEST_LINE: usize = 100;
 
+/// What an operation waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    /// For nothing but memory, and at most for the word of other replicas.
+    Nobody,
+    Extensions,
+    Store,
+}
+
+pub(super) fn waits_for(operation: &str) -> WaitsFor {
+    match operation {
+        "reload" => WaitsFor::Store,
+        "dry_run_pipeline" => WaitsFor::Extensions,
+        operation if changes(operation) => WaitsFor::Store,
+        _ => WaitsFor::Nobody,
+    }
+}
+
+/// Whether the registry may be another one after it.
+pub(super) fn changes(operation: &str) -> bool {
+    ["create_", "update_", "delete_", "enable_", "disable_", "put_", "set_", "reset_"]
+        .iter()
+        .any(|verb| operation.starts_with(verb))
+}
+
+/// The last token of the subject.
+pub(super) fn name(message: &Message) -> &str {
+    message.subject.rsplit('.').next().unwrap_or_default()
+}
+
 /// The answer to one request, as JSON.
 pub(super) async fn run(shared: &Arc<Shared>, message: &Message) -> String {
     attempt(shared, message).await.unwrap_or_else(|refusal| refusal.to_json())
@@ -29,8 +59,8 @@ pub(super) async fn run(shared: &Arc<Shared>, message: &Message) -> String {
 async fn attempt(shared: &Arc<Shared>, message: &Message) -> Result<String, Refusal> {
     let body = read_body(&message.payload)?;
     authorization::check(shared.surroundings.api_key.as_ref(), message, &body)?;
-    let operation = message.subject.rsplit('.').next().unwrap_or_default();
     let by = author(message);
+    let operation = name(message);
     match operation {
         "get_extension_health" => {
             let id = body.text("id");
@@ -102,4 +132,29 @@ pub(super) fn required(body: &Fields, key: &str) -> Result<String, Refusal> {
 fn author(message: &Message) -> Author {
     let text = |name| message.headers.as_ref().and_then(|all| headers::text(all, name)).map(str::to_owned);
     Author { source: "nats-admin".into(), actor: text("Router-Actor"), trace_id: text("trace_id"), based_on: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_writes_or_reads_the_database_waits_for_it() {
+        let of = |kind| KNOWN.split(", ").filter(|name| waits_for(name) == kind).collect::<Vec<_>>();
+        let store = [
+            "create_extension",
+            "update_extension",
+            "delete_extension",
+            "enable_extension",
+            "disable_extension",
+            "put_policy",
+            "delete_policy",
+            "reload",
+            "set_breaker",
+            "reset_breaker",
+        ];
+        assert_eq!(of(WaitsFor::Store), store);
+        assert_eq!(of(WaitsFor::Extensions), ["dry_run_pipeline"]);
+        assert_eq!(of(WaitsFor::Nobody).len(), 8, "all the rest");
+    }
 }

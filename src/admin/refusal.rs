@@ -62,9 +62,20 @@ impl Refusal {
         Self { code: "answer_too_large", message, details: Map::new() }
     }
 
+    /// Refused before anything was done.
     pub(super) fn busy() -> Self {
-        let message = "The operation took too long; look whether it was done, then try again.";
-        Self { code: "overloaded", message: message.into(), details: Map::new() }
+        let message = "Too many administration requests wait already. Nothing was done; try again in a moment.";
+        let details = Map::from_iter([("retry_after_ms".to_owned(), json!(1_000))]);
+        Self { code: "overloaded", message: message.into(), details }
+    }
+
+    /// `undecided`: it may have changed something.
+    pub(super) fn too_late(undecided: bool) -> Self {
+        Self::cut_off("overloaded", "The operation took too long", undecided)
+    }
+
+    pub(super) fn shutting_down(undecided: bool) -> Self {
+        Self::cut_off("shutting_down", "This router ends before the operation does", undecided)
     }
 
     /// Where a change may have been made: a look must come before a repetition, also of a script.
@@ -73,6 +84,15 @@ impl Refusal {
             self.details.insert("outcome".into(), json!("unknown"));
         }
         self
+    }
+
+    fn cut_off(code: &'static str, why: &str, undecided: bool) -> Self {
+        let advice = if undecided {
+            ". It is not known whether the change was made; look at it before you repeat it."
+        } else {
+            "; try again."
+        };
+        Self { code, message: format!("{why}{advice}"), details: Map::new() }.leaving_open(undecided)
     }
 
     pub(super) fn to_json(&self) -> String {

@@ -158,7 +158,7 @@ impl Reasons {
 
 /// Says whether it is time to say something again.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(crate) struct Report {
     every: Duration,
     last: Option<Instant>,
 }
@@ -174,7 +174,7 @@ impl Report {
         Self { every, last: None }
     }
 
-    pub(super) fn is_due(&mut self) -> bool {
+    pub(crate) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let due = self.last.is_none_or(|last| now.duration_since(last) >= self.every);
         if due {

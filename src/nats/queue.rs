@@ -13,7 +13,7 @@ use tokio_util::task::task_tracker::{TaskTracker, TaskTrackerToken};
 
 use super::Connection;
 
-pub(crate) const QUEUE_GROUP: &str = "beamline-router";
+const QUEUE_GROUP: &str = "beamline-router";
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(1);
 /// So long two clients take requests side by side, when one takes the place of another.
 pub(crate) const OVERLAP: Duration = Duration::from_millis(500);
