@@ -113,10 +113,10 @@ async fn a_router_that_is_told_to_end_under_load_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_router_that_is_told_to_end_answers_the_administration_it_has_begun() {
+async fn restarts_one_after_the_other_lose_no_administration_request() {
     let mut service = Service::start().await;
-    // A write is under way whenever a router goes.
-    service.database.slow_commits(0.2).await;
+    // Writes are under way whenever a router goes.
+    service.database.slow_commits(0.5).await;
     let (answered, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let mut callers = JoinSet::new();
     for number in 0..18 {
@@ -140,10 +140,16 @@ async fn a_router_that_is_told_to_end_answers_the_administration_it_has_begun() 
         let flowing = || answered.load(Ordering::Relaxed) >= wanted;
         eventually(LIMIT, "requests are answered", async || flowing().then_some(())).await;
     };
-    flows(200).await;
-    service.database.until_committing().await;
-    service.first.sigterm();
-    assert_eq!(service.first.wait_exit(LIMIT).await.code(), Some(0), "{}", service.first.log());
+    for _ in 0..2 {
+        for router in [&mut service.first, &mut service.second] {
+            flows(200).await;
+            service.database.until_committing().await;
+            router.sigterm();
+            assert_eq!(router.wait_exit(LIMIT).await.code(), Some(0), "{}", router.log());
+            router.respawn();
+            router.until_ready().await;
+        }
+    }
     flows(200).await;
     enough.store(true, Ordering::Relaxed);
     // An answer that never came is a panic.
