@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::connection::State;
-use async_nats::{Client, StatusCode};
+use async_nats::{Client, HeaderMap, StatusCode};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -182,7 +182,10 @@ impl Shared {
         };
         let (subject, body) = (format!("beamline.router.v1.{}", class.operation), class.request(number));
         let reply = format!("{}.{number}", self.inbox);
-        let sending = self.client.publish_with_reply(subject, reply, body.to_string().into());
+        let mut headers = HeaderMap::new();
+        let deadline = humantime::format_rfc3339_millis(SystemTime::now() + DEADLINE);
+        headers.insert("Router-Deadline", deadline.to_string());
+        let sending = self.client.publish_with_reply_and_headers(subject, reply, headers, body.to_string().into());
         if !matches!(timeout(ACCEPT_LIMIT, sending).await, Ok(Ok(()))) {
             self.note(number, "unsent".to_owned(), None);
         }

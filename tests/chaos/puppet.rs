@@ -1,8 +1,9 @@
 //! An extension whose behaviour a scenario changes while it runs, below the SDK: it can also break the protocol. It notes
-//! every call, so that it bears witness to what the router sent.
+//! every call that it acts on, so that it bears witness to what the router sent. Like the SDK it drops what comes too late.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use async_nats::header::HeaderMap;
 use async_nats::{Client, Message};
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::load::connect;
+use super::stage::BELIEVED_PAST;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Behaviour {
@@ -49,6 +51,7 @@ struct Shared {
     good: String,
     behaviour: Mutex<Behaviour>,
     calls: Mutex<Vec<Call>>,
+    torn: AtomicUsize,
 }
 
 impl Puppet {
@@ -59,7 +62,7 @@ impl Puppet {
         let mut calls = client.queue_subscribe(subject.to_owned(), group).await.expect("a subscription");
         client.flush().await.expect("flushed");
         let (behaviour, good) = (Mutex::new(Behaviour::Good), good.to_string());
-        let shared = Arc::new(Shared { client, good, behaviour, calls: Mutex::default() });
+        let shared = Arc::new(Shared { client, good, behaviour, calls: Mutex::default(), torn: AtomicUsize::new(0) });
         let reads = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             while let Some(call) = calls.next().await {
@@ -81,6 +84,11 @@ impl Puppet {
         self.shared.calls.lock().clone()
     }
 
+    /// Calls that were no whole message.
+    pub(super) fn torn(&self) -> usize {
+        self.shared.torn.load(Ordering::Relaxed)
+    }
+
     pub(super) fn calls_since(&self, then: Instant) -> usize {
         self.shared.calls.lock().iter().filter(|call| call.at >= then).count()
     }
@@ -95,7 +103,13 @@ impl Drop for Puppet {
 impl Shared {
     async fn serve(self: Arc<Self>, call: Message) {
         let at = Instant::now();
-        let asked: Value = serde_json::from_slice(&call.payload).unwrap_or_default();
+        if is_past(&call) {
+            return;
+        }
+        let asked: Value = serde_json::from_slice(&call.payload).unwrap_or_else(|_| {
+            self.torn.fetch_add(1, Ordering::Relaxed);
+            Value::Null
+        });
         let request_id = asked["request_id"].as_str().unwrap_or_default().to_owned();
         let number = {
             let mut calls = self.calls.lock();
@@ -126,6 +140,13 @@ impl Shared {
             let _away = self.client.publish_with_headers(reply.clone(), HeaderMap::new(), text.clone().into()).await;
         }
     }
+}
+
+/// A call without a deadline has none that could be past.
+fn is_past(call: &Message) -> bool {
+    let deadline = call.headers.as_ref().and_then(|headers| headers.get("Router-Deadline"));
+    let deadline = deadline.and_then(|text| humantime::parse_rfc3339_weak(text.as_str()).ok());
+    deadline.is_some_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > BELIEVED_PAST))
 }
 
 fn busy(retry_after: u64) -> String {

@@ -14,8 +14,13 @@ use super::traffic::{self, Class, MIXED};
 use super::watch::{Counters, Watch, memory};
 use crate::support::{ExtensionProcess, Gateway, LIMIT, Nats, RouterProcess, TcpProxy, free_port};
 
+mod breakers;
 mod invariants;
+mod late;
+mod places;
 mod recovery;
+
+pub(super) use late::{BELIEVED_PAST, ON_ITS_WAY};
 
 /// How a stage is set for a scenario.
 #[derive(Debug, Clone)]
@@ -99,6 +104,8 @@ pub(super) struct Stage {
     dead: Vec<usize>,
     memory_before: Vec<Option<u64>>,
     tasks_before: Vec<Option<f64>>,
+    /// Length of each router's log.
+    logged_before: Vec<usize>,
     findings: Vec<Finding>,
 }
 
@@ -125,6 +132,7 @@ impl Stage {
         let load = Load::start(nats.url(), setting.classes, setting.rate.unwrap_or(pace.rate), setting.retries).await;
         let watches = routers.iter().map(|router| Watch::start(router.http())).collect();
         let (memory_before, tasks_before) = (vec![None; routers.len()], vec![None; routers.len()]);
+        let logged_before = vec![0; routers.len()];
         Self {
             pace,
             load,
@@ -139,6 +147,7 @@ impl Stage {
             begun,
             memory_before,
             tasks_before,
+            logged_before,
             broken: None,
             healed: None,
             recovery: None,
@@ -163,6 +172,7 @@ impl Stage {
         self.memory_before = self.routers.iter().map(|router| memory(router.id()).map(|(now, _)| now)).collect();
         let tasks = self.routers.iter().map(async |router| Some(Counters::of(router.http()).await?.tasks()));
         self.tasks_before = join_all(tasks).await;
+        self.logged_before = self.routers.iter().map(|router| router.log().len()).collect();
     }
 
     /// Waits until everything that was sent lately is served.
@@ -248,6 +258,7 @@ impl Stage {
         self.load.stop().await;
         let sent = self.load.sent();
         self.judge_answers(&sent);
+        self.judge_places().await;
         self.judge_routers().await;
         self.judge_readiness();
         Outcome::of(&sent, self.recovery, self.begun.elapsed(), std::mem::take(&mut self.findings))

@@ -41,6 +41,8 @@ pub(super) const FALLBACK: Class = Class::route("fallback");
 pub(super) const OPTIONAL: Class = Class::route("optional");
 /// Nothing of this is ever broken.
 pub(super) const BYSTANDER: Class = Class::route("bystander");
+/// The spare provider by itself; no load has it.
+pub(super) const RESERVE: Class = Class::route("reserve");
 /// A choice without a call.
 pub(super) const DECISION: Class = Class { name: "decision", operation: "decide", tenant: "acme", policy: "pipeline" };
 
@@ -66,6 +68,7 @@ pub(super) async fn register(gateway: &Gateway) {
     let optional = json!({"pre": [{"id": "normalize_text", "mode": "optional"}], "providers": [{"name": "steady"}]});
     gateway.policy("optional", &optional).await;
     gateway.policy("bystander", &json!({"providers": [{"name": "steady"}]})).await;
+    gateway.policy("reserve", &json!({"providers": [{"name": "spare"}]})).await;
 }
 
 pub(super) fn pipeline() -> Value {

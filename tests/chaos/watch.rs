@@ -55,7 +55,67 @@ impl Drop for Watch {
     }
 }
 
-/// The counters of `/metrics` by name, all labels added up.
+/// What a router has taken in and answered, looked at again and again.
+#[derive(Debug)]
+pub(super) struct Progress {
+    notes: Arc<Mutex<Vec<Note>>>,
+    task: JoinHandle<()>,
+}
+
+/// Two counters at a moment between these two.
+#[derive(Debug, Clone, Copy)]
+struct Note {
+    from: Instant,
+    to: Instant,
+    received: f64,
+    answered: f64,
+}
+
+impl Progress {
+    pub(super) fn start(router: SocketAddr) -> Self {
+        let notes: Arc<Mutex<Vec<Note>>> = Arc::default();
+        let taken = Arc::clone(&notes);
+        let task = tokio::spawn(async move {
+            loop {
+                let from = Instant::now();
+                if let Some(counters) = Counters::of(router).await {
+                    let (received, answered) = (counters.get(RECEIVED), counters.get(ANSWERED));
+                    taken.lock().push(Note { from, to: Instant::now(), received, answered });
+                }
+                sleep(EVERY).await;
+            }
+        });
+        Self { notes, task }
+    }
+
+    /// The most requests that were older than `age` and not answered, at any of the moments; nothing when there were not
+    /// enough of them to tell.
+    pub(super) fn overdue(&self, age: Duration) -> Option<f64> {
+        overdue(&self.notes.lock(), age)
+    }
+}
+
+fn overdue(notes: &[Note], age: Duration) -> Option<f64> {
+    let counts = notes.iter().filter_map(|now| {
+        let old = notes.iter().rev().find(|old| old.to + age <= now.from)?;
+        Some((old.received - now.answered).max(0.0))
+    });
+    counts.reduce(f64::max)
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+const RECEIVED: &str = "router_requests_received_total";
+const ANSWERED: &str = "router_requests_answered_total";
+/// What is not zero while requests or calls hold anything.
+const HELD: [&str; 4] =
+    ["router_requests_in_flight", "router_requests_queued", "router_request_bytes", "extension_in_flight"];
+
+/// The counters of `/metrics` by name with all labels added up, and each for itself by its name with its labels.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Counters(BTreeMap<String, f64>);
 
@@ -64,9 +124,12 @@ impl Counters {
         let (_, text) = timeout(PATIENCE, http_get(router, "/metrics")).await.ok()??;
         let mut sums = BTreeMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let (name, value) = line.rsplit_once(' ')?;
-            let name = name.split('{').next().unwrap_or(name);
-            *sums.entry(name.to_owned()).or_insert(0.0) += value.parse::<f64>().unwrap_or(0.0);
+            let (series, value) = line.rsplit_once(' ')?;
+            let value = value.parse::<f64>().unwrap_or(0.0);
+            if let Some((name, _labels)) = series.split_once('{') {
+                *sums.entry(name.to_owned()).or_insert(0.0) += value;
+            }
+            *sums.entry(series.to_owned()).or_insert(0.0) += value;
         }
         Some(Self(sums))
     }
@@ -80,15 +143,18 @@ impl Counters {
         self.get("router_tasks")
     }
 
-    /// Whether everything that was taken in is answered, and what does not add up.
+    /// Requests that the router answered with `ok` or with this error, whether or not the answers arrived.
+    pub(super) fn answered_with(&self, outcome: &str) -> f64 {
+        self.get(&format!("{ANSWERED}{{outcome=\"{outcome}\"}}"))
+    }
+
+    /// Whether everything that was taken in is answered and nothing is held, and what does not add up.
     pub(super) fn settled(&self) -> Result<(), String> {
-        let (received, answered, in_flight) = (
-            self.get("router_requests_received_total"),
-            self.get("router_requests_answered_total"),
-            self.get("router_requests_in_flight"),
-        );
-        let even = (received - answered).abs() < 0.5 && in_flight.abs() < 0.5;
-        even.then_some(()).ok_or_else(|| format!("received {received}, answered {answered}, in flight {in_flight}"))
+        let (received, answered) = (self.get(RECEIVED), self.get(ANSWERED));
+        // What a router does not show cannot be told to be zero.
+        let held = HELD.map(|name| (name, self.0.get(name).copied().unwrap_or(f64::NAN)));
+        let even = (received - answered).abs() < 0.5 && held.iter().all(|(_, count)| count.abs() < 0.5);
+        even.then_some(()).ok_or_else(|| format!("received {received}, answered {answered}, and {held:?}"))
     }
 }
 
@@ -108,4 +174,17 @@ pub(super) fn cpu_time(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
     Duration::from_millis(fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
+}
+
+#[test]
+fn what_was_received_a_while_ago_and_is_not_answered_is_overdue() {
+    let begun = Instant::now();
+    let note = |second: u64, received: f64, answered: f64| {
+        let from = begun + Duration::from_secs(second);
+        Note { from, to: from + Duration::from_millis(1), received, answered }
+    };
+    let age = Duration::from_secs(2);
+    assert_eq!(overdue(&[note(0, 5.0, 0.0), note(1, 9.0, 3.0), note(3, 9.0, 5.0)], age), Some(0.0));
+    assert_eq!(overdue(&[note(0, 5.0, 0.0), note(3, 9.0, 4.0), note(9, 9.0, 9.0)], age), Some(1.0));
+    assert_eq!(overdue(&[note(0, 5.0, 0.0), note(1, 9.0, 4.0)], age), None);
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::Stage;
 use crate::chaos::load::Sent;
@@ -79,34 +78,5 @@ impl Stage {
         let overdue = |sent: &&Sent| sent.answers.is_empty() && sent.at.elapsed() > USUAL;
         let failed = |sent: &&Sent| (!sent.answers.is_empty() && !whole(sent)) || overdue(sent);
         self.load.since(healed, |all| all.iter().rev().find(failed).map(|sent| sent.at))
-    }
-
-    /// Asked more than once when there are several routers: one of them answers.
-    pub(in crate::chaos) async fn open_breakers(&self) -> Vec<String> {
-        let mut open = Vec::new();
-        for _ in 0..self.routers.len() * 2 - 1 {
-            for (id, state) in self.breakers().await {
-                // Nobody calls the spare one while all is well, and only calls close a breaker.
-                if state != "closed" && id != "spare" && !open.contains(&id) {
-                    open.push(id);
-                }
-            }
-        }
-        open
-    }
-
-    /// The state of each breaker, as far as anybody answers.
-    pub(in crate::chaos) async fn breakers(&self) -> Vec<(String, String)> {
-        let asked = timeout(Duration::from_secs(2), self.ask("get_circuit_breaker_states"));
-        let Ok(Some(answer)) = asked.await else { return vec![("nobody answers".to_owned(), "unknown".to_owned())] };
-        let states = answer["states"].as_object().cloned().unwrap_or_default();
-        let state = |breaker: &Value| breaker["state"].as_str().unwrap_or("unknown").to_owned();
-        states.iter().map(|(id, breaker)| (id.clone(), state(breaker))).collect()
-    }
-
-    async fn ask(&self, operation: &str) -> Option<Value> {
-        let subject = format!("beamline.router.v1.admin.{operation}");
-        let answer = self.gateway.client().request(subject, json!({}).to_string().into()).await.ok()?;
-        serde_json::from_slice(&answer.payload).ok()
     }
 }
