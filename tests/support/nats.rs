@@ -80,8 +80,8 @@ impl Nats {
         async_nats::connect(&self.url).await.expect("the server answers")
     }
 
-    pub(crate) fn alive(&mut self) -> bool {
-        self.process.ended().is_none()
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
     }
 
     pub(crate) fn kill(&mut self) {
