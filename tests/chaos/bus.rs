@@ -1,17 +1,18 @@
 //! NATS breaks (C9 to C14): nothing hangs, no extension is blamed, nothing is done twice or long after its time.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::load::class_id;
+use super::load::Sent;
 use super::outcome::Outcome;
 use super::pace::Pace;
-use super::stage::{Setting, Stage};
+use super::puppet::Behaviour;
+use super::stage::{ON_ITS_WAY, Setting, Stage};
 use super::traffic::DEADLINE;
+use super::watch::{Counters, memory};
 use super::{Scenario, scenarios};
-use crate::support::Weather;
+use crate::support::{LIMIT, Weather, eventually};
 
 pub(super) const SCENARIOS: &[Scenario] = scenarios! {
     "C9" "NATS is killed and comes back" killed;
@@ -29,55 +30,45 @@ const DETECTED: Duration = Duration::from_secs(6);
 const OPEN: Duration = Duration::from_millis(6_250);
 /// After the bus is back.
 const BACK: Duration = Duration::from_secs(2);
-
-/// An outage is nobody's fault but the bus's.
-async fn no_breaker_opened(stage: &mut Stage, broken: Instant) {
-    let open = stage.open_breakers().await;
-    stage.check("breaker", open.is_empty(), || format!("open after an outage of the bus: {open:?}"));
-    let refused = stage.load.since(broken, |sent| {
-        let errors = sent.iter().flat_map(|sent| &sent.answers).filter_map(|answer| answer.body.as_ref());
-        errors.filter(|error| error["error"].to_string().contains("circuit")).count()
-    });
-    stage.check("breaker", refused == 0, || format!("{refused} requests met a breaker that the outage had opened"));
-}
-
-/// Nothing is acted on long after its caller gave up, and nothing twice.
-fn no_ghosts(stage: &mut Stage) {
-    let sent = stage.load.sent();
-    let number = |id: &str| id.strip_prefix("chaos-").and_then(|number| number.parse::<usize>().ok());
-    let mut times: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut ghosts = 0;
-    for call in stage.steady.calls() {
-        let Some(number) = number(&call.request_id) else { continue };
-        *times.entry(number).or_insert(0) += 1;
-        let expired = sent.get(number).is_some_and(|sent| call.at > sent.at + DEADLINE + SECOND);
-        ghosts += usize::from(expired);
-    }
-    let twice: Vec<String> =
-        times.iter().filter(|(_, times)| **times > 1).map(|(number, _)| class_id(*number)).collect();
-    stage.check("ghosts", ghosts == 0, || format!("{ghosts} calls were made long after their deadline"));
-    stage.check("doubled calls", twice.is_empty(), || format!("called more than once: {twice:?}"));
-}
+const AWAY: &str = "bus_unavailable";
+/// What requests are told that a router cannot serve now.
+const REFUSED: [&str; 3] = ["overloaded", AWAY, "deadline_exceeded"];
 
 async fn killed(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting::default()).await;
     stage.calm().await;
+    let progress = stage.progress(0);
+    // So that calls are under way when it happens.
+    stage.steady.does(Behaviour::Slow(SECOND / 5, SECOND / 4));
+    sleep(SECOND).await;
+    let before = counted(&stage).await;
     let broken = stage.breaks();
     stage.nats.kill();
+    stage.steady.does(Behaviour::Good);
     sleep(if pace.is_quick() { pace.fault } else { SECOND * 5 }).await;
+    let told = counted(&stage).await.answered_with(AWAY) - before.answered_with(AWAY);
+    stage.check("typed", told > 0.0, || format!("{told} requests ended with {AWAY} though calls were under way"));
     stage.nats.restart().await;
     let healed = stage.heals();
     stage.forgive(broken, healed + BACK);
     stage.unready(SECOND, BACK);
     stage.recovers(BACK).await;
-    no_breaker_opened(&mut stage, broken).await;
-    no_ghosts(&mut stage);
+    stage.no_breaker_opened();
+    stage.nobody_hung(&progress);
+    stage.no_ghosts();
     stage.ends().await
+}
+
+/// What the router has counted so far.
+async fn counted(stage: &Stage) -> Counters {
+    let http = stage.routers[0].http();
+    eventually(LIMIT, "the router says what it has counted", async || Counters::of(http).await).await
 }
 
 async fn frozen(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting::default()).await;
     stage.calm().await;
+    let progress = stage.progress(0);
     let broken = stage.breaks();
     stage.nats.pause().await;
     // Long enough to be noticed.
@@ -87,31 +78,52 @@ async fn frozen(pace: Pace) -> Outcome {
     stage.forgive(broken, healed + BACK);
     stage.unready(DETECTED, BACK);
     stage.recovers(BACK).await;
-    no_breaker_opened(&mut stage, broken).await;
+    stage.no_breaker_opened();
+    stage.nobody_hung(&progress);
+    stage.no_ghosts();
     stage.ends().await
 }
 
 async fn restarts(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting::default()).await;
     stage.calm().await;
+    let progress = stage.progress(0);
     let broken = stage.breaks();
+    let mut sizes = Vec::new();
     for _ in 0..10 {
         stage.nats.restart().await;
         sleep(if pace.is_quick() { SECOND } else { SECOND * 6 }).await;
+        sizes.extend(memory(stage.routers[0].id()).map(|(now, _)| now));
     }
     let healed = stage.heals();
     stage.forgive(broken, healed + BACK);
     stage.may_be_unready(BACK);
     stage.recovers(BACK).await;
-    no_breaker_opened(&mut stage, broken).await;
-    no_ghosts(&mut stage);
+    stage.no_breaker_opened();
+    stage.nobody_hung(&progress);
+    stage.no_ghosts();
+    stage.check("I4", !keeps_growing(&sizes), || format!("memory grew with every restart, in MiB: {sizes:?}"));
     stage.ends().await
+}
+
+/// What each fault leaves behind shows in each of three repeats; what an allocator keeps for the next one does not.
+fn keeps_growing(sizes: &[u64]) -> bool {
+    let repeats: Vec<u64> = sizes.iter().copied().step_by(3).collect();
+    repeats.len() > 3 && repeats.is_sorted_by(|before, after| before < after)
+}
+
+#[test]
+fn what_grows_in_each_of_three_repeats_keeps_growing() {
+    assert!(keeps_growing(&[20, 20, 21, 21, 21, 22, 22, 23, 23, 24]));
+    assert!(!keeps_growing(&[20, 22, 23, 24, 24, 24, 24, 24, 24, 24]), "what was warming up has warmed up");
+    assert!(!keeps_growing(&[20, 20, 20]), "too few to tell");
 }
 
 /// What the router sends arrives; what is sent to it does not.
 async fn black_hole(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting { proxy: true, ..Setting::default() }).await;
     stage.calm().await;
+    let progress = stage.progress(0);
     let broken = stage.breaks();
     let proxy = stage.proxy.as_ref().expect("a proxy");
     proxy.weather(Weather { hole_from_server: true, ..Weather::default() });
@@ -121,13 +133,16 @@ async fn black_hole(pace: Pace) -> Outcome {
     stage.forgive(broken, healed + DETECTED + BACK);
     stage.unready(DETECTED, DETECTED + BACK);
     stage.recovers(DETECTED + BACK).await;
-    no_breaker_opened(&mut stage, broken).await;
+    stage.no_breaker_opened();
+    stage.nobody_hung(&progress);
+    stage.no_ghosts();
     stage.ends().await
 }
 
 async fn reset_and_sliced(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting { proxy: true, ..Setting::default() }).await;
     stage.calm().await;
+    let progress = stage.progress(0);
     let broken = stage.breaks();
     let until = Instant::now() + pace.fault;
     while Instant::now() < until {
@@ -142,13 +157,18 @@ async fn reset_and_sliced(pace: Pace) -> Outcome {
     stage.forgive(broken, healed + BACK);
     stage.may_be_unready(BACK);
     stage.recovers(SECOND).await;
-    no_breaker_opened(&mut stage, broken).await;
+    stage.no_breaker_opened();
+    stage.nobody_hung(&progress);
+    stage.no_ghosts();
+    let torn = stage.steady.torn();
+    stage.check("torn", torn == 0, || format!("{torn} calls came that were no whole message"));
     stage.ends().await
 }
 
 async fn narrow(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting { proxy: true, ..Setting::default() }).await;
     stage.calm().await;
+    let progress = stage.progress(0);
     let broken = stage.breaks();
     let proxy = stage.proxy.as_ref().expect("a proxy");
     proxy.weather(Weather { bytes_per_second: Some(32_000), ..Weather::default() });
@@ -160,5 +180,26 @@ async fn narrow(pace: Pace) -> Outcome {
     stage.may_be_unready(BACK);
     // Calls that got stuck on the link count against extensions: nobody can tell whose fault that was.
     stage.recovers(BACK + OPEN).await;
+    stage.nobody_hung(&progress);
+    turned_away(&mut stage, broken, healed);
     stage.ends().await
+}
+
+/// More comes than fits through the link: the router says so to some, serves others in time, and takes what the server has for
+/// it.
+fn turned_away(stage: &mut Stage, broken: Instant, healed: Instant) {
+    let (refused, served) = stage.load.since(broken, |sent| {
+        let answered = sent.iter().filter(|sent| sent.at < healed);
+        let refused = answered.clone().filter(|sent| sent.code().is_some_and(|code| REFUSED.contains(&code))).count();
+        let mut served: Vec<Duration> = answered.filter(|sent| sent.served()).filter_map(Sent::took).collect();
+        served.sort();
+        (refused, served)
+    });
+    stage.check("refused", refused > 0, || "nobody was turned away though the link was full".to_owned());
+    let p99 = served.get(served.len() * 99 / 100).copied();
+    stage.check("in time", p99.is_some_and(|p99| p99 <= DEADLINE + ON_ITS_WAY), || {
+        format!("p99 of {} who were served: {p99:?}", served.len())
+    });
+    let cut_off = stage.nats.log().lines().find(|line| line.contains("Slow Consumer")).map(str::to_owned);
+    stage.check("slow consumer", cut_off.is_none(), || format!("the server cut somebody off: {cut_off:?}"));
 }
