@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::outcome::Outcome;
 use super::pace::Pace;
 use super::puppet::Puppet;
-use super::stage::{Setting, Stage};
+use super::stage::{BELIEVED_PAST, ON_ITS_WAY, Setting, Stage};
+use super::traffic::{BYSTANDER, Class, DEADLINE, OPTIONAL};
 use super::watch::Counters;
 use super::{Scenario, scenarios};
 use crate::support::{LIMIT, PostgresDatabase, http_get, request};
@@ -86,15 +87,33 @@ async fn frozen(pace: Pace) -> Outcome {
     stage.calm().await;
     let broken = stage.breaks();
     stage.routers[0].pause().await;
-    sleep(if pace.is_quick() { pace.fault } else { SECOND * 10 }).await;
+    // Most of what was sent meanwhile is past its deadline in the end.
+    sleep(if pace.is_quick() { SECOND * 7 } else { SECOND * 10 }).await;
     stage.routers[0].resume();
     let healed = stage.heals();
     // Nobody can answer while it stands still.
     stage.forgive(broken, healed + SECOND);
     stage.recovers(SECOND * 3).await;
-    let open = stage.open_breakers().await;
-    stage.check("breaker", open.is_empty(), || format!("open: {open:?}"));
+    stage.no_breaker_opened();
+    stage.no_ghosts();
+    no_stampede(&mut stage, healed);
+    let expired = Counters::of(stage.routers[0].http()).await.unwrap_or_default().get("router_requests_expired_total");
+    stage.check("fault", expired > 0.0, || "nothing that the router read was past its deadline".to_owned());
     stage.ends().await
+}
+
+/// What is called as soon as the router goes on: what somebody may still wait for, and what comes by then.
+fn no_stampede(stage: &mut Stage, healed: Instant) {
+    let worth = DEADLINE + BELIEVED_PAST + ON_ITS_WAY;
+    let Some(from) = healed.checked_sub(worth) else { return };
+    let calls = |class: &Class| [OPTIONAL, BYSTANDER].contains(class);
+    let most = stage
+        .load
+        .since(from, |sent| sent.iter().filter(|sent| sent.at < healed + SECOND && calls(sent.class)).count());
+    let made = stage.steady.calls().iter().filter(|call| (healed..healed + SECOND).contains(&call.at)).count();
+    stage.check("stampede", made <= most, || {
+        format!("{made} calls within a second, and {most} requests for them that were not past their deadline")
+    });
 }
 
 async fn rolling_restart(pace: Pace) -> Outcome {
