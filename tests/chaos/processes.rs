@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::outcome::Outcome;
 use super::pace::Pace;
 use super::puppet::Puppet;
-use super::stage::{BELIEVED_PAST, ON_ITS_WAY, Setting, Stage};
+use super::stage::{BELIEVED_PAST, IN_QUEUES, ON_ITS_WAY, Setting, Stage};
 use super::traffic::{BYSTANDER, Class, DEADLINE, OPTIONAL};
 use super::watch::Counters;
 use super::{Scenario, scenarios};
@@ -104,7 +104,7 @@ async fn frozen(pace: Pace) -> Outcome {
 
 /// What is called as soon as the router goes on: what somebody may still wait for, and what comes by then.
 fn no_stampede(stage: &mut Stage, healed: Instant) {
-    let worth = DEADLINE + BELIEVED_PAST + ON_ITS_WAY;
+    let worth = DEADLINE + BELIEVED_PAST + IN_QUEUES + ON_ITS_WAY;
     let Some(from) = healed.checked_sub(worth) else { return };
     let calls = |class: &Class| [OPTIONAL, BYSTANDER].contains(class);
     let most = stage

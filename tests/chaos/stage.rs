@@ -20,7 +20,7 @@ mod late;
 mod places;
 mod recovery;
 
-pub(super) use late::{BELIEVED_PAST, ON_ITS_WAY};
+pub(super) use late::{BELIEVED_PAST, IN_QUEUES, ON_ITS_WAY};
 
 /// How a stage is set for a scenario.
 #[derive(Debug, Clone)]

@@ -10,8 +10,10 @@ use crate::chaos::watch::Progress;
 
 /// What is more than this past its deadline is dropped by whoever reads it; less may be the clocks.
 pub(in crate::chaos) const BELIEVED_PAST: Duration = Duration::from_secs(1);
-/// For waiting in queues and for a machine that others use too.
+/// For a machine that others use too.
 pub(in crate::chaos) const ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// A request that waits for a place at the door, and its call for one of its extension.
+pub(in crate::chaos) const IN_QUEUES: Duration = Duration::from_millis(500);
 
 impl Stage {
     /// Nothing is acted on long after its caller gave up, and nothing twice. The steady provider is the witness.
@@ -24,7 +26,7 @@ impl Stage {
             let Some(number) = number(&call.request_id) else { continue };
             *times.entry(number).or_insert(0) += 1;
             let age = sent.get(number).map(|sent| call.at.saturating_duration_since(sent.at));
-            ghosts.extend(age.filter(|age| *age > DEADLINE + BELIEVED_PAST + ON_ITS_WAY));
+            ghosts.extend(age.filter(|age| *age > DEADLINE + BELIEVED_PAST + IN_QUEUES + ON_ITS_WAY));
         }
         let twice: Vec<String> =
             times.iter().filter(|(_, times)| **times > 1).map(|(number, _)| class_id(*number)).collect();
