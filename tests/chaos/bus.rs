@@ -8,7 +8,7 @@ use super::load::Sent;
 use super::outcome::Outcome;
 use super::pace::Pace;
 use super::puppet::Behaviour;
-use super::stage::{ON_ITS_WAY, Setting, Stage};
+use super::stage::{BELIEVED_PAST, IN_QUEUES, ON_ITS_WAY, Setting, Stage};
 use super::traffic::DEADLINE;
 use super::watch::{Counters, memory};
 use super::{Scenario, scenarios};
@@ -196,8 +196,9 @@ fn turned_away(stage: &mut Stage, broken: Instant, healed: Instant) {
         (refused, served)
     });
     stage.check("refused", refused > 0, || "nobody was turned away though the link was full".to_owned());
+    // What the link holds back is late before the router reads it, and taken in until it is past its deadline for certain.
     let p99 = served.get(served.len() * 99 / 100).copied();
-    stage.check("in time", p99.is_some_and(|p99| p99 <= DEADLINE + ON_ITS_WAY), || {
+    stage.check("in time", p99.is_some_and(|p99| p99 <= DEADLINE + BELIEVED_PAST + IN_QUEUES + ON_ITS_WAY), || {
         format!("p99 of {} who were served: {p99:?}", served.len())
     });
     let cut_off = stage.nats.log().lines().find(|line| line.contains("Slow Consumer")).map(str::to_owned);
