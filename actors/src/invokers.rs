@@ -303,13 +303,17 @@ impl Actor for InvokersActor {
             let _ = shared.address.send(InvokersMsg::Start(invoker, None));
         }
         let _ = shared.address.send(InvokersMsg::Prune);
-        let watch = OwnedTask::spawn(prune_on_change(Arc::clone(&shared)));
-        let liveness = OwnedTask::spawn(liveness::watch(Arc::clone(&shared)));
-        let idle = OwnedTask::spawn(idle::forget(Arc::clone(&shared)));
-        let open_copy = shared.open_copy.get().cloned();
-        let open_copy = open_copy.map(|path| OwnedTask::spawn(open_copy::keep(Arc::clone(&shared), path)));
-        let log = shared.health_log.get().cloned();
-        let health_log = log.map(|log| OwnedTask::spawn(health_log::keep(Arc::clone(&shared), log)));
+        let lasting = Arc::clone(&shared);
+        let watch = OwnedTask::lasting(move || prune_on_change(Arc::clone(&lasting)));
+        let lasting = Arc::clone(&shared);
+        let liveness = OwnedTask::lasting(move || liveness::watch(Arc::clone(&lasting)));
+        let lasting = Arc::clone(&shared);
+        let idle = OwnedTask::lasting(move || idle::forget(Arc::clone(&lasting)));
+        let (lasting, path) = (Arc::clone(&shared), shared.open_copy.get().cloned());
+        let open_copy =
+            path.map(|path| OwnedTask::lasting(move || open_copy::keep(Arc::clone(&lasting), path.clone())));
+        let (lasting, log) = (Arc::clone(&shared), shared.health_log.get().cloned());
+        let health_log = log.map(|log| OwnedTask::lasting(move || health_log::keep(Arc::clone(&lasting), log.clone())));
         Ok(InvokersState {
             shared,
             log: RestartLog::new(INTENSITY),

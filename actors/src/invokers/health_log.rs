@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Shared, invokers_of};
 use crate::domain::extension::Extension;
 use crate::domain::health::Figures;
+use crate::fail_points;
 use crate::invoker::{Invoker, TargetState};
 use crate::ports::{HealthLine, Store, StoreError};
 
@@ -39,6 +40,7 @@ pub(super) async fn keep(shared: Arc<Shared>, log: HealthLog) {
     let mut written = Written::new();
     loop {
         sleep(log.every.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))).await;
+        fail_points::reached("health");
         let lines = changed(&shared, &mut written);
         for batch in lines.chunks(BATCH) {
             if let Err(error) = write(&log, batch).await {
