@@ -14,6 +14,7 @@ mod cluster;
 mod database;
 mod extensions;
 mod gaps;
+mod hints;
 mod load;
 mod matrix;
 mod outcome;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::extensions::judge_unavailable;
 use super::outcome::Outcome;
 use super::pace::Pace;
 use super::stage::{Apart, Setting, Stage};
@@ -75,6 +76,7 @@ async fn cut_off(pace: Pace) -> Outcome {
     stage.proxy.as_mut().expect("a proxy").cut().await;
     no_responders(&mut stage, broken).await;
     stage.lasts().await;
+    judge_unavailable(&mut stage, broken + SECOND * 2);
     stage.proxy.as_mut().expect("a proxy").restore();
     stage.heals();
     let others = stage.load.since(broken, |sent| {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::outcome::Outcome;
 use super::pace::Pace;
-use super::stage::{Setting, Stage};
+use super::stage::{Setting, Stage, provider};
 use super::{Scenario, scenarios};
 use crate::support::{LIMIT, PostgresServer, TcpProxy, eventually, request};
 
@@ -23,8 +23,8 @@ pub(super) const SCENARIOS: &[Scenario] = scenarios! {
     "C22" "the disk of PostgreSQL is full" disk_full;
 };
 
-/// Within this a refusal must have come: somebody waits for it.
-const REFUSED_WITHIN: Duration = Duration::from_secs(12);
+/// A lock and a connection are waited for a second each; the rest is for a machine that others use too.
+pub(super) const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 const BACK: Duration = Duration::from_secs(5);
 
 pub(super) fn on(url: String, poll: &str) -> Setting {
@@ -32,54 +32,96 @@ pub(super) fn on(url: String, poll: &str) -> Setting {
     Setting { settings, ..Setting::default() }
 }
 
-pub(super) async fn put_policy(stage: &Stage, metadata: Value) -> Option<Value> {
+/// A name for each purpose, so that what was refused can be looked for.
+pub(super) async fn put_policy(stage: &Stage, id: &str, metadata: Value) -> Option<Value> {
     let policy = json!({"providers": [{"name": "steady"}], "metadata": metadata});
-    let body = json!({"tenant_id": "acme", "policy_id": "written", "policy": policy});
-    timeout(REFUSED_WITHIN, stage.gateway.admin("put_policy", &body)).await.ok()
+    let body = json!({"tenant_id": "acme", "policy_id": id, "policy": policy});
+    timeout(LIMIT / 2, stage.gateway.admin("put_policy", &body)).await.ok()
 }
+
+/// A write was refused.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "whether it was done all the same is to be looked at when the database is back"]
+pub(super) struct Refused {
+    /// The answer did not leave open whether it was done.
+    pub(super) for_certain: bool,
+}
+
+pub(super) const REFUSED: &str = "refused";
 
 /// A write is refused with a type, and soon.
-pub(super) async fn writes_are_refused(stage: &mut Stage, metadata: Value) {
-    let answer = put_policy(stage, metadata).await;
-    let refused = answer.as_ref().is_some_and(|answer| answer["error"]["code"] == "store_unavailable");
-    stage.check("write", refused, || format!("a write was answered {answer:?}"));
+pub(super) async fn writes_are_refused(stage: &mut Stage, metadata: Value, within: Duration) -> Refused {
+    let begun = Instant::now();
+    let answer = put_policy(stage, REFUSED, metadata).await.unwrap_or_default();
+    let took = begun.elapsed();
+    let refused = answer["error"]["code"] == "store_unavailable";
+    stage.check("write", refused && took <= within, || format!("a write was answered after {took:?}: {answer}"));
+    Refused { for_certain: answer["error"]["details"]["outcome"] != "unknown" }
 }
 
-/// The router agrees with the database again, and takes writes.
-pub(super) async fn agrees_again(stage: &mut Stage, healed: Instant) {
+/// The router agrees with the database again, has nothing that it refused, and takes writes.
+pub(super) async fn agrees_again(stage: &mut Stage, healed: Instant, refused: Refused) {
     let router = &stage.routers[0];
     eventually(LIMIT, "the router agrees with the database again", async || {
         router.readiness().await.filter(|said| said["stale_seconds"] == 0)
     })
     .await;
     let written = eventually(LIMIT, "writes work again", async || {
-        put_policy(stage, json!({})).await.filter(|answer| answer["ok"] == true)
+        put_policy(stage, "written", json!({})).await.filter(|answer| answer["ok"] == true)
     })
     .await;
     let took = healed.elapsed();
     let slack = Duration::from_secs(3);
     stage.check("administration", took <= BACK + slack, || format!("back after {took:?}: {written}"));
+    // The write read the registry anew.
+    let found = stage.gateway.admin("get_policy", &json!({"tenant_id": "acme", "policy_id": REFUSED})).await;
+    let kept = if refused.for_certain { found["error"]["code"] == "not_found" } else { true };
+    stage.check("refused write", kept, || format!("was done all the same: {found}"));
 }
 
 async fn killed(pace: Pace) -> Outcome {
     let mut database = PostgresServer::start().await;
     let mut stage = Stage::set(pace, on(database.url(), "500ms")).await;
+    stage.gateway.policy("spare", &json!({"providers": [{"name": "spare"}]})).await;
     stage.calm().await;
     let broken = stage.breaks();
     database.kill();
-    writes_are_refused(&mut stage, json!({})).await;
+    let refused = writes_are_refused(&mut stage, json!({}), REFUSED_WITHIN).await;
     let router = &stage.routers[0];
     eventually(LIMIT, "the router says that it is stale", async || {
         router.readiness().await.filter(|said| said["stale_seconds"].as_u64() > Some(0))
     })
     .await;
+    breakers_work(&mut stage).await;
     stage.lasts().await;
     database.restart().await;
     let healed = stage.heals();
-    agrees_again(&mut stage, healed).await;
+    agrees_again(&mut stage, healed, refused).await;
     stage.nobody_noticed(broken);
     stage.recovers(Duration::ZERO).await;
     stage.ends().await
+}
+
+/// That of a provider which the traffic does not need opens when it is gone, and closes when it is back.
+async fn breakers_work(stage: &mut Stage) {
+    stage.cast.get_mut("spare").expect("a process").kill();
+    open_spare(stage).await;
+    stage.cast.insert("spare".to_owned(), provider(&stage.nats, "spare").await);
+    eventually(LIMIT, "the breaker closes", async || {
+        stage.gateway.route(&request("spare")).await;
+        stage.breakers().await.get("spare").is_some_and(|state| state == "closed").then_some(())
+    })
+    .await;
+}
+
+/// Calls the provider `spare`, which is gone, by a policy of its name until its breaker is open.
+pub(super) async fn open_spare(stage: &mut Stage) {
+    // Nobody listens: each of them fails, and five in a row are enough.
+    for _ in 0..5 {
+        stage.gateway.route(&request("spare")).await;
+    }
+    let opened = stage.breakers().await.get("spare").is_some_and(|state| state == "open");
+    stage.check("breakers", opened, || "five failures in a row did not open one".to_owned());
 }
 
 async fn frozen(pace: Pace) -> Outcome {
@@ -88,11 +130,11 @@ async fn frozen(pace: Pace) -> Outcome {
     stage.calm().await;
     let broken = stage.breaks();
     database.pause().await;
-    writes_are_refused(&mut stage, json!({})).await;
+    let refused = writes_are_refused(&mut stage, json!({}), REFUSED_WITHIN).await;
     stage.lasts().await;
     database.resume();
     let healed = stage.heals();
-    agrees_again(&mut stage, healed).await;
+    agrees_again(&mut stage, healed, refused).await;
     stage.nobody_noticed(broken);
     stage.recovers(Duration::ZERO).await;
     stage.ends().await
@@ -145,11 +187,15 @@ async fn locked(pace: Pace) -> Outcome {
     let mut holder = database.connect().await;
     let broken = stage.breaks();
     holder.execute("BEGIN; LOCK TABLE policies IN EXCLUSIVE MODE").await.expect("the lock");
-    writes_are_refused(&mut stage, json!({})).await;
+    let refused = writes_are_refused(&mut stage, json!({}), REFUSED_WITHIN).await;
+    let asked = Instant::now();
+    let read = timeout(LIMIT / 2, stage.gateway.admin("list_policies", &json!({"tenant_id": "acme"}))).await;
+    let (took, read) = (asked.elapsed(), read.unwrap_or_default());
+    stage.check("reads", read["ok"] == true && took < REFUSED_WITHIN / 3, || format!("after {took:?} {read}"));
     stage.lasts().await;
     holder.execute("ROLLBACK").await.expect("the lock is free");
     let healed = stage.heals();
-    agrees_again(&mut stage, healed).await;
+    agrees_again(&mut stage, healed, refused).await;
     stage.nobody_noticed(broken);
     stage.recovers(Duration::ZERO).await;
     stage.ends().await
@@ -205,11 +251,11 @@ async fn disk_full(pace: Pace) -> Outcome {
     let filler = disk.fill();
     // More than fits into what the tables have left; by chance, so that it cannot be compressed.
     let large: String = std::iter::repeat_with(|| fastrand::char('a'..='z')).take(600_000).collect();
-    writes_are_refused(&mut stage, json!({"large": large})).await;
+    let refused = writes_are_refused(&mut stage, json!({"large": large}), REFUSED_WITHIN).await;
     stage.lasts().await;
     std::fs::remove_file(&filler).expect("the filler");
     let healed = stage.heals();
-    agrees_again(&mut stage, healed).await;
+    agrees_again(&mut stage, healed, refused).await;
     stage.nobody_noticed(broken);
     stage.recovers(Duration::ZERO).await;
     let outcome = stage.ends().await;

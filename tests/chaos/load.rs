@@ -76,6 +76,8 @@ struct Shared {
 }
 
 const TICK: Duration = Duration::from_millis(5);
+/// Longer than this is felt in what is measured.
+const HELD_UP: Duration = Duration::from_millis(50);
 /// A client that takes longer to accept a request than this has no server.
 const ACCEPT_LIMIT: Duration = Duration::from_millis(50);
 
@@ -131,6 +133,24 @@ impl Load {
     pub(super) fn since<R>(&self, then: Instant, look: impl FnOnce(&[Sent]) -> R) -> R {
         let all = self.shared.sent.lock();
         look(&all[all.partition_point(|sent| sent.at < then)..])
+    }
+
+    /// What 99 in 100 of these took at most, of all that were sent in a time. While this program itself was held up, nobody can
+    /// tell how long anything took.
+    pub(super) fn p99(&self, from: Instant, to: Instant, of: impl Fn(&Sent) -> bool) -> Duration {
+        let lags = self.lags();
+        let held_up = |sent: &Sent, took: Duration| {
+            let after = lags.partition_point(|(at, _)| *at < sent.at);
+            lags[after..].iter().take_while(|(at, lag)| *at <= sent.at + took + *lag).any(|(_, lag)| *lag > HELD_UP)
+        };
+        self.since(from, |sent| {
+            let sent = sent.iter().filter(|sent| sent.at < to && of(sent));
+            let timed = sent.filter_map(|sent| Some((sent, sent.took()?)));
+            let mut took: Vec<Duration> =
+                timed.filter(|(sent, took)| !held_up(sent, *took)).map(|(_, took)| took).collect();
+            took.sort();
+            took.get(took.len() * 99 / 100).copied().unwrap_or_default()
+        })
     }
 
     pub(super) fn lags(&self) -> Vec<(Instant, Duration)> {

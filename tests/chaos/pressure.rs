@@ -5,9 +5,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use super::database::{open_spare, put_policy};
+use super::hints::{Hint, Hints};
 use super::load::Sent;
 use super::outcome::Outcome;
 use super::pace::Pace;
@@ -52,11 +56,10 @@ fn served(stage: &Stage, from: Instant, to: Instant) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / (to - from).as_secs_f64()
 }
 
-fn p99(sent: &[Sent], from: Instant, to: Instant) -> Duration {
-    let accepted = sent.iter().filter(|sent| sent.served() && (from..to).contains(&sent.at));
-    let mut took: Vec<Duration> = accepted.filter_map(Sent::took).collect();
-    took.sort();
-    took.get(took.len() * 99 / 100).copied().unwrap_or_default()
+/// What p99 of those who are served may become under too much load: they wait for a place no longer than for the work, and
+/// the rest is for a machine that others use too. Where that one is slow without load already, it is no measure.
+fn twice(unloaded: Duration) -> Duration {
+    unloaded.min(WORK * 3 / 2) * 2 + Duration::from_millis(100)
 }
 
 async fn overload(pace: Pace) -> Outcome {
@@ -77,10 +80,8 @@ async fn overload(pace: Pace) -> Outcome {
     stage.recovers(SECOND * 5).await;
     let (peak, goodput) = (served(&stage, full, broken), served(&stage, broken, healed));
     stage.check("goodput", goodput >= peak * 0.9, || format!("{goodput:.0}/s of a peak of {peak:.0}/s"));
-    let sent = stage.load.sent();
-    let (before, during) = (p99(&sent, start, full), p99(&sent, broken, healed));
-    let most = before * 2 + Duration::from_millis(100);
-    stage.check("latency", during <= most, || format!("p99 of the accepted {during:?}, unloaded {before:?}"));
+    let (before, during) = (stage.load.p99(start, full, Sent::served), stage.load.p99(broken, healed, Sent::served));
+    stage.check("latency", during <= twice(before), || format!("p99 of the accepted {during:?}, unloaded {before:?}"));
     stage.ends().await
 }
 
@@ -94,13 +95,19 @@ const FLOODED: &[Class] = &[
 async fn tenant_floods(pace: Pace) -> Outcome {
     let calm = capacity() / 2.0;
     let mut stage = small_router(pace, FLOODED, calm, 0).await;
+    let start = Instant::now();
     stage.calm().await;
     let broken = stage.breaks();
     stage.load.set_rate(capacity() * 4.0);
     stage.lasts().await;
     stage.load.set_rate(calm);
-    stage.heals();
+    let healed = stage.heals();
     stage.recovers(SECOND).await;
+    // The few requests of the quiet tenant alone would be too few to compare with.
+    let before = stage.load.p99(start, broken, Sent::served);
+    let during = stage.load.p99(broken, healed, |sent| sent.class == &BYSTANDER && sent.served());
+    stage
+        .check("latency", during <= twice(before), || format!("p99 of the quiet tenant {during:?}, {before:?} before"));
     let (failed, all) = stage.load.since(broken, |sent| {
         let quiet = sent.iter().filter(|sent| sent.class == &BYSTANDER && !sent.answers.is_empty());
         (quiet.clone().filter(|sent| !sent.served()).count(), quiet.count())
@@ -114,6 +121,11 @@ async fn starved(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting::default()).await;
     stage.calm().await;
     let directory = TempDir::new().expect("a directory");
+    // `nice` goes on without the right to go before others, and says so.
+    let allowed = Command::new("nice").args(["-n", "-10", "true"]).output().is_ok_and(|said| said.stderr.is_empty());
+    if !allowed {
+        println!("     without the right to a higher priority: the busy loops only go beside everybody else");
+    }
     let broken = stage.breaks();
     let loops: Vec<Process> = (0..2)
         .map(|number| {
@@ -135,6 +147,22 @@ async fn starved(pace: Pace) -> Outcome {
 
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
+const LEAPS: [&str; 3] = ["+1h", "-1h", "+0"];
+
+/// The audit log has the writes in their order, by its number, though its times leap as the clock did.
+async fn judge_history(stage: &mut Stage, registry: &Path) {
+    let options = SqliteConnectOptions::new().filename(registry).read_only(true);
+    let mut reader = options.connect().await.expect("a connection");
+    let written = "SELECT after ->> '$.metadata.clock', CAST(strftime('%s', recorded_at) AS INTEGER) \
+        FROM extension_audit_log WHERE object_id LIKE '%leaps' ORDER BY id";
+    let history: Vec<(String, i64)> = sqlx::query_as(written).fetch_all(&mut reader).await.expect("the history");
+    let in_order = history.iter().map(|(clock, _)| clock.as_str()).eq(LEAPS);
+    stage.check("audit log", in_order, || format!("{history:?}"));
+    // An hour ahead, two back, one ahead, and the seconds between them.
+    let leaps: Vec<i64> = history.windows(2).map(|pair| (pair[1].1 - pair[0].1) / 1_800).collect();
+    stage.check("fault", leaps == [-3, 2], || format!("the router's clock did not leap: {history:?}"));
+}
+
 /// An hour ahead, an hour back, and as it was; the monotonic clock goes on as always.
 async fn clock_leaps(pace: Pace) -> Outcome {
     if !Path::new(LIBRARY).exists() {
@@ -151,14 +179,30 @@ async fn clock_leaps(pace: Pace) -> Outcome {
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ("DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];
-    let mut stage = Stage::set(pace, Setting { variables, ..Setting::default() }).await;
+    let registry = directory.path().join("registry.db");
+    let settings = vec![("database.url", format!("sqlite://{}", registry.display()))];
+    let mut stage = Stage::set(pace, Setting { variables, settings, ..Setting::default() }).await;
+    stage.gateway.policy("spare", &json!({"providers": [{"name": "spare"}]})).await;
+    let hints = Hints::listen(&stage).await;
     stage.calm().await;
+    stage.cast.get_mut("spare").expect("a process").kill();
     let broken = stage.breaks();
-    for time in ["+1h", "-1h", "+0"] {
+    open_spare(&mut stage).await;
+    for time in LEAPS {
         says(time);
+        let written = put_policy(&stage, "leaps", json!({"clock": time})).await.unwrap_or_default();
+        stage.check("write", written["ok"] == true, || format!("at {time}: {written}"));
+        if time == LEAPS[0] {
+            let state = stage.breakers().await.remove("spare");
+            let open = state.as_deref() == Some("open");
+            stage.check("breakers", open, || format!("the one that was open when the clock leapt is {state:?}"));
+        }
         sleep(pace.fault / 3).await;
     }
     stage.heals();
+    let moved: Vec<Hint> = hints.since(broken).into_iter().filter(|hint| hint.id != "spare").collect();
+    stage.check("breakers", moved.is_empty(), || format!("moved with the clock: {moved:?}"));
+    judge_history(&mut stage, &registry).await;
     stage.recovers(Duration::ZERO).await;
     let failed =
         stage.load.since(broken, |sent| sent.iter().filter(|sent| !sent.answers.is_empty() && !sent.served()).count());

@@ -1,9 +1,12 @@
 //! Routers end, freeze, panic and block (C26 to C32): what they have taken in is answered, others take over.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use tempfile::NamedTempFile;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::outcome::Outcome;
@@ -13,7 +16,7 @@ use super::stage::{BELIEVED_PAST, IN_QUEUES, ON_ITS_WAY, Setting, Stage};
 use super::traffic::{BYSTANDER, Class, DEADLINE, OPTIONAL};
 use super::watch::Counters;
 use super::{Scenario, scenarios};
-use crate::support::{LIMIT, PostgresDatabase, http_get, request};
+use crate::support::{LIMIT, PostgresDatabase, eventually, http_get, request};
 
 pub(super) const SCENARIOS: &[Scenario] = scenarios! {
     "C26" "a router is told to end under load" told_to_end;
@@ -172,22 +175,30 @@ async fn pipelines_panic(pace: Pace) -> Outcome {
     stage.ends().await
 }
 
-/// Its supervisor gives up in turn; the router does not, and nobody else feels it.
+/// Its supervisor gives up in turn; the router does not, and nobody else feels it. What only observes fails at the same time,
+/// and nobody feels that either.
 async fn never_starts(pace: Pace) -> Outcome {
-    let points = FailPoints::new();
-    let mut stage = Stage::set(pace, points.setting()).await;
+    let (points, directory) = (FailPoints::new(), TempDir::new().expect("a directory"));
+    let registry = directory.path().join("registry.db");
+    let url = format!("sqlite://{}", registry.display());
+    let settings = vec![("database.url", url), ("database.health_interval", "1s".to_owned())];
+    let mut stage = Stage::set(pace, Setting { settings, ..points.setting() }).await;
     stage.gateway.register("provider", "late", json!({"timeout_ms": 400})).await;
     stage.gateway.policy("late", &json!({"providers": [{"name": "late"}]})).await;
     let late = Puppet::provider(stage.nats.url(), "late").await;
     stage.calm().await;
     stage.may_panic();
     let broken = stage.breaks();
-    points.set("late panic 1");
+    points.set("late panic 1\nhealth panic 1\nmetrics panic 1");
     let asked = stage.gateway.client().request("beamline.router.v1.route", request("late").to_string().into());
     let answered = matches!(timeout(LIMIT, asked).await, Ok(Ok(_)));
     sleep(pace.fault.max(SECOND * 6)).await;
     let panics = stage.routers[0].log().matches("the fail point late").count();
-    stage.check("fault", panics > 0, || "nothing panicked, so nothing was tested".to_owned());
+    let scraped = stage.routers[0].get("/metrics").await.is_some();
+    let silent = !scraped && stage.routers[0].log().contains("the fail point health");
+    stage.check("fault", panics > 0 && silent, || "not everything panicked, so not everything was tested".to_owned());
+    let (unanswered, probes) = stage.unanswered_probes(0, broken);
+    stage.check("probes", unanswered == 0, || format!("{unanswered} of {probes} probes were not answered"));
     let alive = stage.routers[0].alive();
     stage.check("escalation", alive && answered, || {
         format!("after {panics} panics of one invoker: the router is alive {alive}, the request answered {answered}")
@@ -202,10 +213,28 @@ async fn never_starts(pace: Pace) -> Outcome {
     stage.heals();
     no_errors(&mut stage, broken);
     stage.recovers(SECOND).await;
+    health_is_written(&registry).await;
     let answer = timeout(LIMIT, stage.gateway.route(&request("late"))).await.unwrap_or_default();
     stage.check("late", answer["ok"] == true, || format!("{} calls, and then {answer}", late.calls().len()));
     stage.ends().await
 }
+
+/// Again, by the router that fills this registry.
+async fn health_is_written(registry: &Path) {
+    let options = SqliteConnectOptions::new().filename(registry).read_only(true);
+    let mut reader = options.connect().await.expect("a connection");
+    // The one that is called all the time, so that there is always something to write.
+    let written = "SELECT updated_at FROM extension_health WHERE extension_id = 'steady'";
+    let before: Option<String> = sqlx::query_scalar(written).fetch_optional(&mut reader).await.expect("a row");
+    eventually(LIMIT / 4, "health is written again", async || {
+        let now: Option<String> = sqlx::query_scalar(written).fetch_optional(&mut reader).await.ok()?;
+        (now != before).then_some(())
+    })
+    .await;
+}
+
+/// `router_pressure`: limit and queue are halved.
+const SEVERE: f64 = 2.0;
 
 async fn handlers_block(pace: Pace) -> Outcome {
     let points = FailPoints::new();
@@ -214,9 +243,11 @@ async fn handlers_block(pace: Pace) -> Outcome {
     let broken = stage.breaks();
     points.set("pipeline sleep 100");
     let until = broken + pace.fault;
-    let (mut asked, mut well) = (0, 0);
+    let (mut asked, mut well, mut pressure) = (0, 0, 0.0_f64);
     while Instant::now() < until {
-        let answer = timeout(SECOND, http_get(stage.routers[0].http(), "/healthz")).await;
+        let http = stage.routers[0].http();
+        let answer = timeout(SECOND, http_get(http, "/healthz")).await;
+        pressure = pressure.max(Counters::of(http).await.map_or(0.0, |counters| counters.get("router_pressure")));
         asked += 1;
         well += usize::from(matches!(answer, Ok(Some((200, _)))));
         sleep(SECOND / 4).await;
@@ -227,6 +258,8 @@ async fn handlers_block(pace: Pace) -> Outcome {
     stage.forgive(broken, healed + SECOND * 2);
     stage.check("liveness", well == asked, || format!("/healthz answered {well} of {asked} times within a second"));
     let codes = stage.load.since(broken, |sent| sent.iter().filter(|sent| sent.code() == Some("overloaded")).count());
+    // Requests may also be refused because places are taken: the monitor says that it is the threads.
+    stage.check("lag monitor", pressure >= SEVERE, || format!("the pressure was {pressure} at most"));
     stage.check("shedding", codes > 0, || "nothing was shed while all threads were blocked".to_owned());
     stage.recovers(SECOND * 2).await;
     let counted = Counters::of(stage.routers[0].http()).await.is_some();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_nats::header::HeaderMap;
-use async_nats::{Client, Message};
+use async_nats::{Client, Message, Subject};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -29,8 +29,8 @@ pub(super) enum Behaviour {
     /// Something that is not even JSON, or far too much of it, or JSON of another kind, in turn.
     Garbage,
     Twice,
-    /// Answers other callers instead of its own.
-    WrongInbox,
+    /// Sends its answers to callers that have had theirs.
+    Astray,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ struct Shared {
     behaviour: Mutex<Behaviour>,
     calls: Mutex<Vec<Call>>,
     torn: AtomicUsize,
+    /// Reply subjects of calls that were answered well.
+    answered: Mutex<Vec<Subject>>,
 }
 
 impl Puppet {
@@ -62,7 +64,8 @@ impl Puppet {
         let mut calls = client.queue_subscribe(subject.to_owned(), group).await.expect("a subscription");
         client.flush().await.expect("flushed");
         let (behaviour, good) = (Mutex::new(Behaviour::Good), good.to_string());
-        let shared = Arc::new(Shared { client, good, behaviour, calls: Mutex::default(), torn: AtomicUsize::new(0) });
+        let (torn, answered) = (AtomicUsize::new(0), Mutex::default());
+        let shared = Arc::new(Shared { client, good, behaviour, calls: Mutex::default(), torn, answered });
         let reads = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             while let Some(call) = calls.next().await {
@@ -87,10 +90,6 @@ impl Puppet {
     /// Calls that were no whole message.
     pub(super) fn torn(&self) -> usize {
         self.shared.torn.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn calls_since(&self, then: Instant) -> usize {
-        self.shared.calls.lock().iter().filter(|call| call.at >= then).count()
     }
 }
 
@@ -120,7 +119,10 @@ impl Shared {
         let behaviour = self.behaviour.lock().clone();
         let good = || self.good.clone();
         let (times, text) = match behaviour {
-            Behaviour::Good => (1, good()),
+            Behaviour::Good => {
+                self.answered.lock().push(reply.clone());
+                (1, good())
+            }
             Behaviour::Slow(least, most) => {
                 sleep(least + (most - least).mul_f64(fastrand::f64())).await;
                 (1, good())
@@ -130,8 +132,8 @@ impl Shared {
             Behaviour::Busy(retry_after) => (1, busy(retry_after)),
             Behaviour::Garbage => (1, garbage(number)),
             Behaviour::Twice => (2, good()),
-            Behaviour::WrongInbox => {
-                let stray = format!("{}x", reply.as_str());
+            Behaviour::Astray => {
+                let Some(stray) = fastrand::choice(self.answered.lock().iter()).cloned() else { return };
                 let _away = self.client.publish(stray, good().into()).await;
                 return;
             }

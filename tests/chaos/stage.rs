@@ -1,6 +1,7 @@
 //! A scenario's stage: servers, routers and extensions as processes, load on them, and what has happened when.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -36,6 +37,8 @@ pub(super) struct Setting {
     pub(super) nats: Option<String>,
     /// These are on a second NATS server, joined with the first through the proxy.
     pub(super) apart: Option<Apart>,
+    /// A control group that the routers start in.
+    pub(super) control_group: Option<PathBuf>,
     /// The routers write their log into a pipe.
     pub(super) log_pipe: bool,
     pub(super) settings: Vec<(&'static str, String)>,
@@ -62,6 +65,7 @@ impl Default for Setting {
             proxy: false,
             nats: None,
             apart: None,
+            control_group: None,
             log_pipe: false,
             settings: Vec::new(),
             variables: Vec::new(),
@@ -120,8 +124,12 @@ impl Stage {
         let mut keys: Vec<(&str, &str)> = vec![("nats.url", &url)];
         keys.extend(setting.settings.iter().map(|(key, value)| (*key, value.as_str())));
         let variables: Vec<_> = setting.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let spawn = if setting.log_pipe { RouterProcess::spawn_piped } else { RouterProcess::spawn_with };
-        let mut routers: Vec<_> = (0..setting.routers).map(|_| spawn(&keys, &variables)).collect();
+        let spawn = || match &setting.control_group {
+            Some(group) => RouterProcess::spawn_in(group, &keys, &variables),
+            None if setting.log_pipe => RouterProcess::spawn_piped(&keys, &variables),
+            None => RouterProcess::spawn_with(&keys, &variables),
+        };
+        let mut routers: Vec<_> = (0..setting.routers).map(|_| spawn()).collect();
         for router in &mut routers {
             router.until_ready().await;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -50,6 +50,13 @@ impl RouterProcess {
     /// The same with environment variables that are no settings.
     pub(crate) fn spawn_with(settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
         Self::launch(settings, variables, false)
+    }
+
+    /// The same in a control group from its first moment on.
+    pub(crate) fn spawn_in(group: &Path, settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
+        let group = group.display().to_string();
+        let variables: Vec<_> = variables.iter().copied().chain([(GROUP, group.as_str())]).collect();
+        Self::launch(settings, &variables, false)
     }
 
     fn launch(settings: &[(&str, &str)], variables: &[(&str, &str)], piped: bool) -> Self {
@@ -173,9 +180,17 @@ impl RouterProcess {
     }
 }
 
+/// Names the control group of a router, also when it is started again.
+const GROUP: &str = "TEST_CONTROL_GROUP";
+
 /// And the file of its log.
 fn command(settings: &[(String, String)], directory: &TempDir) -> (Command, PathBuf) {
     let mut command = Command::new(PROGRAM);
+    if let Some((_, group)) = settings.iter().find(|(name, _)| name == GROUP) {
+        // The shell goes into the group and becomes the router.
+        command = Command::new("sh");
+        command.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\"", group, PROGRAM]);
+    }
     command.arg("serve").current_dir(directory.path()).envs(settings.iter().map(|(name, value)| (name, value)));
     (command, directory.path().join("router.log"))
 }

@@ -48,7 +48,7 @@ impl Stage {
     }
 
     /// The state of the breaker of each extension that was called, as far as anybody answers.
-    async fn breakers(&self) -> BTreeMap<String, String> {
+    pub(in crate::chaos) async fn breakers(&self) -> BTreeMap<String, String> {
         let nobody = || BTreeMap::from([("nobody answers".to_owned(), "unknown".to_owned())]);
         self.tree().await.map_or_else(nobody, |answer| breakers_of(&answer["tree"]))
     }
