@@ -16,8 +16,9 @@ use tokio::time::timeout;
 
 /// More than any request is under way between the server and this process.
 const UNDER_WAY: Duration = Duration::from_millis(250);
-/// Nothing came for so long: nothing is under way either.
-const QUIET: Duration = Duration::from_millis(50);
+/// Nothing came for so long: nothing is under way either. Shorter, and a gap in the traffic would pass for its end, while the next
+/// request is under way on a slow link.
+const QUIET: Duration = UNDER_WAY;
 /// The count may never be reached when the load ends in the middle.
 const COUNT_LIMIT: Duration = Duration::from_secs(1);
 

@@ -158,18 +158,13 @@ impl Bus {
     async fn exchange(&self, call: Call, headers: HeaderMap) -> Result<Answer, TransportError> {
         let deadline = Instant::now() + call.timeout;
         let replies = self.replies(deadline).await?;
-        let mut expected = replies.expect(Arc::clone(&call.subject));
-        let usual_trip = Duration::from_micros(self.usual_trip.load(Ordering::Relaxed));
-        let probe_time = PROBE_TIME.max(usual_trip * 3).min(call.timeout / 2);
-        // Shorter than a trip with some luck: it would tell nothing.
-        let can_tell = probe_time >= usual_trip * 2;
+        let (mut expected, half) = (replies.expect(Arc::clone(&call.subject)), call.timeout / 2);
         let sending = self.send(replies.client(), call, headers, expected.subject.clone());
         // A full queue after all this time: the server takes nothing.
         timeout_at(deadline, sending).await.unwrap_or(Err(TransportError::NotConnected))?;
-        match timeout_at(deadline - probe_time, expected.answer()).await {
+        match timeout_at(deadline - half, expected.answer()).await {
             Ok(reply) => read(reply),
-            Err(_) if can_tell => self.last_wait(&replies, &mut expected, deadline).await,
-            Err(_) => timeout_at(deadline, expected.answer()).await.map_or(Err(TransportError::Timeout), read),
+            Err(_) => self.second_half(&replies, &mut expected, deadline, half).await,
         }
     }
 
@@ -207,18 +202,18 @@ impl Bus {
         })
     }
 
-    /// A server that hangs looks like an extension that hangs, until the client has missed its pings; so does a link that is
-    /// full. So when the time is nearly up, ask the server to pass us a message: when it does not come, the fault may not be
-    /// the extension's, and when nothing at all comes, it is the bus that is gone.
-    async fn last_wait(
+    /// A bus that is late or hangs looks like an extension that hangs. So when half of the time is over, and once more when it
+    /// is nearly up, ask the server to pass us a message. When the first takes longer than the other half, the bus explains why
+    /// there is no answer; when nothing at all comes after the last, the bus is gone, whatever its client still believes.
+    async fn second_half(
         &self,
         replies: &Replies,
         expected: &mut Expected,
         deadline: Instant,
+        half: Duration,
     ) -> Result<Answer, TransportError> {
-        let heard = replies.heard();
-        let mut probe = replies.expect_own();
-        let mut is_back = false;
+        let usual_trip = Duration::from_micros(self.usual_trip.load(Ordering::Relaxed));
+        let (mut probe, mut is_back) = (replies.expect_own(), false);
         let wait = async {
             probe.send_to_self(replies.client()).await;
             tokio::select! {
@@ -227,10 +222,27 @@ impl Bus {
             }
             expected.answer().await
         };
+        let last = PROBE_TIME.max(usual_trip * 3).min(half);
+        if let Ok(reply) = timeout_at(deadline - last, wait).await {
+            return read(reply);
+        }
+        let (heard, last_probe) = (replies.heard(), replies.expect_own());
+        let wait = async {
+            last_probe.send_to_self(replies.client()).await;
+            loop {
+                tokio::select! {
+                    reply = expected.answer() => return reply,
+                    _ = probe.answer(), if !is_back => is_back = true,
+                }
+            }
+        };
+        // One that is so far away that its messages usually take as long tells nothing by it.
+        let is_far = |time: Duration| time < usual_trip * 2;
         match timeout_at(deadline, wait).await {
             Ok(reply) => read(reply),
-            Err(_) if replies.heard() == heard || !self.connection.is_connected() => Err(TransportError::NotConnected),
-            Err(_) if !is_back => Err(TransportError::BusLate),
+            Err(_) if !self.connection.is_connected() => Err(TransportError::NotConnected),
+            Err(_) if replies.heard() == heard && !is_far(last) => Err(TransportError::NotConnected),
+            Err(_) if !is_back && !is_far(half) => Err(TransportError::BusLate),
             Err(_) => Err(TransportError::Timeout),
         }
     }
