@@ -26,8 +26,6 @@ pub(super) const SCENARIOS: &[Scenario] = scenarios! {
 const SECOND: Duration = Duration::from_secs(1);
 /// Pings go unanswered for so long before a connection counts as dead.
 const DETECTED: Duration = Duration::from_secs(6);
-/// The first open time of a breaker with its jitter.
-const OPEN: Duration = Duration::from_millis(6_250);
 /// After the bus is back.
 const BACK: Duration = Duration::from_secs(2);
 const AWAY: &str = "bus_unavailable";
@@ -178,8 +176,8 @@ async fn narrow(pace: Pace) -> Outcome {
     // What the narrow link held back is late by nature.
     stage.forgive(broken, healed + BACK);
     stage.may_be_unready(BACK);
-    // Calls that got stuck on the link count against extensions: nobody can tell whose fault that was.
-    stage.recovers(BACK + OPEN).await;
+    stage.recovers(BACK).await;
+    stage.no_breaker_opened();
     stage.nobody_hung(&progress);
     turned_away(&mut stage, broken, healed);
     stage.ends().await
