@@ -106,6 +106,11 @@ async fn killed(pace: Pace) -> Outcome {
 async fn breakers_work(stage: &mut Stage) {
     stage.cast.get_mut("spare").expect("a process").kill();
     open_spare(stage).await;
+    close_spare(stage).await;
+}
+
+/// It is back, and called until its breaker is closed.
+pub(super) async fn close_spare(stage: &mut Stage) {
     stage.cast.insert("spare".to_owned(), provider(&stage.nats, "spare").await);
     eventually(LIMIT, "the breaker closes", async || {
         stage.gateway.route(&request("spare")).await;

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::database::{open_spare, put_policy};
+use super::database::{close_spare, open_spare, put_policy};
 use super::hints::{Hint, Hints};
 use super::load::Sent;
 use super::outcome::Outcome;
@@ -203,6 +203,7 @@ async fn clock_leaps(pace: Pace) -> Outcome {
     let moved: Vec<Hint> = hints.since(broken).into_iter().filter(|hint| hint.id != "spare").collect();
     stage.check("breakers", moved.is_empty(), || format!("moved with the clock: {moved:?}"));
     judge_history(&mut stage, &registry).await;
+    close_spare(&mut stage).await;
     stage.recovers(Duration::ZERO).await;
     let failed =
         stage.load.since(broken, |sent| sent.iter().filter(|sent| !sent.answers.is_empty() && !sent.served()).count());

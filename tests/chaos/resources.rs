@@ -34,7 +34,7 @@ const MEMORY: usize = 256 * MIB;
 /// A large request, how many come a second, and how long its provider holds it: more than there is room for.
 const LARGE: usize = 900_000;
 const LARGE_EVERY: Duration = Duration::from_millis(100);
-const HELD: Duration = Duration::from_secs(8);
+const HELD: Duration = Duration::from_secs(6);
 
 /// A control group with little memory. Gone with the test.
 struct Group(PathBuf);
