@@ -226,6 +226,8 @@ impl Bus {
         if let Ok(reply) = timeout_at(deadline - last, wait).await {
             return read(reply);
         }
+        // Held up meanwhile, this process cannot tell what it would have heard.
+        let is_late = deadline.saturating_duration_since(Instant::now()) < last / 2;
         let (heard, last_probe) = (replies.heard(), replies.expect_own());
         let wait = async {
             last_probe.send_to_self(replies.client()).await;
@@ -241,6 +243,7 @@ impl Bus {
         match timeout_at(deadline, wait).await {
             Ok(reply) => read(reply),
             Err(_) if !self.connection.is_connected() => Err(TransportError::NotConnected),
+            Err(_) if is_late => Err(TransportError::BusLate),
             Err(_) if replies.heard() == heard && !is_far(last) => Err(TransportError::NotConnected),
             Err(_) if !is_back && !is_far(half) => Err(TransportError::BusLate),
             Err(_) => Err(TransportError::Timeout),
