@@ -79,9 +79,13 @@ async fn overload(pace: Pace) -> Outcome {
     let healed = stage.heals();
     stage.recovers(SECOND * 5).await;
     let (peak, goodput) = (served(&stage, full, broken), served(&stage, broken, healed));
-    stage.check("goodput", goodput >= peak * 0.9, || format!("{goodput:.0}/s of a peak of {peak:.0}/s"));
+    // Seconds on a machine that others use too show a collapse, and no more; the figures are for a minute, and for `make load`.
+    let (least, most) = if pace.is_quick() { (0.6, SECOND) } else { (0.9, Duration::ZERO) };
+    stage.check("goodput", goodput >= peak * least, || format!("{goodput:.0}/s of a peak of {peak:.0}/s"));
     let (before, during) = (stage.load.p99(start, full, Sent::served), stage.load.p99(broken, healed, Sent::served));
-    stage.check("latency", during <= twice(before), || format!("p99 of the accepted {during:?}, unloaded {before:?}"));
+    stage.check("latency", during <= twice(before).max(most), || {
+        format!("p99 of the accepted {during:?}, unloaded {before:?}")
+    });
     stage.ends().await
 }
 
