@@ -251,7 +251,9 @@ async fn a_frozen_server_is_not_the_fault_of_the_extension() {
         calls.spawn(transport.call(Call { body: body.clone(), ..call(SHORT) }));
     }
     for outcome in within("all calls end", calls.join_all()).await {
-        assert_eq!(outcome.unwrap_err(), TransportError::NotConnected);
+        // Three thousand at once may hold this process up, and then it cannot tell.
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, TransportError::NotConnected | TransportError::BusLate), "{error:?}");
     }
     assert_eq!(connection.link().borrow().losses, 0, "found before the pings");
     server.thaw();
