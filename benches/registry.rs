@@ -30,7 +30,9 @@ fn snapshot() -> Snapshot {
         ("model_2", "provider"),
         ("post_1", "post"),
     ];
-    let record = |id: &str, kind: &str| format!(r#"{{"id": "{id}", "type": "{kind}", "config": {{"a": 1}}}}"#);
+    let record = |id: &str, kind: &str| {
+        format!(r#"{{"id": "{id}", "type": "{kind}", "config": {{"a": 1}}}}"#)
+    };
     let mut records: Vec<String> = named.iter().map(|(id, kind)| record(id, kind)).collect();
     records.extend((records.len()..EXTENSIONS).map(|n| record(&format!("extension_{n}"), "pre")));
     let records: Vec<&str> = records.iter().map(String::as_str).collect();
@@ -39,7 +41,11 @@ fn snapshot() -> Snapshot {
 
 fn lookups(criterion: &mut Criterion) {
     let ids: Vec<String> = (7..EXTENSIONS).map(|n| format!("extension_{n}")).collect();
-    let plain: HashMap<&str, usize> = ids.iter().enumerate().map(|(n, id)| (id.as_str(), n)).collect();
+    let plain: HashMap<&str, usize> = ids
+        .iter()
+        .enumerate()
+        .map(|(n, id)| (id.as_str(), n))
+        .collect();
     let shared = ArcSwap::from_pointee(snapshot());
     let mut group = criterion.benchmark_group("registry of 10,000 extensions");
     let mut at = ids.iter().cycle();
@@ -48,19 +54,35 @@ fn lookups(criterion: &mut Criterion) {
     });
     let mut at = ids.iter().cycle();
     group.bench_function("extension lookup", |b| {
-        b.iter(|| shared.load().extension(black_box(at.next().map_or("", String::as_str))).map(Arc::clone))
+        b.iter(|| {
+            shared
+                .load()
+                .extension(black_box(at.next().map_or("", String::as_str)))
+                .map(Arc::clone)
+        })
     });
     group.bench_function("policy lookup", |b| {
-        b.iter(|| shared.load().policy(black_box("acme"), black_box("default")).map(Arc::clone))
+        b.iter(|| {
+            shared
+                .load()
+                .policy(black_box("acme"), black_box("default"))
+                .map(Arc::clone)
+        })
     });
     group.finish();
 }
 
 fn breaker(criterion: &mut Criterion) {
     let invoker = Invoker::new("model");
-    let subjects: Vec<Arc<str>> = (0..10).map(|n| format!("beamline.provider.model.eu_{n}").into()).collect();
+    let subjects: Vec<Arc<str>> = (0..10)
+        .map(|n| format!("beamline.provider.model.eu_{n}").into())
+        .collect();
     let took = Duration::from_millis(1);
-    let settings = Settings::new(Kind::Provider, Duration::from_secs(20), &Overrides::default());
+    let settings = Settings::new(
+        Kind::Provider,
+        Duration::from_secs(20),
+        &Overrides::default(),
+    );
     for subject in &subjects {
         let permit = invoker.target(subject).permit(Mode::Normal, &settings);
         let _ = permit.map(|permit| permit.finish(Outcome::Success, took));
@@ -69,14 +91,22 @@ fn breaker(criterion: &mut Criterion) {
     criterion.bench_function("breaker: permit and outcome", |b| {
         b.iter(|| {
             let Some(subject) = at.next() else { return };
-            if let Ok(permit) = invoker.target(black_box(subject)).permit(Mode::Normal, black_box(&settings)) {
+            if let Ok(permit) = invoker
+                .target(black_box(subject))
+                .permit(Mode::Normal, black_box(&settings))
+            {
                 permit.finish(black_box(Outcome::Success), took);
             }
         });
     });
     let mut at = subjects.iter().cycle();
     criterion.bench_function("breaker: vitals of a known target", |b| {
-        b.iter(|| invoker.vitals(black_box(at.next().map_or("", |subject| subject)), Mode::Normal))
+        b.iter(|| {
+            invoker.vitals(
+                black_box(at.next().map_or("", |subject| subject)),
+                Mode::Normal,
+            )
+        })
     });
 }
 

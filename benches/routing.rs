@@ -3,7 +3,11 @@
 //! The promises: less than 2 us for a choice among ten providers, less than 20 us for a plan of ten extensions with
 //! versions and instances. The partner in each group is the same work without what the promise is about.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a bench may panic: it measures nothing then")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a bench may panic: it measures nothing then"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -20,7 +24,8 @@ use beamline_actors::testing::content;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
 
-const BODY: &[u8] = br#"{"version": "1", "tenant_id": "acme", "request_id": "r-1", "message": {"payload": "hello"},
+const BODY: &[u8] =
+    br#"{"version": "1", "tenant_id": "acme", "request_id": "r-1", "message": {"payload": "hello"},
     "context": {"user_id": "u-7", "lang": "en", "tier": "gold"}}"#;
 
 /// Ten extensions, three of each kind but one provider more; `rich` with three versions and three instances each.
@@ -43,19 +48,29 @@ fn ten_extensions(rich: bool) -> Snapshot {
     };
     let records: Vec<String> = (0..10).map(record).collect();
     let ids = |kind: usize| {
-        (0..10).filter(|n| n % 4 == kind).map(|n| json!({"id": format!("{}_{n}", kinds[kind])})).collect::<Vec<_>>()
+        (0..10)
+            .filter(|n| n % 4 == kind)
+            .map(|n| json!({"id": format!("{}_{n}", kinds[kind])}))
+            .collect::<Vec<_>>()
     };
-    let providers: Vec<Value> =
-        (0..10).filter(|n| n % 4 == 3).map(|n| json!({"name": format!("provider_{n}")})).collect();
-    let policy = json!({"pre": ids(0), "validators": ids(1), "post": ids(2), "providers": providers}).to_string();
+    let providers: Vec<Value> = (0..10)
+        .filter(|n| n % 4 == 3)
+        .map(|n| json!({"name": format!("provider_{n}")}))
+        .collect();
+    let policy =
+        json!({"pre": ids(0), "validators": ids(1), "post": ids(2), "providers": providers})
+            .to_string();
     let records: Vec<&str> = records.iter().map(String::as_str).collect();
     Snapshot::new(content(&records, &[("acme", "default", &policy)]))
 }
 
 fn ten_providers() -> Snapshot {
-    let records: Vec<String> =
-        (0..10).map(|n| json!({"id": format!("model_{n}"), "type": "provider"}).to_string()).collect();
-    let providers: Vec<Value> = (0..10).map(|n| json!({"name": format!("model_{n}"), "weight": n + 1})).collect();
+    let records: Vec<String> = (0..10)
+        .map(|n| json!({"id": format!("model_{n}"), "type": "provider"}).to_string())
+        .collect();
+    let providers: Vec<Value> = (0..10)
+        .map(|n| json!({"name": format!("model_{n}"), "weight": n + 1}))
+        .collect();
     let policy = json!({"providers": providers}).to_string();
     let records: Vec<&str> = records.iter().map(String::as_str).collect();
     Snapshot::new(content(&records, &[("acme", "default", &policy)]))
@@ -63,25 +78,43 @@ fn ten_providers() -> Snapshot {
 
 fn request() -> Arc<Request> {
     let (default_timeout, max_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
-    let limits = RequestLimits { default_timeout, max_timeout, allowed_tenants: None };
+    let limits = RequestLimits {
+        default_timeout,
+        max_timeout,
+        allowed_tenants: None,
+    };
     Arc::new(Request::parse(BODY, &RequestHeaders::default(), &limits, || 1).expect("a request"))
 }
 
 fn plan(snapshot: &Snapshot, context: &Fields) -> Plan {
-    let facts = Facts { tenant_id: "acme", policy_id: "default", environment: "prod", message_type: "chat", context };
-    let limits = PlanLimits { subject_prefix: "beamline".into(), max_extensions: 32 };
+    let facts = Facts {
+        tenant_id: "acme",
+        policy_id: "default",
+        environment: "prod",
+        message_type: "chat",
+        context,
+    };
+    let limits = PlanLimits {
+        subject_prefix: "beamline".into(),
+        max_extensions: 32,
+    };
     Plan::new(&facts, snapshot, &limits, &mut outlook(&mut || 0.5)).expect("a plan")
 }
 
 fn outlook(roll: &mut dyn FnMut() -> f64) -> Outlook<'_> {
-    Outlook { vitals: &|_, _| Vitals::default(), roll, left: Duration::from_secs(1) }
+    Outlook {
+        vitals: &|_, _| Vitals::default(),
+        roll,
+        left: Duration::from_secs(1),
+    }
 }
 
 fn plans(criterion: &mut Criterion) {
     let (plain, rich, request) = (ten_extensions(false), ten_extensions(true), request());
     let mut group = criterion.benchmark_group("plan of ten extensions");
-    group
-        .bench_function("partner: one version, one instance", |b| b.iter(|| plan(black_box(&plain), &request.context)));
+    group.bench_function("partner: one version, one instance", |b| {
+        b.iter(|| plan(black_box(&plain), &request.context))
+    });
     group.bench_function("three versions and three instances each", |b| {
         b.iter(|| plan(black_box(&rich), &request.context))
     });
@@ -91,11 +124,19 @@ fn plans(criterion: &mut Criterion) {
 fn choices(criterion: &mut Criterion) {
     let request = request();
     let plan = Arc::new(plan(&ten_providers(), &request.context));
-    let mut run = Run::new(RequestKind::Decide, request, plan, "prod", AttemptBudget::new(6));
+    let mut run = Run::new(
+        RequestKind::Decide,
+        request,
+        plan,
+        "prod",
+        AttemptBudget::new(6),
+    );
     while !matches!(run.next_step(), Next::Choose) {}
     let weights: Vec<f64> = (1..=10).map(f64::from).collect();
     let mut group = criterion.benchmark_group("choice among ten providers");
-    group.bench_function("partner: the roll of the dice alone", |b| b.iter(|| weighted(black_box(&weights), 0.5)));
+    group.bench_function("partner: the roll of the dice alone", |b| {
+        b.iter(|| weighted(black_box(&weights), 0.5))
+    });
     group.bench_function("exclusions, choice and decision", |b| {
         b.iter_batched_ref(
             || run.clone(),

@@ -73,7 +73,11 @@ pub struct Identity {
 impl Identity {
     pub fn new(environment: &str) -> Self {
         let instance_id = format!("{:012x}", fastrand::u64(..) >> 16);
-        Self { instance_id, environment: environment.to_owned(), started: Instant::now() }
+        Self {
+            instance_id,
+            environment: environment.to_owned(),
+            started: Instant::now(),
+        }
     }
 }
 
@@ -98,7 +102,15 @@ impl Admin {
         let address = Address::new(Node::new("admin", NodeKind::Worker));
         let requests = Requests::new(&surroundings.connection);
         let (tree, runtime) = (OnceLock::new(), Handle::current());
-        Self { shared: Arc::new(Shared { surroundings, address, tree, requests, runtime }) }
+        Self {
+            shared: Arc::new(Shared {
+                surroundings,
+                address,
+                tree,
+                requests,
+                runtime,
+            }),
+        }
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -145,15 +157,21 @@ impl HttpThread {
         let stopped = stop.clone();
         let serve = move || {
             let lost = when_ended(&shared, "the HTTP server ended");
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            match runtime.and_then(|runtime| runtime.block_on(serve_http(&shared, listener, &stopped))) {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            match runtime
+                .and_then(|runtime| runtime.block_on(serve_http(&shared, listener, &stopped)))
+            {
                 // Nobody is to be told who has stopped it himself.
                 Ok(()) if stopped.is_cancelled() => lost.disarm(),
                 Ok(()) => {}
                 Err(error) => tracing::error!(error = %error, "the HTTP server ended"),
             }
         };
-        std::thread::Builder::new().name("http".into()).spawn(serve)?;
+        std::thread::Builder::new()
+            .name("http".into())
+            .spawn(serve)?;
         Ok(Self(stop))
     }
 }
@@ -169,13 +187,21 @@ impl Actor for AdminActor {
     type State = AdminState;
     type Arguments = Admin;
 
-    async fn pre_start(&self, myself: ActorRef<AdminMsg>, admin: Admin) -> Result<AdminState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<AdminMsg>,
+        admin: Admin,
+    ) -> Result<AdminState, ActorProcessingErr> {
         let shared = admin.shared;
         fail_points::reached("admin");
         shared.address.filled_by(&myself);
         let nats = requests::serve(&shared).await?;
         let http = HttpThread::start(Arc::clone(&shared))?;
-        Ok(AdminState { shared, _nats: nats, _http: http })
+        Ok(AdminState {
+            shared,
+            _nats: nats,
+            _http: http,
+        })
     }
 
     async fn handle(
@@ -199,7 +225,11 @@ fn when_ended(shared: &Arc<Shared>, what: &'static str) -> OnDrop<impl FnOnce() 
     })
 }
 
-async fn serve_http(shared: &Arc<Shared>, listener: TcpListener, stop: &CancellationToken) -> std::io::Result<()> {
+async fn serve_http(
+    shared: &Arc<Shared>,
+    listener: TcpListener,
+    stop: &CancellationToken,
+) -> std::io::Result<()> {
     let for_readiness = Arc::clone(shared);
     let registry = exposition::registry(shared);
     let probes = Probes {
@@ -211,12 +241,19 @@ async fn serve_http(shared: &Arc<Shared>, listener: TcpListener, stop: &Cancella
             text
         }),
     };
-    http::serve(tokio::net::TcpListener::from_std(listener)?, probes, stop.cancelled()).await
+    http::serve(
+        tokio::net::TcpListener::from_std(listener)?,
+        probes,
+        stop.cancelled(),
+    )
+    .await
 }
 
 /// Whether requests cannot be served without this subscription. Administration is not among them.
 fn serves_requests(subject: &str) -> bool {
-    ![".router.v1.admin.", ".router.v1.control."].iter().any(|part| subject.contains(part))
+    ![".router.v1.admin.", ".router.v1.control."]
+        .iter()
+        .any(|part| subject.contains(part))
 }
 
 impl Shared {
@@ -225,7 +262,10 @@ impl Shared {
         Readiness {
             nats: self.surroundings.subscribed.load(Ordering::Relaxed)
                 && self.surroundings.connection.is_connected()
-                && !self.surroundings.connection.subscription_denied(serves_requests),
+                && !self
+                    .surroundings
+                    .connection
+                    .subscription_denied(serves_requests),
             registry: freshness.loaded,
             draining: self.surroundings.draining.load(Ordering::Relaxed),
             revision: freshness.revision,

@@ -67,7 +67,12 @@ pub struct Globals {
     pub set: Vec<(String, String)>,
 
     /// Tables for people, or one JSON document [env: BEAMLINE_OUTPUT] [default: table]
-    #[arg(long, global = true, value_name = "table|json", hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "table|json",
+        hide_possible_values = true
+    )]
     pub output: Option<Format>,
 
     /// How long to wait for NATS, and for each answer of the router
@@ -112,11 +117,17 @@ impl Cli {
     /// Where this invocation writes. A wrong `BEAMLINE_OUTPUT` ends the process the way a wrong `--output` does.
     #[must_use]
     pub fn console(&self) -> Console {
-        let from_environment = std::env::var("BEAMLINE_OUTPUT").ok().filter(|format| !format.is_empty());
+        let from_environment = std::env::var("BEAMLINE_OUTPUT")
+            .ok()
+            .filter(|format| !format.is_empty());
         let format = self
             .globals
             .format(from_environment.as_deref())
-            .unwrap_or_else(|sentence| Self::command().error(ErrorKind::InvalidValue, sentence).exit());
+            .unwrap_or_else(|sentence| {
+                Self::command()
+                    .error(ErrorKind::InvalidValue, sentence)
+                    .exit()
+            });
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Console::new(format, self.globals.no_color || no_color)
     }
@@ -128,7 +139,10 @@ impl Globals {
         match (self.output, from_environment) {
             (Some(format), _) => Ok(format),
             (None, Some(text)) => clap::ValueEnum::from_str(text, true).map_err(|_unknown| {
-                format!("BEAMLINE_OUTPUT is '{}'; it must be 'table' or 'json'", text::plain(text))
+                format!(
+                    "BEAMLINE_OUTPUT is '{}'; it must be 'table' or 'json'",
+                    text::plain(text)
+                )
             }),
             (None, None) => Ok(Format::Table),
         }
@@ -136,10 +150,19 @@ impl Globals {
 
     /// The short flags come last, so that they win over `--set`.
     fn overrides(&self) -> Overrides {
-        let short = [("nats.url", &self.nats_url), ("nats.subject_prefix", &self.subject_prefix)];
-        let short = short.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
+        let short = [
+            ("nats.url", &self.nats_url),
+            ("nats.subject_prefix", &self.subject_prefix),
+        ];
+        let short = short
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
         let set = self.set.iter().cloned().chain(short).collect();
-        Overrides { config_file: self.config.clone(), set, discovered: None }
+        Overrides {
+            config_file: self.config.clone(),
+            set,
+            discovered: None,
+        }
     }
 }
 
@@ -147,7 +170,9 @@ impl Command {
     /// Keys that a flag of this command stands for.
     fn overrides(&self) -> Option<(String, String)> {
         match self {
-            Self::Up(args) => args.http_listen.map(|listen| ("http.listen".to_owned(), listen.to_string())),
+            Self::Up(args) => args
+                .http_listen
+                .map(|listen| ("http.listen".to_owned(), listen.to_string())),
             Self::Serve
             | Self::Request(_)
             | Self::Tree(_)
@@ -175,9 +200,14 @@ impl Command {
 fn local_router() -> Option<Discovered> {
     let directory = Path::new(state::DEFAULT);
     let running = state::running_in(directory)?;
-    let set =
-        vec![("nats.url".to_owned(), running.nats_url), ("nats.subject_prefix".to_owned(), running.subject_prefix)];
-    Some(Discovered { place: state::announcement_in(directory), set })
+    let set = vec![
+        ("nats.url".to_owned(), running.nats_url),
+        ("nats.subject_prefix".to_owned(), running.subject_prefix),
+    ];
+    Some(Discovered {
+        place: state::announcement_in(directory),
+        set,
+    })
 }
 
 /// Runs the command that was typed. The configuration is read first, and only by commands that need it.
@@ -193,7 +223,9 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
         Command::Request(args) => request::run(&load()?, &args, globals.timeout, console).await,
         Command::Tree(args) => tree::run(&load()?, &args, globals.timeout, console).await,
         Command::Ext(command) => ext::run(&load()?, command, globals.timeout, console).await,
-        Command::Breaker(command) => breaker::run(&load()?, command, globals.timeout, console).await,
+        Command::Breaker(command) => {
+            breaker::run(&load()?, command, globals.timeout, console).await
+        }
         Command::Policy(command) => policy::run(load, command, globals.timeout, console).await,
         Command::Migrate(args) => migrate::run(&load()?, args, console).await,
         Command::Config(command) => config::run(load(), &command, console),
@@ -203,7 +235,9 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
 
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
         _ => Err("write it as KEY=VALUE".to_owned()),
     }
 }

@@ -89,7 +89,17 @@ pub fn load_from(
     let telemetry = TelemetryConfig::read(&mut reader);
     admin.check_exposure(&http, &mut reader);
     let (printout, warnings) = reader.finish()?;
-    Ok(Config { nats, database, http, router, complexity, admin, telemetry, warnings, printout })
+    Ok(Config {
+        nats,
+        database,
+        http,
+        router,
+        complexity,
+        admin,
+        telemetry,
+        warnings,
+        printout,
+    })
 }
 
 impl Config {

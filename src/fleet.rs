@@ -44,10 +44,25 @@ const HINTS_A_SECOND: u32 = 500;
 const QUESTIONS_A_SECOND: u32 = 20;
 
 impl Fleet {
-    pub fn new(connection: Connection, registry: Registry, invokers: Invokers, replica_id: &str, prefix: &str) -> Self {
+    pub fn new(
+        connection: Connection,
+        registry: Registry,
+        invokers: Invokers,
+        replica_id: &str,
+        prefix: &str,
+    ) -> Self {
         let address = Address::new(Node::new("fleet", NodeKind::Worker));
         let (replica_id, prefix) = (replica_id.to_owned(), prefix.to_owned());
-        Self { shared: Arc::new(Shared { connection, registry, invokers, replica_id, prefix, address }) }
+        Self {
+            shared: Arc::new(Shared {
+                connection,
+                registry,
+                invokers,
+                replica_id,
+                prefix,
+                address,
+            }),
+        }
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -77,7 +92,11 @@ impl Actor for FleetActor {
     type State = FleetState;
     type Arguments = Fleet;
 
-    async fn pre_start(&self, myself: ActorRef<FleetMsg>, fleet: Fleet) -> Result<FleetState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<FleetMsg>,
+        fleet: Fleet,
+    ) -> Result<FleetState, ActorProcessingErr> {
         let shared = fleet.shared;
         fail_points::reached("fleet");
         shared.address.filled_by(&myself);
@@ -85,7 +104,11 @@ impl Actor for FleetActor {
         let subscription = timeout(SUBSCRIBE_LIMIT, subscribe(&shared, &client)).await??;
         let listening = OwnedTask::spawn(listen(Arc::clone(&shared), client, subscription));
         let telling = OwnedTask::spawn(tell(Arc::clone(&shared)));
-        Ok(FleetState { shared, _listening: listening, _telling: telling })
+        Ok(FleetState {
+            shared,
+            _listening: listening,
+            _telling: telling,
+        })
     }
 
     async fn handle(
@@ -103,7 +126,9 @@ impl Actor for FleetActor {
 
 /// Without a queue group: everybody hears everything.
 async fn subscribe(shared: &Shared, client: &Client) -> Result<Subscriber, SubscribeError> {
-    client.subscribe(format!("{}.router.v1.control.*", shared.prefix)).await
+    client
+        .subscribe(format!("{}.router.v1.control.*", shared.prefix))
+        .await
 }
 
 async fn listen(shared: Arc<Shared>, mut client: Arc<Client>, mut subscription: Subscriber) {
@@ -130,7 +155,10 @@ async fn listen(shared: Arc<Shared>, mut client: Arc<Client>, mut subscription: 
 
 /// Reads until the client ends.
 async fn hear(shared: &Arc<Shared>, subscription: &mut Subscriber) {
-    let (mut hints, mut questions) = (Allowance::of(HINTS_A_SECOND), Allowance::of(QUESTIONS_A_SECOND));
+    let (mut hints, mut questions) = (
+        Allowance::of(HINTS_A_SECOND),
+        Allowance::of(QUESTIONS_A_SECOND),
+    );
     while let Some(message) = subscription.next().await {
         shared.address.node().count_handled();
         match message.subject.rsplit('.').next() {
@@ -165,7 +193,11 @@ struct Allowance {
 
 impl Allowance {
     fn of(a_second: u32) -> Self {
-        Self { a_second, since: Instant::now(), read: 0 }
+        Self {
+            a_second,
+            since: Instant::now(),
+            read: 0,
+        }
     }
 
     fn is_left(&mut self) -> bool {

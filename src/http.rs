@@ -20,7 +20,11 @@ pub async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until `stop`, then finishes the requests in hand; idle connections are closed within two seconds.
-pub async fn serve(listener: TcpListener, probes: Probes, stop: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    probes: Probes,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "serving HTTP");
     connections::serve(listener, probes::routes(probes), stop).await;

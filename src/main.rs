@@ -15,9 +15,9 @@ fn main() -> ExitCode {
             runtime.shutdown_background();
             outcome
         }
-        Err(error) => {
-            Err(Failure::Failed(format!("no threads can be started: {error}. Check the limits of this user.")))
-        }
+        Err(error) => Err(Failure::Failed(format!(
+            "no threads can be started: {error}. Check the limits of this user."
+        ))),
     };
     console.finish(outcome)
 }

@@ -53,7 +53,10 @@ const SELDOM: u32 = 25;
 impl Monitor {
     /// Needs a runtime, the one that is watched. Without a limit, memory is not watched.
     pub(crate) fn start(watched: Watched, memory_limit: Option<usize>) -> io::Result<Self> {
-        let pulse = Arc::new(Pulse { begun: Instant::now(), last: AtomicU64::new(0) });
+        let pulse = Arc::new(Pulse {
+            begun: Instant::now(),
+            last: AtomicU64::new(0),
+        });
         let beating = Arc::clone(&pulse);
         let timer = OwnedTask::spawn(async move {
             loop {
@@ -65,8 +68,14 @@ impl Monitor {
         let trips = OwnedTask::spawn(watch_trips(watched.transport.clone(), pipelines, metrics));
         let (stop, stopped) = mpsc::channel();
         let watch = move || watch(&watched, &pulse, memory_limit, &stopped);
-        std::thread::Builder::new().name("monitor".into()).spawn(watch)?;
-        Ok(Self { _timer: timer, _trips: trips, _stop: stop })
+        std::thread::Builder::new()
+            .name("monitor".into())
+            .spawn(watch)?;
+        Ok(Self {
+            _timer: timer,
+            _trips: trips,
+            _stop: stop,
+        })
     }
 }
 
@@ -91,7 +100,12 @@ async fn watch_trips(transport: NatsTransport, pipelines: Pipelines, metrics: Me
     }
 }
 
-fn watch(watched: &Watched, pulse: &Pulse, memory_limit: Option<usize>, stopped: &mpsc::Receiver<()>) {
+fn watch(
+    watched: &Watched,
+    pulse: &Pulse,
+    memory_limit: Option<usize>,
+    stopped: &mpsc::Receiver<()>,
+) {
     let (mut gauge, mut level) = (PressureGauge::default(), Pressure::None);
     let (mut memory, mut worst) = (None, Duration::ZERO);
     for look in (0..SELDOM).cycle() {
@@ -121,9 +135,19 @@ fn watch(watched: &Watched, pulse: &Pulse, memory_limit: Option<usize>, stopped:
 fn tell(level: Pressure, lag: Duration, memory: Option<f64>) {
     let (level, lag_ms) = (level.as_str(), lag.as_millis());
     if level == Pressure::None.as_str() {
-        tracing::info!(level, lag_ms, memory, "this process has memory and time again");
+        tracing::info!(
+            level,
+            lag_ms,
+            memory,
+            "this process has memory and time again"
+        );
     } else {
-        tracing::warn!(level, lag_ms, memory, "this process is short of memory or time; requests are refused");
+        tracing::warn!(
+            level,
+            lag_ms,
+            memory,
+            "this process is short of memory or time; requests are refused"
+        );
     }
 }
 
@@ -136,7 +160,10 @@ impl Pulse {
     /// How late the timer is.
     fn lag(&self) -> Duration {
         let last = Duration::from_nanos(self.last.load(Ordering::Relaxed));
-        self.begun.elapsed().saturating_sub(last).saturating_sub(TICK)
+        self.begun
+            .elapsed()
+            .saturating_sub(last)
+            .saturating_sub(TICK)
     }
 }
 
@@ -147,7 +174,10 @@ mod tests {
     #[test]
     fn a_pulse_that_stops_is_later_and_later() {
         let ago = Duration::from_secs(2);
-        let pulse = Pulse { begun: Instant::now().checked_sub(ago).unwrap(), last: AtomicU64::new(0) };
+        let pulse = Pulse {
+            begun: Instant::now().checked_sub(ago).unwrap(),
+            last: AtomicU64::new(0),
+        };
         assert!(pulse.lag() >= ago.saturating_sub(TICK));
         pulse.beat();
         assert!(pulse.lag() < ago.saturating_sub(TICK));

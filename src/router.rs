@@ -125,9 +125,20 @@ impl Router {
         tracing::info!(in_flight = self.pipelines.in_flight(), "draining");
         let left = self.intake.drain(LEAVE_LIMIT.min(self.drain_timeout)).await;
         // After the end of the tree nobody works on what is in flight: it is answered at once.
-        let patience = if self.gave_up { Duration::ZERO } else { self.drain_timeout };
-        let cut =
-            if self.pipelines.idle(patience.saturating_sub(begun.elapsed())).await { 0 } else { self.pipelines.cut() };
+        let patience = if self.gave_up {
+            Duration::ZERO
+        } else {
+            self.drain_timeout
+        };
+        let cut = if self
+            .pipelines
+            .idle(patience.saturating_sub(begun.elapsed()))
+            .await
+        {
+            0
+        } else {
+            self.pipelines.cut()
+        };
         // Not sooner: an operator may want to see what the requests in flight wait for.
         let administration = self.admin.drain(ADMINISTRATION_LIMIT.min(patience)).await;
         let cut = cut + administration.cut;
@@ -140,8 +151,23 @@ impl Router {
         let received = self.metrics.requests_received.get();
         let answered = received.saturating_sub(self.pipelines.in_flight() as u64);
         let shed = self.pipelines.turned_away();
-        let report = StopReport { received, answered, shed, cut, flushed, seconds: begun.elapsed().as_secs_f64() };
-        tracing::info!(received, answered, shed, cut, flushed, seconds = report.seconds, "stopped");
+        let report = StopReport {
+            received,
+            answered,
+            shed,
+            cut,
+            flushed,
+            seconds: begun.elapsed().as_secs_f64(),
+        };
+        tracing::info!(
+            received,
+            answered,
+            shed,
+            cut,
+            flushed,
+            seconds = report.seconds,
+            "stopped"
+        );
         report
     }
 }
@@ -163,28 +189,60 @@ impl Prepared {
         std::fs::create_dir_all(&state_dir).map_err(|error| failed(&state_dir, &error))?;
         // Tried before the long waits, and given back: a port that is open but not served would hang every probe.
         drop(listen(config.http.listen)?);
-        let store = store::open(&config.database).await.map_err(|error| StartError::Failed(error.to_string()))?;
+        let store = store::open(&config.database)
+            .await
+            .map_err(|error| StartError::Failed(error.to_string()))?;
         let start_with = first_snapshot::load(&store, &config, &state_dir.join(DISK_COPY)).await?;
 
         let name = format!("beamline-router {}", config.router.environment);
-        let connection = nats::connect(&config.nats, &name).await.map_err(nats_error)?;
-        let transport =
-            NatsTransport::new(connection.clone()).await.map_err(|error| StartError::Unreachable(error.to_string()))?;
-        Ok(Self { config, store, start_with, connection, transport })
+        let connection = nats::connect(&config.nats, &name)
+            .await
+            .map_err(nats_error)?;
+        let transport = NatsTransport::new(connection.clone())
+            .await
+            .map_err(|error| StartError::Unreachable(error.to_string()))?;
+        Ok(Self {
+            config,
+            store,
+            start_with,
+            connection,
+            transport,
+        })
     }
 
     /// The tree with its subscriptions; returns when requests reach this router. Takes seconds at most and must not be
     /// dropped: requests may have come already.
     pub async fn start(self) -> Result<Router, StartError> {
-        let Self { config, store, start_with, connection, transport } = self;
+        let Self {
+            config,
+            store,
+            start_with,
+            connection,
+            transport,
+        } = self;
         let listener = listen(config.http.listen)?;
-        let http = listener.local_addr().map_err(|error| StartError::Failed(error.to_string()))?;
+        let http = listener
+            .local_addr()
+            .map_err(|error| StartError::Failed(error.to_string()))?;
         let metrics = Metrics::default();
-        let FirstSnapshot { content, fresh, behind } = start_with;
+        let FirstSnapshot {
+            content,
+            fresh,
+            behind,
+        } = start_with;
         let settings = registry_settings(&config);
-        let registry = Registry::new(Arc::clone(&store), settings, metrics.clone(), Some((content, fresh)));
+        let registry = Registry::new(
+            Arc::clone(&store),
+            settings,
+            metrics.clone(),
+            Some((content, fresh)),
+        );
         let behind = behind.map(|reading| OwnedTask::spawn(read_behind(reading, registry.clone())));
-        let invokers = Invokers::new(Arc::new(transport.clone()), registry.clone(), metrics.clone());
+        let invokers = Invokers::new(
+            Arc::new(transport.clone()),
+            registry.clone(),
+            metrics.clone(),
+        );
         invokers.limit_calls(config.router.max_in_flight_per_extension);
         invokers.keep_open_breakers(config.router.state_dir.join(OPEN_BREAKERS));
         let identity = Identity::new(&config.router.environment);
@@ -197,23 +255,49 @@ impl Prepared {
         // A request that came before the bucket is open would be kept by this replica alone.
         sessions.opened().await;
         let settings = pipeline_settings(&config);
-        let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), sessions, metrics.clone());
-        let intake = Intake::new(connection.clone(), pipelines.clone(), &config.nats.subject_prefix);
-        let watched =
-            Watched { pipelines: pipelines.clone(), invokers: invokers.clone(), metrics: metrics.clone(), transport };
+        let pipelines = Pipelines::new(
+            settings,
+            registry.clone(),
+            invokers.clone(),
+            sessions,
+            metrics.clone(),
+        );
+        let intake = Intake::new(
+            connection.clone(),
+            pipelines.clone(),
+            &config.nats.subject_prefix,
+        );
+        let watched = Watched {
+            pipelines: pipelines.clone(),
+            invokers: invokers.clone(),
+            metrics: metrics.clone(),
+            transport,
+        };
         let monitor = Monitor::start(watched, config.router.memory_limit).map_err(|error| {
-            StartError::Failed(format!("No thread can be started: {error}. Check the limits of this user."))
+            StartError::Failed(format!(
+                "No thread can be started: {error}. Check the limits of this user."
+            ))
         })?;
         let draining = Arc::new(AtomicBool::new(false));
         let subscribed = Arc::new(AtomicBool::new(false));
 
         let mut children = root::core(&registry, &invokers, &pipelines);
         let for_intake = intake.clone();
-        children.push(Child::new(intake.node(), true, move || (IntakeActor, for_intake.clone())));
+        children.push(Child::new(intake.node(), true, move || {
+            (IntakeActor, for_intake.clone())
+        }));
         let prefix = &config.nats.subject_prefix;
-        let fleet = Fleet::new(connection.clone(), registry.clone(), invokers.clone(), &identity.instance_id, prefix);
+        let fleet = Fleet::new(
+            connection.clone(),
+            registry.clone(),
+            invokers.clone(),
+            &identity.instance_id,
+            prefix,
+        );
         let for_fleet = fleet.clone();
-        children.push(Child::new(fleet.node(), false, move || (FleetActor, for_fleet.clone())));
+        children.push(Child::new(fleet.node(), false, move || {
+            (FleetActor, for_fleet.clone())
+        }));
         let admin = Admin::new(Surroundings {
             identity,
             fleet,
@@ -232,7 +316,9 @@ impl Prepared {
             listener,
         });
         let for_admin = admin.clone();
-        children.push(Child::new(admin.node(), false, move || (AdminActor, for_admin.clone())));
+        children.push(Child::new(admin.node(), false, move || {
+            (AdminActor, for_admin.clone())
+        }));
         let node = Root::node_above(&children);
         admin.shows(&node);
         let root = Root::start(node, children, metrics.clone())
@@ -264,7 +350,9 @@ impl Prepared {
 async fn read_behind(reading: Reading, registry: Registry) {
     match reading.await {
         Ok(Ok(_)) => registry.reload(),
-        Ok(Err(error)) => tracing::error!(error = %error, "the database cannot be migrated and read"),
+        Ok(Err(error)) => {
+            tracing::error!(error = %error, "the database cannot be migrated and read")
+        }
         // Stopped, or a panic that was told already.
         Err(_) => {}
     }
@@ -294,7 +382,9 @@ fn pipeline_settings(config: &Config) -> PipelineSettings {
             max_in_flight: router.max_in_flight as usize,
             adaptive: router.adaptive_limit,
             max_bytes: router.max_bytes_in_flight,
-            tenant_rate: router.tenant_rate.map(|(per_second, burst)| Rate { per_second, burst }),
+            tenant_rate: router
+                .tenant_rate
+                .map(|(per_second, burst)| Rate { per_second, burst }),
         },
         environment: router.environment.clone(),
         requests: RequestLimits {
@@ -325,12 +415,17 @@ fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
         Ok(listener)
     });
     listening.map_err(|error| {
-        StartError::Failed(format!("Cannot listen on {address}: {error}. Choose another http.listen."))
+        StartError::Failed(format!(
+            "Cannot listen on {address}: {error}. Choose another http.listen."
+        ))
     })
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> StartError {
-    StartError::Failed(format!("{} cannot be created: {error}. Choose another router.state_dir.", path.display()))
+    StartError::Failed(format!(
+        "{} cannot be created: {error}. Choose another router.state_dir.",
+        path.display()
+    ))
 }
 
 /// Subscriptions travel on the same connection as this message to ourselves: when it is back, they have arrived too.
@@ -344,8 +439,8 @@ async fn confirm_subscriptions(connection: &Connection) -> Result<(), StartError
     });
     match confirmed.await {
         Ok(Some(_)) => Ok(()),
-        Ok(None) | Err(_) => {
-            Err(StartError::Unreachable("NATS took the subscriptions and then went silent; start again.".into()))
-        }
+        Ok(None) | Err(_) => Err(StartError::Unreachable(
+            "NATS took the subscriptions and then went silent; start again.".into(),
+        )),
     }
 }

@@ -31,7 +31,10 @@ pub enum OpenError {
     #[error("database.url cannot be used: {0}")]
     Address(String),
     #[error("the directory {} for the database cannot be created: {source}; choose another place in database.url", directory.display())]
-    Directory { directory: PathBuf, source: std::io::Error },
+    Directory {
+        directory: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 /// Opens the store that `database.url` names, without waiting for the database.
@@ -40,5 +43,10 @@ pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Store>, OpenError> 
     backend.create_directory().await?;
     let pool = backend.pool(config)?;
     let listener = backend.listen();
-    Ok(Arc::new(Registry::new(backend, pool, listener, config.acquire_timeout)))
+    Ok(Arc::new(Registry::new(
+        backend,
+        pool,
+        listener,
+        config.acquire_timeout,
+    )))
 }

@@ -37,7 +37,9 @@ pub fn start(config: &TelemetryConfig) -> Telemetry {
     let terminal = io::stderr().is_terminal();
     let style = match (config.log_format, terminal) {
         (LogFormat::Json, _) | (LogFormat::Auto, false) => Style::Json,
-        (LogFormat::Human, _) | (LogFormat::Auto, true) => Style::Human { colours: terminal && colours_are_welcome() },
+        (LogFormat::Human, _) | (LogFormat::Auto, true) => Style::Human {
+            colours: terminal && colours_are_welcome(),
+        },
     };
     let (writer, dropped, flush) = queue_to(io::stderr(), WAITING_LINES);
     let events = subscriber(style, &config.log_filter, writer);
@@ -47,7 +49,10 @@ pub fn start(config: &TelemetryConfig) -> Telemetry {
         // Only the first is in charge.
         let _ = DROPPED.set(dropped);
     }
-    Telemetry { in_charge, _flush: flush }
+    Telemetry {
+        in_charge,
+        _flush: flush,
+    }
 }
 
 /// How many lines of this process's log were lost, for the metrics.
@@ -75,7 +80,9 @@ struct DroppedLines {
 
 impl DroppedLines {
     fn count(&self) -> u64 {
-        self.output.load(Ordering::Relaxed).saturating_add(self.queue.dropped_lines() as u64)
+        self.output
+            .load(Ordering::Relaxed)
+            .saturating_add(self.queue.dropped_lines() as u64)
     }
 }
 
@@ -95,12 +102,20 @@ where
     match style {
         Style::Json => {
             let writer = escape::JsonLines::new(writer);
-            let builder = builder.json().flatten_event(true).with_current_span(true).with_span_list(false);
+            let builder = builder
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false);
             builder.with_writer(writer).into()
         }
         Style::Human { colours } => {
             let fields = fmt::format::debug_fn(escape::field).delimited(" ");
-            builder.fmt_fields(fields).with_ansi(colours).with_writer(writer).into()
+            builder
+                .fmt_fields(fields)
+                .with_ansi(colours)
+                .with_writer(writer)
+                .into()
         }
     }
 }
@@ -108,15 +123,31 @@ where
 /// The NATS client writes an error for each attempt to connect; what matters of that the connection says by itself. Whoever
 /// names the client in the filter, hears it. The filter was checked with the configuration.
 fn with_quiet_client(filter: &str) -> String {
-    if filter.contains("async_nats") { filter.to_owned() } else { format!("{filter},async_nats=off") }
+    if filter.contains("async_nats") {
+        filter.to_owned()
+    } else {
+        format!("{filter},async_nats=off")
+    }
 }
 
-fn queue_to(output: impl Write + Send + 'static, lines: usize) -> (NonBlocking, DroppedLines, WorkerGuard) {
+fn queue_to(
+    output: impl Write + Send + 'static,
+    lines: usize,
+) -> (NonBlocking, DroppedLines, WorkerGuard) {
     let lost = Arc::new(AtomicU64::new(0));
-    let output = Counted { output, lost: lost.clone() };
-    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(lines).thread_name("log");
+    let output = Counted {
+        output,
+        lost: lost.clone(),
+    };
+    let builder = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(lines)
+        .thread_name("log");
     let (writer, flush) = builder.finish(output);
-    let dropped = DroppedLines { queue: writer.error_counter(), output: lost };
+    let dropped = DroppedLines {
+        queue: writer.error_counter(),
+        output: lost,
+    };
     (writer, dropped, flush)
 }
 
@@ -149,9 +180,16 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let reason = panic.payload_as_str().unwrap_or("no text");
     let place = panic.location().map(ToString::to_string);
     let backtrace = Backtrace::capture();
-    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    let backtrace =
+        (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     let thread = std::thread::current();
-    tracing::error!(error = reason, place, backtrace, thread = thread.name(), "panicked");
+    tracing::error!(
+        error = reason,
+        place,
+        backtrace,
+        thread = thread.name(),
+        "panicked"
+    );
 }
 
 /// See <https://no-color.org>.

@@ -40,7 +40,11 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 impl Surroundings {
     pub fn new(state: StateDir) -> Self {
-        Self { state, nats: None, extensions: Vec::new() }
+        Self {
+            state,
+            nats: None,
+            extensions: Vec::new(),
+        }
     }
 
     pub fn state(&self) -> &StateDir {
@@ -48,7 +52,11 @@ impl Surroundings {
     }
 
     /// Starts the NATS server, and points the configuration at everything that is our own.
-    pub async fn start_nats(&mut self, program: Option<&Path>, config: &mut Config) -> Result<(), StartError> {
+    pub async fn start_nats(
+        &mut self,
+        program: Option<&Path>,
+        config: &mut Config,
+    ) -> Result<(), StartError> {
         let program = nats::find(program, &self.state)?;
         let (server, url) = nats::start(program, &self.state).await?;
         self.nats = Some(server);
@@ -59,7 +67,12 @@ impl Surroundings {
     /// Starts the reference extensions, and waits until each of them answers.
     pub async fn start_extensions(&mut self, config: &Config) -> Result<(), StartError> {
         for found in extensions::find()? {
-            let started = extensions::start(found, &config.nats.url, &config.nats.subject_prefix, &self.state)?;
+            let started = extensions::start(
+                found,
+                &config.nats.url,
+                &config.nats.subject_prefix,
+                &self.state,
+            )?;
             self.extensions.push(started);
         }
         let nats = connect(&config.nats.url).await?;
@@ -81,7 +94,9 @@ impl Surroundings {
 pub fn choose_http(config: &mut Config) -> Option<SocketAddr> {
     let wanted = config.http.listen;
     let free = |error: io::Error| error.kind() != io::ErrorKind::AddrInUse;
-    if is_given(config, "http.listen") || TcpListener::bind(wanted).map_or_else(free, |_listener| true) {
+    if is_given(config, "http.listen")
+        || TcpListener::bind(wanted).map_or_else(free, |_listener| true)
+    {
         return None;
     }
     config.http.listen = (Ipv4Addr::LOCALHOST, 0).into();
@@ -90,10 +105,17 @@ pub fn choose_http(config: &mut Config) -> Option<SocketAddr> {
 
 /// The keys that somebody has written and that mean nothing here, because `up` brings its own.
 pub fn ignored(config: &Config) -> Vec<&'static str> {
-    ["nats.url", "nats.creds_file", "nats.user", "nats.token", "database.url", "router.state_dir"]
-        .into_iter()
-        .filter(|key| is_given(config, key))
-        .collect()
+    [
+        "nats.url",
+        "nats.creds_file",
+        "nats.user",
+        "nats.token",
+        "database.url",
+        "router.state_dir",
+    ]
+    .into_iter()
+    .filter(|key| is_given(config, key))
+    .collect()
 }
 
 fn embed(config: &mut Config, nats_url: &str, state: &StateDir) {
@@ -108,13 +130,20 @@ fn embed(config: &mut Config, nats_url: &str, state: &StateDir) {
 
 fn is_given(config: &Config, key: &str) -> bool {
     let document = config.to_json();
-    document.pointer(&format!("/origins/{key}")).is_some_and(|origin| origin != "default")
+    document
+        .pointer(&format!("/origins/{key}"))
+        .is_some_and(|origin| origin != "default")
 }
 
 async fn connect(url: &str) -> Result<Client, StartError> {
-    let failed =
-        |error: String| StartError(format!("the NATS server just started at {url} cannot be reached: {error}."));
-    let connecting = ConnectOptions::new().name("beamline-router up").connect(url);
+    let failed = |error: String| {
+        StartError(format!(
+            "the NATS server just started at {url} cannot be reached: {error}."
+        ))
+    };
+    let connecting = ConnectOptions::new()
+        .name("beamline-router up")
+        .connect(url);
     match timeout(CONNECT_LIMIT, connecting).await {
         Ok(connected) => connected.map_err(|error| failed(error.to_string())),
         Err(_elapsed) => Err(failed("it does not answer".to_owned())),

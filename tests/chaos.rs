@@ -65,8 +65,16 @@ async fn test(id: &str) {
     let _turn = TURN.lock().await;
     let scenario = matrix::find(id);
     let outcome = scenario.play(Pace::QUICK).await;
-    println!("{}\n{}", outcome::HEAD, outcome.story(scenario.id, scenario.name));
-    assert!(outcome.verdict(id) != Verdict::Fail, "{}", outcome.unknown(id).join("\n"));
+    println!(
+        "{}\n{}",
+        outcome::HEAD,
+        outcome.story(scenario.id, scenario.name)
+    );
+    assert!(
+        outcome.verdict(id) != Verdict::Fail,
+        "{}",
+        outcome.unknown(id).join("\n")
+    );
 }
 
 /// The scenarios of every run of the tests.

@@ -25,12 +25,25 @@ struct World {
 impl World {
     async fn start(pre: &str, completion: &str, post: &str) -> Self {
         let nats = Nats::start().await;
-        let router = RouterProcess::start(&[("nats.url", nats.url()), ("router.environment", "prod")]).await;
+        let router =
+            RouterProcess::start(&[("nats.url", nats.url()), ("router.environment", "prod")]).await;
         let gateway = Gateway::connect(&nats).await;
-        gateway.register("pre", "edit", json!({"config": {"lowercase": true, "limit": 1}, "version": "v1"})).await;
+        gateway
+            .register(
+                "pre",
+                "edit",
+                json!({"config": {"lowercase": true, "limit": 1}, "version": "v1"}),
+            )
+            .await;
         gateway.register("validator", "guard", json!({})).await;
         let metadata = json!({"expected_latency_ms": 850, "expected_cost": 0.012});
-        gateway.register("provider", "model", json!({"metadata": metadata, "config": {"model": "m-large"}})).await;
+        gateway
+            .register(
+                "provider",
+                "model",
+                json!({"metadata": metadata, "config": {"model": "m-large"}}),
+            )
+            .await;
         gateway.register("post", "polish", json!({})).await;
         let document = json!({
             "version": "1.7", "policy_id": "default",
@@ -84,15 +97,33 @@ async fn decide_answers_every_fixed_field_and_calls_no_provider() {
         decision["expected_latency_ms"],
         decision["expected_cost"]
     ]);
-    assert_eq!(fixed, json!(["model", "weighted", 50, "default", "1.7", 850.0, 0.012]));
-    assert!(decision["metadata"].is_object() && decision["explanation"].is_object(), "{answer}");
+    assert_eq!(
+        fixed,
+        json!(["model", "weighted", 50, "default", "1.7", 850.0, 0.012])
+    );
+    assert!(
+        decision["metadata"].is_object() && decision["explanation"].is_object(),
+        "{answer}"
+    );
     assert_eq!(decision["explanation"]["reason"], "weighted");
-    assert!(decision["explanation"]["steps"][0].as_str().is_some_and(|step| step.starts_with("1. ")), "{answer}");
-    let message =
-        json!({"message_id": "m-1", "message_type": "chat", "payload": "HELLO", "metadata": {"channel": "web"}});
+    assert!(
+        decision["explanation"]["steps"][0]
+            .as_str()
+            .is_some_and(|step| step.starts_with("1. ")),
+        "{answer}"
+    );
+    let message = json!({"message_id": "m-1", "message_type": "chat", "payload": "HELLO", "metadata": {"channel": "web"}});
     assert_eq!(answer["message"], message, "as the pre-processors left it");
-    assert_eq!(answer["context"], json!({"request_id": "req-123", "trace_id": TRACE}));
-    let statuses: Vec<&Value> = answer["extensions"].as_array().expect("a list").iter().map(|e| &e["status"]).collect();
+    assert_eq!(
+        answer["context"],
+        json!({"request_id": "req-123", "trace_id": TRACE})
+    );
+    let statuses: Vec<&Value> = answer["extensions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|e| &e["status"])
+        .collect();
     assert_eq!(statuses, ["success", "success", "skipped", "skipped"]);
     assert_eq!(answer["degraded"], json!([]));
     assert!(answer.get("response").is_none(), "{answer}");
@@ -101,21 +132,43 @@ async fn decide_answers_every_fixed_field_and_calls_no_provider() {
 
 #[tokio::test]
 async fn route_answers_the_response_and_what_ran() {
-    let world = World::start("{}", COMPLETION, r#"{"payload": {"payload": {"polished": true}}}"#).await;
-    let received = world.gateway.send("route", request("default").to_string(), &[]).await;
+    let world = World::start(
+        "{}",
+        COMPLETION,
+        r#"{"payload": {"payload": {"polished": true}}}"#,
+    )
+    .await;
+    let received = world
+        .gateway
+        .send("route", request("default").to_string(), &[])
+        .await;
     let answer = &received.json;
     assert_eq!(answer["ok"], true, "{answer}");
-    assert_eq!(answer["message"]["payload"], "hello", "the message, not the output");
+    assert_eq!(
+        answer["message"]["payload"], "hello",
+        "the message, not the output"
+    );
     let response = &answer["response"];
     assert_eq!(response["provider_id"], "model");
     assert_eq!(response["output"], json!({"polished": true}));
-    assert!(received.text.contains(r#""total_tokens": 12.50"#), "usage as it was written: {}", received.text);
+    assert!(
+        received.text.contains(r#""total_tokens": 12.50"#),
+        "usage as it was written: {}",
+        received.text
+    );
     assert_eq!(response["metadata"], json!({"finish": "stop"}));
     let shown: Vec<Value> = answer["extensions"]
         .as_array()
         .expect("a list")
         .iter()
-        .inspect(|e| assert!(e["latency_ms"].as_f64().is_some_and(|latency| latency > 0.0), "{e}"))
+        .inspect(|e| {
+            assert!(
+                e["latency_ms"]
+                    .as_f64()
+                    .is_some_and(|latency| latency > 0.0),
+                "{e}"
+            )
+        })
         .map(|e| json!([e["id"], e["type"], e["version"], e["status"], e["attempts"]]))
         .collect();
     let want = json!([
@@ -127,8 +180,14 @@ async fn route_answers_the_response_and_what_ran() {
     assert_eq!(json!(shown), want);
 
     let call = world.post.last_body();
-    assert_eq!(call["payload"]["payload"], "fine", "a post-processor sees the output");
-    assert_eq!(call["payload"]["metadata"], json!({"channel": "web", "provider_id": "model"}));
+    assert_eq!(
+        call["payload"]["payload"], "fine",
+        "a post-processor sees the output"
+    );
+    assert_eq!(
+        call["payload"]["metadata"],
+        json!({"channel": "web", "provider_id": "model"})
+    );
     assert_eq!(call["payload"]["message_id"], "m-1");
 }
 
@@ -136,8 +195,14 @@ async fn route_answers_the_response_and_what_ran() {
 async fn an_extension_gets_the_contracts_body_and_headers() {
     let world = World::unchanging().await;
     let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
-    let body = request_with("default", json!({"context": {"user_id": "u-7", "lang": "en"}, "trace_id": TRACE}));
-    let answer = world.gateway.send("route", body.to_string(), &[("traceparent", &parent)]).await;
+    let body = request_with(
+        "default",
+        json!({"context": {"user_id": "u-7", "lang": "en"}, "trace_id": TRACE}),
+    );
+    let answer = world
+        .gateway
+        .send("route", body.to_string(), &[("traceparent", &parent)])
+        .await;
     assert_eq!(answer.json["ok"], true, "{}", answer.text);
 
     let want = json!({
@@ -146,43 +211,105 @@ async fn an_extension_gets_the_contracts_body_and_headers() {
         "metadata": {"user_id": "u-7", "lang": "en", "policy_id": "default", "environment": "prod"},
         "config": {"lowercase": true, "limit": 2},
     });
-    assert_eq!(world.pre.last_body(), want, "the policy's config lies over the registry's");
-    let subjects = [&world.pre, &world.guard, &world.model, &world.post].map(|stub| stub.last().subject);
-    let want = ["ext.pre.edit", "ext.validate.guard", "provider.model", "ext.post.polish"];
-    assert_eq!(subjects, want.map(|subject| format!("beamline.{subject}.v1")));
+    assert_eq!(
+        world.pre.last_body(),
+        want,
+        "the policy's config lies over the registry's"
+    );
+    let subjects =
+        [&world.pre, &world.guard, &world.model, &world.post].map(|stub| stub.last().subject);
+    let want = [
+        "ext.pre.edit",
+        "ext.validate.guard",
+        "provider.model",
+        "ext.post.polish",
+    ];
+    assert_eq!(
+        subjects,
+        want.map(|subject| format!("beamline.{subject}.v1"))
+    );
 
     for stub in [&world.pre, &world.guard, &world.model, &world.post] {
         let headers = stub.last().headers;
         let continued = header(&headers, "traceparent");
-        assert!(continued.starts_with(&format!("00-{TRACE}-")) && continued.ends_with("-01"), "{continued}");
+        assert!(
+            continued.starts_with(&format!("00-{TRACE}-")) && continued.ends_with("-01"),
+            "{continued}"
+        );
         assert_ne!(continued, parent, "the router's own span");
-        assert_eq!((header(&headers, "trace_id"), header(&headers, "tenant_id")), (TRACE, "acme"));
+        assert_eq!(
+            (header(&headers, "trace_id"), header(&headers, "tenant_id")),
+            (TRACE, "acme")
+        );
         assert_eq!(header(&headers, "Router-Attempt"), "1");
-        let left: u64 = header(&headers, "Router-Timeout-Ms").parse().expect("milliseconds");
-        assert!((1..=20_000).contains(&left), "no more than the extension's own time: {left}");
+        let left: u64 = header(&headers, "Router-Timeout-Ms")
+            .parse()
+            .expect("milliseconds");
+        assert!(
+            (1..=20_000).contains(&left),
+            "no more than the extension's own time: {left}"
+        );
     }
     assert!(header(&answer.headers, "traceparent").starts_with(&format!("00-{TRACE}-")));
-    assert_eq!((header(&answer.headers, "trace_id"), header(&answer.headers, "tenant_id")), (TRACE, "acme"));
+    assert_eq!(
+        (
+            header(&answer.headers, "trace_id"),
+            header(&answer.headers, "tenant_id")
+        ),
+        (TRACE, "acme")
+    );
 }
 
 #[tokio::test]
 async fn headers_win_over_the_body() {
     let world = World::unchanging().await;
-    let mut body = request_with("default", json!({"tenant_id": "nobody", "trace_id": "from-the-body"}));
+    let mut body = request_with(
+        "default",
+        json!({"tenant_id": "nobody", "trace_id": "from-the-body"}),
+    );
     let headers = [("Tenant_Id", "acme"), ("trace_id", "from-the-header")];
-    let answer = world.gateway.send("route", body.to_string(), &headers).await;
-    assert_eq!(answer.json["context"]["trace_id"], "from-the-header", "{}", answer.text);
+    let answer = world
+        .gateway
+        .send("route", body.to_string(), &headers)
+        .await;
+    assert_eq!(
+        answer.json["context"]["trace_id"], "from-the-header",
+        "{}",
+        answer.text
+    );
     assert_eq!(world.pre.last_body()["tenant_id"], "acme");
-    assert_eq!(header(&world.pre.last().headers, "trace_id"), "from-the-header");
+    assert_eq!(
+        header(&world.pre.last().headers, "trace_id"),
+        "from-the-header"
+    );
 
     body.as_object_mut().expect("an object").remove("tenant_id");
-    let answer = world.gateway.send("decide", body.to_string(), &[("tenant_id", "acme")]).await;
-    assert_eq!(answer.json["ok"], true, "the tenant may come from the header alone: {}", answer.text);
+    let answer = world
+        .gateway
+        .send("decide", body.to_string(), &[("tenant_id", "acme")])
+        .await;
+    assert_eq!(
+        answer.json["ok"], true,
+        "the tenant may come from the header alone: {}",
+        answer.text
+    );
 
     let body = request("default");
-    let answer = world.gateway.send("decide", body.to_string(), &[("traceparent", "00-nonsense")]).await;
-    let trace = answer.json["context"]["trace_id"].as_str().expect("a trace id");
-    assert!(trace.len() == 32 && trace.bytes().all(|b| b.is_ascii_hexdigit()), "a new trace starts: {trace}");
+    let answer = world
+        .gateway
+        .send(
+            "decide",
+            body.to_string(),
+            &[("traceparent", "00-nonsense")],
+        )
+        .await;
+    let trace = answer.json["context"]["trace_id"]
+        .as_str()
+        .expect("a trace id");
+    assert!(
+        trace.len() == 32 && trace.bytes().all(|b| b.is_ascii_hexdigit()),
+        "a new trace starts: {trace}"
+    );
 }
 
 #[tokio::test]
@@ -212,11 +339,24 @@ async fn payloads_pass_through_byte_for_byte() {
     for payload in payloads {
         for operation in ["decide", "route"] {
             let answer = world.gateway.send(operation, around(payload), &[]).await;
-            assert!(answer.text.contains(&format!(r#""payload":{payload}"#)), "{payload}: {}", answer.text);
-            assert!(answer.text.starts_with(r#"{"ok":true"#), "{payload}: {}", answer.text);
+            assert!(
+                answer.text.contains(&format!(r#""payload":{payload}"#)),
+                "{payload}: {}",
+                answer.text
+            );
+            assert!(
+                answer.text.starts_with(r#"{"ok":true"#),
+                "{payload}: {}",
+                answer.text
+            );
         }
         for stub in [&world.pre, &world.guard] {
-            assert!(stub.last_text().contains(&format!(r#""payload":{payload}"#)), "{payload}: {}", stub.last_text());
+            assert!(
+                stub.last_text()
+                    .contains(&format!(r#""payload":{payload}"#)),
+                "{payload}: {}",
+                stub.last_text()
+            );
         }
     }
 }
@@ -227,10 +367,14 @@ async fn outputs_edits_and_metadata_pass_through_byte_for_byte() {
     let pre = format!(
         r#"{{"payload": {{"payload": {odd}, "metadata": {{"n": 1.10}}}}, "metadata": {{"big": 98765432109876543210}}}}"#
     );
-    let completion =
-        format!(r#"{{"output": {odd}, "usage": {{"prompt_tokens": 0.1}}, "metadata": {{"cost": 1.2300}}}}"#);
+    let completion = format!(
+        r#"{{"output": {odd}, "usage": {{"prompt_tokens": 0.1}}, "metadata": {{"cost": 1.2300}}}}"#
+    );
     let world = World::start(&pre, &completion, "{}").await;
-    let answer = world.gateway.send("route", request("default").to_string(), &[]).await;
+    let answer = world
+        .gateway
+        .send("route", request("default").to_string(), &[])
+        .await;
     for part in [
         format!(r#""payload":{odd}"#),
         format!(r#""output":{odd}"#),
@@ -240,17 +384,37 @@ async fn outputs_edits_and_metadata_pass_through_byte_for_byte() {
     ] {
         assert!(answer.text.contains(&part), "{part} in {}", answer.text);
     }
-    assert!(world.guard.last_text().contains(r#""big":98765432109876543210"#), "{}", world.guard.last_text());
-    assert!(world.post.last_text().contains(&format!(r#""payload":{odd}"#)), "{}", world.post.last_text());
+    assert!(
+        world
+            .guard
+            .last_text()
+            .contains(r#""big":98765432109876543210"#),
+        "{}",
+        world.guard.last_text()
+    );
+    assert!(
+        world
+            .post
+            .last_text()
+            .contains(&format!(r#""payload":{odd}"#)),
+        "{}",
+        world.post.last_text()
+    );
 }
 
 #[tokio::test]
 async fn metadata_of_an_answer_reaches_every_later_stage() {
     let pre = r#"{"payload": {"message_id": "forged", "message_type": "question", "payload": "hi"}, "metadata": {"lang": "de", "score": 1}}"#;
     let world = World::start(pre, COMPLETION, "{}").await;
-    let body = request_with("default", json!({"context": {"lang": "en", "user_id": "u-7"}}));
+    let body = request_with(
+        "default",
+        json!({"context": {"lang": "en", "user_id": "u-7"}}),
+    );
     let answer = world.gateway.route(&body).await;
-    assert_eq!(answer["message"]["message_id"], "m-1", "the id is the request's: {answer}");
+    assert_eq!(
+        answer["message"]["message_id"], "m-1",
+        "the id is the request's: {answer}"
+    );
     assert_eq!(answer["message"]["message_type"], "question");
     let want = json!({"lang": "de", "score": 1, "user_id": "u-7", "policy_id": "default", "environment": "prod"});
     assert_eq!(world.guard.last_body()["metadata"], want);
@@ -265,7 +429,10 @@ async fn a_provider_gets_a_prompt_and_what_else_the_message_has() {
     let messages = r#"[{"role": "user", "content": 1.0}]"#;
     let cases = [
         (r#""plain""#.to_owned(), "plain"),
-        (r#"{"text": "t", "prompt": "p", "content": "c"}"#.to_owned(), "t"),
+        (
+            r#"{"text": "t", "prompt": "p", "content": "c"}"#.to_owned(),
+            "t",
+        ),
         (r#"{"prompt": "p", "content": "c"}"#.to_owned(), "p"),
         (r#"{"content": "c", "text": 7}"#.to_owned(), "c"),
         (format!(r#"{{"messages": {messages}}}"#), ""),
@@ -276,11 +443,17 @@ async fn a_provider_gets_a_prompt_and_what_else_the_message_has() {
         assert_eq!(answer.json["ok"], true, "{}", answer.text);
         let call = world.model.last_body();
         assert_eq!(call["prompt"], prompt, "{payload}");
-        assert_eq!(call.get("messages").is_some(), payload.contains("messages"), "{call}");
+        assert_eq!(
+            call.get("messages").is_some(),
+            payload.contains("messages"),
+            "{call}"
+        );
     }
     let asked = json!({"text": "t", "messages": [{"role": "user"}], "parameters": {"max_tokens": 5, "model": "mine"}});
-    let body =
-        request_with("default", json!({"message": {"payload": asked}, "context": {"lang": "en"}, "trace_id": TRACE}));
+    let body = request_with(
+        "default",
+        json!({"message": {"payload": asked}, "context": {"lang": "en"}, "trace_id": TRACE}),
+    );
     world.gateway.route(&body).await;
     let want = json!({
         "trace_id": TRACE, "tenant_id": "acme", "request_id": "req-123", "provider_id": "model",
@@ -289,8 +462,22 @@ async fn a_provider_gets_a_prompt_and_what_else_the_message_has() {
         "context": {"lang": "en", "policy_id": "default", "environment": "prod"},
     });
     assert_eq!(world.model.last_body(), want);
-    world.gateway.send("route", around(&format!(r#"{{"messages": {messages}}}"#)), &[]).await;
-    assert!(world.model.last_text().contains(&format!(r#""messages":{messages}"#)), "{}", world.model.last_text());
+    world
+        .gateway
+        .send(
+            "route",
+            around(&format!(r#"{{"messages": {messages}}}"#)),
+            &[],
+        )
+        .await;
+    assert!(
+        world
+            .model
+            .last_text()
+            .contains(&format!(r#""messages":{messages}"#)),
+        "{}",
+        world.model.last_text()
+    );
 }
 
 #[tokio::test]
@@ -298,9 +485,18 @@ async fn the_shorter_time_of_body_and_header_counts() {
     let world = World::unchanging().await;
     for (body, header_ms) in [(9_000, "500000"), (500_000, "9000")] {
         let body = request_with("default", json!({"timeout_ms": body}));
-        let answer = world.gateway.send("route", body.to_string(), &[("Router-Timeout-Ms", header_ms)]).await;
+        let answer = world
+            .gateway
+            .send(
+                "route",
+                body.to_string(),
+                &[("Router-Timeout-Ms", header_ms)],
+            )
+            .await;
         assert_eq!(answer.json["ok"], true, "{}", answer.text);
-        let left: u64 = header(&world.pre.last().headers, "Router-Timeout-Ms").parse().expect("milliseconds");
+        let left: u64 = header(&world.pre.last().headers, "Router-Timeout-Ms")
+            .parse()
+            .expect("milliseconds");
         assert!((1..9_000).contains(&left), "{left}");
     }
 }
@@ -308,8 +504,18 @@ async fn the_shorter_time_of_body_and_header_counts() {
 #[tokio::test]
 async fn an_external_provider_is_chosen_and_never_called() {
     let world = World::unchanging().await;
-    world.gateway.register("provider", "elsewhere", json!({"metadata": {"external": true}})).await;
-    world.gateway.policy("outside", &json!({"providers": [{"name": "elsewhere"}]})).await;
+    world
+        .gateway
+        .register(
+            "provider",
+            "elsewhere",
+            json!({"metadata": {"external": true}}),
+        )
+        .await;
+    world
+        .gateway
+        .policy("outside", &json!({"providers": [{"name": "elsewhere"}]}))
+        .await;
     let decided = world.gateway.decide(&request("outside")).await;
     assert_eq!(decided["decision"]["provider_id"], "elsewhere", "{decided}");
     assert_eq!(decided["decision"]["metadata"]["external"], true);

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::support::{
-    Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, TcpProxy, Weather, assert_served, eventually,
+    Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, TcpProxy, Weather, assert_served,
+    eventually,
 };
 
 /// Within this a refusal must have come: somebody waits for it.
@@ -23,11 +24,17 @@ const PATIENT_START: Duration = Duration::from_secs(30);
 /// A change as the store makes it, but without a word to anybody: a row, and the revision.
 async fn change_silently(database: &mut PgConnection, version: &str) -> i64 {
     let mut tx = database.begin().await.expect("a transaction");
-    let revision = sqlx::query_scalar("UPDATE registry_revision SET revision = revision + 1 RETURNING revision");
+    let revision = sqlx::query_scalar(
+        "UPDATE registry_revision SET revision = revision + 1 RETURNING revision",
+    );
     let revision = revision.fetch_one(&mut *tx).await.expect("a revision");
     let document = demo_policy(version).to_string();
     let change = "UPDATE policies SET document = $1::json WHERE tenant_id = 'demo' AND policy_id = 'default'";
-    sqlx::query(change).bind(document).execute(&mut *tx).await.expect("a change");
+    sqlx::query(change)
+        .bind(document)
+        .execute(&mut *tx)
+        .await
+        .expect("a change");
     tx.commit().await.expect("committed");
     revision
 }
@@ -45,7 +52,9 @@ fn demo_policy(version: &str) -> Value {
 async fn put_policy(caller: &Caller, version: &str) -> Value {
     let body = json!({"tenant_id": "demo", "policy_id": "default", "policy": demo_policy(version)});
     let begun = Instant::now();
-    let answer = timeout(REFUSED_WITHIN, caller.admin("put_policy", body)).await.expect("an answer in time");
+    let answer = timeout(REFUSED_WITHIN, caller.admin("put_policy", body))
+        .await
+        .expect("an answer in time");
     println!("put_policy answered after {:?}", begun.elapsed());
     answer
 }
@@ -56,7 +65,12 @@ async fn assert_write_refused(caller: &Caller, router: &RouterProcess) {
     let refused = put_policy(caller, "refused").await;
     assert_eq!(refused["ok"], false, "{refused}");
     assert_eq!(refused["error"]["code"], "store_unavailable", "{refused}");
-    assert!(refused["error"]["message"].as_str().is_some_and(|m| m.contains("Nothing was changed")), "{refused}");
+    assert!(
+        refused["error"]["message"]
+            .as_str()
+            .is_some_and(|m| m.contains("Nothing was changed")),
+        "{refused}"
+    );
     let after = router.readiness().await.expect("an answer");
     assert_eq!(before["revision"], after["revision"]);
     assert_ne!(policy_version(caller).await, "refused");
@@ -65,7 +79,10 @@ async fn assert_write_refused(caller: &Caller, router: &RouterProcess) {
 async fn policy_version(caller: &Caller) -> String {
     let answer = caller.route("version").await;
     assert_served(&answer, "version");
-    answer["decision"]["policy_version"].as_str().expect("a version").to_owned()
+    answer["decision"]["policy_version"]
+        .as_str()
+        .expect("a version")
+        .to_owned()
 }
 
 async fn assert_all_served(caller: &Caller, count: usize) {
@@ -87,18 +104,30 @@ async fn until_version(caller: &Caller, version: &str) {
 async fn until_stale(router: &RouterProcess, seconds: u64) -> Value {
     eventually(LIMIT, "the router says how stale it is", async || {
         let said = router.readiness().await?;
-        assert_eq!(said["code"], 200, "an old snapshot is better than none: {said}");
-        said["stale_seconds"].as_u64().filter(|stale| *stale >= seconds).map(|_| said)
+        assert_eq!(
+            said["code"], 200,
+            "an old snapshot is better than none: {said}"
+        );
+        said["stale_seconds"]
+            .as_u64()
+            .filter(|stale| *stale >= seconds)
+            .map(|_| said)
     })
     .await
 }
 
 async fn until_fresh(router: &RouterProcess, revision: i64) {
-    eventually(LIMIT, "the router agrees with the store again", async || {
-        let said = router.readiness().await?;
-        let fresh = said["revision"] == revision && said["stale_seconds"] == 0 && said["registry_source"] == "store";
-        fresh.then_some(())
-    })
+    eventually(
+        LIMIT,
+        "the router agrees with the store again",
+        async || {
+            let said = router.readiness().await?;
+            let fresh = said["revision"] == revision
+                && said["stale_seconds"] == 0
+                && said["registry_source"] == "store";
+            fresh.then_some(())
+        },
+    )
     .await;
 }
 
@@ -108,7 +137,11 @@ async fn requests_do_not_notice_that_the_database_is_away() {
     let database = PostgresDatabase::create().await;
     let mut proxy = TcpProxy::start(&database.address()).await;
     let url = database.url_through(proxy.address().port());
-    let settings = [("nats.url", nats.url()), ("database.url", url.as_str()), ("database.poll_interval", "500ms")];
+    let settings = [
+        ("nats.url", nats.url()),
+        ("database.url", url.as_str()),
+        ("database.poll_interval", "500ms"),
+    ];
     let router = RouterProcess::start(&settings).await;
     let _demo = Demo::serve(&nats).await;
     let caller = Caller::connect(&nats).await;
@@ -127,9 +160,16 @@ async fn requests_do_not_notice_that_the_database_is_away() {
     until_version(&caller, "meanwhile").await;
     until_fresh(&router, revision).await;
     let written = put_policy(&caller, "again").await;
-    assert_eq!(written["revision"], revision + 1, "the refused write left nothing behind: {written}");
+    assert_eq!(
+        written["revision"],
+        revision + 1,
+        "the refused write left nothing behind: {written}"
+    );
     assert_eq!(policy_version(&caller).await, "again");
-    assert_eq!(router.get("/healthz").await.map(|(code, _)| code), Some(200));
+    assert_eq!(
+        router.get("/healthz").await.map(|(code, _)| code),
+        Some(200)
+    );
 }
 
 #[tokio::test]
@@ -137,7 +177,8 @@ async fn a_commit_that_nobody_waits_for_is_not_called_a_refusal() {
     let nats = Nats::start().await;
     let database = PostgresDatabase::create().await;
     let url = database.url();
-    let _router = RouterProcess::start(&[("nats.url", nats.url()), ("database.url", url.as_str())]).await;
+    let _router =
+        RouterProcess::start(&[("nats.url", nats.url()), ("database.url", url.as_str())]).await;
     let _demo = Demo::serve(&nats).await;
     let caller = Caller::connect(&nats).await;
     assert_eq!(policy_version(&caller).await, "1.0");
@@ -147,7 +188,10 @@ async fn a_commit_that_nobody_waits_for_is_not_called_a_refusal() {
     assert_eq!(answer["error"]["code"], "store_unavailable", "{answer}");
     assert_eq!(answer["error"]["details"]["outcome"], "unknown", "{answer}");
     let message = answer["error"]["message"].as_str().unwrap_or_default();
-    assert!(message.contains("not known") && !message.contains("Nothing was changed"), "{message}");
+    assert!(
+        message.contains("not known") && !message.contains("Nothing was changed"),
+        "{message}"
+    );
     until_version(&caller, "perhaps").await;
 }
 
@@ -157,7 +201,11 @@ async fn a_change_that_the_listener_missed_is_found_when_it_listens_again() {
     let database = PostgresDatabase::create().await;
     // No poll comes to the rescue.
     let url = database.url();
-    let settings = [("nats.url", nats.url()), ("database.url", url.as_str()), ("database.poll_interval", "1h")];
+    let settings = [
+        ("nats.url", nats.url()),
+        ("database.url", url.as_str()),
+        ("database.poll_interval", "1h"),
+    ];
     let _router = RouterProcess::start(&settings).await;
     let _demo = Demo::serve(&nats).await;
     let caller = Caller::connect(&nats).await;
@@ -165,17 +213,27 @@ async fn a_change_that_the_listener_missed_is_found_when_it_listens_again() {
     let listening = "SELECT pid FROM pg_stat_activity WHERE application_name = 'beamline-router listener' \
                      AND datname = current_database() AND query LIKE 'LISTEN%' AND state = 'idle'";
     eventually(LIMIT, "the router listens", async || {
-        let pid: Option<i32> = sqlx::query_scalar(listening).fetch_optional(&mut meddler).await.expect("an answer");
+        let pid: Option<i32> = sqlx::query_scalar(listening)
+            .fetch_optional(&mut meddler)
+            .await
+            .expect("an answer");
         pid
     })
     .await;
     assert_eq!(policy_version(&caller).await, "1.0");
 
     change_silently(&mut meddler, "unheard").await;
-    assert_eq!(policy_version(&caller).await, "1.0", "nobody has told the router");
+    assert_eq!(
+        policy_version(&caller).await,
+        "1.0",
+        "nobody has told the router"
+    );
     let lost = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                 WHERE application_name = 'beamline-router listener' AND datname = current_database()";
-    let lost: i64 = sqlx::query_scalar(lost).fetch_one(&mut meddler).await.expect("an answer");
+    let lost: i64 = sqlx::query_scalar(lost)
+        .fetch_one(&mut meddler)
+        .await
+        .expect("an answer");
     assert_eq!(lost, 1);
     until_version(&caller, "unheard").await;
 }
@@ -186,7 +244,11 @@ async fn a_router_starts_from_disk_while_the_database_is_away() {
     let database = PostgresDatabase::create().await;
     let mut proxy = TcpProxy::start(&database.address()).await;
     let url = database.url_through(proxy.address().port());
-    let settings = [("nats.url", nats.url()), ("database.url", url.as_str()), ("database.poll_interval", "500ms")];
+    let settings = [
+        ("nats.url", nats.url()),
+        ("database.url", url.as_str()),
+        ("database.poll_interval", "500ms"),
+    ];
     let mut router = RouterProcess::start(&settings).await;
     let _demo = Demo::serve(&nats).await;
     let caller = Caller::connect(&nats).await;
@@ -231,27 +293,56 @@ async fn what_needs_no_database_does_not_wait_for_one_that_hangs() {
     let database = PostgresDatabase::create().await;
     let proxy = TcpProxy::start(&database.address()).await;
     let url = database.url_through(proxy.address().port());
-    let router = RouterProcess::start(&[("nats.url", nats.url()), ("database.url", url.as_str())]).await;
+    let router =
+        RouterProcess::start(&[("nats.url", nats.url()), ("database.url", url.as_str())]).await;
     let caller = Caller::connect(&nats).await;
-    proxy.weather(Weather { hole_from_server: true, ..Weather::default() });
+    proxy.weather(Weather {
+        hole_from_server: true,
+        ..Weather::default()
+    });
 
     let mut writes = many_writes(&caller, PLACES + 30);
     for _ in 0..30 {
-        let refused = writes.join_next().await.expect("an answer").expect("no panic");
-        assert_eq!(refused["error"]["code"], "overloaded", "more than may wait: {refused}");
-        assert!(refused["error"]["details"]["retry_after_ms"].is_u64(), "{refused}");
-        assert_eq!(refused["error"]["details"]["outcome"], Value::Null, "{refused}");
+        let refused = writes
+            .join_next()
+            .await
+            .expect("an answer")
+            .expect("no panic");
+        assert_eq!(
+            refused["error"]["code"], "overloaded",
+            "more than may wait: {refused}"
+        );
+        assert!(
+            refused["error"]["details"]["retry_after_ms"].is_u64(),
+            "{refused}"
+        );
+        assert_eq!(
+            refused["error"]["details"]["outcome"],
+            Value::Null,
+            "{refused}"
+        );
     }
-    for operation in ["supervision_tree", "get_circuit_breaker_states", "list_policies"] {
+    for operation in [
+        "supervision_tree",
+        "get_circuit_breaker_states",
+        "list_policies",
+    ] {
         let read = caller.admin(operation, json!({})).await;
         assert_eq!(read["ok"], true, "{read}");
     }
-    assert!(writes.try_join_next().is_none(), "all writes that have a place still wait: {}", router.log());
+    assert!(
+        writes.try_join_next().is_none(),
+        "all writes that have a place still wait: {}",
+        router.log()
+    );
     let begun = Instant::now();
     while let Some(answer) = writes.join_next().await {
         let answer = answer.expect("no panic");
         let code = answer["error"]["code"].as_str().unwrap_or_default();
-        assert!(["store_unavailable", "overloaded"].contains(&code), "{answer}");
+        assert!(
+            ["store_unavailable", "overloaded"].contains(&code),
+            "{answer}"
+        );
     }
     assert!(begun.elapsed() < REFUSED_WITHIN, "{:?}", begun.elapsed());
 }
@@ -262,7 +353,11 @@ async fn a_router_with_a_copy_does_not_wait_for_a_lock_and_goes_on_trying() {
     let nats = Nats::start().await;
     let database = PostgresDatabase::create().await;
     let url = database.url();
-    let settings = [("nats.url", nats.url()), ("database.url", url.as_str()), ("database.poll_interval", "1h")];
+    let settings = [
+        ("nats.url", nats.url()),
+        ("database.url", url.as_str()),
+        ("database.poll_interval", "1h"),
+    ];
     let mut router = RouterProcess::start(&settings).await;
     let _demo = Demo::serve(&nats).await;
     let caller = Caller::connect(&nats).await;
@@ -274,7 +369,10 @@ async fn a_router_with_a_copy_does_not_wait_for_a_lock_and_goes_on_trying() {
     let hidden = "ALTER TABLE policies RENAME TO hidden_policies; DROP TABLE extension_target_health; \
                   ALTER TABLE extension_health DROP COLUMN requests, DROP COLUMN latency_p95_ms, DROP COLUMN latency_p99_ms; \
                   DELETE FROM _sqlx_migrations WHERE version = 6";
-    sqlx::raw_sql(hidden).execute(&mut meddler).await.expect("an older schema");
+    sqlx::raw_sql(hidden)
+        .execute(&mut meddler)
+        .await
+        .expect("an older schema");
     let mut holder = database.connect().await;
     holder.lock().await.expect("the lock of who migrates");
     let begun = Instant::now();
@@ -283,16 +381,25 @@ async fn a_router_with_a_copy_does_not_wait_for_a_lock_and_goes_on_trying() {
     let took = begun.elapsed();
     println!("ready after {took:?}");
     assert!(took < PATIENT_START, "{took:?}");
-    assert_eq!(router.readiness().await.expect("an answer")["registry_source"], "disk");
+    assert_eq!(
+        router.readiness().await.expect("an answer")["registry_source"],
+        "disk"
+    );
     assert_all_served(&caller, 10).await;
 
-    sqlx::raw_sql("ALTER TABLE hidden_policies RENAME TO policies").execute(&mut meddler).await.expect("as it was");
+    sqlx::raw_sql("ALTER TABLE hidden_policies RENAME TO policies")
+        .execute(&mut meddler)
+        .await
+        .expect("as it was");
     let revision = change_silently(&mut meddler, "meanwhile").await;
     holder.unlock().await.expect("the lock is free");
     until_version(&caller, "meanwhile").await;
     until_fresh(&router, revision).await;
     let applied = "SELECT count(*) FROM _sqlx_migrations WHERE version = 6 AND success";
-    let applied: i64 = sqlx::query_scalar(applied).fetch_one(&mut meddler).await.expect("an answer");
+    let applied: i64 = sqlx::query_scalar(applied)
+        .fetch_one(&mut meddler)
+        .await
+        .expect("an answer");
     assert_eq!(applied, 1);
 }
 
@@ -300,7 +407,10 @@ async fn a_router_with_a_copy_does_not_wait_for_a_lock_and_goes_on_trying() {
 async fn a_locked_sqlite_file_refuses_writes_only() {
     let nats = Nats::start().await;
     let directory = TempDir::new().expect("a directory");
-    let url = format!("sqlite://{}", directory.path().join("registry.db").display());
+    let url = format!(
+        "sqlite://{}",
+        directory.path().join("registry.db").display()
+    );
     let router = RouterProcess::start(&[("nats.url", nats.url()), ("database.url", &url)]).await;
     let _demo = Demo::serve(&nats).await;
     let caller = Caller::connect(&nats).await;
@@ -312,7 +422,11 @@ async fn a_locked_sqlite_file_refuses_writes_only() {
     let reloaded = caller.admin("reload", json!({})).await;
     assert_eq!(reloaded["ok"], true, "reading goes on: {reloaded}");
     let said = router.readiness().await.expect("an answer");
-    assert_eq!((&said["code"], &said["stale_seconds"]), (&json!(200), &json!(0)), "{said}");
+    assert_eq!(
+        (&said["code"], &said["stale_seconds"]),
+        (&json!(200), &json!(0)),
+        "{said}"
+    );
 
     holder.execute("ROLLBACK").await.expect("the lock is free");
     let written = put_policy(&caller, "again").await;

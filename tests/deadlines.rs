@@ -20,19 +20,32 @@ struct World {
 impl World {
     async fn start(settings: &[(&str, &str)]) -> Self {
         let nats = Nats::start().await;
-        let settings: Vec<_> = settings.iter().copied().chain([("nats.url", nats.url())]).collect();
+        let settings: Vec<_> = settings
+            .iter()
+            .copied()
+            .chain([("nats.url", nats.url())])
+            .collect();
         let router = RouterProcess::start(&settings).await;
-        Self { gateway: Gateway::connect(&nats).await, _router: router, nats }
+        Self {
+            gateway: Gateway::connect(&nats).await,
+            _router: router,
+            nats,
+        }
     }
 
     async fn extension(&self, kind: Kind, id: &str, retry: u32, answer: &str) -> Stub {
-        self.gateway.register(kind.as_str(), id, json!({"retry": retry})).await;
+        self.gateway
+            .register(kind.as_str(), id, json!({"retry": retry}))
+            .await;
         Stub::saying(&self.nats, kind, id, answer).await
     }
 }
 
 fn header(call: &RawRequest, name: &str) -> String {
-    call.headers.get(name).map(ToString::to_string).unwrap_or_else(|| panic!("no {name}"))
+    call.headers
+        .get(name)
+        .map(ToString::to_string)
+        .unwrap_or_else(|| panic!("no {name}"))
 }
 
 #[tokio::test]
@@ -48,16 +61,25 @@ async fn every_call_carries_the_time_that_is_left() {
         "post": [{"id": "polish"}]});
     world.gateway.policy("all", &policy).await;
     let sent_at = SystemTime::now();
-    let answer = world.gateway.route(&request_with("all", json!({"timeout_ms": 10_000}))).await;
+    let answer = world
+        .gateway
+        .route(&request_with("all", json!({"timeout_ms": 10_000})))
+        .await;
     assert_eq!(answer["ok"], true, "{answer}");
     let mut left_before = 10_000;
     for stub in stubs {
         let call = stub.last();
-        let left: u64 = header(&call, "Router-Timeout-Ms").parse().expect("a number");
+        let left: u64 = header(&call, "Router-Timeout-Ms")
+            .parse()
+            .expect("a number");
         // A fiftieth is kept back for the answer.
-        assert!(left <= left_before && left <= 9_800, "{left} after {left_before}");
+        assert!(
+            left <= left_before && left <= 9_800,
+            "{left} after {left_before}"
+        );
         left_before = left;
-        let deadline = humantime::parse_rfc3339(&header(&call, "Router-Deadline")).expect("RFC 3339");
+        let deadline =
+            humantime::parse_rfc3339(&header(&call, "Router-Deadline")).expect("RFC 3339");
         let latest = SystemTime::now() + Duration::from_millis(9_800);
         assert!(deadline > sent_at && deadline <= latest, "{deadline:?}");
         assert_eq!(header(&call, "Router-Attempt"), "1");
@@ -66,17 +88,39 @@ async fn every_call_carries_the_time_that_is_left() {
 
 #[tokio::test]
 async fn more_time_than_there_is_is_cut_and_the_answer_says_so() {
-    let world = World::start(&[("router.max_timeout", "10s"), ("router.default_timeout", "5s")]).await;
+    let world = World::start(&[
+        ("router.max_timeout", "10s"),
+        ("router.default_timeout", "5s"),
+    ])
+    .await;
     let model = world.extension(Kind::Provider, "model", 0, FINE).await;
-    world.gateway.policy("one", &json!({"providers": ["model"]})).await;
+    world
+        .gateway
+        .policy("one", &json!({"providers": ["model"]}))
+        .await;
     let clamped = async |policy: &str, timeout: Value| {
         let body = request_with(policy, json!({"timeout_ms": timeout})).to_string();
         let answer = world.gateway.send("route", body, &[]).await;
-        answer.headers.get("Router-Timeout-Clamped").map(ToString::to_string)
+        answer
+            .headers
+            .get("Router-Timeout-Clamped")
+            .map(ToString::to_string)
     };
-    assert_eq!(clamped("one", json!(60_000)).await.as_deref(), Some("10000"));
-    assert!(header(&model.last(), "Router-Timeout-Ms").parse::<u64>().expect("a number") <= 10_000);
-    assert_eq!(clamped("none", json!(60_000)).await.as_deref(), Some("10000"), "an error answer says it, too");
+    assert_eq!(
+        clamped("one", json!(60_000)).await.as_deref(),
+        Some("10000")
+    );
+    assert!(
+        header(&model.last(), "Router-Timeout-Ms")
+            .parse::<u64>()
+            .expect("a number")
+            <= 10_000
+    );
+    assert_eq!(
+        clamped("none", json!(60_000)).await.as_deref(),
+        Some("10000"),
+        "an error answer says it, too"
+    );
     assert_eq!(clamped("one", json!(10_000)).await, None);
 }
 
@@ -84,16 +128,35 @@ async fn more_time_than_there_is_is_cut_and_the_answer_says_so() {
 async fn what_is_read_after_its_callers_deadline_is_not_executed() {
     let world = World::start(&[]).await;
     let model = world.extension(Kind::Provider, "model", 0, FINE).await;
-    world.gateway.policy("one", &json!({"providers": ["model"]})).await;
+    world
+        .gateway
+        .policy("one", &json!({"providers": ["model"]}))
+        .await;
     let sent = async |deadline: &str| {
         let body = request_with("one", json!({})).to_string();
-        world.gateway.send("route", body, &[("Router-Deadline", deadline)]).await.json
+        world
+            .gateway
+            .send("route", body, &[("Router-Deadline", deadline)])
+            .await
+            .json
     };
     let ago = |age: Duration| humantime::format_rfc3339_millis(SystemTime::now() - age).to_string();
     let late = sent(&ago(Duration::from_secs(5))).await;
-    assert_eq!((&late["error"]["code"], model.calls()), (&json!("deadline_exceeded"), 0), "{late}");
-    for fine in [ago(Duration::ZERO), "2999-01-01T00:00:00Z".to_owned(), "soon".to_owned()] {
-        assert_eq!(sent(&fine).await["ok"], true, "clocks differ a little: {fine}");
+    assert_eq!(
+        (&late["error"]["code"], model.calls()),
+        (&json!("deadline_exceeded"), 0),
+        "{late}"
+    );
+    for fine in [
+        ago(Duration::ZERO),
+        "2999-01-01T00:00:00Z".to_owned(),
+        "soon".to_owned(),
+    ] {
+        assert_eq!(
+            sent(&fine).await["ok"],
+            true,
+            "clocks differ a little: {fine}"
+        );
     }
 }
 
@@ -103,11 +166,24 @@ async fn a_deadline_names_the_stage_where_it_was_reached() {
     world.gateway.register("pre", "edit", json!({})).await;
     let _silent = Stub::answering(&world.nats, Kind::Pre, "edit", |_| None).await;
     let _model = world.extension(Kind::Provider, "model", 0, FINE).await;
-    world.gateway.policy("slow", &json!({"pre": [{"id": "edit"}], "providers": ["model"]})).await;
-    let answer = world.gateway.route(&request_with("slow", json!({"timeout_ms": 300}))).await;
+    world
+        .gateway
+        .policy(
+            "slow",
+            &json!({"pre": [{"id": "edit"}], "providers": ["model"]}),
+        )
+        .await;
+    let answer = world
+        .gateway
+        .route(&request_with("slow", json!({"timeout_ms": 300})))
+        .await;
     let error = &answer["error"];
     assert_eq!(
-        (&error["code"], &error["details"]["stage"], &error["details"]["extension_id"]),
+        (
+            &error["code"],
+            &error["details"]["stage"],
+            &error["details"]["extension_id"]
+        ),
         (&json!("deadline_exceeded"), &json!("pre"), &json!("edit")),
         "{answer}"
     );
@@ -124,11 +200,33 @@ async fn for_a_caller_that_retries_the_router_only_falls_back() {
     world.gateway.policy("both", &policy).await;
     let calls = || [edit.calls(), model.calls(), spare.calls()];
 
-    let first = world.gateway.send("route", request("both").to_string(), &[("Router-Attempt", "1")]).await;
-    assert_eq!(first.json["response"]["provider_id"], "spare", "{}", first.text);
+    let first = world
+        .gateway
+        .send(
+            "route",
+            request("both").to_string(),
+            &[("Router-Attempt", "1")],
+        )
+        .await;
+    assert_eq!(
+        first.json["response"]["provider_id"], "spare",
+        "{}",
+        first.text
+    );
     assert_eq!(calls(), [3, 2, 1]);
-    let again = world.gateway.send("route", request("both").to_string(), &[("Router-Attempt", "2")]).await;
-    assert_eq!(again.json["response"]["provider_id"], "spare", "{}", again.text);
+    let again = world
+        .gateway
+        .send(
+            "route",
+            request("both").to_string(),
+            &[("Router-Attempt", "2")],
+        )
+        .await;
+    assert_eq!(
+        again.json["response"]["provider_id"], "spare",
+        "{}",
+        again.text
+    );
     assert_eq!(calls(), [4, 3, 2]);
 }
 
@@ -148,5 +246,9 @@ async fn an_extension_that_always_fails_gets_no_storm_of_retries() {
     }
     let retries = edit.calls() - REQUESTS;
     assert!(exhausted > 0 && retries > 0, "{retries} retries");
-    assert_eq!(retries + exhausted, REQUESTS, "each was tried again, or says why not");
+    assert_eq!(
+        retries + exhausted,
+        REQUESTS,
+        "each was tried again, or says why not"
+    );
 }

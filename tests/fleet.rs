@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::support::{BROKEN, Gateway, LIMIT, Nats, PROGRAM, PostgresDatabase, RouterProcess, eventually, request};
+use crate::support::{
+    BROKEN, Gateway, LIMIT, Nats, PROGRAM, PostgresDatabase, RouterProcess, eventually, request,
+};
 
 const HINTS: &str = "beamline.router.v1.control.breaker";
 const SUBJECT: &str = "beamline.provider.model.v1";
@@ -29,16 +31,30 @@ impl Fleet {
         let (nats, database) = (Nats::start().await, PostgresDatabase::create().await);
         let url = database.url();
         let settings = [("nats.url", nats.url()), ("database.url", url.as_str())];
-        let (first, second) = tokio::join!(RouterProcess::start(&settings), RouterProcess::start(&settings));
+        let (first, second) = tokio::join!(
+            RouterProcess::start(&settings),
+            RouterProcess::start(&settings)
+        );
         let gateway = Gateway::connect(&nats).await;
         gateway.register("provider", "model", record).await;
-        let policy = json!({"tenant_id": "acme", "policy_id": "chat", "policy": {"providers": ["model"]}});
+        let policy =
+            json!({"tenant_id": "acme", "policy_id": "chat", "policy": {"providers": ["model"]}});
         let latest = gateway.admin("put_policy", &policy).await["revision"].clone();
         let model = Model::start(&gateway).await;
-        let fleet = Self { gateway, model, first, second, nats, _database: database };
+        let fleet = Self {
+            gateway,
+            model,
+            first,
+            second,
+            nats,
+            _database: database,
+        };
         for router in [&fleet.first, &fleet.second] {
             eventually(LIMIT, "it knows the policy", async || {
-                router.readiness().await.filter(|said| said["revision"] == latest)
+                router
+                    .readiness()
+                    .await
+                    .filter(|said| said["revision"] == latest)
             })
             .await;
         }
@@ -46,7 +62,9 @@ impl Fleet {
     }
 
     async fn states(&self, fleet: bool) -> Value {
-        self.gateway.admin("get_circuit_breaker_states", &json!({"fleet": fleet})).await
+        self.gateway
+            .admin("get_circuit_breaker_states", &json!({"fleet": fleet}))
+            .await
     }
 
     async fn counted(&self) -> Value {
@@ -60,7 +78,10 @@ impl Fleet {
 
     async fn hint(&self, body: impl Into<Vec<u8>>) {
         let client = self.gateway.client();
-        client.publish(HINTS, body.into().into()).await.expect("published");
+        client
+            .publish(HINTS, body.into().into())
+            .await
+            .expect("published");
     }
 }
 
@@ -75,10 +96,15 @@ struct Model {
 impl Model {
     async fn start(gateway: &Gateway) -> Self {
         let client = gateway.client().clone();
-        let mut calls = client.queue_subscribe(SUBJECT, "model".into()).await.expect("subscribed");
+        let mut calls = client
+            .queue_subscribe(SUBJECT, "model".into())
+            .await
+            .expect("subscribed");
         client.flush().await.expect("flushed");
-        let (failures, broken) =
-            (Arc::new(Mutex::new(Vec::<(String, usize)>::new())), Arc::new(AtomicBool::new(false)));
+        let (failures, broken) = (
+            Arc::new(Mutex::new(Vec::<(String, usize)>::new())),
+            Arc::new(AtomicBool::new(false)),
+        );
         let (counts, all) = (Arc::clone(&failures), Arc::clone(&broken));
         let serving = tokio::spawn(async move {
             while let Some(call) = calls.next().await {
@@ -95,15 +121,30 @@ impl Model {
                     counts[index].1 += usize::from(!works);
                     works
                 };
-                let answer = if works { r#"{"output": "hello"}"# } else { BROKEN };
-                client.publish(reply, answer.into()).await.expect("answered");
+                let answer = if works {
+                    r#"{"output": "hello"}"#
+                } else {
+                    BROKEN
+                };
+                client
+                    .publish(reply, answer.into())
+                    .await
+                    .expect("answered");
             }
         });
-        Self { failures, broken, serving }
+        Self {
+            failures,
+            broken,
+            serving,
+        }
     }
 
     fn failures(&self) -> Vec<usize> {
-        self.failures.lock().iter().map(|(_, failures)| *failures).collect()
+        self.failures
+            .lock()
+            .iter()
+            .map(|(_, failures)| *failures)
+            .collect()
     }
 }
 
@@ -116,7 +157,9 @@ impl Drop for Model {
 async fn gauge(router: &RouterProcess) -> Option<u32> {
     let (_, metrics) = router.get("/metrics").await?;
     let name = "extension_breaker_state{extension_id=\"model\"} ";
-    metrics.lines().find_map(|line| line.strip_prefix(name)?.parse().ok())
+    metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.parse().ok())
 }
 
 /// Opens after five failures, and stays open for the whole test.
@@ -127,7 +170,12 @@ fn slow_to_recover() -> Value {
 #[tokio::test]
 async fn when_one_has_opened_two_failures_are_enough_for_the_other_and_the_fleet_is_counted() {
     let fleet = Fleet::start(slow_to_recover()).await;
-    let mut hints = fleet.gateway.client().subscribe(HINTS).await.expect("subscribed");
+    let mut hints = fleet
+        .gateway
+        .client()
+        .subscribe(HINTS)
+        .await
+        .expect("subscribed");
     let counted = fleet.counted().await;
     assert_eq!(counted, json!({"replicas": 2, "open": 0, "half_open": 0}));
 
@@ -146,12 +194,18 @@ async fn when_one_has_opened_two_failures_are_enough_for_the_other_and_the_fleet
     let left = hint["open_for_ms"].as_u64().expect("a duration");
     assert!((1..=60_000).contains(&left), "{hint}");
     let counted = fleet.counted().await;
-    assert_eq!((&counted["open"], &counted["replicas"]), (&json!(1), &json!(2)), "{counted}");
+    assert_eq!(
+        (&counted["open"], &counted["replicas"]),
+        (&json!(1), &json!(2)),
+        "{counted}"
+    );
     assert_eq!(counted["targets"][SUBJECT]["open"], 1, "{counted}");
 
     eventually(LIMIT, "the other one has heard of it", async || {
         fleet.gateway.route(&request("chat")).await;
-        fleet.states(false).await["states"]["model"]["suspect_until"].as_str().map(drop)
+        fleet.states(false).await["states"]["model"]["suspect_until"]
+            .as_str()
+            .map(drop)
     })
     .await;
     assert_eq!(fleet.model.failures()[0], 5);
@@ -163,26 +217,50 @@ async fn when_one_has_opened_two_failures_are_enough_for_the_other_and_the_fleet
     .await;
     assert_eq!(fleet.model.failures(), [5, 2]);
     let states = fleet.states(true).await;
-    assert_eq!(states["states"]["model"]["reason_code"], "consecutive_failures", "{states}");
+    assert_eq!(
+        states["states"]["model"]["reason_code"], "consecutive_failures",
+        "{states}"
+    );
     assert_eq!(states["replicas"].as_array().expect("replicas").len(), 2);
 
     let run = |arguments: &[&str]| {
         let mut command = Command::new(PROGRAM);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BEAMLINE")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BEAMLINE"))
+        {
             command.env_remove(name);
         }
-        let url = ["--nats-url", fleet.nats.url(), "--timeout", "10s", "breaker"];
-        let output = command.args(url).args(arguments).stdin(Stdio::null()).output().expect("it runs");
+        let url = [
+            "--nats-url",
+            fleet.nats.url(),
+            "--timeout",
+            "10s",
+            "breaker",
+        ];
+        let output = command
+            .args(url)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("it runs");
         String::from_utf8(output.stdout).expect("UTF-8")
     };
     let listed = run(&["list", "--fleet"]);
-    let row = listed.lines().find(|line| line.starts_with("model")).expect("a row");
+    let row = listed
+        .lines()
+        .find(|line| line.starts_with("model"))
+        .expect("a row");
     assert!(row.contains("open on 2 of 2"), "{listed}");
-    let shown: Value = serde_json::from_str(&run(&["show", "model", "--fleet", "--output", "json"])).expect("JSON");
+    let shown: Value =
+        serde_json::from_str(&run(&["show", "model", "--fleet", "--output", "json"]))
+            .expect("JSON");
     assert_eq!(shown["fleet"]["open"], 2, "{shown}");
 
     let reset = run(&["reset", "model"]);
-    assert!(reset.starts_with("breaker of 'model' closed on 2 of 2 replicas, at revision "), "{reset}");
+    assert!(
+        reset.starts_with("breaker of 'model' closed on 2 of 2 replicas, at revision "),
+        "{reset}"
+    );
     assert_eq!(fleet.gauges().await, [Some(0), Some(0)]);
 }
 
@@ -192,7 +270,16 @@ async fn hints_open_nothing_and_odd_ones_harm_nothing() {
     for n in 0..2_000 {
         fleet.hint(format!(r#"{{"replica_id": "r{n}", "extension_id": "e{n}", "subject": "beamline.provider.e{n}.v1", "state": "open", "generation": 1, "open_for_ms": 1000}}"#)).await;
     }
-    for odd in ["", "{", "[]", "null", "\"open\"", r#"{"replica_id": 7}"#, "\u{0}", &"[".repeat(100_000)] {
+    for odd in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"open\"",
+        r#"{"replica_id": 7}"#,
+        "\u{0}",
+        &"[".repeat(100_000),
+    ] {
         fleet.hint(odd).await;
     }
     fleet.hint(vec![0xff, 0xfe]).await;
@@ -201,15 +288,24 @@ async fn hints_open_nothing_and_odd_ones_harm_nothing() {
             "generation": u64::MAX, "open_for_ms": u64::MAX});
         fleet.hint(hint.to_string()).await;
     }
-    let stranger = fleet.gateway.client().request("beamline.router.v1.control.breakers", "{]".into());
+    let stranger = fleet
+        .gateway
+        .client()
+        .request("beamline.router.v1.control.breakers", "{]".into());
     assert!(
-        tokio::time::timeout(std::time::Duration::from_millis(200), stranger).await.is_err(),
+        tokio::time::timeout(std::time::Duration::from_millis(200), stranger)
+            .await
+            .is_err(),
         "no answer to nonsense"
     );
 
     // Read after all of them, because it came after them on the same connection.
-    let asked = fleet.gateway.client().request("beamline.router.v1.control.breakers", "{}".into());
-    let said: Value = serde_json::from_slice(&asked.await.expect("an answer").payload).expect("JSON");
+    let asked = fleet
+        .gateway
+        .client()
+        .request("beamline.router.v1.control.breakers", "{}".into());
+    let said: Value =
+        serde_json::from_slice(&asked.await.expect("an answer").payload).expect("JSON");
     assert_eq!(said["breakers"], json!([]), "{said}");
 
     eventually(LIMIT, "they have read it", async || {

@@ -3,7 +3,9 @@
 use beamline_extension::Kind;
 use serde_json::{Value, json};
 
-use crate::support::{LIMIT, PostgresDatabase, Routing, Stub, eventually, lines, request, request_with};
+use crate::support::{
+    LIMIT, PostgresDatabase, Routing, Stub, eventually, lines, request, request_with,
+};
 
 async fn alive(routing: &Routing, id: &str) -> Value {
     routing.admin("get_extension_health", json!({})).await["health"][id]["alive"].clone()
@@ -17,35 +19,67 @@ async fn state(routing: &Routing, id: &str) -> Value {
 async fn an_extension_that_is_back_is_used_before_its_open_time_is_over() {
     let routing = Routing::start(&[]).await;
     // Ten times longer than this test may take.
-    let breaker = json!({"consecutive_failures": 2, "open_base_ms": 600_000, "open_cap_ms": 600_000});
-    routing.gateway.register("provider", "model", json!({"breaker": breaker})).await;
-    routing.gateway.policy("chat", &json!({"providers": ["model"]})).await;
+    let breaker =
+        json!({"consecutive_failures": 2, "open_base_ms": 600_000, "open_cap_ms": 600_000});
+    routing
+        .gateway
+        .register("provider", "model", json!({"breaker": breaker}))
+        .await;
+    routing
+        .gateway
+        .policy("chat", &json!({"providers": ["model"]}))
+        .await;
     eventually(LIMIT, "it opens", async || {
         routing.gateway.route(&request("chat")).await;
         (state(&routing, "model").await == "open").then_some(())
     })
     .await;
-    eventually(LIMIT, "its silence is noticed", async || (alive(&routing, "model").await == false).then_some(())).await;
+    eventually(LIMIT, "its silence is noticed", async || {
+        (alive(&routing, "model").await == false).then_some(())
+    })
+    .await;
     assert_eq!(state(&routing, "model").await, "open");
 
-    let model = Stub::saying(&routing.nats, Kind::Provider, "model", r#"{"output": "hello"}"#).await;
-    eventually(LIMIT, "its return is noticed", async || (state(&routing, "model").await == "half_open").then_some(()))
-        .await;
+    let model = Stub::saying(
+        &routing.nats,
+        Kind::Provider,
+        "model",
+        r#"{"output": "hello"}"#,
+    )
+    .await;
+    eventually(LIMIT, "its return is noticed", async || {
+        (state(&routing, "model").await == "half_open").then_some(())
+    })
+    .await;
     assert_eq!(model.calls(), 0, "a ping is no call");
     for _ in 0..3 {
-        assert_eq!(state(&routing, "model").await, "half_open", "only calls close");
+        assert_eq!(
+            state(&routing, "model").await,
+            "half_open",
+            "only calls close"
+        );
         assert_eq!(routing.gateway.route(&request("chat")).await["ok"], true);
     }
-    assert_eq!((state(&routing, "model").await, model.calls()), (json!("closed"), 3));
+    assert_eq!(
+        (state(&routing, "model").await, model.calls()),
+        (json!("closed"), 3)
+    );
 }
 
 #[tokio::test]
 async fn the_database_has_a_line_for_each_extension_and_replica() {
     let database = PostgresDatabase::create().await;
     let url = database.url();
-    let routing = Routing::start(&[("database.url", &url), ("database.health_interval", "100ms")]).await;
+    let routing = Routing::start(&[
+        ("database.url", &url),
+        ("database.health_interval", "100ms"),
+    ])
+    .await;
     let _good = routing.provider("good").await;
-    routing.gateway.policy("chat", &json!({"providers": ["good"]})).await;
+    routing
+        .gateway
+        .policy("chat", &json!({"providers": ["good"]}))
+        .await;
     assert_eq!(routing.gateway.route(&request("chat")).await["ok"], true);
 
     let mut connection = database.connect().await;
@@ -64,9 +98,15 @@ async fn the_database_has_a_line_for_each_extension_and_replica() {
             .expect("an answer")
     })
     .await;
-    assert_eq!(target, ("v1".to_owned(), None, "healthy".to_owned(), 1, true));
+    assert_eq!(
+        target,
+        ("v1".to_owned(), None, "healthy".to_owned(), 1, true)
+    );
     let tree = routing.admin("supervision_tree", json!({})).await;
-    let replica = tree["router"]["instance_id"].as_str().expect("a name").to_owned();
+    let replica = tree["router"]["instance_id"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
     assert_eq!(line, (replica, "healthy".to_owned(), 1.0, true));
 }
 
@@ -79,15 +119,37 @@ async fn figures_are_told_by_version_and_instance() {
         "versions": [{"version": "v2", "routing_rules": {"lang": "de"}}]});
     routing.gateway.register("pre", "clean", record).await;
     let _eu = Stub::at(&routing.nats, subject, Kind::Pre, "clean", "{}").await;
-    let _next = Stub::at(&routing.nats, "beamline.ext.pre.clean.v2", Kind::Pre, "clean", "{}").await;
-    routing.gateway.policy("chat", &json!({"pre": [{"id": "clean"}], "providers": ["good"]})).await;
+    let _next = Stub::at(
+        &routing.nats,
+        "beamline.ext.pre.clean.v2",
+        Kind::Pre,
+        "clean",
+        "{}",
+    )
+    .await;
+    routing
+        .gateway
+        .policy(
+            "chat",
+            &json!({"pre": [{"id": "clean"}], "providers": ["good"]}),
+        )
+        .await;
     for lang in ["en", "en", "de"] {
-        let answer = routing.gateway.route(&request_with("chat", json!({"context": {"lang": lang}}))).await;
+        let answer = routing
+            .gateway
+            .route(&request_with("chat", json!({"context": {"lang": lang}})))
+            .await;
         assert_eq!(answer["ok"], true, "{answer}");
     }
     let lines = eventually(LIMIT, "the figures are published", async || {
-        let health = routing.admin("get_extension_health", json!({})).await["health"]["clean"].clone();
-        (health["requests"] == 3).then(|| lines(&health["targets"], &["version", "instance", "status", "requests"]))
+        let health =
+            routing.admin("get_extension_health", json!({})).await["health"]["clean"].clone();
+        (health["requests"] == 3).then(|| {
+            lines(
+                &health["targets"],
+                &["version", "instance", "status", "requests"],
+            )
+        })
     })
     .await;
     assert_eq!(lines, ["v1 eu healthy 2", "v2 null healthy 1"]);

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{
-    Caller, Demo, Gateway, LIMIT, Nats, RouterProcess, Stub, TcpProxy, assert_served, eventually, free_port, request,
-    request_with,
+    Caller, Demo, Gateway, LIMIT, Nats, RouterProcess, Stub, TcpProxy, assert_served, eventually,
+    free_port, request, request_with,
 };
 
 /// A caller that gives up; some of its requests meet no server.
@@ -27,7 +27,10 @@ async fn until_code(router: &RouterProcess, code: u16) -> Value {
 /// Waits until requests are answered again.
 async fn until_served(caller: &Caller) {
     eventually(LIMIT, "requests are served", async || {
-        caller.try_route("probe", PATIENCE).await.filter(|answer| answer["ok"] == true)
+        caller
+            .try_route("probe", PATIENCE)
+            .await
+            .filter(|answer| answer["ok"] == true)
     })
     .await;
 }
@@ -45,7 +48,10 @@ async fn assert_no_breaker_open(caller: &Caller) {
     let answer = caller.admin("get_circuit_breaker_states", json!({})).await;
     let states = answer["states"].as_object().expect("states");
     assert!(!states.is_empty());
-    assert!(states.values().all(|breaker| breaker["state"] == "closed"), "{answer}");
+    assert!(
+        states.values().all(|breaker| breaker["state"] == "closed"),
+        "{answer}"
+    );
 }
 
 /// Everything runs, and what was restarted says why.
@@ -53,7 +59,11 @@ async fn assert_tree_is_truthful(caller: &Caller) {
     fn look(node: &Value) {
         assert_eq!(node["status"], "running", "{node}");
         assert_eq!(node["restarts"] == 0, node["last_exit"].is_null(), "{node}");
-        node["children"].as_array().expect("children").iter().for_each(look);
+        node["children"]
+            .as_array()
+            .expect("children")
+            .iter()
+            .for_each(look);
     }
     let answer = caller.admin("supervision_tree", json!({})).await;
     look(&answer["tree"]);
@@ -70,8 +80,10 @@ impl Trickle {
     /// Waits until so many more have been sent.
     async fn goes_on(&self, more: usize) {
         let until = self.sent.load(Ordering::Relaxed) + more;
-        eventually(LIMIT, "the trickle flows", async || (self.sent.load(Ordering::Relaxed) >= until).then_some(()))
-            .await;
+        eventually(LIMIT, "the trickle flows", async || {
+            (self.sent.load(Ordering::Relaxed) >= until).then_some(())
+        })
+        .await;
     }
 
     /// Flows until it is stopped; answers how many were served and how many were not.
@@ -80,11 +92,18 @@ impl Trickle {
         while !self.stop.load(Ordering::Relaxed) {
             let number = self.sent.fetch_add(1, Ordering::Relaxed);
             let caller = caller.clone();
-            callers.spawn(async move { caller.try_route(&format!("trickle-{number}"), PATIENCE).await });
+            callers.spawn(async move {
+                caller
+                    .try_route(&format!("trickle-{number}"), PATIENCE)
+                    .await
+            });
             sleep(Duration::from_millis(20)).await;
         }
-        let served =
-            callers.join_all().await.into_iter().map(|answer| answer.is_some_and(|answer| answer["ok"] == true));
+        let served = callers
+            .join_all()
+            .await
+            .into_iter()
+            .map(|answer| answer.is_some_and(|answer| answer["ok"] == true));
         let (served, lost): (Vec<bool>, Vec<bool>) = served.partition(|served| *served);
         (served.len(), lost.len())
     }
@@ -99,12 +118,23 @@ async fn requests_work_again_after_the_server_was_killed() {
     let caller = Caller::connect(&nats).await;
     let trickle = Trickle::default();
     let flowing = tokio::spawn(trickle.clone().flow(caller.clone()));
-    eventually(LIMIT, "calls are under way", async || (demo.in_flight() >= 8).then_some(())).await;
+    eventually(LIMIT, "calls are under way", async || {
+        (demo.in_flight() >= 8).then_some(())
+    })
+    .await;
 
     nats.kill();
     let said = until_code(&router, 503).await;
-    assert_eq!((&said["nats"], &said["registry"]), (&json!(false), &json!(true)), "{said}");
-    assert_eq!(router.get("/healthz").await.map(|(code, _)| code), Some(200), "the process itself is well");
+    assert_eq!(
+        (&said["nats"], &said["registry"]),
+        (&json!(false), &json!(true)),
+        "{said}"
+    );
+    assert_eq!(
+        router.get("/healthz").await.map(|(code, _)| code),
+        Some(200),
+        "the process itself is well"
+    );
     trickle.goes_on(50).await;
 
     nats.restart().await;
@@ -132,9 +162,16 @@ async fn a_frozen_server_is_noticed() {
     let mut under_way = tokio::task::JoinSet::new();
     for number in 0..10 {
         let caller = caller.clone();
-        under_way.spawn(async move { caller.try_route(&format!("under-way-{number}"), LIMIT).await });
+        under_way.spawn(async move {
+            caller
+                .try_route(&format!("under-way-{number}"), LIMIT)
+                .await
+        });
     }
-    eventually(LIMIT, "the provider has the calls", async || (demo.in_flight() == 10).then_some(())).await;
+    eventually(LIMIT, "the provider has the calls", async || {
+        (demo.in_flight() == 10).then_some(())
+    })
+    .await;
 
     nats.pause().await;
     let begun = Instant::now();
@@ -181,7 +218,12 @@ impl Island {
         let proxy = TcpProxy::start(nats.address()).await;
         let url = format!("nats://{}", proxy.address());
         let router = RouterProcess::start(&[("nats.url", &url)]).await;
-        Self { gateway: Gateway::connect(&nats).await, router, proxy, nats }
+        Self {
+            gateway: Gateway::connect(&nats).await,
+            router,
+            proxy,
+            nats,
+        }
     }
 
     async fn extension(
@@ -196,17 +238,31 @@ impl Island {
 }
 
 async fn until_called(stub: &Stub, calls: usize) {
-    eventually(LIMIT, "it is called", async || (stub.calls() == calls).then_some(())).await;
+    eventually(LIMIT, "it is called", async || {
+        (stub.calls() == calls).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_request_in_flight_outlives_a_short_outage() {
     let mut island = Island::start().await;
     // The first call is under way when the connection is lost.
-    let is_first =
-        |call: &RawRequest| call.headers.get("Router-Attempt").is_some_and(|attempt| attempt.as_str() == "1");
-    let edit = island.extension(Kind::Pre, "edit", move |call| (!is_first(call)).then(|| "{}".into())).await;
-    let model = island.extension(Kind::Provider, "model", |_| Some(r#"{"output": "fine"}"#.into())).await;
+    let is_first = |call: &RawRequest| {
+        call.headers
+            .get("Router-Attempt")
+            .is_some_and(|attempt| attempt.as_str() == "1")
+    };
+    let edit = island
+        .extension(Kind::Pre, "edit", move |call| {
+            (!is_first(call)).then(|| "{}".into())
+        })
+        .await;
+    let model = island
+        .extension(Kind::Provider, "model", |_| {
+            Some(r#"{"output": "fine"}"#.into())
+        })
+        .await;
     let policy = json!({"pre": [{"id": "edit", "mode": "required"}], "providers": ["model"]});
     island.gateway.policy("outage", &policy).await;
     let gateway = island.gateway.clone();
@@ -216,10 +272,20 @@ async fn a_request_in_flight_outlives_a_short_outage() {
     island.proxy.cut().await;
     island.proxy.restore();
     let answer = asked.await.expect("an answer");
-    assert_eq!((&answer["ok"], &answer["response"]["output"]), (&json!(true), &json!("fine")), "{answer}");
-    assert_eq!((edit.attempts(), model.calls()), (vec!["1".to_owned(), "2".to_owned()], 1));
+    assert_eq!(
+        (&answer["ok"], &answer["response"]["output"]),
+        (&json!(true), &json!("fine")),
+        "{answer}"
+    );
+    assert_eq!(
+        (edit.attempts(), model.calls()),
+        (vec!["1".to_owned(), "2".to_owned()], 1)
+    );
     assert_eq!(answer["extensions"][0]["attempts"], 2, "{answer}");
-    let states = island.gateway.admin("get_circuit_breaker_states", &json!({})).await;
+    let states = island
+        .gateway
+        .admin("get_circuit_breaker_states", &json!({}))
+        .await;
     assert_eq!(states["states"]["edit"]["failure_count"], 0, "{states}");
 }
 
@@ -228,26 +294,49 @@ async fn an_answer_waits_for_the_connection_until_its_deadline_and_no_longer() {
     let mut island = Island::start().await;
     // What a provider may have done is not asked for again, so both requests end with the connection.
     let model = island.extension(Kind::Provider, "model", |_| None).await;
-    island.gateway.policy("outage", &json!({"providers": ["model"]})).await;
+    island
+        .gateway
+        .policy("outage", &json!({"providers": ["model"]}))
+        .await;
     let client = island.gateway.client().clone();
     let inbox = client.new_inbox();
-    let mut late = client.subscribe(inbox.clone()).await.expect("a subscription");
+    let mut late = client
+        .subscribe(inbox.clone())
+        .await
+        .expect("a subscription");
     let hurried = request_with("outage", json!({"timeout_ms": 2_000})).to_string();
-    client.publish_with_reply("beamline.router.v1.route", inbox, hurried.into()).await.expect("it is sent");
+    client
+        .publish_with_reply("beamline.router.v1.route", inbox, hurried.into())
+        .await
+        .expect("it is sent");
     let gateway = island.gateway.clone();
     let patient = tokio::spawn(async move { gateway.route(&request("outage")).await });
     until_called(&model, 2).await;
 
     island.proxy.cut().await;
-    let unsent =
-        async || island.router.get("/metrics").await.is_some_and(|(_, all)| all.contains("answers_unsent_total 1"));
-    eventually(LIMIT, "an answer finds no connection", async || unsent().await.then_some(())).await;
+    let unsent = async || {
+        island
+            .router
+            .get("/metrics")
+            .await
+            .is_some_and(|(_, all)| all.contains("answers_unsent_total 1"))
+    };
+    eventually(LIMIT, "an answer finds no connection", async || {
+        unsent().await.then_some(())
+    })
+    .await;
     island.proxy.restore();
     let answer = patient.await.expect("an answer");
     assert_eq!(answer["error"]["code"], "bus_unavailable", "{answer}");
     // Whatever was sent before this answer has come before it.
-    assert_eq!(island.gateway.route(&request("none")).await["error"]["code"], "policy_not_found");
-    assert!(late.next().now_or_never().is_none(), "nobody waits for it any more");
+    assert_eq!(
+        island.gateway.route(&request("none")).await["error"]["code"],
+        "policy_not_found"
+    );
+    assert!(
+        late.next().now_or_never().is_none(),
+        "nobody waits for it any more"
+    );
     assert_eq!(model.calls(), 2);
 }
 
@@ -256,26 +345,44 @@ async fn nothing_of_a_router_stays_on_a_lame_duck() {
     let route = free_port();
     let cluster = format!("cluster {{ name: test, listen: \"127.0.0.1:{route}\" }}");
     let nats = Nats::start_in_cluster(&cluster).await;
-    let cluster = format!("cluster {{ name: test, listen: \"127.0.0.1:-1\", routes: [\"nats://127.0.0.1:{route}\"] }}");
+    let cluster = format!(
+        "cluster {{ name: test, listen: \"127.0.0.1:-1\", routes: [\"nats://127.0.0.1:{route}\"] }}"
+    );
     // It turns nobody out for as long as this takes.
     let patience = "lame_duck_grace_period: \"90s\", lame_duck_duration: \"100s\"";
-    let duck = Nats::start_in_cluster(&format!("{cluster}\nhttp: \"127.0.0.1:-1\"\n{patience}")).await;
+    let duck =
+        Nats::start_in_cluster(&format!("{cluster}\nhttp: \"127.0.0.1:-1\"\n{patience}")).await;
     let router = RouterProcess::start(&[("nats.url", duck.url())]).await;
     let on_the_duck = async || {
         let names = duck.clients().await.expect("the server tells");
-        names.iter().filter(|name| name.starts_with("beamline-router")).count()
+        names
+            .iter()
+            .filter(|name| name.starts_with("beamline-router"))
+            .count()
     };
     assert_eq!(on_the_duck().await, 1);
 
     duck.lame_duck();
-    eventually(LIMIT, "nothing holds the old connection", async || (on_the_duck().await == 0).then_some(())).await;
+    eventually(LIMIT, "nothing holds the old connection", async || {
+        (on_the_duck().await == 0).then_some(())
+    })
+    .await;
     // The other replicas are heard over the new one, once.
     let client = nats.client().await;
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.expect("subscribed");
     let question = "beamline.router.v1.control.breakers";
-    client.publish_with_reply(question, inbox, "".into()).await.expect("asked");
-    timeout(LIMIT, answers.next()).await.expect("in time").expect("an answer");
-    assert!(timeout(PATIENCE, answers.next()).await.is_err(), "a second answer");
+    client
+        .publish_with_reply(question, inbox, "".into())
+        .await
+        .expect("asked");
+    timeout(LIMIT, answers.next())
+        .await
+        .expect("in time")
+        .expect("an answer");
+    assert!(
+        timeout(PATIENCE, answers.next()).await.is_err(),
+        "a second answer"
+    );
     assert_eq!(router.readiness().await.expect("an answer")["code"], 200);
 }

@@ -17,7 +17,11 @@ async fn server_that_denies(what: &str, subject: &str) -> Nats {
 }
 
 fn spawn(nats: &Nats) -> RouterProcess {
-    RouterProcess::spawn(&[("nats.url", nats.url()), ("nats.user", "router"), ("nats.password", "router")])
+    RouterProcess::spawn(&[
+        ("nats.url", nats.url()),
+        ("nats.user", "router"),
+        ("nats.password", "router"),
+    ])
 }
 
 #[tokio::test]
@@ -30,11 +34,22 @@ async fn a_call_that_is_not_permitted_is_refused_at_once_and_no_breaker_opens() 
     for number in 0..6 {
         let answer = caller.route(&format!("r-{number}")).await;
         assert_eq!(answer["error"]["code"], "extension_error", "{answer}");
-        assert_eq!(answer["error"]["details"]["error_type"], "refused", "{answer}");
-        assert!(answer["error"]["message"].as_str().is_some_and(|text| text.contains("grant it")), "{answer}");
+        assert_eq!(
+            answer["error"]["details"]["error_type"], "refused",
+            "{answer}"
+        );
+        assert!(
+            answer["error"]["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("grant it")),
+            "{answer}"
+        );
     }
     let states = caller.admin("get_circuit_breaker_states", json!({})).await;
-    assert_eq!(states["states"]["mock_provider"]["state"], "closed", "{states}");
+    assert_eq!(
+        states["states"]["mock_provider"]["state"], "closed",
+        "{states}"
+    );
     assert!(router.log().contains("config_error"), "{}", router.log());
 }
 
@@ -43,7 +58,10 @@ async fn a_router_that_may_not_listen_for_requests_is_not_ready() {
     let nats = server_that_denies("subscribe", "beamline.router.v1.route").await;
     let router = spawn(&nats);
     let said: Value = eventually(LIMIT, "the denial is known", async || {
-        router.readiness().await.filter(|said| said["code"] == 503 && router.log().contains("config_error"))
+        router
+            .readiness()
+            .await
+            .filter(|said| said["code"] == 503 && router.log().contains("config_error"))
     })
     .await;
     assert_eq!(said["nats"], false, "{said}");

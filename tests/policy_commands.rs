@@ -29,18 +29,36 @@ impl World {
             ExtensionProcess::start(&nats, "beamline-mock-provider", "mock_provider", &[]).await,
             ExtensionProcess::start(&nats, "beamline-mask-pii", "mask_pii", &[]).await,
         ];
-        Self { nats, directory: TempDir::new().expect("a directory"), _router: router, _extensions: extensions }
+        Self {
+            nats,
+            directory: TempDir::new().expect("a directory"),
+            _router: router,
+            _extensions: extensions,
+        }
     }
 
     fn run(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new(PROGRAM);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BEAMLINE")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BEAMLINE"))
+        {
             command.env_remove(name);
         }
-        command.args(["--nats-url", self.nats.url(), "--timeout", "10s"]).args(arguments).env("COLUMNS", "60");
-        let output = command.current_dir(self.directory.path()).stdin(Stdio::null()).output().expect("it runs");
+        command
+            .args(["--nats-url", self.nats.url(), "--timeout", "10s"])
+            .args(arguments)
+            .env("COLUMNS", "60");
+        let output = command
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("it runs");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Said(output.status.code().expect("an exit code"), text(output.stdout), text(output.stderr))
+        Said(
+            output.status.code().expect("an exit code"),
+            text(output.stdout),
+            text(output.stderr),
+        )
     }
 
     /// What a command that works prints.
@@ -51,7 +69,8 @@ impl World {
     }
 
     fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.shown(&[arguments, &["--output", "json"]].concat())).expect("one JSON document")
+        serde_json::from_str(&self.shown(&[arguments, &["--output", "json"]].concat()))
+            .expect("one JSON document")
     }
 
     /// Exit code and sentence of a command that fails.
@@ -69,14 +88,20 @@ impl World {
 
 /// The picture without what is measured.
 fn skeleton(shown: &str) -> Vec<&str> {
-    shown.lines().filter(|line| line.starts_with(['├', '┌', '└']) || line.contains(" v1 ")).collect()
+    shown
+        .lines()
+        .filter(|line| line.starts_with(['├', '┌', '└']) || line.contains(" v1 "))
+        .collect()
 }
 
 #[tokio::test]
 async fn a_plan_is_explained_before_anything_is_called() {
     let world = World::start().await;
     let shown = world.shown(&["policy", "explain", "demo", "default"]);
-    assert!(shown.starts_with("policy demo/default version 1.0, registry revision "), "{shown}");
+    assert!(
+        shown.starts_with("policy demo/default version 1.0, registry revision "),
+        "{shown}"
+    );
     let expected = "\
 ┌─ 1 pre ──────────────────────────────────────────────────┐
 │ normalize_text v1                                        │
@@ -88,31 +113,68 @@ async fn a_plan_is_explained_before_anything_is_called() {
 │ mask_pii v1                                              │
 └──────────────────────────────────────────────────────────┘";
     assert_eq!(skeleton(&shown).join("\n"), expected, "{shown}");
-    assert!(shown.contains("not called yet") && shown.contains("assumed, nothing was called yet"), "{shown}");
-    assert!(shown.contains("\nprovider    mock_provider, the only one that can be chosen\n"), "{shown}");
+    assert!(
+        shown.contains("not called yet") && shown.contains("assumed, nothing was called yet"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("\nprovider    mock_provider, the only one that can be chosen\n"),
+        "{shown}"
+    );
     let answer = world.json(&["policy", "explain", "demo", "default", "hello"]);
-    assert_eq!((&answer["result"]["called_extensions"], &answer["ok"]), (&false.into(), &true.into()), "{answer}");
+    assert_eq!(
+        (&answer["result"]["called_extensions"], &answer["ok"]),
+        (&false.into(), &true.into()),
+        "{answer}"
+    );
 
     let (code, sentence) = world.fails(&["policy", "explain", "demo", "none"]);
-    assert!(code == 3 && sentence.contains("Tenant demo has no policy none"), "{code}: {sentence}");
+    assert!(
+        code == 3 && sentence.contains("Tenant demo has no policy none"),
+        "{code}: {sentence}"
+    );
 }
 
 #[tokio::test]
 async fn extensions_are_called_if_asked_for_and_the_provider_never() {
     let world = World::start().await;
     let explain = ["policy", "explain", "demo", "default", "--call-extensions"];
-    let shown =
-        world.shown(&[&explain[..], &["Hello    you", "--provider-output", "\"write to a@example.org\""]].concat());
-    assert!(shown.contains("It would be answered") && shown.matches("│ ✓ success in ").count() == 3, "{shown}");
-    assert!(shown.ends_with("What comes out in the end:\n  write to [EMAIL]\n"), "{shown}");
+    let shown = world.shown(
+        &[
+            &explain[..],
+            &[
+                "Hello    you",
+                "--provider-output",
+                "\"write to a@example.org\"",
+            ],
+        ]
+        .concat(),
+    );
+    assert!(
+        shown.contains("It would be answered") && shown.matches("│ ✓ success in ").count() == 3,
+        "{shown}"
+    );
+    assert!(
+        shown.ends_with("What comes out in the end:\n  write to [EMAIL]\n"),
+        "{shown}"
+    );
 
     let blocked = world.shown(&[&explain[..], &["My card is 4111 1111 1111 1111"]].concat());
-    assert!(blocked.contains("\nBLOCKED: pii_guard ") && blocked.contains("(validator_blocked)"), "{blocked}");
-    assert!(blocked.contains("│ ✗ rejected in ") && blocked.contains("│ not reached"), "{blocked}");
+    assert!(
+        blocked.contains("\nBLOCKED: pii_guard ") && blocked.contains("(validator_blocked)"),
+        "{blocked}"
+    );
+    assert!(
+        blocked.contains("│ ✗ rejected in ") && blocked.contains("│ not reached"),
+        "{blocked}"
+    );
     assert!(blocked.contains("│ not called  "), "{blocked}");
 
     let health = world.shown(&["ext", "list", "--type", "provider"]);
-    let row = health.lines().find(|line| line.starts_with("mock_provider")).expect("a row");
+    let row = health
+        .lines()
+        .find(|line| line.starts_with("mock_provider"))
+        .expect("a row");
     assert!(row.contains("unknown"), "nobody called it: {row}");
 }
 
@@ -123,22 +185,49 @@ async fn a_document_can_be_explained_and_checked_before_it_is_saved() {
         "good.json",
         r#"{"pre": [{"id": "normalize_text", "config": {"lowercase": true}}], "providers": ["mock_provider"]}"#,
     );
-    let shown = world.shown(&["policy", "explain", "acme", "new", "--file", &good, "--detail", "verbose"]);
-    assert!(shown.starts_with("policy acme/new version 1.0, as in good.json, which is not saved; "), "{shown}");
-    assert!(shown.contains(r#"beamline.ext.pre.normalize_text.v1  {"lowercase":true}"#), "{shown}");
-    assert!(shown.contains("\nsteps       1. policy new version 1.0"), "{shown}");
-    assert!(world.shown(&["policy", "check", &good, "--against", "acme/new"]).starts_with("good.json: ok; "));
+    let shown = world.shown(&[
+        "policy", "explain", "acme", "new", "--file", &good, "--detail", "verbose",
+    ]);
+    assert!(
+        shown.starts_with("policy acme/new version 1.0, as in good.json, which is not saved; "),
+        "{shown}"
+    );
+    assert!(
+        shown.contains(r#"beamline.ext.pre.normalize_text.v1  {"lowercase":true}"#),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("\nsteps       1. policy new version 1.0"),
+        "{shown}"
+    );
+    assert!(
+        world
+            .shown(&["policy", "check", &good, "--against", "acme/new"])
+            .starts_with("good.json: ok; ")
+    );
 
-    let missing = world.file("missing.json", "{\"providers\": [\"mock_provider\"],\n \"pre\": [{\"id\": \"nope\"}]}");
+    let missing = world.file(
+        "missing.json",
+        "{\"providers\": [\"mock_provider\"],\n \"pre\": [{\"id\": \"nope\"}]}",
+    );
     let (code, sentence) = world.fails(&["policy", "explain", "acme", "new", "--file", &missing]);
-    assert!(code == 3 && sentence.contains("nope, which is not registered"), "{code}: {sentence}");
-    assert_eq!(world.run(&["policy", "check", &missing]).0, 0, "nobody was asked");
+    assert!(
+        code == 3 && sentence.contains("nope, which is not registered"),
+        "{code}: {sentence}"
+    );
+    assert_eq!(
+        world.run(&["policy", "check", &missing]).0,
+        0,
+        "nobody was asked"
+    );
     let (code, sentence) = world.fails(&["policy", "check", &missing, "--against", "acme/new"]);
-    let want =
-        "error: 1 mistake in missing.json:\nmissing.json:2:17: /pre/0/id: nope is not registered; create it first\n";
+    let want = "error: 1 mistake in missing.json:\nmissing.json:2:17: /pre/0/id: nope is not registered; create it first\n";
     assert_eq!((code, sentence.as_str()), (1, want));
     // Nothing of all that was saved.
-    assert_eq!(world.json(&["policy", "list", "--tenant", "acme"])["policies"], serde_json::json!([]));
+    assert_eq!(
+        world.json(&["policy", "list", "--tenant", "acme"])["policies"],
+        serde_json::json!([])
+    );
 }
 
 #[tokio::test]
@@ -154,9 +243,24 @@ estimate    90.0 ms (assumed, nothing was called yet)
 Nothing to improve.
 ";
     assert_eq!(before, expected);
-    let shown = world.shown(&["request", "--tenant", "demo", "hello", "--explain", "--context", "vip:=true"]);
-    assert!(shown.contains("echo: hello") && shown.contains("\n\n1. policy default version 1.0 at "), "{shown}");
-    assert!(!world.shown(&["request", "--tenant", "demo", "hello"]).contains("1. policy"));
+    let shown = world.shown(&[
+        "request",
+        "--tenant",
+        "demo",
+        "hello",
+        "--explain",
+        "--context",
+        "vip:=true",
+    ]);
+    assert!(
+        shown.contains("echo: hello") && shown.contains("\n\n1. policy default version 1.0 at "),
+        "{shown}"
+    );
+    assert!(
+        !world
+            .shown(&["request", "--tenant", "demo", "hello"])
+            .contains("1. policy")
+    );
     let after = world.shown(&["policy", "complexity", "demo", "default"]);
     assert!(after.contains(" (measured)\n"), "{after}");
     assert_eq!(world.fails(&["policy", "complexity", "demo", "none"]).0, 3);

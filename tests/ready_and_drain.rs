@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_extension::{CallContext, Completion, Edit, Extension, Failure, Message, Prompt, Running, Verdict};
+use beamline_extension::{
+    CallContext, Completion, Edit, Extension, Failure, Message, Prompt, Running, Verdict,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::support::{Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, request, serve};
+use crate::support::{
+    Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, request, serve,
+};
 
 async fn unchanged(_message: Message, _call: CallContext) -> Result<Edit, Failure> {
     Ok(Edit::unchanged())
@@ -43,7 +47,11 @@ impl Demo {
             serve(nats, Extension::validator("pii_guard", fine)).await,
             serve(nats, Extension::post("mask_pii", unchanged)).await,
         ];
-        Self { gate, provider: serve(nats, Extension::provider("mock_provider", echo)).await, _others: others }
+        Self {
+            gate,
+            provider: serve(nats, Extension::provider("mock_provider", echo)).await,
+            _others: others,
+        }
     }
 
     /// Nobody waits any more.
@@ -57,8 +65,13 @@ async fn route(client: async_nats::Client) -> Value {
         "version": "1", "tenant_id": "demo", "request_id": "r-1", "timeout_ms": 30_000,
         "message": {"message_id": "m-1", "message_type": "chat", "payload": "hello", "metadata": {}},
     });
-    let request = async_nats::Request::new().payload(body.to_string().into()).timeout(Some(LIMIT));
-    let answer = client.send_request("beamline.router.v1.route", request).await.expect("an answer");
+    let request = async_nats::Request::new()
+        .payload(body.to_string().into())
+        .timeout(Some(LIMIT));
+    let answer = client
+        .send_request("beamline.router.v1.route", request)
+        .await
+        .expect("an answer");
     serde_json::from_slice(&answer.payload).expect("JSON")
 }
 
@@ -67,13 +80,21 @@ async fn a_request_in_flight_is_answered_before_the_router_ends() {
     let nats = Nats::start().await;
     let database = PostgresDatabase::create().await;
     let demo = Demo::serve(&nats).await;
-    let mut router = RouterProcess::start(&[("nats.url", nats.url()), ("database.url", &database.url())]).await;
+    let mut router =
+        RouterProcess::start(&[("nats.url", nats.url()), ("database.url", &database.url())]).await;
 
     let asked = tokio::spawn(route(nats.client().await));
-    eventually(LIMIT, "the provider has the request", async || (demo.provider.in_flight() == 1).then_some(())).await;
+    eventually(LIMIT, "the provider has the request", async || {
+        (demo.provider.in_flight() == 1).then_some(())
+    })
+    .await;
     router.sigterm();
     eventually(LIMIT, "the router is not ready any more", async || {
-        router.get("/readyz").await.is_none_or(|(status, _)| status == 503).then_some(())
+        router
+            .get("/readyz")
+            .await
+            .is_none_or(|(status, _)| status == 503)
+            .then_some(())
     })
     .await;
     demo.open();
@@ -86,17 +107,34 @@ async fn a_request_in_flight_is_answered_before_the_router_ends() {
 async fn a_request_that_outlasts_the_drain_is_told_to_try_elsewhere_and_the_exit_code_says_so() {
     let nats = Nats::start().await;
     let demo = Demo::serve(&nats).await;
-    let mut router = RouterProcess::start(&[("nats.url", nats.url()), ("router.drain_timeout", "300ms")]).await;
+    let mut router =
+        RouterProcess::start(&[("nats.url", nats.url()), ("router.drain_timeout", "300ms")]).await;
 
     let asked = tokio::spawn(route(nats.client().await));
-    eventually(LIMIT, "the provider has the request", async || (demo.provider.in_flight() == 1).then_some(())).await;
+    eventually(LIMIT, "the provider has the request", async || {
+        (demo.provider.in_flight() == 1).then_some(())
+    })
+    .await;
     router.sigterm();
     let answer = asked.await.expect("no panic");
     assert_eq!(answer["error"]["code"], "shutting_down", "{answer}");
-    assert_eq!(router.wait_exit(LIMIT).await.code(), Some(3), "{}", router.log());
+    assert_eq!(
+        router.wait_exit(LIMIT).await.code(),
+        Some(3),
+        "{}",
+        router.log()
+    );
     let log = router.log();
-    let last = log.lines().find(|line| line.contains("answered=")).expect("a last line");
-    assert!(["received=1", "answered=1", "shed=0", "cut=1"].iter().all(|count| last.contains(count)), "{last}");
+    let last = log
+        .lines()
+        .find(|line| line.contains("answered="))
+        .expect("a last line");
+    assert!(
+        ["received=1", "answered=1", "shed=0", "cut=1"]
+            .iter()
+            .all(|count| last.contains(count)),
+        "{last}"
+    );
     demo.open();
 }
 
@@ -105,18 +143,30 @@ async fn a_change_that_outlasts_the_drain_is_told_that_nobody_knows() {
     let nats = Nats::start().await;
     let database = PostgresDatabase::create().await;
     let url = database.url();
-    let settings = [("nats.url", nats.url()), ("database.url", url.as_str()), ("router.drain_timeout", "300ms")];
+    let settings = [
+        ("nats.url", nats.url()),
+        ("database.url", url.as_str()),
+        ("router.drain_timeout", "300ms"),
+    ];
     let mut router = RouterProcess::start(&settings).await;
     let gateway = Gateway::connect(&nats).await;
     database.slow_commits(3.0).await;
-    let disabling =
-        tokio::spawn(async move { gateway.admin("disable_extension", &json!({"id": "normalize_text"})).await });
+    let disabling = tokio::spawn(async move {
+        gateway
+            .admin("disable_extension", &json!({"id": "normalize_text"}))
+            .await
+    });
     database.until_committing().await;
     router.sigterm();
     let answer = disabling.await.expect("no panic");
     assert_eq!(answer["error"]["code"], "shutting_down", "{answer}");
     assert_eq!(answer["error"]["details"]["outcome"], "unknown", "{answer}");
-    assert_eq!(router.wait_exit(LIMIT).await.code(), Some(3), "{}", router.log());
+    assert_eq!(
+        router.wait_exit(LIMIT).await.code(),
+        Some(3),
+        "{}",
+        router.log()
+    );
 }
 
 #[tokio::test]
@@ -133,8 +183,13 @@ async fn a_router_whose_log_nobody_reads_ends_all_the_same() {
         assert_eq!(refused["error"]["code"], "policy_not_found", "{refused}");
     }
     nats.kill();
-    eventually(LIMIT, "it has seen the loss", async || router.readiness().await.filter(|said| said["nats"] == false))
-        .await;
+    eventually(LIMIT, "it has seen the loss", async || {
+        router
+            .readiness()
+            .await
+            .filter(|said| said["nats"] == false)
+    })
+    .await;
     router.sigterm();
     // A sentence goes with this exit code.
     assert_eq!(router.wait_exit(LIMIT).await.code(), Some(4));
@@ -147,12 +202,16 @@ async fn probes_are_answered_when_idle_connections_hold_the_last_files() {
     let mut idle = JoinSet::new();
     let connected = Arc::new(Semaphore::new(0));
     for _ in 0..8 {
-        let mut stream = TcpStream::connect(router.http()).await.expect("a connection");
+        let mut stream = TcpStream::connect(router.http())
+            .await
+            .expect("a connection");
         let connected = Arc::clone(&connected);
         // Never long enough without a request to be closed for that.
         idle.spawn(async move {
             loop {
-                stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await?;
+                stream
+                    .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+                    .await?;
                 if stream.read(&mut [0; 4_096]).await? == 0 {
                     return Ok::<_, std::io::Error>(());
                 }
@@ -163,7 +222,10 @@ async fn probes_are_answered_when_idle_connections_hold_the_last_files() {
     }
     drop(connected.acquire_many(8).await);
     router.take_files();
-    eventually(LIMIT, "a probe is answered", async || router.readiness().await).await;
+    eventually(LIMIT, "a probe is answered", async || {
+        router.readiness().await
+    })
+    .await;
 }
 
 #[tokio::test]

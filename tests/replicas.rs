@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::support::{Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, assert_served, eventually, load_id};
+use crate::support::{
+    Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, assert_served, eventually, load_id,
+};
 
 const REQUESTS: usize = 600;
 const AT_ONCE: usize = 32;
@@ -33,10 +35,20 @@ impl Service {
         let url = database.url();
         let settings = [("nats.url", nats.url()), ("database.url", url.as_str())];
         // Both find an empty database.
-        let (first, second) = tokio::join!(RouterProcess::start(&settings), RouterProcess::start(&settings));
+        let (first, second) = tokio::join!(
+            RouterProcess::start(&settings),
+            RouterProcess::start(&settings)
+        );
         let demo = Demo::serve_in(&nats, LATENCY).await;
         let caller = Caller::connect(&nats).await;
-        Self { first, second, caller, demo, database, _nats: nats }
+        Self {
+            first,
+            second,
+            caller,
+            demo,
+            database,
+            _nats: nats,
+        }
     }
 
     /// Load for both, under way when this returns.
@@ -59,13 +71,18 @@ impl Service {
 
 async fn received(router: &RouterProcess) -> u64 {
     let (_, metrics) = router.get("/metrics").await.expect("an answer");
-    let line = metrics.lines().find_map(|line| line.strip_prefix("router_requests_received_total "));
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("router_requests_received_total "));
     line.and_then(|count| count.parse().ok()).expect("a count")
 }
 
 async fn until_revision(router: &RouterProcess, revision: &Value) {
     eventually(LIMIT, "the revision is served", async || {
-        router.readiness().await.filter(|said| said["revision"] == *revision)
+        router
+            .readiness()
+            .await
+            .filter(|said| said["revision"] == *revision)
     })
     .await;
 }
@@ -80,11 +97,21 @@ async fn a_change_on_one_is_served_by_the_other() {
         assert_eq!(written["ok"], true, "{written}");
         let begun = Instant::now();
         let revision = &written["revision"];
-        tokio::join!(until_revision(&service.first, revision), until_revision(&service.second, revision));
-        println!("both served revision {revision} {:?} after the answer to the write", begun.elapsed());
+        tokio::join!(
+            until_revision(&service.first, revision),
+            until_revision(&service.second, revision)
+        );
+        println!(
+            "both served revision {revision} {:?} after the answer to the write",
+            begun.elapsed()
+        );
         for number in 0..20 {
             let answer = service.caller.route(&format!("r-{round}-{number}")).await;
-            assert_eq!(answer["decision"]["policy_version"], format!("{round}.5"), "{answer}");
+            assert_eq!(
+                answer["decision"]["policy_version"],
+                format!("{round}.5"),
+                "{answer}"
+            );
         }
     }
 }
@@ -92,9 +119,15 @@ async fn a_change_on_one_is_served_by_the_other() {
 #[tokio::test]
 async fn both_get_a_share_of_the_requests() {
     let service = Service::start().await;
-    let answers = service.caller.load(REQUESTS, AT_ONCE, LIMIT, Arc::default()).await;
+    let answers = service
+        .caller
+        .load(REQUESTS, AT_ONCE, LIMIT, Arc::default())
+        .await;
     assert_each_answered_once(&service, &answers);
-    let (first, second) = (received(&service.first).await, received(&service.second).await);
+    let (first, second) = (
+        received(&service.first).await,
+        received(&service.second).await,
+    );
     println!("the first got {first}, the second {second}");
     assert_eq!(first + second, REQUESTS as u64);
     assert!(first > 0 && second > 0);
@@ -117,13 +150,24 @@ async fn restarts_one_after_the_other_lose_no_administration_request() {
     let mut service = Service::start().await;
     // Writes are under way whenever a router goes.
     service.database.slow_commits(0.5).await;
-    let (answered, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (answered, enough) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
     let mut callers = JoinSet::new();
     for number in 0..18 {
-        let (caller, answered, enough) = (service.caller.clone(), Arc::clone(&answered), Arc::clone(&enough));
-        let policy = json!({"version": "1.0", "providers": [{"name": "mock_provider", "weight": 100}]});
+        let (caller, answered, enough) = (
+            service.caller.clone(),
+            Arc::clone(&answered),
+            Arc::clone(&enough),
+        );
+        let policy =
+            json!({"version": "1.0", "providers": [{"name": "mock_provider", "weight": 100}]});
         let (operation, body) = match number {
-            0..2 => ("put_policy", json!({"tenant_id": "acme", "policy_id": format!("p{number}"), "policy": policy})),
+            0..2 => (
+                "put_policy",
+                json!({"tenant_id": "acme", "policy_id": format!("p{number}"), "policy": policy}),
+            ),
             2..10 => ("list_policies", json!({})),
             _ => ("supervision_tree", json!({})),
         };
@@ -138,14 +182,22 @@ async fn restarts_one_after_the_other_lose_no_administration_request() {
     let flows = async |count| {
         let wanted = answered.load(Ordering::Relaxed) + count;
         let flowing = || answered.load(Ordering::Relaxed) >= wanted;
-        eventually(LIMIT, "requests are answered", async || flowing().then_some(())).await;
+        eventually(LIMIT, "requests are answered", async || {
+            flowing().then_some(())
+        })
+        .await;
     };
     for _ in 0..2 {
         for router in [&mut service.first, &mut service.second] {
             flows(200).await;
             service.database.until_committing().await;
             router.sigterm();
-            assert_eq!(router.wait_exit(LIMIT).await.code(), Some(0), "{}", router.log());
+            assert_eq!(
+                router.wait_exit(LIMIT).await.code(),
+                Some(0),
+                "{}",
+                router.log()
+            );
             router.respawn();
             router.until_ready().await;
         }
@@ -163,8 +215,12 @@ async fn a_killed_router_takes_only_what_it_had_in_flight() {
     let load = service.under_load(Duration::from_secs(10)).await;
     service.first.kill();
     let answers = load.await.expect("no panic");
-    let (answered, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|(_, answers)| !answers.is_empty());
-    println!("{} of {REQUESTS} requests went with the killed router", lost.len());
+    let (answered, lost): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|(_, answers)| !answers.is_empty());
+    println!(
+        "{} of {REQUESTS} requests went with the killed router",
+        lost.len()
+    );
     assert!(lost.len() <= AT_ONCE, "{lost:?}");
     for (number, answers) in answered {
         assert_eq!(answers.len(), 1, "{answers:?}");

@@ -39,20 +39,32 @@ struct Part {
 
 impl Part {
     fn new() -> Self {
-        Self { called: Signal::new(), waits_for: None, answered: Signal::new() }
+        Self {
+            called: Signal::new(),
+            waits_for: None,
+            answered: Signal::new(),
+        }
     }
 
     fn after(signal: &Signal) -> Self {
-        Self { waits_for: Some(signal.clone()), ..Self::new() }
+        Self {
+            waits_for: Some(signal.clone()),
+            ..Self::new()
+        }
     }
 
     async fn play(&self, routing: &Routing, kind: Kind, id: &str, answer: &str) -> Stub {
         routing.gateway.register(kind.as_str(), id, json!({})).await;
-        let (called, waits_for, answered) = (self.called.clone(), self.waits_for.clone(), self.answered.clone());
+        let (called, waits_for, answered) = (
+            self.called.clone(),
+            self.waits_for.clone(),
+            self.answered.clone(),
+        );
         let answer = answer.to_owned();
         Stub::waiting(&routing.nats, kind, id, move |_| {
             called.give();
-            let (waits_for, answered, answer) = (waits_for.clone(), answered.clone(), answer.clone());
+            let (waits_for, answered, answer) =
+                (waits_for.clone(), answered.clone(), answer.clone());
             async move {
                 if let Some(signal) = waits_for {
                     signal.given().await;
@@ -81,9 +93,13 @@ async fn validators_run_at_the_same_time() {
     let mut stubs = Vec::new();
     for (index, part) in parts.iter_mut().enumerate() {
         part.waits_for = Some(called[(index + 1) % 3].clone());
-        stubs.push(part.play(&routing, Kind::Validator, &format!("v{index}"), OK).await);
+        stubs.push(
+            part.play(&routing, Kind::Validator, &format!("v{index}"), OK)
+                .await,
+        );
     }
-    let policy = json!({"validators": [{"id": "v0"}, {"id": "v1"}, {"id": "v2"}], "providers": ["model"]});
+    let policy =
+        json!({"validators": [{"id": "v0"}, {"id": "v1"}, {"id": "v2"}], "providers": ["model"]});
     routing.gateway.policy("chat", &policy).await;
     let answer = routing.gateway.route(&request("chat")).await;
     assert_eq!(
@@ -98,13 +114,21 @@ async fn a_wave_starts_when_what_it_depends_on_is_done() {
     let _model = routing.provider("model").await;
     let (mut a, mut b) = (Part::new(), Part::new());
     (a.waits_for, b.waits_for) = (Some(b.called.clone()), Some(a.called.clone()));
-    let _a = a.play(&routing, Kind::Pre, "a", r#"{"metadata": {"a": 1}}"#).await;
-    let _b = b.play(&routing, Kind::Pre, "b", r#"{"metadata": {"b": 2}}"#).await;
+    let _a = a
+        .play(&routing, Kind::Pre, "a", r#"{"metadata": {"a": 1}}"#)
+        .await;
+    let _b = b
+        .play(&routing, Kind::Pre, "b", r#"{"metadata": {"b": 2}}"#)
+        .await;
     let (after_a, after_b) = (a.answered.clone(), b.answered.clone());
     routing.gateway.register("pre", "c", json!({})).await;
     let c = Stub::answering(&routing.nats, Kind::Pre, "c", move |_| {
         let both = after_a.is_given() && after_b.is_given();
-        Some(json!({"metadata": {"both_were_done": both}}).to_string().into())
+        Some(
+            json!({"metadata": {"both_were_done": both}})
+                .to_string()
+                .into(),
+        )
     })
     .await;
     let d = routing.extension(Kind::Pre, "d", json!({}), "{}").await;
@@ -129,15 +153,24 @@ async fn merged(first_is_last: bool) -> (Value, Value) {
     } else {
         second = Part::after(&first.answered);
     }
-    let edit = |who: &str| json!({"payload": {"payload": who}, "metadata": {"who": who, who: true}}).to_string();
-    let _first = first.play(&routing, Kind::Pre, "first", &edit("first")).await;
-    let _second = second.play(&routing, Kind::Pre, "second", &edit("second")).await;
+    let edit = |who: &str| {
+        json!({"payload": {"payload": who}, "metadata": {"who": who, who: true}}).to_string()
+    };
+    let _first = first
+        .play(&routing, Kind::Pre, "first", &edit("first"))
+        .await;
+    let _second = second
+        .play(&routing, Kind::Pre, "second", &edit("second"))
+        .await;
     let policy = json!({"providers": ["model"], "pre": [
         {"id": "first", "depends_on": []}, {"id": "second", "depends_on": []}]});
     routing.gateway.policy("chat", &policy).await;
     let answer = routing.gateway.route(&request("chat")).await;
     assert_eq!(answer["ok"], true, "{answer}");
-    (answer["message"]["payload"].clone(), model.last_body()["context"].clone())
+    (
+        answer["message"]["payload"].clone(),
+        model.last_body()["context"].clone(),
+    )
 }
 
 #[tokio::test]
@@ -157,17 +190,34 @@ async fn a_blocking_rejection_cuts_off_what_comes_after_it() {
     let routing = Routing::start(&[]).await;
     let model = routing.provider("model").await;
     let (never, silent) = (Signal::new(), Part::new());
-    let silent = Part { waits_for: Some(never), ..silent };
+    let silent = Part {
+        waits_for: Some(never),
+        ..silent
+    };
     let quick = Part::after(&silent.called);
-    let _quick = quick.play(&routing, Kind::Validator, "quick", &rejecting("pii_detected")).await;
+    let _quick = quick
+        .play(
+            &routing,
+            Kind::Validator,
+            "quick",
+            &rejecting("pii_detected"),
+        )
+        .await;
     let waiting = silent.play(&routing, Kind::Validator, "silent", OK).await;
     let policy = json!({"validators": [{"id": "quick"}, {"id": "silent"}], "providers": ["model"]});
     routing.gateway.policy("chat", &policy).await;
     let answer = routing.gateway.route(&request("chat")).await;
     let error = &answer["error"];
-    assert_eq!((&error["code"], &error["details"]["extension_id"]), (&json!("validator_blocked"), &json!("quick")));
     assert_eq!(
-        (report(&answer, "silent")["status"].as_str(), waiting.calls(), model.calls()),
+        (&error["code"], &error["details"]["extension_id"]),
+        (&json!("validator_blocked"), &json!("quick"))
+    );
+    assert_eq!(
+        (
+            report(&answer, "silent")["status"].as_str(),
+            waiting.calls(),
+            model.calls()
+        ),
         (Some("skipped"), 1, 0),
         "neither its answer nor its time-out was waited for: {answer}"
     );
@@ -179,9 +229,25 @@ async fn an_earlier_rejection_wins_even_if_it_comes_later() {
     let _model = routing.provider("model").await;
     let hasty = Part::new();
     let slow = Part::after(&hasty.answered);
-    let _warning = Part::new().play(&routing, Kind::Validator, "warning", &rejecting("odd")).await;
-    let _slow = slow.play(&routing, Kind::Validator, "slow", &rejecting("first_in_the_policy")).await;
-    let _hasty = hasty.play(&routing, Kind::Validator, "hasty", &rejecting("first_in_time")).await;
+    let _warning = Part::new()
+        .play(&routing, Kind::Validator, "warning", &rejecting("odd"))
+        .await;
+    let _slow = slow
+        .play(
+            &routing,
+            Kind::Validator,
+            "slow",
+            &rejecting("first_in_the_policy"),
+        )
+        .await;
+    let _hasty = hasty
+        .play(
+            &routing,
+            Kind::Validator,
+            "hasty",
+            &rejecting("first_in_time"),
+        )
+        .await;
     let policy = json!({"providers": ["model"], "validators": [
         {"id": "warning", "on_fail": "warn"}, {"id": "slow"}, {"id": "hasty"}]});
     routing.gateway.policy("chat", &policy).await;
@@ -193,7 +259,10 @@ async fn an_earlier_rejection_wins_even_if_it_comes_later() {
         "{answer}"
     );
     assert_eq!(report(&answer, "warning")["status"], "warned");
-    assert_eq!(answer["degraded"], json!([{"id": "warning", "reason": "odd"}]));
+    assert_eq!(
+        answer["degraded"],
+        json!([{"id": "warning", "reason": "odd"}])
+    );
 }
 
 /// Two validators that want a retry, of which the budget has one; `first` fails last when told so.
@@ -203,20 +272,29 @@ async fn short_of_retries(first_is_last: bool) -> Value {
     let failed = [Signal::new(), Signal::new()];
     let mut stubs = Vec::new();
     for (index, id) in ["first", "second"].into_iter().enumerate() {
-        routing.gateway.register("validator", id, json!({"retry": 1})).await;
+        routing
+            .gateway
+            .register("validator", id, json!({"retry": 1}))
+            .await;
         let waits = first_is_last == (index == 0);
         let (own, other) = (failed[index].clone(), failed[1 - index].clone());
         let stub = Stub::waiting(&routing.nats, Kind::Validator, id, move |call| {
             let (own, other) = (own.clone(), other.clone());
             async move {
-                if call.headers.get("Router-Attempt").is_some_and(|attempt| attempt.as_str() != "1") {
+                if call
+                    .headers
+                    .get("Router-Attempt")
+                    .is_some_and(|attempt| attempt.as_str() != "1")
+                {
                     return Some(RawAnswer::from(OK));
                 }
                 if waits {
                     other.given().await;
                 }
                 own.give();
-                Some(RawAnswer::from(r#"{"error": {"code": 503, "message": "busy", "retryable": true}}"#))
+                Some(RawAnswer::from(
+                    r#"{"error": {"code": 503, "message": "busy", "retryable": true}}"#,
+                ))
             }
         });
         stubs.push(stub.await);
@@ -230,8 +308,14 @@ async fn short_of_retries(first_is_last: bool) -> Value {
 async fn the_last_retry_goes_to_the_earlier_whoever_fails_first() {
     for first_is_last in [false, true] {
         let answer = short_of_retries(first_is_last).await;
-        assert_eq!(answer["error"]["details"]["extension_id"], "second", "first is last: {first_is_last}: {answer}");
+        assert_eq!(
+            answer["error"]["details"]["extension_id"], "second",
+            "first is last: {first_is_last}: {answer}"
+        );
         let reports = lines(&answer["extensions"], &["id", "status", "attempts"]);
-        assert_eq!(reports, ["first success 2", "second error 1", "model skipped 0"]);
+        assert_eq!(
+            reports,
+            ["first success 2", "second error 1", "model skipped 0"]
+        );
     }
 }

@@ -6,8 +6,8 @@ use beamline_extension::Kind;
 use serde_json::{Value, json};
 
 use crate::support::{
-    BROKEN, Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, Routing, Stub, eventually, lines, report, request,
-    request_with, steps,
+    BROKEN, Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, Routing, Stub, eventually,
+    lines, report, request, request_with, steps,
 };
 
 const SESSIONS: usize = 200;
@@ -16,7 +16,10 @@ const SESSIONS: usize = 200;
 async fn serve_versions(nats: &Nats, versions: &[&str]) -> Vec<Stub> {
     let mut stubs = Vec::new();
     for version in versions {
-        let (subject, answer) = (format!("beamline.provider.model.{version}"), json!({"output": version}));
+        let (subject, answer) = (
+            format!("beamline.provider.model.{version}"),
+            json!({"output": version}),
+        );
         stubs.push(Stub::at(nats, &subject, Kind::Provider, "model", &answer.to_string()).await);
     }
     stubs
@@ -24,10 +27,15 @@ async fn serve_versions(nats: &Nats, versions: &[&str]) -> Vec<Stub> {
 
 /// The version that took the request, as everything in the answer agrees.
 fn version(answer: &Value) -> &str {
-    let output = answer["response"]["output"].as_str().unwrap_or_else(|| panic!("no output: {answer}"));
+    let output = answer["response"]["output"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no output: {answer}"));
     assert_eq!(report(answer, "model")["version"], output, "{answer}");
     assert_eq!(answer["attempts"][0]["version"], output, "{answer}");
-    assert!(steps(answer).contains(&format!("model {output}")), "{answer}");
+    assert!(
+        steps(answer).contains(&format!("model {output}")),
+        "{answer}"
+    );
     output
 }
 
@@ -44,58 +52,151 @@ async fn the_version_follows_from_tenant_environment_policy_and_context() {
         {"version": "v8", "routing_rules": {"lang": ["fr"]}},
         {"version": "v9", "routing_rules": {"lang": "fr"}, "enabled": false},
     ]);
-    routing.gateway.register("provider", "model", json!({"versions": rules})).await;
+    routing
+        .gateway
+        .register("provider", "model", json!({"versions": rules}))
+        .await;
     let all = ["v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9"];
     let stubs = serve_versions(&routing.nats, &all).await;
     let policy = json!({"providers": ["model"]});
-    for (tenant, id) in [("acme", "chat"), ("acme", "beta"), ("globex", "chat"), ("globex", "beta")] {
-        routing.admin("put_policy", json!({"tenant_id": tenant, "policy_id": id, "policy": policy})).await;
+    for (tenant, id) in [
+        ("acme", "chat"),
+        ("acme", "beta"),
+        ("globex", "chat"),
+        ("globex", "beta"),
+    ] {
+        routing
+            .admin(
+                "put_policy",
+                json!({"tenant_id": tenant, "policy_id": id, "policy": policy}),
+            )
+            .await;
     }
     let cases = [
-        ("acme", "chat", json!({}), "v1", "nothing matches: the extension's own row"),
+        (
+            "acme",
+            "chat",
+            json!({}),
+            "v1",
+            "nothing matches: the extension's own row",
+        ),
         ("globex", "chat", json!({}), "v2", "its tenant"),
-        ("acme", "chat", json!({"lang": "de"}), "v3", "environment and language"),
-        ("globex", "chat", json!({"lang": "de"}), "v3", "two conditions beat one"),
+        (
+            "acme",
+            "chat",
+            json!({"lang": "de"}),
+            "v3",
+            "environment and language",
+        ),
+        (
+            "globex",
+            "chat",
+            json!({"lang": "de"}),
+            "v3",
+            "two conditions beat one",
+        ),
         ("acme", "beta", json!({}), "v4", "one of the policies"),
         ("globex", "beta", json!({}), "v4", "newer beats older"),
-        ("acme", "chat", json!({"beta_tester": true, "level": 2}), "v5", "any keys of the context"),
-        ("acme", "chat", json!({"beta_tester": "true", "level": 2}), "v1", "a text is no flag"),
-        ("acme", "chat", json!({"beta_tester": true}), "v1", "every condition must hold"),
-        ("acme", "chat", json!({"environment": "prod", "tenant": "globex"}), "v1", "nobody claims to be another"),
-        ("acme", "chat", json!({"lang": "it"}), "v7", "a list means one of"),
-        ("acme", "chat", json!({"lang": "fr"}), "v8", "newer beats older, and disabled is disabled"),
+        (
+            "acme",
+            "chat",
+            json!({"beta_tester": true, "level": 2}),
+            "v5",
+            "any keys of the context",
+        ),
+        (
+            "acme",
+            "chat",
+            json!({"beta_tester": "true", "level": 2}),
+            "v1",
+            "a text is no flag",
+        ),
+        (
+            "acme",
+            "chat",
+            json!({"beta_tester": true}),
+            "v1",
+            "every condition must hold",
+        ),
+        (
+            "acme",
+            "chat",
+            json!({"environment": "prod", "tenant": "globex"}),
+            "v1",
+            "nobody claims to be another",
+        ),
+        (
+            "acme",
+            "chat",
+            json!({"lang": "it"}),
+            "v7",
+            "a list means one of",
+        ),
+        (
+            "acme",
+            "chat",
+            json!({"lang": "fr"}),
+            "v8",
+            "newer beats older, and disabled is disabled",
+        ),
     ];
     for (tenant, policy, context, want, why) in cases {
         let body = request_with(policy, json!({"tenant_id": tenant, "context": context}));
         let answer = routing.gateway.route(&body).await;
         assert_eq!(version(&answer), want, "{why}: {answer}");
     }
-    let called: Vec<_> = all.iter().zip(&stubs).filter(|(_, stub)| stub.calls() > 0).map(|(v, _)| *v).collect();
+    let called: Vec<_> = all
+        .iter()
+        .zip(&stubs)
+        .filter(|(_, stub)| stub.calls() > 0)
+        .map(|(v, _)| *v)
+        .collect();
     assert_eq!(called, ["v1", "v2", "v3", "v4", "v5", "v7", "v8"]);
 }
 
 #[tokio::test]
 async fn a_version_brings_its_own_config_and_the_explanation_its_rule() {
     let routing = Routing::start(&[]).await;
-    let versions = json!([{"version": "v2", "config": {"model": "new"}, "routing_rules": {"tenant": "acme"}}]);
+    let versions =
+        json!([{"version": "v2", "config": {"model": "new"}, "routing_rules": {"tenant": "acme"}}]);
     let record = json!({"config": {"model": "old", "kept": 1}, "versions": versions});
     routing.gateway.register("pre", "tidy", record).await;
-    let tidy = Stub::at(&routing.nats, "beamline.ext.pre.tidy.v2", Kind::Pre, "tidy", "{}").await;
+    let tidy = Stub::at(
+        &routing.nats,
+        "beamline.ext.pre.tidy.v2",
+        Kind::Pre,
+        "tidy",
+        "{}",
+    )
+    .await;
     let _model = routing.provider("model").await;
-    let policy = json!({"pre": [{"id": "tidy", "config": {"extra": true}}], "providers": ["model"]});
+    let policy =
+        json!({"pre": [{"id": "tidy", "config": {"extra": true}}], "providers": ["model"]});
     routing.gateway.policy("chat", &policy).await;
     let answer = routing.gateway.route(&request("chat")).await;
     assert_eq!(report(&answer, "tidy")["version"], "v2", "{answer}");
-    assert_eq!(tidy.last_body()["config"], json!({"model": "new", "kept": 1, "extra": true}));
-    assert!(steps(&answer).contains("pre tidy v2 by its rule (tenant = \"acme\"): success"), "{answer}");
+    assert_eq!(
+        tidy.last_body()["config"],
+        json!({"model": "new", "kept": 1, "extra": true})
+    );
+    assert!(
+        steps(&answer).contains("pre tidy v2 by its rule (tenant = \"acme\"): success"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn a_change_of_the_rules_is_served_without_a_restart() {
     let routing = Routing::start(&[]).await;
-    routing.gateway.register("provider", "model", json!({})).await;
+    routing
+        .gateway
+        .register("provider", "model", json!({}))
+        .await;
     let _stubs = serve_versions(&routing.nats, &["v1", "v2"]).await;
-    routing.gateway.policy("chat", &json!({"providers": ["model"]})).await;
+    routing
+        .gateway
+        .policy("chat", &json!({"providers": ["model"]}))
+        .await;
     let rule = |rules: Value, enabled: bool| json!([{"version": "v2", "routing_rules": rules, "enabled": enabled}]);
     let cases = [
         (json!([]), "v1"),
@@ -105,7 +206,12 @@ async fn a_change_of_the_rules_is_served_without_a_restart() {
         (rule(json!({"tenant": "acme"}), false), "v1"),
     ];
     for (versions, want) in cases {
-        routing.admin("update_extension", json!({"id": "model", "versions": versions})).await;
+        routing
+            .admin(
+                "update_extension",
+                json!({"id": "model", "versions": versions}),
+            )
+            .await;
         let answer = routing.gateway.route(&request("chat")).await;
         assert_eq!(version(&answer), want, "{versions}");
     }
@@ -124,21 +230,39 @@ impl Replicas {
         let (left, right) = tokio::join!(Nats::start(), Nats::start());
         let database = PostgresDatabase::create().await;
         let url = database.url();
-        let (left_settings, right_settings) =
-            ([("nats.url", left.url()), ("database.url", &url)], [("nats.url", right.url()), ("database.url", &url)]);
-        let routers = tokio::join!(RouterProcess::start(&left_settings), RouterProcess::start(&right_settings));
+        let (left_settings, right_settings) = (
+            [("nats.url", left.url()), ("database.url", &url)],
+            [("nats.url", right.url()), ("database.url", &url)],
+        );
+        let routers = tokio::join!(
+            RouterProcess::start(&left_settings),
+            RouterProcess::start(&right_settings)
+        );
         let gateways = tokio::join!(Gateway::connect(&left), Gateway::connect(&right));
-        Self { gateways: gateways.into(), routers: routers.into(), _servers: [left, right], _database: database }
+        Self {
+            gateways: gateways.into(),
+            routers: routers.into(),
+            _servers: [left, right],
+            _database: database,
+        }
     }
 
     /// Sets the percentage of `v2`, waits until both serve it, and answers the sessions that get it.
     async fn sessions_at(&self, percent: u32) -> BTreeSet<usize> {
         let versions = json!([{"version": "v2", "routing_rules": {"percent": percent}}]);
-        let written = self.gateways[0].admin("update_extension", &json!({"id": "model", "versions": versions})).await;
+        let written = self.gateways[0]
+            .admin(
+                "update_extension",
+                &json!({"id": "model", "versions": versions}),
+            )
+            .await;
         assert_eq!(written["ok"], true, "{written}");
         for router in &self.routers {
             eventually(LIMIT, "the revision is served", async || {
-                router.readiness().await.filter(|said| said["revision"] == written["revision"])
+                router
+                    .readiness()
+                    .await
+                    .filter(|said| said["revision"] == written["revision"])
             })
             .await;
         }
@@ -153,7 +277,9 @@ async fn sessions_on_v2(gateway: &Gateway) -> BTreeSet<usize> {
     let mut sessions = BTreeSet::new();
     for session in 0..SESSIONS {
         let context = json!({"session_id": format!("s-{session}")});
-        let answer = gateway.decide(&request_with("chat", json!({"context": context}))).await;
+        let answer = gateway
+            .decide(&request_with("chat", json!({"context": context})))
+            .await;
         if report(&answer, "model")["version"] == "v2" {
             sessions.insert(session);
         }
@@ -164,15 +290,31 @@ async fn sessions_on_v2(gateway: &Gateway) -> BTreeSet<usize> {
 #[tokio::test]
 async fn raising_a_percentage_only_adds_sessions_on_every_replica() {
     let replicas = Replicas::start().await;
-    replicas.gateways[0].register("provider", "model", json!({})).await;
-    replicas.gateways[0].policy("chat", &json!({"providers": ["model"]})).await;
+    replicas.gateways[0]
+        .register("provider", "model", json!({}))
+        .await;
+    replicas.gateways[0]
+        .policy("chat", &json!({"providers": ["model"]}))
+        .await;
     assert_eq!(replicas.sessions_at(0).await, BTreeSet::new());
     let ten = replicas.sessions_at(10).await;
     let thirty = replicas.sessions_at(30).await;
-    assert!((5..=40).contains(&ten.len()), "about 20 of 200: {}", ten.len());
-    assert!((35..=90).contains(&thirty.len()), "about 60 of 200: {}", thirty.len());
+    assert!(
+        (5..=40).contains(&ten.len()),
+        "about 20 of 200: {}",
+        ten.len()
+    );
+    assert!(
+        (35..=90).contains(&thirty.len()),
+        "about 60 of 200: {}",
+        thirty.len()
+    );
     assert!(ten.is_subset(&thirty), "those in at 10 % stay in");
-    assert_eq!(replicas.sessions_at(10).await, ten, "and the same are in again");
+    assert_eq!(
+        replicas.sessions_at(10).await,
+        ten,
+        "and the same are in again"
+    );
     assert_eq!(replicas.sessions_at(100).await.len(), SESSIONS);
 }
 
@@ -181,8 +323,21 @@ fn instances(of: &[(&str, u32)]) -> Value {
     of.iter().map(instance).collect()
 }
 
-async fn serve_instance(routing: &Routing, kind: Kind, id: &str, instance: &str, answer: &str) -> Stub {
-    Stub::at(&routing.nats, &format!("beamline.ext.at.{instance}"), kind, id, answer).await
+async fn serve_instance(
+    routing: &Routing,
+    kind: Kind,
+    id: &str,
+    instance: &str,
+    answer: &str,
+) -> Stub {
+    Stub::at(
+        &routing.nats,
+        &format!("beamline.ext.at.{instance}"),
+        kind,
+        id,
+        answer,
+    )
+    .await
 }
 
 #[tokio::test]
@@ -195,17 +350,26 @@ async fn instances_share_the_work_by_weight_and_the_answer_names_the_one() {
         let answer = json!({"output": instance}).to_string();
         stubs.push(serve_instance(&routing, Kind::Provider, "model", instance, &answer).await);
     }
-    routing.gateway.policy("chat", &json!({"providers": ["model"]})).await;
+    routing
+        .gateway
+        .policy("chat", &json!({"providers": ["model"]}))
+        .await;
     for _ in 0..200 {
         let answer = routing.gateway.route(&request("chat")).await;
         let instance = &answer["response"]["output"];
         assert_eq!(report(&answer, "model")["instance"], *instance, "{answer}");
         assert_eq!(answer["attempts"][0]["instance"], *instance, "{answer}");
-        assert!(steps(&answer).contains(&format!("on instance {}", instance.as_str().unwrap_or_default())));
+        assert!(steps(&answer).contains(&format!(
+            "on instance {}",
+            instance.as_str().unwrap_or_default()
+        )));
     }
     let calls: Vec<usize> = stubs.iter().map(Stub::calls).collect();
     // Six standard deviations around 150.
-    assert!((113..=187).contains(&calls[0]) && calls[0] + calls[1] == 200 && calls[2] == 0, "{calls:?}");
+    assert!(
+        (113..=187).contains(&calls[0]) && calls[0] + calls[1] == 200 && calls[2] == 0,
+        "{calls:?}"
+    );
 }
 
 #[tokio::test]
@@ -220,7 +384,11 @@ async fn a_dead_instance_costs_a_retry_and_is_avoided_after_some() {
     let tidy = async || {
         let answer = routing.gateway.route(&request("chat")).await;
         let report = report(&answer, "tidy").clone();
-        assert_eq!((&report["status"], &report["instance"]), (&json!("success"), &json!("alive")), "{answer}");
+        assert_eq!(
+            (&report["status"], &report["instance"]),
+            (&json!("success"), &json!("alive")),
+            "{answer}"
+        );
         (report["attempts"].as_u64(), answer)
     };
     let mut retried = 0;
@@ -233,7 +401,10 @@ async fn a_dead_instance_costs_a_retry_and_is_avoided_after_some() {
     for _ in 0..10 {
         let (attempts, answer) = tidy().await;
         assert_eq!(attempts, Some(1), "{answer}");
-        assert!(steps(&answer).contains("tidy v1 on instance alive, 1 unhealthy instance avoided"), "{answer}");
+        assert!(
+            steps(&answer).contains("tidy v1 on instance alive, 1 unhealthy instance avoided"),
+            "{answer}"
+        );
     }
     assert!(alive.calls() >= 15);
 }
@@ -243,18 +414,37 @@ async fn a_retry_at_a_provider_goes_to_another_instance() {
     let routing = Routing::start(&[]).await;
     let record = json!({"instances": instances(&[("good", 1), ("bad", 100)])});
     routing.gateway.register("provider", "model", record).await;
-    let good = serve_instance(&routing, Kind::Provider, "model", "good", r#"{"output": "fine"}"#).await;
+    let good = serve_instance(
+        &routing,
+        Kind::Provider,
+        "model",
+        "good",
+        r#"{"output": "fine"}"#,
+    )
+    .await;
     let bad = serve_instance(&routing, Kind::Provider, "model", "bad", BROKEN).await;
     let backoff = json!({"strategy": "fixed", "base_ms": 1, "jitter": false});
     let rule = json!({"when": {"status": "5xx"}, "retry": 1, "backoff": backoff});
-    routing.gateway.policy("chat", &json!({"providers": ["model"], "fallbacks": [rule]})).await;
+    routing
+        .gateway
+        .policy(
+            "chat",
+            &json!({"providers": ["model"], "fallbacks": [rule]}),
+        )
+        .await;
     let answer = eventually(LIMIT, "a request meets the bad instance", async || {
         let answer = routing.gateway.route(&request("chat")).await;
         assert_eq!(answer["response"]["output"], "fine", "{answer}");
         (bad.calls() > 0).then_some(answer)
     })
     .await;
-    assert_eq!(lines(&answer["attempts"], &["instance", "status"]), ["bad error", "good success"]);
-    assert_eq!((bad.attempts(), good.attempts().pop()), (vec!["1".to_owned()], Some("2".to_owned())));
+    assert_eq!(
+        lines(&answer["attempts"], &["instance", "status"]),
+        ["bad error", "good success"]
+    );
+    assert_eq!(
+        (bad.attempts(), good.attempts().pop()),
+        (vec!["1".to_owned()], Some("2".to_owned()))
+    );
     assert_eq!(report(&answer, "model")["instance"], "good");
 }

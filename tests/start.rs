@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::{
-    Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, TcpProxy, assert_served, eventually, free_port,
+    Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, TcpProxy, assert_served,
+    eventually, free_port,
 };
 
 /// The router ends by itself with this code and says all of this.
@@ -21,15 +22,24 @@ async fn assert_ends(mut router: RouterProcess, code: i32, said: &[&str]) {
 }
 
 async fn until_said(router: &RouterProcess, part: &str) {
-    eventually(LIMIT, part, async || router.log().contains(part).then_some(())).await;
+    eventually(LIMIT, part, async || {
+        router.log().contains(part).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn without_nats_a_router_tries_for_a_while_and_says_what_to_do() {
     let nowhere = format!("nats://127.0.0.1:{}", free_port());
-    let router = RouterProcess::spawn(&[("nats.url", &nowhere), ("nats.startup_timeout", "1500ms")]);
+    let router =
+        RouterProcess::spawn(&[("nats.url", &nowhere), ("nats.startup_timeout", "1500ms")]);
     let sentence = "Start one, correct nats.url, or wait longer with nats.startup_timeout";
-    assert_ends(router, 5, &["trying again", &nowhere, "Connection refused", sentence]).await;
+    assert_ends(
+        router,
+        5,
+        &["trying again", &nowhere, "Connection refused", sentence],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -39,8 +49,17 @@ async fn without_database_and_snapshot_a_router_tries_for_a_while_and_says_what_
     let mut proxy = TcpProxy::start(&database.address()).await;
     let url = database.url_through(proxy.address().port());
     proxy.cut().await;
-    let settings = [("nats.url", nats.url()), ("database.url", url.as_str()), ("database.startup_timeout", "1500ms")];
-    let said = ["waiting for the database", "Start the database at", "database.url", "no snapshot on disk"];
+    let settings = [
+        ("nats.url", nats.url()),
+        ("database.url", url.as_str()),
+        ("database.startup_timeout", "1500ms"),
+    ];
+    let said = [
+        "waiting for the database",
+        "Start the database at",
+        "database.url",
+        "no snapshot on disk",
+    ];
     assert_ends(RouterProcess::spawn(&settings), 5, &said).await;
 }
 
@@ -61,7 +80,10 @@ async fn a_router_that_starts_first_waits_for_database_and_nats() {
     router.until_ready().await;
     let caller = Caller::connect(&nats).await;
     eventually(LIMIT, "the extensions are back too", async || {
-        caller.try_route("first", LIMIT).await.filter(|answer| answer["ok"] == true)
+        caller
+            .try_route("first", LIMIT)
+            .await
+            .filter(|answer| answer["ok"] == true)
     })
     .await;
     assert!(demo.calls("first") > 0);
@@ -115,7 +137,8 @@ async fn an_idle_router_starts_and_ends_soon() {
     let url = database.url();
     for state in ["an empty database", "a database as it was left"] {
         let begun = Instant::now();
-        let router = RouterProcess::start(&[("nats.url", nats.url()), ("database.url", &url)]).await;
+        let router =
+            RouterProcess::start(&[("nats.url", nats.url()), ("database.url", &url)]).await;
         println!("ready after {:?} with {state}", begun.elapsed());
         let told = Instant::now();
         router.sigterm();
@@ -128,7 +151,8 @@ async fn an_idle_router_starts_and_ends_soon() {
 async fn what_is_still_open_at_the_end_of_the_drain_is_told_to_go_elsewhere() {
     let nats = Nats::start().await;
     let demo = Demo::serve(&nats).await;
-    let router = RouterProcess::start(&[("nats.url", nats.url()), ("router.drain_timeout", "1s")]).await;
+    let router =
+        RouterProcess::start(&[("nats.url", nats.url()), ("router.drain_timeout", "1s")]).await;
     let caller = Caller::connect(&nats).await;
     assert_served(&caller.route("before").await, "before");
     demo.close();
@@ -136,12 +160,21 @@ async fn what_is_still_open_at_the_end_of_the_drain_is_told_to_go_elsewhere() {
         let caller = caller.clone();
         async move { caller.route("slow").await }
     });
-    eventually(LIMIT, "the provider has the request", async || (demo.in_flight() == 1).then_some(())).await;
+    eventually(LIMIT, "the provider has the request", async || {
+        (demo.in_flight() == 1).then_some(())
+    })
+    .await;
 
     router.sigterm();
     let answer = slow.await.expect("no panic");
     assert_eq!(answer["error"]["code"], "shutting_down", "{answer}");
     assert_eq!(answer["context"]["request_id"], "slow", "{answer}");
     assert_ends(router, 3, &["1 request told to try again elsewhere"]).await;
-    assert!(caller.try_route("nobody", Duration::from_secs(5)).await.is_none(), "nobody is left");
+    assert!(
+        caller
+            .try_route("nobody", Duration::from_secs(5))
+            .await
+            .is_none(),
+        "nobody is left"
+    );
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, request_with};
+use crate::support::{
+    Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, request_with,
+};
 
 const USERS: usize = 20;
 const LOST: &str = "sticky sessions hold on this replica only";
@@ -18,21 +20,33 @@ async fn set_up(gateway: &Gateway) {
     }
     let providers = json!([{"name": "left", "weight": 50}, {"name": "right", "weight": 50}]);
     let sticky = json!({"enabled": true, "session_key": "user_id", "ttl": "10m"});
-    gateway.policy("chat", &json!({"providers": providers, "sticky": sticky})).await;
+    gateway
+        .policy("chat", &json!({"providers": providers, "sticky": sticky}))
+        .await;
 }
 
 async fn decide(gateway: &Gateway, user: usize) -> Value {
-    let answer = gateway.decide(&request_with("chat", json!({"context": {"user_id": format!("u-{user}")}}))).await;
+    let answer = gateway
+        .decide(&request_with(
+            "chat",
+            json!({"context": {"user_id": format!("u-{user}")}}),
+        ))
+        .await;
     assert_eq!(answer["ok"], true, "{answer}");
     answer
 }
 
 fn provider(answer: &Value) -> String {
-    answer["decision"]["provider_id"].as_str().expect("a provider").to_owned()
+    answer["decision"]["provider_id"]
+        .as_str()
+        .expect("a provider")
+        .to_owned()
 }
 
 fn is_local(answer: &Value) -> bool {
-    answer["degraded"].as_array().is_some_and(|all| all.iter().any(|one| one["reason"] == LOCAL))
+    answer["degraded"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|one| one["reason"] == LOCAL))
 }
 
 /// Some rounds, so that each replica gets requests of each user.
@@ -66,7 +80,10 @@ async fn until_same_revision(routers: &[&RouterProcess]) {
         for router in routers {
             revisions.push(router.readiness().await?["revision"].as_u64()?);
         }
-        revisions.iter().all(|revision| *revision >= 3 && revisions.first() == Some(revision)).then_some(())
+        revisions
+            .iter()
+            .all(|revision| *revision >= 3 && revisions.first() == Some(revision))
+            .then_some(())
     })
     .await;
 }
@@ -77,7 +94,10 @@ async fn a_session_keeps_its_provider_on_all_replicas_and_over_restarts() {
     let database = PostgresDatabase::create().await;
     let url = database.url();
     let settings = [("nats.url", nats.url()), ("database.url", url.as_str())];
-    let (mut first, mut second) = tokio::join!(RouterProcess::start(&settings), RouterProcess::start(&settings));
+    let (mut first, mut second) = tokio::join!(
+        RouterProcess::start(&settings),
+        RouterProcess::start(&settings)
+    );
     let gateway = Gateway::connect(&nats).await;
     set_up(&gateway).await;
     until_same_revision(&[&first, &second]).await;
@@ -89,7 +109,12 @@ async fn a_session_keeps_its_provider_on_all_replicas_and_over_restarts() {
         chosen.insert(user, provider(&answer));
     }
     // 1 in 2^19 that one of them got all.
-    assert!(["left", "right"].iter().all(|name| chosen.values().any(|chosen| chosen == name)), "{chosen:?}");
+    assert!(
+        ["left", "right"]
+            .iter()
+            .all(|name| chosen.values().any(|chosen| chosen == name)),
+        "{chosen:?}"
+    );
     assert_kept(&gateway, &chosen).await;
 
     first.kill();
@@ -106,7 +131,10 @@ async fn a_session_keeps_its_provider_on_all_replicas_and_over_restarts() {
     second.respawn();
     first.until_ready().await;
     second.until_ready().await;
-    eventually(LIMIT, "the gateway is back", async || gateway.client().flush().await.ok()).await;
+    eventually(LIMIT, "the gateway is back", async || {
+        gateway.client().flush().await.ok()
+    })
+    .await;
     until_shared(&gateway).await;
     assert_kept(&gateway, &chosen).await;
 }
@@ -122,18 +150,33 @@ async fn replicas_go_on_by_themselves_while_nats_is_started_again() {
         chosen.insert(user, provider(&decide(&gateway, user).await));
     }
     nats.restart().await;
-    eventually(LIMIT, "the router is ready", async || router.readiness().await.filter(|said| said["code"] == 200))
-        .await;
+    eventually(LIMIT, "the router is ready", async || {
+        router.readiness().await.filter(|said| said["code"] == 200)
+    })
+    .await;
     for (user, expected) in &chosen {
-        assert_eq!(provider(&decide(&gateway, *user).await), *expected, "shared or not");
+        assert_eq!(
+            provider(&decide(&gateway, *user).await),
+            *expected,
+            "shared or not"
+        );
     }
     until_shared(&gateway).await;
     assert_kept(&gateway, &chosen).await;
     router.sigterm();
     assert_eq!(router.wait_exit(LIMIT).await.code(), Some(0));
     let log = router.log();
-    assert_eq!(log.matches(LOST).count(), 1, "once, and not when it stops: {log}");
-    assert_eq!(log.matches("sticky sessions hold across replicas again").count(), 1, "{log}");
+    assert_eq!(
+        log.matches(LOST).count(),
+        1,
+        "once, and not when it stops: {log}"
+    );
+    assert_eq!(
+        log.matches("sticky sessions hold across replicas again")
+            .count(),
+        1,
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -153,5 +196,8 @@ async fn without_jetstream_the_answer_says_that_one_replica_knows() {
     }
     let log = router.log();
     assert_eq!(log.matches(LOST).count(), 1, "{log}");
-    assert!(log.contains("nats-server with -js and -sd DIRECTORY"), "{log}");
+    assert!(
+        log.contains("nats-server with -js and -sd DIRECTORY"),
+        "{log}"
+    );
 }

@@ -36,7 +36,11 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Tries until there is something, up to the limit. The only way in which a test waits.
-pub(crate) async fn eventually<T>(limit: Duration, what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(
+    limit: Duration,
+    what: &str,
+    mut attempt: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let tries = async {
         loop {
             if let Some(found) = attempt().await {
@@ -45,13 +49,16 @@ pub(crate) async fn eventually<T>(limit: Duration, what: &str, mut attempt: impl
             sleep(POLL).await;
         }
     };
-    timeout(limit, tries).await.unwrap_or_else(|_| panic!("not within {limit:?}: {what}"))
+    timeout(limit, tries)
+        .await
+        .unwrap_or_else(|_| panic!("not within {limit:?}: {what}"))
 }
 
 /// A port that is free now, for programs that cannot be asked which one they got. It lies below the range from which the
 /// system takes the ports of connections, so that it stays free while a program is restarted.
 pub(crate) fn free_port() -> u16 {
     let candidates = std::iter::repeat_with(|| fastrand::u16(10_000..30_000)).take(1_000);
-    let mut free = candidates.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    let mut free =
+        candidates.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
     free.next().expect("a free port")
 }

@@ -22,7 +22,9 @@ impl Up {
     async fn start() -> Self {
         let directory = TempDir::new().expect("a directory");
         let mut command = Command::new(PROGRAM);
-        command.args(["up", "--http-listen", "127.0.0.1:0"]).current_dir(directory.path());
+        command
+            .args(["up", "--http-listen", "127.0.0.1:0"])
+            .current_dir(directory.path());
         let mut process = Process::start(command, directory.path().join("up.log"));
         let announcement = directory.path().join(".beamline/up.json");
         let running: Value = eventually(LIMIT, "everything answers", async || {
@@ -31,32 +33,58 @@ impl Up {
         })
         .await;
         let nats_url = running["nats_url"].as_str().expect("an address").to_owned();
-        Self { process, directory, nats_url }
+        Self {
+            process,
+            directory,
+            nats_url,
+        }
     }
 
     /// Another command in the same directory, without any flag that says where the router is.
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(PROGRAM);
         command.args(arguments).current_dir(self.directory.path());
-        command.env_remove("BEAMLINE__NATS__URL").output().expect("it runs")
+        command
+            .env_remove("BEAMLINE__NATS__URL")
+            .output()
+            .expect("it runs")
     }
 
     /// All that `up` has started. Each of them has the address of NATS or the state directory on its command line.
     fn children(&self) -> Vec<(i32, String)> {
-        let place = self.directory.path().canonicalize().expect("a directory").display().to_string();
+        let place = self
+            .directory
+            .path()
+            .canonicalize()
+            .expect("a directory")
+            .display()
+            .to_string();
         let numbers = fs::read_dir("/proc").expect("processes").flatten();
         let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let lines = numbers.filter_map(|pid| Some((pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?)));
-        lines.filter(|(_, line)| line.contains(&place) || line.contains(&self.nats_url)).collect()
+        let lines = numbers.filter_map(|pid| {
+            Some((
+                pid,
+                fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?,
+            ))
+        });
+        lines
+            .filter(|(_, line)| line.contains(&place) || line.contains(&self.nats_url))
+            .collect()
     }
 
     /// The programs, without the shell that watches over one of them.
     fn programs(&self) -> Vec<(i32, String)> {
-        self.children().into_iter().filter(|(_, line)| !line.starts_with("sh\0")).collect()
+        self.children()
+            .into_iter()
+            .filter(|(_, line)| !line.starts_with("sh\0"))
+            .collect()
     }
 
     async fn nothing_is_left(&self) {
-        eventually(LIMIT, "every program has ended", async || self.children().is_empty().then_some(())).await;
+        eventually(LIMIT, "every program has ended", async || {
+            self.children().is_empty().then_some(())
+        })
+        .await;
     }
 }
 
@@ -67,19 +95,46 @@ fn said(output: &Output) -> String {
 #[tokio::test]
 async fn one_command_starts_everything_and_an_interrupt_leaves_nothing() {
     let mut up = Up::start().await;
-    assert_eq!(up.programs().len(), 5, "nats-server and four extensions: {:?}", up.programs());
-    eventually(LIMIT, "the summary", async || up.process.log().contains("request --tenant demo").then_some(())).await;
+    assert_eq!(
+        up.programs().len(),
+        5,
+        "nats-server and four extensions: {:?}",
+        up.programs()
+    );
+    eventually(LIMIT, "the summary", async || {
+        up.process
+            .log()
+            .contains("request --tenant demo")
+            .then_some(())
+    })
+    .await;
 
     let answer = up.run(&["request", "--tenant", "demo", "Hello   there"]);
-    assert!(answer.status.success() && said(&answer).contains("Hello there"), "{}", said(&answer));
+    assert!(
+        answer.status.success() && said(&answer).contains("Hello there"),
+        "{}",
+        said(&answer)
+    );
     let origin = up.run(&["config", "print"]);
-    assert!(said(&origin).contains(".beamline/up.json of the running `up`"), "{}", said(&origin));
+    assert!(
+        said(&origin).contains(".beamline/up.json of the running `up`"),
+        "{}",
+        said(&origin)
+    );
     let second = up.run(&["up"]);
     assert_eq!(second.status.code(), Some(1));
-    assert!(said(&second).contains("running already"), "{}", said(&second));
+    assert!(
+        said(&second).contains("running already"),
+        "{}",
+        said(&second)
+    );
 
     up.process.signal(Signal::SIGINT);
-    assert!(up.process.wait_exit(LIMIT).await.success(), "{}", up.process.log());
+    assert!(
+        up.process.wait_exit(LIMIT).await.success(),
+        "{}",
+        up.process.log()
+    );
     up.nothing_is_left().await;
     let state = up.directory.path().join(".beamline");
     assert!(!state.join("up.json").exists());
@@ -91,15 +146,31 @@ async fn one_command_starts_everything_and_an_interrupt_leaves_nothing() {
 #[tokio::test]
 async fn a_program_that_dies_is_started_again() {
     let up = Up::start().await;
-    let works = || up.run(&["request", "--tenant", "demo", "hi"]).status.success();
+    let works = || {
+        up.run(&["request", "--tenant", "demo", "hi"])
+            .status
+            .success()
+    };
     for program in ["nats-server", "beamline-mock-provider"] {
-        let find = || up.programs().into_iter().find(|(_, line)| line.contains(program)).map(|(pid, _)| pid);
+        let find = || {
+            up.programs()
+                .into_iter()
+                .find(|(_, line)| line.contains(program))
+                .map(|(pid, _)| pid)
+        };
         let killed = find().expect("it runs");
         kill(Pid::from_raw(killed), Signal::SIGKILL).expect("it is there");
         eventually(LIMIT, program, async || find().filter(|pid| *pid != killed)).await;
-        eventually(LIMIT, "requests are answered again", async || works().then_some(())).await;
+        eventually(LIMIT, "requests are answered again", async || {
+            works().then_some(())
+        })
+        .await;
     }
-    assert!(up.process.log().contains("ended by itself"), "{}", up.process.log());
+    assert!(
+        up.process.log().contains("ended by itself"),
+        "{}",
+        up.process.log()
+    );
 }
 
 #[tokio::test]
@@ -107,16 +178,32 @@ async fn nothing_outlives_a_killed_one() {
     let mut up = Up::start().await;
     up.process.kill();
     up.nothing_is_left().await;
-    assert!(up.directory.path().join(".beamline/up.json").exists(), "nobody could remove it");
+    assert!(
+        up.directory.path().join(".beamline/up.json").exists(),
+        "nobody could remove it"
+    );
     let origin = up.run(&["config", "print"]);
-    assert!(!said(&origin).contains("up.json"), "nobody believes it: {}", said(&origin));
+    assert!(
+        !said(&origin).contains("up.json"),
+        "nobody believes it: {}",
+        said(&origin)
+    );
 }
 
 #[tokio::test]
 async fn without_extensions_only_nats_and_the_router_run() {
     let directory = TempDir::new().expect("a directory");
     let mut command = Command::new(PROGRAM);
-    command.args(["--output", "json", "up", "--no-demo", "--http-listen", "127.0.0.1:0"]).current_dir(directory.path());
+    command
+        .args([
+            "--output",
+            "json",
+            "up",
+            "--no-demo",
+            "--http-listen",
+            "127.0.0.1:0",
+        ])
+        .current_dir(directory.path());
     let mut process = Process::start(command, directory.path().join("up.log"));
     let document: Value = eventually(LIMIT, "the summary", async || {
         let log = process.log();
@@ -125,7 +212,16 @@ async fn without_extensions_only_nats_and_the_router_run() {
     .await;
     assert_eq!(document["extensions"], serde_json::json!([]));
     assert!(Path::new(&directory.path().join(".beamline/logs/nats-server.log")).exists());
-    assert!(!directory.path().join(".beamline/logs/beamline-pii-guard.log").exists());
+    assert!(
+        !directory
+            .path()
+            .join(".beamline/logs/beamline-pii-guard.log")
+            .exists()
+    );
     process.signal(Signal::SIGTERM);
-    assert!(process.wait_exit(LIMIT).await.success(), "{}", process.log());
+    assert!(
+        process.wait_exit(LIMIT).await.success(),
+        "{}",
+        process.log()
+    );
 }

@@ -50,8 +50,17 @@ impl Pipelines {
         let invokers = self.invokers();
         let tenant_id = rehearsal.tenant_id.clone();
         let vitals = |id: &str, subject: &str| invokers.vitals_for(&tenant_id, id, subject);
-        let left = rehearsal.timeout.unwrap_or(self.settings().requests.default_timeout);
-        let mut run = self.rehearsed(&rehearsal, &mut Outlook { vitals: &vitals, roll: &mut || 0.0, left })?;
+        let left = rehearsal
+            .timeout
+            .unwrap_or(self.settings().requests.default_timeout);
+        let mut run = self.rehearsed(
+            &rehearsal,
+            &mut Outlook {
+                vitals: &vitals,
+                roll: &mut || 0.0,
+                left,
+            },
+        )?;
         let begun = Instant::now();
         let scope = CallScope {
             trace_id: run.request.trace.trace_id.as_str().into(),
@@ -62,12 +71,21 @@ impl Pipelines {
         };
         loop {
             match run.next_step() {
-                Next::Call(orders) if rehearsal.call_extensions => self.call(&mut run, &orders, &scope).await,
+                Next::Call(orders) if rehearsal.call_extensions => {
+                    self.call(&mut run, &orders, &scope).await
+                }
                 Next::Call(_) => run.pass_over(),
                 Next::Recall { key, .. } => run.recalled(self.sessions().peek(&key).await),
                 Next::Choose => {
                     let left = left.saturating_sub(begun.elapsed());
-                    choose(&mut run, &mut Outlook { vitals: &vitals, roll: &mut || 0.0, left });
+                    choose(
+                        &mut run,
+                        &mut Outlook {
+                            vitals: &vitals,
+                            roll: &mut || 0.0,
+                            left,
+                        },
+                    );
                     // A dry run gives no session to anybody, and never calls the provider.
                     break;
                 }
@@ -75,18 +93,34 @@ impl Pipelines {
             }
         }
         if rehearsal.call_extensions && run.failure.is_none() {
-            let output = rehearsal.output.map_or_else(|| Arc::clone(&run.message.payload), Arc::from);
+            let output = rehearsal
+                .output
+                .map_or_else(|| Arc::clone(&run.message.payload), Arc::from);
             run.assume_output(output);
             while let Next::Call(orders) = run.next_step() {
                 self.call(&mut run, &orders, &scope).await;
             }
         }
-        let outlook = Outlook { vitals: &vitals, roll: &mut || 0.0, left };
-        let told = DryRun::new(&run, rehearsal.call_extensions, rehearsal.assumed_latency, &outlook);
-        serde_json::to_string(&told).map_err(|error| RequestError::new(ErrorCode::Internal, error.to_string()))
+        let outlook = Outlook {
+            vitals: &vitals,
+            roll: &mut || 0.0,
+            left,
+        };
+        let told = DryRun::new(
+            &run,
+            rehearsal.call_extensions,
+            rehearsal.assumed_latency,
+            &outlook,
+        );
+        serde_json::to_string(&told)
+            .map_err(|error| RequestError::new(ErrorCode::Internal, error.to_string()))
     }
 
-    fn rehearsed(&self, rehearsal: &Rehearsal, outlook: &mut Outlook<'_>) -> Result<Run, RequestError> {
+    fn rehearsed(
+        &self,
+        rehearsal: &Rehearsal,
+        outlook: &mut Outlook<'_>,
+    ) -> Result<Run, RequestError> {
         let settings = self.settings();
         let facts = Facts {
             tenant_id: &rehearsal.tenant_id,
@@ -97,7 +131,13 @@ impl Pipelines {
         };
         let snapshot = self.registry().snapshot();
         let plan = match &rehearsal.policy {
-            Some(policy) => Plan::of_policy(Arc::clone(policy), &facts, &snapshot, &settings.plans, outlook)?,
+            Some(policy) => Plan::of_policy(
+                Arc::clone(policy),
+                &facts,
+                &snapshot,
+                &settings.plans,
+                outlook,
+            )?,
             None => Plan::new(&facts, &snapshot, &settings.plans, outlook)?,
         };
         let request = Request {
@@ -112,9 +152,19 @@ impl Pipelines {
             attempt: 1,
         };
         // Only with a time of its own is a provider too slow for it.
-        let kind = if rehearsal.timeout.is_some() { RequestKind::Route } else { RequestKind::Decide };
+        let kind = if rehearsal.timeout.is_some() {
+            RequestKind::Route
+        } else {
+            RequestKind::Decide
+        };
         let budget = AttemptBudget::new(settings.extra_attempts);
-        Ok(Run::new(kind, Arc::new(request), Arc::new(plan), &settings.environment, budget))
+        Ok(Run::new(
+            kind,
+            Arc::new(request),
+            Arc::new(plan),
+            &settings.environment,
+            budget,
+        ))
     }
 
     async fn call(&self, run: &mut Run, orders: &[Order], scope: &CallScope) {
@@ -127,12 +177,21 @@ impl Pipelines {
 fn choose(run: &mut Run, outlook: &mut Outlook<'_>) {
     let exclusions = run.exclusions(outlook);
     let plan = Arc::clone(&run.plan);
-    let shares: Vec<f64> = explanation::chances(&plan, &exclusions).iter().map(|chance| chance.share).collect();
-    let likeliest = (0..shares.len()).rev().max_by(|a, b| share(&shares, *a).total_cmp(&share(&shares, *b)));
+    let shares: Vec<f64> = explanation::chances(&plan, &exclusions)
+        .iter()
+        .map(|chance| chance.share)
+        .collect();
+    let likeliest = (0..shares.len())
+        .rev()
+        .max_by(|a, b| share(&shares, *a).total_cmp(&share(&shares, *b)));
     let likeliest = likeliest.unwrap_or_default();
     let before: f64 = shares.iter().take(likeliest).sum();
     let roll = before + share(&shares, likeliest) / 2.0;
-    run.choose(&mut Outlook { vitals: outlook.vitals, roll: &mut || roll, left: outlook.left });
+    run.choose(&mut Outlook {
+        vitals: outlook.vitals,
+        roll: &mut || roll,
+        left: outlook.left,
+    });
 }
 
 fn share(shares: &[f64], index: usize) -> f64 {

@@ -12,7 +12,11 @@ pub fn reached(point: &str) {
     use std::sync::OnceLock;
 
     static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let Some(file) = FILE.get_or_init(|| std::env::var_os("BEAMLINE_FAIL_POINTS").map(PathBuf::from)) else { return };
+    let Some(file) =
+        FILE.get_or_init(|| std::env::var_os("BEAMLINE_FAIL_POINTS").map(PathBuf::from))
+    else {
+        return;
+    };
     let lines = std::fs::read_to_string(file).unwrap_or_default();
     for (action, amount) in lines.lines().filter_map(|line| action(line, point)) {
         act(point, action, amount);
@@ -47,8 +51,17 @@ mod tests {
 
     #[test]
     fn a_line_is_a_point_an_action_and_an_amount() {
-        assert_eq!(action("pipeline panic 0.01", "pipeline"), Some(("panic", 0.01)));
-        for other in ["", "pipeline", "pipeline panic", "pipeline panic often", "invoker panic 1"] {
+        assert_eq!(
+            action("pipeline panic 0.01", "pipeline"),
+            Some(("panic", 0.01))
+        );
+        for other in [
+            "",
+            "pipeline",
+            "pipeline panic",
+            "pipeline panic often",
+            "invoker panic 1",
+        ] {
             assert_eq!(action(other, "pipeline"), None, "{other}");
         }
     }

@@ -18,7 +18,9 @@ use crate::domain::extension::Kind;
 use crate::domain::health::{Figures, Health};
 use crate::domain::selection::Vitals;
 use crate::fail_points;
-use crate::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus};
+use crate::metrics::{
+    ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus,
+};
 use crate::supervision::{Address, Node, NodeKind};
 
 mod pause;
@@ -75,7 +77,9 @@ impl Invoker {
         });
         let shown = Arc::downgrade(&invoker);
         node.describe(move |view| {
-            let Some(invoker) = shown.upgrade() else { return };
+            let Some(invoker) = shown.upgrade() else {
+                return;
+            };
             view.success_rate = invoker.figures().success_rate;
         });
         invoker
@@ -111,8 +115,9 @@ impl Invoker {
             return Arc::clone(target);
         }
         let mut targets = self.targets.write();
-        let target =
-            targets.entry(Arc::clone(subject)).or_insert_with(|| TargetState::new(&self.id, subject, &self.peers));
+        let target = targets
+            .entry(Arc::clone(subject))
+            .or_insert_with(|| TargetState::new(&self.id, subject, &self.peers));
         Arc::clone(target)
     }
 
@@ -137,7 +142,11 @@ impl Invoker {
 
     /// What is known of a target; nothing before its first call. `mode` is what an operator has decided.
     pub fn vitals(&self, subject: &str, mode: Mode) -> Vitals {
-        self.targets.read().get(subject).map(|target| target.vitals(mode)).unwrap_or_default()
+        self.targets
+            .read()
+            .get(subject)
+            .map(|target| target.vitals(mode))
+            .unwrap_or_default()
     }
 
     /// The same for a call of one tenant, which may have a breaker of its own.
@@ -145,13 +154,20 @@ impl Invoker {
         if !isolated {
             return self.vitals(subject, mode);
         }
-        self.targets.read().get(subject).map(|target| target.vitals_for(tenant_id, mode)).unwrap_or_default()
+        self.targets
+            .read()
+            .get(subject)
+            .map(|target| target.vitals_for(tenant_id, mode))
+            .unwrap_or_default()
     }
 
     /// The breakers of all targets in use as one.
     pub fn breaker(&self) -> BreakerReading {
         let targets = self.targets();
-        let in_use: Vec<_> = targets.iter().filter(|target| target.unused_for() < IN_USE_FOR).collect();
+        let in_use: Vec<_> = targets
+            .iter()
+            .filter(|target| target.unused_for() < IN_USE_FOR)
+            .collect();
         if in_use.is_empty() {
             return BreakerReading::over(targets.iter().map(|target| target.breaker()));
         }
@@ -164,7 +180,9 @@ impl Invoker {
     }
 
     pub(crate) fn record(&self, success: bool, took: Duration) {
-        self.health.lock().record(success, took, Instant::now().into_std());
+        self.health
+            .lock()
+            .record(success, took, Instant::now().into_std());
     }
 
     /// Brings the figures up to date.
@@ -189,10 +207,14 @@ impl Invoker {
     pub(crate) fn forget_idle(&self) {
         let is_idle = |target: &Arc<TargetState>| {
             // A permit, or somebody who is about to ask for one, has it too.
-            Arc::strong_count(target) == 1 && target.unused_for() >= IN_USE_FOR && target.is_closed()
+            Arc::strong_count(target) == 1
+                && target.unused_for() >= IN_USE_FOR
+                && target.is_closed()
         };
         self.targets.write().retain(|_, target| !is_idle(target));
-        self.targets().iter().for_each(|target| target.forget_idle_tenants(IN_USE_FOR));
+        self.targets()
+            .iter()
+            .for_each(|target| target.forget_idle_tenants(IN_USE_FOR));
     }
 
     /// Forgets the targets whose subjects the registry no longer has.
@@ -255,8 +277,15 @@ impl Actor for InvokerActor {
         fail_points::reached(&invoker.id);
         invoker.address.filled_by(&myself);
         // The first outcome is published at once.
-        let published = Instant::now().checked_sub(PUBLISH_EVERY).unwrap_or_else(Instant::now);
-        Ok(InvokerState { invoker, metrics, publishing: false, published })
+        let published = Instant::now()
+            .checked_sub(PUBLISH_EVERY)
+            .unwrap_or_else(Instant::now);
+        Ok(InvokerState {
+            invoker,
+            metrics,
+            publishing: false,
+            published,
+        })
     }
 
     async fn handle(
@@ -294,7 +323,9 @@ impl InvokerState {
             self.publish();
         } else if !self.publishing {
             self.publishing = true;
-            self.invoker.address.send_after(PUBLISH_EVERY, InvokerMsg::Publish);
+            self.invoker
+                .address
+                .send_after(PUBLISH_EVERY, InvokerMsg::Publish);
         }
     }
 
@@ -306,17 +337,44 @@ impl InvokerState {
     fn count(&self, finished: &Finished) {
         let id = || self.invoker.id.to_string();
         let (metrics, status) = (&self.metrics, finished.status);
-        metrics.extension_requests.get_or_create(&ExtensionStatus { extension_id: id(), status }).inc();
+        metrics
+            .extension_requests
+            .get_or_create(&ExtensionStatus {
+                extension_id: id(),
+                status,
+            })
+            .inc();
         let seconds = finished.latency.as_secs_f64();
-        metrics.extension_duration.get_or_create(&ExtensionLabel { extension_id: id() }).observe(seconds);
+        metrics
+            .extension_duration
+            .get_or_create(&ExtensionLabel { extension_id: id() })
+            .observe(seconds);
         if let Some((reason, _)) = finished.failure {
-            metrics.extension_failures.get_or_create(&ExtensionReason { extension_id: id(), reason }).inc();
+            metrics
+                .extension_failures
+                .get_or_create(&ExtensionReason {
+                    extension_id: id(),
+                    reason,
+                })
+                .inc();
         }
         if finished.kind == Kind::Provider {
-            metrics.provider_requests.get_or_create(&ProviderStatus { provider_id: id(), status }).inc();
-            metrics.provider_latency.get_or_create(&ProviderLabel { provider_id: id() }).observe(seconds);
+            metrics
+                .provider_requests
+                .get_or_create(&ProviderStatus {
+                    provider_id: id(),
+                    status,
+                })
+                .inc();
+            metrics
+                .provider_latency
+                .get_or_create(&ProviderLabel { provider_id: id() })
+                .observe(seconds);
             if let Some(tokens) = finished.tokens {
-                metrics.provider_tokens.get_or_create(&ProviderLabel { provider_id: id() }).inc_by(tokens);
+                metrics
+                    .provider_tokens
+                    .get_or_create(&ProviderLabel { provider_id: id() })
+                    .inc_by(tokens);
             }
         }
     }
@@ -324,10 +382,17 @@ impl InvokerState {
 
 /// One line for each call, with the fields of contract section 7.
 fn log(extension_id: &str, finished: &Finished) {
-    let Finished { trace_id, tenant_id, status, .. } = finished;
+    let Finished {
+        trace_id,
+        tenant_id,
+        status,
+        ..
+    } = finished;
     let latency_ms = crate::domain::run::milliseconds(finished.latency);
     match &finished.failure {
-        None => tracing::debug!(extension_id, %trace_id, %tenant_id, latency_ms, status, "extension called"),
+        None => {
+            tracing::debug!(extension_id, %trace_id, %tenant_id, latency_ms, status, "extension called")
+        }
         Some((_, error)) => {
             tracing::warn!(extension_id, %trace_id, %tenant_id, latency_ms, status, error, "extension call failed");
         }

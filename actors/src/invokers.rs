@@ -19,7 +19,9 @@ use crate::invoker::{Invoker, InvokerActor, Peers, Transition};
 use crate::metrics::{Metrics, NodeLabel};
 use crate::ports::Transport;
 use crate::registry::Registry;
-use crate::supervision::{Address, BreakerView, Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict};
+use crate::supervision::{
+    Address, BreakerView, Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict,
+};
 
 mod call;
 mod health_log;
@@ -61,7 +63,10 @@ struct Shared {
 
 impl Shared {
     fn holds(&self, invoker: &Arc<Invoker>) -> bool {
-        self.table.read().get(&*invoker.id).is_some_and(|known| Arc::ptr_eq(known, invoker))
+        self.table
+            .read()
+            .get(&*invoker.id)
+            .is_some_and(|known| Arc::ptr_eq(known, invoker))
     }
 
     /// The invoker of an extension, made when there is none.
@@ -82,9 +87,13 @@ impl Shared {
     /// What an operator has decided about an extension's breakers, and whether tenants have their own.
     fn mode(&self, extension_id: &str) -> (Mode, bool) {
         let snapshot = self.registry.snapshot();
-        let Some(extension) = snapshot.extension(extension_id) else { return (Mode::Normal, false) };
+        let Some(extension) = snapshot.extension(extension_id) else {
+            return (Mode::Normal, false);
+        };
         let decided = extension.breaker_operator.as_ref();
-        let mode = decided.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default();
+        let mode = decided
+            .map(|operator| operator.mode(SystemTime::now()))
+            .unwrap_or_default();
         (mode, extension.breaker.isolation == Some(Isolation::Tenant))
     }
 
@@ -93,14 +102,20 @@ impl Shared {
         self.limits.describe(&invoker.id, &mut view);
         let (measured, (mode, _)) = (invoker.breaker().state, self.mode(&invoker.id));
         let measured_state = (mode != Mode::Normal).then_some(measured.as_str());
-        view.breaker = Some(BreakerView { state: mode.effective(measured), measured_state });
+        view.breaker = Some(BreakerView {
+            state: mode.effective(measured),
+            measured_state,
+        });
         view
     }
 }
 
 /// More restarts than this, and the supervisor itself starts anew. A child that fails at once every time gets here in
 /// about 6 s: the doubling waits would keep it from ever reaching ten in ten seconds.
-const INTENSITY: Intensity = Intensity { restarts: 7, within: Duration::from_secs(10) };
+const INTENSITY: Intensity = Intensity {
+    restarts: 7,
+    within: Duration::from_secs(10),
+};
 /// An invoker that keeps failing is not started for this long, and takes its supervisor down no sooner again: however many of
 /// them fail, they hold figures and log lines only, and the root shall not fall with them.
 const REST: Duration = Duration::from_secs(60);
@@ -134,11 +149,17 @@ impl Invokers {
         });
         let shown = Arc::downgrade(&shared);
         node.describe(move |view| {
-            let Some(shared) = shown.upgrade() else { return };
+            let Some(shared) = shown.upgrade() else {
+                return;
+            };
             let mut invokers: Vec<Arc<Invoker>> = shared.table.read().values().cloned().collect();
             invokers.sort_by(|a, b| a.id.cmp(&b.id));
             view.omitted_children = invokers.len().saturating_sub(SHOWN) as u64;
-            view.children = invokers.iter().take(SHOWN).map(|invoker| shared.view(invoker)).collect();
+            view.children = invokers
+                .iter()
+                .take(SHOWN)
+                .map(|invoker| shared.view(invoker))
+                .collect();
         });
         Self { shared }
     }
@@ -200,13 +221,18 @@ impl Invokers {
     /// taken of it; it opens nothing here.
     pub fn heard_open(&self, extension_id: &str, subject: &str, left: Duration) -> bool {
         let snapshot = self.shared.registry.snapshot();
-        let Some(extension) = snapshot.extension(extension_id) else { return false };
+        let Some(extension) = snapshot.extension(extension_id) else {
+            return false;
+        };
         if left.is_zero() || !has_subject(extension, subject) {
             return false;
         }
         let until = Peers::until(left);
         // Nobody has called it here yet: remembered without making anything of it.
-        if !self.find(extension_id).is_some_and(|invoker| invoker.suspect(subject, until)) {
+        if !self
+            .find(extension_id)
+            .is_some_and(|invoker| invoker.suspect(subject, until))
+        {
             self.shared.peers.remember(subject, until);
         }
         true
@@ -214,26 +240,47 @@ impl Invokers {
 
     /// What a choice between places goes by: asked at every choice, so it takes no message and copies nothing.
     pub fn vitals(&self, extension_id: &str, subject: &str) -> Vitals {
-        self.vitals_of(extension_id, |invoker, mode, _| invoker.vitals(subject, mode))
+        self.vitals_of(extension_id, |invoker, mode, _| {
+            invoker.vitals(subject, mode)
+        })
     }
 
     /// The same for the calls of one tenant.
     pub fn vitals_for(&self, tenant_id: &str, extension_id: &str, subject: &str) -> Vitals {
-        self.vitals_of(extension_id, |invoker, mode, isolated| invoker.vitals_for(tenant_id, subject, mode, isolated))
+        self.vitals_of(extension_id, |invoker, mode, isolated| {
+            invoker.vitals_for(tenant_id, subject, mode, isolated)
+        })
     }
 
-    fn vitals_of(&self, extension_id: &str, read: impl FnOnce(&Invoker, Mode, bool) -> Vitals) -> Vitals {
+    fn vitals_of(
+        &self,
+        extension_id: &str,
+        read: impl FnOnce(&Invoker, Mode, bool) -> Vitals,
+    ) -> Vitals {
         let (mode, isolated) = self.shared.mode(extension_id);
         if let Mode::ForcedOpen(left) = mode {
             // Also where nobody has called it yet.
-            return Vitals { held_back: Some(left), unhealthy: true, ..Vitals::default() };
+            return Vitals {
+                held_back: Some(left),
+                unhealthy: true,
+                ..Vitals::default()
+            };
         }
-        self.shared.table.read().get(extension_id).map(|invoker| read(invoker, mode, isolated)).unwrap_or_default()
+        self.shared
+            .table
+            .read()
+            .get(extension_id)
+            .map(|invoker| read(invoker, mode, isolated))
+            .unwrap_or_default()
     }
 
     /// The ceiling that an extension has of its own.
     fn max_in_flight(&self, extension_id: &str) -> Option<u32> {
-        self.shared.registry.snapshot().extension(extension_id)?.max_in_flight
+        self.shared
+            .registry
+            .snapshot()
+            .extension(extension_id)?
+            .max_in_flight
     }
 
     /// How long an extension's answers usually take (median), whichever of its targets gives them.
@@ -252,7 +299,12 @@ impl Invokers {
         }
         let invoker = self.shared.insert(id);
         let (started, wait) = oneshot::channel();
-        if self.shared.address.send(InvokersMsg::Start(Arc::clone(&invoker), Some(started))).is_ok() {
+        if self
+            .shared
+            .address
+            .send(InvokersMsg::Start(Arc::clone(&invoker), Some(started)))
+            .is_ok()
+        {
             let _ = timeout(START_WITHIN, wait).await;
         }
         invoker
@@ -299,7 +351,10 @@ impl Actor for InvokersActor {
         let shared = invokers.shared;
         shared.address.filled_by(&myself);
         // After a restart of this supervisor its children are gone; their breakers are not.
-        for invoker in invokers_of(&shared).into_iter().filter(|invoker| !invoker.rests()) {
+        for invoker in invokers_of(&shared)
+            .into_iter()
+            .filter(|invoker| !invoker.rests())
+        {
             let _ = shared.address.send(InvokersMsg::Start(invoker, None));
         }
         let _ = shared.address.send(InvokersMsg::Prune);
@@ -310,10 +365,13 @@ impl Actor for InvokersActor {
         let lasting = Arc::clone(&shared);
         let idle = OwnedTask::lasting(move || idle::forget(Arc::clone(&lasting)));
         let (lasting, path) = (Arc::clone(&shared), shared.open_copy.get().cloned());
-        let open_copy =
-            path.map(|path| OwnedTask::lasting(move || open_copy::keep(Arc::clone(&lasting), path.clone())));
+        let open_copy = path.map(|path| {
+            OwnedTask::lasting(move || open_copy::keep(Arc::clone(&lasting), path.clone()))
+        });
         let (lasting, log) = (Arc::clone(&shared), shared.health_log.get().cloned());
-        let health_log = log.map(|log| OwnedTask::lasting(move || health_log::keep(Arc::clone(&lasting), log.clone())));
+        let health_log = log.map(|log| {
+            OwnedTask::lasting(move || health_log::keep(Arc::clone(&lasting), log.clone()))
+        });
         Ok(InvokersState {
             shared,
             log: RestartLog::new(INTENSITY),
@@ -366,13 +424,24 @@ impl Actor for InvokersActor {
 
 impl InvokersState {
     fn failed(&mut self, cell: &ActorCell, reason: &str) -> Result<(), ActorProcessingErr> {
-        let is_it = |invoker: &Arc<Invoker>| invoker.address.cell().is_some_and(|own| own.get_id() == cell.get_id());
-        let Some(invoker) = invokers_of(&self.shared).into_iter().find(is_it) else { return Ok(()) };
+        let is_it = |invoker: &Arc<Invoker>| {
+            invoker
+                .address
+                .cell()
+                .is_some_and(|own| own.get_id() == cell.get_id())
+        };
+        let Some(invoker) = invokers_of(&self.shared).into_iter().find(is_it) else {
+            return Ok(());
+        };
         self.restart_later(invoker, reason)
     }
 
     /// A start that fails counts like a failure afterwards.
-    async fn start(&mut self, invoker: Arc<Invoker>, supervisor: ActorCell) -> Result<(), ActorProcessingErr> {
+    async fn start(
+        &mut self,
+        invoker: Arc<Invoker>,
+        supervisor: ActorCell,
+    ) -> Result<(), ActorProcessingErr> {
         match start(&invoker, &self.shared.metrics, supervisor).await {
             Ok(()) => {
                 invoker.set_rests(false);
@@ -382,11 +451,23 @@ impl InvokersState {
         }
     }
 
-    fn restart_later(&mut self, invoker: Arc<Invoker>, reason: &str) -> Result<(), ActorProcessingErr> {
+    fn restart_later(
+        &mut self,
+        invoker: Arc<Invoker>,
+        reason: &str,
+    ) -> Result<(), ActorProcessingErr> {
         match self.log.record(Instant::now(), fastrand::f64()) {
             Verdict::RestartAfter(wait) => {
-                tracing::warn!(extension_id = &*invoker.id, error = reason, "an invoker failed; restarting it");
-                self.shared.metrics.restarts.get_or_create(&NodeLabel { node: "invokers" }).inc();
+                tracing::warn!(
+                    extension_id = &*invoker.id,
+                    error = reason,
+                    "an invoker failed; restarting it"
+                );
+                self.shared
+                    .metrics
+                    .restarts
+                    .get_or_create(&NodeLabel { node: "invokers" })
+                    .inc();
                 invoker.address.node().ended(reason, true);
                 let shared = Arc::clone(&self.shared);
                 tokio::spawn(async move {
@@ -399,10 +480,18 @@ impl InvokersState {
                 invoker.address.node().ended(reason, false);
                 self.rest(&invoker);
                 if self.fell_lately() {
-                    tracing::warn!(extension_id = &*invoker.id, error = reason, "an invoker fails too often; it rests");
+                    tracing::warn!(
+                        extension_id = &*invoker.id,
+                        error = reason,
+                        "an invoker fails too often; it rests"
+                    );
                     return Ok(());
                 }
-                Err(format!("too many restarts of invokers, the last one {}: {reason}", invoker.id).into())
+                Err(format!(
+                    "too many restarts of invokers, the last one {}: {reason}",
+                    invoker.id
+                )
+                .into())
             }
         }
     }
@@ -432,10 +521,24 @@ impl InvokersState {
     /// it no longer has, and closes the breakers that an operator has closed.
     fn prune(&self) {
         let snapshot = self.shared.registry.snapshot();
-        self.shared.retries.retain(|id| snapshot.extension(id).is_some());
-        self.shared.limits.retain(|id| snapshot.extension(id).map(|extension| extension.max_in_flight));
-        let gone: Vec<_> = self.shared.table.write().extract_if(|id, _| snapshot.extension(id).is_none()).collect();
-        for cell in gone.iter().filter_map(|(_, invoker)| invoker.address.cell()) {
+        self.shared
+            .retries
+            .retain(|id| snapshot.extension(id).is_some());
+        self.shared.limits.retain(|id| {
+            snapshot
+                .extension(id)
+                .map(|extension| extension.max_in_flight)
+        });
+        let gone: Vec<_> = self
+            .shared
+            .table
+            .write()
+            .extract_if(|id, _| snapshot.extension(id).is_none())
+            .collect();
+        for cell in gone
+            .iter()
+            .filter_map(|(_, invoker)| invoker.address.cell())
+        {
             cell.stop(Some("the extension was deleted".to_owned()));
         }
         // Every call looks into the table: it is not held for what takes a while.
@@ -463,13 +566,23 @@ fn invokers_of(shared: &Shared) -> Vec<Arc<Invoker>> {
 }
 
 /// Starts an invoker's actor unless one runs already.
-async fn start(invoker: &Arc<Invoker>, metrics: &Metrics, supervisor: ActorCell) -> Result<(), ActorProcessingErr> {
+async fn start(
+    invoker: &Arc<Invoker>,
+    metrics: &Metrics,
+    supervisor: ActorCell,
+) -> Result<(), ActorProcessingErr> {
     let runs = invoker
         .address
         .cell()
         .is_some_and(|cell| ractor::actor::actor_cell::ACTIVE_STATES.contains(&cell.get_status()));
     if !runs {
-        Actor::spawn_linked(None, InvokerActor, (Arc::clone(invoker), metrics.clone()), supervisor).await?;
+        Actor::spawn_linked(
+            None,
+            InvokerActor,
+            (Arc::clone(invoker), metrics.clone()),
+            supervisor,
+        )
+        .await?;
     }
     Ok(())
 }

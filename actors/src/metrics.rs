@@ -147,14 +147,22 @@ fn seconds() -> Histogram {
 impl Metrics {
     /// Puts everything under its name. prometheus-client adds `_total` to counters and the unit to histograms itself.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("extension_registry_size", "Extensions in the snapshot", self.registry_size.clone());
+        registry.register(
+            "extension_registry_size",
+            "Extensions in the snapshot",
+            self.registry_size.clone(),
+        );
         registry.register_with_unit(
             "extension_registry_reload_duration",
             "Time of one reload from the store",
             Unit::Seconds,
             self.reload_duration.clone(),
         );
-        registry.register("extension_registry_reload_errors", "Reloads that failed", self.reload_errors.clone());
+        registry.register(
+            "extension_registry_reload_errors",
+            "Reloads that failed",
+            self.reload_errors.clone(),
+        );
         registry.register(
             "extension_requests",
             "Calls of an extension by how they ended",
@@ -166,8 +174,16 @@ impl Metrics {
             Unit::Seconds,
             self.extension_duration.clone(),
         );
-        registry.register("extension_failures", "Failed calls by reason", self.extension_failures.clone());
-        registry.register("extension_in_flight", "Calls of an extension under way", self.extension_in_flight.clone());
+        registry.register(
+            "extension_failures",
+            "Failed calls by reason",
+            self.extension_failures.clone(),
+        );
+        registry.register(
+            "extension_in_flight",
+            "Calls of an extension under way",
+            self.extension_in_flight.clone(),
+        );
         registry.register(
             "extension_limit",
             "Calls of an extension that may run at once",
@@ -178,41 +194,94 @@ impl Metrics {
             "Attempts for which there was no place among the calls of an extension",
             self.extension_calls_refused.clone(),
         );
-        registry.register("provider_requests", "Calls of a provider by how they ended", self.provider_requests.clone());
+        registry.register(
+            "provider_requests",
+            "Calls of a provider by how they ended",
+            self.provider_requests.clone(),
+        );
         registry.register_with_unit(
             "provider_latency",
             "Time of a provider call with all its attempts",
             Unit::Seconds,
             self.provider_latency.clone(),
         );
-        registry.register("provider_tokens", "Tokens that a provider counted", self.provider_tokens.clone());
-        registry.register("router_requests_received", "Requests taken in", self.requests_received.clone());
-        registry.register("router_requests_answered", "Answers by outcome", self.requests_answered.clone());
+        registry.register(
+            "provider_tokens",
+            "Tokens that a provider counted",
+            self.provider_tokens.clone(),
+        );
+        registry.register(
+            "router_requests_received",
+            "Requests taken in",
+            self.requests_received.clone(),
+        );
+        registry.register(
+            "router_requests_answered",
+            "Answers by outcome",
+            self.requests_answered.clone(),
+        );
         registry.register(
             "router_requests_in_flight",
             "Requests taken in and not answered",
             self.requests_in_flight.clone(),
         );
-        registry.register("router_requests_limit", "Requests that may run at once", self.requests_limit.clone());
-        registry.register("router_requests_ceiling", "What that limit may grow to", self.requests_ceiling.clone());
-        registry.register("router_pressure", "0 none, 1 high, 2 severe, 3 critical", self.pressure.clone());
+        registry.register(
+            "router_requests_limit",
+            "Requests that may run at once",
+            self.requests_limit.clone(),
+        );
+        registry.register(
+            "router_requests_ceiling",
+            "What that limit may grow to",
+            self.requests_ceiling.clone(),
+        );
+        registry.register(
+            "router_pressure",
+            "0 none, 1 high, 2 severe, 3 critical",
+            self.pressure.clone(),
+        );
         registry.register_with_unit(
             "router_bus_lag",
             "What a message to itself takes longer than usual",
             Unit::Seconds,
             self.bus_lag.clone(),
         );
-        registry.register_with_unit("router_lag", "How late timers are", Unit::Seconds, self.lag.clone());
-        registry.register("router_memory_ratio", "Memory in use, of what there is", self.memory_used.clone());
-        registry.register("router_requests_queued", "Requests that wait for a place", self.requests_queued.clone());
-        registry.register("router_requests_shed", "Requests turned away at the door", self.requests_shed.clone());
+        registry.register_with_unit(
+            "router_lag",
+            "How late timers are",
+            Unit::Seconds,
+            self.lag.clone(),
+        );
+        registry.register(
+            "router_memory_ratio",
+            "Memory in use, of what there is",
+            self.memory_used.clone(),
+        );
+        registry.register(
+            "router_requests_queued",
+            "Requests that wait for a place",
+            self.requests_queued.clone(),
+        );
+        registry.register(
+            "router_requests_shed",
+            "Requests turned away at the door",
+            self.requests_shed.clone(),
+        );
         registry.register(
             "router_request_bytes",
             "Bytes of the requests in flight and waiting",
             self.request_bytes.clone(),
         );
-        registry.register("router_restarts", "Restarts of actors by supervisor", self.restarts.clone());
-        registry.register("router_retries", "Attempts that a retry budget granted", self.retries.clone());
+        registry.register(
+            "router_restarts",
+            "Restarts of actors by supervisor",
+            self.restarts.clone(),
+        );
+        registry.register(
+            "router_retries",
+            "Attempts that a retry budget granted",
+            self.retries.clone(),
+        );
         registry.register(
             "router_retries_refused",
             "Attempts that were not made because a retry budget was empty",

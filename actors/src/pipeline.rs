@@ -67,7 +67,12 @@ impl Actor for Pipeline {
         request: Arc<InFlight>,
     ) -> Result<PipelineState, ActorProcessingErr> {
         let run = request.checkpoint.lock().clone();
-        let mut state = PipelineState { request, run, task: None, deadline: None };
+        let mut state = PipelineState {
+            request,
+            run,
+            task: None,
+            deadline: None,
+        };
         state.watch_deadline(&myself);
         Ok(state)
     }
@@ -79,7 +84,10 @@ impl Actor for Pipeline {
         myself: ActorRef<PipelineMsg>,
         state: &mut PipelineState,
     ) -> Result<(), ActorProcessingErr> {
-        state.request.shared.carried_by(myself.get_id(), &state.request)?;
+        state
+            .request
+            .shared
+            .carried_by(myself.get_id(), &state.request)?;
         myself.send_message(PipelineMsg::Advance)?;
         Ok(())
     }
@@ -122,13 +130,24 @@ impl PipelineState {
                 }
                 Next::Recall { key, ttl } => {
                     let sessions = self.request.shared.sessions.clone();
-                    self.hand_off(myself, async move { PipelineMsg::Recalled(sessions.recall(&key, ttl).await) });
+                    self.hand_off(myself, async move {
+                        PipelineMsg::Recalled(sessions.recall(&key, ttl).await)
+                    });
                     break;
                 }
-                Next::Pin { key, provider, ttl, instead_of } => {
+                Next::Pin {
+                    key,
+                    provider,
+                    ttl,
+                    instead_of,
+                } => {
                     let sessions = self.request.shared.sessions.clone();
                     self.hand_off(myself, async move {
-                        PipelineMsg::Pinned(sessions.pin(&key, &provider, ttl, instead_of.as_deref()).await)
+                        PipelineMsg::Pinned(
+                            sessions
+                                .pin(&key, &provider, ttl, instead_of.as_deref())
+                                .await,
+                        )
                     });
                     break;
                 }
@@ -155,8 +174,12 @@ impl PipelineState {
     fn begin(&mut self, myself: &ActorRef<PipelineMsg>) -> Option<Run> {
         let shared = Arc::clone(&self.request.shared);
         let settings = &shared.settings;
-        let parsed =
-            Request::parse(&self.request.body, &self.request.headers, &settings.requests, || fastrand::u64(..));
+        let parsed = Request::parse(
+            &self.request.body,
+            &self.request.headers,
+            &settings.requests,
+            || fastrand::u64(..),
+        );
         let request = match parsed {
             Ok(request) => request,
             Err(refusal) => {
@@ -177,18 +200,33 @@ impl PipelineState {
             roll: &mut fastrand::f64,
             left: request.timeout,
         };
-        let plan = match Plan::new(&facts, &shared.registry.snapshot(), &settings.plans, &mut outlook) {
+        let plan = match Plan::new(
+            &facts,
+            &shared.registry.snapshot(),
+            &settings.plans,
+            &mut outlook,
+        ) {
             Ok(plan) => plan,
             Err(error) => {
                 let timeout_clamped = request.clamped.then_some(request.timeout);
                 let deadline = Some(self.request.received + request.timeout);
                 let refusal = Outgoing::error(&error, &request.correlation());
-                self.request.answer(Outgoing { timeout_clamped, deadline, ..refusal });
+                self.request.answer(Outgoing {
+                    timeout_clamped,
+                    deadline,
+                    ..refusal
+                });
                 return None;
             }
         };
         let budget = AttemptBudget::new(settings.extra_attempts);
-        let mut run = Run::new(self.request.kind, Arc::new(request), Arc::new(plan), &settings.environment, budget);
+        let mut run = Run::new(
+            self.request.kind,
+            Arc::new(request),
+            Arc::new(plan),
+            &settings.environment,
+            budget,
+        );
         run.retry_tokens = Some(shared.invokers.retry_tokens());
         self.keep(&run);
         self.watch_deadline(myself);
@@ -205,11 +243,17 @@ impl PipelineState {
             deadline: self.deadline_of(run),
             budget: run.guardrail_budget(),
         };
-        self.hand_off(myself, async move { PipelineMsg::CallsDone(side_by_side(&invokers, &orders, &scope).await) });
+        self.hand_off(myself, async move {
+            PipelineMsg::CallsDone(side_by_side(&invokers, &orders, &scope).await)
+        });
     }
 
     /// Waits for something in a task, and hears of it as a message.
-    fn hand_off(&mut self, myself: &ActorRef<PipelineMsg>, work: impl Future<Output = PipelineMsg> + Send + 'static) {
+    fn hand_off(
+        &mut self,
+        myself: &ActorRef<PipelineMsg>,
+        work: impl Future<Output = PipelineMsg> + Send + 'static,
+    ) {
         let (actor, for_lost) = (myself.clone(), myself.clone());
         let lost = OnDrop::new(move || {
             let _ = for_lost.send_message(PipelineMsg::TaskLost);
@@ -227,7 +271,9 @@ impl PipelineState {
 
     /// Goes on with what was waited for.
     fn resume(&mut self, myself: &ActorRef<PipelineMsg>, take: impl FnOnce(&mut Run)) {
-        let Some(mut run) = self.run.take() else { return };
+        let Some(mut run) = self.run.take() else {
+            return;
+        };
         take(&mut run);
         self.keep(&run);
         self.run = Some(run);
@@ -240,7 +286,9 @@ impl PipelineState {
         run.choose(&mut Outlook {
             vitals: &|id, subject| invokers.vitals_for(&tenant_id, id, subject),
             roll: &mut fastrand::f64,
-            left: self.deadline_of(run).saturating_duration_since(Instant::now()),
+            left: self
+                .deadline_of(run)
+                .saturating_duration_since(Instant::now()),
         });
     }
 
@@ -259,7 +307,12 @@ impl PipelineState {
     }
 
     fn watch_deadline(&mut self, myself: &ActorRef<PipelineMsg>) {
-        let timeout = self.request.checkpoint.lock().as_ref().map(|run| run.request.timeout);
+        let timeout = self
+            .request
+            .checkpoint
+            .lock()
+            .as_ref()
+            .map(|run| run.request.timeout);
         let Some(timeout) = timeout else { return };
         // Calls end at the deadline less the reserve; what still waits shortly before the deadline will not be in time.
         let last_moment = self.request.received + timeout.saturating_sub(reserve(timeout) / 4);
@@ -271,23 +324,40 @@ impl PipelineState {
     }
 
     fn deadline_of(&self, run: &Run) -> Instant {
-        self.request.received + run.request.timeout.saturating_sub(reserve(run.request.timeout))
+        self.request.received
+            + run
+                .request
+                .timeout
+                .saturating_sub(reserve(run.request.timeout))
     }
 }
 
 /// Makes the calls of a step at the same time. One that decides about the request cuts off those after it in the order of
 /// the policy; those before it are waited for, because theirs would be the deciding one, whoever is faster. What the
 /// request may still retry is shared out before the first of them fails.
-pub(crate) async fn side_by_side(invokers: &Invokers, orders: &[Order], scope: &CallScope) -> Vec<CallResult> {
+pub(crate) async fn side_by_side(
+    invokers: &Invokers,
+    orders: &[Order],
+    scope: &CallScope,
+) -> Vec<CallResult> {
     let decided = watch::Sender::new(usize::MAX);
-    let registered: Vec<u32> = orders.iter().map(|order| order.call.registered_retries()).collect();
+    let registered: Vec<u32> = orders
+        .iter()
+        .map(|order| order.call.registered_retries())
+        .collect();
     let shares = scope.budget.share_out(&registered);
     // What is left then is for those who have one retry only when they were not reached.
-    let unregistered: Vec<u32> = orders.iter().map(|order| order.call.unregistered_retries()).collect();
+    let unregistered: Vec<u32> = orders
+        .iter()
+        .map(|order| order.call.unregistered_retries())
+        .collect();
     let more = scope.budget.share_out(&unregistered);
     let own = |(share, more): (&AttemptBudget, &AttemptBudget)| {
         let budget = if share.left() > 0 { share } else { more }.clone();
-        CallScope { budget, ..scope.clone() }
+        CallScope {
+            budget,
+            ..scope.clone()
+        }
     };
     let scopes: Vec<CallScope> = shares.each.iter().zip(&more.each).map(own).collect();
     let one = |(index, (order, scope))| {

@@ -11,7 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use ractor::actor::actor_cell::ACTIVE_STATES;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
+use ractor::{
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent,
+};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -25,7 +27,9 @@ use crate::pipeline::Pipeline;
 use crate::registry::Registry;
 use crate::reply::{Outgoing, Reply};
 use crate::sessions::Sessions;
-use crate::supervision::{Address, Intensity, Node, NodeKind, NodeView, OnDrop, OwnedTask, RestartLog, Verdict};
+use crate::supervision::{
+    Address, Intensity, Node, NodeKind, NodeView, OnDrop, OwnedTask, RestartLog, Verdict,
+};
 
 mod door;
 mod in_flight;
@@ -87,7 +91,10 @@ pub struct Incoming {
 pub(crate) struct Orphaned;
 
 /// Panics within this are too many: what panics then is answered `internal` without another try.
-const INTENSITY: Intensity = Intensity { restarts: 10, within: Duration::from_secs(10) };
+const INTENSITY: Intensity = Intensity {
+    restarts: 10,
+    within: Duration::from_secs(10),
+};
 /// Requests in flight that the tree shows.
 const SHOWN: usize = 50;
 
@@ -114,7 +121,9 @@ impl Pipelines {
         });
         let shown = Arc::downgrade(&shared);
         node.describe(move |view| {
-            let Some(shared) = shown.upgrade() else { return };
+            let Some(shared) = shown.upgrade() else {
+                return;
+            };
             shared.describe(view);
         });
         Self { shared }
@@ -149,7 +158,9 @@ impl Pipelines {
         shared.count_taken();
         match shared.door.enter(claim, incoming) {
             Entry::Started(incoming, permit) => shared.start(incoming, permit, supervisor),
-            Entry::Queued { displaced } => displaced.into_iter().for_each(|shed| shared.turn_away(shed)),
+            Entry::Queued { displaced } => displaced
+                .into_iter()
+                .for_each(|shed| shared.turn_away(shed)),
             Entry::Shed(shed) => shared.turn_away(shed),
         }
     }
@@ -193,14 +204,20 @@ impl Pipelines {
     /// Waits until nothing is in flight, at most `limit`; false when something still is.
     pub async fn idle(&self, limit: Duration) -> bool {
         let mut in_flight = self.shared.unanswered.subscribe();
-        timeout(limit, in_flight.wait_for(|count| *count == 0)).await.is_ok()
+        timeout(limit, in_flight.wait_for(|count| *count == 0))
+            .await
+            .is_ok()
     }
 
     /// Answers `shutting_down` to everything in flight and waiting; says how many that were.
     pub fn cut(&self) -> usize {
         let waiting = self.shared.answer_queue(&RequestError::shutting_down());
         let all: Vec<Arc<InFlight>> = self.shared.table.lock().values().cloned().collect();
-        waiting + all.iter().filter(|request| request.fail(&RequestError::shutting_down())).count()
+        waiting
+            + all
+                .iter()
+                .filter(|request| request.fail(&RequestError::shutting_down()))
+                .count()
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -217,13 +234,16 @@ impl Pipelines {
 impl Shared {
     /// The supervisor of the moment, if it is at work.
     fn supervisor(&self) -> Option<ActorCell> {
-        self.address.cell().filter(|cell| ACTIVE_STATES.contains(&cell.get_status()))
+        self.address
+            .cell()
+            .filter(|cell| ACTIVE_STATES.contains(&cell.get_status()))
     }
 
     fn start(self: &Arc<Self>, incoming: Incoming, permit: Permit, supervisor: ActorCell) {
         let in_flight = InFlight::new(self, incoming, permit, supervisor.get_id());
         // An actor that cannot start drops the request, and a dropped request is answered.
-        let _ = ActorRuntime::<Pipeline>::spawn_linked_instant(None, Pipeline, in_flight, supervisor);
+        let _ =
+            ActorRuntime::<Pipeline>::spawn_linked_instant(None, Pipeline, in_flight, supervisor);
     }
 
     /// Does what is due for those who wait.
@@ -262,7 +282,12 @@ impl Shared {
 
     /// Answers the requests whose pipelines went with their supervisor: nobody else would.
     fn answer_orphans(&self) {
-        let orphans: Vec<Arc<InFlight>> = self.table.lock().drain().map(|(_, request)| request).collect();
+        let orphans: Vec<Arc<InFlight>> = self
+            .table
+            .lock()
+            .drain()
+            .map(|(_, request)| request)
+            .collect();
         for orphan in orphans {
             orphan.fail(&RequestError::internal());
         }
@@ -292,12 +317,19 @@ impl Shared {
     }
 
     fn count_answer(&self, outcome: &'static str) {
-        self.metrics.requests_answered.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.metrics
+            .requests_answered
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
     }
 
     /// Takes note of the actor that carries a request. Checked under the lock that a new supervisor takes to sweep up what
     /// its predecessor left: a request is entered before the sweep, or refused after it.
-    pub(crate) fn carried_by(&self, actor: ActorId, request: &Arc<InFlight>) -> Result<(), Orphaned> {
+    pub(crate) fn carried_by(
+        &self,
+        actor: ActorId,
+        request: &Arc<InFlight>,
+    ) -> Result<(), Orphaned> {
         let mut table = self.table.lock();
         if self.address.cell().map(|cell| cell.get_id()) != Some(*request.supervisor.lock()) {
             return Err(Orphaned);
@@ -314,7 +346,11 @@ impl Shared {
         view.ceiling = Some(usage.ceiling as u64);
         view.waiting = Some(usage.queued as u64);
         view.omitted_children = all.len().saturating_sub(SHOWN) as u64;
-        view.children = all.iter().take(SHOWN).map(|request| request.view()).collect();
+        view.children = all
+            .iter()
+            .take(SHOWN)
+            .map(|request| request.view())
+            .collect();
     }
 }
 
@@ -377,7 +413,11 @@ impl Actor for PipelinesActor {
         let queue = OwnedTask::spawn(serve_queue(Arc::clone(&shared), move || {
             let _ = myself.send_message(PipelinesMsg::QueueUnserved);
         }));
-        Ok(PipelinesState { shared, log: RestartLog::new(INTENSITY), _queue: queue })
+        Ok(PipelinesState {
+            shared,
+            log: RestartLog::new(INTENSITY),
+            _queue: queue,
+        })
     }
 
     async fn handle(
@@ -436,13 +476,28 @@ impl PipelinesState {
         let late = Instant::now() >= request.deadline();
         let verdict = self.log.record(Instant::now(), 0.5);
         if again || late || verdict == Verdict::GiveUp {
-            tracing::error!(error = reason, "a pipeline failed; its request is answered with an internal error");
+            tracing::error!(
+                error = reason,
+                "a pipeline failed; its request is answered with an internal error"
+            );
             request.fail(&RequestError::internal());
             return;
         }
-        tracing::warn!(error = reason, "a pipeline failed; going on from its last finished step");
-        self.shared.metrics.restarts.get_or_create(&NodeLabel { node: "pipelines" }).inc();
+        tracing::warn!(
+            error = reason,
+            "a pipeline failed; going on from its last finished step"
+        );
+        self.shared
+            .metrics
+            .restarts
+            .get_or_create(&NodeLabel { node: "pipelines" })
+            .inc();
         *request.supervisor.lock() = myself.get_id();
-        let _ = ActorRuntime::<Pipeline>::spawn_linked_instant(None, Pipeline, request, myself.get_cell());
+        let _ = ActorRuntime::<Pipeline>::spawn_linked_instant(
+            None,
+            Pipeline,
+            request,
+            myself.get_cell(),
+        );
     }
 }

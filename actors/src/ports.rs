@@ -34,7 +34,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Writes how extensions do, as `replica` sees it. Lines of extensions that are gone are left out, and what no replica
     /// wrote for a day is forgotten. No revision, no audit.
-    fn write_health<'a>(&'a self, replica: &'a str, lines: &'a [HealthLine]) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn write_health<'a>(
+        &'a self,
+        replica: &'a str,
+        lines: &'a [HealthLine],
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Closes what is open.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -57,9 +61,7 @@ pub enum Change {
     /// Replaces the record with its versions and instances; [`StoreError::NotFound`] when there is none.
     UpdateExtension(Extension),
     /// Deletes the record with its versions and instances; its audit rows stay.
-    DeleteExtension {
-        id: String,
-    },
+    DeleteExtension { id: String },
     /// Creates or replaces.
     PutPolicy(StoredPolicy),
     DeletePolicy {
@@ -75,7 +77,10 @@ impl Change {
             Self::CreateExtension(e) | Self::UpdateExtension(e) => ("extension", e.id.clone()),
             Self::DeleteExtension { id } => ("extension", id.clone()),
             Self::PutPolicy(p) => ("policy", format!("{}/{}", p.tenant_id, p.policy_id)),
-            Self::DeletePolicy { tenant_id, policy_id } => ("policy", format!("{tenant_id}/{policy_id}")),
+            Self::DeletePolicy {
+                tenant_id,
+                policy_id,
+            } => ("policy", format!("{tenant_id}/{policy_id}")),
         }
     }
 
@@ -146,9 +151,15 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 
     /// Asks the processes of an extension whether they live, and answers whether any did within the limit. An error says
     /// nothing about them.
-    fn ping(&self, extension_id: &str, limit: Duration) -> BoxFuture<'static, Result<bool, TransportError>> {
+    fn ping(
+        &self,
+        extension_id: &str,
+        limit: Duration,
+    ) -> BoxFuture<'static, Result<bool, TransportError>> {
         let _ = (extension_id, limit);
-        Box::pin(std::future::ready(Err(TransportError::Refused("this transport cannot ping".to_owned()))))
+        Box::pin(std::future::ready(Err(TransportError::Refused(
+            "this transport cannot ping".to_owned(),
+        ))))
     }
 
     /// The largest body in bytes that the bus carries.
@@ -210,7 +221,10 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn open(&self) -> BoxFuture<'_, Result<BoxStream<'static, SessionChange>, SessionStoreError>>;
 
     /// What the store has. Expired pins too: whoever writes needs their revision.
-    fn get<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<Option<Stored>, SessionStoreError>>;
+    fn get<'a>(
+        &'a self,
+        key: &'a SessionKey,
+    ) -> BoxFuture<'a, Result<Option<Stored>, SessionStoreError>>;
 
     /// Writes over this revision only (`None`: over nothing) and answers the new one; [`SessionStoreError::Conflict`]
     /// when the store has another.

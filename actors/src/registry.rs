@@ -90,24 +90,37 @@ impl Registry {
         start_with: Option<(Content, bool)>,
     ) -> Self {
         let from_store = start_with.as_ref().is_some_and(|(_, fresh)| *fresh);
-        let last_agreed = if from_store { Some(Instant::now()) } else { disk_copy::last_agreed(&settings) };
+        let last_agreed = if from_store {
+            Some(Instant::now())
+        } else {
+            disk_copy::last_agreed(&settings)
+        };
         // Here and not only with the first change: a registry that never changes must outlive a restart too.
         if let (Some(path), Some((content, true))) = (&settings.disk_copy, &start_with) {
             disk_copy::keep(path, content);
         }
-        let snapshot = start_with.map(|(content, _)| Snapshot::new(content)).unwrap_or_default();
+        let snapshot = start_with
+            .map(|(content, _)| Snapshot::new(content))
+            .unwrap_or_default();
         report_unreadable(&snapshot);
-        metrics.registry_size.set(i64::try_from(snapshot.extension_count()).unwrap_or(i64::MAX));
+        metrics
+            .registry_size
+            .set(i64::try_from(snapshot.extension_count()).unwrap_or(i64::MAX));
         let shared = Shared {
             store,
             settings,
             metrics,
             served: watch::Sender::new(snapshot.revision()),
             snapshot: ArcSwap::from_pointee(snapshot),
-            sync: Mutex::new(Sync { from_store, last_agreed }),
+            sync: Mutex::new(Sync {
+                from_store,
+                last_agreed,
+            }),
             address: Address::new(Node::new("registry", NodeKind::Worker)),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// What is served now. A read of a pointer, never a message.
@@ -118,7 +131,8 @@ impl Registry {
     pub fn freshness(&self) -> Freshness {
         let sync = *self.shared.sync.lock();
         let age = sync.last_agreed.map_or(Duration::ZERO, |at| at.elapsed());
-        let stale = age > self.shared.settings.poll_interval * POLLS_BEFORE_STALE || !sync.from_store;
+        let stale =
+            age > self.shared.settings.poll_interval * POLLS_BEFORE_STALE || !sync.from_store;
         let revision = self.snapshot().revision();
         Freshness {
             revision,
@@ -153,9 +167,15 @@ impl Registry {
     /// after a newer one.
     pub async fn reload_fully(&self) -> Result<u64, StoreError> {
         let (tell, told) = oneshot::channel();
-        let look = Look { full: true, tell: Some(tell) };
+        let look = Look {
+            full: true,
+            tell: Some(tell),
+        };
         let away = |reason: &str| StoreError::Unavailable(reason.to_owned());
-        self.shared.address.send(RegistryMsg::Look(look)).map_err(|vacant| away(&vacant.to_string()))?;
+        self.shared
+            .address
+            .send(RegistryMsg::Look(look))
+            .map_err(|vacant| away(&vacant.to_string()))?;
         match timeout(READ_WITHIN, told).await {
             Ok(Ok(Ok(revision))) => Ok(revision),
             Ok(Ok(Err(reason))) => Err(StoreError::Unavailable(reason)),
@@ -190,7 +210,10 @@ pub enum RegistryMsg {
     /// Somebody says that there may be something new.
     Look(Look),
     /// What a look brought; `None` when the revision is the known one.
-    Loaded { result: Result<Option<News>, StoreError>, took: Duration },
+    Loaded {
+        result: Result<Option<News>, StoreError>,
+        took: Duration,
+    },
     /// A task that this actor lives by is gone.
     TaskLost,
     /// For tests of the supervision: fails the actor.
@@ -245,11 +268,22 @@ impl Actor for RegistryActor {
     ) -> Result<RegistryState, ActorProcessingErr> {
         let shared = registry.shared;
         shared.address.filled_by(&myself);
-        let timers = [OwnedTask::spawn(poll(Arc::clone(&shared))), OwnedTask::spawn(follow_hints(Arc::clone(&shared)))];
+        let timers = [
+            OwnedTask::spawn(poll(Arc::clone(&shared))),
+            OwnedTask::spawn(follow_hints(Arc::clone(&shared))),
+        ];
         let was_away = !shared.sync.lock().from_store;
         let _ = shared.address.send(RegistryMsg::Look(Look::default()));
         let disk = DiskCopy::new(shared.settings.disk_copy.clone());
-        Ok(RegistryState { shared, looking: None, waiting: Vec::new(), next: None, was_away, disk, _timers: timers })
+        Ok(RegistryState {
+            shared,
+            looking: None,
+            waiting: Vec::new(),
+            next: None,
+            was_away,
+            disk,
+            _timers: timers,
+        })
     }
 
     async fn handle(
@@ -288,7 +322,10 @@ impl RegistryState {
             let begun = Instant::now();
             let result = look(shared.store.as_ref(), known).await;
             lost.disarm();
-            let _ = shared.address.send(RegistryMsg::Loaded { result, took: begun.elapsed() });
+            let _ = shared.address.send(RegistryMsg::Loaded {
+                result,
+                took: begun.elapsed(),
+            });
         }));
     }
 
@@ -319,10 +356,16 @@ impl RegistryState {
         if std::mem::take(&mut self.was_away) {
             tracing::info!("the registry's store answers");
         }
-        *self.shared.sync.lock() = Sync { from_store: true, last_agreed: Some(Instant::now()) };
+        *self.shared.sync.lock() = Sync {
+            from_store: true,
+            last_agreed: Some(Instant::now()),
+        };
         match news {
             Some(news) => {
-                self.shared.metrics.reload_duration.observe(took.as_secs_f64());
+                self.shared
+                    .metrics
+                    .reload_duration
+                    .observe(took.as_secs_f64());
                 self.serve(news);
             }
             None => self.disk.confirm(),
@@ -333,10 +376,17 @@ impl RegistryState {
         self.disk.keep(content);
         report_unreadable(&snapshot);
         let (revision, count) = (snapshot.revision(), snapshot.extension_count());
-        self.shared.metrics.registry_size.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.shared
+            .metrics
+            .registry_size
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
         discard(self.shared.snapshot.swap(Arc::new(snapshot)));
         self.shared.served.send_replace(revision);
-        tracing::info!(revision, extensions = count, "serving a new revision of the registry");
+        tracing::info!(
+            revision,
+            extensions = count,
+            "serving a new revision of the registry"
+        );
     }
 }
 
@@ -351,11 +401,17 @@ async fn look(store: &dyn Store, known: Option<u64>) -> Result<Option<News>, Sto
 /// Makes the snapshot of a large registry on a thread of its own: requests need the others meanwhile.
 async fn prepare(content: Content) -> News {
     let large = content.extensions.len() + content.policies.len() > LARGE;
-    let make = move || News { snapshot: Snapshot::new(content.clone()), content };
+    let make = move || News {
+        snapshot: Snapshot::new(content.clone()),
+        content,
+    };
     if !large {
         return make();
     }
-    match spawn_blocking(make).await.map_err(JoinError::try_into_panic) {
+    match spawn_blocking(make)
+        .await
+        .map_err(JoinError::try_into_panic)
+    {
         Ok(news) => news,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
         // The process ends.
@@ -406,7 +462,11 @@ fn when_lost(shared: &Arc<Shared>) -> OnDrop<impl FnOnce() + use<>> {
 
 fn report_unreadable(snapshot: &Snapshot) {
     for (policy, reason) in snapshot.unreadable() {
-        tracing::error!(policy, error = reason, "this policy cannot be read; requests for it are refused");
+        tracing::error!(
+            policy,
+            error = reason,
+            "this policy cannot be read; requests for it are refused"
+        );
     }
 }
 

@@ -51,7 +51,9 @@ pub struct Reply {
 impl Reply {
     /// `send` must not wait: it hands the answer to whoever does.
     pub fn new(send: impl FnOnce(Outgoing) + std::marker::Send + 'static) -> Self {
-        Self { send: Some(Box::new(send)) }
+        Self {
+            send: Some(Box::new(send)),
+        }
     }
 
     pub fn send(mut self, outgoing: Outgoing) {
@@ -64,7 +66,10 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(send) = self.send.take() {
-            send(Outgoing::error(&RequestError::internal(), &Correlation::default()));
+            send(Outgoing::error(
+                &RequestError::internal(),
+                &Correlation::default(),
+            ));
         }
     }
 }
@@ -90,7 +95,10 @@ mod tests {
             let sent = Arc::clone(&sent);
             Reply::new(move |outgoing| sent.lock().push(outgoing.outcome))
         };
-        reply().send(Outgoing::error(&RequestError::shutting_down(), &Correlation::default()));
+        reply().send(Outgoing::error(
+            &RequestError::shutting_down(),
+            &Correlation::default(),
+        ));
         drop(reply());
         assert_eq!(*sent.lock(), ["shutting_down", "internal"]);
     }

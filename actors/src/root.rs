@@ -16,7 +16,10 @@ use crate::registry::{Registry, RegistryActor};
 use crate::supervision::{Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict};
 
 /// More restarts of essential children than this, and the process is better started anew by its platform.
-const INTENSITY: Intensity = Intensity { restarts: 3, within: Duration::from_secs(30) };
+const INTENSITY: Intensity = Intensity {
+    restarts: 3,
+    within: Duration::from_secs(30),
+};
 /// A child that has not stopped by then is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -24,14 +27,17 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 pub struct Child {
     pub node: Arc<Node>,
     /// Starts it, linked to the supervisor that is given.
-    pub start: Box<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> + Send + Sync>,
+    pub start:
+        Box<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> + Send + Sync>,
     /// Whether its repeated failure ends the router. The administration's does not: traffic goes on without it.
     pub essential: bool,
 }
 
 impl fmt::Debug for Child {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Child").field("node", &self.node).finish_non_exhaustive()
+        out.debug_struct("Child")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,14 +50,20 @@ impl Child {
     where
         A: Actor,
     {
-        let start = move |supervisor: ActorCell| -> BoxFuture<'static, Result<ActorCell, SpawnErr>> {
-            let (actor, arguments) = actor();
-            Box::pin(async move {
-                let (started, _) = Actor::spawn_linked(None, actor, arguments, supervisor).await?;
-                Ok(started.get_cell())
-            })
-        };
-        Self { node: Arc::clone(node), start: Box::new(start), essential }
+        let start =
+            move |supervisor: ActorCell| -> BoxFuture<'static, Result<ActorCell, SpawnErr>> {
+                let (actor, arguments) = actor();
+                Box::pin(async move {
+                    let (started, _) =
+                        Actor::spawn_linked(None, actor, arguments, supervisor).await?;
+                    Ok(started.get_cell())
+                })
+            };
+        Self {
+            node: Arc::clone(node),
+            start: Box::new(start),
+            essential,
+        }
     }
 }
 
@@ -77,13 +89,20 @@ impl Root {
     /// The node of the root, with the children's below it.
     pub fn node_above(children: &[Child]) -> Arc<Node> {
         let node = Node::new("root", NodeKind::Supervisor);
-        let below: Vec<Arc<Node>> = children.iter().map(|child| Arc::clone(&child.node)).collect();
+        let below: Vec<Arc<Node>> = children
+            .iter()
+            .map(|child| Arc::clone(&child.node))
+            .collect();
         node.describe(move |view| view.children = below.iter().map(|child| child.view()).collect());
         node
     }
 
     /// Starts the children one after the other.
-    pub async fn start(node: Arc<Node>, children: Vec<Child>, metrics: Metrics) -> Result<Self, SpawnErr> {
+    pub async fn start(
+        node: Arc<Node>,
+        children: Vec<Child>,
+        metrics: Metrics,
+    ) -> Result<Self, SpawnErr> {
         let arguments = (Arc::clone(&node), children, metrics);
         let (actor, ended) = Actor::spawn(None, RootActor, arguments).await?;
         Ok(Self { actor, ended, node })
@@ -161,7 +180,12 @@ impl Actor for RootActor {
         let mut places = Vec::with_capacity(children.len());
         for child in children {
             let actor = (child.start)(myself.get_cell()).await?;
-            places.push(Place { child, actor: Some(actor), failures: 0, running_since: Instant::now() });
+            places.push(Place {
+                child,
+                actor: Some(actor),
+                failures: 0,
+                running_since: Instant::now(),
+            });
         }
         Ok(RootState {
             node,
@@ -187,7 +211,11 @@ impl Actor for RootActor {
                 state.stop_last(&myself);
             }
             RootMsg::StopOverdue(index) => {
-                if let Some(actor) = state.children.get(index).and_then(|place| place.actor.as_ref()) {
+                if let Some(actor) = state
+                    .children
+                    .get(index)
+                    .and_then(|place| place.actor.as_ref())
+                {
                     actor.kill();
                 }
             }
@@ -207,10 +235,19 @@ impl Actor for RootActor {
             SupervisionEvent::ActorTerminated(cell, _, reason) => {
                 (cell, reason.unwrap_or_else(|| "stopped".to_owned()))
             }
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {
+                return Ok(());
+            }
         };
-        let is_it = |place: &Place| place.actor.as_ref().is_some_and(|actor| actor.get_id() == cell.get_id());
-        let Some(index) = state.children.iter().position(is_it) else { return Ok(()) };
+        let is_it = |place: &Place| {
+            place
+                .actor
+                .as_ref()
+                .is_some_and(|actor| actor.get_id() == cell.get_id())
+        };
+        let Some(index) = state.children.iter().position(is_it) else {
+            return Ok(());
+        };
         if let Some(place) = state.children.get_mut(index) {
             place.actor = None;
         }
@@ -230,18 +267,30 @@ impl RootState {
         reason: &str,
         myself: &ActorRef<RootMsg>,
     ) -> Result<(), ActorProcessingErr> {
-        let Some(place) = self.children.get_mut(index) else { return Ok(()) };
+        let Some(place) = self.children.get_mut(index) else {
+            return Ok(());
+        };
         let name = place.child.node.name().to_owned();
-        place.failures = if place.running_since.elapsed() > SETTLED_AFTER { 1 } else { place.failures + 1 };
+        place.failures = if place.running_since.elapsed() > SETTLED_AFTER {
+            1
+        } else {
+            place.failures + 1
+        };
         let verdict = if place.child.essential {
             self.essential.record(Instant::now(), fastrand::f64())
         } else {
-            Verdict::RestartAfter(Duration::from_millis(50).saturating_mul(1 << place.failures.min(6)))
+            Verdict::RestartAfter(
+                Duration::from_millis(50).saturating_mul(1 << place.failures.min(6)),
+            )
         };
         let Verdict::RestartAfter(wait) = verdict else {
             place.child.node.ended(reason, false);
             let why = format!("{name} ended too often, at last with: {reason}");
-            tracing::error!(node = name, error = reason, "too many restarts; the router gives up");
+            tracing::error!(
+                node = name,
+                error = reason,
+                "too many restarts; the router gives up"
+            );
             self.node.ended(&why, false);
             return Err(why.into());
         };
@@ -252,17 +301,26 @@ impl RootState {
             "a part of the router ended; restarting it"
         );
         let node = metric_name(&name);
-        self.metrics.restarts.get_or_create(&NodeLabel { node }).inc();
+        self.metrics
+            .restarts
+            .get_or_create(&NodeLabel { node })
+            .inc();
         place.child.node.ended(reason, true);
         myself.send_after(wait, move || RootMsg::Restart(index));
         Ok(())
     }
 
-    async fn restart(&mut self, index: usize, myself: &ActorRef<RootMsg>) -> Result<(), ActorProcessingErr> {
+    async fn restart(
+        &mut self,
+        index: usize,
+        myself: &ActorRef<RootMsg>,
+    ) -> Result<(), ActorProcessingErr> {
         if self.stopping {
             return Ok(());
         }
-        let Some(place) = self.children.get_mut(index) else { return Ok(()) };
+        let Some(place) = self.children.get_mut(index) else {
+            return Ok(());
+        };
         match (place.child.start)(myself.get_cell()).await {
             Ok(actor) => {
                 place.actor = Some(actor);
@@ -276,8 +334,15 @@ impl RootState {
     /// Stops the last child that still runs; its end brings the next one's turn. After the first, the root ends.
     fn stop_last(&mut self, myself: &ActorRef<RootMsg>) {
         self.overdue = None;
-        let last = self.children.iter().enumerate().rev().find_map(|(i, place)| Some((i, place.actor.as_ref()?)));
-        let Some((index, actor)) = last else { return myself.stop(None) };
+        let last = self
+            .children
+            .iter()
+            .enumerate()
+            .rev()
+            .find_map(|(i, place)| Some((i, place.actor.as_ref()?)));
+        let Some((index, actor)) = last else {
+            return myself.stop(None);
+        };
         actor.stop(None);
         let myself = myself.clone();
         self.overdue = Some(OwnedTask::spawn(async move {
@@ -289,8 +354,15 @@ impl RootState {
 
 /// Label values are a fixed set.
 fn metric_name(name: &str) -> &'static str {
-    ["registry", "invokers", "pipelines", "intake", "fleet", "admin"]
-        .into_iter()
-        .find(|known| *known == name)
-        .unwrap_or("other")
+    [
+        "registry",
+        "invokers",
+        "pipelines",
+        "intake",
+        "fleet",
+        "admin",
+    ]
+    .into_iter()
+    .find(|known| *known == name)
+    .unwrap_or("other")
 }

@@ -60,7 +60,10 @@ impl Sessions {
             sharing: watch::Sender::new(Sharing::Unknown),
         });
         let keeper = tokio::spawn(keep(Arc::clone(&desk)));
-        Self { desk, _keeper: Arc::new(Keeper(keeper)) }
+        Self {
+            desk,
+            _keeper: Arc::new(Keeper(keeper)),
+        }
     }
 
     /// Waits for the first attempt to open the store, at most 5 s, and says whether sessions are shared now. For the
@@ -81,16 +84,34 @@ impl Sessions {
         let desk = &self.desk;
         let look = desk.cache.lock().look(key, desk.clock.now_ms(), ttl);
         match look {
-            Look::Known { provider, renewal_due } => {
+            Look::Known {
+                provider,
+                renewal_due,
+            } => {
                 desk.renew_if(renewal_due, key, ttl);
-                Recalled { provider: Some(provider), shared: true }
+                Recalled {
+                    provider: Some(provider),
+                    shared: true,
+                }
             }
-            Look::Alone(provider) => Recalled { provider, shared: false },
+            Look::Alone(provider) => Recalled {
+                provider,
+                shared: false,
+            },
             Look::Ask => match desk.limited(desk.ask(key, ttl)).await {
-                Some(provider) => Recalled { provider, shared: true },
+                Some(provider) => Recalled {
+                    provider,
+                    shared: true,
+                },
                 None => {
-                    let provider = desk.cache.lock().recall_alone(key, desk.clock.now_ms(), ttl);
-                    Recalled { provider, shared: false }
+                    let provider = desk
+                        .cache
+                        .lock()
+                        .recall_alone(key, desk.clock.now_ms(), ttl);
+                    Recalled {
+                        provider,
+                        shared: false,
+                    }
                 }
             },
         }
@@ -100,38 +121,74 @@ impl Sessions {
     pub async fn peek(&self, key: &SessionKey) -> Recalled {
         let desk = &self.desk;
         let live = |pin: Pin| pin.is_live(desk.clock.now_ms()).then_some(pin.provider);
-        if let Some(stored) = desk.limited(desk.store.get(key)).await.filter(|_| self.is_shared()) {
-            return Recalled { provider: stored.and_then(|stored| live(stored.pin)), shared: true };
+        if let Some(stored) = desk
+            .limited(desk.store.get(key))
+            .await
+            .filter(|_| self.is_shared())
+        {
+            return Recalled {
+                provider: stored.and_then(|stored| live(stored.pin)),
+                shared: true,
+            };
         }
-        Recalled { provider: desk.remembered(key).and_then(live), shared: false }
+        Recalled {
+            provider: desk.remembered(key).and_then(live),
+            shared: false,
+        }
     }
 
     /// Gives a session to a provider unless it has one already. `instead_of` is the provider that it had and that cannot
     /// be called now; only that one loses it.
-    pub async fn pin(&self, key: &SessionKey, provider: &str, ttl: Duration, instead_of: Option<&str>) -> Pinned {
+    pub async fn pin(
+        &self,
+        key: &SessionKey,
+        provider: &str,
+        ttl: Duration,
+        instead_of: Option<&str>,
+    ) -> Pinned {
         let desk = &self.desk;
         let look = desk.cache.lock().look(key, desk.clock.now_ms(), ttl);
         match look {
-            Look::Known { provider, renewal_due } if instead_of != Some(provider.as_str()) => {
+            Look::Known {
+                provider,
+                renewal_due,
+            } if instead_of != Some(provider.as_str()) => {
                 desk.renew_if(renewal_due, key, ttl);
-                return Pinned { provider, shared: true };
+                return Pinned {
+                    provider,
+                    shared: true,
+                };
             }
             Look::Known { .. } | Look::Ask => {
-                if let Some(provider) = desk.limited(desk.agree(key, provider, ttl, instead_of)).await {
-                    return Pinned { provider, shared: true };
+                if let Some(provider) = desk
+                    .limited(desk.agree(key, provider, ttl, instead_of))
+                    .await
+                {
+                    return Pinned {
+                        provider,
+                        shared: true,
+                    };
                 }
             }
             Look::Alone(_) => {}
         }
         let now_ms = desk.clock.now_ms();
-        let provider = desk.cache.lock().pin_alone(key, Pin::new(provider, now_ms, ttl), instead_of, now_ms);
-        Pinned { provider, shared: false }
+        let provider =
+            desk.cache
+                .lock()
+                .pin_alone(key, Pin::new(provider, now_ms, ttl), instead_of, now_ms);
+        Pinned {
+            provider,
+            shared: false,
+        }
     }
 }
 
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").field("sharing", &*self.desk.sharing.borrow()).finish_non_exhaustive()
+        f.debug_struct("Sessions")
+            .field("sharing", &*self.desk.sharing.borrow())
+            .finish_non_exhaustive()
     }
 }
 
@@ -162,7 +219,10 @@ enum Sharing {
 
 impl Desk {
     /// What the store says within the limit. Nothing when it does not.
-    async fn limited<T>(&self, answer: impl Future<Output = Result<T, SessionStoreError>>) -> Option<T> {
+    async fn limited<T>(
+        &self,
+        answer: impl Future<Output = Result<T, SessionStoreError>>,
+    ) -> Option<T> {
         let epoch = self.cache.lock().epoch();
         match timeout(LIMIT, answer).await {
             Ok(Ok(answer)) => Some(answer),
@@ -173,19 +233,33 @@ impl Desk {
                 None
             }
             Err(_elapsed) => {
-                self.lose(epoch, &format!("the store of sessions did not answer within {} ms", LIMIT.as_millis()));
+                self.lose(
+                    epoch,
+                    &format!(
+                        "the store of sessions did not answer within {} ms",
+                        LIMIT.as_millis()
+                    ),
+                );
                 None
             }
         }
     }
 
-    async fn ask(self: &Arc<Self>, key: &SessionKey, ttl: Duration) -> Result<Option<String>, SessionStoreError> {
+    async fn ask(
+        self: &Arc<Self>,
+        key: &SessionKey,
+        ttl: Duration,
+    ) -> Result<Option<String>, SessionStoreError> {
         for _ in 0..ROUNDS {
             let epoch = self.cache.lock().epoch();
             let stored = self.store.get(key).await?;
             let now_ms = self.clock.now_ms();
             let over = stored.as_ref().map(|stored| stored.revision);
-            let live = stored.as_ref().map(|stored| &stored.pin).filter(|pin| pin.is_live(now_ms)).cloned();
+            let live = stored
+                .as_ref()
+                .map(|stored| &stored.pin)
+                .filter(|pin| pin.is_live(now_ms))
+                .cloned();
             let own = self.remembered(key).filter(|pin| pin.is_live(now_ms));
             if let (Some(stored), true) = (stored, live.is_some() || own.is_none()) {
                 self.cache.lock().insert(key, stored, epoch);
@@ -196,7 +270,10 @@ impl Desk {
             }
             // Pinned or renewed while the store was away: this is the next use.
             let Some(own) = own else { return Ok(None) };
-            match self.write(key, Pin::new(&own.provider, now_ms, ttl), over, epoch).await {
+            match self
+                .write(key, Pin::new(&own.provider, now_ms, ttl), over, epoch)
+                .await
+            {
                 Ok(()) => return Ok(Some(own.provider)),
                 Err(SessionStoreError::Conflict) => {}
                 Err(away) => return Err(away),
@@ -213,7 +290,11 @@ impl Desk {
         ttl: Duration,
         instead_of: Option<&str>,
     ) -> Result<String, SessionStoreError> {
-        let remembered = self.cache.lock().peek(key).map(|(pin, revision)| (pin.clone(), revision));
+        let remembered = self
+            .cache
+            .lock()
+            .peek(key)
+            .map(|(pin, revision)| (pin.clone(), revision));
         let (own, mut over) = remembered.unzip();
         let own = own.filter(|pin| pin.keeps(instead_of, self.clock.now_ms()));
         // Pinned while the store was away: unless somebody else has the session by now, it is this one's.
@@ -224,13 +305,23 @@ impl Desk {
             if round > 0 || own.is_some() {
                 let stored = self.store.get(key).await?;
                 over = Some(stored.as_ref().map(|stored| stored.revision));
-                if let Some(stored) = stored.filter(|stored| stored.pin.keeps(instead_of, self.clock.now_ms())) {
+                if let Some(stored) =
+                    stored.filter(|stored| stored.pin.keeps(instead_of, self.clock.now_ms()))
+                {
                     let provider = stored.pin.provider.clone();
                     self.cache.lock().insert(key, stored, epoch);
                     return Ok(provider);
                 }
             }
-            match self.write(key, Pin::new(wanted, self.clock.now_ms(), ttl), over.flatten(), epoch).await {
+            match self
+                .write(
+                    key,
+                    Pin::new(wanted, self.clock.now_ms(), ttl),
+                    over.flatten(),
+                    epoch,
+                )
+                .await
+            {
                 Ok(()) => return Ok(wanted.to_owned()),
                 Err(SessionStoreError::Conflict) => {}
                 Err(away) => return Err(away),
@@ -243,9 +334,17 @@ impl Desk {
         self.cache.lock().peek(key).map(|(pin, _)| pin.clone())
     }
 
-    async fn write(&self, key: &SessionKey, pin: Pin, over: Option<u64>, epoch: u64) -> Result<(), SessionStoreError> {
+    async fn write(
+        &self,
+        key: &SessionKey,
+        pin: Pin,
+        over: Option<u64>,
+        epoch: u64,
+    ) -> Result<(), SessionStoreError> {
         let revision = self.store.put(key, &pin, over).await?;
-        self.cache.lock().insert(key, Stored { pin, revision }, epoch);
+        self.cache
+            .lock()
+            .insert(key, Stored { pin, revision }, epoch);
         Ok(())
     }
 
@@ -254,12 +353,16 @@ impl Desk {
         if !due {
             return;
         }
-        let Ok(place) = Arc::clone(&self.renewals).try_acquire_owned() else { return };
+        let Ok(place) = Arc::clone(&self.renewals).try_acquire_owned() else {
+            return;
+        };
         let (epoch, renewal) = {
             let mut cache = self.cache.lock();
             (cache.epoch(), cache.renew(key, self.clock.now_ms(), ttl))
         };
-        let Some(Stored { pin, revision }) = renewal else { return };
+        let Some(Stored { pin, revision }) = renewal else {
+            return;
+        };
         let (desk, key) = (Arc::clone(self), key.clone());
         tokio::spawn(async move {
             match timeout(RENEWAL_LIMIT, desk.write(&key, pin, Some(revision), epoch)).await {
@@ -267,7 +370,10 @@ impl Desk {
                 Ok(Err(SessionStoreError::Conflict)) => desk.cache.lock().doubt(&key, revision),
                 Ok(Err(SessionStoreError::Away(reason))) => desk.lose(epoch, &reason),
                 Err(_elapsed) => {
-                    let reason = format!("the store of sessions took nothing within {} s", RENEWAL_LIMIT.as_secs());
+                    let reason = format!(
+                        "the store of sessions took nothing within {} s",
+                        RENEWAL_LIMIT.as_secs()
+                    );
                     desk.lose(epoch, &reason);
                 }
             }
@@ -295,7 +401,10 @@ impl Desk {
         }
         cache.unshare();
         if self.sharing.send_replace(Sharing::Off) != Sharing::Off {
-            warn!(reason, "sticky sessions hold on this replica only, until their store answers");
+            warn!(
+                reason,
+                "sticky sessions hold on this replica only, until their store answers"
+            );
         }
     }
 }
@@ -318,12 +427,19 @@ async fn keep(desk: Arc<Desk>) {
             }
             Ok(Err(reason)) => desk.lose(epoch, &reason.to_string()),
             Err(_elapsed) => {
-                let reason = format!("the store of sessions could not be opened within {} s", OPEN_LIMIT.as_secs());
+                let reason = format!(
+                    "the store of sessions could not be opened within {} s",
+                    OPEN_LIMIT.as_secs()
+                );
                 desk.lose(epoch, &reason);
             }
         }
         sleep(pause).await;
-        pause = if was_open { PAUSE } else { LONGEST_PAUSE.min(pause * 2) };
+        pause = if was_open {
+            PAUSE
+        } else {
+            LONGEST_PAUSE.min(pause * 2)
+        };
     }
 }
 

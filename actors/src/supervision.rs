@@ -43,7 +43,10 @@ pub enum Verdict {
 
 impl RestartLog {
     pub fn new(intensity: Intensity) -> Self {
-        Self { intensity, recent: VecDeque::new() }
+        Self {
+            intensity,
+            recent: VecDeque::new(),
+        }
     }
 
     /// Takes note of an end. `jitter` is uniform in `0.0..1.0` and moves the wait by up to a quarter either way.
@@ -59,7 +62,11 @@ impl RestartLog {
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.recent.front().is_some_and(|at| now.duration_since(*at) > self.intensity.within) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|at| now.duration_since(*at) > self.intensity.within)
+        {
             self.recent.pop_front();
         }
     }
@@ -202,8 +209,14 @@ impl Node {
     pub fn view(&self) -> NodeView {
         let (status, now) = (self.status(), Instant::now());
         let life = self.life.lock();
-        let uptime = life.started.map_or(Duration::ZERO, |at| now.duration_since(at));
-        let in_window = life.restarts.iter().filter(|at| now.duration_since(**at) <= SHOWN_WINDOW).count();
+        let uptime = life
+            .started
+            .map_or(Duration::ZERO, |at| now.duration_since(at));
+        let in_window = life
+            .restarts
+            .iter()
+            .filter(|at| now.duration_since(**at) <= SHOWN_WINDOW)
+            .count();
         let mut view = NodeView {
             name: self.name.clone(),
             kind: self.kind,
@@ -245,7 +258,9 @@ impl Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Node").field("name", &self.name).finish_non_exhaustive()
+        out.debug_struct("Node")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -263,7 +278,10 @@ pub struct Vacant;
 
 impl<M: Message> Address<M> {
     pub fn new(node: Arc<Node>) -> Self {
-        Self { actor: ArcSwapOption::empty(), node }
+        Self {
+            actor: ArcSwapOption::empty(),
+            node,
+        }
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -272,7 +290,9 @@ impl<M: Message> Address<M> {
 
     pub fn send(&self, message: M) -> Result<(), Vacant> {
         let actor = self.actor.load();
-        let Some(actor) = actor.as_ref() else { return Err(Vacant) };
+        let Some(actor) = actor.as_ref() else {
+            return Err(Vacant);
+        };
         // Counted before it is sent, so that the actor never counts it down first.
         self.node.queue.fetch_add(1, Ordering::Relaxed);
         actor.send_message(message).map_err(|_| {
@@ -317,9 +337,14 @@ impl OwnedTask {
     }
 
     /// One that is made anew after each panic: for work beside the requests, whose end nobody would notice.
-    pub fn lasting<T: Future<Output = ()> + Send + 'static>(make: impl Fn() -> T + Send + 'static) -> Self {
+    pub fn lasting<T: Future<Output = ()> + Send + 'static>(
+        make: impl Fn() -> T + Send + 'static,
+    ) -> Self {
         Self::spawn(async move {
-            while (&mut Self::spawn(make()).0).await.is_err_and(|end| end.is_panic()) {
+            while (&mut Self::spawn(make()).0)
+                .await
+                .is_err_and(|end| end.is_panic())
+            {
                 tokio::time::sleep(LASTING_REST).await;
             }
         })
@@ -366,12 +391,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_longer_with_every_restart_and_gives_up_at_the_limit() {
-        let mut log = RestartLog::new(Intensity { restarts: 3, within: Duration::from_secs(10) });
+        let mut log = RestartLog::new(Intensity {
+            restarts: 3,
+            within: Duration::from_secs(10),
+        });
         let verdicts: Vec<Verdict> = (0..4).map(|_| log.record(Instant::now(), 0.5)).collect();
         let after = |ms| Verdict::RestartAfter(Duration::from_millis(ms));
-        assert_eq!(verdicts, [after(50), after(100), after(200), Verdict::GiveUp]);
+        assert_eq!(
+            verdicts,
+            [after(50), after(100), after(200), Verdict::GiveUp]
+        );
         tokio::time::advance(Duration::from_secs(11)).await;
-        assert_eq!(log.record(Instant::now(), 0.5), after(50), "old restarts are forgotten");
+        assert_eq!(
+            log.record(Instant::now(), 0.5),
+            after(50),
+            "old restarts are forgotten"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -381,7 +416,10 @@ mod tests {
         let task = OwnedTask::lasting(move || {
             let counted = Arc::clone(&counted);
             async move {
-                assert!(counted.fetch_add(1, Ordering::Relaxed) >= 2, "the first two panic");
+                assert!(
+                    counted.fetch_add(1, Ordering::Relaxed) >= 2,
+                    "the first two panic"
+                );
                 std::future::pending().await
             }
         });

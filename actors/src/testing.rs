@@ -18,7 +18,9 @@ use tokio::time::Instant;
 
 use crate::domain::extension::Extension;
 use crate::domain::snapshot::{Content, StoredPolicy};
-use crate::ports::{Answer, Author, Call, Change, HealthLine, Store, StoreError, Transport, TransportError};
+use crate::ports::{
+    Answer, Author, Call, Change, HealthLine, Store, StoreError, Transport, TransportError,
+};
 pub use sessions::MemorySessions;
 
 /// A store that can be taken away and given back.
@@ -33,7 +35,12 @@ pub struct MemoryStore {
 impl MemoryStore {
     pub fn new(content: Content) -> Arc<Self> {
         let (content, health) = (Mutex::new(content), Mutex::default());
-        Arc::new(Self { content, health, away: AtomicBool::new(false), hints: watch::Sender::new(0) })
+        Arc::new(Self {
+            content,
+            health,
+            away: AtomicBool::new(false),
+            hints: watch::Sender::new(0),
+        })
     }
 
     pub fn set_away(&self, away: bool) {
@@ -51,7 +58,11 @@ impl MemoryStore {
     }
 
     fn present(&self) -> Result<(), StoreError> {
-        if self.away.load(Ordering::SeqCst) { Err(StoreError::Unavailable("away".into())) } else { Ok(()) }
+        if self.away.load(Ordering::SeqCst) {
+            Err(StoreError::Unavailable("away".into()))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -71,7 +82,10 @@ impl Store for MemoryStore {
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
         async move {
             self.present()?;
-            if by.based_on.is_some_and(|seen| seen != self.content.lock().revision) {
+            if by
+                .based_on
+                .is_some_and(|seen| seen != self.content.lock().revision)
+            {
                 return Err(StoreError::Stale);
             }
             let revision = self.write_silently(change)?;
@@ -81,10 +95,16 @@ impl Store for MemoryStore {
         .boxed()
     }
 
-    fn write_health<'a>(&'a self, replica: &'a str, lines: &'a [HealthLine]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn write_health<'a>(
+        &'a self,
+        replica: &'a str,
+        lines: &'a [HealthLine],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             self.present()?;
-            self.health.lock().extend(lines.iter().map(|line| (replica.to_owned(), line.clone())));
+            self.health
+                .lock()
+                .extend(lines.iter().map(|line| (replica.to_owned(), line.clone())));
             Ok(())
         }
         .boxed()
@@ -109,17 +129,30 @@ fn apply(content: &mut Content, change: Change) -> Result<u64, StoreError> {
             *known.ok_or(StoreError::NotFound(name))? = extension;
         }
         Change::DeleteExtension { id } => {
-            let at = content.extensions.iter().position(|e| e.id == id).ok_or(StoreError::NotFound(name))?;
+            let at = content
+                .extensions
+                .iter()
+                .position(|e| e.id == id)
+                .ok_or(StoreError::NotFound(name))?;
             content.extensions.remove(at);
         }
         Change::PutPolicy(policy) => {
-            let same = |p: &StoredPolicy| p.tenant_id == policy.tenant_id && p.policy_id == policy.policy_id;
+            let same = |p: &StoredPolicy| {
+                p.tenant_id == policy.tenant_id && p.policy_id == policy.policy_id
+            };
             content.policies.retain(|p| !same(p));
             content.policies.push(policy);
         }
-        Change::DeletePolicy { tenant_id, policy_id } => {
+        Change::DeletePolicy {
+            tenant_id,
+            policy_id,
+        } => {
             let is_it = |p: &StoredPolicy| p.tenant_id == tenant_id && p.policy_id == policy_id;
-            let at = content.policies.iter().position(is_it).ok_or(StoreError::NotFound(name))?;
+            let at = content
+                .policies
+                .iter()
+                .position(is_it)
+                .ok_or(StoreError::NotFound(name))?;
             content.policies.remove(at);
         }
     }
@@ -127,7 +160,8 @@ fn apply(content: &mut Content, change: Change) -> Result<u64, StoreError> {
     Ok(content.revision)
 }
 
-type Handler = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<Answer, TransportError>> + Send + Sync>;
+type Handler =
+    Arc<dyn Fn(Call) -> BoxFuture<'static, Result<Answer, TransportError>> + Send + Sync>;
 
 /// A bus on which every subject is a closure. A subject without one has no responders.
 #[derive(Default)]
@@ -150,13 +184,21 @@ impl MemoryTransport {
         let body = Bytes::copy_from_slice(body.as_bytes());
         self.handles(subject, move |_| {
             let body = body.clone();
-            async move { Ok(Answer { body, ..Answer::default() }) }.boxed()
+            async move {
+                Ok(Answer {
+                    body,
+                    ..Answer::default()
+                })
+            }
+            .boxed()
         });
     }
 
     /// Fails every call on `subject` like this.
     pub fn fails(&self, subject: &str, error: TransportError) {
-        self.handles(subject, move |_| futures_util::future::ready(Err(error.clone())).boxed());
+        self.handles(subject, move |_| {
+            futures_util::future::ready(Err(error.clone())).boxed()
+        });
     }
 
     /// Never answers on `subject`.
@@ -173,13 +215,19 @@ impl MemoryTransport {
     pub fn handles(
         &self,
         subject: &str,
-        handler: impl Fn(Call) -> BoxFuture<'static, Result<Answer, TransportError>> + Send + Sync + 'static,
+        handler: impl Fn(Call) -> BoxFuture<'static, Result<Answer, TransportError>>
+        + Send
+        + Sync
+        + 'static,
     ) {
-        self.handlers.lock().insert(subject.to_owned(), Arc::new(handler));
+        self.handlers
+            .lock()
+            .insert(subject.to_owned(), Arc::new(handler));
     }
 
     pub fn set_away(&self, away: bool) {
-        self.away_since.send_modify(|since| *since = away.then(|| since.unwrap_or_else(Instant::now)));
+        self.away_since
+            .send_modify(|since| *since = away.then(|| since.unwrap_or_else(Instant::now)));
     }
 
     /// As shortly after the bus came back.
@@ -199,12 +247,21 @@ impl MemoryTransport {
 
     /// How often an extension was pinged.
     pub fn pings(&self, extension_id: &str) -> usize {
-        self.pings.lock().iter().filter(|id| *id == extension_id).count()
+        self.pings
+            .lock()
+            .iter()
+            .filter(|id| *id == extension_id)
+            .count()
     }
 
     /// The calls made so far on `subject`.
     pub fn calls(&self, subject: &str) -> Vec<Call> {
-        self.calls.lock().iter().filter(|call| &*call.subject == subject).cloned().collect()
+        self.calls
+            .lock()
+            .iter()
+            .filter(|call| &*call.subject == subject)
+            .cloned()
+            .collect()
     }
 }
 
@@ -218,7 +275,11 @@ impl Transport for MemoryTransport {
         }
     }
 
-    fn ping(&self, extension_id: &str, _: Duration) -> BoxFuture<'static, Result<bool, TransportError>> {
+    fn ping(
+        &self,
+        extension_id: &str,
+        _: Duration,
+    ) -> BoxFuture<'static, Result<bool, TransportError>> {
         self.pings.lock().push(extension_id.to_owned());
         futures_util::future::ready(Ok(self.living.lock().contains(extension_id))).boxed()
     }
@@ -248,7 +309,10 @@ impl fmt::Debug for MemoryTransport {
 }
 
 /// A registry's content from records and `tenant/policy` documents; panics on a mistake in them.
-#[expect(clippy::expect_used, reason = "a test with a wrong record must fail where it is written")]
+#[expect(
+    clippy::expect_used,
+    reason = "a test with a wrong record must fail where it is written"
+)]
 pub fn content(extensions: &[&str], policies: &[(&str, &str, &str)]) -> Content {
     let parse = |json: &&str| Extension::parse(json, "beamline").expect("a valid extension");
     let policy = |(tenant, policy, json): &(&str, &str, &str)| StoredPolicy {

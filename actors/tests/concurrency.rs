@@ -1,7 +1,11 @@
 //! How many calls of one extension run at a time, in virtual time: what a limit costs that starts at its ceiling, how it
 //! finds what an extension can carry, and what does not touch it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -54,7 +58,10 @@ impl Model {
             r#"{"error": {"code": "429", "message": "too many requests"}}"#
         };
         self.at_work.fetch_sub(1, SeqCst);
-        Answer { body: body.into(), ..Answer::default() }
+        Answer {
+            body: body.into(),
+            ..Answer::default()
+        }
     }
 
     /// Served and refused since the last time.
@@ -73,27 +80,59 @@ struct Bench {
 
 impl Bench {
     async fn start() -> Self {
-        let (store, metrics, bus) =
-            (MemoryStore::new(content(&[RECORD], &[])), Metrics::default(), MemoryTransport::new());
-        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
-        let registry = Registry::new(store, settings, metrics.clone(), Some((content(&[RECORD], &[]), true)));
+        let (store, metrics, bus) = (
+            MemoryStore::new(content(&[RECORD], &[])),
+            Metrics::default(),
+            MemoryTransport::new(),
+        );
+        let settings = RegistrySettings {
+            poll_interval: Duration::from_secs(5),
+            disk_copy: None,
+        };
+        let registry = Registry::new(
+            store,
+            settings,
+            metrics.clone(),
+            Some((content(&[RECORD], &[]), true)),
+        );
         let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
-        let (reading, _) = Actor::spawn(None, RegistryActor, registry.clone()).await.unwrap();
-        let (actor, _) = Actor::spawn(None, InvokersActor, invokers.clone()).await.unwrap();
-        Self { bus, registry, invokers, metrics, actors: [reading.get_cell(), actor.get_cell()] }
+        let (reading, _) = Actor::spawn(None, RegistryActor, registry.clone())
+            .await
+            .unwrap();
+        let (actor, _) = Actor::spawn(None, InvokersActor, invokers.clone())
+            .await
+            .unwrap();
+        Self {
+            bus,
+            registry,
+            invokers,
+            metrics,
+            actors: [reading.get_cell(), actor.get_cell()],
+        }
     }
 
     /// Changes the record and waits until calls go by it.
     async fn ceiling(&self, max_in_flight: Option<u32>) {
-        let record = Extension { max_in_flight, ..Extension::parse(RECORD, "beamline").unwrap() };
-        self.registry.write(Change::UpdateExtension(record), Author::default()).await.unwrap();
+        let record = Extension {
+            max_in_flight,
+            ..Extension::parse(RECORD, "beamline").unwrap()
+        };
+        self.registry
+            .write(Change::UpdateExtension(record), Author::default())
+            .await
+            .unwrap();
         sleep(Duration::from_millis(1)).await;
     }
 
     fn model(&self, capacity: usize) -> Arc<Model> {
         let zero = AtomicUsize::default;
         let capacity = AtomicUsize::new(capacity);
-        let model = Arc::new(Model { capacity, at_work: zero(), served: zero(), refused: zero() });
+        let model = Arc::new(Model {
+            capacity,
+            at_work: zero(),
+            served: zero(),
+            refused: zero(),
+        });
         let answers = Arc::clone(&model);
         self.bus.handles(SUBJECT, move |_| {
             let model = Arc::clone(&answers);
@@ -106,11 +145,17 @@ impl Bench {
     fn clients(&self, count: u32) -> Vec<AbortOnDrop> {
         let one = |number| {
             // Not in step with each other.
-            let again_after = AGAIN_AFTER / 2 + AGAIN_AFTER.mul_f64(f64::from(number) / f64::from(count));
+            let again_after =
+                AGAIN_AFTER / 2 + AGAIN_AFTER.mul_f64(f64::from(number) / f64::from(count));
             let invokers = self.invokers.clone();
             let asking = async move {
                 loop {
-                    if invokers.call(&order(), &scope(TIMEOUT)).await.outcome.is_err() {
+                    if invokers
+                        .call(&order(), &scope(TIMEOUT))
+                        .await
+                        .outcome
+                        .is_err()
+                    {
                         sleep(again_after).await;
                     }
                 }
@@ -121,7 +166,11 @@ impl Bench {
     }
 
     async fn call(&self, patience: Duration) -> Result<(), CallFailure> {
-        self.invokers.call(&order(), &scope(patience)).await.outcome.map(drop)
+        self.invokers
+            .call(&order(), &scope(patience))
+            .await
+            .outcome
+            .map(drop)
     }
 
     fn in_use(&self) -> InUse {
@@ -133,8 +182,16 @@ impl Bench {
     }
 
     fn refused_by_router(&self) -> u64 {
-        let label = |reason| ExtensionReason { extension_id: "model".to_owned(), reason };
-        let count = |reason| self.metrics.extension_calls_refused.get_or_create(&label(reason)).get();
+        let label = |reason| ExtensionReason {
+            extension_id: "model".to_owned(),
+            reason,
+        };
+        let count = |reason| {
+            self.metrics
+                .extension_calls_refused
+                .get_or_create(&label(reason))
+                .get()
+        };
         count("queue_full") + count("no_place_in_time")
     }
 }
@@ -156,7 +213,10 @@ impl Drop for AbortOnDrop {
 fn order() -> Order {
     let target = Target {
         version: "v1".into(),
-        places: vec![Place { subject: SUBJECT.into(), instance: None }],
+        places: vec![Place {
+            subject: SUBJECT.into(),
+            instance: None,
+        }],
         avoided: 0,
         timeout: TIMEOUT,
         retry: 0,
@@ -164,8 +224,19 @@ fn order() -> Order {
     };
     let extension = Arc::new(Extension::parse(RECORD, "beamline").unwrap());
     let config = Arc::new(Fields::default());
-    let call = PlannedCall { extension, rule: Rule::Provider, target, route: None, config };
-    Order { call: Arc::new(call), body: Bytes::from_static(b"{}"), attempt: 1, turn: 0 }
+    let call = PlannedCall {
+        extension,
+        rule: Rule::Provider,
+        target,
+        route: None,
+        config,
+    };
+    Order {
+        call: Arc::new(call),
+        body: Bytes::from_static(b"{}"),
+        attempt: 1,
+        turn: 0,
+    }
 }
 
 fn scope(patience: Duration) -> CallScope {
@@ -211,7 +282,10 @@ async fn the_limit_finds_what_a_model_carries_and_follows_it() {
     model.take();
     sleep(Duration::from_secs(5)).await;
     let [served, refused] = model.take();
-    assert!(served >= 280 && refused == 0, "{served} served, {refused} refused: all 60 clients are");
+    assert!(
+        served >= 280 && refused == 0,
+        "{served} served, {refused} refused: all 60 clients are"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,11 +299,19 @@ async fn places_beyond_a_smaller_limit_are_not_handed_on_to_those_who_wait() {
     model.capacity.store(5, SeqCst);
     sleep(WORK * 10).await;
     let in_use = bench.in_use();
-    assert!(in_use.limit <= 8 && in_use.in_flight <= in_use.limit, "{in_use:?}");
+    assert!(
+        in_use.limit <= 8 && in_use.in_flight <= in_use.limit,
+        "{in_use:?}"
+    );
     assert_eq!(in_use.ceiling, 20);
     assert!(bench.refused_by_router() > 0);
-    let label = ExtensionLabel { extension_id: "model".to_owned() };
-    assert_eq!(bench.metrics.extension_limit.get_or_create(&label).get(), i64::from(bench.limit()));
+    let label = ExtensionLabel {
+        extension_id: "model".to_owned(),
+    };
+    assert_eq!(
+        bench.metrics.extension_limit.get_or_create(&label).get(),
+        i64::from(bench.limit())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,7 +319,11 @@ async fn an_extension_that_is_out_of_reach_through_no_fault_of_its_own_keeps_its
     let bench = Bench::start().await;
     bench.bus.hangs(SUBJECT);
     for _ in 0..20 {
-        assert_eq!(bench.call(TIMEOUT / 4).await, Err(CallFailure::Deadline), "callers in a hurry");
+        assert_eq!(
+            bench.call(TIMEOUT / 4).await,
+            Err(CallFailure::Deadline),
+            "callers in a hurry"
+        );
     }
     bench.bus.fails(SUBJECT, TransportError::NotConnected);
     for _ in 0..20 {
@@ -246,7 +332,11 @@ async fn an_extension_that_is_out_of_reach_through_no_fault_of_its_own_keeps_its
     bench.bus.set_unsettled(true);
     bench.bus.fails(SUBJECT, TransportError::NoResponders);
     for _ in 0..20 {
-        assert_eq!(bench.call(TIMEOUT).await, Err(CallFailure::NoResponders), "it is on its way back");
+        assert_eq!(
+            bench.call(TIMEOUT).await,
+            Err(CallFailure::NoResponders),
+            "it is on its way back"
+        );
     }
     bench.bus.handles(SUBJECT, |call| {
         let late = async move {
@@ -258,7 +348,11 @@ async fn an_extension_that_is_out_of_reach_through_no_fault_of_its_own_keeps_its
         late.boxed()
     });
     for _ in 0..20 {
-        assert_eq!(bench.call(TIMEOUT * 2).await, Err(CallFailure::Timeout), "this router is late");
+        assert_eq!(
+            bench.call(TIMEOUT * 2).await,
+            Err(CallFailure::Timeout),
+            "this router is late"
+        );
     }
     assert_eq!(bench.limit(), 500);
     // Dropped in the middle.
@@ -277,13 +371,35 @@ async fn an_operators_reset_gives_back_all_places_and_ends_a_wait() {
     let bench = Bench::start().await;
     bench.bus.hangs(SUBJECT);
     assert_eq!(bench.call(TIMEOUT * 2).await, Err(CallFailure::Timeout));
-    bench.bus.answers(SUBJECT, r#"{"error": {"code": "429", "message": "busy", "retry_after_ms": 30000}}"#);
-    assert!(matches!(bench.call(TIMEOUT).await, Err(CallFailure::Answered { .. })));
-    assert!(bench.limit() < 500 && matches!(bench.call(TIMEOUT).await, Err(CallFailure::Overloaded { .. })));
+    bench.bus.answers(
+        SUBJECT,
+        r#"{"error": {"code": "429", "message": "busy", "retry_after_ms": 30000}}"#,
+    );
+    assert!(matches!(
+        bench.call(TIMEOUT).await,
+        Err(CallFailure::Answered { .. })
+    ));
+    assert!(
+        bench.limit() < 500
+            && matches!(
+                bench.call(TIMEOUT).await,
+                Err(CallFailure::Overloaded { .. })
+            )
+    );
 
     let record = Extension::parse(RECORD, "beamline").unwrap();
-    let reset = Extension { breaker_reset: Some(Reset { count: 1, reason: "more of it".into() }), ..record };
-    bench.registry.write(Change::UpdateExtension(reset), Author::default()).await.unwrap();
+    let reset = Extension {
+        breaker_reset: Some(Reset {
+            count: 1,
+            reason: "more of it".into(),
+        }),
+        ..record
+    };
+    bench
+        .registry
+        .write(Change::UpdateExtension(reset), Author::default())
+        .await
+        .unwrap();
     sleep(Duration::from_millis(1)).await;
     bench.bus.answers(SUBJECT, r#"{"output": "hello"}"#);
     assert_eq!((bench.call(TIMEOUT).await, bench.limit()), (Ok(()), 500));
@@ -296,10 +412,21 @@ async fn a_record_has_a_ceiling_of_its_own_that_changes_under_way() {
     bench.ceiling(Some(30)).await;
     let _clients = bench.clients(100);
     sleep(WORK / 2).await;
-    assert_eq!((bench.in_use().in_flight, bench.limit(), bench.in_use().ceiling), (30, 30, 30));
+    assert_eq!(
+        (
+            bench.in_use().in_flight,
+            bench.limit(),
+            bench.in_use().ceiling
+        ),
+        (30, 30, 30)
+    );
 
     bench.ceiling(Some(10)).await;
-    assert_eq!((bench.in_use().in_flight, bench.limit()), (30, 10), "nobody is cut off");
+    assert_eq!(
+        (bench.in_use().in_flight, bench.limit()),
+        (30, 10),
+        "nobody is cut off"
+    );
     sleep(WORK * 3).await;
     assert_eq!(bench.in_use().in_flight, 10);
     assert_eq!(model.take()[1], 0);
@@ -309,5 +436,9 @@ async fn a_record_has_a_ceiling_of_its_own_that_changes_under_way() {
     assert_eq!(bench.in_use().in_flight, 60);
     bench.ceiling(None).await;
     sleep(WORK).await;
-    assert_eq!((bench.in_use().in_flight, bench.in_use().ceiling), (100, 500), "what the router grants");
+    assert_eq!(
+        (bench.in_use().in_flight, bench.in_use().ceiling),
+        (100, 500),
+        "what the router grants"
+    );
 }

@@ -1,6 +1,10 @@
 //! Dry runs that call extensions, on the whole tree in memory.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Duration;
 
@@ -16,7 +20,8 @@ use support::plant;
 #[path = "support/tree.rs"]
 mod support;
 
-const POLICY: &str = r#"{"pre": [{"id": "tidy"}], "providers": [{"name": "model"}], "post": [{"id": "polish"}]}"#;
+const POLICY: &str =
+    r#"{"pre": [{"id": "tidy"}], "providers": [{"name": "model"}], "post": [{"id": "polish"}]}"#;
 
 fn rehearsal(timeout: Option<Duration>) -> Rehearsal {
     Rehearsal {
@@ -47,17 +52,45 @@ async fn the_provider_is_never_called_and_each_extension_once() {
     // With a time limit the provider is chosen as `route` would, which goes on to call it.
     for timeout in [None, Some(Duration::from_secs(5))] {
         let bus = MemoryTransport::new();
-        let subjects = ["beamline.ext.pre.tidy.v1", "beamline.provider.model.v1", "beamline.ext.post.polish.v1"];
-        subjects.iter().for_each(|subject| bus.answers(subject, "{}"));
-        let (_store, _registry, _invokers, pipelines, _root) =
-            plant(content(&records, &[("t", "default", POLICY)]), bus.clone(), 10, 3).await;
+        let subjects = [
+            "beamline.ext.pre.tidy.v1",
+            "beamline.provider.model.v1",
+            "beamline.ext.post.polish.v1",
+        ];
+        subjects
+            .iter()
+            .for_each(|subject| bus.answers(subject, "{}"));
+        let (_store, _registry, _invokers, pipelines, _root) = plant(
+            content(&records, &[("t", "default", POLICY)]),
+            bus.clone(),
+            10,
+            3,
+        )
+        .await;
         let told = pipelines.dry_run(rehearsal(timeout)).await.unwrap();
         let told: Value = serde_json::from_str(&told).unwrap();
-        assert_eq!(subjects.map(|subject| bus.calls(subject).len()), [1, 0, 1], "{timeout:?}: {told}");
-        assert_eq!((&told["provider_selected"], &told["error"]), (&json!("model"), &Value::Null));
-        let lines = |key: &str| told[key].as_array().unwrap().iter().map(|line| line["id"].clone()).collect::<Vec<_>>();
         assert_eq!(
-            (lines("executed_extensions"), lines("post_processors_executed")),
+            subjects.map(|subject| bus.calls(subject).len()),
+            [1, 0, 1],
+            "{timeout:?}: {told}"
+        );
+        assert_eq!(
+            (&told["provider_selected"], &told["error"]),
+            (&json!("model"), &Value::Null)
+        );
+        let lines = |key: &str| {
+            told[key]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|line| line["id"].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (
+                lines("executed_extensions"),
+                lines("post_processors_executed")
+            ),
             (vec![json!("tidy")], vec![json!("polish")])
         );
     }

@@ -46,7 +46,8 @@ impl Tree {
         ];
         let plain = r#"{"providers": [{"name": "model"}]}"#;
         let optional = r#"{"pre": [{"id": "clean"}], "providers": [{"name": "model"}]}"#;
-        let required = r#"{"pre": [{"id": "clean", "mode": "required"}], "providers": [{"name": "model"}]}"#;
+        let required =
+            r#"{"pre": [{"id": "clean", "mode": "required"}], "providers": [{"name": "model"}]}"#;
         let policies = [
             ("t", "default", plain),
             ("u", "default", plain),
@@ -60,24 +61,40 @@ impl Tree {
             let gate = Arc::clone(&waits);
             async move {
                 gate.acquire().await.unwrap().forget();
-                Ok(Answer { body: r#"{"output": "an answer"}"#.into(), ..Answer::default() })
+                Ok(Answer {
+                    body: r#"{"output": "an answer"}"#.into(),
+                    ..Answer::default()
+                })
             }
             .boxed()
         });
         let (_, _, invokers, pipelines, root) = plant(content, bus.clone(), max_in_flight, 5).await;
-        Self { bus, gate, invokers, pipelines, root }
+        Self {
+            bus,
+            gate,
+            invokers,
+            pipelines,
+            root,
+        }
     }
 
     fn send(&self, more: Value) -> mpsc::UnboundedReceiver<Value> {
         let mut request = json!({"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": "raw"}});
-        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        request
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         send(&self.pipelines, RequestKind::Route, &request)
     }
 
     fn node(&self, name: &str) -> Value {
         let tree = serde_json::to_value(self.root.tree()).unwrap();
         let children = tree["children"].as_array().unwrap();
-        children.iter().find(|child| child["name"] == name).unwrap().clone()
+        children
+            .iter()
+            .find(|child| child["name"] == name)
+            .unwrap()
+            .clone()
     }
 
     async fn calls(&self, subject: &str, count: usize) {
@@ -106,10 +123,16 @@ async fn one_that_waits_starts_when_a_place_comes_free() {
     tree.calls(PROVIDER, 1).await;
     let second = tree.send(json!({}));
     let node = tree.node("pipelines");
-    assert_eq!([&node["in_flight"], &node["limit"], &node["waiting"]], [&json!(1), &json!(1), &json!(1)]);
+    assert_eq!(
+        [&node["in_flight"], &node["limit"], &node["waiting"]],
+        [&json!(1), &json!(1), &json!(1)]
+    );
     assert_eq!(tree.pipelines.in_flight(), 2, "a drain waits for both");
     tree.gate.add_permits(2);
-    assert_eq!([code(&one(first).await), code(&one(second).await)], ["ok", "ok"]);
+    assert_eq!(
+        [code(&one(first).await), code(&one(second).await)],
+        ["ok", "ok"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +144,12 @@ async fn one_that_waits_in_vain_is_told_so_after_a_tenth_of_a_second_or_of_its_t
         let mut answers = tree.send(json!({"timeout_ms": timeout_ms}));
         let answer = answers.recv().await.unwrap();
         assert_eq!(code(&answer), "overloaded");
-        assert!(answer["error"]["details"]["retry_after_ms"].as_u64().unwrap() >= 50);
+        assert!(
+            answer["error"]["details"]["retry_after_ms"]
+                .as_u64()
+                .unwrap()
+                >= 50
+        );
         let waited = begun.elapsed().as_millis();
         assert!((longest..=longest + 2).contains(&waited), "{waited} ms");
     }
@@ -135,7 +163,11 @@ async fn a_tenant_that_floods_does_not_keep_another_out() {
     tree.calls(PROVIDER, 2).await;
     tree.gate.add_permits(1);
     tree.calls(PROVIDER, 3).await;
-    assert_eq!(&*tree.bus.calls(PROVIDER)[2].tenant_id, "u", "the next place is the other's");
+    assert_eq!(
+        &*tree.bus.calls(PROVIDER)[2].tenant_id,
+        "u",
+        "the next place is the other's"
+    );
     tree.gate.add_permits(10);
     assert_eq!(code(&one(other).await), "ok");
 }
@@ -147,13 +179,22 @@ async fn those_who_wait_are_answered_when_their_supervisor_dies_and_when_everyth
     tree.calls(PROVIDER, 1).await;
     let second = tree.send(json!({}));
     tree.pipelines.crash();
-    assert_eq!([code(&one(first).await), code(&one(second).await)], ["internal", "overloaded"]);
-    eventually("the pipelines are back", || tree.node("pipelines")["status"] == "running").await;
+    assert_eq!(
+        [code(&one(first).await), code(&one(second).await)],
+        ["internal", "overloaded"]
+    );
+    eventually("the pipelines are back", || {
+        tree.node("pipelines")["status"] == "running"
+    })
+    .await;
     let third = tree.send(json!({}));
     tree.calls(PROVIDER, 2).await;
     let fourth = tree.send(json!({}));
     assert_eq!(tree.pipelines.cut(), 2);
-    assert_eq!([code(&one(third).await), code(&one(fourth).await)], ["shutting_down", "shutting_down"]);
+    assert_eq!(
+        [code(&one(third).await), code(&one(fourth).await)],
+        ["shutting_down", "shutting_down"]
+    );
     assert_eq!(tree.pipelines.in_flight(), 0);
 }
 
@@ -163,18 +204,43 @@ async fn an_extension_that_hangs_cannot_hold_every_request() {
     tree.invokers.limit_calls(2);
     tree.bus.hangs(PRE);
     tree.gate.add_permits(100);
-    let _hanging = [tree.send(json!({"policy_id": "required"})), tree.send(json!({"policy_id": "required"}))];
+    let _hanging = [
+        tree.send(json!({"policy_id": "required"})),
+        tree.send(json!({"policy_id": "required"})),
+    ];
     tree.calls(PRE, 2).await;
 
     let required = tree.send(json!({"policy_id": "required"}));
     let optional = one(tree.send(json!({"policy_id": "optional"}))).await;
-    assert_eq!((code(&optional), &optional["degraded"][0]["reason"]), ("ok", &json!("overloaded")));
+    assert_eq!(
+        (code(&optional), &optional["degraded"][0]["reason"]),
+        ("ok", &json!("overloaded"))
+    );
     let required = one(required).await;
-    assert_eq!((code(&required), &required["error"]["details"]["extension_id"]), ("overloaded", &json!("clean")));
-    assert!(required["error"]["details"]["retry_after_ms"].as_u64().unwrap() >= 50);
-    assert_eq!(code(&one(tree.send(json!({}))).await), "ok", "who does not need it does not notice");
+    assert_eq!(
+        (
+            code(&required),
+            &required["error"]["details"]["extension_id"]
+        ),
+        ("overloaded", &json!("clean"))
+    );
+    assert!(
+        required["error"]["details"]["retry_after_ms"]
+            .as_u64()
+            .unwrap()
+            >= 50
+    );
+    assert_eq!(
+        code(&one(tree.send(json!({}))).await),
+        "ok",
+        "who does not need it does not notice"
+    );
 
-    assert_eq!(tree.bus.calls(PRE).len(), 2, "nothing was sent beyond the limit");
+    assert_eq!(
+        tree.bus.calls(PRE).len(),
+        2,
+        "nothing was sent beyond the limit"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +252,10 @@ async fn a_call_without_a_place_says_nothing_about_the_extension_and_waits_for_t
     let second = tree.send(json!({}));
     let invoker = || tree.node("invokers")["children"][0].clone();
     eventually("the second waits", || invoker()["waiting"] == 1).await;
-    assert_eq!([&invoker()["in_flight"], &invoker()["limit"]], [&json!(1), &json!(1)]);
+    assert_eq!(
+        [&invoker()["in_flight"], &invoker()["limit"]],
+        [&json!(1), &json!(1)]
+    );
     tree.gate.add_permits(1);
     assert_eq!(code(&one(first).await), "ok");
     tree.calls(PROVIDER, 2).await;

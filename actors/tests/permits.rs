@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use beamline_actors::domain::breaker::{Breaker, Mode, Outcome, Overrides, Permit, Setting, Settings, State};
+use beamline_actors::domain::breaker::{
+    Breaker, Mode, Outcome, Overrides, Permit, Setting, Settings, State,
+};
 use beamline_actors::domain::extension::Kind;
 use beamline_actors::invoker::{Gate, Held};
 use loom::model::Builder;
@@ -29,8 +31,18 @@ struct Target {
 impl Gate for Target {
     type Breaker = ();
 
-    fn returned(&self, (): &(), permit: Permit, settings: &Settings, outcome: Outcome, took: Duration) {
-        self.breaker.lock().unwrap().record(permit, outcome, took, settings, self.now, 0.5);
+    fn returned(
+        &self,
+        (): &(),
+        permit: Permit,
+        settings: &Settings,
+        outcome: Outcome,
+        took: Duration,
+    ) {
+        self.breaker
+            .lock()
+            .unwrap()
+            .record(permit, outcome, took, settings, self.now, 0.5);
     }
 }
 
@@ -39,22 +51,49 @@ impl Target {
     fn half_open(settings: &Settings) -> Arc<Self> {
         let (mut breaker, start) = (Breaker::default(), Instant::now());
         let permit = breaker.check(Mode::Normal, settings, start, 0.5).unwrap();
-        breaker.record(permit, Outcome::Failure, Duration::ZERO, settings, start, 0.5);
+        breaker.record(
+            permit,
+            Outcome::Failure,
+            Duration::ZERO,
+            settings,
+            start,
+            0.5,
+        );
         let now = start + settings.open_cap;
         assert_eq!(breaker.state(now), State::HalfOpen);
-        Arc::new(Self { breaker: Mutex::new(breaker), out: AtomicUsize::new(0), now })
+        Arc::new(Self {
+            breaker: Mutex::new(breaker),
+            out: AtomicUsize::new(0),
+            now,
+        })
     }
 
     fn permit(self: &Arc<Self>, settings: &Settings) -> Option<Held<Self>> {
-        let permit = self.breaker.lock().unwrap().check(Mode::Normal, settings, self.now, 0.5).ok()?;
-        Some(Held::new(Arc::clone(self), (), permit, *settings, Instant::now()))
+        let permit = self
+            .breaker
+            .lock()
+            .unwrap()
+            .check(Mode::Normal, settings, self.now, 0.5)
+            .ok()?;
+        Some(Held::new(
+            Arc::clone(self),
+            (),
+            permit,
+            *settings,
+            Instant::now(),
+        ))
     }
 
     /// A probe, as far as it is granted, and how it ends.
     fn probe(self: &Arc<Self>, settings: &Settings, end: End) {
-        let Some(permit) = self.permit(settings) else { return };
+        let Some(permit) = self.permit(settings) else {
+            return;
+        };
         let most = usize::try_from(settings.half_open_permits).unwrap();
-        assert!(self.out.fetch_add(1, Ordering::SeqCst) < most, "too many probes are out");
+        assert!(
+            self.out.fetch_add(1, Ordering::SeqCst) < most,
+            "too many probes are out"
+        );
         // The others may go on here.
         thread::yield_now();
         self.out.fetch_sub(1, Ordering::SeqCst);
@@ -103,7 +142,11 @@ fn in_every_order(permits: u32, ends: [End; 3], holds: impl Fn(&Target) + Send +
         for task in tasks {
             task.join().unwrap();
         }
-        assert_eq!(target.breaker.lock().unwrap().in_flight(), 0, "a permit is lost");
+        assert_eq!(
+            target.breaker.lock().unwrap().in_flight(),
+            0,
+            "a permit is lost"
+        );
         holds(&target);
     });
 }
@@ -111,20 +154,42 @@ fn in_every_order(permits: u32, ends: [End; 3], holds: impl Fn(&Target) + Send +
 #[test]
 fn permits_come_home_from_whatever_happens_to_a_probe() {
     for permits in [1, 2] {
-        in_every_order(permits, [End::Cancelled, End::Panicked, End::Told(Outcome::Ignored)], |target| {
-            let breaker = target.breaker.lock().unwrap();
-            assert_eq!(breaker.state(target.now), State::HalfOpen, "nothing was told");
-        });
-        in_every_order(permits, [End::Told(Outcome::Success), End::Panicked, End::Cancelled], |target| {
-            assert_eq!(target.breaker.lock().unwrap().state(target.now), State::HalfOpen);
-        });
+        in_every_order(
+            permits,
+            [End::Cancelled, End::Panicked, End::Told(Outcome::Ignored)],
+            |target| {
+                let breaker = target.breaker.lock().unwrap();
+                assert_eq!(
+                    breaker.state(target.now),
+                    State::HalfOpen,
+                    "nothing was told"
+                );
+            },
+        );
+        in_every_order(
+            permits,
+            [End::Told(Outcome::Success), End::Panicked, End::Cancelled],
+            |target| {
+                assert_eq!(
+                    target.breaker.lock().unwrap().state(target.now),
+                    State::HalfOpen
+                );
+            },
+        );
     }
 }
 
 #[test]
 fn one_failed_probe_opens_it_whatever_the_others_say() {
-    let ends = [End::Told(Outcome::Success), End::Told(Outcome::Failure), End::Told(Outcome::Success)];
+    let ends = [
+        End::Told(Outcome::Success),
+        End::Told(Outcome::Failure),
+        End::Told(Outcome::Success),
+    ];
     in_every_order(3, ends, |target| {
-        assert!(matches!(target.breaker.lock().unwrap().state(target.now), State::Open { .. }));
+        assert!(matches!(
+            target.breaker.lock().unwrap().state(target.now),
+            State::Open { .. }
+        ));
     });
 }

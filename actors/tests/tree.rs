@@ -63,14 +63,25 @@ impl Tree {
         bus.answers(VALIDATOR, r#"{"status": "ok"}"#);
         bus.answers(PROVIDER, r#"{"output": "an answer"}"#);
         bus.answers(POST, "{}");
-        let (store, registry, invokers, pipelines, root) = plant(content, bus.clone(), max_in_flight, 5).await;
-        Self { store, bus, registry, invokers, pipelines, root }
+        let (store, registry, invokers, pipelines, root) =
+            plant(content, bus.clone(), max_in_flight, 5).await;
+        Self {
+            store,
+            bus,
+            registry,
+            invokers,
+            pipelines,
+            root,
+        }
     }
 
     /// Sends a request; its answers arrive on the channel.
     fn send(&self, extra: Value) -> mpsc::UnboundedReceiver<Value> {
         let mut request = json!({"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": "raw"}});
-        request.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        request
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
         send(&self.pipelines, RequestKind::Route, &request)
     }
 
@@ -81,7 +92,11 @@ impl Tree {
     fn node(&self, name: &str) -> Value {
         let tree = serde_json::to_value(self.root.tree()).unwrap();
         let children = tree["children"].as_array().unwrap();
-        children.iter().find(|child| child["name"] == name).unwrap().clone()
+        children
+            .iter()
+            .find(|child| child["name"] == name)
+            .unwrap()
+            .clone()
     }
 }
 
@@ -104,12 +119,21 @@ async fn eventually(what: &str, holds: impl Fn() -> bool) {
 async fn a_request_passes_through_every_stage() {
     let tree = Tree::start().await;
     let answer = tree.ask().await;
-    assert_eq!((code(&answer), &answer["response"]["output"]), ("ok", &json!("an answer")));
+    assert_eq!(
+        (code(&answer), &answer["response"]["output"]),
+        ("ok", &json!("an answer"))
+    );
     let sent: Value = serde_json::from_slice(&tree.bus.calls(PROVIDER)[0].body).unwrap();
     assert_eq!(sent["prompt"], "cleaned");
-    eventually("the figures of the model", || tree.invokers.find("model").unwrap().figures().requests == 1).await;
+    eventually("the figures of the model", || {
+        tree.invokers.find("model").unwrap().figures().requests == 1
+    })
+    .await;
     let invoker = tree.node("invokers")["children"][0].clone();
-    assert_eq!((&invoker["name"], &invoker["breaker"]["state"]), (&json!("invoker:clean"), &json!("closed")));
+    assert_eq!(
+        (&invoker["name"], &invoker["breaker"]["state"]),
+        (&json!("invoker:clean"), &json!("closed"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,10 +146,17 @@ async fn a_slow_extension_costs_its_own_time_and_no_more() {
         (code(&answer), &answer["error"]["details"]["error_type"]),
         ("validator_blocked", &json!("extension_timeout"))
     );
-    assert_eq!(tree.bus.calls(VALIDATOR).len(), 2, "retried once, as registered");
+    assert_eq!(
+        tree.bus.calls(VALIDATOR).len(),
+        2,
+        "retried once, as registered"
+    );
     assert!(begun.elapsed() < Duration::from_millis(300));
     let report = &answer["extensions"][1];
-    assert_eq!((&report["status"], &report["attempts"]), (&json!("timeout"), &json!(2)));
+    assert_eq!(
+        (&report["status"], &report["attempts"]),
+        (&json!("timeout"), &json!(2))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +166,11 @@ async fn the_requests_own_time_bounds_everything() {
     let begun = Instant::now();
     let answer = one(tree.send(json!({"timeout_ms": 200}))).await;
     assert_eq!(code(&answer), "deadline_exceeded");
-    assert!(begun.elapsed() <= Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() <= Duration::from_millis(200),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(
         tree.invokers.find("model").unwrap().breaker().failures,
         0,
@@ -149,17 +184,38 @@ async fn a_panic_in_a_step_goes_on_from_the_last_finished_step_once() {
     let panics = Arc::new(AtomicUsize::new(1));
     let left = Arc::clone(&panics);
     tree.bus.handles(PROVIDER, move |_| {
-        assert!(left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err(), "planned panic");
-        async { Ok(Answer { body: Bytes::from_static(br#"{"output": "late"}"#), ..Answer::default() }) }.boxed()
+        assert!(
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+                .is_err(),
+            "planned panic"
+        );
+        async {
+            Ok(Answer {
+                body: Bytes::from_static(br#"{"output": "late"}"#),
+                ..Answer::default()
+            })
+        }
+        .boxed()
     });
     let answer = tree.ask().await;
-    assert_eq!((code(&answer), &answer["response"]["output"]), ("ok", &json!("late")));
-    assert_eq!(tree.bus.calls(PRE).len(), 1, "finished steps are not done again");
+    assert_eq!(
+        (code(&answer), &answer["response"]["output"]),
+        ("ok", &json!("late"))
+    );
+    assert_eq!(
+        tree.bus.calls(PRE).len(),
+        1,
+        "finished steps are not done again"
+    );
     assert_eq!(tree.bus.calls(PROVIDER).len(), 2);
 
     panics.store(2, Ordering::SeqCst);
     assert_eq!(code(&tree.ask().await), "internal");
-    assert_eq!(code(&tree.ask().await), "ok", "the next request is not touched");
+    assert_eq!(
+        code(&tree.ask().await),
+        "ok",
+        "the next request is not touched"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,7 +228,11 @@ async fn many_panicking_requests_harm_only_themselves() {
     }
     tree.bus.answers(PROVIDER, r#"{"output": 1}"#);
     assert_eq!(code(&tree.ask().await), "ok");
-    assert_eq!(tree.node("pipelines")["restarts"], 0, "the supervisor itself never fell");
+    assert_eq!(
+        tree.node("pipelines")["restarts"],
+        0,
+        "the supervisor itself never fell"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,8 +242,16 @@ async fn load_beyond_the_limit_is_refused_at_the_door() {
     let (first, second) = (tree.send(json!({})), tree.send(json!({})));
     let refused = tree.ask().await;
     assert_eq!(code(&refused), "overloaded");
-    assert!(refused["error"]["details"]["retry_after_ms"].as_u64().unwrap() >= 50);
-    assert_eq!((code(&one(first).await), code(&one(second).await)), ("extension_timeout", "extension_timeout"));
+    assert!(
+        refused["error"]["details"]["retry_after_ms"]
+            .as_u64()
+            .unwrap()
+            >= 50
+    );
+    assert_eq!(
+        (code(&one(first).await), code(&one(second).await)),
+        ("extension_timeout", "extension_timeout")
+    );
     tree.bus.answers(PROVIDER, r#"{"output": 1}"#);
     eventually("the permits are home", || tree.pipelines.in_flight() == 0).await;
     assert_eq!(code(&tree.ask().await), "ok");
@@ -199,8 +267,16 @@ async fn an_extension_without_listeners_opens_its_breaker_and_recovers() {
     let calls = tree.bus.calls(PROVIDER).len();
     let answer = tree.ask().await;
     assert_eq!(code(&answer), "extension_unavailable");
-    assert!(answer["error"]["details"]["retry_after_ms"].as_u64().is_some_and(|ms| ms <= 6_250));
-    assert_eq!(tree.bus.calls(PROVIDER).len(), calls, "an open breaker sends nothing");
+    assert!(
+        answer["error"]["details"]["retry_after_ms"]
+            .as_u64()
+            .is_some_and(|ms| ms <= 6_250)
+    );
+    assert_eq!(
+        tree.bus.calls(PROVIDER).len(),
+        calls,
+        "an open breaker sends nothing"
+    );
     tree.bus.answers(PROVIDER, r#"{"output": 1}"#);
     // 5 s and its jitter.
     tokio::time::sleep(Duration::from_millis(6_250)).await;
@@ -226,8 +302,13 @@ async fn an_invoker_that_fails_comes_back_with_its_breaker() {
         tree.ask().await;
     }
     let model = tree.invokers.find("model").unwrap();
-    model.address.send(beamline_actors::invoker::InvokerMsg::Crash).unwrap();
-    let restarted = || model.address.node().view().restarts == 1 && model.address.node().view().status == "running";
+    model
+        .address
+        .send(beamline_actors::invoker::InvokerMsg::Crash)
+        .unwrap();
+    let restarted = || {
+        model.address.node().view().restarts == 1 && model.address.node().view().status == "running"
+    };
     eventually("the invoker restarts", restarted).await;
     assert_eq!(model.breaker().failures, 5, "the breaker survives");
 }
@@ -239,12 +320,19 @@ async fn an_invoker_that_keeps_failing_takes_its_supervisor_down_but_not_the_roo
     let guard = tree.invokers.find("guard").unwrap();
     let crash_until_invokers_restart = async {
         while tree.invokers.node().view().restarts == 0 {
-            let _ = guard.address.send(beamline_actors::invoker::InvokerMsg::Crash);
+            let _ = guard
+                .address
+                .send(beamline_actors::invoker::InvokerMsg::Crash);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(Duration::from_secs(60), crash_until_invokers_restart).await.expect("escalation");
-    eventually("invokers are back", || tree.invokers.node().view().status == "running").await;
+    timeout(Duration::from_secs(60), crash_until_invokers_restart)
+        .await
+        .expect("escalation");
+    eventually("invokers are back", || {
+        tree.invokers.node().view().status == "running"
+    })
+    .await;
     assert_eq!(code(&tree.ask().await), "ok");
     assert!(tree.root.ended().now_or_never().is_none(), "the root stays");
 }
@@ -255,14 +343,29 @@ async fn extensions_that_come_back_later_than_the_bus_are_not_blamed() {
     tree.bus.fails(PROVIDER, TransportError::NoResponders);
     tree.bus.set_unsettled(true);
     for _ in 0..20 {
-        assert_eq!(tree.ask().await["error"]["details"]["error_type"], "no_responders");
+        assert_eq!(
+            tree.ask().await["error"]["details"]["error_type"],
+            "no_responders"
+        );
     }
     tree.bus.set_unsettled(false);
     for _ in 0..2 {
-        assert_eq!(tree.ask().await["error"]["details"]["error_type"], "no_responders");
+        assert_eq!(
+            tree.ask().await["error"]["details"]["error_type"],
+            "no_responders"
+        );
     }
-    assert_eq!(tree.ask().await["error"]["details"]["error_type"], "circuit_open", "the fifth attempt was the last");
-    assert!(tree.ask().await["error"]["message"].as_str().unwrap().contains("circuit open"));
+    assert_eq!(
+        tree.ask().await["error"]["details"]["error_type"],
+        "circuit_open",
+        "the fifth attempt was the last"
+    );
+    assert!(
+        tree.ask().await["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("circuit open")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,7 +374,9 @@ async fn an_invoker_that_never_recovers_ends_nothing_else() {
     tree.ask().await;
     let guard = tree.invokers.find("guard").unwrap();
     for _ in 0..200_000 {
-        let _ = guard.address.send(beamline_actors::invoker::InvokerMsg::Crash);
+        let _ = guard
+            .address
+            .send(beamline_actors::invoker::InvokerMsg::Crash);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(tree.root.ended().now_or_never().is_none(), "the root stays");
@@ -285,13 +390,18 @@ async fn invokers_that_all_fail_for_ever_end_nothing_else() {
     let all = ["clean", "guard", "model", "mask"].map(|id| tree.invokers.find(id).unwrap());
     for _ in 0..200_000 {
         for invoker in &all {
-            let _ = invoker.address.send(beamline_actors::invoker::InvokerMsg::Crash);
+            let _ = invoker
+                .address
+                .send(beamline_actors::invoker::InvokerMsg::Crash);
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(tree.root.ended().now_or_never().is_none(), "the root stays");
     assert_eq!(code(&tree.ask().await), "ok", "calls need no actor");
-    let back = || all.iter().all(|invoker| invoker.address.node().view().status == "running");
+    let back = || {
+        all.iter()
+            .all(|invoker| invoker.address.node().view().status == "running")
+    };
     eventually("all are back when their faults are over", back).await;
 }
 
@@ -300,11 +410,17 @@ async fn requests_in_flight_are_answered_when_their_supervisor_dies() {
     let tree = Tree::start().await;
     tree.bus.hangs(PROVIDER);
     let answers = tree.send(json!({}));
-    eventually("the provider is called", || tree.bus.calls(PROVIDER).len() == 1).await;
+    eventually("the provider is called", || {
+        tree.bus.calls(PROVIDER).len() == 1
+    })
+    .await;
     tree.pipelines.crash();
     assert_eq!(code(&one(answers).await), "internal");
     tree.bus.answers(PROVIDER, r#"{"output": 1}"#);
-    eventually("pipelines are back", || tree.pipelines.node().view().status == "running").await;
+    eventually("pipelines are back", || {
+        tree.pipelines.node().view().status == "running"
+    })
+    .await;
     assert_eq!(code(&tree.ask().await), "ok");
     assert_eq!(tree.pipelines.in_flight(), 0);
 }
@@ -327,7 +443,12 @@ async fn too_many_restarts_end_the_router() {
 #[tokio::test(start_paused = true)]
 async fn a_change_without_a_hint_is_served_after_the_next_poll() {
     let tree = Tree::start().await;
-    tree.store.write_silently(Change::DeletePolicy { tenant_id: "t".into(), policy_id: "default".into() }).unwrap();
+    tree.store
+        .write_silently(Change::DeletePolicy {
+            tenant_id: "t".into(),
+            policy_id: "default".into(),
+        })
+        .unwrap();
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(code(&tree.ask().await), "policy_not_found");
 }
@@ -337,7 +458,10 @@ async fn a_write_is_served_when_it_is_answered() {
     let tree = Tree::start().await;
     let gone = Change::DeleteExtension { id: "guard".into() };
     tree.ask().await;
-    assert_eq!(tree.registry.write(gone, Author::default()).await.unwrap(), 2);
+    assert_eq!(
+        tree.registry.write(gone, Author::default()).await.unwrap(),
+        2
+    );
     assert_eq!(tree.registry.snapshot().revision(), 2);
     assert_eq!(code(&tree.ask().await), "extension_not_found");
     eventually("its invoker ends", || tree.invokers.find("guard").is_none()).await;
@@ -350,7 +474,12 @@ async fn with_the_store_away_the_snapshot_is_served_and_its_age_is_said() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(code(&tree.ask().await), "ok");
     assert!(tree.registry.freshness().stale_seconds >= 50);
-    tree.store.write_silently(Change::DeletePolicy { tenant_id: "t".into(), policy_id: "default".into() }).unwrap();
+    tree.store
+        .write_silently(Change::DeletePolicy {
+            tenant_id: "t".into(),
+            policy_id: "default".into(),
+        })
+        .unwrap();
     tree.store.set_away(false);
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(tree.registry.freshness().stale_seconds, 0);
@@ -361,7 +490,11 @@ async fn with_the_store_away_the_snapshot_is_served_and_its_age_is_said() {
 async fn the_tree_stops_in_reverse_order() {
     let tree = Tree::start().await;
     tree.ask().await;
-    let nodes = [tree.registry.node().clone(), tree.invokers.node().clone(), tree.pipelines.node().clone()];
+    let nodes = [
+        tree.registry.node().clone(),
+        tree.invokers.node().clone(),
+        tree.pipelines.node().clone(),
+    ];
     assert!(tree.root.stop(Duration::from_secs(10)).await);
     for node in nodes {
         assert_eq!(node.view().status, "stopped");
@@ -376,14 +509,24 @@ async fn a_provider_that_hangs_for_the_whole_request_opens_its_breaker() {
         // More than half of the model's own second, less than all of it.
         let answer = one(tree.send(json!({"timeout_ms": 900}))).await;
         assert_eq!(code(&answer), "deadline_exceeded");
-        let report = answer["extensions"].as_array().unwrap().iter().find(|e| e["id"] == "model").unwrap().clone();
+        let report = answer["extensions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|e| e["id"] == "model")
+            .unwrap()
+            .clone();
         assert_eq!(
             (&report["status"], &report["attempts"]),
             (&json!("timeout"), &json!(1)),
             "it ran, and that is said"
         );
     }
-    assert_eq!(code(&tree.ask().await), "extension_unavailable", "the breaker is open");
+    assert_eq!(
+        code(&tree.ask().await),
+        "extension_unavailable",
+        "the breaker is open"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -391,22 +534,45 @@ async fn while_all_probes_are_out_others_go_elsewhere() {
     let tree = Tree::start().await;
     let second = r#"{"id": "second", "type": "provider"}"#;
     let second = beamline_actors::domain::extension::Extension::parse(second, "beamline").unwrap();
-    tree.registry.write(Change::CreateExtension(second), Author::default()).await.unwrap();
-    tree.bus.answers("beamline.provider.second.v1", r#"{"output": 2}"#);
+    tree.registry
+        .write(Change::CreateExtension(second), Author::default())
+        .await
+        .unwrap();
+    tree.bus
+        .answers("beamline.provider.second.v1", r#"{"output": 2}"#);
     tree.bus.fails(PROVIDER, TransportError::NoResponders);
     for _ in 0..5 {
         tree.ask().await;
     }
-    let both = content(&[], &[("t", "both", r#"{"providers": [{"name": "model"}, {"name": "second"}]}"#)]);
-    tree.registry.write(Change::PutPolicy(both.policies[0].clone()), Author::default()).await.unwrap();
+    let both = content(
+        &[],
+        &[(
+            "t",
+            "both",
+            r#"{"providers": [{"name": "model"}, {"name": "second"}]}"#,
+        )],
+    );
+    tree.registry
+        .write(
+            Change::PutPolicy(both.policies[0].clone()),
+            Author::default(),
+        )
+        .await
+        .unwrap();
     // Longer than the longest open time, 5 s and a quarter.
     tokio::time::sleep(Duration::from_secs(7)).await;
     tree.bus.hangs(PROVIDER);
     let _probes: Vec<_> = (0..3).map(|_| tree.send(json!({}))).collect();
-    eventually("three probes are out", || tree.bus.calls(PROVIDER).len() == 8).await;
+    eventually("three probes are out", || {
+        tree.bus.calls(PROVIDER).len() == 8
+    })
+    .await;
     for _ in 0..50 {
         let answer = one(tree.send(json!({"policy_id": "both"}))).await;
-        assert_eq!((code(&answer), &answer["decision"]["provider_id"]), ("ok", &json!("second")));
+        assert_eq!(
+            (code(&answer), &answer["decision"]["provider_id"]),
+            ("ok", &json!("second"))
+        );
     }
 }
 
@@ -422,7 +588,10 @@ async fn requests_that_meet_a_restart_of_the_pipelines_are_answered() {
     }
     for answers in outcomes {
         let answer = one(answers).await;
-        assert!(["ok", "overloaded", "internal"].contains(&code(&answer)), "{answer}");
+        assert!(
+            ["ok", "overloaded", "internal"].contains(&code(&answer)),
+            "{answer}"
+        );
     }
     assert_eq!(tree.pipelines.in_flight(), 0);
     assert_eq!(code(&tree.ask().await), "ok");
@@ -437,7 +606,10 @@ async fn a_retry_that_the_breaker_keeps_back_does_not_hide_the_failure_before_it
         tree.ask().await;
     }
     let answer = tree.ask().await;
-    assert_eq!(answer["error"]["details"]["error_type"], "extension_timeout");
+    assert_eq!(
+        answer["error"]["details"]["error_type"],
+        "extension_timeout"
+    );
     assert_eq!(tree.bus.calls(VALIDATOR).len(), 5);
 }
 
@@ -449,26 +621,47 @@ async fn an_extension_that_keeps_to_a_short_deadline_is_not_blamed_for_it() {
         async move {
             tokio::time::sleep(just_before_the_end).await;
             let body = r#"{"error": {"code": "deadline_exceeded", "message": "no time left"}}"#;
-            Ok(Answer { body: body.into(), ..Answer::default() })
+            Ok(Answer {
+                body: body.into(),
+                ..Answer::default()
+            })
         }
         .boxed()
     });
     for _ in 0..10 {
         // A fifth of the model's own second.
-        assert_eq!(code(&one(tree.send(json!({"timeout_ms": 200}))).await), "deadline_exceeded");
+        assert_eq!(
+            code(&one(tree.send(json!({"timeout_ms": 200}))).await),
+            "deadline_exceeded"
+        );
     }
     assert_eq!(tree.invokers.find("model").unwrap().breaker().failures, 0);
-    assert_eq!(code(&tree.ask().await), "extension_timeout", "with all its time, it was too slow");
+    assert_eq!(
+        code(&tree.ask().await),
+        "extension_timeout",
+        "with all its time, it was too slow"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_says_at_once_that_its_time_is_over_has_failed_and_ends_no_request() {
     let tree = Tree::start().await;
     // Optional, with much less time left than it may have.
-    tree.bus.answers(PRE, r#"{"error": {"code": "deadline_exceeded", "message": "my upstream gave up"}}"#);
+    tree.bus.answers(
+        PRE,
+        r#"{"error": {"code": "deadline_exceeded", "message": "my upstream gave up"}}"#,
+    );
     for _ in 0..5 {
         let answer = one(tree.send(json!({"timeout_ms": 90}))).await;
-        assert_eq!((code(&answer), &answer["degraded"][0]["reason"]), ("ok", &json!("extension_error")), "{answer}");
+        assert_eq!(
+            (code(&answer), &answer["degraded"][0]["reason"]),
+            ("ok", &json!("extension_error")),
+            "{answer}"
+        );
     }
-    assert_eq!(tree.node("invokers")["children"][0]["breaker"]["state"], "open", "and that counts");
+    assert_eq!(
+        tree.node("invokers")["children"][0]["breaker"]["state"],
+        "open",
+        "and that counts"
+    );
 }

@@ -53,8 +53,14 @@ const RETRIES: u8 = 3;
 
 impl Generator {
     pub(crate) async fn connect(world: &World) -> Self {
-        let receiver = async_nats::ConnectOptions::new().subscription_capacity(1 << 20).connect(&world.url).await;
-        Self { sender: world.client.clone(), receiver: receiver.expect("nats-server") }
+        let receiver = async_nats::ConnectOptions::new()
+            .subscription_capacity(1 << 20)
+            .connect(&world.url)
+            .await;
+        Self {
+            sender: world.client.clone(),
+            receiver: receiver.expect("nats-server"),
+        }
     }
 
     /// Answers a second with so many clients, each of which waits for its answer.
@@ -65,8 +71,12 @@ impl Generator {
                 let (client, served) = (self.sender.clone(), Arc::clone(&served));
                 tokio::spawn(async move {
                     while begun.elapsed() < time {
-                        let answer = timeout(PATIENCE, client.request(SUBJECT, Bytes::from_static(BODY))).await;
-                        if answer.is_ok_and(|answer| answer.is_ok_and(|answer| is_served(&answer.payload))) {
+                        let answer =
+                            timeout(PATIENCE, client.request(SUBJECT, Bytes::from_static(BODY)))
+                                .await;
+                        if answer.is_ok_and(|answer| {
+                            answer.is_ok_and(|answer| is_served(&answer.payload))
+                        }) {
                             served.add_permits(1);
                         }
                     }
@@ -82,12 +92,23 @@ impl Generator {
     /// Sends so many requests a second, whatever comes back.
     pub(crate) async fn open_loop(&self, rate: f64, time: Duration, clients: Clients) -> Run {
         let inbox = self.receiver.new_inbox();
-        let answers = self.receiver.subscribe(format!("{inbox}.*")).await.expect("a subscription");
+        let answers = self
+            .receiver
+            .subscribe(format!("{inbox}.*"))
+            .await
+            .expect("a subscription");
         self.receiver.flush().await.expect("flushed");
         let total = (rate * time.as_secs_f64()) as usize;
         let begun = Instant::now();
-        let collecting =
-            tokio::spawn(collect(answers, self.sender.clone(), inbox.clone(), total, begun, rate, clients));
+        let collecting = tokio::spawn(collect(
+            answers,
+            self.sender.clone(),
+            inbox.clone(),
+            total,
+            begun,
+            rate,
+            clients,
+        ));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut sent = 0;
@@ -96,12 +117,18 @@ impl Generator {
             let due = ((begun.elapsed().as_secs_f64() * rate) as usize).min(total);
             while sent < due {
                 let reply = format!("{inbox}.{sent}");
-                self.sender.publish_with_reply(SUBJECT, reply, Bytes::from_static(BODY)).await.expect("published");
+                self.sender
+                    .publish_with_reply(SUBJECT, reply, Bytes::from_static(BODY))
+                    .await
+                    .expect("published");
                 sent += 1;
             }
         }
         let seconds = begun.elapsed().as_secs_f64();
-        Run { seconds, ..collecting.await.expect("no panic") }
+        Run {
+            seconds,
+            ..collecting.await.expect("no panic")
+        }
     }
 
     /// Time until requests are served as without load, five in a row.
@@ -111,9 +138,18 @@ impl Generator {
         let mut good = 0;
         while good < 5 && begun.elapsed() < Duration::from_secs(30) {
             let asked = Instant::now();
-            let answer = timeout(PATIENCE, self.sender.request(SUBJECT, Bytes::from_static(BODY))).await;
-            let served = answer.is_ok_and(|answer| answer.is_ok_and(|answer| is_served(&answer.payload)));
-            good = if served && asked.elapsed() <= usual * 2 { good + 1 } else { 0 };
+            let answer = timeout(
+                PATIENCE,
+                self.sender.request(SUBJECT, Bytes::from_static(BODY)),
+            )
+            .await;
+            let served =
+                answer.is_ok_and(|answer| answer.is_ok_and(|answer| is_served(&answer.payload)));
+            good = if served && asked.elapsed() <= usual * 2 {
+                good + 1
+            } else {
+                0
+            };
             if good <= 1 {
                 recovered_at = asked;
             }
@@ -137,9 +173,18 @@ async fn collect(
     let (mut served, mut refused) = (Vec::new(), Vec::new());
     let mut failed = 0;
     while served.len() + refused.len() + failed < total {
-        let Ok(Some(answer)) = timeout(PATIENCE, answers.next()).await else { break };
-        let number: usize = answer.subject.rsplit('.').next().and_then(|text| text.parse().ok()).expect("a number");
-        let took = begun.elapsed().saturating_sub(Duration::from_secs_f64(number as f64 / rate));
+        let Ok(Some(answer)) = timeout(PATIENCE, answers.next()).await else {
+            break;
+        };
+        let number: usize = answer
+            .subject
+            .rsplit('.')
+            .next()
+            .and_then(|text| text.parse().ok())
+            .expect("a number");
+        let took = begun
+            .elapsed()
+            .saturating_sub(Duration::from_secs_f64(number as f64 / rate));
         if is_served(&answer.payload) {
             served.push(took);
         } else if !is_refused(&answer.payload) {
@@ -147,7 +192,10 @@ async fn collect(
         } else if clients == Clients::RetryingThrice && tries[number] < RETRIES {
             tries[number] += 1;
             let reply = format!("{inbox}.{number}");
-            sender.publish_with_reply(SUBJECT, reply, Bytes::from_static(BODY)).await.expect("published");
+            sender
+                .publish_with_reply(SUBJECT, reply, Bytes::from_static(BODY))
+                .await
+                .expect("published");
         } else {
             refused.push(took);
         }
@@ -155,7 +203,12 @@ async fn collect(
     let lost = total - served.len() - refused.len() - failed;
     served.sort();
     refused.sort();
-    let at = |sorted: &[Duration], part: usize| sorted.get(sorted.len() * part / 100).copied().unwrap_or_default();
+    let at = |sorted: &[Duration], part: usize| {
+        sorted
+            .get(sorted.len() * part / 100)
+            .copied()
+            .unwrap_or_default()
+    };
     Run {
         seconds: 0.0,
         served: served.len(),

@@ -37,7 +37,12 @@ impl Options {
         };
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
-            let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok()).expect(USAGE);
+            let mut number = || {
+                arguments
+                    .next()
+                    .and_then(|text| text.parse::<u64>().ok())
+                    .expect(USAGE)
+            };
             match argument.as_str() {
                 "--seconds" => options.seconds = Duration::from_secs(number()),
                 "--limit" => options.limit = Some(usize::try_from(number()).expect(USAGE)),

@@ -57,7 +57,11 @@ impl Row {
 impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-        let retries = if self.clients == Clients::RetryingThrice { "+r" } else { "" };
+        let retries = if self.clients == Clients::RetryingThrice {
+            "+r"
+        } else {
+            ""
+        };
         write!(
             out,
             "{:<8} {:>9} {:>11.0} {:>8} {:>8} {:>7} {:>5} {:>9.1} {:>9.1} {:>15.1} {:>11.2} {:>6.1} {:>4}",
@@ -98,25 +102,50 @@ pub(crate) fn verdict(rows: &[Row]) {
     let peak = rows.iter().map(|row| row.goodput).fold(0.0, f64::max);
     println!();
     for row in rows.iter().filter(|row| row.level >= 10.0) {
-        let retries = if row.clients == Clients::RetryingThrice { " with three retries at once" } else { "" };
+        let retries = if row.clients == Clients::RetryingThrice {
+            " with three retries at once"
+        } else {
+            ""
+        };
         println!("at {}x{retries}:", row.level);
-        say("  goodput of the peak, at least 90 %", row.goodput / peak * 100.0, row.goodput >= peak * 0.9);
+        say(
+            "  goodput of the peak, at least 90 %",
+            row.goodput / peak * 100.0,
+            row.goodput >= peak * 0.9,
+        );
         let slower = row.p99.as_secs_f64() / unloaded.p99.as_secs_f64() * 100.0;
-        say("  p99 of accepted of the unloaded p99, at most 200 %", slower, slower <= 200.0);
-        println!("  recovery {:.2} s, at most 5 s: {}", row.recovery.as_secs_f64(), word(row.recovery.as_secs() < 5));
+        say(
+            "  p99 of accepted of the unloaded p99, at most 200 %",
+            slower,
+            slower <= 200.0,
+        );
+        println!(
+            "  recovery {:.2} s, at most 5 s: {}",
+            row.recovery.as_secs_f64(),
+            word(row.recovery.as_secs() < 5)
+        );
     }
     if let [_, at_capacity, .., patient, retrying] = rows {
         // The last two served about the same and differ in what they refused.
         let served = at_capacity.cpu.as_secs_f64() / at_capacity.served.max(1) as f64;
         let more_served = retrying.served as f64 - patient.served as f64;
-        let more_cpu = retrying.cpu.as_secs_f64() - patient.cpu.as_secs_f64() - served * more_served;
+        let more_cpu =
+            retrying.cpu.as_secs_f64() - patient.cpu.as_secs_f64() - served * more_served;
         let more_refused = retrying.refusals.saturating_sub(patient.refusals).max(1) as f64;
         let ratio = more_cpu / more_refused / served * 100.0;
-        say("cost of a refusal of that of a served request, at most 5 %", ratio, ratio <= 5.0);
+        say(
+            "cost of a refusal of that of a served request, at most 5 %",
+            ratio,
+            ratio <= 5.0,
+        );
     }
-    let (lost, failed): (usize, usize) =
-        rows.iter().fold((0, 0), |(lost, failed), row| (lost + row.lost, failed + row.failed));
-    println!("never answered: {lost}, failed otherwise: {failed}: {}", word(lost + failed == 0));
+    let (lost, failed): (usize, usize) = rows.iter().fold((0, 0), |(lost, failed), row| {
+        (lost + row.lost, failed + row.failed)
+    });
+    println!(
+        "never answered: {lost}, failed otherwise: {failed}: {}",
+        word(lost + failed == 0)
+    );
 }
 
 fn say(what: &str, percent: f64, holds: bool) {

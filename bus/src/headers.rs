@@ -10,13 +10,19 @@ use async_nats::header::{HeaderName, HeaderValue};
 
 /// The first value under this name, whatever its case, without blanks around it.
 pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let same_name = |(key, _): &(&HeaderName, _)| AsRef::<str>::as_ref(*key).eq_ignore_ascii_case(name);
-    headers.iter().find(same_name).and_then(|(_, values)| values.first()).map(|value| value.as_str().trim())
+    let same_name =
+        |(key, _): &(&HeaderName, _)| AsRef::<str>::as_ref(*key).eq_ignore_ascii_case(name);
+    headers
+        .iter()
+        .find(same_name)
+        .and_then(|(_, values)| values.first())
+        .map(|value| value.as_str().trim())
 }
 
 /// `None` when the header is absent, `Some(None)` when it is no number of at most ten digits.
 pub fn number<N: FromStr>(headers: &HeaderMap, name: &str) -> Option<Option<N>> {
-    let plain = |text: &str| (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let plain =
+        |text: &str| (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     text(headers, name).map(|text| Some(text).filter(|t| plain(t)).and_then(|t| t.parse().ok()))
 }
 
@@ -37,7 +43,10 @@ pub fn wire_size(headers: &HeaderMap) -> usize {
     const LINE: usize = ": \r\n".len();
     let of_name = |(name, values): (&HeaderName, &Vec<HeaderValue>)| {
         let name: &str = name.as_ref();
-        values.iter().map(|value| LINE + name.len() + value.as_str().len()).sum::<usize>()
+        values
+            .iter()
+            .map(|value| LINE + name.len() + value.as_str().len())
+            .sum::<usize>()
     };
     FRAME + headers.iter().map(of_name).sum::<usize>()
 }
@@ -68,7 +77,11 @@ mod tests {
     fn a_value_cannot_smuggle_a_line() {
         let mut headers = HeaderMap::new();
         for injection in ["a\r\nPUB x 0", "a\nb", "a\rb", "\0", "\u{7f}", "\u{1b}[2J"] {
-            assert_eq!(insert(&mut headers, "tenant_id", injection), Err(Unfit { name: "tenant_id" }), "{injection:?}");
+            assert_eq!(
+                insert(&mut headers, "tenant_id", injection),
+                Err(Unfit { name: "tenant_id" }),
+                "{injection:?}"
+            );
         }
         assert!(headers.is_empty());
         for fine in ["", "acme", "Zoë", "a:b c"] {
@@ -82,6 +95,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         insert(&mut headers, "trace_id", "abc").unwrap();
         insert(&mut headers, "tenant_id", "acme").unwrap();
-        assert_eq!(wire_size(&headers), "NATS/1.0\r\ntrace_id: abc\r\ntenant_id: acme\r\n\r\n".len());
+        assert_eq!(
+            wire_size(&headers),
+            "NATS/1.0\r\ntrace_id: abc\r\ntenant_id: acme\r\n\r\n".len()
+        );
     }
 }

@@ -46,8 +46,14 @@ enum Leaving {
 
 impl Intake {
     /// Returns when the subscription is queued; the server may learn of it a little later.
-    pub async fn subscribe(client: &Client, subject: &str, group: &str) -> Result<Self, SubscribeError> {
-        let subscription = client.queue_subscribe(subject.to_owned(), group.to_owned()).await?;
+    pub async fn subscribe(
+        client: &Client,
+        subject: &str,
+        group: &str,
+    ) -> Result<Self, SubscribeError> {
+        let subscription = client
+            .queue_subscribe(subject.to_owned(), group.to_owned())
+            .await?;
         Ok(Self {
             client: client.clone(),
             subscription,
@@ -96,8 +102,13 @@ impl Intake {
         if under_way == 0 || self.connection.max(1) != connections(&self.client) {
             return self.drain().await;
         }
-        self.subscription.unsubscribe_after(self.received + under_way).await.ok()?;
-        self.leaving = Leaving::Counting { until: now + COUNT_LIMIT };
+        self.subscription
+            .unsubscribe_after(self.received + under_way)
+            .await
+            .ok()?;
+        self.leaving = Leaving::Counting {
+            until: now + COUNT_LIMIT,
+        };
         Some(())
     }
 
@@ -131,7 +142,11 @@ impl Rate {
     const WINDOW: Duration = Duration::from_secs(1);
 
     fn new(now: Instant) -> Self {
-        Self { since: now, count: 0, before: 0.0 }
+        Self {
+            since: now,
+            count: 0,
+            before: 0.0,
+        }
     }
 
     fn count(&mut self, now: Instant) {
@@ -142,9 +157,14 @@ impl Rate {
     /// Rounded up, and none when it has been quiet.
     fn expected_in(&mut self, time: Duration, now: Instant) -> u64 {
         self.roll(now);
-        let recent = f64::from(self.count) / now.duration_since(self.since).as_secs_f64().max(0.001);
+        let recent =
+            f64::from(self.count) / now.duration_since(self.since).as_secs_f64().max(0.001);
         let expected = recent.max(self.before) * time.as_secs_f64();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "never negative, and saturates")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "never negative, and saturates"
+        )]
         let expected = expected.ceil() as u64;
         expected
     }

@@ -9,10 +9,19 @@ use subtle::ConstantTimeEq;
 use super::refusal::Refusal;
 
 /// The key may come as `Authorization: Bearer` or as `api_key` in the body.
-pub(super) fn check(key: Option<&SecretString>, message: &Message, body: &Fields) -> Result<(), Refusal> {
+pub(super) fn check(
+    key: Option<&SecretString>,
+    message: &Message,
+    body: &Fields,
+) -> Result<(), Refusal> {
     let Some(key) = key else { return Ok(()) };
-    let header = message.headers.as_ref().and_then(|all| headers::text(all, "Authorization"));
-    let bearer = header.and_then(|text| text.strip_prefix("Bearer ")).map(str::to_owned);
+    let header = message
+        .headers
+        .as_ref()
+        .and_then(|all| headers::text(all, "Authorization"));
+    let bearer = header
+        .and_then(|text| text.strip_prefix("Bearer "))
+        .map(str::to_owned);
     let given = bearer.or_else(|| body.text("api_key")).unwrap_or_default();
     // Compared in constant time, so that the answer's delay tells nothing about the key.
     let same = given.as_bytes().ct_eq(key.expose_secret().as_bytes());

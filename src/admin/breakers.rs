@@ -46,21 +46,37 @@ pub(super) async fn states(shared: &Arc<Shared>, body: &Fields) -> Result<Value,
     };
     fleet::add(&mut states, &replicas);
     let replica = |replica: &ReplicaStatus| json!({"replica_id": replica.replica_id, "revision": replica.revision});
-    Ok(json!({"ok": true, "states": states, "replicas": replicas.iter().map(replica).collect::<Vec<_>>()}))
+    Ok(
+        json!({"ok": true, "states": states, "replicas": replicas.iter().map(replica).collect::<Vec<_>>()}),
+    )
 }
 
 fn states_here(shared: &Shared, id: Option<&str>) -> Result<Line, Refusal> {
     let wall = SystemTime::now();
     let line = |extension: &Extension| {
         let invoker = shared.surroundings.invokers.find(&extension.id);
-        let breaker = invoker.as_ref().map_or_else(|| BreakerReading::over([]), |invoker| invoker.breaker());
-        let figures = invoker.as_ref().map(|invoker| *invoker.figures()).unwrap_or_default();
-        let operator = extension.breaker_operator.as_ref().filter(|operator| operator.left(wall).is_some());
+        let breaker = invoker
+            .as_ref()
+            .map_or_else(|| BreakerReading::over([]), |invoker| invoker.breaker());
+        let figures = invoker
+            .as_ref()
+            .map(|invoker| *invoker.figures())
+            .unwrap_or_default();
+        let operator = extension
+            .breaker_operator
+            .as_ref()
+            .filter(|operator| operator.left(wall).is_some());
         let mut line = line_of(&breaker, &figures, operator);
         line.insert("settings".into(), settings_of(extension));
         if extension.breaker.isolation == Some(Isolation::Tenant) {
-            let targets = invoker.as_ref().map(|invoker| invoker.targets()).unwrap_or_default();
-            line.insert("tenants".into(), tenants::counted(targets.iter().flat_map(|target| target.tenants())));
+            let targets = invoker
+                .as_ref()
+                .map(|invoker| invoker.targets())
+                .unwrap_or_default();
+            line.insert(
+                "tenants".into(),
+                tenants::counted(targets.iter().flat_map(|target| target.tenants())),
+            );
         }
         add_targets(&mut line, extension, invoker.as_deref(), |target| {
             line_of(&target.breaker(), &target.figures(), operator)
@@ -72,7 +88,9 @@ fn states_here(shared: &Shared, id: Option<&str>) -> Result<Line, Refusal> {
 
 /// The fixed fields of the contract, and after them those that there is something to say about.
 fn line_of(breaker: &BreakerReading, figures: &Figures, operator: Option<&Operator>) -> Line {
-    let mode = operator.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default();
+    let mode = operator
+        .map(|operator| operator.mode(SystemTime::now()))
+        .unwrap_or_default();
     let mut line = fields(json!({
         "state": mode.effective(breaker.state),
         "opened_at": breaker.opened_at.map(wall_time),
@@ -106,7 +124,10 @@ fn wall_time_ahead(at: Instant) -> String {
 fn settings_of(extension: &Extension) -> Value {
     let timeout = Duration::from_millis(extension.timeout_ms);
     let settings = Settings::new(extension.kind, timeout, &extension.breaker);
-    let named = settings.shown().into_iter().map(|(name, number)| (name.to_owned(), json!(number)));
+    let named = settings
+        .shown()
+        .into_iter()
+        .map(|(name, number)| (name.to_owned(), json!(number)));
     let isolation = std::iter::once(("isolation".to_owned(), json!(settings.isolation)));
     Value::Object(named.chain(isolation).collect::<Map<_, _>>())
 }
@@ -117,8 +138,15 @@ pub(super) async fn reset(shared: &Shared, body: &Fields, by: Author) -> Result<
     let (id, reason) = read_reset(body)?;
     let make = |snapshot: &Snapshot| {
         let known = find(snapshot, &id)?;
-        let breaker_reset = Some(Reset { count: known.breaker_resets() + 1, reason: reason.clone() });
-        let extension = Extension { breaker_operator: None, breaker_reset, ..Extension::clone(known) };
+        let breaker_reset = Some(Reset {
+            count: known.breaker_resets() + 1,
+            reason: reason.clone(),
+        });
+        let extension = Extension {
+            breaker_operator: None,
+            breaker_reset,
+            ..Extension::clone(known)
+        };
         Ok((Change::UpdateExtension(extension.clone()), extension))
     };
     let (revision, extension) = save(shared, by, make).await?;
@@ -138,8 +166,13 @@ async fn closed_on(shared: &Shared, extension: &Extension) -> (usize, usize) {
     for _ in 0..LOOKS {
         let replicas = shared.surroundings.fleet.breakers_of(&extension.id).await;
         let has_followed = |replica: &&ReplicaStatus| {
-            let mut whole = replica.breakers.iter().filter(|line| line.subject.is_none());
-            whole.any(|line| line.extension_id == extension.id && line.resets >= extension.breaker_resets())
+            let mut whole = replica
+                .breakers
+                .iter()
+                .filter(|line| line.subject.is_none());
+            whole.any(|line| {
+                line.extension_id == extension.id && line.resets >= extension.breaker_resets()
+            })
         };
         counted = (replicas.len(), replicas.iter().filter(has_followed).count());
         if counted.0 == counted.1 {
@@ -161,12 +194,17 @@ fn read_reset(body: &Fields) -> Result<(String, String), Refusal> {
         object.finish(RESET_KEYS, &mut mistakes);
         Some((id?, reason))
     });
-    mistakes.into_result(read).map_err(|mistakes| Refusal::mistakes("body", &mistakes))
+    mistakes
+        .into_result(read)
+        .map_err(|mistakes| Refusal::mistakes("body", &mistakes))
 }
 
 fn check_length(reason: &str, mistakes: &mut Mistakes) {
     if reason.len() > MAX_REASON {
-        mistakes.add("/reason", format!("must be at most {MAX_REASON} bytes long"));
+        mistakes.add(
+            "/reason",
+            format!("must be at most {MAX_REASON} bytes long"),
+        );
     }
 }
 
@@ -182,18 +220,28 @@ pub(super) async fn set(shared: &Shared, body: &Fields, by: Author) -> Result<St
     let (id, operator) = read(body, SystemTime::now())?;
     let make = |snapshot: &Snapshot| {
         let known = find(snapshot, &id)?;
-        let extension = Extension { breaker_operator: operator.clone(), ..Extension::clone(known) };
+        let extension = Extension {
+            breaker_operator: operator.clone(),
+            ..Extension::clone(known)
+        };
         Ok((Change::UpdateExtension(extension.clone()), extension))
     };
     let (revision, extension) = save(shared, by, make).await?;
-    let state = operator.as_ref().map_or(NORMAL, |operator| operator.state.as_str());
-    answer(&json!({"ok": true, "revision": revision, "id": extension.id, "state": state, "operator": operator}))
+    let state = operator
+        .as_ref()
+        .map_or(NORMAL, |operator| operator.state.as_str());
+    answer(
+        &json!({"ok": true, "revision": revision, "id": extension.id, "state": state, "operator": operator}),
+    )
 }
 
 fn read(body: &Fields, wall: SystemTime) -> Result<(String, Option<Operator>), Refusal> {
     let (json, mut mistakes) = (body.to_json(), Mistakes::default());
-    let read = Object::parse(&json, &mut mistakes).and_then(|object| read_object(object, wall, &mut mistakes));
-    mistakes.into_result(read).map_err(|mistakes| Refusal::mistakes("body", &mistakes))
+    let read = Object::parse(&json, &mut mistakes)
+        .and_then(|object| read_object(object, wall, &mut mistakes));
+    mistakes
+        .into_result(read)
+        .map_err(|mistakes| Refusal::mistakes("body", &mistakes))
 }
 
 fn read_object(
@@ -202,24 +250,43 @@ fn read_object(
     mistakes: &mut Mistakes,
 ) -> Option<(String, Option<Operator>)> {
     let id = object.required_text("id", mistakes);
-    let words: Vec<(&str, Option<OperatorState>)> =
-        std::iter::once((NORMAL, None)).chain(OperatorState::WORDS.map(|(word, state)| (word, Some(state)))).collect();
+    let words: Vec<(&str, Option<OperatorState>)> = std::iter::once((NORMAL, None))
+        .chain(OperatorState::WORDS.map(|(word, state)| (word, Some(state))))
+        .collect();
     if !object.has("state") {
-        mistakes.add("/state", "is required: normal, disabled, forced_open, metrics_only");
+        mistakes.add(
+            "/state",
+            "is required: normal, disabled, forced_open, metrics_only",
+        );
     }
     let state = object.choice("state", &words, mistakes).flatten();
     let longest = u64::try_from(Operator::MAX_TIME.as_millis()).unwrap_or(u64::MAX);
-    let time = object.milliseconds("for_ms", 1_000..=longest, mistakes).unwrap_or(Operator::DEFAULT_TIME);
+    let time = object
+        .milliseconds("for_ms", 1_000..=longest, mistakes)
+        .unwrap_or(Operator::DEFAULT_TIME);
     let reason = object.text("reason", mistakes).unwrap_or_default();
     if state.is_some() && reason.trim().is_empty() {
-        mistakes.add("/reason", "is required: say why, for whoever finds it like this");
+        mistakes.add(
+            "/reason",
+            "is required: say why, for whoever finds it like this",
+        );
     }
     check_length(&reason, mistakes);
     object.finish(KEYS, mistakes);
     // As it comes back from the store.
-    let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + time;
+    let since = wall
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        + time;
     let until = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs());
-    Some((id?, state.map(|state| Operator { state, until, reason })))
+    Some((
+        id?,
+        state.map(|state| Operator {
+            state,
+            until,
+            reason,
+        }),
+    ))
 }
 
 /// `extension_breaker_state` of every extension that was called or decided about.
@@ -233,10 +300,13 @@ impl Collector for Gauge {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let wall = SystemTime::now();
         let help = "What the next call meets: 0 closed, 1 half open, 2 open";
-        let mut family = encoder.encode_descriptor("extension_breaker_state", help, None, MetricType::Gauge)?;
+        let mut family =
+            encoder.encode_descriptor("extension_breaker_state", help, None, MetricType::Gauge)?;
         for extension in self.registry.snapshot().extensions() {
             let operator = extension.breaker_operator.as_ref();
-            let mode = operator.map(|operator| operator.mode(wall)).unwrap_or_default();
+            let mode = operator
+                .map(|operator| operator.mode(wall))
+                .unwrap_or_default();
             let invoker = self.invokers.find(&extension.id);
             if invoker.is_none() && mode == Mode::Normal {
                 continue;
@@ -247,7 +317,9 @@ impl Collector for Gauge {
                 "half_open" => 1,
                 _ => 2,
             };
-            family.encode_family(&[("extension_id", extension.id.as_str())])?.encode_gauge(&number)?;
+            family
+                .encode_family(&[("extension_id", extension.id.as_str())])?
+                .encode_gauge(&number)?;
         }
         Ok(())
     }
@@ -258,18 +330,32 @@ mod tests {
     use super::*;
 
     fn places(body: &str) -> Vec<String> {
-        let refused = read(&Fields::parse(body).expect("JSON"), SystemTime::now()).expect_err("a refusal");
+        let refused =
+            read(&Fields::parse(body).expect("JSON"), SystemTime::now()).expect_err("a refusal");
         let refused: Value = serde_json::from_str(&refused.to_json()).expect("JSON");
-        let mistakes = refused["error"]["details"]["mistakes"].as_array().expect("a list").clone();
-        mistakes.iter().map(|mistake| mistake["pointer"].as_str().unwrap_or_default().to_owned()).collect()
+        let mistakes = refused["error"]["details"]["mistakes"]
+            .as_array()
+            .expect("a list")
+            .clone();
+        mistakes
+            .iter()
+            .map(|mistake| mistake["pointer"].as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 
     #[test]
     fn a_decision_needs_a_state_a_reason_and_an_end() {
         assert_eq!(places("{}"), ["/id", "/state"]);
-        assert_eq!(places(r#"{"id": "a", "state": "forced_open"}"#), ["/reason"]);
-        assert_eq!(places(r#"{"id": "a", "state": "open", "reason": "x"}"#), ["/state"]);
-        let day = r#"{"id": "a", "state": "disabled", "reason": "x", "for_ms": 86400001, "fro_ms": 1}"#;
+        assert_eq!(
+            places(r#"{"id": "a", "state": "forced_open"}"#),
+            ["/reason"]
+        );
+        assert_eq!(
+            places(r#"{"id": "a", "state": "open", "reason": "x"}"#),
+            ["/state"]
+        );
+        let day =
+            r#"{"id": "a", "state": "disabled", "reason": "x", "for_ms": 86400001, "fro_ms": 1}"#;
         assert_eq!(places(day), ["/for_ms", "/fro_ms"]);
     }
 
@@ -278,11 +364,25 @@ mod tests {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_999);
         let decided = |more: &str| {
             let body = format!(r#"{{"id": "a", "reason": "a trial", {more}}}"#);
-            read(&Fields::parse(&body).expect("JSON"), wall).expect("a decision").1
+            read(&Fields::parse(&body).expect("JSON"), wall)
+                .expect("a decision")
+                .1
         };
-        let left = |operator: Operator| operator.until.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs();
-        assert_eq!(left(decided(r#""state": "disabled""#).expect("one")), 1_000 + 3_600);
-        assert_eq!(left(decided(r#""state": "metrics_only", "for_ms": 60000"#).expect("one")), 1_000 + 60);
+        let left = |operator: Operator| {
+            operator
+                .until
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .expect("later")
+                .as_secs()
+        };
+        assert_eq!(
+            left(decided(r#""state": "disabled""#).expect("one")),
+            1_000 + 3_600
+        );
+        assert_eq!(
+            left(decided(r#""state": "metrics_only", "for_ms": 60000"#).expect("one")),
+            1_000 + 60
+        );
         assert_eq!(decided(r#""state": "normal""#), None);
     }
 }

@@ -18,16 +18,27 @@ pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry
     let mut registry = prometheus_client::registry::Registry::default();
     all.metrics.register(&mut registry);
     let help = "Requests without a reply subject that can be used";
-    registry.register("router_requests_unanswerable", help, all.intake.unanswerable());
+    registry.register(
+        "router_requests_unanswerable",
+        help,
+        all.intake.unanswerable(),
+    );
     let help = "Answers that found no connection to NATS before their deadline";
     registry.register("router_answers_unsent", help, all.intake.unsent());
     let help = "Requests that were read after their Router-Deadline, and not executed";
     registry.register("router_requests_expired", help, all.intake.expired());
     let (connection, of) = (all.connection.clone(), all.registry.clone());
-    let breakers = breakers::Gauge { registry: all.registry.clone(), invokers: all.invokers.clone() };
+    let breakers = breakers::Gauge {
+        registry: all.registry.clone(),
+        invokers: all.invokers.clone(),
+    };
     registry.register_collector(Box::new(breakers));
     let runtime = shared.runtime.clone();
-    registry.register_collector(Box::new(AtScrape { connection, registry: of, runtime }));
+    registry.register_collector(Box::new(AtScrape {
+        connection,
+        registry: of,
+        runtime,
+    }));
     registry
 }
 
@@ -48,7 +59,11 @@ impl Collector for AtScrape {
                 "1 while the connection to NATS stands",
                 u64::from(self.connection.is_connected()),
             ),
-            ("extension_registry_revision", "Revision of the store that is served", freshness.revision),
+            (
+                "extension_registry_revision",
+                "Revision of the store that is served",
+                freshness.revision,
+            ),
             (
                 "extension_registry_stale_seconds",
                 "Age of the snapshot while the store is away",
@@ -65,7 +80,11 @@ impl Collector for AtScrape {
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         let counters = [
-            ("router_nats_reconnects", "Times that the connection to NATS came back", self.connection.reconnects()),
+            (
+                "router_nats_reconnects",
+                "Times that the connection to NATS came back",
+                self.connection.reconnects(),
+            ),
             (
                 "router_nats_replacements",
                 "Times that another NATS client took the place of a dead one, or of one on a lame duck",
@@ -89,7 +108,12 @@ impl Collector for AtScrape {
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
         }
         Ok(())
     }

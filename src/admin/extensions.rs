@@ -17,15 +17,27 @@ use super::refusal::Refusal;
 pub(super) fn list(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
     let wanted = match body.text("type") {
         Some(word) => Some(Kind::parse(&word).ok_or_else(|| {
-            Refusal::invalid(format!("/type must be one of pre, validator, post, provider, is {}.", shorten(&word)))
+            Refusal::invalid(format!(
+                "/type must be one of pre, validator, post, provider, is {}.",
+                shorten(&word)
+            ))
         })?),
         None => None,
     };
     let snapshot = shared.surroundings.registry.snapshot();
     let fits = |extension: &&Arc<Extension>| wanted.is_none_or(|kind| extension.kind == kind);
     check_length(shared, snapshot.extensions().iter().filter(fits).count())?;
-    let extensions: Vec<Extension> = snapshot.extensions().iter().filter(fits).map(|e| record(shared, e)).collect();
-    answer(&Listed { ok: true, revision: snapshot.revision(), extensions })
+    let extensions: Vec<Extension> = snapshot
+        .extensions()
+        .iter()
+        .filter(fits)
+        .map(|e| record(shared, e))
+        .collect();
+    answer(&Listed {
+        ok: true,
+        revision: snapshot.revision(),
+        extensions,
+    })
 }
 
 pub(super) fn get(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
@@ -46,26 +58,51 @@ pub(super) async fn create(shared: &Shared, body: &Fields, by: Author) -> Result
         Ok((Change::CreateExtension(extension.clone()), extension))
     };
     let (revision, extension) = save(shared, by, make).await?;
-    answer(&One { ok: true, revision, extension: record(shared, &extension), used_by_policies: None })
+    answer(&One {
+        ok: true,
+        revision,
+        extension: record(shared, &extension),
+        used_by_policies: None,
+    })
 }
 
 pub(super) async fn update(shared: &Shared, body: &Fields, by: Author) -> Result<String, Refusal> {
-    let (revision, extension) = change(shared, &required(body, "id")?, &without_key(body), by).await?;
-    answer(&One { ok: true, revision, extension: record(shared, &extension), used_by_policies: None })
+    let (revision, extension) =
+        change(shared, &required(body, "id")?, &without_key(body), by).await?;
+    answer(&One {
+        ok: true,
+        revision,
+        extension: record(shared, &extension),
+        used_by_policies: None,
+    })
 }
 
-pub(super) async fn set_enabled(shared: &Shared, body: &Fields, enabled: bool, by: Author) -> Result<String, Refusal> {
+pub(super) async fn set_enabled(
+    shared: &Shared,
+    body: &Fields,
+    enabled: bool,
+    by: Author,
+) -> Result<String, Refusal> {
     let id = required(body, "id")?;
     let patch = Fields::parse(&json!({"enabled": enabled}).to_string()).unwrap_or_default();
     let (revision, extension) = change(shared, &id, &patch, by).await?;
     let used_by_policies = (!enabled).then(|| shared.surroundings.registry.snapshot().used_by(&id));
-    answer(&One { ok: true, revision, extension: record(shared, &extension), used_by_policies })
+    answer(&One {
+        ok: true,
+        revision,
+        extension: record(shared, &extension),
+        used_by_policies,
+    })
 }
 
 pub(super) async fn delete(shared: &Shared, body: &Fields, by: Author) -> Result<String, Refusal> {
     let id = required(body, "id")?;
     let used_by = shared.surroundings.registry.snapshot().used_by(&id);
-    let revision = shared.surroundings.registry.write(Change::DeleteExtension { id }, by).await?;
+    let revision = shared
+        .surroundings
+        .registry
+        .write(Change::DeleteExtension { id }, by)
+        .await?;
     answer(&json!({"ok": true, "revision": revision, "used_by_policies": used_by}))
 }
 
@@ -85,7 +122,12 @@ struct One {
     used_by_policies: Option<Vec<String>>,
 }
 
-async fn change(shared: &Shared, id: &str, patch: &Fields, by: Author) -> Result<(u64, Extension), Refusal> {
+async fn change(
+    shared: &Shared,
+    id: &str,
+    patch: &Fields,
+    by: Author,
+) -> Result<(u64, Extension), Refusal> {
     let make = |snapshot: &Snapshot| {
         let extension = parsed(find(snapshot, id)?.patched(patch, &shared.surroundings.prefix))?;
         Ok((Change::UpdateExtension(extension.clone()), extension))
@@ -108,12 +150,17 @@ pub(super) async fn save(
         let snapshot = registry.snapshot();
         let (change, extension) = make(&snapshot)?;
         let known = snapshot.extension(&extension.id);
-        if matches!(change, Change::UpdateExtension(_)) && known.is_some_and(|known| **known == extension) {
+        if matches!(change, Change::UpdateExtension(_))
+            && known.is_some_and(|known| **known == extension)
+        {
             // Nothing changes: no revision, and no line in the audit log that says nothing.
             return Ok((snapshot.revision(), extension));
         }
         check_subjects(shared, &snapshot, &extension)?;
-        let by = Author { based_on: Some(snapshot.revision()), ..by.clone() };
+        let by = Author {
+            based_on: Some(snapshot.revision()),
+            ..by.clone()
+        };
         match registry.write(change, by).await {
             Ok(revision) => return Ok((revision, extension)),
             Err(StoreError::Stale) => {}
@@ -126,23 +173,45 @@ pub(super) async fn save(
 /// The record as it can be written back: with the subject that calls really go to, and without what `set_breaker` sets.
 fn record(shared: &Shared, extension: &Extension) -> Extension {
     let subject = extension.effective_subject(&shared.surroundings.prefix);
-    Extension { subject: Some(subject), breaker_operator: None, breaker_reset: None, ..extension.clone() }
+    Extension {
+        subject: Some(subject),
+        breaker_operator: None,
+        breaker_reset: None,
+        ..extension.clone()
+    }
 }
 
 /// Two extensions on one subject would share each other's calls.
-fn check_subjects(shared: &Shared, snapshot: &Snapshot, extension: &Extension) -> Result<(), Refusal> {
+fn check_subjects(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    extension: &Extension,
+) -> Result<(), Refusal> {
     let prefix = &shared.surroundings.prefix;
     let own = extension.subjects(prefix);
-    for other in snapshot.extensions().iter().filter(|other| other.id != extension.id) {
-        if let Some(shared_one) = other.subjects(prefix).into_iter().find(|subject| own.contains(subject)) {
-            return Err(Refusal::conflict(format!("The subject {shared_one} belongs to {} already.", other.id)));
+    for other in snapshot
+        .extensions()
+        .iter()
+        .filter(|other| other.id != extension.id)
+    {
+        if let Some(shared_one) = other
+            .subjects(prefix)
+            .into_iter()
+            .find(|subject| own.contains(subject))
+        {
+            return Err(Refusal::conflict(format!(
+                "The subject {shared_one} belongs to {} already.",
+                other.id
+            )));
         }
     }
     Ok(())
 }
 
 pub(super) fn find<'s>(snapshot: &'s Snapshot, id: &str) -> Result<&'s Arc<Extension>, Refusal> {
-    snapshot.extension(id).ok_or_else(|| Refusal::not_found(&format!("The extension {}", shorten(id))))
+    snapshot
+        .extension(id)
+        .ok_or_else(|| Refusal::not_found(&format!("The extension {}", shorten(id))))
 }
 
 fn parsed(result: Result<Extension, Vec<Mistake>>) -> Result<Extension, Refusal> {
@@ -151,5 +220,8 @@ fn parsed(result: Result<Extension, Vec<Mistake>>) -> Result<Extension, Refusal>
 
 /// The record in a body; the key that opened the door is no part of it.
 fn without_key(body: &Fields) -> Fields {
-    body.iter().filter(|(key, _)| *key != "api_key").map(|(key, raw)| (key.to_owned(), raw.to_owned())).collect()
+    body.iter()
+        .filter(|(key, _)| *key != "api_key")
+        .map(|(key, raw)| (key.to_owned(), raw.to_owned()))
+        .collect()
 }

@@ -41,9 +41,11 @@ pub(super) fn waits_for(operation: &str) -> WaitsFor {
 
 /// Whether the registry may be another one after it.
 pub(super) fn changes(operation: &str) -> bool {
-    ["create_", "update_", "delete_", "enable_", "disable_", "put_", "set_", "reset_"]
-        .iter()
-        .any(|verb| operation.starts_with(verb))
+    [
+        "create_", "update_", "delete_", "enable_", "disable_", "put_", "set_", "reset_",
+    ]
+    .iter()
+    .any(|verb| operation.starts_with(verb))
 }
 
 /// The last token of the subject.
@@ -53,7 +55,9 @@ pub(super) fn name(message: &Message) -> &str {
 
 /// The answer to one request, as JSON.
 pub(super) async fn run(shared: &Arc<Shared>, message: &Message) -> String {
-    attempt(shared, message).await.unwrap_or_else(|refusal| refusal.to_json())
+    attempt(shared, message)
+        .await
+        .unwrap_or_else(|refusal| refusal.to_json())
 }
 
 async fn attempt(shared: &Arc<Shared>, message: &Message) -> Result<String, Refusal> {
@@ -64,7 +68,10 @@ async fn attempt(shared: &Arc<Shared>, message: &Message) -> Result<String, Refu
     match operation {
         "get_extension_health" => {
             let id = body.text("id");
-            apart(shared, move |shared| answer(&status::health(shared, id.as_deref())?)).await
+            apart(shared, move |shared| {
+                answer(&status::health(shared, id.as_deref())?)
+            })
+            .await
         }
         "get_circuit_breaker_states" => answer(&breakers::states(shared, &body).await?),
         "set_breaker" => breakers::set(shared, &body, by).await,
@@ -87,7 +94,9 @@ async fn attempt(shared: &Arc<Shared>, message: &Message) -> Result<String, Refu
         }
         "dry_run_pipeline" => pipelines::dry_run(shared, &body).await,
         "get_pipeline_complexity" => pipelines::complexity(shared, &body),
-        _ => Err(Refusal::invalid(format!("There is no operation {operation}; there are {KNOWN}."))),
+        _ => Err(Refusal::invalid(format!(
+            "There is no operation {operation}; there are {KNOWN}."
+        ))),
     }
 }
 
@@ -97,14 +106,20 @@ pub(super) async fn apart<T: Send + 'static>(
     work: impl FnOnce(&Shared) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     let shared = Arc::clone(shared);
-    spawn_blocking(move || work(&shared)).await.map_err(|lost| Refusal::internal(&lost.to_string()))?
+    spawn_blocking(move || work(&shared))
+        .await
+        .map_err(|lost| Refusal::internal(&lost.to_string()))?
 }
 
 /// Refuses what cannot fit into one message before it is put together.
 pub(super) fn check_length(shared: &Shared, extensions: usize) -> Result<(), Refusal> {
     let largest = shared.surroundings.connection.client().max_payload();
     let least = extensions.saturating_mul(SHORTEST_LINE);
-    if least > largest { Err(Refusal::too_long(least, largest)) } else { Ok(()) }
+    if least > largest {
+        Err(Refusal::too_long(least, largest))
+    } else {
+        Ok(())
+    }
 }
 
 /// An object, or nothing at all.
@@ -112,11 +127,14 @@ fn read_body(payload: &[u8]) -> Result<Fields, Refusal> {
     if payload.is_empty() {
         return Ok(Fields::default());
     }
-    let json = std::str::from_utf8(payload).map_err(|_| Refusal::invalid("The body is not valid UTF-8."))?;
+    let json = std::str::from_utf8(payload)
+        .map_err(|_| Refusal::invalid("The body is not valid UTF-8."))?;
     let mut mistakes = Mistakes::default();
     let object = Object::parse(json, &mut mistakes);
     let fields = object.and_then(|_| Fields::parse(json).ok());
-    mistakes.into_result(fields).map_err(|mistakes| Refusal::mistakes("body", &mistakes))
+    mistakes
+        .into_result(fields)
+        .map_err(|mistakes| Refusal::mistakes("body", &mistakes))
 }
 
 /// An answer, written straight from what it holds: through a `Value`, documents would lose digits and their layout.
@@ -126,12 +144,24 @@ pub(super) fn answer(answer: &impl Serialize) -> Result<String, Refusal> {
 
 /// The text of a required key.
 pub(super) fn required(body: &Fields, key: &str) -> Result<String, Refusal> {
-    body.text(key).ok_or_else(|| Refusal::invalid(format!("/{key} is required and must be a string.")))
+    body.text(key)
+        .ok_or_else(|| Refusal::invalid(format!("/{key} is required and must be a string.")))
 }
 
 fn author(message: &Message) -> Author {
-    let text = |name| message.headers.as_ref().and_then(|all| headers::text(all, name)).map(str::to_owned);
-    Author { source: "nats-admin".into(), actor: text("Router-Actor"), trace_id: text("trace_id"), based_on: None }
+    let text = |name| {
+        message
+            .headers
+            .as_ref()
+            .and_then(|all| headers::text(all, name))
+            .map(str::to_owned)
+    };
+    Author {
+        source: "nats-admin".into(),
+        actor: text("Router-Actor"),
+        trace_id: text("trace_id"),
+        based_on: None,
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +170,12 @@ mod tests {
 
     #[test]
     fn only_what_writes_or_reads_the_database_waits_for_it() {
-        let of = |kind| KNOWN.split(", ").filter(|name| waits_for(name) == kind).collect::<Vec<_>>();
+        let of = |kind| {
+            KNOWN
+                .split(", ")
+                .filter(|name| waits_for(name) == kind)
+                .collect::<Vec<_>>()
+        };
         let store = [
             "create_extension",
             "update_extension",

@@ -24,8 +24,14 @@ struct Told {
 
 pub(super) async fn dry_run(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
     let rehearsal = rehearsal(shared, body)?;
-    let told = shared.surroundings.pipelines.dry_run(rehearsal).await.map_err(Refusal::before_the_first_call)?;
-    let result = RawValue::from_string(told).map_err(|error| Refusal::internal(&error.to_string()))?;
+    let told = shared
+        .surroundings
+        .pipelines
+        .dry_run(rehearsal)
+        .await
+        .map_err(Refusal::before_the_first_call)?;
+    let result =
+        RawValue::from_string(told).map_err(|error| Refusal::internal(&error.to_string()))?;
     answer(&Told { ok: true, result })
 }
 
@@ -35,20 +41,31 @@ pub(super) fn complexity(shared: &Shared, body: &Fields) -> Result<String, Refus
     let Some(known) = snapshot.policy(&tenant, &policy_id) else {
         let name = format!("The policy {}/{}", shorten(&tenant), shorten(&policy_id));
         return Err(match snapshot.unreadable_reason(&tenant, &policy_id) {
-            Some(reason) => Refusal::invalid(format!("{name} is saved, but this router cannot read it: {reason}.")),
+            Some(reason) => Refusal::invalid(format!(
+                "{name} is saved, but this router cannot read it: {reason}."
+            )),
             None => Refusal::not_found(&name),
         });
     };
     let latency = |id: &str| shared.surroundings.invokers.latency(id);
-    answer(&Complexity::of(&known.policy, &shared.surroundings.complexity, &latency))
+    answer(&Complexity::of(
+        &known.policy,
+        &shared.surroundings.complexity,
+        &latency,
+    ))
 }
 
 fn rehearsal(shared: &Shared, body: &Fields) -> Result<Rehearsal, Refusal> {
     let json = body.to_json();
     let mut mistakes = Mistakes::default();
     let read = Object::parse(&json, &mut mistakes).map(|object| read(object, &mut mistakes));
-    let asked = mistakes.into_result(read).map_err(|mistakes| Refusal::mistakes("dry run", &mistakes))?;
-    let policy = asked.policy.map(|document| Policy::parse(document.get())).transpose();
+    let asked = mistakes
+        .into_result(read)
+        .map_err(|mistakes| Refusal::mistakes("dry run", &mistakes))?;
+    let policy = asked
+        .policy
+        .map(|document| Policy::parse(document.get()))
+        .transpose();
     let policy = policy.map_err(|mistakes| Refusal::mistakes("policy", &mistakes))?;
     Ok(Rehearsal {
         tenant_id: asked.tenant_id.unwrap_or_default(),
@@ -57,7 +74,9 @@ fn rehearsal(shared: &Shared, body: &Fields) -> Result<Rehearsal, Refusal> {
         message: Message {
             message_id: "dry-run".into(),
             message_type: asked.message_type.as_deref().unwrap_or("chat").into(),
-            payload: asked.payload.map_or_else(|| RawValue::NULL.to_owned().into(), Arc::from),
+            payload: asked
+                .payload
+                .map_or_else(|| RawValue::NULL.to_owned().into(), Arc::from),
             metadata: Arc::new(asked.metadata),
         },
         context: asked.context,

@@ -52,7 +52,10 @@ const CUT_LIMIT: Duration = Duration::from_secs(1);
 
 impl Lane {
     fn new() -> Self {
-        Self { permits: Semaphore::new(AT_ONCE), places: Arc::new(Semaphore::new(PLACES)) }
+        Self {
+            permits: Semaphore::new(AT_ONCE),
+            places: Arc::new(Semaphore::new(PLACES)),
+        }
     }
 }
 
@@ -96,7 +99,10 @@ impl Requests {
         let cut = self.operations.len();
         self.cut.cancel();
         let answered = timeout(CUT_LIMIT, self.operations.wait()).await.is_ok();
-        Drained { left: left && answered, cut }
+        Drained {
+            left: left && answered,
+            cut,
+        }
     }
 }
 
@@ -104,7 +110,10 @@ impl Requests {
 pub(super) async fn serve(shared: &Arc<Shared>) -> Result<OwnedTask, NotSubscribed> {
     let subject = format!("{}.router.v1.admin.*", shared.surroundings.prefix);
     let reader = shared.requests.queue.subscribe(subject).await?;
-    let (shared, lost) = (Arc::clone(shared), when_ended(shared, "the reader of administration requests ended"));
+    let (shared, lost) = (
+        Arc::clone(shared),
+        when_ended(shared, "the reader of administration requests ended"),
+    );
     Ok(OwnedTask::spawn(async move {
         reader.run(move |message| take(&shared, message)).await;
         lost.disarm();
@@ -121,7 +130,12 @@ fn take(shared: &Arc<Shared>, message: Message) {
     };
     let lane = shared.requests.lane(operations::name(&message));
     match Arc::clone(&lane.places).try_acquire_owned() {
-        Ok(place) => drop(shared.requests.operations.spawn(answer(Arc::clone(shared), message, reply, place))),
+        Ok(place) => drop(shared.requests.operations.spawn(answer(
+            Arc::clone(shared),
+            message,
+            reply,
+            place,
+        ))),
         Err(_) => refuse(shared, reply),
     }
 }
@@ -129,16 +143,32 @@ fn take(shared: &Arc<Shared>, message: Message) {
 /// Without a task: a flood would make very many of them. There is room in the client, mostly.
 fn refuse(shared: &Shared, reply: Subject) {
     let client = shared.surroundings.connection.client();
-    let told = matches!(client.publish(reply, Refusal::busy().to_json().into()).now_or_never(), Some(Ok(())));
+    let told = matches!(
+        client
+            .publish(reply, Refusal::busy().to_json().into())
+            .now_or_never(),
+        Some(Ok(()))
+    );
     if shared.requests.refused.lock().is_due() {
-        tracing::warn!(told, "an administration request was refused: too many wait already");
+        tracing::warn!(
+            told,
+            "an administration request was refused: too many wait already"
+        );
     }
 }
 
-async fn answer(shared: Arc<Shared>, message: Message, reply: Subject, _place: OwnedSemaphorePermit) {
+async fn answer(
+    shared: Arc<Shared>,
+    message: Message,
+    reply: Subject,
+    _place: OwnedSemaphorePermit,
+) {
     let answer = outcome(&shared, &message).await;
     let client = shared.surroundings.connection.client();
-    if !matches!(timeout(SEND_LIMIT, client.publish(reply, answer.into())).await, Ok(Ok(()))) {
+    if !matches!(
+        timeout(SEND_LIMIT, client.publish(reply, answer.into())).await,
+        Ok(Ok(()))
+    ) {
         tracing::warn!("an answer of the administration could not be sent");
     }
 }
@@ -166,5 +196,7 @@ async fn outcome(shared: &Arc<Shared>, message: &Message) -> String {
     if answer.len() <= largest {
         return answer;
     }
-    Refusal::too_long(answer.len(), largest).leaving_open(undecided()).to_json()
+    Refusal::too_long(answer.len(), largest)
+        .leaving_open(undecided())
+        .to_json()
 }

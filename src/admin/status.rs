@@ -20,18 +20,28 @@ use super::refusal::Refusal;
 pub(super) fn health(shared: &Shared, id: Option<&str>) -> Result<Value, Refusal> {
     let line = |extension: &Extension| {
         let invoker = shared.surroundings.invokers.find(&extension.id);
-        let figures = invoker.as_ref().map(|invoker| *invoker.figures()).unwrap_or_default();
+        let figures = invoker
+            .as_ref()
+            .map(|invoker| *invoker.figures())
+            .unwrap_or_default();
         let mut line = figures_of(&figures);
         if let Some(alive) = invoker.as_ref().and_then(|invoker| invoker.alive()) {
             line.insert("alive".into(), json!(alive));
         }
         if let Some(in_use) = shared.surroundings.invokers.in_use(&extension.id) {
-            let InUse { in_flight, waiting, limit, ceiling } = in_use;
+            let InUse {
+                in_flight,
+                waiting,
+                limit,
+                ceiling,
+            } = in_use;
             line.extend(fields(
                 json!({"in_flight": in_flight, "waiting": waiting, "limit": limit, "ceiling": ceiling}),
             ));
         }
-        let targets = targets_of(extension, invoker.as_deref(), |target| figures_of(&target.figures()));
+        let targets = targets_of(extension, invoker.as_deref(), |target| {
+            figures_of(&target.figures())
+        });
         if !targets.is_empty() {
             line.insert("targets".into(), targets.into());
         }
@@ -78,7 +88,11 @@ fn figures_of(figures: &Figures) -> Line {
 pub(super) type Line = Map<String, Value>;
 
 pub(super) fn fields(line: Value) -> Line {
-    if let Value::Object(fields) = line { fields } else { Line::new() }
+    if let Value::Object(fields) = line {
+        fields
+    } else {
+        Line::new()
+    }
 }
 
 /// Adds `targets`, a line for each subject that was called, when the extension has more than one of them.
@@ -95,18 +109,33 @@ pub(super) fn add_targets(
 }
 
 /// A line for each subject that was called, with its version and instance.
-fn targets_of(extension: &Extension, invoker: Option<&Invoker>, show: impl Fn(&TargetState) -> Line) -> Vec<Value> {
+fn targets_of(
+    extension: &Extension,
+    invoker: Option<&Invoker>,
+    show: impl Fn(&TargetState) -> Line,
+) -> Vec<Value> {
     let line = |target: Arc<TargetState>| {
         let mut line = fields(match extension.listener(&target.subject) {
-            Some(Listener { version, instance: Some(instance) }) => json!({"version": version, "instance": instance}),
-            Some(Listener { version, instance: None }) => json!({"version": version}),
+            Some(Listener {
+                version,
+                instance: Some(instance),
+            }) => json!({"version": version, "instance": instance}),
+            Some(Listener {
+                version,
+                instance: None,
+            }) => json!({"version": version}),
             None => json!({}),
         });
         line.insert("subject".into(), json!(&*target.subject));
         line.extend(show(&target));
         Value::Object(line)
     };
-    invoker.map(Invoker::targets).unwrap_or_default().into_iter().map(line).collect()
+    invoker
+        .map(Invoker::targets)
+        .unwrap_or_default()
+        .into_iter()
+        .map(line)
+        .collect()
 }
 
 /// One line, or that of every extension.

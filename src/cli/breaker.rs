@@ -65,18 +65,28 @@ pub(super) async fn run(
     match command {
         BreakerCommand::List { fleet } => list(&client, fleet, console).await,
         BreakerCommand::Show { id, fleet } => show(&client, &id, fleet, console).await,
-        BreakerCommand::ForceOpen(args) => decide(&client, OperatorState::ForcedOpen, &args, console).await,
-        BreakerCommand::Disable(args) => decide(&client, OperatorState::Disabled, &args, console).await,
-        BreakerCommand::MetricsOnly(args) => decide(&client, OperatorState::MetricsOnly, &args, console).await,
+        BreakerCommand::ForceOpen(args) => {
+            decide(&client, OperatorState::ForcedOpen, &args, console).await
+        }
+        BreakerCommand::Disable(args) => {
+            decide(&client, OperatorState::Disabled, &args, console).await
+        }
+        BreakerCommand::MetricsOnly(args) => {
+            decide(&client, OperatorState::MetricsOnly, &args, console).await
+        }
         BreakerCommand::Reset { id, reason } => {
-            let answer = client.admin("reset_breaker", &json!({"id": id, "reason": reason})).await?;
+            let answer = client
+                .admin("reset_breaker", &json!({"id": id, "reason": reason}))
+                .await?;
             was_reset(&answer, &id, console)
         }
     }
 }
 
 async fn list(client: &Client, fleet: bool, console: Console) -> Result<(), Failure> {
-    let answer = client.admin("get_circuit_breaker_states", &json!({"fleet": fleet})).await?;
+    let answer = client
+        .admin("get_circuit_breaker_states", &json!({"fleet": fleet}))
+        .await?;
     let states: States = answer.read()?;
     console.answer(answer.raw(), || states.text(fleet))
 }
@@ -84,14 +94,28 @@ async fn list(client: &Client, fleet: bool, console: Console) -> Result<(), Fail
 /// With `--output json` the entry of the extension as the router wrote it.
 async fn show(client: &Client, id: &str, fleet: bool, console: Console) -> Result<(), Failure> {
     let body = json!({"id": id, "fleet": fleet});
-    let states: States = client.admin("get_circuit_breaker_states", &body).await?.read()?;
-    let entry = states.states.get(id).ok_or_else(|| Failure::Failed(format!("'{id}' has just been deleted.")))?;
-    console.answer(entry.get(), || Ok(table::of_fields(&state_of(entry)?.fields(id))))
+    let states: States = client
+        .admin("get_circuit_breaker_states", &body)
+        .await?
+        .read()?;
+    let entry = states
+        .states
+        .get(id)
+        .ok_or_else(|| Failure::Failed(format!("'{id}' has just been deleted.")))?;
+    console.answer(entry.get(), || {
+        Ok(table::of_fields(&state_of(entry)?.fields(id)))
+    })
 }
 
-async fn decide(client: &Client, state: OperatorState, args: &DecisionArgs, console: Console) -> Result<(), Failure> {
+async fn decide(
+    client: &Client,
+    state: OperatorState,
+    args: &DecisionArgs,
+    console: Console,
+) -> Result<(), Failure> {
     let for_ms = u64::try_from(args.time.as_millis()).unwrap_or(u64::MAX);
-    let body = json!({"id": args.id, "state": state.as_str(), "for_ms": for_ms, "reason": args.reason});
+    let body =
+        json!({"id": args.id, "state": state.as_str(), "for_ms": for_ms, "reason": args.reason});
     let answer = client.admin("set_breaker", &body).await?;
     done(&answer, &args.id, console)
 }
@@ -109,7 +133,10 @@ fn done(answer: &Answer, id: &str, console: Console) -> Result<(), Failure> {
             Some(operator) => format!("{} until {}", operator.state, operator.until),
             None => "goes by what it measures".to_owned(),
         };
-        Ok(text::plain(&format!("breaker of '{id}' {what}, at revision {}", decided.revision)))
+        Ok(text::plain(&format!(
+            "breaker of '{id}' {what}, at revision {}",
+            decided.revision
+        )))
     })
 }
 
@@ -129,9 +156,16 @@ fn was_reset(answer: &Answer, id: &str, console: Console) -> Result<(), Failure>
     let done: WasReset = answer.read()?;
     console.answer(answer.raw(), || {
         let Replicas { answered, closed } = done.replicas;
-        let rest = if closed < answered { "; the others follow when they have read it" } else { "" };
+        let rest = if closed < answered {
+            "; the others follow when they have read it"
+        } else {
+            ""
+        };
         let replicas = text::count(answered, "replica");
-        let line = format!("breaker of '{id}' closed on {closed} of {replicas}, at revision {}{rest}", done.revision);
+        let line = format!(
+            "breaker of '{id}' closed on {closed} of {replicas}, at revision {}{rest}",
+            done.revision
+        );
         Ok(text::plain(&line))
     })
 }
@@ -182,16 +216,32 @@ struct Tenant {
 impl Tenants {
     /// Nothing while all of them are closed.
     fn trouble(&self) -> Option<String> {
-        let Self { known, open, half_open, .. } = self;
-        (open + half_open > 0).then(|| format!("{open} of {known} tenants open, {half_open} half open"))
+        let Self {
+            known,
+            open,
+            half_open,
+            ..
+        } = self;
+        (open + half_open > 0)
+            .then(|| format!("{open} of {known} tenants open, {half_open} half open"))
     }
 
     fn lines(&self) -> Vec<String> {
-        let counted = self.trouble().unwrap_or_else(|| format!("closed for all {}", self.known));
-        let tenant = |Tenant { tenant_id, state, failure_count }: &Tenant| {
-            text::plain(&format!("{tenant_id} {state}, {failure_count} failures in a row"))
+        let counted = self
+            .trouble()
+            .unwrap_or_else(|| format!("closed for all {}", self.known));
+        let tenant = |Tenant {
+                          tenant_id,
+                          state,
+                          failure_count,
+                      }: &Tenant| {
+            text::plain(&format!(
+                "{tenant_id} {state}, {failure_count} failures in a row"
+            ))
         };
-        std::iter::once(counted).chain(self.worst.iter().map(tenant)).collect()
+        std::iter::once(counted)
+            .chain(self.worst.iter().map(tenant))
+            .collect()
     }
 }
 
@@ -227,9 +277,14 @@ impl FleetLine {
 
     fn lines(&self) -> Vec<String> {
         let target = |(subject, count): (&String, &FleetCount)| {
-            text::plain(&format!("{subject} {}", Self::counted(count.open, count.half_open, self.replicas)))
+            text::plain(&format!(
+                "{subject} {}",
+                Self::counted(count.open, count.half_open, self.replicas)
+            ))
         };
-        std::iter::once(self.text()).chain(self.targets.iter().map(target)).collect()
+        std::iter::once(self.text())
+            .chain(self.targets.iter().map(target))
+            .collect()
     }
 }
 
@@ -250,7 +305,9 @@ struct Target {
 
 fn state_of(raw: &RawValue) -> Result<State, Failure> {
     serde_json::from_str(raw.get()).map_err(|error| {
-        Failure::Failed(format!("a breaker in the answer cannot be read: {error}. See --output json."))
+        Failure::Failed(format!(
+            "a breaker in the answer cannot be read: {error}. See --output json."
+        ))
     })
 }
 
@@ -259,7 +316,9 @@ impl States {
         if self.states.is_empty() {
             return Ok("no extensions; `beamline-router ext create` registers one".to_owned());
         }
-        let mut header = vec!["ID", "STATE", "FAILURES", "ERRORS", "UNTIL", "OPERATOR", "REASON"];
+        let mut header = vec![
+            "ID", "STATE", "FAILURES", "ERRORS", "UNTIL", "OPERATOR", "REASON",
+        ];
         if fleet {
             header.insert(2, "FLEET");
         }
@@ -268,7 +327,13 @@ impl States {
             let state = state_of(raw)?;
             let mut row = state.row(id).to_vec();
             if fleet {
-                row.insert(2, state.fleet.as_ref().map_or_else(|| "-".to_owned(), FleetLine::text));
+                row.insert(
+                    2,
+                    state
+                        .fleet
+                        .as_ref()
+                        .map_or_else(|| "-".to_owned(), FleetLine::text),
+                );
             }
             table.add_row(row);
         }
@@ -278,9 +343,14 @@ impl States {
 
 impl State {
     fn row(&self, id: &str) -> [String; 7] {
-        let or_dash = |text: Option<&String>| text.map_or_else(|| "-".to_owned(), |text| text::plain(text));
+        let or_dash =
+            |text: Option<&String>| text.map_or_else(|| "-".to_owned(), |text| text::plain(text));
         // Whatever is decided holds until then; otherwise an open breaker does.
-        let until = self.operator.as_ref().map(|operator| &operator.until).or(self.until.as_ref());
+        let until = self
+            .operator
+            .as_ref()
+            .map(|operator| &operator.until)
+            .or(self.until.as_ref());
         let reason = self.operator.as_ref().map(|operator| &operator.reason);
         // Why it opened some day is no reason for being closed.
         let reason = reason.or(self.reason.as_ref().filter(|_| self.state != "closed"));
@@ -299,27 +369,50 @@ impl State {
 
     fn fields(&self, id: &str) -> Vec<(&'static str, String)> {
         let mut fields = vec![("id", text::plain(id)), ("state", text::plain(&self.state))];
-        let mut add = |name, text: Option<&String>| fields.extend(text.map(|text| (name, text::plain(text))));
+        let mut add =
+            |name, text: Option<&String>| fields.extend(text.map(|text| (name, text::plain(text))));
         add("measured", self.measured_state.as_ref());
-        if let Some(Operator { state, until, reason }) = &self.operator {
-            add("operator", Some(&format!("{state} until {until}: {reason}")));
+        if let Some(Operator {
+            state,
+            until,
+            reason,
+        }) = &self.operator
+        {
+            add(
+                "operator",
+                Some(&format!("{state} until {until}: {reason}")),
+            );
         }
         add("opened at", self.opened_at.as_ref());
         add("until", self.until.as_ref());
         add("last opened", self.last_opened_at.as_ref());
         add("reason", self.reason.as_ref());
         add("suspect until", self.suspect_until.as_ref());
-        add("failures", Some(&format!("{} in a row", self.failure_count)));
+        add(
+            "failures",
+            Some(&format!("{} in a row", self.failure_count)),
+        );
         add("errors", Some(&text::percentage(self.error_rate)));
-        let lines = |lines: Vec<String>| if lines.is_empty() { "-".to_owned() } else { lines.join("\n") };
+        let lines = |lines: Vec<String>| {
+            if lines.is_empty() {
+                "-".to_owned()
+            } else {
+                lines.join("\n")
+            }
+        };
         let setting = |(name, value): (&String, &Value)| {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             text::plain(&format!("{name} {value}"))
         };
         let settings = self.settings.iter().map(setting).collect();
         fields.push(("settings", lines(settings)));
         let target = |target: &Target| {
-            text::plain(&format!("{} {}, {} failures in a row", target.subject, target.state, target.failure_count))
+            text::plain(&format!(
+                "{} {}, {} failures in a row",
+                target.subject, target.state, target.failure_count
+            ))
         };
         if let Some(tenants) = &self.tenants {
             fields.push(("tenants", lines(tenants.lines())));
@@ -372,15 +465,26 @@ clean  closed  closed on 3 of 3         0    0.0%  -      -         -
 guard  closed  open on 2 of 3           0    0.0%  -      -         -
 model  closed  -                        0    0.0%  -      -         -";
         let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(squeezed(&states.text(true).expect("a table")), squeezed(expected));
-        let shown = table::of_fields(&state_of(&states.states["guard"]).expect("a state").fields("guard"));
-        assert!(shown.contains("b.x open on 2, half_open on 1 of 3"), "{shown}");
+        assert_eq!(
+            squeezed(&states.text(true).expect("a table")),
+            squeezed(expected)
+        );
+        let shown = table::of_fields(
+            &state_of(&states.states["guard"])
+                .expect("a state")
+                .fields("guard"),
+        );
+        assert!(
+            shown.contains("b.x open on 2, half_open on 1 of 3"),
+            "{shown}"
+        );
     }
 
     #[test]
     fn one_breaker_is_shown_with_its_settings_and_targets() {
         let states: States = serde_json::from_str(ANSWER).expect("an answer");
-        let shown = |id: &str| table::of_fields(&state_of(&states.states[id]).expect("a state").fields(id));
+        let shown =
+            |id: &str| table::of_fields(&state_of(&states.states[id]).expect("a state").fields(id));
         let expected = "\
 id         guard
 state      open
@@ -393,6 +497,10 @@ settings   isolation shared
            jitter 25
 targets    b.ext.validate.guard.a open, 5 failures in a row";
         assert_eq!(shown("guard"), expected);
-        assert!(shown("model").contains("operator  forced_open until 2026-01-01T01:00:00.000Z: bad\\u{1b} release"));
+        assert!(
+            shown("model").contains(
+                "operator  forced_open until 2026-01-01T01:00:00.000Z: bad\\u{1b} release"
+            )
+        );
     }
 }

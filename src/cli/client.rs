@@ -38,21 +38,39 @@ pub(super) struct Answer(String);
 impl Client {
     /// Connects, or says within `patience` why not.
     pub(super) async fn connect(config: &Config, patience: Duration) -> Result<Self, Failure> {
-        let place = Place { server: config.nats.url.clone(), prefix: config.nats.subject_prefix.clone() };
+        let place = Place {
+            server: config.nats.url.clone(),
+            prefix: config.nats.subject_prefix.clone(),
+        };
         let authorization = authorization(config)?;
         let connecting = async {
             let options = options(&config.nats, "beamline-router command line").await;
             let options = options.map_err(|unreadable| Failure::Usage(unreadable.to_string()))?;
             let options = options.connection_timeout(patience);
-            options.connect(addresses(&config.nats.url)).await.map_err(|error| place.no_connection(&error))
+            options
+                .connect(addresses(&config.nats.url))
+                .await
+                .map_err(|error| place.no_connection(&error))
         };
-        let nats = timeout(patience, connecting).await.map_err(|_elapsed| place.no_server(patience))??;
-        Ok(Self { nats, place, authorization, patience })
+        let nats = timeout(patience, connecting)
+            .await
+            .map_err(|_elapsed| place.no_server(patience))??;
+        Ok(Self {
+            nats,
+            place,
+            authorization,
+            patience,
+        })
     }
 
     /// One administration request: `{prefix}.router.v1.admin.{operation}`.
-    pub(super) async fn admin(&self, operation: &str, body: &impl Serialize) -> Result<Answer, Failure> {
-        self.ask(&format!("admin.{operation}"), body, self.patience).await
+    pub(super) async fn admin(
+        &self,
+        operation: &str,
+        body: &impl Serialize,
+    ) -> Result<Answer, Failure> {
+        self.ask(&format!("admin.{operation}"), body, self.patience)
+            .await
     }
 
     /// One request on `{prefix}.router.v1.{subject}`, answered within `patience`.
@@ -62,18 +80,25 @@ impl Client {
         body: &impl Serialize,
         patience: Duration,
     ) -> Result<Answer, Failure> {
-        let body =
-            serde_json::to_vec(body).map_err(|error| Failure::Failed(format!("cannot write the request: {error}")))?;
-        let mut request = async_nats::Request::new().payload(body.into()).timeout(Some(patience));
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Failure::Failed(format!("cannot write the request: {error}")))?;
+        let mut request = async_nats::Request::new()
+            .payload(body.into())
+            .timeout(Some(patience));
         if let Some(authorization) = &self.authorization {
             let mut headers = HeaderMap::new();
-            headers.insert(async_nats::header::HeaderName::from_static("Authorization"), authorization.clone());
+            headers.insert(
+                async_nats::header::HeaderName::from_static("Authorization"),
+                authorization.clone(),
+            );
             request = request.headers(headers);
         }
         let subject = format!("{}.router.v1.{subject}", self.place.prefix);
         let message = match timeout(patience, self.nats.send_request(subject, request)).await {
             Ok(Ok(message)) => message,
-            Ok(Err(error)) => return Err(self.no_answer(error.kind(), &error.to_string(), patience)),
+            Ok(Err(error)) => {
+                return Err(self.no_answer(error.kind(), &error.to_string(), patience));
+            }
             Err(_elapsed) => return Err(self.no_answer(RequestErrorKind::TimedOut, "", patience)),
         };
         Answer::read_from(&message.payload)
@@ -93,14 +118,18 @@ impl Client {
                 "'{}' cannot start a NATS subject. Correct nats.subject_prefix.",
                 self.place.prefix
             )),
-            RequestErrorKind::Other => Failure::Unreachable(format!("the request was not sent: {cause}. Try again.")),
+            RequestErrorKind::Other => {
+                Failure::Unreachable(format!("the request was not sent: {cause}. Try again."))
+            }
         }
     }
 }
 
 impl Answer {
     fn read_from(payload: &[u8]) -> Result<Self, Failure> {
-        let raw = str::from_utf8(payload).ok().filter(|raw| serde_json::from_str::<AnyObject>(raw).is_ok());
+        let raw = str::from_utf8(payload)
+            .ok()
+            .filter(|raw| serde_json::from_str::<AnyObject>(raw).is_ok());
         let raw = raw.ok_or_else(|| incomprehensible("it is not a JSON object"))?;
         match Refusal::in_answer(raw) {
             Some(refusal) => Err(refusal.into()),
@@ -147,18 +176,18 @@ impl Place {
                  nats.password."
                 ))
             }
-            ConnectErrorKind::ServerParse => {
-                Failure::Usage(format!("'{server}' is not a NATS address: {cause}. Write it as nats://host:port."))
-            }
+            ConnectErrorKind::ServerParse => Failure::Usage(format!(
+                "'{server}' is not a NATS address: {cause}. Write it as nats://host:port."
+            )),
             ConnectErrorKind::Tls => Failure::Unreachable(format!(
                 "no secure connection to the NATS server at {server}: {cause}. Check the nats.tls settings."
             )),
             ConnectErrorKind::Dns
             | ConnectErrorKind::TimedOut
             | ConnectErrorKind::Io
-            | ConnectErrorKind::MaxReconnects => {
-                Failure::Unreachable(format!("no NATS server at {server}: {cause}. {START_OR_POINT}"))
-            }
+            | ConnectErrorKind::MaxReconnects => Failure::Unreachable(format!(
+                "no NATS server at {server}: {cause}. {START_OR_POINT}"
+            )),
         }
     }
 
@@ -181,15 +210,21 @@ impl Place {
     }
 
     fn lost(&self) -> Failure {
-        Failure::Unreachable(format!("the connection to the NATS server at {} was lost. {START_OR_POINT}", self.server))
+        Failure::Unreachable(format!(
+            "the connection to the NATS server at {} was lost. {START_OR_POINT}",
+            self.server
+        ))
     }
 }
 
-const START_OR_POINT: &str = "Start one (`beamline-router up` brings its own) or point at one with --nats-url.";
+const START_OR_POINT: &str =
+    "Start one (`beamline-router up` brings its own) or point at one with --nats-url.";
 
 /// The key may hold a line break (read from a file, say), which must not reach a header.
 fn authorization(config: &Config) -> Result<Option<HeaderValue>, Failure> {
-    let Some(key) = &config.admin.api_key else { return Ok(None) };
+    let Some(key) = &config.admin.api_key else {
+        return Ok(None);
+    };
     format!("Bearer {}", key.expose_secret()).parse().map(Some).map_err(|_invalid| {
         Failure::Usage(
             "admin.api_key holds a line break and cannot be sent. Correct it in the configuration.".to_owned(),
@@ -203,7 +238,12 @@ mod tests {
 
     #[test]
     fn an_answer_must_be_an_object() {
-        assert_eq!(Answer::read_from(b"{\"ok\":true}").expect("an object").raw(), "{\"ok\":true}");
+        assert_eq!(
+            Answer::read_from(b"{\"ok\":true}")
+                .expect("an object")
+                .raw(),
+            "{\"ok\":true}"
+        );
         for nonsense in [&b"[1]"[..], b"", b"\xff", b"nope"] {
             let failure = Answer::read_from(nonsense).expect_err("not an object");
             assert_eq!(failure.exit_code(), 1, "{failure:?}");
@@ -212,13 +252,17 @@ mod tests {
 
     #[test]
     fn a_refusal_is_an_error() {
-        let failure = Answer::read_from(br#"{"ok":false,"error":{"code":"not_found","message":"no"}}"#);
+        let failure =
+            Answer::read_from(br#"{"ok":false,"error":{"code":"not_found","message":"no"}}"#);
         assert_eq!(failure.expect_err("a refusal").exit_code(), 3);
     }
 
     #[test]
     fn each_kind_of_silence_has_its_sentence() {
-        let place = Place { server: "nats://127.0.0.1:4222".into(), prefix: "beamline".into() };
+        let place = Place {
+            server: "nats://127.0.0.1:4222".into(),
+            prefix: "beamline".into(),
+        };
         assert_eq!(
             place.no_router().sentence(),
             "error: no router listens on 'beamline.router.v1' at nats://127.0.0.1:4222. Start one with `beamline-router up` \

@@ -15,24 +15,33 @@ pub enum ConfigCommand {
 }
 
 /// A configuration with mistakes ends either command with all of them on standard error.
-pub(super) fn run(loaded: Result<Config, Failure>, command: &ConfigCommand, console: Console) -> Result<(), Failure> {
+pub(super) fn run(
+    loaded: Result<Config, Failure>,
+    command: &ConfigCommand,
+    console: Console,
+) -> Result<(), Failure> {
     let config = loaded?;
     for warning in config.warnings() {
         console.warn(warning);
     }
     match command {
         ConfigCommand::Check => {
-            let document = serde_json::json!({"ok": true, "warnings": config.warnings()}).to_string();
+            let document =
+                serde_json::json!({"ok": true, "warnings": config.warnings()}).to_string();
             console.answer(&document, || Ok(verdict(config.warnings().len())))
         }
-        ConfigCommand::Print => {
-            console.answer(&config.to_json().to_string(), || Ok(text::plain_block(config.to_toml().trim_end())))
-        }
+        ConfigCommand::Print => console.answer(&config.to_json().to_string(), || {
+            Ok(text::plain_block(config.to_toml().trim_end()))
+        }),
     }
 }
 
 fn verdict(warnings: usize) -> String {
-    if warnings == 0 { "ok".to_owned() } else { format!("ok, with {}", text::count(warnings, "warning")) }
+    if warnings == 0 {
+        "ok".to_owned()
+    } else {
+        format!("ok, with {}", text::count(warnings, "warning"))
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +50,9 @@ mod tests {
 
     #[test]
     fn the_verdict_counts_warnings() {
-        assert_eq!([verdict(0), verdict(1), verdict(2)], ["ok", "ok, with 1 warning", "ok, with 2 warnings"]);
+        assert_eq!(
+            [verdict(0), verdict(1), verdict(2)],
+            ["ok", "ok, with 1 warning", "ok, with 2 warnings"]
+        );
     }
 }

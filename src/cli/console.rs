@@ -32,7 +32,10 @@ impl Console {
     /// Colours only reach a terminal, and only when nobody asked for none.
     #[must_use]
     pub fn new(format: Format, no_colour: bool) -> Self {
-        Self { format, colour: !no_colour && io::stdout().is_terminal() }
+        Self {
+            format,
+            colour: !no_colour && io::stdout().is_terminal(),
+        }
     }
 
     pub(super) fn is_json(self) -> bool {
@@ -67,7 +70,11 @@ impl Console {
         document: &str,
         people: impl FnOnce() -> Result<String, Failure>,
     ) -> Result<(), Failure> {
-        if self.is_json() { self.print_json(document) } else { self.print(&people()?) }
+        if self.is_json() {
+            self.print_json(document)
+        } else {
+            self.print(&people()?)
+        }
     }
 
     /// Replaces what a terminal shows.
@@ -88,20 +95,30 @@ impl Console {
     /// Asks before something that cannot be taken back; only a person at a terminal can say yes.
     pub(super) fn confirm(self, question: &str) -> Result<(), Failure> {
         if !io::stdin().is_terminal() {
-            return Err(Failure::Usage(format!("nobody is there to answer: {question} Add --yes if you mean it.")));
+            return Err(Failure::Usage(format!(
+                "nobody is there to answer: {question} Add --yes if you mean it."
+            )));
         }
         let mut err = io::stderr().lock();
         let asked = write!(err, "{} [y/N] ", text::plain(question)).and_then(|()| err.flush());
         let mut answer = String::new();
-        let said_yes = asked.and_then(|()| io::stdin().read_line(&mut answer)).is_ok()
+        let said_yes = asked
+            .and_then(|()| io::stdin().read_line(&mut answer))
+            .is_ok()
             && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
-        if said_yes { Ok(()) } else { Err(Failure::Failed("nothing was deleted.".to_owned())) }
+        if said_yes {
+            Ok(())
+        } else {
+            Err(Failure::Failed("nothing was deleted.".to_owned()))
+        }
     }
 
     /// Says how a command ended; with `--output json` a failure is a document on standard output as well.
     #[must_use]
     pub fn finish(self, outcome: Result<(), Failure>) -> ExitCode {
-        let Err(failure) = outcome else { return ExitCode::SUCCESS };
+        let Err(failure) = outcome else {
+            return ExitCode::SUCCESS;
+        };
         let sentence = failure.sentence();
         if !sentence.is_empty() {
             say(&sentence);
@@ -116,7 +133,10 @@ impl Console {
 
 /// From the top left corner on; each line is cleared to its end instead of the whole screen, so nothing flickers.
 fn over_the_last(text: &str) -> String {
-    format!("\u{1b}[H{}\u{1b}[K\n\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))
+    format!(
+        "\u{1b}[H{}\u{1b}[K\n\u{1b}[J",
+        text.replace('\n', "\u{1b}[K\n")
+    )
 }
 
 /// Standard error may be closed; then there is nobody left to tell. Nor is there when its reader stands still, and a router
@@ -139,14 +159,22 @@ mod tests {
 
     #[test]
     fn a_shorter_frame_leaves_nothing_of_a_longer_one() {
-        assert_eq!(over_the_last("a\nb"), "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J");
+        assert_eq!(
+            over_the_last("a\nb"),
+            "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J"
+        );
     }
 
     #[test]
     fn without_a_terminal_there_is_no_colour_and_nobody_to_ask() {
-        let console = Console { format: Format::Table, colour: false };
+        let console = Console {
+            format: Format::Table,
+            colour: false,
+        };
         if !io::stdin().is_terminal() {
-            let failure = console.confirm("Delete policy 'x'?").expect_err("nobody said yes");
+            let failure = console
+                .confirm("Delete policy 'x'?")
+                .expect_err("nobody said yes");
             assert_eq!(failure.exit_code(), 2);
             assert_eq!(
                 failure.sentence(),

@@ -16,15 +16,25 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 /// Reads the JSON object in a file, or on standard input for `-`.
 pub(super) fn object_in(source: &str) -> Result<Fields, Failure> {
     let text = read(source)?;
-    serde_json::from_str(&text)
-        .map_err(|error| Failure::Usage(format!("{} is not a JSON object: {error}.", name_of(source))))
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::Usage(format!(
+            "{} is not a JSON object: {error}.",
+            name_of(source)
+        ))
+    })
 }
 
 /// Reads the JSON object in a file, or on standard input for `-`, and keeps it as it is.
 pub(super) fn whole_object_in(source: &str) -> Result<Box<RawValue>, Failure> {
     let text = read(source)?;
-    let whole = serde_json::from_str::<Fields>(&text).and_then(|_fields| serde_json::from_str(&text));
-    whole.map_err(|error| Failure::Usage(format!("{} is not a JSON object: {error}.", name_of(source))))
+    let whole =
+        serde_json::from_str::<Fields>(&text).and_then(|_fields| serde_json::from_str(&text));
+    whole.map_err(|error| {
+        Failure::Usage(format!(
+            "{} is not a JSON object: {error}.",
+            name_of(source)
+        ))
+    })
 }
 
 /// Any JSON value: the argument itself, `@file`, or `-` for standard input.
@@ -34,7 +44,8 @@ pub(super) fn value_of(argument: &str) -> Result<Box<RawValue>, Failure> {
         None if argument == "-" => (read("-")?, name_of("-")),
         None => (argument.to_owned(), "the argument".to_owned()),
     };
-    serde_json::from_str(&text).map_err(|error| Failure::Usage(format!("{name} is not JSON: {error}.")))
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::Usage(format!("{name} is not JSON: {error}.")))
 }
 
 /// A string as a JSON value.
@@ -52,12 +63,19 @@ fn read(source: &str) -> Result<String, Failure> {
     };
     match done {
         Ok(_) => Ok(text),
-        Err(error) => Err(Failure::Usage(format!("cannot read {}: {error}.", name_of(source)))),
+        Err(error) => Err(Failure::Usage(format!(
+            "cannot read {}: {error}.",
+            name_of(source)
+        ))),
     }
 }
 
 fn name_of(source: &str) -> String {
-    if source == "-" { "standard input".to_owned() } else { format!("'{source}'") }
+    if source == "-" {
+        "standard input".to_owned()
+    } else {
+        format!("'{source}'")
+    }
 }
 
 #[cfg(test)]
@@ -68,7 +86,10 @@ mod tests {
 
     #[test]
     fn values_keep_every_digit() {
-        assert_eq!(value_of("1.10000000000000000001").expect("JSON").get(), "1.10000000000000000001");
+        assert_eq!(
+            value_of("1.10000000000000000001").expect("JSON").get(),
+            "1.10000000000000000001"
+        );
         assert_eq!(string("a \"b\"").expect("JSON").get(), r#""a \"b\"""#);
     }
 
@@ -77,16 +98,30 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(br#"{"version": "1.0"}"#).expect("written");
         let path = &file.path().to_str().expect("a readable path").to_owned();
-        assert_eq!(value_of(&format!("@{path}")).expect("JSON").get(), r#"{"version": "1.0"}"#);
-        assert_eq!(whole_object_in(path).expect("an object").get(), r#"{"version": "1.0"}"#);
+        assert_eq!(
+            value_of(&format!("@{path}")).expect("JSON").get(),
+            r#"{"version": "1.0"}"#
+        );
+        assert_eq!(
+            whole_object_in(path).expect("an object").get(),
+            r#"{"version": "1.0"}"#
+        );
         file.write_all(b"!").expect("written");
-        assert_eq!(object_in(path).expect_err("not JSON any more").exit_code(), 2);
+        assert_eq!(
+            object_in(path).expect_err("not JSON any more").exit_code(),
+            2
+        );
     }
 
     #[test]
     fn what_is_missing_or_wrong_is_named() {
-        let sentence = object_in("/nowhere/policy.json").expect_err("no such file").sentence();
-        assert!(sentence.starts_with("error: cannot read '/nowhere/policy.json'"), "{sentence}");
+        let sentence = object_in("/nowhere/policy.json")
+            .expect_err("no such file")
+            .sentence();
+        assert!(
+            sentence.starts_with("error: cannot read '/nowhere/policy.json'"),
+            "{sentence}"
+        );
         assert_eq!(value_of("{").expect_err("half a document").exit_code(), 2);
     }
 }

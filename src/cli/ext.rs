@@ -55,7 +55,8 @@ pub struct ListArgs {
 
 /// The types of extensions in the words of the wire.
 fn kinds() -> impl TypedValueParser<Value = Kind> {
-    PossibleValuesParser::new(Kind::ALL.map(|(name, _)| name)).try_map(|word| Kind::parse(&word).ok_or("no such type"))
+    PossibleValuesParser::new(Kind::ALL.map(|(name, _)| name))
+        .try_map(|word| Kind::parse(&word).ok_or("no such type"))
 }
 
 pub(super) async fn run(
@@ -84,15 +85,24 @@ pub(super) async fn run(
             if !yes {
                 console.confirm(&format!("Delete extension '{id}'?"))?;
             }
-            let answer = connect().await?.admin("delete_extension", &json!({"id": id})).await?;
+            let answer = connect()
+                .await?
+                .admin("delete_extension", &json!({"id": id}))
+                .await?;
             done(&answer, &id, "deleted", console)
         }
         ExtCommand::Enable { id } => {
-            let answer = connect().await?.admin("enable_extension", &json!({"id": id})).await?;
+            let answer = connect()
+                .await?
+                .admin("enable_extension", &json!({"id": id}))
+                .await?;
             done(&answer, &id, "enabled", console)
         }
         ExtCommand::Disable { id } => {
-            let answer = connect().await?.admin("disable_extension", &json!({"id": id})).await?;
+            let answer = connect()
+                .await?
+                .admin("disable_extension", &json!({"id": id}))
+                .await?;
             done(&answer, &id, "disabled", console)
         }
     }
@@ -104,8 +114,13 @@ async fn get(client: &Client, id: &str, console: Console) -> Result<(), Failure>
     struct Stored {
         extension: Box<RawValue>,
     }
-    let stored: Stored = client.admin("get_extension", &json!({"id": id})).await?.read()?;
-    console.answer(stored.extension.get(), || record::text(stored.extension.get()))
+    let stored: Stored = client
+        .admin("get_extension", &json!({"id": id}))
+        .await?
+        .read()?;
+    console.answer(stored.extension.get(), || {
+        record::text(stored.extension.get())
+    })
 }
 
 /// What every write answers.
@@ -121,8 +136,12 @@ fn done(answer: &Answer, id: &str, what: &str, console: Console) -> Result<(), F
     if let Some(warning) = written.warning(id, what) {
         console.warn(&warning);
     }
-    console
-        .answer(answer.raw(), || Ok(text::plain(&format!("extension '{id}' {what} at revision {}", written.revision))))
+    console.answer(answer.raw(), || {
+        Ok(text::plain(&format!(
+            "extension '{id}' {what} at revision {}",
+            written.revision
+        )))
+    })
 }
 
 impl Written {
@@ -130,7 +149,11 @@ impl Written {
         if self.used_by_policies.is_empty() {
             return None;
         }
-        let policies: Vec<String> = self.used_by_policies.iter().map(|policy| text::plain(policy)).collect();
+        let policies: Vec<String> = self
+            .used_by_policies
+            .iter()
+            .map(|policy| text::plain(policy))
+            .collect();
         Some(format!(
             "extension '{}' is {what}, but these policies still use it: {}. Their requests get 'extension_not_found' \
              unless the policy can do without it.",
@@ -146,15 +169,17 @@ mod tests {
 
     #[test]
     fn policies_that_still_use_an_extension_are_named() {
-        let written: Written =
-            serde_json::from_str(r#"{"ok":true,"revision":4,"used_by_policies":["acme/default","demo/x\n"]}"#)
-                .expect("an answer");
+        let written: Written = serde_json::from_str(
+            r#"{"ok":true,"revision":4,"used_by_policies":["acme/default","demo/x\n"]}"#,
+        )
+        .expect("an answer");
         assert_eq!(
             written.warning("pii_guard", "disabled").expect("a warning"),
             "extension 'pii_guard' is disabled, but these policies still use it: acme/default, demo/x\\n. Their requests get \
              'extension_not_found' unless the policy can do without it."
         );
-        let unused: Written = serde_json::from_str(r#"{"ok":true,"revision":4}"#).expect("an answer");
+        let unused: Written =
+            serde_json::from_str(r#"{"ok":true,"revision":4}"#).expect("an answer");
         assert!(unused.warning("pii_guard", "deleted").is_none());
     }
 }

@@ -108,13 +108,17 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::ReaderGone;
         }
-        Self::Failed(format!("standard output does not take the answer: {error}. Check where it is redirected to."))
+        Self::Failed(format!(
+            "standard output does not take the answer: {error}. Check where it is redirected to."
+        ))
     }
 }
 
 fn configuration_sentence(mistakes: &Mistakes) -> String {
-    let lines: Vec<String> =
-        mistakes.iter().map(|mistake| format!("  {}", text::plain(&mistake.to_string()))).collect();
+    let lines: Vec<String> = mistakes
+        .iter()
+        .map(|mistake| format!("  {}", text::plain(&mistake.to_string())))
+        .collect();
     format!(
         "error: the configuration has {}:\n{}\n`beamline-router config print` shows the effective configuration once \
          these are corrected; docs/configuration.md lists every key.",
@@ -143,22 +147,46 @@ mod tests {
 
     #[test]
     fn every_mistake_of_the_configuration_is_listed() {
-        let set = vec![("nonsense.key".to_owned(), "1".to_owned()), ("router.nonsense".to_owned(), "2".to_owned())];
-        let overrides = crate::config::Overrides { set, ..Default::default() };
-        let failure = Failure::from(crate::config::load_from(&overrides, []).expect_err("unknown keys"));
+        let set = vec![
+            ("nonsense.key".to_owned(), "1".to_owned()),
+            ("router.nonsense".to_owned(), "2".to_owned()),
+        ];
+        let overrides = crate::config::Overrides {
+            set,
+            ..Default::default()
+        };
+        let failure =
+            Failure::from(crate::config::load_from(&overrides, []).expect_err("unknown keys"));
         assert_eq!(failure.exit_code(), 78);
         let sentence = failure.sentence();
-        assert!(sentence.starts_with("error: the configuration has 2 mistakes:\n  "), "{sentence}");
-        assert!(sentence.contains("nonsense.key") && sentence.contains("router.nonsense"), "{sentence}");
+        assert!(
+            sentence.starts_with("error: the configuration has 2 mistakes:\n  "),
+            "{sentence}"
+        );
+        assert!(
+            sentence.contains("nonsense.key") && sentence.contains("router.nonsense"),
+            "{sentence}"
+        );
         let document: serde_json::Value = serde_json::from_str(&failure.document()).expect("JSON");
-        assert_eq!(document["error"]["details"]["mistakes"].as_array().map(Vec::len), Some(2));
+        assert_eq!(
+            document["error"]["details"]["mistakes"]
+                .as_array()
+                .map(Vec::len),
+            Some(2)
+        );
     }
 
     #[test]
     fn a_closed_pipe_is_not_a_failure_worth_a_word() {
         let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        assert_eq!((failure.exit_code(), failure.sentence()), (0, String::new()));
-        assert_eq!(Failure::from(io::Error::from(io::ErrorKind::StorageFull)).exit_code(), 1);
+        assert_eq!(
+            (failure.exit_code(), failure.sentence()),
+            (0, String::new())
+        );
+        assert_eq!(
+            Failure::from(io::Error::from(io::ErrorKind::StorageFull)).exit_code(),
+            1
+        );
     }
 
     #[test]
@@ -170,6 +198,9 @@ mod tests {
     #[test]
     fn scripts_get_the_code_and_the_message() {
         let document = Failure::Unreachable("nobody is there".into()).document();
-        assert_eq!(document, r#"{"error":{"code":"unreachable","message":"nobody is there"},"ok":false}"#);
+        assert_eq!(
+            document,
+            r#"{"error":{"code":"unreachable","message":"nobody is there"},"ok":false}"#
+        );
     }
 }

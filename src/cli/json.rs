@@ -8,7 +8,10 @@ use super::text::is_treacherous;
 /// Lays out a valid JSON text, two spaces a level. Invisible characters inside strings become `\uXXXX`, which means the
 /// same to a reader of JSON and nothing to a terminal.
 pub(super) fn pretty(json: &str) -> String {
-    let mut layout = Layout { out: String::with_capacity(json.len() * 2), depth: 0 };
+    let mut layout = Layout {
+        out: String::with_capacity(json.len() * 2),
+        depth: 0,
+    };
     let mut characters = json.chars().peekable();
     while let Some(character) = characters.next() {
         match character {
@@ -32,7 +35,10 @@ pub(super) fn pretty(json: &str) -> String {
 
 /// The same without any space between the tokens, for one document a line.
 pub(super) fn compact(json: &str) -> String {
-    let mut layout = Layout { out: String::with_capacity(json.len()), depth: 0 };
+    let mut layout = Layout {
+        out: String::with_capacity(json.len()),
+        depth: 0,
+    };
     let mut characters = json.chars().peekable();
     while let Some(character) = characters.next() {
         match character {
@@ -88,7 +94,9 @@ impl Layout {
                     self.out.extend(characters.next());
                 }
                 '"' => break,
-                hidden if is_treacherous(hidden) => self.out.push_str(&format!("\\u{:04x}", u32::from(hidden))),
+                hidden if is_treacherous(hidden) => {
+                    self.out.push_str(&format!("\\u{:04x}", u32::from(hidden)))
+                }
                 other => self.out.push(other),
             }
         }
@@ -106,7 +114,10 @@ mod tests {
         let laid_out = "{\n  \"z\": 1.10000000000000000001,\n  \"a\": [\n    1,\n    {\n      \"b\": []\n    },\n    {}\n  ],\n  \"s\": \"x, {y}: \\\"q\\\"\"\n}";
         assert_eq!(pretty(text), laid_out);
         assert_eq!(pretty(laid_out), laid_out);
-        assert_eq!(compact(laid_out), r#"{"z":1.10000000000000000001,"a":[1,{"b":[]},{}],"s":"x, {y}: \"q\""}"#);
+        assert_eq!(
+            compact(laid_out),
+            r#"{"z":1.10000000000000000001,"a":[1,{"b":[]},{}],"s":"x, {y}: \"q\""}"#
+        );
     }
 
     #[test]

@@ -20,11 +20,15 @@ pub struct MigrateArgs {
 pub async fn run(config: &Config, args: MigrateArgs, console: Console) -> Result<(), Failure> {
     let database = &config.database;
     if args.status {
-        let all = store::migration_status(database).await.map_err(|error| failure(error, database))?;
+        let all = store::migration_status(database)
+            .await
+            .map_err(|error| failure(error, database))?;
         let document = json!({"ok": true, "migrations": all}).to_string();
         return console.answer(&document, || Ok(status_table(&all)));
     }
-    let applied = store::migrate(database).await.map_err(|error| failure(error, database))?;
+    let applied = store::migrate(database)
+        .await
+        .map_err(|error| failure(error, database))?;
     let document = json!({"ok": true, "applied": applied}).to_string();
     console.answer(&document, || Ok(summary(&applied)))
 }
@@ -35,9 +39,16 @@ fn summary(applied: &[Applied]) -> String {
     }
     let mut table = table::with_header(&["VERSION", "NAME"], &["VERSION"]);
     for migration in applied {
-        table.add_row([migration.version.to_string(), text::plain(&migration.description)]);
+        table.add_row([
+            migration.version.to_string(),
+            text::plain(&migration.description),
+        ]);
     }
-    format!("{}\n{} applied.", table::text(&table), text::count(applied.len(), "migration"))
+    format!(
+        "{}\n{} applied.",
+        table::text(&table),
+        text::count(applied.len(), "migration")
+    )
 }
 
 fn status_table(all: &[MigrationStatus]) -> String {
@@ -49,7 +60,11 @@ fn status_table(all: &[MigrationStatus]) -> String {
             MigrationState::Changed => "applied in another form",
             MigrationState::Newer => "from a newer version",
         };
-        table.add_row([migration.version.to_string(), text::plain(&migration.description), state.to_owned()]);
+        table.add_row([
+            migration.version.to_string(),
+            text::plain(&migration.description),
+            state.to_owned(),
+        ]);
     }
     table::text(&table)
 }
@@ -77,20 +92,34 @@ mod tests {
     use super::*;
 
     fn status(version: i64, state: MigrationState) -> MigrationStatus {
-        MigrationStatus { version, description: "registry".into(), state }
+        MigrationStatus {
+            version,
+            description: "registry".into(),
+            state,
+        }
     }
 
     #[test]
     fn the_status_is_one_line_for_each_migration() {
-        let all = [status(1, MigrationState::Applied), status(2, MigrationState::Pending)];
-        let lines = "VERSION  NAME      STATE\n      1  registry  applied\n      2  registry  pending";
+        let all = [
+            status(1, MigrationState::Applied),
+            status(2, MigrationState::Pending),
+        ];
+        let lines =
+            "VERSION  NAME      STATE\n      1  registry  applied\n      2  registry  pending";
         assert_eq!(status_table(&all), lines);
     }
 
     #[test]
     fn nothing_to_do_is_said_in_words() {
         assert_eq!(summary(&[]), "The database is up to date.");
-        let applied = [Applied { version: 1, description: "registry".into() }];
-        assert_eq!(summary(&applied), "VERSION  NAME\n      1  registry\n1 migration applied.");
+        let applied = [Applied {
+            version: 1,
+            description: "registry".into(),
+        }];
+        assert_eq!(
+            summary(&applied),
+            "VERSION  NAME\n      1  registry\n1 migration applied."
+        );
     }
 }

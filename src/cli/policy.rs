@@ -74,12 +74,20 @@ pub(super) async fn run(
             let client = Client::connect(&load()?, timeout).await?;
             get(&client, &tenant, &policy, console).await
         }
-        PolicyCommand::Put { tenant, policy, file } => {
+        PolicyCommand::Put {
+            tenant,
+            policy,
+            file,
+        } => {
             let document = document::whole_object_in(&file)?;
             let client = Client::connect(&load()?, timeout).await?;
             put(&client, &tenant, &policy, &document, console).await
         }
-        PolicyCommand::Delete { tenant, policy, yes } => {
+        PolicyCommand::Delete {
+            tenant,
+            policy,
+            yes,
+        } => {
             if !yes {
                 console.confirm(&format!("Delete policy '{policy}' of tenant '{tenant}'?"))?;
             }
@@ -103,7 +111,12 @@ async fn get(client: &Client, tenant: &str, policy: &str, console: Console) -> R
 
 /// The document that a running router has, as it was put.
 async fn stored(client: &Client, tenant: &str, policy: &str) -> Result<Box<RawValue>, Failure> {
-    let answer = client.admin("get_policy", &serde_json::json!({"tenant_id": tenant, "policy_id": policy})).await?;
+    let answer = client
+        .admin(
+            "get_policy",
+            &serde_json::json!({"tenant_id": tenant, "policy_id": policy}),
+        )
+        .await?;
     Ok(answer.read::<Stored>()?.policy)
 }
 
@@ -120,18 +133,41 @@ async fn put(
         policy_id: &'a str,
         policy: &'a RawValue,
     }
-    let answer = client.admin("put_policy", &Put { tenant_id: tenant, policy_id: policy, policy: document }).await?;
+    let answer = client
+        .admin(
+            "put_policy",
+            &Put {
+                tenant_id: tenant,
+                policy_id: policy,
+                policy: document,
+            },
+        )
+        .await?;
     console.answer(answer.raw(), || {
         let revision = answer.read::<Written>()?.revision;
-        Ok(text::plain(&format!("policy '{policy}' of tenant '{tenant}' saved at revision {revision}")))
+        Ok(text::plain(&format!(
+            "policy '{policy}' of tenant '{tenant}' saved at revision {revision}"
+        )))
     })
 }
 
-async fn delete(client: &Client, tenant: &str, policy: &str, console: Console) -> Result<(), Failure> {
-    let answer = client.admin("delete_policy", &serde_json::json!({"tenant_id": tenant, "policy_id": policy})).await?;
+async fn delete(
+    client: &Client,
+    tenant: &str,
+    policy: &str,
+    console: Console,
+) -> Result<(), Failure> {
+    let answer = client
+        .admin(
+            "delete_policy",
+            &serde_json::json!({"tenant_id": tenant, "policy_id": policy}),
+        )
+        .await?;
     console.answer(answer.raw(), || {
         let revision = answer.read::<Written>()?.revision;
-        Ok(text::plain(&format!("policy '{policy}' of tenant '{tenant}' deleted at revision {revision}")))
+        Ok(text::plain(&format!(
+            "policy '{policy}' of tenant '{tenant}' deleted at revision {revision}"
+        )))
     })
 }
 
@@ -151,8 +187,12 @@ mod tests {
 
     #[test]
     fn a_document_comes_out_as_it_went_in() {
-        let answer = r#"{"ok":true,"revision":7,"policy":{"version":"1.0","providers":{"b":0.70,"a":1e2}}}"#;
+        let answer =
+            r#"{"ok":true,"revision":7,"policy":{"version":"1.0","providers":{"b":0.70,"a":1e2}}}"#;
         let stored: Stored = serde_json::from_str(answer).expect("an answer");
-        assert_eq!(stored.policy.get(), r#"{"version":"1.0","providers":{"b":0.70,"a":1e2}}"#);
+        assert_eq!(
+            stored.policy.get(),
+            r#"{"version":"1.0","providers":{"b":0.70,"a":1e2}}"#
+        );
     }
 }

@@ -22,7 +22,10 @@ use pairs::{Pair, as_object};
 #[derive(Debug, Clone, Args)]
 pub struct RequestArgs {
     /// The message
-    #[arg(required_unless_present = "payload_json", conflicts_with = "payload_json")]
+    #[arg(
+        required_unless_present = "payload_json",
+        conflicts_with = "payload_json"
+    )]
     text: Option<String>,
 
     /// A message that is any JSON value: the value itself, @FILE, or - for standard input
@@ -106,9 +109,18 @@ pub(super) async fn run(
 
     let client = Client::connect(config, timeout).await?;
     let started = Instant::now();
-    let answer = client.ask(subject, &envelope, time_allowed.saturating_add(GRACE)).await?;
+    let answer = client
+        .ask(subject, &envelope, time_allowed.saturating_add(GRACE))
+        .await?;
     let round_trip = started.elapsed();
-    console.answer(answer.raw(), || Ok(report::text(&answer.read()?, &trace_id, round_trip, args.explain)))
+    console.answer(answer.raw(), || {
+        Ok(report::text(
+            &answer.read()?,
+            &trace_id,
+            round_trip,
+            args.explain,
+        ))
+    })
 }
 
 impl RequestArgs {
@@ -116,11 +128,18 @@ impl RequestArgs {
         match (&self.text, &self.payload_json) {
             (Some(text), _) => document::string(text),
             (None, Some(json)) => document::value_of(json),
-            (None, None) => Err(Failure::Usage("give a message, or --payload-json.".to_owned())),
+            (None, None) => Err(Failure::Usage(
+                "give a message, or --payload-json.".to_owned(),
+            )),
         }
     }
 
-    fn envelope<'a>(&'a self, payload: &'a RawValue, trace_id: &'a str, time_allowed: Duration) -> Envelope<'a> {
+    fn envelope<'a>(
+        &'a self,
+        payload: &'a RawValue,
+        trace_id: &'a str,
+        time_allowed: Duration,
+    ) -> Envelope<'a> {
         let number = format!("{:016x}", fastrand::u64(..));
         Envelope {
             version: "1",
@@ -135,7 +154,9 @@ impl RequestArgs {
             },
             policy_id: &self.policy,
             context: detail::in_context(&self.context, self.detail),
-            timeout_ms: u64::try_from(time_allowed.as_millis()).unwrap_or(u64::MAX).max(1),
+            timeout_ms: u64::try_from(time_allowed.as_millis())
+                .unwrap_or(u64::MAX)
+                .max(1),
         }
     }
 }
@@ -148,8 +169,11 @@ mod tests {
     use crate::cli::{Cli, Command};
 
     fn parsed(arguments: &[&str]) -> RequestArgs {
-        let words = ["beamline-router", "request", "--tenant", "demo"].into_iter().chain(arguments.iter().copied());
-        let Command::Request(args) = Cli::try_parse_from(words).expect("valid arguments").command else {
+        let words = ["beamline-router", "request", "--tenant", "demo"]
+            .into_iter()
+            .chain(arguments.iter().copied());
+        let Command::Request(args) = Cli::try_parse_from(words).expect("valid arguments").command
+        else {
             panic!("not a request: {arguments:?}")
         };
         args
@@ -163,7 +187,15 @@ mod tests {
 
     #[test]
     fn a_text_becomes_the_request_of_the_contract() {
-        let mut sent = sent(&["--context", "lang=en", "--context", "lang=de", "--metadata", "channel=web", "hello"]);
+        let mut sent = sent(&[
+            "--context",
+            "lang=en",
+            "--context",
+            "lang=de",
+            "--metadata",
+            "channel=web",
+            "hello",
+        ]);
         let request_id = sent["request_id"].take();
         sent["message"]["message_id"].take();
         assert!(request_id.as_str().is_some_and(|id| id.starts_with("cli-")));
@@ -177,26 +209,48 @@ mod tests {
 
     #[test]
     fn context_may_be_any_json_and_the_level_of_detail_is_sent_only_if_given() {
-        let context = |arguments: &[&str]| sent(&[&["hello"], arguments].concat())["context"].take();
+        let context =
+            |arguments: &[&str]| sent(&[&["hello"], arguments].concat())["context"].take();
         let expected = serde_json::json!({"vip": true, "tags": ["a"], "n": "1"});
-        assert_eq!(context(&["--context", "vip:=true", "--context", "tags:=[\"a\"]", "--context", "n=1"]), expected);
+        assert_eq!(
+            context(&[
+                "--context",
+                "vip:=true",
+                "--context",
+                "tags:=[\"a\"]",
+                "--context",
+                "n=1"
+            ]),
+            expected
+        );
         assert_eq!(context(&["--explain"]), serde_json::json!({}));
-        assert_eq!(context(&["--detail", "verbose"]), serde_json::json!({"detail_level": "verbose"}));
+        assert_eq!(
+            context(&["--detail", "verbose"]),
+            serde_json::json!({"detail_level": "verbose"})
+        );
     }
 
     #[test]
     fn a_json_payload_passes_through_untouched() {
         let args = parsed(&["--payload-json", r#"{"b":1.10000000000000000001,"a":[]}"#]);
         let payload = args.payload().expect("a payload");
-        let body = serde_json::to_string(&args.envelope(&payload, "abc", Duration::from_secs(5))).expect("JSON");
-        assert!(body.contains(r#""payload":{"b":1.10000000000000000001,"a":[]}"#), "{body}");
+        let body = serde_json::to_string(&args.envelope(&payload, "abc", Duration::from_secs(5)))
+            .expect("JSON");
+        assert!(
+            body.contains(r#""payload":{"b":1.10000000000000000001,"a":[]}"#),
+            "{body}"
+        );
     }
 
     #[test]
     fn one_message_is_required_and_two_are_too_many() {
         let parse = |more: &[&str]| {
-            let words = ["beamline-router", "request", "--tenant", "demo"].into_iter().chain(more.iter().copied());
-            Cli::try_parse_from(words).map(|_cli| ()).map_err(|error| error.exit_code())
+            let words = ["beamline-router", "request", "--tenant", "demo"]
+                .into_iter()
+                .chain(more.iter().copied());
+            Cli::try_parse_from(words)
+                .map(|_cli| ())
+                .map_err(|error| error.exit_code())
         };
         assert_eq!(parse(&[]), Err(2));
         assert_eq!(parse(&["hello", "--payload-json", "1"]), Err(2));

@@ -32,7 +32,9 @@ pub async fn run(config: Config) -> Result<(), Failure> {
 }
 
 fn gave_up() -> Failure {
-    Failure::GaveUp("the router gave up after too many restarts; its log says which part failed.".into())
+    Failure::GaveUp(
+        "the router gave up after too many restarts; its log says which part failed.".into(),
+    )
 }
 
 /// A stop that cost somebody an answer is no success.
@@ -40,11 +42,20 @@ pub(super) fn outcome(report: StopReport) -> Result<(), Failure> {
     if report.clean() {
         return Ok(());
     }
-    let told = format!("stopped with {} told to try again elsewhere", text::count(report.cut, "request"));
+    let told = format!(
+        "stopped with {} told to try again elsewhere",
+        text::count(report.cut, "request")
+    );
     Err(match (report.cut, report.flushed) {
-        (_, true) => Failure::Cut(format!("{told}; a longer router.drain_timeout lets them finish.")),
-        (0, false) => Failure::NotFlushed("stopped, and the last answers may not have reached NATS.".to_owned()),
-        (_, false) => Failure::NotFlushed(format!("{told}; the last answers may not have reached NATS.")),
+        (_, true) => Failure::Cut(format!(
+            "{told}; a longer router.drain_timeout lets them finish."
+        )),
+        (0, false) => Failure::NotFlushed(
+            "stopped, and the last answers may not have reached NATS.".to_owned(),
+        ),
+        (_, false) => Failure::NotFlushed(format!(
+            "{told}; the last answers may not have reached NATS."
+        )),
     })
 }
 

@@ -12,9 +12,15 @@ pub(super) struct Stops([Signal; 3]);
 
 impl Stops {
     pub(super) fn new() -> Result<Self, Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::Failed(format!("signals cannot be received: {error}.")));
-        Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::Failed(format!("signals cannot be received: {error}.")))
+        };
+        Ok(Self([
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+        ]))
     }
 
     pub(super) async fn next(&mut self) {

@@ -18,7 +18,10 @@ pub(super) fn with_header(header: &[&str], numbers: &[&str]) -> Table {
 
 /// The lines of a table, without the space at their ends.
 pub(super) fn lines(table: &Table) -> Vec<String> {
-    table.lines().map(|line| line.trim_end().to_owned()).collect()
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
 }
 
 /// The whole table as one text without a line break at its end.
@@ -28,7 +31,11 @@ pub(super) fn text(table: &Table) -> String {
 
 /// Lines of `name  value`, for one thing instead of many.
 pub(super) fn of_fields(fields: &[(&str, String)]) -> String {
-    let width = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let width = fields
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
     let lines: Vec<String> = fields
         .iter()
         .map(|(name, value)| {
@@ -47,11 +54,17 @@ mod tests {
     fn columns_line_up_without_borders() {
         let mut table = with_header(&["ID", "CALLS"], &["CALLS"]);
         table.add_row(["pii_guard", "7"]).add_row(["ä世", "1234"]);
-        assert_eq!(text(&table), "ID         CALLS\npii_guard      7\nä世         1234");
+        assert_eq!(
+            text(&table),
+            "ID         CALLS\npii_guard      7\nä世         1234"
+        );
     }
 
     #[test]
     fn fields_keep_values_under_each_other() {
-        assert_eq!(of_fields(&[("id", "a".into()), ("config", "{\n}".into())]), "id      a\nconfig  {\n        }");
+        assert_eq!(
+            of_fields(&[("id", "a".into()), ("config", "{\n}".into())]),
+            "id      a\nconfig  {\n        }"
+        );
     }
 }

@@ -11,11 +11,17 @@ fn the_definition_is_consistent() {
 
 #[test]
 fn global_options_stand_before_or_after_the_command() {
-    for arguments in [["--timeout", "1500ms", "tree"], ["tree", "--timeout", "1500ms"]] {
+    for arguments in [
+        ["--timeout", "1500ms", "tree"],
+        ["tree", "--timeout", "1500ms"],
+    ] {
         let cli = parse(&arguments).expect("valid arguments");
         assert_eq!(cli.globals.timeout, Duration::from_millis(1500));
     }
-    assert_eq!(parse(&["tree"]).expect("valid arguments").globals.timeout, Duration::from_secs(5));
+    assert_eq!(
+        parse(&["tree"]).expect("valid arguments").globals.timeout,
+        Duration::from_secs(5)
+    );
 }
 
 #[test]
@@ -34,7 +40,11 @@ fn short_flags_become_overrides_and_win() {
     let cli = cli.expect("valid arguments");
     let mut overrides = cli.globals.overrides();
     overrides.set.extend(cli.command.overrides());
-    let set: Vec<(&str, &str)> = overrides.set.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let set: Vec<(&str, &str)> = overrides
+        .set
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
     let expected = [
         ("nats.url", "nats://a:4222"),
         ("router.environment", "a=b"),
@@ -49,13 +59,17 @@ fn the_flag_decides_the_format_then_the_environment() {
     let globals = |arguments: &[&str]| parse(arguments).expect("valid arguments").globals;
     assert_eq!(globals(&["tree"]).format(None), Ok(Format::Table));
     assert_eq!(globals(&["tree"]).format(Some("JSON")), Ok(Format::Json));
-    assert_eq!(globals(&["--output", "table", "tree"]).format(Some("json")), Ok(Format::Table));
+    assert_eq!(
+        globals(&["--output", "table", "tree"]).format(Some("json")),
+        Ok(Format::Table)
+    );
     assert!(globals(&["tree"]).format(Some("xml")).is_err());
 }
 
 #[test]
 fn wrong_usage_ends_with_2_and_help_with_0() {
-    let exit_code = |arguments: &[&str]| parse(arguments).map_or_else(|error| error.exit_code(), |_cli| 0);
+    let exit_code =
+        |arguments: &[&str]| parse(arguments).map_or_else(|error| error.exit_code(), |_cli| 0);
     for wrong in [
         &["nonsense"][..],
         &[],

@@ -17,7 +17,9 @@ pub(super) fn or_dash(text: Option<&str>) -> String {
 
 /// Several lines: line breaks and tabs stay, everything else as in [`plain`].
 pub(super) fn plain_block(text: &str) -> String {
-    escape(&text.replace("\r\n", "\n"), |character| matches!(character, '\n' | '\t'))
+    escape(&text.replace("\r\n", "\n"), |character| {
+        matches!(character, '\n' | '\t')
+    })
 }
 
 /// At most `limit` characters of one line; the last one is `…` when something was cut.
@@ -26,7 +28,10 @@ pub(super) fn shortened(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {
         return text;
     }
-    text.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
+    text.chars()
+        .take(limit.saturating_sub(1))
+        .chain(['…'])
+        .collect()
 }
 
 /// The two largest units: `3d 4h`, `2h 03m`, `5m 07s`, `8s`, `250ms`.
@@ -44,7 +49,11 @@ pub(super) fn duration(milliseconds: u64) -> String {
 
 /// A latency with one digit after the point: `12.3 ms`, or seconds from one second on.
 pub(super) fn latency(milliseconds: f64) -> String {
-    if milliseconds >= 1000.0 { format!("{:.2} s", milliseconds / 1000.0) } else { format!("{milliseconds:.1} ms") }
+    if milliseconds >= 1000.0 {
+        format!("{:.2} s", milliseconds / 1000.0)
+    } else {
+        format!("{milliseconds:.1} ms")
+    }
 }
 
 /// A limit that somebody typed, for a sentence: `5s`, `1m 30s`.
@@ -59,7 +68,11 @@ pub(super) fn percentage(rate: f64) -> String {
 
 /// `1 mistake`, `2 mistakes`.
 pub(super) fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{number} {what}s")
+    }
 }
 
 fn escape(text: &str, keep: impl Fn(char) -> bool) -> String {
@@ -86,13 +99,19 @@ mod tests {
 
     #[test]
     fn escape_sequences_and_line_breaks_become_visible() {
-        assert_eq!(plain("a\u{1b}[31mred\r\nb\u{9b}c\u{202e}d"), "a\\u{1b}[31mred\\r\\nb\\u{9b}c\\u{202e}d");
+        assert_eq!(
+            plain("a\u{1b}[31mred\r\nb\u{9b}c\u{202e}d"),
+            "a\\u{1b}[31mred\\r\\nb\\u{9b}c\\u{202e}d"
+        );
         assert_eq!(plain("Grüße, 世界"), "Grüße, 世界");
     }
 
     #[test]
     fn a_block_keeps_its_lines() {
-        assert_eq!(plain_block("one\r\ntwo\n\tthree\u{7}"), "one\ntwo\n\tthree\\u{7}");
+        assert_eq!(
+            plain_block("one\r\ntwo\n\tthree\u{7}"),
+            "one\ntwo\n\tthree\\u{7}"
+        );
     }
 
     #[test]
@@ -103,7 +122,10 @@ mod tests {
 
     #[test]
     fn durations_show_two_units() {
-        let shown: Vec<_> = [0, 250, 8_000, 307_000, 7_380_000, 273_600_000].into_iter().map(duration).collect();
+        let shown: Vec<_> = [0, 250, 8_000, 307_000, 7_380_000, 273_600_000]
+            .into_iter()
+            .map(duration)
+            .collect();
         assert_eq!(shown, ["0ms", "250ms", "8s", "5m 07s", "2h 03m", "3d 4h"]);
     }
 

@@ -24,7 +24,12 @@ pub struct TreeArgs {
     interval: Duration,
 }
 
-pub(super) async fn run(config: &Config, args: &TreeArgs, timeout: Duration, console: Console) -> Result<(), Failure> {
+pub(super) async fn run(
+    config: &Config,
+    args: &TreeArgs,
+    timeout: Duration,
+    console: Console,
+) -> Result<(), Failure> {
     let client = Client::connect(config, timeout).await?;
     if args.watch {
         return tokio::select! {
@@ -33,7 +38,9 @@ pub(super) async fn run(config: &Config, args: &TreeArgs, timeout: Duration, con
         };
     }
     let answer = ask(&client).await?;
-    console.answer(answer.raw(), || Ok(draw::frame(&answer.read()?, console.colour())))
+    console.answer(answer.raw(), || {
+        Ok(draw::frame(&answer.read()?, console.colour()))
+    })
 }
 
 /// A router that is away for a moment is what somebody watches for: its absence is drawn, not an end.
@@ -44,10 +51,14 @@ async fn watch(client: &Client, pause: Duration, console: Console) -> Result<(),
         ticks.tick().await;
         let answer = ask(client).await;
         if console.is_json() {
-            let document = answer.map_or_else(|failure| failure.document(), |answer| answer.raw().to_owned());
+            let document = answer.map_or_else(
+                |failure| failure.document(),
+                |answer| answer.raw().to_owned(),
+            );
             console.print_json_line(&document)?;
         } else {
-            let drawn = answer.and_then(|answer| Ok(draw::frame(&answer.read()?, console.colour())));
+            let drawn =
+                answer.and_then(|answer| Ok(draw::frame(&answer.read()?, console.colour())));
             console.redraw(&drawn.unwrap_or_else(|failure| failure.sentence()))?;
         }
     }

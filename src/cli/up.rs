@@ -61,11 +61,16 @@ const POLL: Duration = Duration::from_millis(50);
 pub async fn run(config: Config, args: UpArgs, console: Console) -> Result<(), Failure> {
     let mut stops = Stops::new()?;
     for key in up::ignored(&config) {
-        console.warn(&format!("{key} is configured, but `up` brings its own. `serve` uses the configuration."));
+        console.warn(&format!(
+            "{key} is configured, but `up` brings its own. `serve` uses the configuration."
+        ));
     }
     let state = StateDir::open(&args.state_dir).await?;
     let _log = up::log::start(&state, &config.telemetry.log_filter)?;
-    let mut stack = Stack { surroundings: Surroundings::new(state), router: None };
+    let mut stack = Stack {
+        surroundings: Surroundings::new(state),
+        router: None,
+    };
     let outcome = tokio::select! {
         outcome = stack.serve(config, &args, console) => outcome,
         () = stops.next() => Ok(()),
@@ -84,9 +89,16 @@ struct Stack {
 
 impl Stack {
     /// Starts everything in its order, says so, and ends only when the router gives up.
-    async fn serve(&mut self, mut config: Config, args: &UpArgs, console: Console) -> Result<(), Failure> {
+    async fn serve(
+        &mut self,
+        mut config: Config,
+        args: &UpArgs,
+        console: Console,
+    ) -> Result<(), Failure> {
         let overridden = up::ignored(&config).contains(&"nats.url");
-        self.surroundings.start_nats(args.nats_server.as_deref(), &mut config).await?;
+        self.surroundings
+            .start_nats(args.nats_server.as_deref(), &mut config)
+            .await?;
         if args.demo() {
             self.surroundings.start_extensions(&config).await?;
         }
@@ -109,14 +121,22 @@ impl Stack {
         };
         announce(self.surroundings.state(), &running)?;
         let found_by_others = is_default_place(self.surroundings.state().path()) && !overridden;
-        let summary =
-            Summary { running: &running, state_dir: &args.state_dir, taken, demo: args.demo(), found_by_others };
+        let summary = Summary {
+            running: &running,
+            state_dir: &args.state_dir,
+            taken,
+            demo: args.demo(),
+            found_by_others,
+        };
         console.answer(&summary.document(), || Ok(summary.text()))?;
 
         router.ended().await;
         Err(Failure::GaveUp(format!(
             "the router gave up after too many restarts. Its log is {}.",
-            self.surroundings.state().log_file(up::log::ROUTER).display()
+            self.surroundings
+                .state()
+                .log_file(up::log::ROUTER)
+                .display()
         )))
     }
 
@@ -139,7 +159,10 @@ async fn probe(client: &Client) -> Result<(), Failure> {
     match patiently(|| client.ask("route", &request, PATIENCE)).await {
         Ok(_answer) => Ok(()),
         Err(Failure::Refused(refusal)) => {
-            info!(refusal = Failure::Refused(refusal).sentence(), "the demo request was refused");
+            info!(
+                refusal = Failure::Refused(refusal).sentence(),
+                "the demo request was refused"
+            );
             Ok(())
         }
         Err(failure) => Err(failure),
@@ -173,13 +196,16 @@ fn is_silence(failure: &Failure) -> bool {
 
 fn announce(state: &StateDir, running: &Running) -> Result<(), Failure> {
     let place = state::announcement_in(state.path());
-    let failed = |error| Failure::Failed(format!("{} cannot be written: {error}.", place.display()));
+    let failed =
+        |error| Failure::Failed(format!("{} cannot be written: {error}.", place.display()));
     state.announce(running).map_err(failed)
 }
 
 /// Whether commands in the present directory look there by themselves.
 fn is_default_place(state: &Path) -> bool {
-    Path::new(state::DEFAULT).canonicalize().is_ok_and(|default| default == state)
+    Path::new(state::DEFAULT)
+        .canonicalize()
+        .is_ok_and(|default| default == state)
 }
 
 impl From<StartError> for Failure {

@@ -24,8 +24,16 @@ impl ComplexityConfig {
         Self {
             recommended_total: from.number("complexity.recommended_total", 4, 1..=256),
             recommended_per_kind: from.number("complexity.recommended_per_kind", 2, 1..=256),
-            assumed_latency: from.duration("complexity.assumed_latency", milliseconds(30), latencies.clone()),
-            recommended_latency: from.duration("complexity.recommended_latency", milliseconds(150), latencies),
+            assumed_latency: from.duration(
+                "complexity.assumed_latency",
+                milliseconds(30),
+                latencies.clone(),
+            ),
+            recommended_latency: from.duration(
+                "complexity.recommended_latency",
+                milliseconds(150),
+                latencies,
+            ),
         }
     }
 }

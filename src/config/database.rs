@@ -61,11 +61,27 @@ impl DatabaseConfig {
         Self {
             url: url.unwrap_or_else(|| from.secret_default("database.url", DEFAULT_URL)),
             max_connections: from.number("database.max_connections", 5, 1..=1000),
-            startup_timeout: from.duration("database.startup_timeout", Duration::from_secs(30), waits.clone()),
-            acquire_timeout: from.duration("database.acquire_timeout", Duration::from_secs(1), waits),
+            startup_timeout: from.duration(
+                "database.startup_timeout",
+                Duration::from_secs(30),
+                waits.clone(),
+            ),
+            acquire_timeout: from.duration(
+                "database.acquire_timeout",
+                Duration::from_secs(1),
+                waits,
+            ),
             migrate_on_start: from.boolean("database.migrate_on_start", true),
-            poll_interval: from.duration("database.poll_interval", Duration::from_secs(5), polls.clone()),
-            health_interval: from.duration("database.health_interval", Duration::from_secs(5), polls),
+            poll_interval: from.duration(
+                "database.poll_interval",
+                Duration::from_secs(5),
+                polls.clone(),
+            ),
+            health_interval: from.duration(
+                "database.health_interval",
+                Duration::from_secs(5),
+                polls,
+            ),
         }
     }
 
@@ -78,11 +94,18 @@ impl DatabaseConfig {
 fn check_url(url: &str) -> Result<(), Problem> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         if path.trim_start_matches('/').is_empty() {
-            return Err("names no file; use an address such as sqlite://.beamline/registry.db".to_owned());
+            return Err(
+                "names no file; use an address such as sqlite://.beamline/registry.db".to_owned(),
+            );
         }
-        return SqliteConnectOptions::from_str(url).map(drop).map_err(|error| format!("cannot be used: {error}"));
+        return SqliteConnectOptions::from_str(url)
+            .map(drop)
+            .map_err(|error| format!("cannot be used: {error}"));
     }
-    let Some(rest) = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")) else {
+    let Some(rest) = url
+        .strip_prefix("postgres://")
+        .or_else(|| url.strip_prefix("postgresql://"))
+    else {
         return Err("must start with postgres://, postgresql:// or sqlite:".to_owned());
     };
     if let Some((unknown, _)) = parameters(rest).find(|(name, _)| !is_parameter(name)) {
@@ -93,31 +116,39 @@ fn check_url(url: &str) -> Result<(), Problem> {
             None => format!("has an unknown parameter; there are {known}"),
         });
     }
-    PgConnectOptions::from_str(url)
-        .map(drop)
-        .map_err(|error| format!("cannot be used: {error}; special characters in a password are written as %40"))
+    PgConnectOptions::from_str(url).map(drop).map_err(|error| {
+        format!("cannot be used: {error}; special characters in a password are written as %40")
+    })
 }
 
 /// The address with everything replaced that could be a password. In doubt it replaces too much.
 fn redact_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return if url.starts_with("sqlite:") { url.to_owned() } else { REDACTED.to_owned() };
+        return if url.starts_with("sqlite:") {
+            url.to_owned()
+        } else {
+            REDACTED.to_owned()
+        };
     };
     if scheme == "sqlite" {
         return url.to_owned();
     }
     // A password that was not escaped may hold any of "/?#@", so it ends at the last "@".
-    let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
+    let (login, rest) = rest
+        .rsplit_once('@')
+        .map_or((None, rest), |(login, rest)| (Some(login), rest));
     let login = match login.map(|login| login.split_once(':').ok_or(login)) {
         None => String::new(),
         Some(Ok((user, _))) => format!("{user}:{REDACTED}@"),
-        Some(Err(user)) if user.contains(['/', '?', '#']) => return format!("{scheme}://{REDACTED}"),
+        Some(Err(user)) if user.contains(['/', '?', '#']) => {
+            return format!("{scheme}://{REDACTED}");
+        }
         Some(Err(user)) => format!("{user}@"),
     };
     let place = rest.split('?').next().unwrap_or_default();
     let is_plain = |name: &str| is_parameter(name) && name != PASSWORD_PARAMETER;
-    let shown =
-        parameters(rest).map(|(name, value)| format!("{name}={}", if is_plain(name) { value } else { REDACTED }));
+    let shown = parameters(rest)
+        .map(|(name, value)| format!("{name}={}", if is_plain(name) { value } else { REDACTED }));
     let query = shown.collect::<Vec<_>>().join("&");
     let mark = if query.is_empty() { "" } else { "?" };
     format!("{scheme}://{login}{place}{mark}{query}")
@@ -127,7 +158,10 @@ fn redact_url(url: &str) -> String {
 fn parameters(rest: &str) -> impl Iterator<Item = (&str, &str)> {
     let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
     let query = rest.split_once('?').map_or("", |(_, query)| query);
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 fn is_parameter(name: &str) -> bool {

@@ -25,15 +25,26 @@ const SHORTEST_KEY: usize = 16;
 impl HttpConfig {
     pub(super) fn read(from: &mut Reader) -> Self {
         let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
-        Self { listen: from.parsed("http.listen", default, r#"an IP address with a port, such as "127.0.0.1:8080""#) }
+        Self {
+            listen: from.parsed(
+                "http.listen",
+                default,
+                r#"an IP address with a port, such as "127.0.0.1:8080""#,
+            ),
+        }
     }
 }
 
 impl AdminConfig {
     pub(super) fn read(from: &mut Reader) -> Self {
         let api_key = from.secret("admin.api_key", redacted, check_key);
-        if api_key.as_ref().is_some_and(|key| key.expose_secret().len() < SHORTEST_KEY) {
-            from.warn(format!("admin.api_key has fewer than {SHORTEST_KEY} characters and could be guessed"));
+        if api_key
+            .as_ref()
+            .is_some_and(|key| key.expose_secret().len() < SHORTEST_KEY)
+        {
+            from.warn(format!(
+                "admin.api_key has fewer than {SHORTEST_KEY} characters and could be guessed"
+            ));
         }
         Self { api_key }
     }
@@ -52,5 +63,6 @@ impl AdminConfig {
 /// The key travels in an HTTP header.
 fn check_key(key: &str) -> Result<(), Problem> {
     let fits = key.chars().all(|c| c.is_ascii_graphic());
-    fits.then_some(()).ok_or_else(|| "must be printable ASCII without blanks".to_owned())
+    fits.then_some(())
+        .ok_or_else(|| "must be printable ASCII without blanks".to_owned())
 }

@@ -41,8 +41,14 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::Discovered(path) => write!(f, "{} of the running `up`", printable(path)),
-            Self::File { path, position: None } => write!(f, "{}", printable(path)),
-            Self::File { path, position: Some((line, column)) } => write!(f, "{}:{line}:{column}", printable(path)),
+            Self::File {
+                path,
+                position: None,
+            } => write!(f, "{}", printable(path)),
+            Self::File {
+                path,
+                position: Some((line, column)),
+            } => write!(f, "{}:{line}:{column}", printable(path)),
             Self::Environment(variable) => write!(f, "{}", printable(variable)),
             Self::Flag(key) => write!(f, "flag {}", printable(key)),
         }
@@ -89,7 +95,10 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    pub(super) fn read(overrides: &Overrides, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+    pub(super) fn read(
+        overrides: &Overrides,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Self {
         let mut layers = Self::default();
         if let Some(found) = &overrides.discovered {
             let origin = Origin::Discovered(found.place.display().to_string());
@@ -102,20 +111,35 @@ impl Layers {
             file::read(&path, &mut layers);
         }
         for (variable, text) in variables {
-            layers.add(key_of(&variable), Raw::Untyped(text), Origin::Environment(variable));
+            layers.add(
+                key_of(&variable),
+                Raw::Untyped(text),
+                Origin::Environment(variable),
+            );
         }
         for (key, text) in &overrides.set {
-            layers.add(key.clone(), Raw::Untyped(text.clone()), Origin::Flag(key.clone()));
+            layers.add(
+                key.clone(),
+                Raw::Untyped(text.clone()),
+                Origin::Flag(key.clone()),
+            );
         }
         layers
     }
 
     pub(super) fn add(&mut self, key: String, raw: Raw, origin: Origin) {
-        self.given.entry(key).or_default().push(Given { raw, origin });
+        self.given
+            .entry(key)
+            .or_default()
+            .push(Given { raw, origin });
     }
 
     pub(super) fn mistake(&mut self, origin: Origin, key: Option<String>, message: String) {
-        self.mistakes.push(Found { origin, key, message });
+        self.mistakes.push(Found {
+            origin,
+            key,
+            message,
+        });
     }
 
     /// The value that counts.
@@ -124,7 +148,9 @@ impl Layers {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Given)> {
-        self.given.iter().flat_map(|(key, given)| given.iter().map(move |one| (key, one)))
+        self.given
+            .iter()
+            .flat_map(|(key, given)| given.iter().map(move |one| (key, one)))
     }
 
     /// Picks the variables that concern the router, in the order of their names, and the file that one of them names.
@@ -144,9 +170,9 @@ impl Layers {
                 match (name.into_string(), value.into_string()) {
                     (Err(_), _) => Some("the name of the variable is not valid UTF-8"),
                     (_, Err(_)) => Some("the value is not valid UTF-8"),
-                    (Ok(name), Ok(value)) => {
-                        variables.insert(name, value).map(|_| "is set twice in the environment; keep one of them")
-                    }
+                    (Ok(name), Ok(value)) => variables
+                        .insert(name, value)
+                        .map(|_| "is set twice in the environment; keep one of them"),
                 }
             } else {
                 if shown.starts_with("BEAMLINE_") {
@@ -167,7 +193,11 @@ impl Layers {
         Mistakes(
             self.mistakes
                 .into_iter()
-                .map(|found| Mistake { place: found.origin.to_string(), key: found.key, message: found.message })
+                .map(|found| Mistake {
+                    place: found.origin.to_string(),
+                    key: found.key,
+                    message: found.message,
+                })
                 .collect(),
         )
     }
@@ -176,7 +206,10 @@ impl Layers {
 /// `nats.tls.ca_file` for `BEAMLINE__NATS__TLS__CA_FILE`. A variable in another case stays as it is, and so no key.
 fn key_of(variable: &str) -> String {
     let rest = variable.strip_prefix(PREFIX).unwrap_or(variable);
-    if rest.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
+    if rest
+        .chars()
+        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    {
         rest.to_ascii_lowercase().replace("__", ".")
     } else {
         variable.to_owned()
@@ -190,6 +223,12 @@ pub(super) fn variable_of(key: &str) -> String {
 
 /// Names come from outside: whatever could steer a terminal or break a line is written as an escape.
 pub(super) fn printable(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let escape = |c: char| {
+        if c.is_control() {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
     text.chars().map(escape).collect()
 }

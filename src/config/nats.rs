@@ -85,18 +85,31 @@ impl NatsTlsConfig {
 
 fn check_login(from: &mut Reader) {
     check_pair(from, "nats.user", "nats.password");
-    let ways: Vec<&str> =
-        ["nats.creds_file", "nats.user", "nats.token"].into_iter().filter(|key| from.given(key)).collect();
+    let ways: Vec<&str> = ["nats.creds_file", "nats.user", "nats.token"]
+        .into_iter()
+        .filter(|key| from.given(key))
+        .collect();
     if ways.len() > 1 {
-        let others = ways.iter().skip(1).copied().collect::<Vec<_>>().join(" and ");
-        from.mistake_between(&ways, &format!("is given together with {others}; keep one way to log in"));
+        let others = ways
+            .iter()
+            .skip(1)
+            .copied()
+            .collect::<Vec<_>>()
+            .join(" and ");
+        from.mistake_between(
+            &ways,
+            &format!("is given together with {others}; keep one way to log in"),
+        );
     }
 }
 
 fn check_pair(from: &mut Reader, one: &str, other: &str) {
     for (given, missing) in [(one, other), (other, one)] {
         if from.given(given) && !from.given(missing) {
-            from.mistake(given, &format!("is given without {missing}; give both or none"));
+            from.mistake(
+                given,
+                &format!("is given without {missing}; give both or none"),
+            );
         }
     }
 }
@@ -104,32 +117,45 @@ fn check_pair(from: &mut Reader, one: &str, other: &str) {
 fn check_url(list: &str) -> Result<(), Problem> {
     // Nothing of such a value is repeated: it holds a secret.
     if list.contains('@') {
-        return Err("must not hold a user, password or token, because addresses end up in logs; \
+        return Err(
+            "must not hold a user, password or token, because addresses end up in logs; \
                     use nats.creds_file, nats.user with nats.password, or nats.token"
-            .to_owned());
+                .to_owned(),
+        );
     }
-    let is_usable = |server: &ServerAddr| ["nats", "tls"].contains(&server.scheme()) && !server.host().is_empty();
+    let is_usable = |server: &ServerAddr| {
+        ["nats", "tls"].contains(&server.scheme()) && !server.host().is_empty()
+    };
     let usable = |url: &&str| url.parse().as_ref().is_ok_and(is_usable);
     let wrong = list.split(',').map(str::trim).find(|url| !usable(url));
-    let expected =
-        "must be one or several addresses with nats:// or tls://, such as nats://127.0.0.1:4222, and commas between";
+    let expected = "must be one or several addresses with nats:// or tls://, such as nats://127.0.0.1:4222, and commas between";
     wrong.map_or(Ok(()), |url| Err(format!("{expected}, not {}", shown(url))))
 }
 
 /// What JetStream takes as the name of a bucket.
 fn check_bucket(name: &str) -> Result<(), Problem> {
     const LONGEST: usize = 96;
-    if name.len() <= LONGEST && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+    if name.len() <= LONGEST
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    {
         return Ok(());
     }
-    Err(format!("must be letters, digits, \"-\" and \"_\", at most {LONGEST} characters, not {}", shown(name)))
+    Err(format!(
+        "must be letters, digits, \"-\" and \"_\", at most {LONGEST} characters, not {}",
+        shown(name)
+    ))
 }
 
 /// A majority of an even number is as large as that of the next odd one.
 fn read_replicas(from: &mut Reader) -> usize {
     let replicas = from.number("nats.sessions_replicas", 1, 1..=5);
     if replicas.is_multiple_of(2) {
-        from.mistake("nats.sessions_replicas", &format!("must be 1, 3 or 5, not {replicas}"));
+        from.mistake(
+            "nats.sessions_replicas",
+            &format!("must be 1, 3 or 5, not {replicas}"),
+        );
     }
     replicas as usize
 }
@@ -137,11 +163,19 @@ fn read_replicas(from: &mut Reader) -> usize {
 /// Tokens that every NATS tool takes without quoting, and no wildcards.
 fn check_prefix(prefix: &str) -> Result<(), Problem> {
     const LONGEST: usize = 64;
-    let is_token =
-        |token: &str| !token.is_empty() && token.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let is_token = |token: &str| {
+        !token.is_empty()
+            && token
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
     if prefix.len() <= LONGEST && prefix.split('.').all(is_token) {
         return Ok(());
     }
-    let expected = "must be subject tokens of letters, digits, \"-\" and \"_\" with dots between them";
-    Err(format!("{expected}, at most {LONGEST} characters, not {}", shown(prefix)))
+    let expected =
+        "must be subject tokens of letters, digits, \"-\" and \"_\" with dots between them";
+    Err(format!(
+        "{expected}, at most {LONGEST} characters, not {}",
+        shown(prefix)
+    ))
 }

@@ -49,7 +49,10 @@ impl Printout {
         let mut origins = Map::new();
         for entry in &self.0 {
             origins.insert(entry.key.clone(), entry.origin.clone().into());
-            let value = entry.value.as_ref().map_or(Value::Null, |value| serde_json::json!(value));
+            let value = entry
+                .value
+                .as_ref()
+                .map_or(Value::Null, |value| serde_json::json!(value));
             insert(&mut root, &entry.key, value);
         }
         root.insert("origins".to_owned(), Value::Object(origins));
@@ -58,7 +61,9 @@ impl Printout {
 
     fn has_file(&self, key: &str) -> bool {
         let file_key = format!("{key}_file");
-        self.0.iter().any(|entry| entry.key == file_key && entry.value.is_some())
+        self.0
+            .iter()
+            .any(|entry| entry.key == file_key && entry.value.is_some())
     }
 }
 
@@ -68,7 +73,9 @@ fn insert(object: &mut Map<String, Value>, key: &str, value: Value) {
             object.insert(key.to_owned(), value);
         }
         Some((section, rest)) => {
-            let inner = object.entry(section).or_insert_with(|| Value::Object(Map::new()));
+            let inner = object
+                .entry(section)
+                .or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(inner) = inner {
                 insert(inner, rest, value);
             }

@@ -32,10 +32,20 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(layers: Layers) -> Self {
-        Self { layers, entries: Vec::new(), warnings: Vec::new(), secret_in_file: false }
+        Self {
+            layers,
+            entries: Vec::new(),
+            warnings: Vec::new(),
+            secret_in_file: false,
+        }
     }
 
-    pub(super) fn text(&mut self, key: &str, default: &str, check: impl FnOnce(&str) -> Result<(), Problem>) -> String {
+    pub(super) fn text(
+        &mut self,
+        key: &str,
+        default: &str,
+        check: impl FnOnce(&str) -> Result<(), Problem>,
+    ) -> String {
         let given = self.value(key, |raw| checked(raw, check));
         let text = given.unwrap_or_else(|| default.to_owned());
         self.record(key, Some(text.clone().into()));
@@ -49,10 +59,16 @@ impl Reader {
     }
 
     /// A value whose type reads itself; `expected` ends the sentence "must be ..".
-    pub(super) fn parsed<T: FromStr + Display>(&mut self, key: &str, default: T, expected: &str) -> T {
+    pub(super) fn parsed<T: FromStr + Display>(
+        &mut self,
+        key: &str,
+        default: T,
+        expected: &str,
+    ) -> T {
         let given = self.value(key, |raw| {
             let text = text_of(raw)?;
-            text.parse::<T>().map_err(|_| format!("must be {expected}, not {}", shown(&text)))
+            text.parse::<T>()
+                .map_err(|_| format!("must be {expected}, not {}", shown(&text)))
         });
         let value = given.unwrap_or(default);
         self.record(key, Some(value.to_string().into()));
@@ -62,7 +78,9 @@ impl Reader {
     pub(super) fn boolean(&mut self, key: &str, default: bool) -> bool {
         let given = self.value(key, |raw| match raw {
             Raw::Boolean(truth) => Ok(*truth),
-            Raw::Untyped(text) => text.parse().map_err(|_| format!("must be true or false, not {}", shown(text))),
+            Raw::Untyped(text) => text
+                .parse()
+                .map_err(|_| format!("must be true or false, not {}", shown(text))),
             Raw::Text(_) | Raw::Integer(_) | Raw::List(_) | Raw::Other(_) => {
                 Err(format!("must be true or false, not {}", kind(raw)))
             }
@@ -74,7 +92,11 @@ impl Reader {
 
     pub(super) fn number(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> u32 {
         let given = self.value(key, |raw| {
-            let expected = format!("must be a whole number between {} and {}", range.start(), range.end());
+            let expected = format!(
+                "must be a whole number between {} and {}",
+                range.start(),
+                range.end()
+            );
             match raw {
                 Raw::Untyped(text) | Raw::Integer(text) => {
                     let number = text.parse().ok().filter(|number| range.contains(number));
@@ -90,15 +112,27 @@ impl Reader {
         number
     }
 
-    pub(super) fn duration(&mut self, key: &str, default: Duration, range: RangeInclusive<Duration>) -> Duration {
+    pub(super) fn duration(
+        &mut self,
+        key: &str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
         let given = self.value(key, |raw| duration_of(raw, &range));
         let duration = given.unwrap_or(default);
-        self.record(key, Some(humantime::format_duration(duration).to_string().into()));
+        self.record(
+            key,
+            Some(humantime::format_duration(duration).to_string().into()),
+        );
         duration
     }
 
     /// A list that may be empty, which is not the same as none.
-    pub(super) fn list(&mut self, key: &str, check: impl Fn(&str) -> Result<(), Problem>) -> Option<Vec<String>> {
+    pub(super) fn list(
+        &mut self,
+        key: &str,
+        check: impl Fn(&str) -> Result<(), Problem>,
+    ) -> Option<Vec<String>> {
         let given = self.value(key, |raw| {
             let items = list_of(raw)?;
             items.iter().try_for_each(|item| check(item))?;
@@ -132,13 +166,24 @@ impl Reader {
     ) -> Option<SecretString> {
         let file_key = format!("{key}_file");
         self.notice_secrets_in_file(key, redact);
-        let check = |text: &str| if text.contains(REDACTED) { Err(left_out()) } else { check(text) };
+        let check = |text: &str| {
+            if text.contains(REDACTED) {
+                Err(left_out())
+            } else {
+                check(text)
+            }
+        };
 
         let direct = self.value(key, |raw| checked(raw, check));
-        let path = self.value(&file_key, |raw| checked(raw, |_| Ok(()))).map(PathBuf::from);
+        let path = self
+            .value(&file_key, |raw| checked(raw, |_| Ok(())))
+            .map(PathBuf::from);
         let (direct, path) = self.direct_or_file(key, direct, path);
         self.record(key, direct.as_deref().map(|text| redact(text).into()));
-        self.record(&file_key, path.as_ref().map(|path| path.display().to_string().into()));
+        self.record(
+            &file_key,
+            path.as_ref().map(|path| path.display().to_string().into()),
+        );
 
         let text = match (direct, path) {
             (Some(text), _) => Some(text),
@@ -163,7 +208,12 @@ impl Reader {
 
     /// Checks that concern two keys are only worth making if each of them is right by itself.
     pub(super) fn all_good(&self, keys: &[&str]) -> bool {
-        let is_wrong = |key: &&str| self.layers.mistakes.iter().any(|found| found.key.as_deref() == Some(*key));
+        let is_wrong = |key: &&str| {
+            self.layers
+                .mistakes
+                .iter()
+                .any(|found| found.key.as_deref() == Some(*key))
+        };
         !keys.iter().any(is_wrong)
     }
 
@@ -177,7 +227,8 @@ impl Reader {
 
     pub(super) fn mistake(&mut self, key: &str, problem: &str) {
         let origin = self.origin(key);
-        self.layers.mistake(origin, Some(key.to_owned()), format!("{key} {problem}"));
+        self.layers
+            .mistake(origin, Some(key.to_owned()), format!("{key} {problem}"));
     }
 
     pub(super) fn warn(&mut self, warning: String) {
@@ -186,12 +237,25 @@ impl Reader {
 
     /// Ends the reading: what nobody asked for is unknown.
     pub(super) fn finish(mut self) -> Result<(Printout, Vec<String>), Mistakes> {
-        let keys: Vec<&str> = self.entries.iter().map(|entry| entry.key.as_str()).collect();
+        let keys: Vec<&str> = self
+            .entries
+            .iter()
+            .map(|entry| entry.key.as_str())
+            .collect();
         let found = suggest::unknown_keys(&self.layers, &keys);
-        self.warnings.extend(suggest::lookalikes(&self.layers, &keys));
+        self.warnings
+            .extend(suggest::lookalikes(&self.layers, &keys));
         self.layers.mistakes.extend(found);
-        if let Some(path) = self.layers.world_readable_file.clone().filter(|_| self.secret_in_file) {
-            self.warn(format!("{} holds a secret and everybody can read it; {RESTRICT}", path.display()));
+        if let Some(path) = self
+            .layers
+            .world_readable_file
+            .clone()
+            .filter(|_| self.secret_in_file)
+        {
+            self.warn(format!(
+                "{} holds a secret and everybody can read it; {RESTRICT}",
+                path.display()
+            ));
         }
         if self.layers.mistakes.is_empty() {
             Ok((Printout::new(self.entries), self.warnings))
@@ -212,11 +276,17 @@ impl Reader {
 
     fn record(&mut self, key: &str, value: Option<toml::Value>) {
         let origin = self.origin(key);
-        self.entries.push(Entry { key: key.to_owned(), value, origin: origin.to_string() });
+        self.entries.push(Entry {
+            key: key.to_owned(),
+            value,
+            origin: origin.to_string(),
+        });
     }
 
     fn origin(&self, key: &str) -> Origin {
-        self.layers.top(key).map_or(Origin::Default, |given| given.origin.clone())
+        self.layers
+            .top(key)
+            .map_or(Origin::Default, |given| given.origin.clone())
     }
 
     /// Of a secret and its file in two layers the later layer counts; in one layer nobody can say which was meant.
@@ -231,7 +301,10 @@ impl Reader {
         if direct_origin == Origin::Default || path_origin == Origin::Default {
             (direct, path)
         } else if direct_origin.same_layer(&path_origin) {
-            self.mistake(key, &format!("and {file_key} are both given; keep one of them"));
+            self.mistake(
+                key,
+                &format!("and {file_key} are both given; keep one of them"),
+            );
             (direct, None)
         } else if direct_origin > path_origin {
             (direct, None)
@@ -272,20 +345,26 @@ impl Reader {
     }
 
     fn warn_world_readable(&mut self, key: &str, path: &Path) {
-        self.warn(format!("{key}: everybody can read {}; {RESTRICT}", path.display()));
+        self.warn(format!(
+            "{key}: everybody can read {}; {RESTRICT}",
+            path.display()
+        ));
     }
 }
 
 const RESTRICT: &str = "restrict it with chmod 600";
 
 fn left_out() -> Problem {
-    format!("holds {REDACTED}, which stands for a secret that was left out in print; put the secret in its place")
+    format!(
+        "holds {REDACTED}, which stands for a secret that was left out in print; put the secret in its place"
+    )
 }
 
 fn read_secret(path: &Path) -> Result<(String, bool), Problem> {
-    let content =
-        read_limited(path, MAX_SECRET_BYTES).map_err(|error| format!("names a file that cannot be read: {error}"))?;
-    let text = String::from_utf8(content.bytes).map_err(|_| "names a file that is not valid UTF-8".to_owned())?;
+    let content = read_limited(path, MAX_SECRET_BYTES)
+        .map_err(|error| format!("names a file that cannot be read: {error}"))?;
+    let text = String::from_utf8(content.bytes)
+        .map_err(|_| "names a file that is not valid UTF-8".to_owned())?;
     // Editors and `echo` end a file with a line break, which is never part of the secret.
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {
@@ -317,15 +396,26 @@ fn duration_of(raw: &Raw, range: &RangeInclusive<Duration>) -> Result<Duration, 
     const EXPECTED: &str = r#"must be a duration with its unit, such as "5s" or "250ms""#;
     let text = match raw {
         Raw::Untyped(text) | Raw::Text(text) => text,
-        Raw::Integer(number) => return Err(format!("{EXPECTED}, not {}", printable_number(number))),
-        Raw::Boolean(_) | Raw::List(_) | Raw::Other(_) => return Err(format!("{EXPECTED}, not {}", kind(raw))),
+        Raw::Integer(number) => {
+            return Err(format!("{EXPECTED}, not {}", printable_number(number)));
+        }
+        Raw::Boolean(_) | Raw::List(_) | Raw::Other(_) => {
+            return Err(format!("{EXPECTED}, not {}", kind(raw)));
+        }
     };
-    let duration = humantime::parse_duration(text).map_err(|_| format!("{EXPECTED}, not {}", shown(text)))?;
+    let duration =
+        humantime::parse_duration(text).map_err(|_| format!("{EXPECTED}, not {}", shown(text)))?;
     if range.contains(&duration) {
         return Ok(duration);
     }
-    let (least, most) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
-    Err(format!("must be between {least} and {most}, not {}", shown(text)))
+    let (least, most) = (
+        humantime::format_duration(*range.start()),
+        humantime::format_duration(*range.end()),
+    );
+    Err(format!(
+        "must be between {least} and {most}, not {}",
+        shown(text)
+    ))
 }
 
 fn list_of(raw: &Raw) -> Result<Vec<String>, Problem> {
@@ -337,9 +427,10 @@ fn list_of(raw: &Raw) -> Result<Vec<String>, Problem> {
             Err("must be texts separated by commas, without brackets".to_owned())
         }
         Raw::Untyped(text) => Ok(text.split(',').map(|item| item.trim().to_owned()).collect()),
-        Raw::List(items) => {
-            items.iter().map(|item| text_of(item).map_err(|_| format!("{EXPECTED}, not of {}", kind(item)))).collect()
-        }
+        Raw::List(items) => items
+            .iter()
+            .map(|item| text_of(item).map_err(|_| format!("{EXPECTED}, not of {}", kind(item))))
+            .collect(),
         Raw::Text(_) | Raw::Integer(_) | Raw::Boolean(_) | Raw::Other(_) => {
             Err(format!("{EXPECTED}, not {}", kind(raw)))
         }
@@ -357,7 +448,11 @@ fn kind(raw: &Raw) -> &'static str {
 }
 
 fn printable_number(text: &str) -> String {
-    if text.parse::<i64>().is_ok() { text.to_owned() } else { shown(text) }
+    if text.parse::<i64>().is_ok() {
+        text.to_owned()
+    } else {
+        shown(text)
+    }
 }
 
 /// A value as part of a message: in quotes, escaped, and not longer than a line should be.

@@ -53,15 +53,31 @@ impl RouterConfig {
         let router = Self {
             environment: from.text("router.environment", "dev", check_environment),
             state_dir: from.path("router.state_dir", ".beamline"),
-            default_timeout: from.duration("router.default_timeout", Duration::from_secs(30), timeouts.clone()),
-            max_timeout: from.duration("router.max_timeout", Duration::from_secs(120), timeouts.clone()),
+            default_timeout: from.duration(
+                "router.default_timeout",
+                Duration::from_secs(30),
+                timeouts.clone(),
+            ),
+            max_timeout: from.duration(
+                "router.max_timeout",
+                Duration::from_secs(120),
+                timeouts.clone(),
+            ),
             max_in_flight: from.number("router.max_in_flight", 1024, 1..=1500),
             adaptive_limit: from.boolean("router.adaptive_limit", true),
-            max_in_flight_per_extension: from.number("router.max_in_flight_per_extension", 500, 1..=1500),
+            max_in_flight_per_extension: from.number(
+                "router.max_in_flight_per_extension",
+                500,
+                1..=1500,
+            ),
             max_bytes_in_flight: read_bytes(from, memory_limit),
             memory_limit,
             tenant_rate: read_tenant_rate(from),
-            max_extensions_per_pipeline: from.number("router.max_extensions_per_pipeline", 32, 1..=256),
+            max_extensions_per_pipeline: from.number(
+                "router.max_extensions_per_pipeline",
+                32,
+                1..=256,
+            ),
             max_extra_attempts: from.number("router.max_extra_attempts", 6, 0..=100),
             drain_timeout: from.duration("router.drain_timeout", Duration::from_secs(25), timeouts),
             allowed_tenants: from.list("router.allowed_tenants", check_tenant),
@@ -73,8 +89,10 @@ impl RouterConfig {
     fn check(&self, from: &mut Reader) {
         let timeouts = ["router.default_timeout", "router.max_timeout"];
         if from.all_good(&timeouts) && self.default_timeout > self.max_timeout {
-            let (default, max) =
-                (humantime::format_duration(self.default_timeout), humantime::format_duration(self.max_timeout));
+            let (default, max) = (
+                humantime::format_duration(self.default_timeout),
+                humantime::format_duration(self.max_timeout),
+            );
             let rule = format!(
                 "breaks the rule that router.default_timeout ({default}) is not longer than router.max_timeout ({max})"
             );
@@ -89,7 +107,9 @@ impl RouterConfig {
 /// Zero stands for what suits this machine.
 fn read_bytes(from: &mut Reader, memory_limit: Option<usize>) -> usize {
     match from.number("router.max_bytes_in_flight", 0, 0..=u32::MAX) {
-        0 => memory_limit.map_or(MOST_BYTES, |bytes| (bytes / 8).clamp(LEAST_BYTES, MOST_BYTES)),
+        0 => memory_limit.map_or(MOST_BYTES, |bytes| {
+            (bytes / 8).clamp(LEAST_BYTES, MOST_BYTES)
+        }),
         bytes => bytes as usize,
     }
 }
@@ -110,14 +130,28 @@ fn read_tenant_rate(from: &mut Reader) -> Option<(NonZeroU32, NonZeroU32)> {
 }
 
 fn check_environment(name: &str) -> Result<(), Problem> {
-    let fits = name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    let problem = || format!("must be at most 64 letters, digits, \"-\", \"_\" and \".\", not {}", shown(name));
+    let fits = name.len() <= 64
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let problem = || {
+        format!(
+            "must be at most 64 letters, digits, \"-\", \"_\" and \".\", not {}",
+            shown(name)
+        )
+    };
     fits.then_some(()).ok_or_else(problem)
 }
 
 fn check_tenant(tenant: &str) -> Result<(), Problem> {
-    let fits =
-        !tenant.is_empty() && tenant.len() <= 256 && !tenant.contains(|c: char| c.is_control() || c.is_whitespace());
-    let problem = || format!("must be a list of tenants without blanks and empty names, not of {}", shown(tenant));
+    let fits = !tenant.is_empty()
+        && tenant.len() <= 256
+        && !tenant.contains(|c: char| c.is_control() || c.is_whitespace());
+    let problem = || {
+        format!(
+            "must be a list of tenants without blanks and empty names, not of {}",
+            shown(tenant)
+        )
+    };
     fits.then_some(()).ok_or_else(problem)
 }

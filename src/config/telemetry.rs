@@ -30,7 +30,11 @@ pub enum LogFormat {
 impl TelemetryConfig {
     pub(super) fn read(from: &mut Reader) -> Self {
         Self {
-            log_format: from.parsed("telemetry.log_format", LogFormat::Auto, r#""auto", "json" or "human""#),
+            log_format: from.parsed(
+                "telemetry.log_format",
+                LogFormat::Auto,
+                r#""auto", "json" or "human""#,
+            ),
             log_filter: from.text("telemetry.log_filter", "info", check_filter),
         }
     }
@@ -61,14 +65,24 @@ impl fmt::Display for LogFormat {
 
 fn check_filter(filter: &str) -> Result<(), Problem> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| format!("must be a log filter such as \"info,sqlx=warn\", not {}: {error}", shown(filter)))?;
+    EnvFilter::builder().parse(filter).map_err(|error| {
+        format!(
+            "must be a log filter such as \"info,sqlx=warn\", not {}: {error}",
+            shown(filter)
+        )
+    })?;
     // To the filter a misspelled level is the name of a module, and nearly nothing would be logged.
     let lower = |word: &str| word.trim().to_ascii_lowercase();
-    let slip = filter.split(',').map(lower).find_map(|word| match suggest::closest(&word, &LEVELS) {
-        Some(level) if level != word => Some(format!("has no level {}; did you mean {level}?", shown(&word))),
-        _ => None,
-    });
+    let slip =
+        filter
+            .split(',')
+            .map(lower)
+            .find_map(|word| match suggest::closest(&word, &LEVELS) {
+                Some(level) if level != word => Some(format!(
+                    "has no level {}; did you mean {level}?",
+                    shown(&word)
+                )),
+                _ => None,
+            });
     slip.map_or(Ok(()), Err)
 }

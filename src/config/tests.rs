@@ -33,7 +33,11 @@ impl Setup {
         self.directory.path().join(name)
     }
 
-    fn load(&self, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    fn load(
+        &self,
+        environment: &[(&str, &str)],
+        flags: &[(&str, &str)],
+    ) -> Result<Config, Mistakes> {
         load_with(Some(self.path("beamline.toml")), environment, flags)
     }
 
@@ -41,7 +45,10 @@ impl Setup {
     fn mistakes(&self, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Vec<String> {
         let mistakes = self.load(environment, flags).unwrap_err().to_string();
         let directory = format!("{}/", self.directory.path().display());
-        mistakes.lines().map(|line| line.replace(&directory, "")).collect()
+        mistakes
+            .lines()
+            .map(|line| line.replace(&directory, ""))
+            .collect()
     }
 }
 
@@ -54,22 +61,54 @@ fn load_with(
     environment: &[(&str, &str)],
     flags: &[(&str, &str)],
 ) -> Result<Config, Mistakes> {
-    let set = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-    load_from(&Overrides { config_file, set, discovered: None }, environment)
+    let set = flags
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    load_from(
+        &Overrides {
+            config_file,
+            set,
+            discovered: None,
+        },
+        environment,
+    )
 }
 
 #[test]
 fn a_router_found_running_is_weaker_than_anything_written() {
     let load = |flags: &[(&str, &str)]| {
-        let set = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let found = Discovered { place: "up.json".into(), set: vec![("nats.url".into(), "nats://127.0.0.1:1".into())] };
-        load_from(&Overrides { config_file: None, set, discovered: Some(found) }, []).unwrap()
+        let set = flags
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let found = Discovered {
+            place: "up.json".into(),
+            set: vec![("nats.url".into(), "nats://127.0.0.1:1".into())],
+        };
+        load_from(
+            &Overrides {
+                config_file: None,
+                set,
+                discovered: Some(found),
+            },
+            [],
+        )
+        .unwrap()
     };
     let found = load(&[]);
     assert_eq!(found.nats.url, "nats://127.0.0.1:1");
-    assert_eq!(found.to_json()["origins"]["nats.url"], "up.json of the running `up`");
-    assert_eq!(load(&[("nats.url", "nats://127.0.0.1:2")]).nats.url, "nats://127.0.0.1:2");
+    assert_eq!(
+        found.to_json()["origins"]["nats.url"],
+        "up.json of the running `up`"
+    );
+    assert_eq!(
+        load(&[("nats.url", "nats://127.0.0.1:2")]).nats.url,
+        "nats://127.0.0.1:2"
+    );
 }
 
 fn defaults() -> Config {
@@ -85,9 +124,21 @@ fn values(config: &Config) -> serde_json::Value {
 
 #[test]
 fn deployments_with_other_prefixes_have_other_buckets() {
-    let bucket = |toml: &str| Setup::new(toml).load(&[], &[]).unwrap().nats.sessions_bucket;
-    assert_eq!(bucket("[nats]\nsubject_prefix = \"team.blue\""), "team_blue_sessions");
-    assert_eq!(bucket("[nats]\nsubject_prefix = \"team.blue\"\nsessions_bucket = \"own\""), "own");
+    let bucket = |toml: &str| {
+        Setup::new(toml)
+            .load(&[], &[])
+            .unwrap()
+            .nats
+            .sessions_bucket
+    };
+    assert_eq!(
+        bucket("[nats]\nsubject_prefix = \"team.blue\""),
+        "team_blue_sessions"
+    );
+    assert_eq!(
+        bucket("[nats]\nsubject_prefix = \"team.blue\"\nsessions_bucket = \"own\""),
+        "own"
+    );
 }
 
 #[test]
@@ -95,7 +146,10 @@ fn without_any_layer_everything_has_its_default() {
     let config = defaults();
     assert_eq!(config.nats.url, "nats://127.0.0.1:4222");
     assert_eq!(config.nats.ping_interval.as_secs(), 2);
-    assert_eq!(config.database.url.expose_secret(), "sqlite://.beamline/registry.db");
+    assert_eq!(
+        config.database.url.expose_secret(),
+        "sqlite://.beamline/registry.db"
+    );
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.router.max_in_flight, 1024);
     assert_eq!(config.router.allowed_tenants, None);
@@ -109,8 +163,14 @@ fn later_layers_win_and_the_printed_form_says_which() {
     let setup = Setup::new(
         "[router]\nenvironment = \"file\"\ndefault_timeout = \"1s\"\nmax_in_flight = 10\n[nats.tls]\nrequired = true\n",
     );
-    let environment = [("BEAMLINE__ROUTER__ENVIRONMENT", "env"), ("BEAMLINE__ROUTER__DEFAULT_TIMEOUT", "2s")];
-    let flags = [("router.environment", "first"), ("router.environment", "flag")];
+    let environment = [
+        ("BEAMLINE__ROUTER__ENVIRONMENT", "env"),
+        ("BEAMLINE__ROUTER__DEFAULT_TIMEOUT", "2s"),
+    ];
+    let flags = [
+        ("router.environment", "first"),
+        ("router.environment", "flag"),
+    ];
     let config = setup.load(&environment, &flags).unwrap();
 
     assert_eq!(config.router.environment, "flag");
@@ -129,18 +189,33 @@ fn later_layers_win_and_the_printed_form_says_which() {
     ] {
         assert!(printed.contains(&line), "{line} is missing in\n{printed}");
     }
-    assert_eq!(config.to_json()["origins"]["router.drain_timeout"], "default");
+    assert_eq!(
+        config.to_json()["origins"]["router.drain_timeout"],
+        "default"
+    );
     assert_eq!(config.to_json()["nats"]["tls"]["required"], true);
 }
 
 #[test]
 fn limits_that_follow_from_others_are_worked_out() {
-    let router = |toml: &str| Setup::new(&format!("[router]\n{toml}")).load(&[], &[]).unwrap().router;
-    let rate = |toml| router(toml).tenant_rate.map(|(rate, burst)| (rate.get(), burst.get()));
+    let router = |toml: &str| {
+        Setup::new(&format!("[router]\n{toml}"))
+            .load(&[], &[])
+            .unwrap()
+            .router
+    };
+    let rate = |toml| {
+        router(toml)
+            .tenant_rate
+            .map(|(rate, burst)| (rate.get(), burst.get()))
+    };
     assert_eq!([rate(""), rate("tenant_burst = 5")], [None, None]);
     assert_eq!(rate("tenant_rate = 20"), Some((20, 20)));
     assert_eq!(rate("tenant_rate = 20\ntenant_burst = 5"), Some((20, 5)));
-    assert_eq!(router("max_bytes_in_flight = 1000").max_bytes_in_flight, 1000);
+    assert_eq!(
+        router("max_bytes_in_flight = 1000").max_bytes_in_flight,
+        1000
+    );
     let mebibyte = 1024 * 1024;
     assert!((8 * mebibyte..=512 * mebibyte).contains(&router("").max_bytes_in_flight));
 }
@@ -150,10 +225,15 @@ fn the_file_may_be_named_by_a_variable_and_the_command_line_goes_first() {
     let setup = Setup::new("[router]\nenvironment = \"a\"\n");
     let other = setup.write("other.toml", "[router]\nenvironment = \"b\"\n");
     let named = [("BEAMLINE_CONFIG", other.to_str().unwrap())];
-    assert_eq!(load_with(None, &named, &[]).unwrap().router.environment, "b");
+    assert_eq!(
+        load_with(None, &named, &[]).unwrap().router.environment,
+        "b"
+    );
     assert_eq!(setup.load(&named, &[]).unwrap().router.environment, "a");
     assert_eq!(
-        load_with(None, &[("BEAMLINE_CONFIG", "")], &[]).unwrap_err().to_string(),
+        load_with(None, &[("BEAMLINE_CONFIG", "")], &[])
+            .unwrap_err()
+            .to_string(),
         "BEAMLINE_CONFIG: is empty; name a file or unset it"
     );
 }
@@ -161,7 +241,11 @@ fn the_file_may_be_named_by_a_variable_and_the_command_line_goes_first() {
 #[test]
 fn text_of_the_environment_is_read_by_the_type_of_the_key() {
     let tenants = |text| {
-        load_with(None, &[("BEAMLINE__ROUTER__ALLOWED_TENANTS", text)], &[]).unwrap().router.allowed_tenants.unwrap()
+        load_with(None, &[("BEAMLINE__ROUTER__ALLOWED_TENANTS", text)], &[])
+            .unwrap()
+            .router
+            .allowed_tenants
+            .unwrap()
     };
     assert_eq!(tenants("acme, globex"), ["acme", "globex"]);
     assert_eq!(tenants(""), [""; 0]);
@@ -187,20 +271,53 @@ fn text_of_the_environment_is_read_by_the_type_of_the_key() {
 fn each_mistake_in_a_file_is_told_with_its_line() {
     let cases = [
         // Unknown keys.
-        ("[nats]\nurll = \"x\"", "2:1: unknown key nats.urll; did you mean nats.url?"),
-        ("[nats]\nurl = \"a\"\n[natss]\nurl = \"a\"", "4:1: unknown key natss.url; did you mean nats.url?"),
-        ("[http]\napi_key = \"x\"", "2:1: unknown key http.api_key; did you mean admin.api_key?"),
-        ("[cheese]\ncolour = 1", "2:1: unknown key cheese.colour; remove it"),
+        (
+            "[nats]\nurll = \"x\"",
+            "2:1: unknown key nats.urll; did you mean nats.url?",
+        ),
+        (
+            "[nats]\nurl = \"a\"\n[natss]\nurl = \"a\"",
+            "4:1: unknown key natss.url; did you mean nats.url?",
+        ),
+        (
+            "[http]\napi_key = \"x\"",
+            "2:1: unknown key http.api_key; did you mean admin.api_key?",
+        ),
+        (
+            "[cheese]\ncolour = 1",
+            "2:1: unknown key cheese.colour; remove it",
+        ),
         ("[cheese]", "1:2: unknown key cheese; remove it"),
-        ("nats = \"nats://a\"", "1:1: nats is a section and takes no value; give one to its keys, such as nats.url"),
-        ("[[nats]]\nurl = \"a\"", "1:3: nats is a section and takes no value; give one to its keys, such as nats.url"),
-        ("\"nats.url\" = \"a\"", "1:1: unknown key \"nats.url\"; did you mean nats.url?"),
-        ("\"a\\u001bb\\nc\" = 1", "1:1: unknown key \"a\\u{1b}b\\nc\"; remove it"),
+        (
+            "nats = \"nats://a\"",
+            "1:1: nats is a section and takes no value; give one to its keys, such as nats.url",
+        ),
+        (
+            "[[nats]]\nurl = \"a\"",
+            "1:3: nats is a section and takes no value; give one to its keys, such as nats.url",
+        ),
+        (
+            "\"nats.url\" = \"a\"",
+            "1:1: unknown key \"nats.url\"; did you mean nats.url?",
+        ),
+        (
+            "\"a\\u001bb\\nc\" = 1",
+            "1:1: unknown key \"a\\u{1b}b\\nc\"; remove it",
+        ),
         // Duplicates and broken TOML.
-        ("[nats]\nurl = \"a\"\nurl = \"b\"", "3:1: duplicate key url; keep one of them"),
-        ("[nats]\nurl = nats://a\n", "2:7: not valid TOML: a text must be in quotes"),
+        (
+            "[nats]\nurl = \"a\"\nurl = \"b\"",
+            "3:1: duplicate key url; keep one of them",
+        ),
+        (
+            "[nats]\nurl = nats://a\n",
+            "2:7: not valid TOML: a text must be in quotes",
+        ),
         // Types.
-        ("[nats]\nurl = 4222", "2:1: nats.url must be text in quotes, not a number"),
+        (
+            "[nats]\nurl = 4222",
+            "2:1: nats.url must be text in quotes, not a number",
+        ),
         (
             "[router]\nmax_in_flight = \"10\"",
             "2:1: router.max_in_flight must be a whole number between 1 and 1500, not text",
@@ -209,7 +326,10 @@ fn each_mistake_in_a_file_is_told_with_its_line() {
             "[router]\nmax_in_flight = 1.5",
             "2:1: router.max_in_flight must be a whole number between 1 and 1500, not a fraction",
         ),
-        ("[nats.tls]\nrequired = \"yes\"", "2:1: nats.tls.required must be true or false, not text"),
+        (
+            "[nats.tls]\nrequired = \"yes\"",
+            "2:1: nats.tls.required must be true or false, not text",
+        ),
         (
             "[router]\ndrain_timeout = 25",
             "2:1: router.drain_timeout must be a duration with its unit, such as \"5s\" or \"250ms\", not 25",
@@ -223,18 +343,30 @@ fn each_mistake_in_a_file_is_told_with_its_line() {
             "2:1: router.allowed_tenants must be a list of texts, such as [\"a\", \"b\"], not of a number",
         ),
         // Ranges.
-        ("[router]\nmax_in_flight = 0", "2:1: router.max_in_flight must be a whole number between 1 and 1500, not 0"),
-        ("[router]\nmax_in_flight = -1", "2:1: router.max_in_flight must be a whole number between 1 and 1500, not -1"),
+        (
+            "[router]\nmax_in_flight = 0",
+            "2:1: router.max_in_flight must be a whole number between 1 and 1500, not 0",
+        ),
+        (
+            "[router]\nmax_in_flight = -1",
+            "2:1: router.max_in_flight must be a whole number between 1 and 1500, not -1",
+        ),
         (
             "[router]\nmax_in_flight = 99999999999",
             "2:1: router.max_in_flight must be a whole number between 1 and 1500, not 99999999999",
         ),
-        ("[router]\ndrain_timeout = \"0s\"", "2:1: router.drain_timeout must be between 1ms and 10m, not \"0s\""),
+        (
+            "[router]\ndrain_timeout = \"0s\"",
+            "2:1: router.drain_timeout must be between 1ms and 10m, not \"0s\"",
+        ),
         (
             "[router]\ndrain_timeout = \"-1s\"",
             "2:1: router.drain_timeout must be a duration with its unit, such as \"5s\" or \"250ms\", not \"-1s\"",
         ),
-        ("[nats]\nsessions_replicas = 2", "2:1: nats.sessions_replicas must be 1, 3 or 5, not 2"),
+        (
+            "[nats]\nsessions_replicas = 2",
+            "2:1: nats.sessions_replicas must be 1, 3 or 5, not 2",
+        ),
         (
             "[nats]\nsessions_bucket = \"a.b\"",
             "2:1: nats.sessions_bucket must be letters, digits, \"-\" and \"_\", at most 96 characters, not \"a.b\"",
@@ -245,56 +377,159 @@ fn each_mistake_in_a_file_is_told_with_its_line() {
             "2:1: router.max_timeout breaks the rule that router.default_timeout (30s) is not longer than \
              router.max_timeout (10s)",
         ),
-        ("[nats]\nuser = \"u\"", "2:1: nats.user is given without nats.password; give both or none"),
+        (
+            "[nats]\nuser = \"u\"",
+            "2:1: nats.user is given without nats.password; give both or none",
+        ),
     ];
     for (toml, expected) in cases {
         let mistakes = Setup::new(toml).mistakes(&[], &[]);
         let expected = format!("beamline.toml:{expected}");
-        assert!(mistakes.contains(&expected), "{toml}\ngave {mistakes:#?}\nnot {expected}");
+        assert!(
+            mistakes.contains(&expected),
+            "{toml}\ngave {mistakes:#?}\nnot {expected}"
+        );
     }
 }
 
 #[test]
 fn each_value_that_no_part_can_use_is_a_mistake() {
     let cases = [
-        ("nats.url", "http://a", "must be one or several addresses with nats:// or tls://, such as"),
+        (
+            "nats.url",
+            "http://a",
+            "must be one or several addresses with nats:// or tls://, such as",
+        ),
         ("nats.url", "ws://a", "must be one or several addresses"),
         ("nats.url", "nats://", "must be one or several addresses"),
-        ("nats.url", "nats://a,,nats://b", "must be one or several addresses"),
-        ("nats.url", "nats://a:99999", "must be one or several addresses"),
+        (
+            "nats.url",
+            "nats://a,,nats://b",
+            "must be one or several addresses",
+        ),
+        (
+            "nats.url",
+            "nats://a:99999",
+            "must be one or several addresses",
+        ),
         ("nats.url", "", "is empty; give it a value or leave it out"),
-        ("nats.subject_prefix", "beam.>", "must be subject tokens of letters, digits"),
-        ("nats.subject_prefix", "beam..line", "must be subject tokens of letters, digits"),
-        ("nats.subject_prefix", "beam line", "must be subject tokens of letters, digits"),
-        ("nats.subject_prefix", "$SYS", "must be subject tokens of letters, digits"),
-        ("nats.creds_file", "/does/not/exist", "names a file that cannot be read: No such file or directory"),
+        (
+            "nats.subject_prefix",
+            "beam.>",
+            "must be subject tokens of letters, digits",
+        ),
+        (
+            "nats.subject_prefix",
+            "beam..line",
+            "must be subject tokens of letters, digits",
+        ),
+        (
+            "nats.subject_prefix",
+            "beam line",
+            "must be subject tokens of letters, digits",
+        ),
+        (
+            "nats.subject_prefix",
+            "$SYS",
+            "must be subject tokens of letters, digits",
+        ),
+        (
+            "nats.creds_file",
+            "/does/not/exist",
+            "names a file that cannot be read: No such file or directory",
+        ),
         ("nats.creds_file", "/", "names a file that cannot be read"),
-        ("nats.token_file", "/does/not/exist", "names a file that cannot be read: No such file or directory"),
-        ("database.url", "mysql://a", "must start with postgres://, postgresql:// or sqlite:"),
+        (
+            "nats.token_file",
+            "/does/not/exist",
+            "names a file that cannot be read: No such file or directory",
+        ),
+        (
+            "database.url",
+            "mysql://a",
+            "must start with postgres://, postgresql:// or sqlite:",
+        ),
         ("database.url", "sqlite://", "names no file"),
         ("database.url", "sqlite://a?mode=never", "cannot be used"),
-        ("database.url", "postgres://a:port/b", "cannot be used: error with configuration: invalid port number"),
-        ("database.url", "postgres://a/b?sslmode=never", "cannot be used"),
-        ("database.url", "postgres://a/b?sslmod=require", "has an unknown parameter; did you mean sslmode?"),
-        ("database.max_connections", "many", "must be a whole number between 1 and 1000, not \"many\""),
-        ("database.migrate_on_start", "yes", "must be true or false, not \"yes\""),
-        ("http.listen", "localhost:8080", "must be an IP address with a port, such as \"127.0.0.1:8080\""),
-        ("router.environment", "my prod", "must be at most 64 letters, digits"),
-        ("router.allowed_tenants", "a,,b", "must be a list of tenants without blanks and empty names, not of \"\""),
-        ("router.state_dir", "/dev/null", "must be a directory, not a file"),
-        ("admin.api_key", "two words", "must be printable ASCII without blanks"),
-        ("telemetry.log_format", "xml", "must be \"auto\", \"json\" or \"human\", not \"xml\""),
-        ("telemetry.log_filter", "a=b=c", "must be a log filter such as \"info,sqlx=warn\", not \"a=b=c\""),
-        ("telemetry.log_filter", "sqlx=warn,inof", "has no level \"inof\"; did you mean info?"),
+        (
+            "database.url",
+            "postgres://a:port/b",
+            "cannot be used: error with configuration: invalid port number",
+        ),
+        (
+            "database.url",
+            "postgres://a/b?sslmode=never",
+            "cannot be used",
+        ),
+        (
+            "database.url",
+            "postgres://a/b?sslmod=require",
+            "has an unknown parameter; did you mean sslmode?",
+        ),
+        (
+            "database.max_connections",
+            "many",
+            "must be a whole number between 1 and 1000, not \"many\"",
+        ),
+        (
+            "database.migrate_on_start",
+            "yes",
+            "must be true or false, not \"yes\"",
+        ),
+        (
+            "http.listen",
+            "localhost:8080",
+            "must be an IP address with a port, such as \"127.0.0.1:8080\"",
+        ),
+        (
+            "router.environment",
+            "my prod",
+            "must be at most 64 letters, digits",
+        ),
+        (
+            "router.allowed_tenants",
+            "a,,b",
+            "must be a list of tenants without blanks and empty names, not of \"\"",
+        ),
+        (
+            "router.state_dir",
+            "/dev/null",
+            "must be a directory, not a file",
+        ),
+        (
+            "admin.api_key",
+            "two words",
+            "must be printable ASCII without blanks",
+        ),
+        (
+            "telemetry.log_format",
+            "xml",
+            "must be \"auto\", \"json\" or \"human\", not \"xml\"",
+        ),
+        (
+            "telemetry.log_filter",
+            "a=b=c",
+            "must be a log filter such as \"info,sqlx=warn\", not \"a=b=c\"",
+        ),
+        (
+            "telemetry.log_filter",
+            "sqlx=warn,inof",
+            "has no level \"inof\"; did you mean info?",
+        ),
         ("router.timeout", "1s", "unknown key router.timeout"),
         ("nats", "nats://a", "nats is a section"),
     ];
     for (key, value, expected) in cases {
         let mistakes = load_with(None, &[], &[(key, value)]).unwrap_err();
-        let [mistake] = &mistakes.iter().collect::<Vec<_>>()[..] else { panic!("{key} = {value} gave {mistakes}") };
+        let [mistake] = &mistakes.iter().collect::<Vec<_>>()[..] else {
+            panic!("{key} = {value} gave {mistakes}")
+        };
         assert_eq!(mistake.place, format!("flag {key}"));
         assert_eq!(mistake.key.as_deref(), Some(key));
-        assert!(mistake.message.contains(expected), "{key} = {value} gave {mistake}\nnot {expected}");
+        assert!(
+            mistake.message.contains(expected),
+            "{key} = {value} gave {mistake}\nnot {expected}"
+        );
     }
 }
 
@@ -306,24 +541,51 @@ fn good_values_of_every_form_are_taken() {
         ("nats.subject_prefix", "team-a.beam_line"),
         ("database.url", "sqlite::memory:"),
         ("database.url", "sqlite:///var/lib/registry.db?mode=rwc"),
-        ("database.url", "postgresql:///beamline?host=/run/postgresql"),
-        ("database.url", "postgres://u:p%40ss@db.example:5432/beamline?sslmode=verify-full"),
+        (
+            "database.url",
+            "postgresql:///beamline?host=/run/postgresql",
+        ),
+        (
+            "database.url",
+            "postgres://u:p%40ss@db.example:5432/beamline?sslmode=verify-full",
+        ),
         ("telemetry.log_filter", "warn,beamline_router=debug,sqlx"),
         ("telemetry.log_filter", "INFO"),
         ("router.default_timeout", "1m 30s"),
     ] {
-        load_with(None, &[], &[(key, value)]).unwrap_or_else(|mistakes| panic!("{key} = {value}: {mistakes}"));
+        load_with(None, &[], &[(key, value)])
+            .unwrap_or_else(|mistakes| panic!("{key} = {value}: {mistakes}"));
     }
 }
 
 #[test]
 fn each_mistake_in_the_environment_is_told_with_the_variable() {
     let cases = [
-        ("BEAMLINE__NATS__URLL", "x", "unknown variable; did you mean BEAMLINE__NATS__URL?"),
-        ("BEAMLINE__NATS_URL", "x", "unknown variable; did you mean BEAMLINE__NATS__URL?"),
-        ("BEAMLINE__nats__url", "x", "unknown variable; did you mean BEAMLINE__NATS__URL?"),
-        ("BEAMLINE__CHEESE__COLOUR", "x", "unknown variable; remove it"),
-        ("BEAMLINE__ROUTER__DRAIN_TIMEOUT", "0s", "router.drain_timeout must be between 1ms and 10m, not \"0s\""),
+        (
+            "BEAMLINE__NATS__URLL",
+            "x",
+            "unknown variable; did you mean BEAMLINE__NATS__URL?",
+        ),
+        (
+            "BEAMLINE__NATS_URL",
+            "x",
+            "unknown variable; did you mean BEAMLINE__NATS__URL?",
+        ),
+        (
+            "BEAMLINE__nats__url",
+            "x",
+            "unknown variable; did you mean BEAMLINE__NATS__URL?",
+        ),
+        (
+            "BEAMLINE__CHEESE__COLOUR",
+            "x",
+            "unknown variable; remove it",
+        ),
+        (
+            "BEAMLINE__ROUTER__DRAIN_TIMEOUT",
+            "0s",
+            "router.drain_timeout must be between 1ms and 10m, not \"0s\"",
+        ),
     ];
     for (variable, value, expected) in cases {
         let mistakes = load_with(None, &[(variable, value)], &[]).unwrap_err();
@@ -362,14 +624,30 @@ fn a_variable_given_twice_is_a_mistake() {
 fn a_file_that_cannot_be_read_is_a_mistake_of_its_own() {
     let setup = Setup::new("");
     let missing = setup.path("missing.toml");
-    let mistakes = load_with(Some(missing.clone()), &[], &[]).unwrap_err().to_string();
-    assert!(mistakes.starts_with(&format!("{}: cannot be read: No such file", missing.display())), "{mistakes}");
+    let mistakes = load_with(Some(missing.clone()), &[], &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        mistakes.starts_with(&format!(
+            "{}: cannot be read: No such file",
+            missing.display()
+        )),
+        "{mistakes}"
+    );
 
     setup.write("beamline.toml", b"[nats]\nurl = \"\xff\"\n");
-    assert_eq!(setup.mistakes(&[], &[]), ["beamline.toml:2:8: this is not valid UTF-8; save the file as UTF-8"]);
+    assert_eq!(
+        setup.mistakes(&[], &[]),
+        ["beamline.toml:2:8: this is not valid UTF-8; save the file as UTF-8"]
+    );
 
-    let mistakes = load_with(Some("/dev/zero".into()), &[], &[]).unwrap_err().to_string();
-    assert_eq!(mistakes, "/dev/zero: cannot be read: it has more than 1048576 bytes");
+    let mistakes = load_with(Some("/dev/zero".into()), &[], &[])
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        mistakes,
+        "/dev/zero: cannot be read: it has more than 1048576 bytes"
+    );
 }
 
 #[test]
@@ -378,9 +656,15 @@ fn all_mistakes_of_all_layers_come_at_once_and_in_order() {
         "[router]\ndefault_timeout = \"soon\"\nmax_timeout = \"1s\"\nmax_in_flight = 0\n\n[nats]\nurl = \"http://a\"\n\
          url = \"nats://b\"\nsubject_prefix = oops\n\n[natz]\nurl = 1\n",
     );
-    let environment = [("BEAMLINE__HTTP__LISTEN", "here"), ("BEAMLINE__ADMIN__KEY", "x")];
+    let environment = [
+        ("BEAMLINE__HTTP__LISTEN", "here"),
+        ("BEAMLINE__ADMIN__KEY", "x"),
+    ];
     let mistakes = setup.mistakes(&environment, &[("router.environment", ""), ("log", "info")]);
-    let places: Vec<&str> = mistakes.iter().filter_map(|line| line.split(": ").next()).collect();
+    let places: Vec<&str> = mistakes
+        .iter()
+        .filter_map(|line| line.split(": ").next())
+        .collect();
     assert_eq!(
         places,
         [
@@ -432,7 +716,10 @@ fn a_configuration_in_print_loads_to_itself() {
         ("router.environment", "prod"),
         ("router.default_timeout", "1m 500ms"),
         ("router.allowed_tenants", "acme,glo\"bex"),
-        ("database.url", "postgres://router@db.example/beamline?sslmode=require"),
+        (
+            "database.url",
+            "postgres://router@db.example/beamline?sslmode=require",
+        ),
         ("database.migrate_on_start", "false"),
         ("telemetry.log_filter", "debug"),
     ];

@@ -51,7 +51,9 @@ impl Hint {
         if payload.len() > LARGEST {
             return None;
         }
-        serde_json::from_slice(payload).ok().filter(|hint: &Self| hint.replica_id != own_id)
+        serde_json::from_slice(payload)
+            .ok()
+            .filter(|hint: &Self| hint.replica_id != own_id)
     }
 }
 
@@ -68,25 +70,45 @@ pub(super) async fn tell(shared: &Shared) {
             continue;
         }
         let hint = Hint::of(&transition, &shared.replica_id);
-        let Ok(body) = serde_json::to_vec(&hint) else { continue };
+        let Ok(body) = serde_json::to_vec(&hint) else {
+            continue;
+        };
         let client = shared.connection.client();
-        let sent = timeout(SEND_LIMIT, client.publish(shared.subject(WORD), body.into())).await;
+        let sent = timeout(
+            SEND_LIMIT,
+            client.publish(shared.subject(WORD), body.into()),
+        )
+        .await;
         if !matches!(sent, Ok(Ok(()))) {
-            tracing::debug!(extension_id = hint.extension_id, "a hint to the other replicas was not sent");
+            tracing::debug!(
+                extension_id = hint.extension_id,
+                "a hint to the other replicas was not sent"
+            );
         }
     }
 }
 
 /// Of an open breaker elsewhere this replica takes note; that one has closed, it finds out by itself.
 pub(super) fn take(shared: &Shared, payload: &[u8]) {
-    let Some(hint) = Hint::read(payload, &shared.replica_id) else { return };
+    let Some(hint) = Hint::read(payload, &shared.replica_id) else {
+        return;
+    };
     if hint.state != "open" {
         return;
     }
     let left = Duration::from_millis(hint.open_for_ms);
-    if shared.invokers.heard_open(&hint.extension_id, &hint.subject, left) {
-        let (extension_id, subject, replica) = (&hint.extension_id, &hint.subject, &hint.replica_id);
-        tracing::debug!(extension_id, subject, replica, "another replica's breaker is open");
+    if shared
+        .invokers
+        .heard_open(&hint.extension_id, &hint.subject, left)
+    {
+        let (extension_id, subject, replica) =
+            (&hint.extension_id, &hint.subject, &hint.replica_id);
+        tracing::debug!(
+            extension_id,
+            subject,
+            replica,
+            "another replica's breaker is open"
+        );
     }
 }
 
@@ -106,7 +128,11 @@ mod tests {
         let written = serde_json::to_vec(&Hint::of(&transition, "r1")).expect("JSON");
         let read = Hint::read(&written, "r2").expect("a hint");
         assert_eq!(
-            (read.extension_id.as_str(), read.state.as_str(), read.generation),
+            (
+                read.extension_id.as_str(),
+                read.state.as_str(),
+                read.generation
+            ),
             ("a \"strange\"\r\nid", "open", 3)
         );
         assert!((6_000..=7_000).contains(&read.open_for_ms), "{read:?}");
@@ -116,8 +142,20 @@ mod tests {
     #[test]
     fn what_is_no_hint_is_passed_over() {
         let long = format!(r#"{{"replica_id": "{}"}}"#, "x".repeat(LARGEST));
-        for payload in ["", "{", "[]", "null", r#"{"replica_id": "r1"}"#, "\u{feff}{}", &long, &"[".repeat(4_000)] {
-            assert!(Hint::read(payload.as_bytes(), "r2").is_none(), "{payload:.60}");
+        for payload in [
+            "",
+            "{",
+            "[]",
+            "null",
+            r#"{"replica_id": "r1"}"#,
+            "\u{feff}{}",
+            &long,
+            &"[".repeat(4_000),
+        ] {
+            assert!(
+                Hint::read(payload.as_bytes(), "r2").is_none(),
+                "{payload:.60}"
+            );
         }
         assert!(Hint::read(&[0xff, 0xfe], "r2").is_none());
     }

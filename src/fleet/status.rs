@@ -66,7 +66,10 @@ impl Fleet {
 
     /// What they say of one extension.
     pub async fn breakers_of(&self, extension_id: &str) -> Vec<ReplicaStatus> {
-        self.gather(Question { extension_id: Some(extension_id.to_owned()) }).await
+        self.gather(Question {
+            extension_id: Some(extension_id.to_owned()),
+        })
+        .await
     }
 
     async fn gather(&self, question: Question) -> Vec<ReplicaStatus> {
@@ -76,7 +79,11 @@ impl Fleet {
         let _ = timeout_at(deadline, ask(shared, &question, &mut answers)).await;
         // What this replica says does not depend on the bus. It is looked at last: the others have had their time, too.
         answers.remove(&shared.replica_id);
-        status_apart(shared, question).await.into_iter().chain(answers.into_values()).collect()
+        status_apart(shared, question)
+            .await
+            .into_iter()
+            .chain(answers.into_values())
+            .collect()
     }
 }
 
@@ -86,13 +93,24 @@ async fn ask(shared: &Shared, question: &Question, answers: &mut BTreeMap<String
         return;
     }
     let client = shared.connection.client();
-    let (inbox, body) = (client.new_inbox(), serde_json::to_vec(question).unwrap_or_default());
-    let Ok(mut subscription) = client.subscribe(inbox.clone()).await else { return };
-    if client.publish_with_reply(shared.subject(WORD), inbox, body.into()).await.is_err() {
+    let (inbox, body) = (
+        client.new_inbox(),
+        serde_json::to_vec(question).unwrap_or_default(),
+    );
+    let Ok(mut subscription) = client.subscribe(inbox.clone()).await else {
+        return;
+    };
+    if client
+        .publish_with_reply(shared.subject(WORD), inbox, body.into())
+        .await
+        .is_err()
+    {
         return;
     }
     while let Some(message) = subscription.next().await {
-        let Ok(answer) = serde_json::from_slice::<ReplicaStatus>(&message.payload) else { continue };
+        let Ok(answer) = serde_json::from_slice::<ReplicaStatus>(&message.payload) else {
+            continue;
+        };
         if answers.len() < MOST_REPLICAS {
             answers.insert(answer.replica_id.clone(), answer);
         }
@@ -100,17 +118,26 @@ async fn ask(shared: &Shared, question: &Question, answers: &mut BTreeMap<String
 }
 
 pub(super) async fn answer(shared: &Arc<Shared>, message: Message) {
-    let Some(reply) = message.reply.filter(|to| is_answerable(to, &shared.prefix)) else { return };
+    let Some(reply) = message.reply.filter(|to| is_answerable(to, &shared.prefix)) else {
+        return;
+    };
     let question = match message.payload.len() {
         0 => Ok(Question::default()),
         1..=LARGEST_QUESTION => serde_json::from_slice(&message.payload),
         _ => return,
     };
     let Ok(question) = question else { return };
-    let Some(status) = status_apart(shared, question).await else { return };
-    let Ok(body) = serde_json::to_vec(&status) else { return };
+    let Some(status) = status_apart(shared, question).await else {
+        return;
+    };
+    let Ok(body) = serde_json::to_vec(&status) else {
+        return;
+    };
     let client = shared.connection.client();
-    if !matches!(timeout(SEND_LIMIT, client.publish(reply, body.into())).await, Ok(Ok(()))) {
+    if !matches!(
+        timeout(SEND_LIMIT, client.publish(reply, body.into())).await,
+        Ok(Ok(()))
+    ) {
         tracing::debug!("an answer to another replica was not sent");
     }
 }
@@ -126,15 +153,29 @@ impl Shared {
         let snapshot = self.registry.snapshot();
         let lines = |extension: &Extension| self.lines(extension);
         let mut breakers: Vec<BreakerStatus> = match &question.extension_id {
-            Some(id) => snapshot.extension(id).into_iter().flat_map(|extension| lines(extension)).collect(),
+            Some(id) => snapshot
+                .extension(id)
+                .into_iter()
+                .flat_map(|extension| lines(extension))
+                .collect(),
             None => {
-                let all = snapshot.extensions().iter().filter(|extension| self.may_be_open(extension));
-                all.flat_map(|extension| lines(extension)).filter(|line| line.state != "closed").collect()
+                let all = snapshot
+                    .extensions()
+                    .iter()
+                    .filter(|extension| self.may_be_open(extension));
+                all.flat_map(|extension| lines(extension))
+                    .filter(|line| line.state != "closed")
+                    .collect()
             }
         };
         let omitted = breakers.len().saturating_sub(MOST_BREAKERS) as u64;
         breakers.truncate(MOST_BREAKERS);
-        ReplicaStatus { replica_id: self.replica_id.clone(), revision: snapshot.revision(), breakers, omitted }
+        ReplicaStatus {
+            replica_id: self.replica_id.clone(),
+            revision: snapshot.revision(),
+            breakers,
+            omitted,
+        }
     }
 
     /// Nearly always false where there are very many extensions, and cheaper than their lines.
@@ -145,7 +186,9 @@ impl Shared {
     /// The extension as a whole, and each of its targets that was called here.
     fn lines(&self, extension: &Extension) -> Vec<BreakerStatus> {
         let decided = extension.breaker_operator.as_ref();
-        let mode = decided.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default();
+        let mode = decided
+            .map(|operator| operator.mode(SystemTime::now()))
+            .unwrap_or_default();
         let line = |subject: Option<&str>, state: &str, resets| BreakerStatus {
             extension_id: extension.id.clone(),
             subject: subject.map(str::to_owned),
@@ -154,13 +197,27 @@ impl Shared {
         };
         let Some(invoker) = self.invokers.find(&extension.id) else {
             // Nobody has called it here: there is nothing that could be open or closed.
-            let state = if matches!(mode, Mode::ForcedOpen(_)) { "open" } else { "closed" };
+            let state = if matches!(mode, Mode::ForcedOpen(_)) {
+                "open"
+            } else {
+                "closed"
+            };
             return vec![line(None, state, extension.breaker_resets())];
         };
-        let whole = line(None, mode.effective(invoker.breaker().state), invoker.resets());
+        let whole = line(
+            None,
+            mode.effective(invoker.breaker().state),
+            invoker.resets(),
+        );
         let target = |target: &Arc<TargetState>| {
-            line(Some(&target.subject), mode.effective(target.breaker().state), invoker.resets())
+            line(
+                Some(&target.subject),
+                mode.effective(target.breaker().state),
+                invoker.resets(),
+            )
         };
-        std::iter::once(whole).chain(invoker.targets().iter().map(target)).collect()
+        std::iter::once(whole)
+            .chain(invoker.targets().iter().map(target))
+            .collect()
     }
 }

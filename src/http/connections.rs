@@ -37,7 +37,9 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, stop: impl Futu
     let accepting = async {
         let mut oldest = Oldest::default();
         loop {
-            let Some((stream, place)) = accept(&listener, &places, &mut oldest).await else { continue };
+            let Some((stream, place)) = accept(&listener, &places, &mut oldest).await else {
+                continue;
+            };
             let (routes, ending) = (routes.clone(), ending.child_token());
             oldest.add(ending.clone());
             open.spawn(async move {
@@ -98,7 +100,9 @@ impl Oldest {
     fn end_a_quarter(&mut self) {
         self.0.retain(|connection| !connection.is_cancelled());
         let count = self.0.len().div_ceil(4);
-        self.0.drain(..count).for_each(|connection| connection.cancel());
+        self.0
+            .drain(..count)
+            .for_each(|connection| connection.cancel());
     }
 }
 

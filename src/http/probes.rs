@@ -54,12 +54,23 @@ impl Readiness {
 
 pub(super) fn routes(probes: Probes) -> Router {
     Router::new()
-        .route("/healthz", get(async || uncached(StatusCode::OK, &serde_json::json!({"status": "ok"}))))
+        .route(
+            "/healthz",
+            get(async || uncached(StatusCode::OK, &serde_json::json!({"status": "ok"}))),
+        )
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "There are /healthz, /readyz and /metrics."))
+        .fallback(async || {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "There are /healthz, /readyz and /metrics.",
+            )
+        })
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Use one of the methods in the Allow header.")
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Use one of the methods in the Allow header.",
+            )
         })
         .with_state(probes)
 }
@@ -72,8 +83,11 @@ async fn readyz(State(probes): State<Probes>) -> Response {
         readiness: Readiness,
     }
     let readiness = (probes.readiness)();
-    let (code, status) =
-        if readiness.ready() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
+    let (code, status) = if readiness.ready() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+    };
     uncached(code, &Body { status, readiness })
 }
 
@@ -85,6 +99,9 @@ async fn metrics(State(probes): State<Probes>) -> Response {
 
 /// A probe that was answered from somebody's cache would be worse than none.
 fn uncached(code: StatusCode, body: &impl Serialize) -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
     (code, headers, serde_json::to_vec(body).unwrap_or_default()).into_response()
 }

@@ -17,13 +17,23 @@ pub(super) struct Problem {
 impl Problem {
     /// `detail` says what to do.
     pub(super) fn new(code: StatusCode, detail: &'static str) -> Self {
-        Self { title: code.canonical_reason().unwrap_or("Error"), status: code.as_u16(), detail, code }
+        Self {
+            title: code.canonical_reason().unwrap_or("Error"),
+            status: code.as_u16(),
+            detail,
+            code,
+        }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        (self.code, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+        (
+            self.code,
+            [(header::CONTENT_TYPE, "application/problem+json")],
+            body,
+        )
+            .into_response()
     }
 }

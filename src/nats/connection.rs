@@ -48,13 +48,19 @@ pub enum ConnectError {
     Credentials { server: String },
     #[error("'{server}' is not a NATS address: {cause}. Write it as nats://host:port.")]
     Address { server: String, cause: String },
-    #[error("no secure connection to the NATS server at {server}: {cause}. Check the nats.tls settings.")]
+    #[error(
+        "no secure connection to the NATS server at {server}: {cause}. Check the nats.tls settings."
+    )]
     Tls { server: String, cause: String },
     #[error(
         "no NATS server answered at {server} within {}: {cause}. Start one, correct nats.url, or wait longer with \
          nats.startup_timeout.", humantime::format_duration(*.waited)
     )]
-    Unreachable { server: String, waited: Duration, cause: String },
+    Unreachable {
+        server: String,
+        waited: Duration,
+        cause: String,
+    },
 }
 
 /// The connection, shared by everything that speaks NATS.
@@ -98,8 +104,12 @@ pub async fn connect(config: &NatsConfig, name: &str) -> Result<Connection, Conn
     let mut last: Option<async_nats::ConnectError> = None;
     for attempt in 1.. {
         match timeout_at(deadline, NewClient::connect(config, name, &events)).await {
-            Ok(Ok(Ok(new))) => return Ok(Connection::new(new, events, config.clone(), name.to_owned()).await),
-            Ok(Ok(Err(error))) if is_final(&error) => return Err(explain(server, &error, config.startup_timeout)),
+            Ok(Ok(Ok(new))) => {
+                return Ok(Connection::new(new, events, config.clone(), name.to_owned()).await);
+            }
+            Ok(Ok(Err(error))) if is_final(&error) => {
+                return Err(explain(server, &error, config.startup_timeout));
+            }
             Ok(Ok(Err(error))) => {
                 if report.is_due() {
                     warn!(server, error = %cause_of(&error), "no connection to NATS yet, trying again");
@@ -117,7 +127,11 @@ pub async fn connect(config: &NatsConfig, name: &str) -> Result<Connection, Conn
         Some(error) => explain(server, &error, config.startup_timeout),
         None => {
             let cause = "it accepts no connection".to_owned();
-            ConnectError::Unreachable { server, waited: config.startup_timeout, cause }
+            ConnectError::Unreachable {
+                server,
+                waited: config.startup_timeout,
+                cause,
+            }
         }
     })
 }
@@ -130,7 +144,10 @@ fn is_final(error: &async_nats::ConnectError) -> bool {
         | ConnectErrorKind::ServerParse
         | ConnectErrorKind::MaxReconnects => true,
         // A server that starts, or a certificate that is being replaced, may do better in a moment.
-        ConnectErrorKind::Tls | ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io => false,
+        ConnectErrorKind::Tls
+        | ConnectErrorKind::Dns
+        | ConnectErrorKind::TimedOut
+        | ConnectErrorKind::Io => false,
     }
 }
 
@@ -142,9 +159,14 @@ fn explain(server: String, error: &async_nats::ConnectError, waited: Duration) -
         }
         ConnectErrorKind::ServerParse => ConnectError::Address { server, cause },
         ConnectErrorKind::Tls => ConnectError::Tls { server, cause },
-        ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
-            ConnectError::Unreachable { server, waited, cause }
-        }
+        ConnectErrorKind::Dns
+        | ConnectErrorKind::TimedOut
+        | ConnectErrorKind::Io
+        | ConnectErrorKind::MaxReconnects => ConnectError::Unreachable {
+            server,
+            waited,
+            cause,
+        },
     }
 }
 
@@ -175,9 +197,18 @@ impl NewClient {
         let (known, is_known) = watch::channel(false);
         let ended = CancellationToken::new();
         let options = options(config, name).await?;
-        let options = with_events(options, Arc::clone(events), is_known, ended.clone().drop_guard());
+        let options = with_events(
+            options,
+            Arc::clone(events),
+            is_known,
+            ended.clone().drop_guard(),
+        );
         let connected = options.connect(servers).await;
-        Ok(connected.map(|client| Self { client, ended, known }))
+        Ok(connected.map(|client| Self {
+            client,
+            ended,
+            known,
+        }))
     }
 }
 
@@ -208,7 +239,9 @@ fn with_events(
 fn backoff(attempt: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_secs(1);
-    let pause = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST);
+    let pause = FIRST
+        .saturating_mul(1 << attempt.saturating_sub(1).min(16))
+        .min(LONGEST);
     pause.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
@@ -227,7 +260,15 @@ impl Connection {
         });
         shared.known.lock().send_replace(true);
         tokio::spawn(replace(Arc::downgrade(&shared), config, name, new.ended));
-        let _ = timeout(EVENT_LIMIT, shared.events.link.subscribe().wait_for(|link| link.connected)).await;
+        let _ = timeout(
+            EVENT_LIMIT,
+            shared
+                .events
+                .link
+                .subscribe()
+                .wait_for(|link| link.connected),
+        )
+        .await;
         Self { shared }
     }
 
@@ -251,13 +292,19 @@ impl Connection {
     /// False while extensions that lost the same server may still be on their way back: clients wait up to 4 s between two
     /// attempts.
     pub fn is_settled(&self) -> bool {
-        self.shared.events.link.borrow().back_since.is_none_or(|since| since.elapsed() > SETTLE)
+        self.shared
+            .events
+            .link
+            .borrow()
+            .back_since
+            .is_none_or(|since| since.elapsed() > SETTLE)
     }
 
     /// False from the moment in which a loss was noticed until the connection stands again.
     pub fn is_connected(&self) -> bool {
         // The client's own state is ahead of its events, but it stays "connected" after the end.
-        self.shared.client.borrow().connection_state() == State::Connected && self.shared.events.link.borrow().connected
+        self.shared.client.borrow().connection_state() == State::Connected
+            && self.shared.events.link.borrow().connected
     }
 
     /// How long it has been away; `None` while it stands.
@@ -346,7 +393,9 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("link", &*self.shared.events.link.borrow()).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("link", &*self.shared.events.link.borrow())
+            .finish_non_exhaustive()
     }
 }
 
@@ -356,8 +405,18 @@ fn connects(client: &Client) -> u64 {
 
 /// Waits for the end of each client, or of its server, and puts another in its place, for as long as somebody has the
 /// connection.
-async fn replace(connection: Weak<Shared>, config: NatsConfig, name: String, mut ended: CancellationToken) {
-    let Some(events) = connection.upgrade().map(|shared| Arc::clone(&shared.events)) else { return };
+async fn replace(
+    connection: Weak<Shared>,
+    config: NatsConfig,
+    name: String,
+    mut ended: CancellationToken,
+) {
+    let Some(events) = connection
+        .upgrade()
+        .map(|shared| Arc::clone(&shared.events))
+    else {
+        return;
+    };
     loop {
         tokio::select! {
             () = ended.cancelled() => {}
@@ -368,7 +427,9 @@ async fn replace(connection: Weak<Shared>, config: NatsConfig, name: String, mut
                 continue;
             }
         }
-        let Some(shared) = connection.upgrade() else { return };
+        let Some(shared) = connection.upgrade() else {
+            return;
+        };
         let closing = shared.closing.clone();
         let client = Arc::clone(&shared.client.borrow());
         drop(shared);
@@ -379,12 +440,16 @@ async fn replace(connection: Weak<Shared>, config: NatsConfig, name: String, mut
         if closing.is_cancelled() {
             return;
         }
-        warn!("the NATS client has ended, as it does on a header that it cannot read: connecting another");
+        warn!(
+            "the NATS client has ended, as it does on a header that it cannot read: connecting another"
+        );
         let new = tokio::select! {
             new = next(&connection, &config, &name, &events) => new,
             () = closing.cancelled() => return,
         };
-        let (Some(new), Some(shared)) = (new, connection.upgrade()) else { return };
+        let (Some(new), Some(shared)) = (new, connection.upgrade()) else {
+            return;
+        };
         ended = new.ended.clone();
         shared.put(new);
     }
@@ -392,7 +457,11 @@ async fn replace(connection: Weak<Shared>, config: NatsConfig, name: String, mut
 
 /// Connects to another server while the one that is about to end still serves, and answers when the new client ends.
 /// Without another one the client stays: it looks for one by itself when it is turned out.
-async fn move_over(connection: &Weak<Shared>, config: &NatsConfig, name: &str) -> Option<CancellationToken> {
+async fn move_over(
+    connection: &Weak<Shared>,
+    config: &NatsConfig,
+    name: &str,
+) -> Option<CancellationToken> {
     sleep(MOVE_JITTER.mul_f64(fastrand::f64())).await;
     for attempt in 1.. {
         let shared = connection.upgrade()?;
@@ -401,9 +470,17 @@ async fn move_over(connection: &Weak<Shared>, config: &NatsConfig, name: &str) -
             return None;
         }
         // Also servers that only the cluster has told of. The lame duck itself takes no new connections.
-        let pool = timeout(ATTEMPT_LIMIT, client.server_pool()).await.ok()?.ok()?;
+        let pool = timeout(ATTEMPT_LIMIT, client.server_pool())
+            .await
+            .ok()?
+            .ok()?;
         let servers: Vec<_> = pool.into_iter().map(|server| server.addr).collect();
-        match timeout(ATTEMPT_LIMIT, NewClient::connect_to(servers, config, name, &shared.events)).await {
+        match timeout(
+            ATTEMPT_LIMIT,
+            NewClient::connect_to(servers, config, name, &shared.events),
+        )
+        .await
+        {
             Ok(Ok(Ok(new))) => {
                 let ended = new.ended.clone();
                 shared.events.moves.store(true, Ordering::Relaxed);
@@ -422,7 +499,12 @@ async fn move_over(connection: &Weak<Shared>, config: &NatsConfig, name: &str) -
 }
 
 /// Connects a client, however long the server is away. Nothing when the connection is gone.
-async fn next(connection: &Weak<Shared>, config: &NatsConfig, name: &str, events: &Arc<Events>) -> Option<NewClient> {
+async fn next(
+    connection: &Weak<Shared>,
+    config: &NatsConfig,
+    name: &str,
+    events: &Arc<Events>,
+) -> Option<NewClient> {
     let servers = addresses(&config.url).len();
     let limit = ATTEMPT_LIMIT.saturating_mul(u32::try_from(servers).unwrap_or(u32::MAX));
     let mut report = Report::default();
@@ -439,7 +521,11 @@ async fn next(connection: &Weak<Shared>, config: &NatsConfig, name: &str, events
             Err(_elapsed) => "it accepts no connection".to_owned(),
         };
         if report.is_due() {
-            warn!(server = place(&config.url), error = failure, "no connection to NATS yet, trying again");
+            warn!(
+                server = place(&config.url),
+                error = failure,
+                "no connection to NATS yet, trying again"
+            );
         }
     }
     None
@@ -452,9 +538,13 @@ impl Shared {
         std::mem::replace(&mut *self.known.lock(), new.known).send_replace(false);
         *self.events.client.lock() = Arc::downgrade(&client);
         let before = self.client.send_replace(client);
-        self.earlier_connects.fetch_add(connects(&before), Ordering::Relaxed);
+        self.earlier_connects
+            .fetch_add(connects(&before), Ordering::Relaxed);
         let replacements = self.replacements.fetch_add(1, Ordering::Relaxed) + 1;
-        info!(replacements, "another NATS client took the place of the one before");
+        info!(
+            replacements,
+            "another NATS client took the place of the one before"
+        );
         self.known.lock().send_replace(true);
     }
 }

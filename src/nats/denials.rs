@@ -47,7 +47,11 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 impl Default for Denials {
     fn default() -> Self {
         let (publishing, _) = broadcast::channel(BEHIND);
-        Self { publishing, subscriptions: Mutex::default(), report: Mutex::new(Report::every(REPORT_EVERY)) }
+        Self {
+            publishing,
+            subscriptions: Mutex::default(),
+            report: Mutex::new(Report::every(REPORT_EVERY)),
+        }
     }
 }
 
@@ -91,7 +95,10 @@ impl Denials {
 
     /// Whether a subscription is missing that `matters`.
     pub(super) fn subscription_denied(&self, matters: impl Fn(&str) -> bool) -> bool {
-        self.subscriptions.lock().iter().any(|subject| matters(subject))
+        self.subscriptions
+            .lock()
+            .iter()
+            .any(|subject| matters(subject))
     }
 }
 
@@ -103,11 +110,21 @@ mod tests {
     fn reads_what_servers_say() {
         let publish = |subject: &str| Some(Denied::Publish(subject.into()));
         let subscribe = |subject: &str| Some(Denied::Subscribe(subject.into()));
-        assert_eq!(Denied::read(r#"Permissions Violation for Publish to "a.b""#), publish("a.b"));
-        assert_eq!(Denied::read(r#"Permissions Violation for Subscription to "a.>""#), subscribe("a.>"));
+        assert_eq!(
+            Denied::read(r#"Permissions Violation for Publish to "a.b""#),
+            publish("a.b")
+        );
+        assert_eq!(
+            Denied::read(r#"Permissions Violation for Subscription to "a.>""#),
+            subscribe("a.>")
+        );
         let queue = r#"Permissions Violation for Subscription to "a.b" using queue "q""#;
         assert_eq!(Denied::read(queue), subscribe("a.b"));
-        for other in ["", "Stale Connection", "Permissions Violation for Publish to nothing"] {
+        for other in [
+            "",
+            "Stale Connection",
+            "Permissions Violation for Publish to nothing",
+        ] {
             assert_eq!(Denied::read(other), None, "{other}");
         }
     }

@@ -45,7 +45,10 @@ impl Events {
                 let dropped = self.slow_consumers.fetch_add(1, Ordering::Relaxed) + 1;
                 self.catch_up();
                 if self.slow_consumer_report.lock().is_due() {
-                    warn!(dropped, "a subscription is full: messages are dropped, and their senders wait in vain");
+                    warn!(
+                        dropped,
+                        "a subscription is full: messages are dropped, and their senders wait in vain"
+                    );
                 }
                 return;
             }
@@ -123,7 +126,11 @@ impl Events {
     /// The client drops events when too many come at once, and a lost "connected" would keep the router silent. Then the
     /// queue was full of others, and each of them is an occasion to look.
     fn catch_up(&self) {
-        let state = self.client.lock().upgrade().map(|client| client.connection_state());
+        let state = self
+            .client
+            .lock()
+            .upgrade()
+            .map(|client| client.connection_state());
         match state {
             Some(State::Connected) if !self.link.borrow().connected => self.connected(),
             Some(State::Disconnected) => self.lost(),
@@ -144,7 +151,8 @@ impl Reasons {
 
     /// True when this is to be said, which it is then taken to be.
     fn are_news(&mut self, reason: &str, now: Instant) -> bool {
-        self.said.retain(|(at, _)| now.duration_since(*at) < AWAY_REPORT_EVERY);
+        self.said
+            .retain(|(at, _)| now.duration_since(*at) < AWAY_REPORT_EVERY);
         if self.said.iter().any(|(_, said)| said == reason) {
             return false;
         }
@@ -176,7 +184,9 @@ impl Report {
 
     pub(crate) fn is_due(&mut self) -> bool {
         let now = Instant::now();
-        let due = self.last.is_none_or(|last| now.duration_since(last) >= self.every);
+        let due = self
+            .last
+            .is_none_or(|last| now.duration_since(last) >= self.every);
         if due {
             self.last = Some(now);
         }
@@ -193,11 +203,19 @@ mod tests {
         let (start, mut reasons) = (Instant::now(), Reasons::default());
         let said = |reasons: &mut Reasons, seconds| {
             let now = start + Duration::from_secs(seconds);
-            ["refused", "no route"].into_iter().filter(|reason| reasons.are_news(reason, now)).count()
+            ["refused", "no route"]
+                .into_iter()
+                .filter(|reason| reasons.are_news(reason, now))
+                .count()
         };
         // Two servers that fail differently, once a second.
-        let in_each_minute: Vec<usize> =
-            (0..3).map(|minute| (0..60).map(|second| said(&mut reasons, minute * 60 + second)).sum()).collect();
+        let in_each_minute: Vec<usize> = (0..3)
+            .map(|minute| {
+                (0..60)
+                    .map(|second| said(&mut reasons, minute * 60 + second))
+                    .sum()
+            })
+            .collect();
         assert_eq!(in_each_minute, [2, 2, 2]);
     }
 
@@ -206,6 +224,9 @@ mod tests {
         let (now, mut reasons) = (Instant::now(), Reasons::default());
         assert!((0..1_000).all(|number| reasons.are_news(&format!("reason {number}"), now)));
         assert_eq!(reasons.said.len(), Reasons::MOST);
-        assert!(!reasons.are_news("reason 999", now), "the latest are remembered");
+        assert!(
+            !reasons.are_news("reason 999", now),
+            "the latest are remembered"
+        );
     }
 }

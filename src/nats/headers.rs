@@ -19,9 +19,17 @@ pub(super) fn of_call(call: &Call, now: SystemTime) -> Result<HeaderMap, Unfit> 
     insert(&mut headers, "trace_id", &call.trace_id)?;
     insert(&mut headers, "tenant_id", &call.tenant_id)?;
     // Zero would mean that the time is up.
-    insert(&mut headers, "Router-Timeout-Ms", &timeout.as_millis().max(1).to_string())?;
+    insert(
+        &mut headers,
+        "Router-Timeout-Ms",
+        &timeout.as_millis().max(1).to_string(),
+    )?;
     // A call that was held up on its way is dropped by this, whatever is left of its timeout.
-    insert(&mut headers, "Router-Deadline", &humantime::format_rfc3339_millis(now + timeout).to_string())?;
+    insert(
+        &mut headers,
+        "Router-Deadline",
+        &humantime::format_rfc3339_millis(now + timeout).to_string(),
+    )?;
     insert(&mut headers, "Router-Attempt", &call.attempt.to_string())?;
     Ok(headers)
 }
@@ -30,7 +38,8 @@ pub(super) fn of_call(call: &Call, now: SystemTime) -> Result<HeaderMap, Unfit> 
 pub(super) fn service_error(headers: &HeaderMap) -> Option<(Option<u16>, String)> {
     let description = text(headers, "Nats-Service-Error");
     let code = number(headers, "Nats-Service-Error-Code");
-    (description.is_some() || code.is_some()).then(|| (code.flatten(), description.unwrap_or_default().to_owned()))
+    (description.is_some() || code.is_some())
+        .then(|| (code.flatten(), description.unwrap_or_default().to_owned()))
 }
 
 /// What an error answer says of another attempt: `retryable` with `true` or `false`.
@@ -41,5 +50,7 @@ pub(super) fn retryable(headers: &HeaderMap) -> Option<bool> {
 /// The wait that an answer asks for: `retry_after_ms`, else `Retry-After` in seconds. A date or anything else is no wait.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let given = |name| number::<u64>(headers, name).flatten();
-    given("retry_after_ms").map(Duration::from_millis).or_else(|| given("Retry-After").map(Duration::from_secs))
+    given("retry_after_ms")
+        .map(Duration::from_millis)
+        .or_else(|| given("Retry-After").map(Duration::from_secs))
 }

@@ -66,7 +66,9 @@ impl Intake {
             expired: Counter::default(),
             clock: WallClock::start(),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -118,15 +120,33 @@ impl Actor for IntakeActor {
     type State = IntakeState;
     type Arguments = Intake;
 
-    async fn pre_start(&self, myself: ActorRef<IntakeMsg>, intake: Intake) -> Result<IntakeState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<IntakeMsg>,
+        intake: Intake,
+    ) -> Result<IntakeState, ActorProcessingErr> {
         let shared = &intake.shared;
         shared.address.filled_by(&myself);
         let mut readers = Vec::new();
-        for (name, kind) in [("decide", RequestKind::Decide), ("route", RequestKind::Route)] {
-            let reader = shared.queue.subscribe(format!("{}.router.v1.{name}", shared.prefix)).await?;
-            readers.push(OwnedTask::spawn(read(Arc::clone(shared), reader, kind, name)));
+        for (name, kind) in [
+            ("decide", RequestKind::Decide),
+            ("route", RequestKind::Route),
+        ] {
+            let reader = shared
+                .queue
+                .subscribe(format!("{}.router.v1.{name}", shared.prefix))
+                .await?;
+            readers.push(OwnedTask::spawn(read(
+                Arc::clone(shared),
+                reader,
+                kind,
+                name,
+            )));
         }
-        Ok(IntakeState { intake, _readers: readers })
+        Ok(IntakeState {
+            intake,
+            _readers: readers,
+        })
     }
 
     async fn handle(
@@ -148,7 +168,9 @@ async fn read(shared: Arc<Shared>, reader: Reader, kind: RequestKind, name: &'st
     let lost = OnDrop::new(move || {
         let _ = for_lost.address.send(IntakeMsg::ReaderEnded(name));
     });
-    reader.run(move |message| admit(&shared, message, kind)).await;
+    reader
+        .run(move |message| admit(&shared, message, kind))
+        .await;
     lost.disarm();
 }
 
@@ -158,7 +180,11 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
         shared.unanswerable.inc();
         return;
     };
-    let request_headers = message.headers.as_ref().map(read_headers).unwrap_or_default();
+    let request_headers = message
+        .headers
+        .as_ref()
+        .map(read_headers)
+        .unwrap_or_default();
     let sender = Arc::clone(shared);
     let reply = Reply::new(move |outgoing| {
         let mut sending = Box::pin(send(Arc::clone(&sender), to, outgoing));
@@ -167,19 +193,32 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
             sender.answers.spawn(sending);
         }
     });
-    let deadline = message.headers.as_ref().and_then(|given| headers::text(given, "Router-Deadline"));
+    let deadline = message
+        .headers
+        .as_ref()
+        .and_then(|given| headers::text(given, "Router-Deadline"));
     let is_expired = deadline.is_some_and(|deadline| shared.clock.is_past(deadline));
     let (headers, body) = (request_headers, message.payload);
     let (size, limit) = (body.len(), max_body(shared));
-    let incoming = Incoming { kind, headers, body, received: Instant::now(), reply };
+    let incoming = Incoming {
+        kind,
+        headers,
+        body,
+        received: Instant::now(),
+        reply,
+    };
     if size > limit {
         let sentence = format!("The request has {size} bytes; at most {limit} are taken.");
-        let error = RequestError::invalid(IntakeCode::SchemaValidationFailed, "", sentence).with("limit_bytes", limit);
+        let error = RequestError::invalid(IntakeCode::SchemaValidationFailed, "", sentence)
+            .with("limit_bytes", limit);
         shared.pipelines.refuse(incoming, &error);
     } else if is_expired {
         shared.expired.inc();
         let sentence = "The request's time was over when the router read it.";
-        shared.pipelines.refuse(incoming, &RequestError::new(ErrorCode::DeadlineExceeded, sentence));
+        shared.pipelines.refuse(
+            incoming,
+            &RequestError::new(ErrorCode::DeadlineExceeded, sentence),
+        );
     } else {
         shared.pipelines.admit(incoming);
     }
@@ -187,7 +226,9 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
 
 /// An answer goes to a caller's inbox, never to the router's own subjects or to an extension.
 pub(crate) fn is_answerable(reply: &str, prefix: &str) -> bool {
-    let reserved = reply.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+    let reserved = reply
+        .strip_prefix(prefix)
+        .is_some_and(|rest| rest.starts_with('.'));
     !reserved && !reply.starts_with('$')
 }
 
@@ -204,16 +245,25 @@ fn read_headers(from: &HeaderMap) -> RequestHeaders {
 }
 
 fn max_body(shared: &Shared) -> usize {
-    shared.connection.client().max_payload().saturating_sub(BODY_ROOM)
+    shared
+        .connection
+        .client()
+        .max_payload()
+        .saturating_sub(BODY_ROOM)
 }
 
 /// While NATS is away an answer waits here and not in the client, which would send it however late it is.
 async fn send(shared: Arc<Shared>, to: Subject, outgoing: Outgoing) {
     let connection = &shared.connection;
-    let deadline = outgoing.deadline.unwrap_or_else(|| Instant::now() + SEND_LIMIT);
+    let deadline = outgoing
+        .deadline
+        .unwrap_or_else(|| Instant::now() + SEND_LIMIT);
     if !connection.is_connected() && timeout_at(deadline, connection.back()).await.is_err() {
         shared.unsent.inc();
-        tracing::warn!(trace_id = outgoing.trace_id, "an answer was not sent: NATS was away until its deadline");
+        tracing::warn!(
+            trace_id = outgoing.trace_id,
+            "an answer was not sent: NATS was away until its deadline"
+        );
         return;
     }
     let sending = async {
@@ -232,9 +282,19 @@ async fn send(shared: Arc<Shared>, to: Subject, outgoing: Outgoing) {
 async fn publish(client: &Client, to: &Subject, outgoing: &Outgoing) -> bool {
     let answer_headers = headers_of(outgoing);
     // More than a request may have: an answer repeats the message and says more.
-    let largest = client.max_payload().saturating_sub(headers::wire_size(&answer_headers));
-    let body = if outgoing.body.len() > largest { too_large(outgoing, largest).body } else { outgoing.body.clone() };
-    match client.publish_with_headers(to.clone(), answer_headers, body).await.map_err(|error| error.kind()) {
+    let largest = client
+        .max_payload()
+        .saturating_sub(headers::wire_size(&answer_headers));
+    let body = if outgoing.body.len() > largest {
+        too_large(outgoing, largest).body
+    } else {
+        outgoing.body.clone()
+    };
+    match client
+        .publish_with_headers(to.clone(), answer_headers, body)
+        .await
+        .map_err(|error| error.kind())
+    {
         Ok(()) => true,
         Err(PublishErrorKind::Send) => false,
         Err(kind @ (PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject)) => {
@@ -246,9 +306,14 @@ async fn publish(client: &Client, to: &Subject, outgoing: &Outgoing) -> bool {
 
 fn headers_of(outgoing: &Outgoing) -> HeaderMap {
     let mut answer_headers = HeaderMap::new();
-    let clamped = outgoing.timeout_clamped.map(|given| given.as_millis().to_string());
+    let clamped = outgoing
+        .timeout_clamped
+        .map(|given| given.as_millis().to_string());
     let known = [
-        ("trace_id", Some(outgoing.trace_id.as_str()).filter(|id| !id.is_empty())),
+        (
+            "trace_id",
+            Some(outgoing.trace_id.as_str()).filter(|id| !id.is_empty()),
+        ),
         ("traceparent", outgoing.traceparent.as_deref()),
         ("tenant_id", outgoing.tenant_id.as_deref()),
         ("Router-Timeout-Clamped", clamped.as_deref()),
@@ -293,7 +358,12 @@ mod tests {
         for reply in ["_INBOX.a.b", "acme_inbox.1", "beamline2.x"] {
             assert!(is_answerable(reply, "beamline"), "{reply}");
         }
-        for reply in ["beamline.ext.pre.a.v1", "beamline.router.v1.route", "$SYS.REQ", "$JS.API.INFO"] {
+        for reply in [
+            "beamline.ext.pre.a.v1",
+            "beamline.router.v1.route",
+            "$SYS.REQ",
+            "$JS.API.INFO",
+        ] {
             assert!(!is_answerable(reply, "beamline"), "{reply}");
         }
     }

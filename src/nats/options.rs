@@ -23,7 +23,10 @@ pub struct UnreadableFile {
 }
 
 /// Everything but the addresses. Reads the files, so that a wrong path is told apart from a server that is away.
-pub(crate) async fn options(nats: &NatsConfig, name: &str) -> Result<ConnectOptions, UnreadableFile> {
+pub(crate) async fn options(
+    nats: &NatsConfig,
+    name: &str,
+) -> Result<ConnectOptions, UnreadableFile> {
     let mut options = ConnectOptions::new()
         .name(name)
         .ping_interval(nats.ping_interval)
@@ -37,13 +40,19 @@ pub(crate) async fn options(nats: &NatsConfig, name: &str) -> Result<ConnectOpti
         options = options.token(token.expose_secret().to_owned());
     }
     if let Some(file) = &nats.creds_file {
-        options = options.credentials_file(file).await.map_err(|source| unreadable("nats.creds_file", file, source))?;
+        options = options
+            .credentials_file(file)
+            .await
+            .map_err(|source| unreadable("nats.creds_file", file, source))?;
     }
     with_tls_files(options, nats).await
 }
 
 /// The client reads these itself at every connection; reading them here says which one is missing.
-async fn with_tls_files(mut options: ConnectOptions, nats: &NatsConfig) -> Result<ConnectOptions, UnreadableFile> {
+async fn with_tls_files(
+    mut options: ConnectOptions,
+    nats: &NatsConfig,
+) -> Result<ConnectOptions, UnreadableFile> {
     let tls = &nats.tls;
     let files = [
         ("nats.tls.ca_file", &tls.ca_file),
@@ -52,7 +61,9 @@ async fn with_tls_files(mut options: ConnectOptions, nats: &NatsConfig) -> Resul
     ];
     for (key, file) in files {
         if let Some(file) = file {
-            tokio::fs::read(file).await.map_err(|source| unreadable(key, file, source))?;
+            tokio::fs::read(file)
+                .await
+                .map_err(|source| unreadable(key, file, source))?;
         }
     }
     if let Some(file) = &tls.ca_file {
@@ -65,22 +76,33 @@ async fn with_tls_files(mut options: ConnectOptions, nats: &NatsConfig) -> Resul
 }
 
 fn unreadable(key: &'static str, path: &Path, source: io::Error) -> UnreadableFile {
-    UnreadableFile { key, path: path.to_owned(), source }
+    UnreadableFile {
+        key,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// The servers of `nats.url`.
 pub(crate) fn addresses(url: &str) -> Vec<String> {
-    url.split(',').map(|address| address.trim().to_owned()).collect()
+    url.split(',')
+        .map(|address| address.trim().to_owned())
+        .collect()
 }
 
 /// `nats.url` without users and passwords, for sentences. The configuration refuses them, other callers may not.
 pub(super) fn place(url: &str) -> String {
-    let without_login = |address: String| match (address.split_once("://"), address.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-        (None, Some((_, host))) => host.to_owned(),
-        (_, None) => address,
-    };
-    addresses(url).into_iter().map(without_login).collect::<Vec<_>>().join(",")
+    let without_login =
+        |address: String| match (address.split_once("://"), address.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+            (None, Some((_, host))) => host.to_owned(),
+            (_, None) => address,
+        };
+    addresses(url)
+        .into_iter()
+        .map(without_login)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// The innermost cause says most: "Connection refused" rather than "IO error".
@@ -98,6 +120,9 @@ mod tests {
 
     #[test]
     fn a_place_never_shows_a_login() {
-        assert_eq!(place("nats://a:1, tls://joe:s@cret@b:2,joe@c"), "nats://a:1,tls://b:2,c");
+        assert_eq!(
+            place("nats://a:1, tls://joe:s@cret@b:2,joe@c"),
+            "nats://a:1,tls://b:2,c"
+        );
     }
 }

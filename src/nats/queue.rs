@@ -37,14 +37,27 @@ pub(crate) enum NotSubscribed {
 
 impl Queue {
     pub(crate) fn new(connection: Connection) -> Arc<Self> {
-        Arc::new(Self { connection, left: CancellationToken::new(), readers: TaskTracker::new() })
+        Arc::new(Self {
+            connection,
+            left: CancellationToken::new(),
+            readers: TaskTracker::new(),
+        })
     }
 
-    pub(crate) async fn subscribe(self: &Arc<Self>, subject: String) -> Result<Reader, NotSubscribed> {
+    pub(crate) async fn subscribe(
+        self: &Arc<Self>,
+        subject: String,
+    ) -> Result<Reader, NotSubscribed> {
         let client = self.connection.client();
         let subscription = subscribe(&client, &subject).await?;
         let counted = self.readers.token();
-        Ok(Reader { queue: Arc::clone(self), subject, client, subscription, counted })
+        Ok(Reader {
+            queue: Arc::clone(self),
+            subject,
+            client,
+            subscription,
+            counted,
+        })
     }
 
     /// Leaves the group without losing what is on its way here; false when that took longer than `limit`.
@@ -56,7 +69,11 @@ impl Queue {
 }
 
 async fn subscribe(client: &Client, subject: &str) -> Result<Subscription, NotSubscribed> {
-    Ok(timeout(SUBSCRIBE_LIMIT, Subscription::subscribe(client, subject, QUEUE_GROUP)).await??)
+    Ok(timeout(
+        SUBSCRIBE_LIMIT,
+        Subscription::subscribe(client, subject, QUEUE_GROUP),
+    )
+    .await??)
 }
 
 /// Reads one subject.
@@ -81,7 +98,13 @@ enum Stopped {
 impl Reader {
     /// Gives every request to `take`, which must not wait, until the queue is left and nothing more is on its way.
     pub(crate) async fn run(self, take: impl Fn(Message) + Clone + Send + Sync + 'static) {
-        let Self { queue, subject, mut client, mut subscription, counted: _counted } = self;
+        let Self {
+            queue,
+            subject,
+            mut client,
+            mut subscription,
+            counted: _counted,
+        } = self;
         loop {
             let stopped = tokio::select! {
                 () = queue.left.cancelled() => break,
@@ -94,7 +117,9 @@ impl Reader {
             let before = std::mem::replace(&mut subscription, another);
             client = next;
             if stopped == Stopped::Replaced {
-                queue.readers.spawn(leave_later(Arc::clone(&queue), before, take.clone()));
+                queue
+                    .readers
+                    .spawn(leave_later(Arc::clone(&queue), before, take.clone()));
             }
         }
         leave(subscription, &take).await;
@@ -145,14 +170,20 @@ async fn leave(mut subscription: Subscription, take: &impl Fn(Message)) {
 }
 
 /// The client has ended or been replaced: the actor did nothing wrong, so its restarts are not spent on it.
-async fn subscribe_again(queue: &Queue, ended: &Arc<Client>, subject: &str) -> (Arc<Client>, Subscription) {
+async fn subscribe_again(
+    queue: &Queue,
+    ended: &Arc<Client>,
+    subject: &str,
+) -> (Arc<Client>, Subscription) {
     let mut ended = Arc::clone(ended);
     loop {
         let client = queue.connection.client_after(&ended).await;
         match subscribe(&client, subject).await {
             Ok(subscription) => return (client, subscription),
             Err(NotSubscribed::Refused(_)) => ended = client,
-            Err(NotSubscribed::Late(_)) => tracing::warn!(subject, "NATS takes no subscription, trying again"),
+            Err(NotSubscribed::Late(_)) => {
+                tracing::warn!(subject, "NATS takes no subscription, trying again")
+            }
         }
     }
 }

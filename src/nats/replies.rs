@@ -59,14 +59,32 @@ const SERVICES: &str = "$SRV.";
 
 impl Replies {
     /// Over the client of the connection that is given, which may not be its client of the moment any more.
-    pub(super) async fn subscribe(client: Arc<Client>, connection: &Connection) -> Result<Self, SubscribeError> {
+    pub(super) async fn subscribe(
+        client: Arc<Client>,
+        connection: &Connection,
+    ) -> Result<Self, SubscribeError> {
         let prefix = format!("{}.", client.new_inbox());
         let subscriber = client.subscribe(format!("{prefix}*")).await?;
         let denied = connection.denied_subjects();
-        let waiting = Arc::new(Waiting { late: connection.late_answer_count(), ..Waiting::default() });
-        let reader = AbortOnDropHandle::new(tokio::spawn(read(subscriber, prefix.clone(), Arc::clone(&waiting))));
-        let denials = AbortOnDropHandle::new(tokio::spawn(end_denied(denied, Arc::clone(&waiting))));
-        Ok(Self { client, prefix, next: AtomicU64::new(0), waiting, _reader: reader, _denials: denials })
+        let waiting = Arc::new(Waiting {
+            late: connection.late_answer_count(),
+            ..Waiting::default()
+        });
+        let reader = AbortOnDropHandle::new(tokio::spawn(read(
+            subscriber,
+            prefix.clone(),
+            Arc::clone(&waiting),
+        )));
+        let denials =
+            AbortOnDropHandle::new(tokio::spawn(end_denied(denied, Arc::clone(&waiting))));
+        Ok(Self {
+            client,
+            prefix,
+            next: AtomicU64::new(0),
+            waiting,
+            _reader: reader,
+            _denials: denials,
+        })
     }
 
     pub(super) fn client(&self) -> &Arc<Client> {
@@ -75,7 +93,11 @@ impl Replies {
 
     /// A place for the answer to a call of this subject.
     pub(super) fn expect(&self, called: Arc<str>) -> Expected {
-        let mark = if called.starts_with(SERVICES) { OWN } else { "" };
+        let mark = if called.starts_with(SERVICES) {
+            OWN
+        } else {
+            ""
+        };
         self.expect_at(called, mark)
     }
 
@@ -87,9 +109,17 @@ impl Replies {
     fn expect_at(&self, called: Arc<str>, mark: &str) -> Expected {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
-        self.waiting.calls.lock().insert(number, Caller { called, reply });
+        self.waiting
+            .calls
+            .lock()
+            .insert(number, Caller { called, reply });
         let subject = format!("{}{mark}{number:x}", self.prefix);
-        Expected { subject, number, answer, waiting: Arc::clone(&self.waiting) }
+        Expected {
+            subject,
+            number,
+            answer,
+            waiting: Arc::clone(&self.waiting),
+        }
     }
 
     /// Messages that came in so far, whoever they were for.
@@ -106,9 +136,13 @@ impl Replies {
 async fn read(mut subscriber: Subscriber, prefix: String, waiting: Arc<Waiting>) {
     while let Some(message) = subscriber.next().await {
         waiting.heard.fetch_add(1, Ordering::Relaxed);
-        let Some(token) = message.subject.strip_prefix(&prefix) else { continue };
+        let Some(token) = message.subject.strip_prefix(&prefix) else {
+            continue;
+        };
         let own = token.strip_prefix(OWN);
-        let Ok(number) = u64::from_str_radix(own.unwrap_or(token), 16) else { continue };
+        let Ok(number) = u64::from_str_radix(own.unwrap_or(token), 16) else {
+            continue;
+        };
         let caller = waiting.calls.lock().remove(&number);
         match caller {
             Some(caller) => drop(caller.reply.send(Reply::Answer(message))),
@@ -125,7 +159,11 @@ async fn end_denied(mut denied: broadcast::Receiver<Arc<str>>, waiting: Arc<Wait
     loop {
         match denied.recv().await {
             Ok(subject) => {
-                for (_, caller) in waiting.calls.lock().extract_if(|_, caller| caller.called == subject) {
+                for (_, caller) in waiting
+                    .calls
+                    .lock()
+                    .extract_if(|_, caller| caller.called == subject)
+                {
                     let _ = caller.reply.send(Reply::Denied);
                 }
             }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::jetstream::consumer::push::{Config as FollowConfig, Messages};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
-use async_nats::jetstream::context::{ContextBuilder, GetStreamError, GetStreamErrorKind, KeyValueError};
+use async_nats::jetstream::context::{
+    ContextBuilder, GetStreamError, GetStreamErrorKind, KeyValueError,
+};
 use async_nats::jetstream::stream::{self, DiscardPolicy, LastRawMessageErrorKind, StorageType};
 use async_nats::jetstream::{ErrorCode, kv};
 use beamline_actors::domain::session::{Pin, SessionKey, Stored};
@@ -52,7 +54,12 @@ impl NatsSessions {
     /// Asks nothing of the server yet.
     pub fn new(connection: Connection, config: &NatsConfig) -> Arc<Self> {
         let (bucket, replicas) = (config.sessions_bucket.clone(), config.sessions_replicas);
-        Arc::new(Self { connection, bucket, replicas, opened: Mutex::default() })
+        Arc::new(Self {
+            connection,
+            bucket,
+            replicas,
+            opened: Mutex::default(),
+        })
     }
 
     async fn open(&self) -> Result<BoxStream<'static, SessionChange>, SessionStoreError> {
@@ -71,24 +78,50 @@ impl NatsSessions {
             num_replicas: 1,
             ..FollowConfig::default()
         };
-        let consumer = bucket.stream.create_consumer(follow).await.map_err(|error| self.refused(&error))?;
-        let messages = consumer.messages().await.map_err(|error| self.refused(&error))?;
+        let consumer = bucket
+            .stream
+            .create_consumer(follow)
+            .await
+            .map_err(|error| self.refused(&error))?;
+        let messages = consumer
+            .messages()
+            .await
+            .map_err(|error| self.refused(&error))?;
         let (prefix, connection) = (bucket.prefix.clone(), self.connection.clone());
-        *self.opened.lock() = Some(Opened { client: Arc::clone(&client), bucket });
-        let follower = Follower { messages, prefix, delivered: 0, client, connection, link, losses };
+        *self.opened.lock() = Some(Opened {
+            client: Arc::clone(&client),
+            bucket,
+        });
+        let follower = Follower {
+            messages,
+            prefix,
+            delivered: 0,
+            client,
+            connection,
+            link,
+            losses,
+        };
         Ok(unfold(follower, Follower::next).boxed())
     }
 
     /// Made unless it is there. One that is there keeps its settings: they are its owner's.
     async fn bucket(&self, client: &Arc<Client>) -> Result<kv::Store, SessionStoreError> {
-        let context =
-            ContextBuilder::new().timeout(REQUEST_LIMIT).ack_timeout(REQUEST_LIMIT).build(Client::clone(client));
+        let context = ContextBuilder::new()
+            .timeout(REQUEST_LIMIT)
+            .ack_timeout(REQUEST_LIMIT)
+            .build(Client::clone(client));
         match context.get_key_value(&self.bucket).await {
             Err(error) if is_missing(&error) => {}
             found => return found.map_err(|error| self.refused(&error)),
         }
-        context.create_stream(self.stream()).await.map_err(|error| self.refused(&error))?;
-        context.get_key_value(&self.bucket).await.map_err(|error| self.refused(&error))
+        context
+            .create_stream(self.stream())
+            .await
+            .map_err(|error| self.refused(&error))?;
+        context
+            .get_key_value(&self.bucket)
+            .await
+            .map_err(|error| self.refused(&error))
     }
 
     /// The stream of a key-value bucket. The client's own function for it asks for the account first, and does not
@@ -96,7 +129,9 @@ impl NatsSessions {
     fn stream(&self) -> stream::Config {
         stream::Config {
             name: format!("KV_{}", self.bucket),
-            description: Some("Beamline Router: which provider has which sticky session".to_owned()),
+            description: Some(
+                "Beamline Router: which provider has which sticky session".to_owned(),
+            ),
             subjects: vec![format!("$KV.{}.>", self.bucket)],
             max_messages_per_subject: 1,
             max_age: MAX_AGE,
@@ -114,8 +149,15 @@ impl NatsSessions {
         let bucket = self.opened()?.bucket;
         let subject = format!("{}{}", bucket.prefix, key.as_str());
         // From the leader: the bucket's own read may come from a server that has not heard of the last write.
-        match bucket.stream.get_last_raw_message_by_subject(&subject).await {
-            Ok(message) => Ok(Some(Stored { pin: read(&message.payload), revision: message.sequence })),
+        match bucket
+            .stream
+            .get_last_raw_message_by_subject(&subject)
+            .await
+        {
+            Ok(message) => Ok(Some(Stored {
+                pin: read(&message.payload),
+                revision: message.sequence,
+            })),
             Err(error) => match error.kind() {
                 LastRawMessageErrorKind::NoMessageFound => Ok(None),
                 LastRawMessageErrorKind::InvalidSubject
@@ -125,27 +167,46 @@ impl NatsSessions {
         }
     }
 
-    async fn put(&self, key: &SessionKey, pin: &Pin, over: Option<u64>) -> Result<u64, SessionStoreError> {
+    async fn put(
+        &self,
+        key: &SessionKey,
+        pin: &Pin,
+        over: Option<u64>,
+    ) -> Result<u64, SessionStoreError> {
         let bucket = self.opened()?.bucket;
         let value = serde_json::to_vec(pin).map_err(|error| self.refused(&error))?;
-        bucket.update(key.as_str(), value.into(), over.unwrap_or_default()).await.map_err(|error| match error.kind() {
-            kv::UpdateErrorKind::WrongLastRevision => SessionStoreError::Conflict,
-            kv::UpdateErrorKind::InvalidKey | kv::UpdateErrorKind::TimedOut | kv::UpdateErrorKind::Other => {
-                self.refused(&error)
-            }
-        })
+        bucket
+            .update(key.as_str(), value.into(), over.unwrap_or_default())
+            .await
+            .map_err(|error| match error.kind() {
+                kv::UpdateErrorKind::WrongLastRevision => SessionStoreError::Conflict,
+                kv::UpdateErrorKind::InvalidKey
+                | kv::UpdateErrorKind::TimedOut
+                | kv::UpdateErrorKind::Other => self.refused(&error),
+            })
     }
 
     /// What was opened over another client is of no use: that client is dead.
     fn opened(&self) -> Result<Opened, SessionStoreError> {
         let client = self.client()?;
-        let opened = self.opened.lock().clone().filter(|opened| Arc::ptr_eq(&opened.client, &client));
-        opened.ok_or_else(|| SessionStoreError::Away("the NATS client was replaced; its bucket is not open yet".into()))
+        let opened = self
+            .opened
+            .lock()
+            .clone()
+            .filter(|opened| Arc::ptr_eq(&opened.client, &client));
+        opened.ok_or_else(|| {
+            SessionStoreError::Away(
+                "the NATS client was replaced; its bucket is not open yet".into(),
+            )
+        })
     }
 
     /// What a client is given during an outage, it would send after its end.
     fn client(&self) -> Result<Arc<Client>, SessionStoreError> {
-        let connected = self.connection.is_connected().then(|| self.connection.client());
+        let connected = self
+            .connection
+            .is_connected()
+            .then(|| self.connection.client());
         connected.ok_or_else(|| SessionStoreError::Away("NATS is not connected".into()))
     }
 
@@ -169,7 +230,10 @@ impl SessionStore for NatsSessions {
         self.open().boxed()
     }
 
-    fn get<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<Option<Stored>, SessionStoreError>> {
+    fn get<'a>(
+        &'a self,
+        key: &'a SessionKey,
+    ) -> BoxFuture<'a, Result<Option<Stored>, SessionStoreError>> {
         self.get(key).boxed()
     }
 
@@ -221,19 +285,32 @@ impl Follower {
             }
             self.delivered = delivered;
             // A key that no router wrote is nobody's session.
-            let key = message.subject.strip_prefix(&self.prefix).and_then(SessionKey::parse);
+            let key = message
+                .subject
+                .strip_prefix(&self.prefix)
+                .and_then(SessionKey::parse);
             if let Some(key) = key {
-                return Some(SessionChange { key, stored: Stored { pin: read(&message.payload), revision } });
+                return Some(SessionChange {
+                    key,
+                    stored: Stored {
+                        pin: read(&message.payload),
+                        revision,
+                    },
+                });
             }
         }
     }
 }
 
 fn is_missing(error: &KeyValueError) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<GetStreamError>());
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<GetStreamError>());
     cause.is_some_and(|error| match error.kind() {
         GetStreamErrorKind::JetStream(error) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,
-        GetStreamErrorKind::EmptyName | GetStreamErrorKind::Request | GetStreamErrorKind::InvalidStreamName => false,
+        GetStreamErrorKind::EmptyName
+        | GetStreamErrorKind::Request
+        | GetStreamErrorKind::InvalidStreamName => false,
     })
 }
 

@@ -39,13 +39,21 @@ impl Server {
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
         let (process, url) = launch(directory.path(), "-1", true, arguments).await;
-        Self { process, directory, url }
+        Self {
+            process,
+            directory,
+            url,
+        }
     }
 
     pub(crate) async fn start_without_jetstream() -> Self {
         let directory = TempDir::new().unwrap();
         let (process, url) = launch(directory.path(), "-1", false, &[]).await;
-        Self { process, directory, url }
+        Self {
+            process,
+            directory,
+            url,
+        }
     }
 
     /// Two servers that know each other, without JetStream.
@@ -58,14 +66,31 @@ impl Server {
     async fn start_in_cluster(route: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("cluster.conf");
-        let settings = format!("cluster {{ name: test, listen: \"127.0.0.1:-1\", routes: [{route:?}] }}");
+        let settings =
+            format!("cluster {{ name: test, listen: \"127.0.0.1:-1\", routes: [{route:?}] }}");
         std::fs::write(&file, settings.replace("[\"\"]", "[]")).unwrap();
-        let (process, url) = launch(directory.path(), "-1", false, &["-c", file.to_str().unwrap()]).await;
-        Self { process, directory, url }
+        let (process, url) = launch(
+            directory.path(),
+            "-1",
+            false,
+            &["-c", file.to_str().unwrap()],
+        )
+        .await;
+        Self {
+            process,
+            directory,
+            url,
+        }
     }
 
     fn read_ports(&self, kind: &str) -> Option<String> {
-        read_ports(&self.directory.path().join(format!("nats-server_{}.ports", self.process.id())), kind)
+        read_ports(
+            &self
+                .directory
+                .path()
+                .join(format!("nats-server_{}.ports", self.process.id())),
+            kind,
+        )
     }
 
     /// It announces its end, takes no new clients, and turns out those that it has after ten seconds.
@@ -89,7 +114,10 @@ impl Server {
         self.signal(Signal::SIGSTOP);
         let pid = self.process.id().to_string();
         let stopped = || {
-            let state = Command::new("ps").args(["-o", "stat=", "-p", &pid]).output().expect("ps must be on the PATH");
+            let state = Command::new("ps")
+                .args(["-o", "stat=", "-p", &pid])
+                .output()
+                .expect("ps must be on the PATH");
             state.stdout.starts_with(b"T")
         };
         until("the server stands still", stopped).await;
@@ -105,7 +133,11 @@ impl Server {
     }
 
     fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), signal).unwrap();
+        kill(
+            Pid::from_raw(i32::try_from(self.process.id()).unwrap()),
+            signal,
+        )
+        .unwrap();
     }
 }
 
@@ -115,13 +147,25 @@ impl Drop for Server {
     }
 }
 
-async fn launch(directory: &Path, port: &str, jetstream: bool, arguments: &[&str]) -> (Child, String) {
+async fn launch(
+    directory: &Path,
+    port: &str,
+    jetstream: bool,
+    arguments: &[&str],
+) -> (Child, String) {
     let mut command = Command::new("nats-server");
-    command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(directory).args(arguments);
+    command
+        .args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"])
+        .arg(directory)
+        .args(arguments);
     if jetstream {
         command.arg("-js").arg("-sd").arg(directory);
     }
-    let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nats-server must be on the PATH");
+    let process = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nats-server must be on the PATH");
     let ports = directory.join(format!("nats-server_{}.ports", process.id()));
     let url = eventually("the server writes its ports", || read_ports(&ports, "nats")).await;
     (process, url)
@@ -158,7 +202,13 @@ impl Wire {
                 }
             }
         });
-        Self { url, open, lag, refused, _task: AbortOnDropHandle::new(task) }
+        Self {
+            url,
+            open,
+            lag,
+            refused,
+            _task: AbortOnDropHandle::new(task),
+        }
     }
 
     /// What the server says comes so much later.
@@ -172,7 +222,12 @@ impl Wire {
 
     /// Returns when somebody has tried to connect in vain.
     pub(crate) async fn refused(&self) {
-        within("somebody tries to connect", self.refused.clone().wait_for(|count| *count > 0)).await.unwrap();
+        within(
+            "somebody tries to connect",
+            self.refused.clone().wait_for(|count| *count > 0),
+        )
+        .await
+        .unwrap();
     }
 
     pub(crate) fn mend(&self) {
@@ -180,7 +235,12 @@ impl Wire {
     }
 }
 
-async fn join(near: TcpStream, target: String, mut open: watch::Receiver<bool>, lag: watch::Receiver<Duration>) {
+async fn join(
+    near: TcpStream,
+    target: String,
+    mut open: watch::Receiver<bool>,
+    lag: watch::Receiver<Duration>,
+) {
     let far = TcpStream::connect(target).await.unwrap();
     let ((mut from_near, to_near), (from_far, mut to_far)) = (near.into_split(), far.into_split());
     tokio::select! {
@@ -191,7 +251,11 @@ async fn join(near: TcpStream, target: String, mut open: watch::Receiver<bool>, 
 }
 
 /// Each piece as much later as `lag` says when it comes.
-async fn pass_late(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lag: watch::Receiver<Duration>) {
+async fn pass_late(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    lag: watch::Receiver<Duration>,
+) {
     let (pieces, mut delayed) = mpsc::unbounded_channel::<(Instant, BytesMut)>();
     let read = async move {
         let mut piece = BytesMut::with_capacity(64 * 1024);
@@ -226,9 +290,20 @@ pub(crate) fn config(url: &str) -> NatsConfig {
 }
 
 pub(crate) fn config_with(url: &str, more: &[(&str, &str)]) -> NatsConfig {
-    let set =
-        [("nats.url", url)].iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    load_from(&Overrides { set, ..Overrides::default() }, []).expect("a good configuration").nats
+    let set = [("nats.url", url)]
+        .iter()
+        .chain(more)
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    load_from(
+        &Overrides {
+            set,
+            ..Overrides::default()
+        },
+        [],
+    )
+    .expect("a good configuration")
+    .nats
 }
 
 /// Tries until there is something, up to the limit.
@@ -241,7 +316,9 @@ pub(crate) async fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Optio
             sleep(POLL).await;
         }
     };
-    timeout(LIMIT, tries).await.unwrap_or_else(|_| panic!("never: {what}"))
+    timeout(LIMIT, tries)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 /// Waits until a condition holds, up to the limit.
@@ -251,5 +328,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// What must end, up to the limit.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(LIMIT, future).await.unwrap_or_else(|_| panic!("never: {what}"))
+    timeout(LIMIT, future)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"))
 }

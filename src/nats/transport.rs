@@ -48,13 +48,26 @@ struct Bus {
 impl NatsTransport {
     /// Subscribes to the answers. Fails with [`TransportError::NotConnected`] when the connection takes nothing.
     pub async fn new(connection: Connection) -> Result<Self, TransportError> {
-        let replies = match timeout(SUBSCRIBE_LIMIT, Replies::subscribe(connection.client(), &connection)).await {
+        let replies = match timeout(
+            SUBSCRIBE_LIMIT,
+            Replies::subscribe(connection.client(), &connection),
+        )
+        .await
+        {
             Ok(Ok(replies)) => replies,
             Ok(Err(_)) | Err(_) => return Err(TransportError::NotConnected),
         };
         let (replies, renewal) = (Mutex::new(Arc::new(replies)), tokio::sync::Mutex::default());
         let (clock, usual_trip) = (WallClock::start(), AtomicU64::default());
-        Ok(Self { bus: Arc::new(Bus { connection, clock, replies, usual_trip, renewal }) })
+        Ok(Self {
+            bus: Arc::new(Bus {
+                connection,
+                clock,
+                replies,
+                usual_trip,
+                renewal,
+            }),
+        })
     }
 
     /// How long a message to ourselves takes; `None` when it does not come back in time, or there is no connection.
@@ -77,7 +90,10 @@ impl NatsTransport {
 
     /// What that usually takes; a bus that is far away is not late.
     pub(crate) fn trips_take(&self, usual: Duration) {
-        self.bus.usual_trip.store(u64::try_from(usual.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.bus.usual_trip.store(
+            u64::try_from(usual.as_micros()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     /// Calls that wait for an answer.
@@ -93,7 +109,11 @@ impl Transport for NatsTransport {
         Box::pin(async move { bus.call(call).await })
     }
 
-    fn ping(&self, extension_id: &str, limit: Duration) -> BoxFuture<'static, Result<bool, TransportError>> {
+    fn ping(
+        &self,
+        extension_id: &str,
+        limit: Duration,
+    ) -> BoxFuture<'static, Result<bool, TransportError>> {
         let (bus, call) = (Arc::clone(&self.bus), ping_of(extension_id, limit));
         Box::pin(async move { bus.ping(call).await })
     }
@@ -111,7 +131,11 @@ impl Transport for NatsTransport {
     }
 
     fn max_body(&self) -> usize {
-        self.bus.connection.client().max_payload().saturating_sub(HEADER_ROOM)
+        self.bus
+            .connection
+            .client()
+            .max_payload()
+            .saturating_sub(HEADER_ROOM)
     }
 }
 
@@ -125,8 +149,8 @@ impl Bus {
             return Err(TransportError::Timeout);
         }
         check_subject(&call.subject)?;
-        let headers =
-            headers::of_call(&call, self.clock.latest()).map_err(|unfit| TransportError::Refused(unfit.to_string()))?;
+        let headers = headers::of_call(&call, self.clock.latest())
+            .map_err(|unfit| TransportError::Refused(unfit.to_string()))?;
         self.check_size(&headers, call.body.len())?;
         self.unless_lost(call, headers).await
     }
@@ -136,7 +160,9 @@ impl Bus {
         check_subject(&call.subject)?;
         match self.unless_lost(call, HeaderMap::new()).await {
             Ok(_) => Ok(true),
-            Err(TransportError::NoResponders | TransportError::Timeout | TransportError::BusLate) => Ok(false),
+            Err(
+                TransportError::NoResponders | TransportError::Timeout | TransportError::BusLate,
+            ) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -161,10 +187,15 @@ impl Bus {
         let (mut expected, half) = (replies.expect(Arc::clone(&call.subject)), call.timeout / 2);
         let sending = self.send(replies.client(), call, headers, expected.subject.clone());
         // A full queue after all this time: the server takes nothing.
-        timeout_at(deadline, sending).await.unwrap_or(Err(TransportError::NotConnected))?;
+        timeout_at(deadline, sending)
+            .await
+            .unwrap_or(Err(TransportError::NotConnected))?;
         match timeout_at(deadline - half, expected.answer()).await {
             Ok(reply) => read(reply),
-            Err(_) => self.second_half(&replies, &mut expected, deadline, half).await,
+            Err(_) => {
+                self.second_half(&replies, &mut expected, deadline, half)
+                    .await
+            }
         }
     }
 
@@ -179,24 +210,39 @@ impl Bus {
             if let Some(replies) = self.replies_over(&client) {
                 return Ok(replies);
             }
-            let replies =
-                Replies::subscribe(client, &self.connection).await.map_err(|_| TransportError::NotConnected)?;
+            let replies = Replies::subscribe(client, &self.connection)
+                .await
+                .map_err(|_| TransportError::NotConnected)?;
             let replies = Arc::new(replies);
             *self.replies.lock() = Arc::clone(&replies);
             Ok(replies)
         };
-        timeout_at(deadline, renewing).await.unwrap_or(Err(TransportError::NotConnected))
+        timeout_at(deadline, renewing)
+            .await
+            .unwrap_or(Err(TransportError::NotConnected))
     }
 
     fn replies_over(&self, client: &Arc<Client>) -> Option<Arc<Replies>> {
-        Some(Arc::clone(&self.replies.lock())).filter(|replies| Arc::ptr_eq(replies.client(), client))
+        Some(Arc::clone(&self.replies.lock()))
+            .filter(|replies| Arc::ptr_eq(replies.client(), client))
     }
 
-    async fn send(&self, client: &Client, call: Call, headers: HeaderMap, reply: String) -> Result<(), TransportError> {
+    async fn send(
+        &self,
+        client: &Client,
+        call: Call,
+        headers: HeaderMap,
+        reply: String,
+    ) -> Result<(), TransportError> {
         let size = call.body.len();
-        let sent = client.publish_with_reply_and_headers(call.subject.to_string(), reply, headers, call.body).await;
+        let sent = client
+            .publish_with_reply_and_headers(call.subject.to_string(), reply, headers, call.body)
+            .await;
         sent.map_err(|error| match error.kind() {
-            PublishErrorKind::MaxPayloadExceeded => TransportError::TooLarge { size, limit: self.room(HEADER_ROOM) },
+            PublishErrorKind::MaxPayloadExceeded => TransportError::TooLarge {
+                size,
+                limit: self.room(HEADER_ROOM),
+            },
             PublishErrorKind::InvalidSubject => TransportError::Refused(error.to_string()),
             PublishErrorKind::Send => TransportError::NotConnected,
         })
@@ -244,7 +290,9 @@ impl Bus {
             Ok(reply) => read(reply),
             Err(_) if !self.connection.is_connected() => Err(TransportError::NotConnected),
             Err(_) if is_late => Err(TransportError::BusLate),
-            Err(_) if replies.heard() == heard && !is_far(last) => Err(TransportError::NotConnected),
+            Err(_) if replies.heard() == heard && !is_far(last) => {
+                Err(TransportError::NotConnected)
+            }
             Err(_) if !is_back && !is_far(half) => Err(TransportError::BusLate),
             Err(_) => Err(TransportError::Timeout),
         }
@@ -252,11 +300,18 @@ impl Bus {
 
     fn check_size(&self, headers: &HeaderMap, size: usize) -> Result<(), TransportError> {
         let limit = self.room(wire_size(headers));
-        if size > limit { Err(TransportError::TooLarge { size, limit }) } else { Ok(()) }
+        if size > limit {
+            Err(TransportError::TooLarge { size, limit })
+        } else {
+            Ok(())
+        }
     }
 
     fn room(&self, headers: usize) -> usize {
-        self.connection.client().max_payload().saturating_sub(headers)
+        self.connection
+            .client()
+            .max_payload()
+            .saturating_sub(headers)
     }
 }
 
@@ -276,7 +331,10 @@ fn ping_of(extension_id: &str, limit: Duration) -> Call {
 /// The client lets most malformed subjects pass, and they come back as "nobody listens"; a wildcard is even delivered.
 fn check_subject(subject: &str) -> Result<(), TransportError> {
     let is_token = |token: &str| {
-        !token.is_empty() && !token.chars().any(|c| c.is_whitespace() || c.is_control() || "*>".contains(c))
+        !token.is_empty()
+            && !token
+                .chars()
+                .any(|c| c.is_whitespace() || c.is_control() || "*>".contains(c))
     };
     if subject.split('.').all(is_token) {
         return Ok(());
@@ -301,5 +359,10 @@ fn read(reply: Option<Reply>) -> Result<Answer, TransportError> {
     }
     let given = message.headers.unwrap_or_default();
     let (service_error, retryable) = (headers::service_error(&given), headers::retryable(&given));
-    Ok(Answer { body: message.payload, service_error, retry_after: headers::retry_after(&given), retryable })
+    Ok(Answer {
+        body: message.payload,
+        service_error,
+        retry_after: headers::retry_after(&given),
+        retryable,
+    })
 }

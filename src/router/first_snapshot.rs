@@ -31,24 +31,49 @@ pub(super) struct FirstSnapshot {
 /// Ends when it is dropped.
 pub(super) type Reading = AbortOnDropHandle<Result<Content, StoreError>>;
 
-pub(super) async fn load(store: &Arc<dyn Store>, config: &Config, copy: &Path) -> Result<FirstSnapshot, StartError> {
+pub(super) async fn load(
+    store: &Arc<dyn Store>,
+    config: &Config,
+    copy: &Path,
+) -> Result<FirstSnapshot, StartError> {
     let patience = config.database.startup_timeout;
-    let read = |content| FirstSnapshot { content, fresh: true, behind: None };
+    let read = |content| FirstSnapshot {
+        content,
+        fresh: true,
+        behind: None,
+    };
     let Some(content) = read_copy(copy) else {
         let reading = until_read(Arc::clone(store), config.database.clone(), Some(patience));
-        return reading.await.map(read).map_err(|error| not_started(config, &error));
+        return reading
+            .await
+            .map(read)
+            .map_err(|error| not_started(config, &error));
     };
-    let mut reading =
-        AbortOnDropHandle::new(tokio::spawn(until_read(Arc::clone(store), config.database.clone(), None)));
+    let mut reading = AbortOnDropHandle::new(tokio::spawn(until_read(
+        Arc::clone(store),
+        config.database.clone(),
+        None,
+    )));
     let (error, behind) = match timeout(patience.min(PATIENCE_WITH_COPY), &mut reading).await {
         Ok(Ok(Ok(content))) => return Ok(read(content)),
         Ok(Ok(Err(error))) => (error.to_string(), None),
         Ok(Err(lost)) => (lost.to_string(), None),
         // A migration is not broken off: it goes on behind.
-        Err(_elapsed) => ("the database could not be read in time".to_owned(), Some(reading)),
+        Err(_elapsed) => (
+            "the database could not be read in time".to_owned(),
+            Some(reading),
+        ),
     };
-    tracing::error!(error, revision = content.revision, "starting from the snapshot on disk");
-    Ok(FirstSnapshot { content, fresh: false, behind })
+    tracing::error!(
+        error,
+        revision = content.revision,
+        "starting from the snapshot on disk"
+    );
+    Ok(FirstSnapshot {
+        content,
+        fresh: false,
+        behind,
+    })
 }
 
 /// Tries until it succeeds, fails for good, or a failure comes after `patience`.
@@ -77,10 +102,17 @@ async fn until_read(
     }
 }
 
-async fn migrate_and_load(store: &dyn Store, config: &DatabaseConfig) -> Result<Content, StoreError> {
+async fn migrate_and_load(
+    store: &dyn Store,
+    config: &DatabaseConfig,
+) -> Result<Content, StoreError> {
     if config.migrate_on_start {
         for applied in store::migrate(config).await? {
-            tracing::info!(version = applied.version, description = applied.description, "migrated the database");
+            tracing::info!(
+                version = applied.version,
+                description = applied.description,
+                "migrated the database"
+            );
         }
     }
     store.load().await

@@ -28,7 +28,8 @@ const POSTGRES_SESSION: &str = "SET statement_timeout = '2500ms'; SET lock_timeo
 const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 2000";
 /// A migration waits for another process that migrates the same database.
 const SQLITE_MIGRATION: &str = "PRAGMA busy_timeout = 30000";
-const POSTGRES_MIGRATION: &str = "SET statement_timeout = '60s'; SET client_min_messages = 'warning'";
+const POSTGRES_MIGRATION: &str =
+    "SET statement_timeout = '60s'; SET client_min_messages = 'warning'";
 /// Readers go on while somebody writes. Kept in the file, so one success is enough for good.
 const SQLITE_JOURNAL: &str = "PRAGMA journal_mode = WAL";
 
@@ -36,25 +37,37 @@ impl Backend {
     pub(super) fn new(config: &DatabaseConfig) -> Result<Self, OpenError> {
         let url = config.url.expose_secret();
         if !url.starts_with("sqlite:") {
-            let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Address(error.to_string()))?;
+            let options = PgConnectOptions::from_str(url)
+                .map_err(|error| OpenError::Address(error.to_string()))?;
             return Ok(Self::Postgres(Box::new(options)));
         }
-        let options = SqliteConnectOptions::from_str(url).map_err(|error| OpenError::Address(error.to_string()))?;
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(|error| OpenError::Address(error.to_string()))?;
         let file = options.get_filename();
         // Every connection would have a memory of its own.
         if url.contains(":memory:") || url.contains("mode=memory") {
-            return Err(OpenError::Address("a database in memory cannot be shared; name a file".into()));
+            return Err(OpenError::Address(
+                "a database in memory cannot be shared; name a file".into(),
+            ));
         }
-        let file = std::path::absolute(file).map_err(|error| OpenError::Address(error.to_string()))?;
+        let file =
+            std::path::absolute(file).map_err(|error| OpenError::Address(error.to_string()))?;
         Ok(Self::Sqlite { file })
     }
 
     /// SQLite creates its file, but not the directory that it is in.
     pub(super) async fn create_directory(&self) -> Result<(), OpenError> {
-        let Self::Sqlite { file } = self else { return Ok(()) };
-        let Some(directory) = file.parent() else { return Ok(()) };
+        let Self::Sqlite { file } = self else {
+            return Ok(());
+        };
+        let Some(directory) = file.parent() else {
+            return Ok(());
+        };
         let created = tokio::fs::create_dir_all(directory).await;
-        created.map_err(|source| OpenError::Directory { directory: directory.to_owned(), source })
+        created.map_err(|source| OpenError::Directory {
+            directory: directory.to_owned(),
+            source,
+        })
     }
 
     /// A pool that connects when somebody first asks.
@@ -67,7 +80,10 @@ impl Backend {
         Ok(options.connect_lazy_with(self.connect_options(config)?))
     }
 
-    pub(super) fn connect_options(&self, config: &DatabaseConfig) -> Result<AnyConnectOptions, OpenError> {
+    pub(super) fn connect_options(
+        &self,
+        config: &DatabaseConfig,
+    ) -> Result<AnyConnectOptions, OpenError> {
         sqlx::any::install_default_drivers();
         let options = match self {
             Self::Postgres(_) => AnyConnectOptions::from_str(config.url.expose_secret()),
@@ -123,7 +139,9 @@ impl Backend {
             Self::Postgres(_) => SqlStr::from_static(statement),
             Self::Sqlite { .. } => {
                 let casts = ["::jsonb", "::json", "::timestamptz"];
-                let plain = casts.iter().fold(statement.to_owned(), |sql, cast| sql.replace(cast, ""));
+                let plain = casts
+                    .iter()
+                    .fold(statement.to_owned(), |sql, cast| sql.replace(cast, ""));
                 AssertSqlSafe(plain).into_sql_str()
             }
         }

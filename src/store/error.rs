@@ -5,14 +5,18 @@ use std::error::Error;
 use beamline_actors::ports::StoreError;
 use sqlx::error::DatabaseError;
 
-pub(super) const NO_CONNECTION: &str = "no connection in time; check database.url and whether the database is running";
+pub(super) const NO_CONNECTION: &str =
+    "no connection in time; check database.url and whether the database is running";
 
 /// An error while reading. In doubt the database is away: the router goes on with what it has and asks again.
 pub(super) fn reading(error: sqlx::Error) -> StoreError {
     if let sqlx::Error::Database(error) = &error {
         return of_database(error.as_ref());
     }
-    if matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound) {
+    if matches!(
+        error,
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound
+    ) {
         return StoreError::Corrupt(error.to_string());
     }
     if matches!(error, sqlx::Error::PoolTimedOut) {
@@ -25,15 +29,23 @@ pub(super) fn reading(error: sqlx::Error) -> StoreError {
 pub(super) fn writing(error: sqlx::Error, object: &str) -> StoreError {
     match error.as_database_error() {
         Some(error) if error.is_unique_violation() => StoreError::Conflict(object.to_owned()),
-        Some(error) if sqlstate_class(error).as_deref() == Some("22") => not_storable(object, error.message()),
+        Some(error) if sqlstate_class(error).as_deref() == Some("22") => {
+            not_storable(object, error.message())
+        }
         _ => reading(error),
     }
 }
 
 /// An error while committing: where the database itself refuses, nothing was changed.
 pub(super) fn committing(error: sqlx::Error) -> StoreError {
-    let refused = error.as_database_error().is_some_and(|error| !leaves_open(error));
-    if refused { reading(error) } else { StoreError::Unknown(with_sources(&error)) }
+    let refused = error
+        .as_database_error()
+        .is_some_and(|error| !leaves_open(error));
+    if refused {
+        reading(error)
+    } else {
+        StoreError::Unknown(with_sources(&error))
+    }
 }
 
 /// The server was told to end in the middle (57P), the connection broke (08), or nobody knows (40003). 10: SQLite could not
@@ -41,7 +53,9 @@ pub(super) fn committing(error: sqlx::Error) -> StoreError {
 fn leaves_open(error: &dyn DatabaseError) -> bool {
     let code = error.code().unwrap_or_default();
     let of_sqlite = code.parse::<u32>().ok().filter(|_| code.len() < 5);
-    ["57P", "08", "40003"].iter().any(|start| code.len() == 5 && code.starts_with(start))
+    ["57P", "08", "40003"]
+        .iter()
+        .any(|start| code.len() == 5 && code.starts_with(start))
         || of_sqlite.is_some_and(|number| number & 0xff == 10)
 }
 
@@ -57,7 +71,9 @@ pub(super) fn is_missing_table(error: &sqlx::Error) -> bool {
 
 fn of_database(error: &dyn DatabaseError) -> StoreError {
     if missing_table(error) {
-        return StoreError::Unavailable("its tables are missing; run `beamline-router migrate`".into());
+        return StoreError::Unavailable(
+            "its tables are missing; run `beamline-router migrate`".into(),
+        );
     }
     // XX: Postgres found its own files damaged. 11 and 26: SQLite did, or the file is something else.
     let code = error.code().unwrap_or_default();

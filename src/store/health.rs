@@ -23,7 +23,11 @@ pub(super) async fn write(
     let wall = |at: Option<Instant>| at.and_then(|at| now.checked_sub(at.elapsed())).map(time);
     for line in lines {
         let figures = &line.figures;
-        let put = if line.target.is_some() { statements::PUT_TARGET_HEALTH } else { statements::PUT_HEALTH };
+        let put = if line.target.is_some() {
+            statements::PUT_TARGET_HEALTH
+        } else {
+            statements::PUT_HEALTH
+        };
         let query = sqlx::query(backend.sql(put))
             .bind(&*line.extension_id)
             .bind(replica)
@@ -37,9 +41,10 @@ pub(super) async fn write(
             .bind(wall(figures.last_failure))
             .bind(time(now));
         let query = match &line.target {
-            Some((subject, listener)) => {
-                query.bind(&**subject).bind(listener.version.as_str()).bind(listener.instance.as_deref())
-            }
+            Some((subject, listener)) => query
+                .bind(&**subject)
+                .bind(listener.version.as_str())
+                .bind(listener.instance.as_deref()),
             None => query,
         };
         query.execute(&mut *tx).await.map_err(error::reading)?;

@@ -31,7 +31,11 @@ impl Listener {
     /// For a database that tells nobody: only writes of this process are seen.
     pub(super) fn none() -> Self {
         let end = CancellationToken::new();
-        Self { hints: Arc::new(watch::Sender::new(0)), _end_on_drop: end.clone().drop_guard(), end }
+        Self {
+            hints: Arc::new(watch::Sender::new(0)),
+            _end_on_drop: end.clone().drop_guard(),
+            end,
+        }
     }
 
     /// Listens for as long as the store is open, on a connection of its own.
@@ -107,7 +111,10 @@ async fn listen(mut listener: PgListener, hints: &watch::Sender<u64>) {
             Ok(Ok(Some(_))) => look_again(hints),
             Ok(Ok(None) | Err(_)) => return,
             Err(_) => {
-                if !matches!(timeout(CONNECT_LIMIT, listener.execute("SELECT 1")).await, Ok(Ok(_))) {
+                if !matches!(
+                    timeout(CONNECT_LIMIT, listener.execute("SELECT 1")).await,
+                    Ok(Ok(_))
+                ) {
                     return;
                 }
             }

@@ -44,22 +44,66 @@ pub enum MigrationState {
 /// Names and texts in the order in which they are applied; the first is the dialect's own.
 type Source = (i64, &'static str, &'static str);
 const POSTGRES: &[Source] = &[
-    (1, "registry", include_str!("../../migrations/postgres/0001_registry.sql")),
+    (
+        1,
+        "registry",
+        include_str!("../../migrations/postgres/0001_registry.sql"),
+    ),
     SEEDS,
-    (3, "breakers", include_str!("../../migrations/postgres/0003_breakers.sql")),
-    (4, "breaker resets", include_str!("../../migrations/postgres/0004_breaker_resets.sql")),
-    (5, "max in flight", include_str!("../../migrations/postgres/0005_max_in_flight.sql")),
-    (6, "health of targets", include_str!("../../migrations/postgres/0006_health_of_targets.sql")),
+    (
+        3,
+        "breakers",
+        include_str!("../../migrations/postgres/0003_breakers.sql"),
+    ),
+    (
+        4,
+        "breaker resets",
+        include_str!("../../migrations/postgres/0004_breaker_resets.sql"),
+    ),
+    (
+        5,
+        "max in flight",
+        include_str!("../../migrations/postgres/0005_max_in_flight.sql"),
+    ),
+    (
+        6,
+        "health of targets",
+        include_str!("../../migrations/postgres/0006_health_of_targets.sql"),
+    ),
 ];
 const SQLITE: &[Source] = &[
-    (1, "registry", include_str!("../../migrations/sqlite/0001_registry.sql")),
+    (
+        1,
+        "registry",
+        include_str!("../../migrations/sqlite/0001_registry.sql"),
+    ),
     SEEDS,
-    (3, "breakers", include_str!("../../migrations/sqlite/0003_breakers.sql")),
-    (4, "breaker resets", include_str!("../../migrations/sqlite/0004_breaker_resets.sql")),
-    (5, "max in flight", include_str!("../../migrations/sqlite/0005_max_in_flight.sql")),
-    (6, "health of targets", include_str!("../../migrations/sqlite/0006_health_of_targets.sql")),
+    (
+        3,
+        "breakers",
+        include_str!("../../migrations/sqlite/0003_breakers.sql"),
+    ),
+    (
+        4,
+        "breaker resets",
+        include_str!("../../migrations/sqlite/0004_breaker_resets.sql"),
+    ),
+    (
+        5,
+        "max in flight",
+        include_str!("../../migrations/sqlite/0005_max_in_flight.sql"),
+    ),
+    (
+        6,
+        "health of targets",
+        include_str!("../../migrations/sqlite/0006_health_of_targets.sql"),
+    ),
 ];
-const SEEDS: Source = (2, "seeds", include_str!("../../migrations/shared/0002_seeds.sql"));
+const SEEDS: Source = (
+    2,
+    "seeds",
+    include_str!("../../migrations/shared/0002_seeds.sql"),
+);
 
 /// The table in which sqlx keeps what was applied, so that its own command line tool can read it too.
 const TABLE: &str = "_sqlx_migrations";
@@ -83,7 +127,10 @@ pub async fn migration_status(config: &DatabaseConfig) -> Result<Vec<MigrationSt
 }
 
 /// Applies what is pending up to and with `target`.
-pub(super) async fn migrate_to(config: &DatabaseConfig, target: i64) -> Result<Vec<Applied>, StoreError> {
+pub(super) async fn migrate_to(
+    config: &DatabaseConfig,
+    target: i64,
+) -> Result<Vec<Applied>, StoreError> {
     let backend = Backend::new(config).map_err(unusable)?;
     backend.create_directory().await.map_err(unusable)?;
     let mut wanted = migrations(&backend);
@@ -116,7 +163,10 @@ async fn apply_in_one_transaction(
     connection: &mut AnyConnection,
     wanted: &[Migration],
 ) -> Result<Vec<Applied>, StoreError> {
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(error::reading)?;
+    let mut tx = connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(error::reading)?;
     let applied = apply_pending(&mut tx, wanted).await?;
     tx.commit().await.map_err(error::reading)?;
     Ok(applied)
@@ -124,27 +174,45 @@ async fn apply_in_one_transaction(
 
 /// A database that is ahead of this version is left alone, so that a replica of the old version can still start while
 /// the new one is being rolled out.
-async fn apply_pending(connection: &mut AnyConnection, wanted: &[Migration]) -> Result<Vec<Applied>, StoreError> {
-    connection.ensure_migrations_table(TABLE).await.map_err(failed)?;
+async fn apply_pending(
+    connection: &mut AnyConnection,
+    wanted: &[Migration],
+) -> Result<Vec<Applied>, StoreError> {
+    connection
+        .ensure_migrations_table(TABLE)
+        .await
+        .map_err(failed)?;
     if let Some(version) = connection.dirty_version(TABLE).await.map_err(failed)? {
         return Err(failed(MigrateError::Dirty(version)));
     }
-    let present = connection.list_applied_migrations(TABLE).await.map_err(failed)?;
+    let present = connection
+        .list_applied_migrations(TABLE)
+        .await
+        .map_err(failed)?;
     let mut done = Vec::new();
     for migration in wanted {
-        match present.iter().find(|applied| applied.version == migration.version) {
+        match present
+            .iter()
+            .find(|applied| applied.version == migration.version)
+        {
             Some(applied) if applied.checksum == migration.checksum => {}
             Some(_) => return Err(failed(MigrateError::VersionMismatch(migration.version))),
             None => {
                 connection.apply(TABLE, migration).await.map_err(failed)?;
-                done.push(Applied { version: migration.version, description: migration.description.to_string() });
+                done.push(Applied {
+                    version: migration.version,
+                    description: migration.description.to_string(),
+                });
             }
         }
     }
     Ok(done)
 }
 
-async fn applied(backend: &Backend, config: &DatabaseConfig) -> Result<Vec<AppliedMigration>, StoreError> {
+async fn applied(
+    backend: &Backend,
+    config: &DatabaseConfig,
+) -> Result<Vec<AppliedMigration>, StoreError> {
     let mut connection = connect(backend, config).await?;
     let listed = connection.list_applied_migrations(TABLE).await;
     close(connection).await;
@@ -155,7 +223,8 @@ async fn applied(backend: &Backend, config: &DatabaseConfig) -> Result<Vec<Appli
 }
 
 fn compare(known: &[Migration], applied: &[AppliedMigration]) -> Vec<MigrationStatus> {
-    let mut applied: HashMap<i64, &AppliedMigration> = applied.iter().map(|a| (a.version, a)).collect();
+    let mut applied: HashMap<i64, &AppliedMigration> =
+        applied.iter().map(|a| (a.version, a)).collect();
     let mut all: Vec<MigrationStatus> = known
         .iter()
         .map(|migration| {
@@ -164,7 +233,11 @@ fn compare(known: &[Migration], applied: &[AppliedMigration]) -> Vec<MigrationSt
                 Some(applied) if applied.checksum == migration.checksum => MigrationState::Applied,
                 Some(_) => MigrationState::Changed,
             };
-            MigrationStatus { version: migration.version, description: migration.description.to_string(), state }
+            MigrationStatus {
+                version: migration.version,
+                description: migration.description.to_string(),
+                state,
+            }
         })
         .collect();
     all.extend(applied.into_keys().map(|version| MigrationStatus {
@@ -192,9 +265,15 @@ fn migrations(backend: &Backend) -> Vec<Migration> {
 async fn connect(backend: &Backend, config: &DatabaseConfig) -> Result<AnyConnection, StoreError> {
     let options = backend.connect_options(config).map_err(unusable)?;
     let late = |_| StoreError::Unavailable(error::NO_CONNECTION.into());
-    let connecting = timeout(config.acquire_timeout, AnyConnection::connect_with(&options));
+    let connecting = timeout(
+        config.acquire_timeout,
+        AnyConnection::connect_with(&options),
+    );
     let mut connection = connecting.await.map_err(late)?.map_err(error::reading)?;
-    connection.execute(backend.migration_session()).await.map_err(error::reading)?;
+    connection
+        .execute(backend.migration_session())
+        .await
+        .map_err(error::reading)?;
     Ok(connection)
 }
 
@@ -206,7 +285,12 @@ async fn close(connection: AnyConnection) {
 }
 
 async fn limited<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = |_| StoreError::Unavailable(format!("the migration did not end within {} s", LIMIT.as_secs()));
+    let late = |_| {
+        StoreError::Unavailable(format!(
+            "the migration did not end within {} s",
+            LIMIT.as_secs()
+        ))
+    };
     timeout(LIMIT, work).await.map_err(late)?
 }
 
@@ -214,7 +298,10 @@ fn unusable(error: super::OpenError) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "all others say that the schema is not what it should be")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all others say that the schema is not what it should be"
+)]
 fn failed(error: MigrateError) -> StoreError {
     let (error, place) = match error {
         MigrateError::Execute(error) => (error, String::new()),
@@ -246,7 +333,12 @@ mod tests {
 
     #[test]
     fn both_databases_have_the_same_versions() {
-        let names = |sources: &[Source]| sources.iter().map(|(v, name, _)| (*v, *name)).collect::<Vec<_>>();
+        let names = |sources: &[Source]| {
+            sources
+                .iter()
+                .map(|(v, name, _)| (*v, *name))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(POSTGRES), names(SQLITE));
         assert!(names(POSTGRES).is_sorted());
     }
@@ -254,14 +346,32 @@ mod tests {
     #[test]
     fn a_database_can_be_behind_ahead_and_different() {
         let known = [(1, "SELECT 1"), (2, "SELECT 2"), (3, "SELECT 3")].map(|(version, sql)| {
-            Migration::new(version, "m".into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+            Migration::new(
+                version,
+                "m".into(),
+                MigrationType::Simple,
+                SqlStr::from_static(sql),
+                false,
+            )
         });
         let applied = [
-            AppliedMigration { version: 1, checksum: known[0].checksum.clone() },
-            AppliedMigration { version: 2, checksum: known[0].checksum.clone() },
-            AppliedMigration { version: 9, checksum: known[0].checksum.clone() },
+            AppliedMigration {
+                version: 1,
+                checksum: known[0].checksum.clone(),
+            },
+            AppliedMigration {
+                version: 2,
+                checksum: known[0].checksum.clone(),
+            },
+            AppliedMigration {
+                version: 9,
+                checksum: known[0].checksum.clone(),
+            },
         ];
-        let states: Vec<_> = compare(&known, &applied).iter().map(|status| (status.version, status.state)).collect();
+        let states: Vec<_> = compare(&known, &applied)
+            .iter()
+            .map(|status| (status.version, status.state))
+            .collect();
         let want = [
             (1, MigrationState::Applied),
             (2, MigrationState::Changed),

@@ -34,25 +34,51 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn new(backend: Backend, pool: AnyPool, listener: Listener, acquire_timeout: Duration) -> Self {
-        Self { backend, pool, listener, limit: acquire_timeout + STATEMENTS_LIMIT }
+    pub(super) fn new(
+        backend: Backend,
+        pool: AnyPool,
+        listener: Listener,
+        acquire_timeout: Duration,
+    ) -> Self {
+        Self {
+            backend,
+            pool,
+            listener,
+            limit: acquire_timeout + STATEMENTS_LIMIT,
+        }
     }
 
     async fn read_revision(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query(statements::REVISION).fetch_one(&self.pool).await.map_err(error::reading)?;
+        let row = sqlx::query(statements::REVISION)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(error::reading)?;
         rows::number(&row, "revision")
     }
 
     async fn read_all(&self) -> Result<Content, StoreError> {
-        let mut tx = self.pool.begin_with(self.backend.begin_read()).await.map_err(error::reading)?;
+        let mut tx = self
+            .pool
+            .begin_with(self.backend.begin_read())
+            .await
+            .map_err(error::reading)?;
         let content = read_content(&self.backend, &mut tx).await?;
         tx.commit().await.map_err(error::reading)?;
         Ok(content)
     }
 
     /// `committing` is set as soon as the change may have been made.
-    async fn change(&self, change: &Change, by: &Author, committing: &AtomicBool) -> Result<u64, StoreError> {
-        let mut tx = self.pool.begin_with(self.backend.begin_write()).await.map_err(error::reading)?;
+    async fn change(
+        &self,
+        change: &Change,
+        by: &Author,
+        committing: &AtomicBool,
+    ) -> Result<u64, StoreError> {
+        let mut tx = self
+            .pool
+            .begin_with(self.backend.begin_write())
+            .await
+            .map_err(error::reading)?;
         let revision = change::write(&self.backend, &mut tx, change, by).await?;
         committing.store(true, Ordering::Relaxed);
         tx.commit().await.map_err(error::committing)?;
@@ -61,13 +87,21 @@ impl Registry {
     }
 
     /// A frozen server holds up even what has its own limit inside, so there is one around everything.
-    async fn limited<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn limited<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         within(self.limit, work).await
     }
 }
 
-async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(limit, work).await.unwrap_or_else(|_| Err(StoreError::Unavailable(late(limit))))
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable(late(limit))))
 }
 
 fn late(limit: Duration) -> String {
@@ -93,16 +127,27 @@ impl Store for Registry {
             let changing = timeout(self.limit, self.change(&change, &by, &committing));
             changing.await.unwrap_or_else(|_| {
                 // What is not committed is rolled back with its connection.
-                let kind =
-                    if committing.load(Ordering::Relaxed) { StoreError::Unknown } else { StoreError::Unavailable };
+                let kind = if committing.load(Ordering::Relaxed) {
+                    StoreError::Unknown
+                } else {
+                    StoreError::Unavailable
+                };
                 Err(kind(late(self.limit)))
             })
         })
     }
 
-    fn write_health<'a>(&'a self, replica: &'a str, lines: &'a [HealthLine]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn write_health<'a>(
+        &'a self,
+        replica: &'a str,
+        lines: &'a [HealthLine],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.limited(async move {
-            let tx = self.pool.begin_with(self.backend.begin_write()).await.map_err(error::reading)?;
+            let tx = self
+                .pool
+                .begin_with(self.backend.begin_write())
+                .await
+                .map_err(error::reading)?;
             health::write(&self.backend, tx, replica, lines).await
         }))
     }
@@ -117,11 +162,20 @@ impl Store for Registry {
     }
 }
 
-async fn read_content(backend: &Backend, tx: &mut Transaction<'_, Any>) -> Result<Content, StoreError> {
+async fn read_content(
+    backend: &Backend,
+    tx: &mut Transaction<'_, Any>,
+) -> Result<Content, StoreError> {
     if let Some(limits) = backend.load_limits() {
-        sqlx::query(limits).execute(&mut **tx).await.map_err(error::reading)?;
+        sqlx::query(limits)
+            .execute(&mut **tx)
+            .await
+            .map_err(error::reading)?;
     }
-    let revision = sqlx::query(statements::REVISION).fetch_one(&mut **tx).await.map_err(error::reading)?;
+    let revision = sqlx::query(statements::REVISION)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(error::reading)?;
     let versions = read_each(tx, statements::VERSIONS, rows::version).await?;
     let instances = read_each(tx, statements::INSTANCES, rows::instance).await?;
     let extensions = read_each(tx, statements::EXTENSIONS, rows::extension).await?;

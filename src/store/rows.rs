@@ -33,7 +33,11 @@ pub(super) fn policy(row: &AnyRow) -> Result<StoredPolicy, StoreError> {
     let document = text(row, "document")?;
     let document = RawValue::from_string(document)
         .map_err(|error| StoreError::Corrupt(format!("policy {tenant_id}/{policy_id}: {error}")))?;
-    Ok(StoredPolicy { tenant_id, policy_id, document })
+    Ok(StoredPolicy {
+        tenant_id,
+        policy_id,
+        document,
+    })
 }
 
 pub(super) fn number(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
@@ -124,12 +128,14 @@ fn optional<T>(
 
 fn fields(row: &AnyRow, column: &str) -> Result<Option<Fields>, StoreError> {
     let json = optional_text(row, column)?;
-    json.map(|json| Fields::parse(&json).map_err(|error| corrupt(column, error))).transpose()
+    json.map(|json| Fields::parse(&json).map_err(|error| corrupt(column, error)))
+        .transpose()
 }
 
 fn parsed<T: DeserializeOwned>(row: &AnyRow, column: &str) -> Result<Option<T>, StoreError> {
     let json = optional_text(row, column)?;
-    json.map(|json| serde_json::from_str(&json).map_err(|error| corrupt(column, error))).transpose()
+    json.map(|json| serde_json::from_str(&json).map_err(|error| corrupt(column, error)))
+        .transpose()
 }
 
 fn corrupt(column: &str, what: impl std::fmt::Display) -> StoreError {

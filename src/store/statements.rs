@@ -4,7 +4,8 @@
 pub(super) const REVISION: &str = "SELECT revision FROM registry_revision";
 
 /// Takes the lock that puts all writers in order.
-pub(super) const NEXT_REVISION: &str = "UPDATE registry_revision SET revision = revision + 1 RETURNING revision";
+pub(super) const NEXT_REVISION: &str =
+    "UPDATE registry_revision SET revision = revision + 1 RETURNING revision";
 
 pub(super) const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 
@@ -31,8 +32,7 @@ pub(super) const VERSIONS_OF: &str = "SELECT extension_id, version, subject, tim
     CASE WHEN enabled THEN 1 ELSE 0 END AS enabled FROM extension_versions WHERE extension_id = $1 ORDER BY position";
 pub(super) const INSTANCES_OF: &str = "SELECT extension_id, instance_id, subject, weight, \
     CASE WHEN enabled THEN 1 ELSE 0 END AS enabled FROM extension_instances WHERE extension_id = $1 ORDER BY position";
-pub(super) const POLICY: &str =
-    "SELECT CAST(document AS text) AS document FROM policies WHERE tenant_id = $1 AND policy_id = $2";
+pub(super) const POLICY: &str = "SELECT CAST(document AS text) AS document FROM policies WHERE tenant_id = $1 AND policy_id = $2";
 
 pub(super) const INSERT_EXTENSION: &str = "INSERT INTO extensions \
     (id, type, subject, timeout_ms, retry, enabled, version, config, metadata, breaker, breaker_operator, breaker_reset, \
@@ -55,7 +55,8 @@ pub(super) const DELETE_EXTENSION: &str = "DELETE FROM extensions WHERE id = $1"
 pub(super) const DELETE_VERSIONS: &str = "DELETE FROM extension_versions WHERE extension_id = $1";
 pub(super) const DELETE_INSTANCES: &str = "DELETE FROM extension_instances WHERE extension_id = $1";
 pub(super) const DELETE_HEALTH: &str = "DELETE FROM extension_health WHERE extension_id = $1";
-pub(super) const DELETE_TARGET_HEALTH: &str = "DELETE FROM extension_target_health WHERE extension_id = $1";
+pub(super) const DELETE_TARGET_HEALTH: &str =
+    "DELETE FROM extension_target_health WHERE extension_id = $1";
 /// Of an extension that was deleted meanwhile, nothing is written.
 pub(super) const PUT_HEALTH: &str = "INSERT INTO extension_health \
     (extension_id, replica, status, success_rate, requests, latency_ms, latency_p95_ms, latency_p99_ms, \
@@ -79,9 +80,12 @@ pub(super) const PUT_TARGET_HEALTH: &str = "INSERT INTO extension_target_health 
     latency_p95_ms = excluded.latency_p95_ms, latency_p99_ms = excluded.latency_p99_ms, \
     last_success_at = excluded.last_success_at, last_failure_at = excluded.last_failure_at, \
     updated_at = excluded.updated_at";
-pub(super) const FORGET_HEALTH: &str = "DELETE FROM extension_health WHERE updated_at < $1::timestamptz";
-pub(super) const FORGET_TARGET_HEALTH: &str = "DELETE FROM extension_target_health WHERE updated_at < $1::timestamptz";
-pub(super) const DELETE_POLICY: &str = "DELETE FROM policies WHERE tenant_id = $1 AND policy_id = $2";
+pub(super) const FORGET_HEALTH: &str =
+    "DELETE FROM extension_health WHERE updated_at < $1::timestamptz";
+pub(super) const FORGET_TARGET_HEALTH: &str =
+    "DELETE FROM extension_target_health WHERE updated_at < $1::timestamptz";
+pub(super) const DELETE_POLICY: &str =
+    "DELETE FROM policies WHERE tenant_id = $1 AND policy_id = $2";
 
 pub(super) const INSERT_AUDIT: &str = "INSERT INTO extension_audit_log \
     (revision, source, actor, trace_id, action, object_kind, object_id, before, after) \

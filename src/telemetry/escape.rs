@@ -11,7 +11,8 @@ use tracing_subscriber::fmt::format::Writer;
 
 /// Controls, line separators, and the marks that turn the direction of the text around them.
 fn is_harmful(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+    c.is_control()
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
 /// One field of a line for people.
@@ -54,7 +55,9 @@ impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for JsonLines<W> {
     type Writer = JsonLines<W::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        JsonLines { inner: self.inner.make_writer() }
+        JsonLines {
+            inner: self.inner.make_writer(),
+        }
     }
 }
 
@@ -67,7 +70,9 @@ impl<W: Write> Write for JsonLines<W> {
     fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
         let is_plain = |byte: &u8| matches!(byte, b'\n' | b' '..=b'~');
         match std::str::from_utf8(line) {
-            Ok(text) if !line.iter().all(is_plain) => self.inner.write_all(escape_json(text).as_bytes()),
+            Ok(text) if !line.iter().all(is_plain) => {
+                self.inner.write_all(escape_json(text).as_bytes())
+            }
             Ok(_) | Err(_) => self.inner.write_all(line),
         }
     }

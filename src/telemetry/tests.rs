@@ -46,7 +46,10 @@ fn a_line_of_json_has_its_fields_at_the_top() {
         tracing::info!(extension_id = "pii_guard", latency_ms = 12, status = %"ok", "extension called");
         tracing::debug!("not in the log");
     });
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let [line] = &lines[..] else { panic!("{text}") };
     assert_eq!(line["level"], "INFO");
     assert_eq!(line["message"], "extension called");
@@ -66,7 +69,8 @@ fn the_nats_client_is_heard_only_by_name() {
 #[test]
 fn the_fields_of_the_current_span_are_in_an_object_of_their_own() {
     let text = log(Style::Json, "info", || {
-        let _span = tracing::info_span!("router.extension.invoke", extension_id = HARMFUL).entered();
+        let _span =
+            tracing::info_span!("router.extension.invoke", extension_id = HARMFUL).entered();
         tracing::info!("called");
     });
     let line: Value = serde_json::from_str(&text).unwrap();
@@ -96,10 +100,14 @@ fn text_that_could_steer_a_terminal_or_fake_a_line_is_escaped_wherever_it_stands
     for style in [Style::Json, HUMAN] {
         let text = log(style, "info", work);
         assert_eq!(text.lines().count(), 2, "{text:?}");
-        let harmful: Vec<char> = text.chars().filter(|c| *c != '\n' && (c.is_control() || *c == '\u{202e}')).collect();
+        let harmful: Vec<char> = text
+            .chars()
+            .filter(|c| *c != '\n' && (c.is_control() || *c == '\u{202e}'))
+            .collect();
         assert_eq!(harmful, [' '; 0], "{text:?}");
     }
-    let line: Value = serde_json::from_str(log(Style::Json, "info", work).lines().next().unwrap()).unwrap();
+    let line: Value =
+        serde_json::from_str(log(Style::Json, "info", work).lines().next().unwrap()).unwrap();
     assert_eq!(line["display"], HARMFUL, "the text itself is not lost");
     assert_eq!(line["message"], format!("message {HARMFUL}"));
 }
@@ -110,7 +118,10 @@ fn the_filter_counts_for_each_module() {
         tracing::warn!("kept");
         tracing::warn!(target: "noisy", "left out");
     });
-    assert!(text.contains("kept") && !text.contains("left out"), "{text}");
+    assert!(
+        text.contains("kept") && !text.contains("left out"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -124,7 +135,13 @@ fn a_panic_is_an_event() {
     let line: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(line["message"], "panicked");
     assert_eq!(line["error"], "out of luck");
-    assert!(line["place"].as_str().unwrap().starts_with("src/telemetry/tests.rs:"), "{line}");
+    assert!(
+        line["place"]
+            .as_str()
+            .unwrap()
+            .starts_with("src/telemetry/tests.rs:"),
+        "{line}"
+    );
 }
 
 /// Blocks in each write until it is let go.
@@ -149,7 +166,14 @@ impl Write for StuckPipe {
 #[test]
 fn a_blocked_reader_costs_lines_but_no_time() {
     let ((started, has_started), (let_go, go_on), page) = (channel(), channel(), Page::default());
-    let (mut writer, dropped, flush) = queue_to(StuckPipe { started, go_on, page: page.clone() }, 2);
+    let (mut writer, dropped, flush) = queue_to(
+        StuckPipe {
+            started,
+            go_on,
+            page: page.clone(),
+        },
+        2,
+    );
     writer.write_all(b"0\n").unwrap();
     has_started.recv().unwrap();
 

@@ -20,10 +20,22 @@ pub struct Reference {
 
 /// In the order of a pipeline.
 pub const REFERENCE: [Reference; 4] = [
-    Reference { id: "normalize_text", program: "beamline-normalize-text" },
-    Reference { id: "pii_guard", program: "beamline-pii-guard" },
-    Reference { id: "mock_provider", program: "beamline-mock-provider" },
-    Reference { id: "mask_pii", program: "beamline-mask-pii" },
+    Reference {
+        id: "normalize_text",
+        program: "beamline-normalize-text",
+    },
+    Reference {
+        id: "pii_guard",
+        program: "beamline-pii-guard",
+    },
+    Reference {
+        id: "mock_provider",
+        program: "beamline-mock-provider",
+    },
+    Reference {
+        id: "mask_pii",
+        program: "beamline-mask-pii",
+    },
 ];
 
 /// Would lead an extension to another server or under another name, when they are set for other work on this machine.
@@ -41,16 +53,22 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// The programs are built and installed together with the router, so they are found beside it.
 pub(super) fn find() -> Result<Vec<(Reference, PathBuf)>, StartError> {
-    let own = std::env::current_exe()
-        .map_err(|error| StartError(format!("this program does not find itself: {error}. Use --no-demo.")))?;
+    let own = std::env::current_exe().map_err(|error| {
+        StartError(format!(
+            "this program does not find itself: {error}. Use --no-demo."
+        ))
+    })?;
     let directory = own.parent().unwrap_or(Path::new("."));
     find_in(directory)
 }
 
 fn find_in(directory: &Path) -> Result<Vec<(Reference, PathBuf)>, StartError> {
     let places = REFERENCE.map(|reference| (reference, directory.join(reference.program)));
-    let missing: Vec<&str> =
-        places.iter().filter(|(_, path)| !path.is_file()).map(|(reference, _)| reference.program).collect();
+    let missing: Vec<&str> = places
+        .iter()
+        .filter(|(_, path)| !path.is_file())
+        .map(|(reference, _)| reference.program)
+        .collect();
     if missing.is_empty() {
         return Ok(places.into());
     }
@@ -71,16 +89,25 @@ pub(super) fn start(
     let spec = Spec {
         name: reference.program,
         program,
-        arguments: ["--nats-url", nats_url, "--subject-prefix", subject_prefix].map(Into::into).into(),
-        environment: vec![("BEAMLINE_EXIT_ON_STDIN_EOF", "1".into()), ("BEAMLINE_LOG_FORMAT", "human".into())],
+        arguments: ["--nats-url", nats_url, "--subject-prefix", subject_prefix]
+            .map(Into::into)
+            .into(),
+        environment: vec![
+            ("BEAMLINE_EXIT_ON_STDIN_EOF", "1".into()),
+            ("BEAMLINE_LOG_FORMAT", "human".into()),
+        ],
         withheld: &ELSEWHERE,
         log: state.log_file(reference.program),
         grace: GRACE,
         guarded: false,
     };
     let running = spec.clear_log().and_then(|()| spec.spawn());
-    let running =
-        running.map_err(|error| StartError(format!("{} cannot be started: {error}.", spec.program.display())))?;
+    let running = running.map_err(|error| {
+        StartError(format!(
+            "{} cannot be started: {error}.",
+            spec.program.display()
+        ))
+    })?;
     Ok(Supervised::keep(running, spec))
 }
 
@@ -119,8 +146,13 @@ mod tests {
         for reference in &REFERENCE[1..] {
             std::fs::write(directory.path().join(reference.program), "").expect("written");
         }
-        let missing = find_in(directory.path()).expect_err("one is missing").to_string();
-        assert!(missing.starts_with("beamline-normalize-text must stand beside"), "{missing}");
+        let missing = find_in(directory.path())
+            .expect_err("one is missing")
+            .to_string();
+        assert!(
+            missing.starts_with("beamline-normalize-text must stand beside"),
+            "{missing}"
+        );
         assert!(missing.contains("cargo build --workspace"), "{missing}");
     }
 }

@@ -45,7 +45,8 @@ pub(super) struct Spec {
 /// Ends the program when stdin closes, a moment after those that watch their stdin themselves: they drain through it. A
 /// line on stdin says that it has ended already, so that no other process that got its number is hit. The program keeps
 /// the number of the shell.
-const GUARD: &str = r#"exec 3<&0; (read -r _ <&3 || { sleep 1; kill -TERM $$; }) & exec "$0" "$@" 3<&- </dev/null"#;
+const GUARD: &str =
+    r#"exec 3<&0; (read -r _ <&3 || { sleep 1; kill -TERM $$; }) & exec "$0" "$@" 3<&- </dev/null"#;
 
 /// A program that is kept running. Dropping it kills the program.
 #[derive(Debug)]
@@ -66,7 +67,10 @@ pub(super) struct Running {
 impl Spec {
     /// Starts the program, in a process group of its own so that Ctrl-C on a terminal reaches only us.
     pub(super) fn spawn(&self) -> io::Result<Running> {
-        let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)?;
         let mut command = if self.guarded {
             let mut shell = Command::new("sh");
             shell.arg("-c").arg(GUARD).arg(&self.program);
@@ -74,14 +78,25 @@ impl Spec {
         } else {
             Command::new(&self.program)
         };
-        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         for name in self.withheld {
             command.env_remove(name);
         }
-        command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);
+        command
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .kill_on_drop(true);
         let mut child = command.spawn()?;
         let stdin = child.stdin.take();
-        Ok(Running { child, stdin, since: Instant::now() })
+        Ok(Running {
+            child,
+            stdin,
+            since: Instant::now(),
+        })
     }
 
     /// Empties the log of the last run.
@@ -95,7 +110,11 @@ impl Supervised {
     pub(super) fn keep(running: Running, spec: Spec) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn(keep_running(running, spec.clone(), stop.clone()));
-        Self { name: spec.name, stop, task }
+        Self {
+            name: spec.name,
+            stop,
+            task,
+        }
     }
 
     /// SIGTERM, and SIGKILL when the program takes longer than its grace.
@@ -126,7 +145,11 @@ impl Running {
     async fn stop(mut self, name: &str, grace: Duration) {
         self.signal(Signal::SIGTERM);
         if timeout(grace, self.child.wait()).await.is_err() {
-            warn!(program = name, grace_s = grace.as_secs(), "does not end: killed");
+            warn!(
+                program = name,
+                grace_s = grace.as_secs(),
+                "does not end: killed"
+            );
             self.signal(Signal::SIGKILL);
             if timeout(KILL_LIMIT, self.child.wait()).await.is_err() {
                 warn!(program = name, "cannot be killed");

@@ -48,9 +48,16 @@ impl StateDir {
         let give_up = Instant::now() + LOCK_LIMIT;
         loop {
             match directory.try_lock() {
-                Ok(()) => return Ok(Self { path, _lock: directory }),
+                Ok(()) => {
+                    return Ok(Self {
+                        path,
+                        _lock: directory,
+                    });
+                }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
-                Err(TryLockError::WouldBlock) if Instant::now() < give_up => sleep(Duration::from_millis(20)).await,
+                Err(TryLockError::WouldBlock) if Instant::now() < give_up => {
+                    sleep(Duration::from_millis(20)).await
+                }
                 Err(TryLockError::WouldBlock) => return Err(taken(&path)),
             }
         }
@@ -91,7 +98,9 @@ impl StateDir {
 pub fn running_in(directory: &Path) -> Option<Running> {
     let lock = File::open(directory).ok()?;
     match lock.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => serde_json::from_slice(&fs::read(directory.join(ANNOUNCEMENT)).ok()?).ok(),
+        Err(TryLockError::WouldBlock) => {
+            serde_json::from_slice(&fs::read(directory.join(ANNOUNCEMENT)).ok()?).ok()
+        }
         Ok(()) | Err(TryLockError::Error(_)) => None,
     }
 }
@@ -102,9 +111,14 @@ pub fn announcement_in(directory: &Path) -> PathBuf {
 }
 
 fn taken(path: &Path) -> StartError {
-    let who = fs::read(path.join(ANNOUNCEMENT)).ok().and_then(|json| serde_json::from_slice::<Running>(&json).ok());
+    let who = fs::read(path.join(ANNOUNCEMENT))
+        .ok()
+        .and_then(|json| serde_json::from_slice::<Running>(&json).ok());
     let who = who.map_or_else(String::new, |running| {
-        format!(" (process {}, NATS at {}, HTTP at http://{})", running.pid, running.nats_url, running.http)
+        format!(
+            " (process {}, NATS at {}, HTTP at http://{})",
+            running.pid, running.nats_url, running.http
+        )
     });
     StartError(format!(
         "`up` is running already in {}{who}. Use that one, stop it with Ctrl-C, or start another with --state-dir.",
@@ -135,7 +149,11 @@ mod tests {
         state.announce(&running()).expect("written");
         assert_eq!(running_in(&path), Some(running()));
         drop(state);
-        assert_eq!(running_in(&path), None, "the announcement is there, but its process is not");
+        assert_eq!(
+            running_in(&path),
+            None,
+            "the announcement is there, but its process is not"
+        );
         let state = StateDir::open(&path).await.expect("the lock is free");
         state.withdraw();
         state.withdraw();
@@ -145,9 +163,17 @@ mod tests {
     #[tokio::test]
     async fn a_second_one_is_told_about_the_first() {
         let directory = tempfile::tempdir().expect("a directory");
-        let first = StateDir::open(directory.path()).await.expect("a state directory");
+        let first = StateDir::open(directory.path())
+            .await
+            .expect("a state directory");
         first.announce(&running()).expect("written");
-        let refused = StateDir::open(directory.path()).await.expect_err("locked").to_string();
-        assert!(refused.contains("running already") && refused.contains("process 7"), "{refused}");
+        let refused = StateDir::open(directory.path())
+            .await
+            .expect_err("locked")
+            .to_string();
+        assert!(
+            refused.contains("running already") && refused.contains("process 7"),
+            "{refused}"
+        );
     }
 }

@@ -2,8 +2,18 @@ use super::*;
 use crate::config::{Overrides, load_from};
 
 fn config(set: &[(&str, &str)]) -> Config {
-    let set = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    load_from(&Overrides { set, ..Overrides::default() }, []).expect("a valid configuration")
+    let set = set
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    load_from(
+        &Overrides {
+            set,
+            ..Overrides::default()
+        },
+        [],
+    )
+    .expect("a valid configuration")
 }
 
 #[test]
@@ -22,18 +32,30 @@ fn a_port_that_was_asked_for_is_not_replaced() {
 
 #[test]
 fn what_up_brings_itself_is_not_taken_from_the_configuration() {
-    let config = config(&[("nats.url", "nats://10.0.0.1:4222"), ("router.environment", "test")]);
+    let config = config(&[
+        ("nats.url", "nats://10.0.0.1:4222"),
+        ("router.environment", "test"),
+    ]);
     assert_eq!(ignored(&config), ["nats.url"]);
 }
 
 #[tokio::test]
 async fn nats_comes_up_on_a_free_port_and_goes_when_we_stop() {
     let directory = tempfile::tempdir().expect("a directory");
-    let state = StateDir::open(directory.path()).await.expect("a state directory");
+    let state = StateDir::open(directory.path())
+        .await
+        .expect("a state directory");
     let mut surroundings = Surroundings::new(state);
     let mut config = config(&[]);
-    surroundings.start_nats(None, &mut config).await.expect("nats-server starts");
-    assert!(config.nats.url.starts_with("nats://127.0.0.1:"), "{}", config.nats.url);
+    surroundings
+        .start_nats(None, &mut config)
+        .await
+        .expect("nats-server starts");
+    assert!(
+        config.nats.url.starts_with("nats://127.0.0.1:"),
+        "{}",
+        config.nats.url
+    );
     let client = connect(&config.nats.url).await.expect("a connection");
     assert!(client.server_info().jetstream);
     surroundings.stop().await;

@@ -43,9 +43,16 @@ async fn killed(pace: Pace) -> Outcome {
     let broken = stage.breaks();
     stage.nats.kill();
     stage.steady.does(Behaviour::Good);
-    sleep(if pace.is_quick() { pace.fault } else { SECOND * 5 }).await;
+    sleep(if pace.is_quick() {
+        pace.fault
+    } else {
+        SECOND * 5
+    })
+    .await;
     let told = counted(&stage).await.answered_with(AWAY) - before.answered_with(AWAY);
-    stage.check("typed", told > 0.0, || format!("{told} requests ended with {AWAY} though calls were under way"));
+    stage.check("typed", told > 0.0, || {
+        format!("{told} requests ended with {AWAY} though calls were under way")
+    });
     stage.nats.restart().await;
     let healed = stage.heals();
     stage.forgive(broken, healed + BACK);
@@ -60,7 +67,10 @@ async fn killed(pace: Pace) -> Outcome {
 /// What the router has counted so far.
 async fn counted(stage: &Stage) -> Counters {
     let http = stage.routers[0].http();
-    eventually(LIMIT, "the router says what it has counted", async || Counters::of(http).await).await
+    eventually(LIMIT, "the router says what it has counted", async || {
+        Counters::of(http).await
+    })
+    .await
 }
 
 async fn frozen(pace: Pace) -> Outcome {
@@ -100,7 +110,9 @@ async fn restarts(pace: Pace) -> Outcome {
     stage.no_breaker_opened();
     stage.nobody_hung(&progress);
     stage.no_ghosts();
-    stage.check("I4", !keeps_growing(&sizes), || format!("memory grew with every restart, in MiB: {sizes:?}"));
+    stage.check("I4", !keeps_growing(&sizes), || {
+        format!("memory grew with every restart, in MiB: {sizes:?}")
+    });
     stage.ends().await
 }
 
@@ -113,20 +125,37 @@ fn keeps_growing(sizes: &[u64]) -> bool {
 #[test]
 fn what_grows_in_each_of_three_repeats_keeps_growing() {
     assert!(keeps_growing(&[20, 20, 21, 21, 21, 22, 22, 23, 23, 24]));
-    assert!(!keeps_growing(&[20, 22, 23, 24, 24, 24, 24, 24, 24, 24]), "what was warming up has warmed up");
+    assert!(
+        !keeps_growing(&[20, 22, 23, 24, 24, 24, 24, 24, 24, 24]),
+        "what was warming up has warmed up"
+    );
     assert!(!keeps_growing(&[20, 20, 20]), "too few to tell");
 }
 
 /// What the router sends arrives; what is sent to it does not.
 async fn black_hole(pace: Pace) -> Outcome {
-    let mut stage = Stage::set(pace, Setting { proxy: true, ..Setting::default() }).await;
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            proxy: true,
+            ..Setting::default()
+        },
+    )
+    .await;
     stage.calm().await;
     let progress = stage.progress(0);
     let broken = stage.breaks();
     let proxy = stage.proxy.as_ref().expect("a proxy");
-    proxy.weather(Weather { hole_from_server: true, ..Weather::default() });
+    proxy.weather(Weather {
+        hole_from_server: true,
+        ..Weather::default()
+    });
     sleep(pace.fault.max(DETECTED + SECOND)).await;
-    stage.proxy.as_ref().expect("a proxy").weather(Weather::default());
+    stage
+        .proxy
+        .as_ref()
+        .expect("a proxy")
+        .weather(Weather::default());
     let healed = stage.heals();
     stage.forgive(broken, healed + DETECTED + BACK);
     stage.unready(DETECTED, DETECTED + BACK);
@@ -138,14 +167,24 @@ async fn black_hole(pace: Pace) -> Outcome {
 }
 
 async fn reset_and_sliced(pace: Pace) -> Outcome {
-    let mut stage = Stage::set(pace, Setting { proxy: true, ..Setting::default() }).await;
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            proxy: true,
+            ..Setting::default()
+        },
+    )
+    .await;
     stage.calm().await;
     let progress = stage.progress(0);
     let broken = stage.breaks();
     let until = Instant::now() + pace.fault;
     while Instant::now() < until {
         let proxy = stage.proxy.as_ref().expect("a proxy");
-        proxy.weather(Weather { slice: Some(1), ..Weather::default() });
+        proxy.weather(Weather {
+            slice: Some(1),
+            ..Weather::default()
+        });
         sleep(SECOND / 2).await;
         proxy.weather(Weather::default());
         proxy.reset();
@@ -159,19 +198,35 @@ async fn reset_and_sliced(pace: Pace) -> Outcome {
     stage.nobody_hung(&progress);
     stage.no_ghosts();
     let torn = stage.steady.torn();
-    stage.check("torn", torn == 0, || format!("{torn} calls came that were no whole message"));
+    stage.check("torn", torn == 0, || {
+        format!("{torn} calls came that were no whole message")
+    });
     stage.ends().await
 }
 
 async fn narrow(pace: Pace) -> Outcome {
-    let mut stage = Stage::set(pace, Setting { proxy: true, ..Setting::default() }).await;
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            proxy: true,
+            ..Setting::default()
+        },
+    )
+    .await;
     stage.calm().await;
     let progress = stage.progress(0);
     let broken = stage.breaks();
     let proxy = stage.proxy.as_ref().expect("a proxy");
-    proxy.weather(Weather { bytes_per_second: Some(32_000), ..Weather::default() });
+    proxy.weather(Weather {
+        bytes_per_second: Some(32_000),
+        ..Weather::default()
+    });
     stage.lasts().await;
-    stage.proxy.as_ref().expect("a proxy").weather(Weather::default());
+    stage
+        .proxy
+        .as_ref()
+        .expect("a proxy")
+        .weather(Weather::default());
     let healed = stage.heals();
     // What the narrow link held back is late by nature.
     stage.forgive(broken, healed + BACK);
@@ -188,17 +243,34 @@ async fn narrow(pace: Pace) -> Outcome {
 fn turned_away(stage: &mut Stage, broken: Instant, healed: Instant) {
     let (refused, served) = stage.load.since(broken, |sent| {
         let answered = sent.iter().filter(|sent| sent.at < healed);
-        let refused = answered.clone().filter(|sent| sent.code().is_some_and(|code| REFUSED.contains(&code))).count();
-        let mut served: Vec<Duration> = answered.filter(|sent| sent.served()).filter_map(Sent::took).collect();
+        let refused = answered
+            .clone()
+            .filter(|sent| sent.code().is_some_and(|code| REFUSED.contains(&code)))
+            .count();
+        let mut served: Vec<Duration> = answered
+            .filter(|sent| sent.served())
+            .filter_map(Sent::took)
+            .collect();
         served.sort();
         (refused, served)
     });
-    stage.check("refused", refused > 0, || "nobody was turned away though the link was full".to_owned());
+    stage.check("refused", refused > 0, || {
+        "nobody was turned away though the link was full".to_owned()
+    });
     // What the link holds back is late before the router reads it, and taken in until it is past its deadline for certain.
     let p99 = served.get(served.len() * 99 / 100).copied();
-    stage.check("in time", p99.is_some_and(|p99| p99 <= DEADLINE + BELIEVED_PAST + IN_QUEUES + ON_ITS_WAY), || {
-        format!("p99 of {} who were served: {p99:?}", served.len())
+    stage.check(
+        "in time",
+        p99.is_some_and(|p99| p99 <= DEADLINE + BELIEVED_PAST + IN_QUEUES + ON_ITS_WAY),
+        || format!("p99 of {} who were served: {p99:?}", served.len()),
+    );
+    let cut_off = stage
+        .nats
+        .log()
+        .lines()
+        .find(|line| line.contains("Slow Consumer"))
+        .map(str::to_owned);
+    stage.check("slow consumer", cut_off.is_none(), || {
+        format!("the server cut somebody off: {cut_off:?}")
     });
-    let cut_off = stage.nats.log().lines().find(|line| line.contains("Slow Consumer")).map(str::to_owned);
-    stage.check("slow consumer", cut_off.is_none(), || format!("the server cut somebody off: {cut_off:?}"));
 }

@@ -34,8 +34,19 @@ fn users(routers: &str) -> String {
 
 async fn let_in_no_more(pace: Pace) -> Outcome {
     let known = users(&format!(", {{ user: router, password: \"{CANARY}\" }}"));
-    let settings = vec![("nats.user", "router".to_owned()), ("nats.password", CANARY.to_owned())];
-    let mut stage = Stage::set(pace, Setting { nats: Some(known.clone()), settings, ..Setting::default() }).await;
+    let settings = vec![
+        ("nats.user", "router".to_owned()),
+        ("nats.password", CANARY.to_owned()),
+    ];
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            nats: Some(known.clone()),
+            settings,
+            ..Setting::default()
+        },
+    )
+    .await;
     stage.calm().await;
     let broken = stage.breaks();
     let router = stage.routers[0].id();
@@ -48,16 +59,27 @@ async fn let_in_no_more(pace: Pace) -> Outcome {
     let healed = stage.heals();
     stage.forgive(broken, healed + LET_IN);
     stage.unready(SECOND, LET_IN);
-    stage.check("busy loop", worked < lasted / 2, || format!("{worked:?} of work in {lasted:?} without a connection"));
+    stage.check("busy loop", worked < lasted / 2, || {
+        format!("{worked:?} of work in {lasted:?} without a connection")
+    });
     let log = stage.routers[0].log();
     let said = log.matches("NATS refuses the router's credentials").count();
-    stage.check("log", said == 1, || format!("the log says {said} times within {lasted:?} what is wrong"));
+    stage.check("log", said == 1, || {
+        format!("the log says {said} times within {lasted:?} what is wrong")
+    });
     stage.recovers(LET_IN).await;
     stage.ends().await
 }
 
 async fn lame_duck(pace: Pace) -> Outcome {
-    let mut stage = Stage::set(pace, Setting { apart: Some(Apart::Routers), ..Setting::default() }).await;
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            apart: Some(Apart::Routers),
+            ..Setting::default()
+        },
+    )
+    .await;
     stage.calm().await;
     let broken = stage.breaks();
     stage.other_nats.as_ref().expect("two servers").lame_duck();
@@ -70,7 +92,14 @@ async fn lame_duck(pace: Pace) -> Outcome {
 
 /// Extensions on one server, routers and gateways on the other, and nothing between them.
 async fn cut_off(pace: Pace) -> Outcome {
-    let mut stage = Stage::set(pace, Setting { apart: Some(Apart::Extensions), ..Setting::default() }).await;
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            apart: Some(Apart::Extensions),
+            ..Setting::default()
+        },
+    )
+    .await;
     stage.calm().await;
     let broken = stage.breaks();
     stage.proxy.as_mut().expect("a proxy").cut().await;
@@ -80,10 +109,14 @@ async fn cut_off(pace: Pace) -> Outcome {
     stage.proxy.as_mut().expect("a proxy").restore();
     stage.heals();
     let others = stage.load.since(broken, |sent| {
-        let failed = |sent: &&super::load::Sent| sent.class == &BYSTANDER && !sent.answers.is_empty() && !sent.served();
+        let failed = |sent: &&super::load::Sent| {
+            sent.class == &BYSTANDER && !sent.answers.is_empty() && !sent.served()
+        };
         sent.iter().filter(failed).count()
     });
-    stage.check("bystanders", others == 0, || format!("{others} requests failed that need nobody over there"));
+    stage.check("bystanders", others == 0, || {
+        format!("{others} requests failed that need nobody over there")
+    });
     // A server makes its route again once a second, and pings find an extension that is back within two.
     stage.recovers(SECOND * 3).await;
     stage.ends().await
@@ -92,13 +125,24 @@ async fn cut_off(pace: Pace) -> Outcome {
 /// The breakers open, and not after timeouts.
 async fn no_responders(stage: &mut Stage, broken: Instant) {
     let opened = eventually(LIMIT, "a breaker opens", async || {
-        stage.open_breakers().await.contains(&"model".to_owned()).then(|| broken.elapsed())
+        stage
+            .open_breakers()
+            .await
+            .contains(&"model".to_owned())
+            .then(|| broken.elapsed())
     })
     .await;
-    stage.check("breaker", opened < SECOND * 2, || format!("the breaker of the provider opened after {opened:?}"));
+    stage.check("breaker", opened < SECOND * 2, || {
+        format!("the breaker of the provider opened after {opened:?}")
+    });
     let slow = stage.load.since(broken, |sent| {
-        let answers = sent.iter().flat_map(|sent| &sent.answers).filter(|answer| answer.code == "extension_timeout");
+        let answers = sent
+            .iter()
+            .flat_map(|sent| &sent.answers)
+            .filter(|answer| answer.code == "extension_timeout");
         answers.count()
     });
-    stage.check("no responders", slow == 0, || format!("{slow} requests waited for an extension that was not there"));
+    stage.check("no responders", slow == 0, || {
+        format!("{slow} requests waited for an extension that was not there")
+    });
 }

@@ -28,15 +28,23 @@ pub(super) const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 const BACK: Duration = Duration::from_secs(5);
 
 pub(super) fn on(url: String, poll: &str) -> Setting {
-    let settings = vec![("database.url", url), ("database.poll_interval", poll.to_owned())];
-    Setting { settings, ..Setting::default() }
+    let settings = vec![
+        ("database.url", url),
+        ("database.poll_interval", poll.to_owned()),
+    ];
+    Setting {
+        settings,
+        ..Setting::default()
+    }
 }
 
 /// A name for each purpose, so that what was refused can be looked for.
 pub(super) async fn put_policy(stage: &Stage, id: &str, metadata: Value) -> Option<Value> {
     let policy = json!({"providers": [{"name": "steady"}], "metadata": metadata});
     let body = json!({"tenant_id": "acme", "policy_id": id, "policy": policy});
-    timeout(LIMIT / 2, stage.gateway.admin("put_policy", &body)).await.ok()
+    timeout(LIMIT / 2, stage.gateway.admin("put_policy", &body))
+        .await
+        .ok()
 }
 
 /// A write was refused.
@@ -50,46 +58,85 @@ pub(super) struct Refused {
 pub(super) const REFUSED: &str = "refused";
 
 /// A write is refused with a type, and soon.
-pub(super) async fn writes_are_refused(stage: &mut Stage, metadata: Value, within: Duration) -> Refused {
+pub(super) async fn writes_are_refused(
+    stage: &mut Stage,
+    metadata: Value,
+    within: Duration,
+) -> Refused {
     let begun = Instant::now();
-    let answer = put_policy(stage, REFUSED, metadata).await.unwrap_or_default();
+    let answer = put_policy(stage, REFUSED, metadata)
+        .await
+        .unwrap_or_default();
     let took = begun.elapsed();
     let refused = answer["error"]["code"] == "store_unavailable";
-    stage.check("write", refused && took <= within, || format!("a write was answered after {took:?}: {answer}"));
-    Refused { for_certain: answer["error"]["details"]["outcome"] != "unknown" }
+    stage.check("write", refused && took <= within, || {
+        format!("a write was answered after {took:?}: {answer}")
+    });
+    Refused {
+        for_certain: answer["error"]["details"]["outcome"] != "unknown",
+    }
 }
 
 /// The router agrees with the database again, has nothing that it refused, and takes writes.
 pub(super) async fn agrees_again(stage: &mut Stage, healed: Instant, refused: Refused) {
     let router = &stage.routers[0];
-    eventually(LIMIT, "the router agrees with the database again", async || {
-        router.readiness().await.filter(|said| said["stale_seconds"] == 0)
-    })
+    eventually(
+        LIMIT,
+        "the router agrees with the database again",
+        async || {
+            router
+                .readiness()
+                .await
+                .filter(|said| said["stale_seconds"] == 0)
+        },
+    )
     .await;
     let written = eventually(LIMIT, "writes work again", async || {
-        put_policy(stage, "written", json!({})).await.filter(|answer| answer["ok"] == true)
+        put_policy(stage, "written", json!({}))
+            .await
+            .filter(|answer| answer["ok"] == true)
     })
     .await;
     let took = healed.elapsed();
     let slack = Duration::from_secs(3);
-    stage.check("administration", took <= BACK + slack, || format!("back after {took:?}: {written}"));
+    stage.check("administration", took <= BACK + slack, || {
+        format!("back after {took:?}: {written}")
+    });
     // The write read the registry anew.
-    let found = stage.gateway.admin("get_policy", &json!({"tenant_id": "acme", "policy_id": REFUSED})).await;
-    let kept = if refused.for_certain { found["error"]["code"] == "not_found" } else { true };
-    stage.check("refused write", kept, || format!("was done all the same: {found}"));
+    let found = stage
+        .gateway
+        .admin(
+            "get_policy",
+            &json!({"tenant_id": "acme", "policy_id": REFUSED}),
+        )
+        .await;
+    let kept = if refused.for_certain {
+        found["error"]["code"] == "not_found"
+    } else {
+        true
+    };
+    stage.check("refused write", kept, || {
+        format!("was done all the same: {found}")
+    });
 }
 
 async fn killed(pace: Pace) -> Outcome {
     let mut database = PostgresServer::start().await;
     let mut stage = Stage::set(pace, on(database.url(), "500ms")).await;
-    stage.gateway.policy("spare", &json!({"providers": [{"name": "spare"}]})).await;
+    stage
+        .gateway
+        .policy("spare", &json!({"providers": [{"name": "spare"}]}))
+        .await;
     stage.calm().await;
     let broken = stage.breaks();
     database.kill();
     let refused = writes_are_refused(&mut stage, json!({}), REFUSED_WITHIN).await;
     let router = &stage.routers[0];
     eventually(LIMIT, "the router says that it is stale", async || {
-        router.readiness().await.filter(|said| said["stale_seconds"].as_u64() > Some(0))
+        router
+            .readiness()
+            .await
+            .filter(|said| said["stale_seconds"].as_u64() > Some(0))
     })
     .await;
     breakers_work(&mut stage).await;
@@ -111,10 +158,17 @@ async fn breakers_work(stage: &mut Stage) {
 
 /// It is back, and called until its breaker is closed.
 pub(super) async fn close_spare(stage: &mut Stage) {
-    stage.cast.insert("spare".to_owned(), provider(&stage.nats, "spare").await);
+    stage
+        .cast
+        .insert("spare".to_owned(), provider(&stage.nats, "spare").await);
     eventually(LIMIT, "the breaker closes", async || {
         stage.gateway.route(&request("spare")).await;
-        stage.breakers().await.get("spare").is_some_and(|state| state == "closed").then_some(())
+        stage
+            .breakers()
+            .await
+            .get("spare")
+            .is_some_and(|state| state == "closed")
+            .then_some(())
     })
     .await;
 }
@@ -125,8 +179,14 @@ pub(super) async fn open_spare(stage: &mut Stage) {
     for _ in 0..5 {
         stage.gateway.route(&request("spare")).await;
     }
-    let opened = stage.breakers().await.get("spare").is_some_and(|state| state == "open");
-    stage.check("breakers", opened, || "five failures in a row did not open one".to_owned());
+    let opened = stage
+        .breakers()
+        .await
+        .get("spare")
+        .is_some_and(|state| state == "open");
+    stage.check("breakers", opened, || {
+        "five failures in a row did not open one".to_owned()
+    });
 }
 
 async fn frozen(pace: Pace) -> Outcome {
@@ -148,11 +208,16 @@ async fn frozen(pace: Pace) -> Outcome {
 /// A change as the store makes it, but without a word to anybody.
 async fn change_silently(database: &mut PgConnection) {
     let mut tx = database.begin().await.expect("a transaction");
-    tx.execute("UPDATE registry_revision SET revision = revision + 1").await.expect("a revision");
+    tx.execute("UPDATE registry_revision SET revision = revision + 1")
+        .await
+        .expect("a revision");
     let change = "UPDATE policies SET document = $1::json WHERE tenant_id = 'acme' AND policy_id = 'bystander'";
-    let document =
-        json!({"version": "meanwhile", "policy_id": "bystander", "providers": [{"name": "steady", "weight": 1}]});
-    let changed = sqlx::query(change).bind(document.to_string()).execute(&mut *tx).await.expect("a change");
+    let document = json!({"version": "meanwhile", "policy_id": "bystander", "providers": [{"name": "steady", "weight": 1}]});
+    let changed = sqlx::query(change)
+        .bind(document.to_string())
+        .execute(&mut *tx)
+        .await
+        .expect("a change");
     assert_eq!(changed.rows_affected(), 1);
     tx.commit().await.expect("committed");
 }
@@ -179,7 +244,9 @@ async fn restarts(pace: Pace) -> Outcome {
     })
     .await;
     let took = healed.elapsed();
-    stage.check("change", took < BACK * 2, || format!("the change was served after {took:?}"));
+    stage.check("change", took < BACK * 2, || {
+        format!("the change was served after {took:?}")
+    });
     stage.nobody_noticed(broken);
     stage.recovers(Duration::ZERO).await;
     stage.ends().await
@@ -191,12 +258,25 @@ async fn locked(pace: Pace) -> Outcome {
     stage.calm().await;
     let mut holder = database.connect().await;
     let broken = stage.breaks();
-    holder.execute("BEGIN; LOCK TABLE policies IN EXCLUSIVE MODE").await.expect("the lock");
+    holder
+        .execute("BEGIN; LOCK TABLE policies IN EXCLUSIVE MODE")
+        .await
+        .expect("the lock");
     let refused = writes_are_refused(&mut stage, json!({}), REFUSED_WITHIN).await;
     let asked = Instant::now();
-    let read = timeout(LIMIT / 2, stage.gateway.admin("list_policies", &json!({"tenant_id": "acme"}))).await;
+    let read = timeout(
+        LIMIT / 2,
+        stage
+            .gateway
+            .admin("list_policies", &json!({"tenant_id": "acme"})),
+    )
+    .await;
     let (took, read) = (asked.elapsed(), read.unwrap_or_default());
-    stage.check("reads", read["ok"] == true && took < REFUSED_WITHIN / 3, || format!("after {took:?} {read}"));
+    stage.check(
+        "reads",
+        read["ok"] == true && took < REFUSED_WITHIN / 3,
+        || format!("after {took:?} {read}"),
+    );
     stage.lasts().await;
     holder.execute("ROLLBACK").await.expect("the lock is free");
     let healed = stage.heals();
@@ -214,7 +294,9 @@ impl SmallDisk {
     pub(super) fn mount() -> Option<Self> {
         let directory = TempDir::new().ok()?;
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"]).arg(directory.path());
+        mount
+            .args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"])
+            .arg(directory.path());
         output(&mut mount).then_some(Self(directory))
     }
 
@@ -224,13 +306,24 @@ impl SmallDisk {
 
     /// `ro` or `rw`.
     pub(super) fn remount(&self, mode: &str) {
-        assert!(output(Command::new("mount").args(["-o", &format!("remount,{mode}")]).arg(self.path())), "{mode}");
+        assert!(
+            output(
+                Command::new("mount")
+                    .args(["-o", &format!("remount,{mode}")])
+                    .arg(self.path())
+            ),
+            "{mode}"
+        );
     }
 
     /// With a file that takes all that is left.
     pub(super) fn fill(&self) -> PathBuf {
         let filler = self.path().join("filler");
-        output(Command::new("dd").args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", filler.display())));
+        output(
+            Command::new("dd")
+                .args(["if=/dev/zero", "bs=64k"])
+                .arg(format!("of={}", filler.display())),
+        );
         filler
     }
 }
@@ -255,7 +348,9 @@ async fn disk_full(pace: Pace) -> Outcome {
     let broken = stage.breaks();
     let filler = disk.fill();
     // More than fits into what the tables have left; by chance, so that it cannot be compressed.
-    let large: String = std::iter::repeat_with(|| fastrand::char('a'..='z')).take(600_000).collect();
+    let large: String = std::iter::repeat_with(|| fastrand::char('a'..='z'))
+        .take(600_000)
+        .collect();
     let refused = writes_are_refused(&mut stage, json!({"large": large}), REFUSED_WITHIN).await;
     stage.lasts().await;
     std::fs::remove_file(&filler).expect("the filler");

@@ -52,7 +52,14 @@ fn open_after(fault: Duration) -> Duration {
 
 /// With a puppet in the place of `model`.
 async fn with_puppet(pace: Pace) -> (Stage, Puppet) {
-    let mut stage = Stage::set(pace, Setting { models: 0, ..Setting::default() }).await;
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            models: 0,
+            ..Setting::default()
+        },
+    )
+    .await;
     let puppet = Puppet::provider(stage.nats.url(), "model").await;
     stage.calm().await;
     (stage, puppet)
@@ -68,7 +75,9 @@ fn answered(load: &Load, from: Instant, classes: &[&Class]) -> Vec<Sent> {
 fn bystanders_are_served(stage: &mut Stage, from: Instant) {
     let others = answered(&stage.load, from, &[&BYSTANDER]);
     let failed = others.iter().filter(|sent| !sent.served()).count();
-    stage.check("bystanders", failed == 0 && !others.is_empty(), || format!("{failed} of {} failed", others.len()));
+    stage.check("bystanders", failed == 0 && !others.is_empty(), || {
+        format!("{failed} of {} failed", others.len())
+    });
 }
 
 async fn breaker_opens(stage: &mut Stage, id: &str, within: Duration) -> Option<Instant> {
@@ -78,7 +87,9 @@ async fn breaker_opens(stage: &mut Stage, id: &str, within: Duration) -> Option<
             return Some(Instant::now());
         }
         if Instant::now() > limit {
-            stage.check("breaker", false, || format!("the breaker of {id} was not open within {within:?}"));
+            stage.check("breaker", false, || {
+                format!("the breaker of {id} was not open within {within:?}")
+            });
             return None;
         }
         sleep(Duration::from_millis(20)).await;
@@ -86,15 +97,27 @@ async fn breaker_opens(stage: &mut Stage, id: &str, within: Duration) -> Option<
 }
 
 async fn one_of_three_is_killed(pace: Pace) -> Outcome {
-    let mut stage = Stage::set(pace, Setting { models: 3, ..Setting::default() }).await;
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            models: 3,
+            ..Setting::default()
+        },
+    )
+    .await;
     stage.calm().await;
     let broken = stage.breaks();
     stage.cast.get_mut("model1").expect("an instance").kill();
     stage.heals();
     stage.recovers(SECOND).await;
     stage.no_breaker_opened();
-    let failed = answered(&stage.load, broken, &[&PIPELINE]).iter().filter(|sent| !sent.served()).count();
-    stage.check("in flight", failed <= 5, || format!("{failed} requests failed though two instances were left"));
+    let failed = answered(&stage.load, broken, &[&PIPELINE])
+        .iter()
+        .filter(|sent| !sent.served())
+        .count();
+    stage.check("in flight", failed <= 5, || {
+        format!("{failed} requests failed though two instances were left")
+    });
     bystanders_are_served(&mut stage, broken);
     stage.ends().await
 }
@@ -110,16 +133,35 @@ async fn the_only_one_is_killed(pace: Pace) -> Outcome {
     stage.lasts().await;
     judge_unavailable(&mut stage, broken + SECOND);
     let fallback = answered(&stage.load, broken + SECOND, &[&FALLBACK]);
-    let wrong = fallback.iter().filter(|sent| sent.answers[0].provider.as_deref() != Some("spare")).count();
-    stage.check("fallback", wrong == 0, || format!("{wrong} of {} were not answered by the fallback", fallback.len()));
+    let wrong = fallback
+        .iter()
+        .filter(|sent| sent.answers[0].provider.as_deref() != Some("spare"))
+        .count();
+    stage.check("fallback", wrong == 0, || {
+        format!(
+            "{wrong} of {} were not answered by the fallback",
+            fallback.len()
+        )
+    });
     let model = provider(&stage.nats, "model").await;
-    let pre = ExtensionProcess::start(&stage.nats, "beamline-normalize-text", "normalize_text", &[]).await;
-    stage.cast.extend([("model1".to_owned(), model), ("normalize_text".to_owned(), pre)]);
+    let pre = ExtensionProcess::start(
+        &stage.nats,
+        "beamline-normalize-text",
+        "normalize_text",
+        &[],
+    )
+    .await;
+    stage.cast.extend([
+        ("model1".to_owned(), model),
+        ("normalize_text".to_owned(), pre),
+    ]);
     let healed = stage.heals();
     stage.recovers(open_after(healed - broken) + SECOND).await;
     // Where no breaker may open, this is how one would be seen that has closed again.
     let said = stage.openings(0).len();
-    stage.check("log", said >= 2, || format!("the log has {said} lines of breakers that opened"));
+    stage.check("log", said >= 2, || {
+        format!("the log has {said} lines of breakers that opened")
+    });
     bystanders_are_served(&mut stage, broken);
     stage.ends().await
 }
@@ -127,20 +169,32 @@ async fn the_only_one_is_killed(pace: Pace) -> Outcome {
 /// Required: refused at once. Optional: degraded.
 pub(super) fn judge_unavailable(stage: &mut Stage, settled: Instant) {
     let required = answered(&stage.load, settled, &[&PIPELINE]);
-    let typed =
-        |sent: &Sent| ["pre_processor_failed", "extension_unavailable"].contains(&sent.code().unwrap_or_default());
+    let typed = |sent: &Sent| {
+        ["pre_processor_failed", "extension_unavailable"].contains(&sent.code().unwrap_or_default())
+    };
     let wrong = required.iter().filter(|sent| !typed(sent)).count();
     stage.check("required", wrong == 0 && !required.is_empty(), || {
         format!("{wrong} of {} were not refused", required.len())
     });
     let quick = Duration::from_millis(300);
-    let waited = required.iter().filter(|sent| sent.took().is_some_and(|took| took > quick)).count();
+    let waited = required
+        .iter()
+        .filter(|sent| sent.took().is_some_and(|took| took > quick))
+        .count();
     stage.check("at once", waited * 20 <= required.len(), || {
-        format!("{waited} of {} refusals took more than {quick:?}", required.len())
+        format!(
+            "{waited} of {} refusals took more than {quick:?}",
+            required.len()
+        )
     });
     let optional = answered(&stage.load, settled, &[&OPTIONAL]);
-    let wrong = optional.iter().filter(|sent| !(sent.served() && sent.answers[0].degraded)).count();
-    stage.check("optional", wrong == 0, || format!("{wrong} of {} were not served degraded", optional.len()));
+    let wrong = optional
+        .iter()
+        .filter(|sent| !(sent.served() && sent.answers[0].degraded))
+        .count();
+    stage.check("optional", wrong == 0, || {
+        format!("{wrong} of {} were not served degraded", optional.len())
+    });
 }
 
 async fn frozen(pace: Pace) -> Outcome {
@@ -154,9 +208,15 @@ async fn frozen(pace: Pace) -> Outcome {
     stage.lasts().await;
     stage.cast["model1"].resume();
     let healed = stage.heals();
-    let opened: Vec<Hint> = hints.of("model", broken).into_iter().filter(Hint::opens).collect();
+    let opened: Vec<Hint> = hints
+        .of("model", broken)
+        .into_iter()
+        .filter(Hint::opens)
+        .collect();
     refused_at_once(&mut stage, &opened, healed);
-    stage.recovers(open_after(healed - broken) + SECOND * 2).await;
+    stage
+        .recovers(open_after(healed - broken) + SECOND * 2)
+        .await;
     bystanders_are_served(&mut stage, broken);
     stage.ends().await
 }
@@ -165,10 +225,16 @@ async fn frozen(pace: Pace) -> Outcome {
 fn refused_at_once(stage: &mut Stage, opened: &[Hint], healed: Instant) {
     let (mut waited, mut all) = (0, 0);
     for open in opened.iter().filter(|open| open.at < healed) {
-        let until = (open.at + open.open_for).min(healed).checked_sub(BUSY_MACHINE).unwrap_or(healed);
+        let until = (open.at + open.open_for)
+            .min(healed)
+            .checked_sub(BUSY_MACHINE)
+            .unwrap_or(healed);
         let refused = answered(&stage.load, open.at, &[&PIPELINE]);
         let refused = refused.iter().filter(|sent| sent.at < until);
-        waited += refused.clone().filter(|sent| sent.took().is_some_and(|took| took > BUSY_MACHINE)).count();
+        waited += refused
+            .clone()
+            .filter(|sent| sent.took().is_some_and(|took| took > BUSY_MACHINE))
+            .count();
         all += refused.count();
     }
     stage.check("at once", all > 0 && waited * 20 <= all, || {
@@ -189,16 +255,27 @@ async fn slow(pace: Pace) -> Outcome {
     let calm = Instant::now();
     stage.calm().await;
     let broken = stage.breaks();
-    guard.does(Behaviour::Slow(Duration::from_millis(650), Duration::from_millis(790)));
+    guard.does(Behaviour::Slow(
+        Duration::from_millis(650),
+        Duration::from_millis(790),
+    ));
     breaker_opens(&mut stage, "pii_guard", SECOND * 12).await;
-    let states = stage.gateway.admin("get_circuit_breaker_states", &json!({"id": "pii_guard"})).await;
+    let states = stage
+        .gateway
+        .admin("get_circuit_breaker_states", &json!({"id": "pii_guard"}))
+        .await;
     let state = &states["states"]["pii_guard"];
-    stage.check("reason", state["reason_code"] == "slow_call_rate", || format!("it opened otherwise: {state}"));
+    stage.check("reason", state["reason_code"] == "slow_call_rate", || {
+        format!("it opened otherwise: {state}")
+    });
     stage.lasts().await;
     guard.does(Behaviour::Good);
     let healed = stage.heals();
     let others = |sent: &Sent| [&BYSTANDER, &OPTIONAL, &FALLBACK].contains(&sent.class);
-    let (before, during) = (stage.load.p99(calm, broken, others), stage.load.p99(broken, healed, others));
+    let (before, during) = (
+        stage.load.p99(calm, broken, others),
+        stage.load.p99(broken, healed, others),
+    );
     stage.check("latency", during <= before + BUSY_MACHINE, || {
         format!("p99 of those who do not need it {during:?}, {before:?} before")
     });
@@ -215,19 +292,27 @@ async fn flaps(pace: Pace) -> Outcome {
     // Long enough for a second open time: it begins with the second or the third time down.
     let rounds = if pace.is_quick() { 3 } else { 15 };
     for _ in 0..rounds {
-        puppet.does(Behaviour::Says(json!({"error": {"code": 503, "message": "down"}}).to_string()));
+        puppet.does(Behaviour::Says(
+            json!({"error": {"code": 503, "message": "down"}}).to_string(),
+        ));
         sleep(SECOND * 2).await;
         puppet.does(Behaviour::Good);
         sleep(SECOND * 2).await;
     }
     let healed = stage.heals();
-    let calls: Vec<Call> = puppet.calls().into_iter().filter(|call| call.at >= broken).collect();
+    let calls: Vec<Call> = puppet
+        .calls()
+        .into_iter()
+        .filter(|call| call.at >= broken)
+        .collect();
     judge_open_times(&mut stage, &hints.of("model", broken), &calls);
     let called: BTreeSet<&str> = calls.iter().map(|call| call.request_id.as_str()).collect();
     stage.check("retry storm", calls.len() * 10 <= called.len() * 12, || {
         format!("{} calls for {} requests", calls.len(), called.len())
     });
-    stage.recovers(open_after(healed - broken).min(SECOND * 60)).await;
+    stage
+        .recovers(open_after(healed - broken).min(SECOND * 60))
+        .await;
     bystanders_are_served(&mut stage, broken);
     stage.ends().await
 }
@@ -238,15 +323,35 @@ const PROBES: usize = 6;
 /// Each open time is longer than the one before, and until it is over with a verdict there are no calls but one group of
 /// probes.
 fn judge_open_times(stage: &mut Stage, hints: &[Hint], calls: &[Call]) {
-    let verdicts: Vec<&Hint> = hints.iter().filter(|hint| hint.state != "half_open").collect();
-    let open_times: Vec<Duration> = verdicts.iter().filter(|hint| hint.opens()).map(|hint| hint.open_for).collect();
+    let verdicts: Vec<&Hint> = hints
+        .iter()
+        .filter(|hint| hint.state != "half_open")
+        .collect();
+    let open_times: Vec<Duration> = verdicts
+        .iter()
+        .filter(|hint| hint.opens())
+        .map(|hint| hint.open_for)
+        .collect();
     // With jitter the longest ones may come in any order.
-    let grow = open_times.windows(2).all(|pair| pair[1] > pair[0] || pair[0] >= LONGEST / 2);
-    stage.check("open time", grow && open_times.len() > 1, || format!("the open times were {open_times:?}"));
+    let grow = open_times
+        .windows(2)
+        .all(|pair| pair[1] > pair[0] || pair[0] >= LONGEST / 2);
+    stage.check("open time", grow && open_times.len() > 1, || {
+        format!("the open times were {open_times:?}")
+    });
     for pair in verdicts.windows(2).filter(|pair| pair[0].opens()) {
-        let until = if pair[1].opens() { pair[1].at + BUSY_MACHINE } else { pair[1].at - BUSY_MACHINE };
-        let probes = calls.iter().filter(|call| (pair[0].at + BUSY_MACHINE..until).contains(&call.at)).count();
-        stage.check("probes", probes <= PROBES, || format!("{probes} calls between {pair:?}"));
+        let until = if pair[1].opens() {
+            pair[1].at + BUSY_MACHINE
+        } else {
+            pair[1].at - BUSY_MACHINE
+        };
+        let probes = calls
+            .iter()
+            .filter(|call| (pair[0].at + BUSY_MACHINE..until).contains(&call.at))
+            .count();
+        stage.check("probes", probes <= PROBES, || {
+            format!("{probes} calls between {pair:?}")
+        });
     }
 }
 
@@ -255,7 +360,10 @@ async fn garbage(pace: Pace) -> Outcome {
     let broken = stage.breaks();
     astray(&mut stage, &puppet).await;
     puppet.does(Behaviour::Garbage);
-    let answer = stage.gateway.admin("reset_breaker", &json!({"id": "model", "reason": "chaos"})).await;
+    let answer = stage
+        .gateway
+        .admin("reset_breaker", &json!({"id": "model", "reason": "chaos"}))
+        .await;
     assert_eq!(answer["ok"], true, "{answer}");
     breaker_opens(&mut stage, "model", SECOND * 3).await;
     stage.lasts().await;
@@ -271,15 +379,27 @@ async fn garbage(pace: Pace) -> Outcome {
 /// own: answers carry no id, so whoever may publish there is believed.
 async fn astray(stage: &mut Stage, puppet: &Puppet) {
     let http = stage.routers[0].http();
-    let late = async || Counters::of(http).await.unwrap_or_default().get("extension_late_answers_total");
+    let late = async || {
+        Counters::of(http)
+            .await
+            .unwrap_or_default()
+            .get("extension_late_answers_total")
+    };
     let (before, from) = (late().await, Instant::now());
     puppet.does(Behaviour::Astray);
     breaker_opens(stage, "model", SECOND * 3).await;
     let stray = late().await - before;
-    stage.check("fault", stray >= 5.0, || format!("{stray} answers went astray, so nothing was tested"));
+    stage.check("fault", stray >= 5.0, || {
+        format!("{stray} answers went astray, so nothing was tested")
+    });
     let needed = answered(&stage.load, from, &[&PIPELINE, &FALLBACK]);
-    let taken = needed.iter().filter(|sent| sent.answers[0].provider.as_deref() == Some("model")).count();
-    stage.check("astray", taken == 0, || format!("{taken} requests were served with an answer to another"));
+    let taken = needed
+        .iter()
+        .filter(|sent| sent.answers[0].provider.as_deref() == Some("model"))
+        .count();
+    stage.check("astray", taken == 0, || {
+        format!("{taken} requests were served with an answer to another")
+    });
 }
 
 /// What an extension asks for that has too much to do.
@@ -305,22 +425,31 @@ fn too_early(calls: &[Call], since: Instant) -> (usize, usize) {
 async fn limit_of(stage: &Stage, id: &str) -> Option<u32> {
     let (_, text) = stage.routers[0].get("/metrics").await?;
     let name = format!("extension_limit{{extension_id=\"{id}\"}} ");
-    text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(&name)?.parse().ok())
 }
 
 /// 429 with the wish to be left alone for three seconds.
 async fn busy(pace: Pace) -> Outcome {
     let (mut stage, puppet) = with_puppet(pace).await;
     let broken = stage.breaks();
-    puppet.does(Behaviour::Busy(PATIENCE.as_millis().try_into().expect("a short time")));
+    puppet.does(Behaviour::Busy(
+        PATIENCE.as_millis().try_into().expect("a short time"),
+    ));
     // It is asked a second time, which tells overload from chance.
     sleep(pace.fault.max(PATIENCE + SECOND * 2)).await;
     let open = stage.open_breakers().await;
-    stage.check("breaker", open.is_empty(), || format!("open though the extension only asked for patience: {open:?}"));
+    stage.check("breaker", open.is_empty(), || {
+        format!("open though the extension only asked for patience: {open:?}")
+    });
     let (early, all) = too_early(&puppet.calls(), broken);
-    stage.check("patience", early == 0, || format!("{early} of {all} calls came before the {PATIENCE:?} were over"));
+    stage.check("patience", early == 0, || {
+        format!("{early} of {all} calls came before the {PATIENCE:?} were over")
+    });
     let limit = limit_of(&stage, "model").await;
-    stage.check("limit", limit.is_some_and(|limit| limit < 500), || format!("so many calls at a time: {limit:?}"));
+    stage.check("limit", limit.is_some_and(|limit| limit < 500), || {
+        format!("so many calls at a time: {limit:?}")
+    });
     puppet.does(Behaviour::Good);
     stage.heals();
     stage.recovers(SECOND * 4).await;
@@ -334,12 +463,17 @@ async fn rejects_everything(pace: Pace) -> Outcome {
     stage.cast.remove("pii_guard");
     let guard = Puppet::start(stage.nats.url(), GUARD, json!({"status": "ok"})).await;
     stage.calm().await;
-    guard.does(Behaviour::Says(json!({"status": "reject", "reason": "chaos"}).to_string()));
+    guard.does(Behaviour::Says(
+        json!({"status": "reject", "reason": "chaos"}).to_string(),
+    ));
     sleep(Duration::from_millis(500)).await;
     let broken = stage.breaks();
     stage.lasts().await;
     let rejected = answered(&stage.load, broken, &[&PIPELINE]);
-    let wrong = rejected.iter().filter(|sent| sent.code() != Some("validator_blocked")).count();
+    let wrong = rejected
+        .iter()
+        .filter(|sent| sent.code() != Some("validator_blocked"))
+        .count();
     stage.check("rejected", wrong == 0 && !rejected.is_empty(), || {
         format!("{wrong} of {} were not rejected", rejected.len())
     });

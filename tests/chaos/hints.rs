@@ -38,7 +38,10 @@ pub(super) struct Hints {
 impl Hints {
     pub(super) async fn listen(stage: &Stage) -> Self {
         let client = stage.gateway.client().clone();
-        let mut hints = client.subscribe("beamline.router.v1.control.breaker").await.expect("a subscription");
+        let mut hints = client
+            .subscribe("beamline.router.v1.control.breaker")
+            .await
+            .expect("a subscription");
         client.flush().await.expect("flushed");
         let heard: Arc<Mutex<Vec<Hint>>> = Arc::default();
         let notes = Arc::clone(&heard);
@@ -46,7 +49,8 @@ impl Hints {
             while let Some(message) = hints.next().await {
                 let said: Value = serde_json::from_slice(&message.payload).expect("a hint");
                 let text = |key: &str| said[key].as_str().expect("a text").to_owned();
-                let open_for = Duration::from_millis(said["open_for_ms"].as_u64().unwrap_or_default());
+                let open_for =
+                    Duration::from_millis(said["open_for_ms"].as_u64().unwrap_or_default());
                 notes.lock().push(Hint {
                     at: Instant::now(),
                     id: text("extension_id"),
@@ -60,12 +64,20 @@ impl Hints {
 
     /// All of them since then.
     pub(super) fn since(&self, then: Instant) -> Vec<Hint> {
-        self.heard.lock().iter().filter(|hint| hint.at >= then).cloned().collect()
+        self.heard
+            .lock()
+            .iter()
+            .filter(|hint| hint.at >= then)
+            .cloned()
+            .collect()
     }
 
     /// Those of one extension.
     pub(super) fn of(&self, id: &str, since: Instant) -> Vec<Hint> {
-        self.since(since).into_iter().filter(|hint| hint.id == id).collect()
+        self.since(since)
+            .into_iter()
+            .filter(|hint| hint.id == id)
+            .collect()
     }
 }
 

@@ -82,10 +82,18 @@ const HELD_UP: Duration = Duration::from_millis(50);
 const ACCEPT_LIMIT: Duration = Duration::from_millis(50);
 
 impl Load {
-    pub(super) async fn start(url: &str, classes: &'static [Class], rate: f64, retries: u32) -> Self {
+    pub(super) async fn start(
+        url: &str,
+        classes: &'static [Class],
+        rate: f64,
+        retries: u32,
+    ) -> Self {
         let client = connect(url).await;
         let inbox = client.new_inbox();
-        let mut answers = client.subscribe(format!("{inbox}.*")).await.expect("a subscription");
+        let mut answers = client
+            .subscribe(format!("{inbox}.*"))
+            .await
+            .expect("a subscription");
         client.flush().await.expect("flushed");
         let shared = Arc::new(Shared {
             client,
@@ -105,7 +113,10 @@ impl Load {
             }
         });
         let sender = tokio::spawn(Arc::clone(&shared).send());
-        Self { shared, tasks: [reader, sender] }
+        Self {
+            shared,
+            tasks: [reader, sender],
+        }
     }
 
     pub(super) fn set_rate(&self, rate: f64) {
@@ -116,7 +127,14 @@ impl Load {
     pub(super) async fn stop(&self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
         let limit = Instant::now() + DEADLINE + Duration::from_secs(2);
-        while Instant::now() < limit && self.shared.sent.lock().iter().any(|sent| sent.answers.is_empty()) {
+        while Instant::now() < limit
+            && self
+                .shared
+                .sent
+                .lock()
+                .iter()
+                .any(|sent| sent.answers.is_empty())
+        {
             sleep(TICK).await;
         }
         // What was answered twice has arrived when this has.
@@ -141,13 +159,18 @@ impl Load {
         let lags = self.lags();
         let held_up = |sent: &Sent, took: Duration| {
             let after = lags.partition_point(|(at, _)| *at < sent.at);
-            lags[after..].iter().take_while(|(at, lag)| *at <= sent.at + took + *lag).any(|(_, lag)| *lag > HELD_UP)
+            lags[after..]
+                .iter()
+                .take_while(|(at, lag)| *at <= sent.at + took + *lag)
+                .any(|(_, lag)| *lag > HELD_UP)
         };
         self.since(from, |sent| {
             let sent = sent.iter().filter(|sent| sent.at < to && of(sent));
             let timed = sent.filter_map(|sent| Some((sent, sent.took()?)));
-            let mut took: Vec<Duration> =
-                timed.filter(|(sent, took)| !held_up(sent, *took)).map(|(_, took)| took).collect();
+            let mut took: Vec<Duration> = timed
+                .filter(|(sent, took)| !held_up(sent, *took))
+                .map(|(_, took)| took)
+                .collect();
             took.sort();
             took.get(took.len() * 99 / 100).copied().unwrap_or_default()
         })
@@ -171,7 +194,10 @@ impl Shared {
         let mut last = Instant::now();
         while !self.stopped.load(Ordering::Relaxed) {
             sleep(TICK).await;
-            let (now, rate) = (Instant::now(), f64::from_bits(self.rate.load(Ordering::Relaxed)));
+            let (now, rate) = (
+                Instant::now(),
+                f64::from_bits(self.rate.load(Ordering::Relaxed)),
+            );
             let passed = now - last;
             last = now;
             if passed > TICK * 4 {
@@ -180,7 +206,8 @@ impl Shared {
             due += passed.as_secs_f64() * rate;
             while due >= 1.0 {
                 due -= 1.0;
-                self.send_one(&self.classes[next % self.classes.len()], 0).await;
+                self.send_one(&self.classes[next % self.classes.len()], 0)
+                    .await;
                 next += 1;
             }
             let again = std::mem::take(&mut *self.again.lock());
@@ -197,28 +224,50 @@ impl Shared {
         }
         let number = {
             let mut sent = self.sent.lock();
-            sent.push(Sent { class, at: Instant::now(), attempt, answers: Vec::new() });
+            sent.push(Sent {
+                class,
+                at: Instant::now(),
+                attempt,
+                answers: Vec::new(),
+            });
             sent.len() - 1
         };
-        let (subject, body) = (format!("beamline.router.v1.{}", class.operation), class.request(number));
+        let (subject, body) = (
+            format!("beamline.router.v1.{}", class.operation),
+            class.request(number),
+        );
         let reply = format!("{}.{number}", self.inbox);
         let mut headers = HeaderMap::new();
         let deadline = humantime::format_rfc3339_millis(SystemTime::now() + DEADLINE);
         headers.insert("Router-Deadline", deadline.to_string());
-        let sending = self.client.publish_with_reply_and_headers(subject, reply, headers, body.to_string().into());
+        let sending = self.client.publish_with_reply_and_headers(
+            subject,
+            reply,
+            headers,
+            body.to_string().into(),
+        );
         if !matches!(timeout(ACCEPT_LIMIT, sending).await, Ok(Ok(()))) {
             self.note(number, "unsent".to_owned(), None);
         }
     }
 
     fn answered(&self, message: &async_nats::Message) {
-        let number = message.subject.rsplit('.').next().and_then(|number| number.parse().ok()).expect("a number");
+        let number = message
+            .subject
+            .rsplit('.')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .expect("a number");
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return self.note(number, "nobody_subscribed".to_owned(), None);
         }
-        let body: Value =
-            serde_json::from_slice(&message.payload).unwrap_or_else(|_| json!({"error": {"code": "not_json"}}));
-        let code = if body["ok"] == true { "ok" } else { body["error"]["code"].as_str().unwrap_or("no_code") };
+        let body: Value = serde_json::from_slice(&message.payload)
+            .unwrap_or_else(|_| json!({"error": {"code": "not_json"}}));
+        let code = if body["ok"] == true {
+            "ok"
+        } else {
+            body["error"]["code"].as_str().unwrap_or("no_code")
+        };
         self.note(number, code.to_owned(), Some(body));
     }
 
@@ -226,16 +275,34 @@ impl Shared {
         let (retry, class, attempt) = {
             let mut all = self.sent.lock();
             let sent = &mut all[number];
-            let degraded =
-                body.as_ref().is_some_and(|body| body["degraded"].as_array().is_some_and(|list| !list.is_empty()));
-            let provider = body.as_ref().and_then(|body| body["response"]["provider_id"].as_str()).map(str::to_owned);
+            let degraded = body.as_ref().is_some_and(|body| {
+                body["degraded"]
+                    .as_array()
+                    .is_some_and(|list| !list.is_empty())
+            });
+            let provider = body
+                .as_ref()
+                .and_then(|body| body["response"]["provider_id"].as_str())
+                .map(str::to_owned);
             let retry = sent.answers.is_empty() && code != "ok" && sent.attempt < self.retries;
             // A request that was refused at the door was not read.
-            let named = body.as_ref().and_then(|body| body["context"]["request_id"].as_str());
+            let named = body
+                .as_ref()
+                .and_then(|body| body["context"]["request_id"].as_str());
             let wrong = named.is_some_and(|id| id != class_id(number));
-            let code = if wrong { "answer_to_another".to_owned() } else { code };
+            let code = if wrong {
+                "answer_to_another".to_owned()
+            } else {
+                code
+            };
             let body = body.filter(|_| code != "ok");
-            sent.answers.push(Answer { at: Instant::now(), code, degraded, provider, body });
+            sent.answers.push(Answer {
+                at: Instant::now(),
+                code,
+                degraded,
+                provider,
+                body,
+            });
             (retry, sent.class, sent.attempt)
         };
         if retry {
@@ -254,5 +321,8 @@ pub(super) async fn connect(url: &str) -> Client {
     let options = async_nats::ConnectOptions::new()
         .ping_interval(Duration::from_secs(1))
         .reconnect_delay_callback(|_| Duration::from_millis(100));
-    timeout(LIMIT, options.connect(url)).await.expect("an answer in time").expect("the server answers")
+    timeout(LIMIT, options.connect(url))
+        .await
+        .expect("an answer in time")
+        .expect("the server answers")
 }

@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::gaps;
 use super::outcome::{HEAD, Verdict};
 use super::pace::Pace;
-use super::{Scenario, bus, cluster, database, extensions, pressure, processes, random, registry, resources};
+use super::{
+    Scenario, bus, cluster, database, extensions, pressure, processes, random, registry, resources,
+};
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     let parts = [
@@ -23,7 +25,9 @@ fn all() -> impl Iterator<Item = &'static Scenario> {
 }
 
 pub(super) fn find(id: &str) -> &'static Scenario {
-    all().find(|scenario| scenario.id == id).unwrap_or_else(|| panic!("no scenario {id}"))
+    all()
+        .find(|scenario| scenario.id == id)
+        .unwrap_or_else(|| panic!("no scenario {id}"))
 }
 
 /// Those that `CHAOS_ONLY` names, such as `C1,C9`; all without it.
@@ -42,7 +46,13 @@ async fn the_whole_matrix() {
     let scenarios = chosen();
     let mut played = Vec::new();
     for (number, scenario) in scenarios.iter().enumerate() {
-        println!("[{}/{}] {} {} ...", number + 1, scenarios.len(), scenario.id, scenario.name);
+        println!(
+            "[{}/{}] {} {} ...",
+            number + 1,
+            scenarios.len(),
+            scenario.id,
+            scenario.name
+        );
         let outcome = scenario.play(pace).await;
         println!("{}\n", outcome.story(scenario.id, scenario.name));
         played.push((scenario, outcome));
@@ -57,11 +67,16 @@ async fn the_whole_matrix() {
         }
     }
     if let Ok(path) = std::env::var("CHAOS_JSON") {
-        let rows: Vec<Value> =
-            played.iter().map(|(scenario, outcome)| outcome.json(scenario.id, scenario.name)).collect();
-        std::fs::write(&path, Value::from(rows).to_string()).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let rows: Vec<Value> = played
+            .iter()
+            .map(|(scenario, outcome)| outcome.json(scenario.id, scenario.name))
+            .collect();
+        std::fs::write(&path, Value::from(rows).to_string())
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
     }
-    let failed = played.iter().filter(|(scenario, outcome)| outcome.verdict(scenario.id) == Verdict::Fail);
+    let failed = played
+        .iter()
+        .filter(|(scenario, outcome)| outcome.verdict(scenario.id) == Verdict::Fail);
     let failed: Vec<&str> = failed.map(|(scenario, _)| scenario.id).collect();
     assert!(failed.is_empty(), "failed: {failed:?}");
 }

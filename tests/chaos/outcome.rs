@@ -44,16 +44,31 @@ pub(super) enum Verdict {
 pub(super) const HEAD: &str = "scenario                                             requests  answered  lost  doubled  errors  recovery  time  verdict";
 
 impl Outcome {
-    pub(super) fn of(sent: &[Sent], recovery: Option<Duration>, took: Duration, findings: Vec<Finding>) -> Self {
+    pub(super) fn of(
+        sent: &[Sent],
+        recovery: Option<Duration>,
+        took: Duration,
+        findings: Vec<Finding>,
+    ) -> Self {
         let mut errors = BTreeMap::new();
         let reached = sent.iter().filter(|sent| sent.code() != Some("unsent"));
-        for code in reached.clone().filter_map(Sent::code).filter(|code| *code != "ok") {
+        for code in reached
+            .clone()
+            .filter_map(Sent::code)
+            .filter(|code| *code != "ok")
+        {
             *errors.entry(code.to_owned()).or_insert(0) += 1;
         }
         Self {
             requests: reached.clone().count(),
-            answered: reached.clone().filter(|sent| !sent.answers.is_empty()).count(),
-            lost: reached.clone().filter(|sent| sent.answers.is_empty()).count(),
+            answered: reached
+                .clone()
+                .filter(|sent| !sent.answers.is_empty())
+                .count(),
+            lost: reached
+                .clone()
+                .filter(|sent| sent.answers.is_empty())
+                .count(),
             doubled: reached.filter(|sent| sent.answers.len() > 1).count(),
             errors,
             recovery,
@@ -64,17 +79,28 @@ impl Outcome {
     }
 
     pub(super) fn skipped(why: &'static str) -> Self {
-        Self { skipped: Some(why), ..Self::default() }
+        Self {
+            skipped: Some(why),
+            ..Self::default()
+        }
     }
 
     /// The scenario did not come to its end.
     pub(super) fn broken(what: String) -> Self {
-        Self { findings: vec![Finding { rule: "end", what }], ..Self::default() }
+        Self {
+            findings: vec![Finding { rule: "end", what }],
+            ..Self::default()
+        }
     }
 
     pub(super) fn unknown(&self, scenario: &str) -> Vec<String> {
-        let unknown = self.findings.iter().filter(|finding| !gaps::known(scenario, finding.rule));
-        unknown.map(|finding| format!("{}: {}", finding.rule, finding.what)).collect()
+        let unknown = self
+            .findings
+            .iter()
+            .filter(|finding| !gaps::known(scenario, finding.rule));
+        unknown
+            .map(|finding| format!("{}: {}", finding.rule, finding.what))
+            .collect()
     }
 
     pub(super) fn verdict(&self, scenario: &str) -> Verdict {
@@ -93,7 +119,9 @@ impl Outcome {
             Verdict::Fail => "FAIL",
             Verdict::Skipped => "skipped",
         };
-        let recovery = self.recovery.map_or("-".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
+        let recovery = self.recovery.map_or("-".to_owned(), |time| {
+            format!("{:.1} s", time.as_secs_f64())
+        });
         let errors: usize = self.errors.values().sum();
         format!(
             "{:<53}{:>8}  {:>8}  {:>4}  {:>7}  {:>6}  {:>8}  {:>4.0}  {verdict}",
@@ -115,7 +143,11 @@ impl Outcome {
             let _ = write!(text, "\n     errors: {:?}", self.errors);
         }
         for finding in &self.findings {
-            let gap = if gaps::known(id, finding.rule) { " (known gap)" } else { "" };
+            let gap = if gaps::known(id, finding.rule) {
+                " (known gap)"
+            } else {
+                ""
+            };
             let _ = write!(text, "\n     {}{gap}: {}", finding.rule, finding.what);
         }
         if let Some(why) = self.skipped {

@@ -40,7 +40,13 @@ fn capacity() -> f64 {
 /// Few places before a slow provider.
 async fn small_router(pace: Pace, classes: &'static [Class], rate: f64, retries: u32) -> Stage {
     let settings = vec![("router.max_in_flight", PLACES.to_string())];
-    let setting = Setting { settings, classes, rate: Some(rate), retries, ..Setting::default() };
+    let setting = Setting {
+        settings,
+        classes,
+        rate: Some(rate),
+        retries,
+        ..Setting::default()
+    };
     let stage = Stage::set(pace, setting).await;
     let flood = json!({"tenant_id": "globex", "policy_id": "bystander", "policy": {"providers": [{"name": "steady"}]}});
     let answer = stage.gateway.admin("put_policy", &flood).await;
@@ -51,7 +57,13 @@ async fn small_router(pace: Pace, classes: &'static [Class], rate: f64, retries:
 
 /// Answers that say `ok` in a time.
 fn served(stage: &Stage, from: Instant, to: Instant) -> f64 {
-    let within = |sent: &&Sent| sent.served() && sent.answers.iter().any(|answer| (from..to).contains(&answer.at));
+    let within = |sent: &&Sent| {
+        sent.served()
+            && sent
+                .answers
+                .iter()
+                .any(|answer| (from..to).contains(&answer.at))
+    };
     let count = stage.load.sent().iter().filter(within).count();
     f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / (to - from).as_secs_f64()
 }
@@ -74,26 +86,45 @@ async fn overload(pace: Pace) -> Outcome {
     sleep(SECOND * 2).await;
     let broken = stage.breaks();
     stage.load.set_rate(capacity() * 10.0);
-    sleep(if pace.is_quick() { pace.fault } else { SECOND * 60 }).await;
+    sleep(if pace.is_quick() {
+        pace.fault
+    } else {
+        SECOND * 60
+    })
+    .await;
     stage.load.set_rate(calm);
     let healed = stage.heals();
     stage.recovers(SECOND * 5).await;
     let (peak, goodput) = (served(&stage, full, broken), served(&stage, broken, healed));
     // Seconds on a machine that others use too show a collapse, and no more; the figures are for a minute, and for `make load`.
-    let (least, most) = if pace.is_quick() { (0.6, SECOND) } else { (0.9, Duration::ZERO) };
-    stage.check("goodput", goodput >= peak * least, || format!("{goodput:.0}/s of a peak of {peak:.0}/s"));
-    let (before, during) = (stage.load.p99(start, full, Sent::served), stage.load.p99(broken, healed, Sent::served));
+    let (least, most) = if pace.is_quick() {
+        (0.6, SECOND)
+    } else {
+        (0.9, Duration::ZERO)
+    };
+    stage.check("goodput", goodput >= peak * least, || {
+        format!("{goodput:.0}/s of a peak of {peak:.0}/s")
+    });
+    let (before, during) = (
+        stage.load.p99(start, full, Sent::served),
+        stage.load.p99(broken, healed, Sent::served),
+    );
     stage.check("latency", during <= twice(before).max(most), || {
         format!("p99 of the accepted {during:?}, unloaded {before:?}")
     });
     stage.ends().await
 }
 
-const FLOOD: Class = Class { name: "flood", operation: "route", tenant: "globex", policy: "bystander" };
+const FLOOD: Class = Class {
+    name: "flood",
+    operation: "route",
+    tenant: "globex",
+    policy: "bystander",
+};
 /// One request of twenty is the quiet tenant's.
 const FLOODED: &[Class] = &[
-    BYSTANDER, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD,
-    FLOOD, FLOOD, FLOOD, FLOOD,
+    BYSTANDER, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD,
+    FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD, FLOOD,
 ];
 
 async fn tenant_floods(pace: Pace) -> Outcome {
@@ -109,14 +140,24 @@ async fn tenant_floods(pace: Pace) -> Outcome {
     stage.recovers(SECOND).await;
     // The few requests of the quiet tenant alone would be too few to compare with.
     let before = stage.load.p99(start, broken, Sent::served);
-    let during = stage.load.p99(broken, healed, |sent| sent.class == &BYSTANDER && sent.served());
-    stage
-        .check("latency", during <= twice(before), || format!("p99 of the quiet tenant {during:?}, {before:?} before"));
-    let (failed, all) = stage.load.since(broken, |sent| {
-        let quiet = sent.iter().filter(|sent| sent.class == &BYSTANDER && !sent.answers.is_empty());
-        (quiet.clone().filter(|sent| !sent.served()).count(), quiet.count())
+    let during = stage.load.p99(broken, healed, |sent| {
+        sent.class == &BYSTANDER && sent.served()
     });
-    stage.check("fairness", failed * 1_000 <= all, || format!("{failed} of {all} requests of the quiet tenant failed"));
+    stage.check("latency", during <= twice(before), || {
+        format!("p99 of the quiet tenant {during:?}, {before:?} before")
+    });
+    let (failed, all) = stage.load.since(broken, |sent| {
+        let quiet = sent
+            .iter()
+            .filter(|sent| sent.class == &BYSTANDER && !sent.answers.is_empty());
+        (
+            quiet.clone().filter(|sent| !sent.served()).count(),
+            quiet.count(),
+        )
+    });
+    stage.check("fairness", failed * 1_000 <= all, || {
+        format!("{failed} of {all} requests of the quiet tenant failed")
+    });
     stage.ends().await
 }
 
@@ -126,9 +167,14 @@ async fn starved(pace: Pace) -> Outcome {
     stage.calm().await;
     let directory = TempDir::new().expect("a directory");
     // `nice` goes on without the right to go before others, and says so.
-    let allowed = Command::new("nice").args(["-n", "-10", "true"]).output().is_ok_and(|said| said.stderr.is_empty());
+    let allowed = Command::new("nice")
+        .args(["-n", "-10", "true"])
+        .output()
+        .is_ok_and(|said| said.stderr.is_empty());
     if !allowed {
-        println!("     without the right to a higher priority: the busy loops only go beside everybody else");
+        println!(
+            "     without the right to a higher priority: the busy loops only go beside everybody else"
+        );
     }
     let broken = stage.breaks();
     let loops: Vec<Process> = (0..2)
@@ -144,7 +190,9 @@ async fn starved(pace: Pace) -> Outcome {
     stage.recovers(SECOND * 3).await;
     // Nobody but the machine was slow.
     stage.no_breaker_opened();
-    let untouched = stage.load.since(broken, |sent| sent.iter().any(Sent::served));
+    let untouched = stage
+        .load
+        .since(broken, |sent| sent.iter().any(Sent::served));
     stage.check("service", untouched, || "nothing was served".to_owned());
     stage.ends().await
 }
@@ -155,16 +203,26 @@ const LEAPS: [&str; 3] = ["+1h", "-1h", "+0"];
 
 /// The audit log has the writes in their order, by its number, though its times leap as the clock did.
 async fn judge_history(stage: &mut Stage, registry: &Path) {
-    let options = SqliteConnectOptions::new().filename(registry).read_only(true);
+    let options = SqliteConnectOptions::new()
+        .filename(registry)
+        .read_only(true);
     let mut reader = options.connect().await.expect("a connection");
     let written = "SELECT after ->> '$.metadata.clock', CAST(strftime('%s', recorded_at) AS INTEGER) \
         FROM extension_audit_log WHERE object_id LIKE '%leaps' ORDER BY id";
-    let history: Vec<(String, i64)> = sqlx::query_as(written).fetch_all(&mut reader).await.expect("the history");
+    let history: Vec<(String, i64)> = sqlx::query_as(written)
+        .fetch_all(&mut reader)
+        .await
+        .expect("the history");
     let in_order = history.iter().map(|(clock, _)| clock.as_str()).eq(LEAPS);
     stage.check("audit log", in_order, || format!("{history:?}"));
     // An hour ahead, two back, one ahead, and the seconds between them.
-    let leaps: Vec<i64> = history.windows(2).map(|pair| (pair[1].1 - pair[0].1) / 1_800).collect();
-    stage.check("fault", leaps == [-3, 2], || format!("the router's clock did not leap: {history:?}"));
+    let leaps: Vec<i64> = history
+        .windows(2)
+        .map(|pair| (pair[1].1 - pair[0].1) / 1_800)
+        .collect();
+    stage.check("fault", leaps == [-3, 2], || {
+        format!("the router's clock did not leap: {history:?}")
+    });
 }
 
 /// An hour ahead, an hour back, and as it was; the monotonic clock goes on as always.
@@ -185,8 +243,19 @@ async fn clock_leaps(pace: Pace) -> Outcome {
     ];
     let registry = directory.path().join("registry.db");
     let settings = vec![("database.url", format!("sqlite://{}", registry.display()))];
-    let mut stage = Stage::set(pace, Setting { variables, settings, ..Setting::default() }).await;
-    stage.gateway.policy("spare", &json!({"providers": [{"name": "spare"}]})).await;
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            variables,
+            settings,
+            ..Setting::default()
+        },
+    )
+    .await;
+    stage
+        .gateway
+        .policy("spare", &json!({"providers": [{"name": "spare"}]}))
+        .await;
     let hints = Hints::listen(&stage).await;
     stage.calm().await;
     stage.cast.get_mut("spare").expect("a process").kill();
@@ -194,23 +263,40 @@ async fn clock_leaps(pace: Pace) -> Outcome {
     open_spare(&mut stage).await;
     for time in LEAPS {
         says(time);
-        let written = put_policy(&stage, "leaps", json!({"clock": time})).await.unwrap_or_default();
-        stage.check("write", written["ok"] == true, || format!("at {time}: {written}"));
+        let written = put_policy(&stage, "leaps", json!({"clock": time}))
+            .await
+            .unwrap_or_default();
+        stage.check("write", written["ok"] == true, || {
+            format!("at {time}: {written}")
+        });
         if time == LEAPS[0] {
             let state = stage.breakers().await.remove("spare");
             let open = state.as_deref() == Some("open");
-            stage.check("breakers", open, || format!("the one that was open when the clock leapt is {state:?}"));
+            stage.check("breakers", open, || {
+                format!("the one that was open when the clock leapt is {state:?}")
+            });
         }
         sleep(pace.fault / 3).await;
     }
     stage.heals();
-    let moved: Vec<Hint> = hints.since(broken).into_iter().filter(|hint| hint.id != "spare").collect();
-    stage.check("breakers", moved.is_empty(), || format!("moved with the clock: {moved:?}"));
+    let moved: Vec<Hint> = hints
+        .since(broken)
+        .into_iter()
+        .filter(|hint| hint.id != "spare")
+        .collect();
+    stage.check("breakers", moved.is_empty(), || {
+        format!("moved with the clock: {moved:?}")
+    });
     judge_history(&mut stage, &registry).await;
     close_spare(&mut stage).await;
     stage.recovers(Duration::ZERO).await;
-    let failed =
-        stage.load.since(broken, |sent| sent.iter().filter(|sent| !sent.answers.is_empty() && !sent.served()).count());
-    stage.check("no errors", failed == 0, || format!("{failed} requests failed"));
+    let failed = stage.load.since(broken, |sent| {
+        sent.iter()
+            .filter(|sent| !sent.answers.is_empty() && !sent.served())
+            .count()
+    });
+    stage.check("no errors", failed == 0, || {
+        format!("{failed} requests failed")
+    });
     stage.ends().await
 }

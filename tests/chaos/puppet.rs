@@ -61,11 +61,21 @@ impl Puppet {
     pub(super) async fn start(url: &str, subject: &str, good: Value) -> Self {
         let client = connect(url).await;
         let group = subject.to_owned();
-        let mut calls = client.queue_subscribe(subject.to_owned(), group).await.expect("a subscription");
+        let mut calls = client
+            .queue_subscribe(subject.to_owned(), group)
+            .await
+            .expect("a subscription");
         client.flush().await.expect("flushed");
         let (behaviour, good) = (Mutex::new(Behaviour::Good), good.to_string());
         let (torn, answered) = (AtomicUsize::new(0), Mutex::default());
-        let shared = Arc::new(Shared { client, good, behaviour, calls: Mutex::default(), torn, answered });
+        let shared = Arc::new(Shared {
+            client,
+            good,
+            behaviour,
+            calls: Mutex::default(),
+            torn,
+            answered,
+        });
         let reads = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             while let Some(call) = calls.next().await {
@@ -76,7 +86,12 @@ impl Puppet {
     }
 
     pub(super) async fn provider(url: &str, id: &str) -> Self {
-        Self::start(url, &format!("beamline.provider.{id}.v1"), json!({"output": id})).await
+        Self::start(
+            url,
+            &format!("beamline.provider.{id}.v1"),
+            json!({"output": id}),
+        )
+        .await
     }
 
     pub(super) fn does(&self, behaviour: Behaviour) {
@@ -133,22 +148,34 @@ impl Shared {
             Behaviour::Garbage => (1, garbage(number)),
             Behaviour::Twice => (2, good()),
             Behaviour::Astray => {
-                let Some(stray) = fastrand::choice(self.answered.lock().iter()).cloned() else { return };
+                let Some(stray) = fastrand::choice(self.answered.lock().iter()).cloned() else {
+                    return;
+                };
                 let _away = self.client.publish(stray, good().into()).await;
                 return;
             }
         };
         for _ in 0..times {
-            let _away = self.client.publish_with_headers(reply.clone(), HeaderMap::new(), text.clone().into()).await;
+            let _away = self
+                .client
+                .publish_with_headers(reply.clone(), HeaderMap::new(), text.clone().into())
+                .await;
         }
     }
 }
 
 /// A call without a deadline has none that could be past.
 fn is_past(call: &Message) -> bool {
-    let deadline = call.headers.as_ref().and_then(|headers| headers.get("Router-Deadline"));
+    let deadline = call
+        .headers
+        .as_ref()
+        .and_then(|headers| headers.get("Router-Deadline"));
     let deadline = deadline.and_then(|text| humantime::parse_rfc3339_weak(text.as_str()).ok());
-    deadline.is_some_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > BELIEVED_PAST))
+    deadline.is_some_and(|at| {
+        SystemTime::now()
+            .duration_since(at)
+            .is_ok_and(|age| age > BELIEVED_PAST)
+    })
 }
 
 fn busy(retry_after: u64) -> String {

@@ -119,7 +119,9 @@ struct Wave {
 impl Wave {
     /// Who leaves a queue group takes what is on its way to be here within 50 ms: on a slow link some of it is lost.
     fn leaves_over_slow_link(&self) -> bool {
-        [Fault::SlowLink, Fault::RouterToldToEnd].iter().all(|fault| self.faults.contains(fault))
+        [Fault::SlowLink, Fault::RouterToldToEnd]
+            .iter()
+            .all(|fault| self.faults.contains(fault))
     }
 }
 
@@ -136,7 +138,11 @@ fn schedule(seed: u64, total: Duration) -> Vec<Wave> {
         let lasts = Duration::from_millis(random.u64(1_000..8_000));
         let peace = Duration::from_millis(random.u64(500..5_000));
         passed += lasts + peace;
-        waves.push(Wave { faults, lasts, peace });
+        waves.push(Wave {
+            faults,
+            lasts,
+            peace,
+        });
     }
     waves
 }
@@ -144,7 +150,9 @@ fn schedule(seed: u64, total: Duration) -> Vec<Wave> {
 /// `CHAOS_SEED`, or one of its own.
 fn seed() -> u64 {
     match std::env::var("CHAOS_SEED") {
-        Ok(seed) if !seed.is_empty() => seed.parse().unwrap_or_else(|_| panic!("CHAOS_SEED is no number: {seed}")),
+        Ok(seed) if !seed.is_empty() => seed
+            .parse()
+            .unwrap_or_else(|_| panic!("CHAOS_SEED is no number: {seed}")),
         Ok(_) | Err(_) => fastrand::u64(..),
     }
 }
@@ -152,13 +160,30 @@ fn seed() -> u64 {
 async fn by_chance(pace: Pace) -> Outcome {
     let seed = seed();
     println!("     again with CHAOS_SEED={seed} CHAOS_ONLY=C42");
-    let total = if pace.is_quick() { SECOND * 20 } else { SECOND * 600 };
+    let total = if pace.is_quick() {
+        SECOND * 20
+    } else {
+        SECOND * 600
+    };
     let mut database = PostgresServer::start().await;
-    let mut stage = Stage::set(pace, Setting { proxy: true, routers: 2, ..on(database.url(), "500ms") }).await;
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            proxy: true,
+            routers: 2,
+            ..on(database.url(), "500ms")
+        },
+    )
+    .await;
     stage.calm().await;
     let first = stage.breaks();
     for wave in schedule(seed, total) {
-        println!("     {:>5.1} s: {:?} for {:?}", first.elapsed().as_secs_f64(), wave.faults, wave.lasts);
+        println!(
+            "     {:>5.1} s: {:?} for {:?}",
+            first.elapsed().as_secs_f64(),
+            wave.faults,
+            wave.lasts
+        );
         let broken = Instant::now();
         for fault in &wave.faults {
             begin(&mut stage, &mut database, *fault).await;
@@ -168,7 +193,11 @@ async fn by_chance(pace: Pace) -> Outcome {
             end(&mut stage, &mut database, *fault).await;
         }
         let healed = Instant::now();
-        for (from, to) in wave.faults.iter().filter_map(|fault| fault.excuses(broken, healed)) {
+        for (from, to) in wave
+            .faults
+            .iter()
+            .filter_map(|fault| fault.excuses(broken, healed))
+        {
             stage.forgive(from, to);
         }
         if wave.leaves_over_slow_link() {
@@ -191,9 +220,15 @@ async fn begin(stage: &mut Stage, database: &mut PostgresServer, fault: Fault) {
     match fault {
         Fault::NatsKilled => stage.nats.kill(),
         Fault::NatsFrozen => stage.nats.pause().await,
-        Fault::SlowLink => weather(Weather { latency: Duration::from_millis(50), ..Weather::default() }),
+        Fault::SlowLink => weather(Weather {
+            latency: Duration::from_millis(50),
+            ..Weather::default()
+        }),
         Fault::Reset => stage.proxy.as_ref().expect("a proxy").reset(),
-        Fault::RepliesVanish => weather(Weather { hole_from_server: true, ..Weather::default() }),
+        Fault::RepliesVanish => weather(Weather {
+            hole_from_server: true,
+            ..Weather::default()
+        }),
         Fault::PostgresKilled => database.kill(),
         Fault::PostgresFrozen => database.pause().await,
         Fault::ModelKilled => stage.cast.get_mut("model1").expect("a process").kill(),
@@ -210,7 +245,11 @@ async fn end(stage: &mut Stage, database: &mut PostgresServer, fault: Fault) {
     match fault {
         Fault::NatsKilled => stage.nats.restart().await,
         Fault::NatsFrozen => stage.nats.resume(),
-        Fault::SlowLink | Fault::RepliesVanish => stage.proxy.as_ref().expect("a proxy").weather(Weather::default()),
+        Fault::SlowLink | Fault::RepliesVanish => stage
+            .proxy
+            .as_ref()
+            .expect("a proxy")
+            .weather(Weather::default()),
         Fault::Reset => {}
         Fault::PostgresKilled => database.restart().await,
         Fault::PostgresFrozen => database.resume(),
@@ -244,13 +283,24 @@ fn a_seed_gives_the_same_schedule_again() {
 
 #[test]
 fn every_fault_comes_and_nothing_is_struck_twice_at_once() {
-    let waves: Vec<Wave> = (0..20).flat_map(|seed| schedule(seed, SECOND * 60)).collect();
+    let waves: Vec<Wave> = (0..20)
+        .flat_map(|seed| schedule(seed, SECOND * 60))
+        .collect();
     for fault in FAULTS {
-        assert!(waves.iter().any(|wave| wave.faults.contains(&fault)), "{fault:?}");
+        assert!(
+            waves.iter().any(|wave| wave.faults.contains(&fault)),
+            "{fault:?}"
+        );
     }
     for Wave { faults, .. } in &waves {
         assert!(!faults.is_empty() && faults.is_sorted(), "{faults:?}");
-        let twice = |fault: &Fault| faults.iter().filter(|other| other.target() == fault.target()).count() > 1;
+        let twice = |fault: &Fault| {
+            faults
+                .iter()
+                .filter(|other| other.target() == fault.target())
+                .count()
+                > 1
+        };
         assert!(!faults.iter().any(twice), "{faults:?}");
     }
 }

@@ -9,7 +9,9 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::database::{REFUSED, REFUSED_WITHIN, Refused, SmallDisk, agrees_again, on, put_policy, writes_are_refused};
+use super::database::{
+    REFUSED, REFUSED_WITHIN, Refused, SmallDisk, agrees_again, on, put_policy, writes_are_refused,
+};
 use super::outcome::Outcome;
 use super::pace::Pace;
 use super::stage::Stage;
@@ -49,14 +51,27 @@ async fn slow_commits(pace: Pace) -> Outcome {
     meddler.execute(SLOW_COMMITS).await.expect("a trigger");
     while broken.elapsed() < pace.fault {
         let begun = Instant::now();
-        let answer = put_policy(&stage, "written", json!({"at": broken.elapsed().as_secs_f64()})).await;
-        let (took, written) = (begun.elapsed(), answer.as_ref().is_some_and(|answer| answer["ok"] == true));
-        stage.check("administration", written && took >= SLOW, || format!("after {took:?} {answer:?}"));
+        let answer = put_policy(
+            &stage,
+            "written",
+            json!({"at": broken.elapsed().as_secs_f64()}),
+        )
+        .await;
+        let (took, written) = (
+            begun.elapsed(),
+            answer.as_ref().is_some_and(|answer| answer["ok"] == true),
+        );
+        stage.check("administration", written && took >= SLOW, || {
+            format!("after {took:?} {answer:?}")
+        });
     }
     meddler.execute(SLOWER_COMMITS).await.expect("a trigger");
     let refused = writes_are_refused(&mut stage, json!({}), GIVEN_UP).await;
     // Waits for the commit that the router has given up.
-    meddler.execute("DROP TRIGGER slow_commit ON registry_revision").await.expect("no trigger");
+    meddler
+        .execute("DROP TRIGGER slow_commit ON registry_revision")
+        .await
+        .expect("no trigger");
     let healed = stage.heals();
     agrees_again(&mut stage, healed, refused).await;
     stage.nobody_noticed(broken);
@@ -72,20 +87,40 @@ async fn connections_taken(pace: Pace) -> Outcome {
     push(&mut holder, &stage, LISTED).await;
     stage.calm().await;
     let broken = stage.breaks();
-    holder.execute("BEGIN; LOCK TABLE policies IN EXCLUSIVE MODE").await.expect("the lock");
+    holder
+        .execute("BEGIN; LOCK TABLE policies IN EXCLUSIVE MODE")
+        .await
+        .expect("the lock");
     let mut refused = Refused { for_certain: true };
     while broken.elapsed() < pace.fault {
-        let writes = join_all((0..20).map(|number| put_policy(&stage, REFUSED, json!({"number": number}))));
+        let writes =
+            join_all((0..20).map(|number| put_policy(&stage, REFUSED, json!({"number": number}))));
         let lists = join_all((0..20).map(|_| list(&stage)));
         let (writes, lists) = tokio::join!(writes, lists);
         let writes: Vec<Value> = writes.into_iter().map(Option::unwrap_or_default).collect();
-        let wrong = writes.iter().find(|answer| !answer["error"]["code"].is_string());
+        let wrong = writes
+            .iter()
+            .find(|answer| !answer["error"]["code"].is_string());
         stage.check("writes", wrong.is_none(), || format!("{wrong:?}"));
-        refused.for_certain &= writes.iter().all(|answer| answer["error"]["details"]["outcome"] != "unknown");
-        let longest = lists.iter().map(|(took, _)| *took).max().unwrap_or_default();
-        stage.check("lists", longest < LISTED_WITHIN, || format!("a list took {longest:?}"));
-        let shortest = lists.iter().map(|(_, length)| *length).min().unwrap_or_default();
-        stage.check("lists", shortest > ALMOST_TOO_LONG, || format!("a list had only {shortest} bytes"));
+        refused.for_certain &= writes
+            .iter()
+            .all(|answer| answer["error"]["details"]["outcome"] != "unknown");
+        let longest = lists
+            .iter()
+            .map(|(took, _)| *took)
+            .max()
+            .unwrap_or_default();
+        stage.check("lists", longest < LISTED_WITHIN, || {
+            format!("a list took {longest:?}")
+        });
+        let shortest = lists
+            .iter()
+            .map(|(_, length)| *length)
+            .min()
+            .unwrap_or_default();
+        stage.check("lists", shortest > ALMOST_TOO_LONG, || {
+            format!("a list had only {shortest} bytes")
+        });
     }
     holder.execute("ROLLBACK").await.expect("the lock is free");
     let healed = stage.heals();
@@ -104,9 +139,15 @@ const LISTED_WITHIN: Duration = Duration::from_secs(4);
 /// How long it took, and how many bytes came. This program needs the processors, too: it does not read them.
 async fn list(stage: &Stage) -> (Duration, usize) {
     let begun = Instant::now();
-    let asked = stage.gateway.client().request("beamline.router.v1.admin.list_extensions", "{}".into());
+    let asked = stage
+        .gateway
+        .client()
+        .request("beamline.router.v1.admin.list_extensions", "{}".into());
     let answer = timeout(LIMIT / 2, asked).await.ok().and_then(Result::ok);
-    (begun.elapsed(), answer.map_or(0, |answer| answer.payload.len()))
+    (
+        begun.elapsed(),
+        answer.map_or(0, |answer| answer.payload.len()),
+    )
 }
 
 /// A lock that another process holds; then a full disk, and a file that nobody can write to, where this can be had.
@@ -121,7 +162,9 @@ async fn sqlite_in_trouble(pace: Pace) -> Outcome {
     locked(&mut stage, &file).await;
     if let Some(disk) = &disk {
         let filler = disk.fill();
-        let large: String = std::iter::repeat_with(|| fastrand::char('a'..='z')).take(600_000).collect();
+        let large: String = std::iter::repeat_with(|| fastrand::char('a'..='z'))
+            .take(600_000)
+            .collect();
         let refused = writes_are_refused(&mut stage, json!({"large": large}), REFUSED_WITHIN).await;
         std::fs::remove_file(filler).expect("the filler");
         let free = Instant::now();
@@ -174,13 +217,23 @@ async fn push(database: &mut PgConnection, stage: &Stage, count: i32) {
     let rows = "INSERT INTO extensions (id, type, timeout_ms, retry, enabled, version, config, metadata) \
         SELECT 'bulk_' || n, 'pre', 1000, 0, true, 'v1', '{\"threshold\": 0.5}', '{\"team\": \"bulk\"}' \
         FROM generate_series(1, $1) n";
-    sqlx::query(rows).bind(count).execute(&mut *tx).await.expect("extensions");
+    sqlx::query(rows)
+        .bind(count)
+        .execute(&mut *tx)
+        .await
+        .expect("extensions");
     let next = "UPDATE registry_revision SET revision = revision + 1 RETURNING revision";
-    let revision: i64 = sqlx::query_scalar(next).fetch_one(&mut *tx).await.expect("a revision");
+    let revision: i64 = sqlx::query_scalar(next)
+        .fetch_one(&mut *tx)
+        .await
+        .expect("a revision");
     tx.commit().await.expect("committed");
     let router = &stage.routers[0];
     eventually(LIMIT, "the router serves what was pushed", async || {
-        router.readiness().await.filter(|said| said["revision"].as_i64() >= Some(revision))
+        router
+            .readiness()
+            .await
+            .filter(|said| said["revision"].as_i64() >= Some(revision))
     })
     .await;
 }
@@ -196,23 +249,44 @@ async fn large_push(pace: Pace) -> Outcome {
     let broken = stage.breaks();
     push(&mut pusher, &stage, 100_000).await;
     let served = broken.elapsed();
-    stage.check("push", served < SECOND * 20, || format!("served after {served:?}"));
+    stage.check("push", served < SECOND * 20, || {
+        format!("served after {served:?}")
+    });
     // What comes after the change, the end of the snapshot before it for example.
     sleep(SECOND).await;
     let pushed = Instant::now();
     // By the order in which entries wait for each other; a chain of fallbacks visits nobody twice, however it is written.
-    let circle =
-        json!([{"id": "normalize_text", "depends_on": ["bulk_1"]}, {"id": "bulk_1", "depends_on": ["normalize_text"]}]);
-    for (fault, pre) in [("missing id", json!([{"id": "nobody", "mode": "required"}])), ("cycle", circle)] {
+    let circle = json!([{"id": "normalize_text", "depends_on": ["bulk_1"]}, {"id": "bulk_1", "depends_on": ["normalize_text"]}]);
+    for (fault, pre) in [
+        ("missing id", json!([{"id": "nobody", "mode": "required"}])),
+        ("cycle", circle),
+    ] {
         let policy = json!({"providers": [{"name": "steady"}], "pre": pre});
         let body = json!({"tenant_id": "acme", "policy_id": "bystander", "policy": policy});
         let answer = stage.gateway.admin("put_policy", &body).await;
-        stage.check("bad policy", answer["error"]["code"] == "invalid_request", || format!("{fault}: {answer}"));
+        stage.check(
+            "bad policy",
+            answer["error"]["code"] == "invalid_request",
+            || format!("{fault}: {answer}"),
+        );
     }
-    let kept = stage.gateway.admin("get_policy", &json!({"tenant_id": "acme", "policy_id": "bystander"})).await;
-    stage.check("bad policy", kept["policy"] == json!({"providers": [{"name": "steady"}]}), || format!("left {kept}"));
+    let kept = stage
+        .gateway
+        .admin(
+            "get_policy",
+            &json!({"tenant_id": "acme", "policy_id": "bystander"}),
+        )
+        .await;
+    stage.check(
+        "bad policy",
+        kept["policy"] == json!({"providers": [{"name": "steady"}]}),
+        || format!("left {kept}"),
+    );
     stage.heals();
-    let (before, during) = (stage.load.p99(calm, broken, |_| true), stage.load.p99(broken, pushed, |_| true));
+    let (before, during) = (
+        stage.load.p99(calm, broken, |_| true),
+        stage.load.p99(broken, pushed, |_| true),
+    );
     let most = before + DISTURBED + BUSY_MACHINE;
     stage.check("latency", during <= most, || {
         format!("p99 {during:?} while it was loaded in {served:?}, {before:?} before")

@@ -42,7 +42,8 @@ struct Group(PathBuf);
 impl Group {
     /// Only root can make one, and not everywhere.
     fn make() -> Option<Self> {
-        let path = Path::new("/sys/fs/cgroup/memory").join(format!("beamline-chaos-{}", std::process::id()));
+        let path = Path::new("/sys/fs/cgroup/memory")
+            .join(format!("beamline-chaos-{}", std::process::id()));
         std::fs::create_dir(&path).ok()?;
         let group = Self(path);
         std::fs::write(group.0.join("memory.limit_in_bytes"), MEMORY.to_string()).ok()?;
@@ -50,7 +51,8 @@ impl Group {
     }
 
     fn peak(&self) -> usize {
-        let peak = std::fs::read_to_string(self.0.join("memory.max_usage_in_bytes")).unwrap_or_default();
+        let peak =
+            std::fs::read_to_string(self.0.join("memory.max_usage_in_bytes")).unwrap_or_default();
         peak.trim().parse().unwrap_or_default()
     }
 }
@@ -68,14 +70,33 @@ impl Drop for Group {
 
 async fn scarce_memory(pace: Pace) -> Outcome {
     let Some(group) = Group::make() else {
-        return Outcome::skipped("a control group for memory (version 1) can only be made by root, and not everywhere");
+        return Outcome::skipped(
+            "a control group for memory (version 1) can only be made by root, and not everywhere",
+        );
     };
     // The router itself finds out how much it may have. On a slow machine it would refuse requests for want of time before
     // their bytes are too many.
-    let (control_group, settings) = (Some(group.0.clone()), vec![("router.adaptive_limit", "false".to_owned())]);
-    let mut stage = Stage::set(pace, Setting { control_group, settings, ..Setting::default() }).await;
-    stage.gateway.register("provider", "heavy", json!({"timeout_ms": 10_000})).await;
-    stage.gateway.policy("heavy", &json!({"providers": [{"name": "heavy"}]})).await;
+    let (control_group, settings) = (
+        Some(group.0.clone()),
+        vec![("router.adaptive_limit", "false".to_owned())],
+    );
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            control_group,
+            settings,
+            ..Setting::default()
+        },
+    )
+    .await;
+    stage
+        .gateway
+        .register("provider", "heavy", json!({"timeout_ms": 10_000}))
+        .await;
+    stage
+        .gateway
+        .policy("heavy", &json!({"providers": [{"name": "heavy"}]}))
+        .await;
     let heavy = Puppet::provider(stage.nats.url(), "heavy").await;
     heavy.does(Behaviour::Slow(HELD, HELD));
     stage.calm().await;
@@ -95,10 +116,20 @@ async fn scarce_memory(pace: Pace) -> Outcome {
     while broken.elapsed() < lasts {
         let (client, body) = (stage.gateway.client().clone(), body.clone());
         large.spawn(async move {
-            let answer = timeout(LIMIT, client.request("beamline.router.v1.route", body.into())).await.ok()?.ok()?;
+            let answer = timeout(
+                LIMIT,
+                client.request("beamline.router.v1.route", body.into()),
+            )
+            .await
+            .ok()?
+            .ok()?;
             // Only what is short is read: this program needs the processors, too.
             let short = answer.payload.len() < LARGE;
-            let error: Value = if short { serde_json::from_slice(&answer.payload).ok()? } else { Value::Null };
+            let error: Value = if short {
+                serde_json::from_slice(&answer.payload).ok()?
+            } else {
+                Value::Null
+            };
             Some(error["error"]["code"].as_str().unwrap_or("ok").to_owned())
         });
         sleep(LARGE_EVERY).await;
@@ -106,15 +137,29 @@ async fn scarce_memory(pace: Pace) -> Outcome {
     stage.heals();
     let codes: Vec<_> = large.join_all().await;
     let reasons = shed(&stage).await;
-    let by_memory = reasons.iter().any(|line| line.contains("\"bytes\"") || line.contains("\"pressure\""));
-    stage
-        .check("reason", by_memory, || format!("nothing was refused for its bytes or for want of memory: {reasons:?}"));
-    let count = |wanted: Option<&str>| codes.iter().filter(|code| code.as_deref() == wanted).count();
+    let by_memory = reasons
+        .iter()
+        .any(|line| line.contains("\"bytes\"") || line.contains("\"pressure\""));
+    stage.check("reason", by_memory, || {
+        format!("nothing was refused for its bytes or for want of memory: {reasons:?}")
+    });
+    let count = |wanted: Option<&str>| {
+        codes
+            .iter()
+            .filter(|code| code.as_deref() == wanted)
+            .count()
+    };
     let (served, shed, lost) = (count(Some("ok")), count(Some("overloaded")), count(None));
     stage.check("shedding", shed > 0 && served > 0 && lost == 0, || {
-        format!("of {} large requests {served} were served, {shed} refused, {lost} lost", codes.len())
+        format!(
+            "of {} large requests {served} were served, {shed} refused, {lost} lost",
+            codes.len()
+        )
     });
-    println!("     large requests: {served} served, {shed} refused; {} MiB at most; {reasons:?}", group.peak() / MIB);
+    println!(
+        "     large requests: {served} served, {shed} refused; {} MiB at most; {reasons:?}",
+        group.peak() / MIB
+    );
     stage.recovers(SECOND * 5).await;
     let outcome = stage.ends().await;
     drop(group);
@@ -124,13 +169,18 @@ async fn scarce_memory(pace: Pace) -> Outcome {
 /// Why how many requests were turned away at the door.
 async fn shed(stage: &Stage) -> Vec<String> {
     let (_, text) = stage.routers[0].get("/metrics").await.unwrap_or_default();
-    let lines = text.lines().filter_map(|line| line.strip_prefix("router_requests_shed_total"));
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("router_requests_shed_total"));
     lines.map(str::to_owned).collect()
 }
 
 fn soft_limit_of_files(pid: u32) -> String {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("our own child");
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .expect("a limit");
     line.split_whitespace().nth(3).expect("a number").to_owned()
 }
 
@@ -150,21 +200,38 @@ async fn no_descriptors(pace: Pace) -> Outcome {
         sleep(SECOND / 10).await;
     }
     let idle = cpu_time(router).saturating_sub(worked);
-    let refused = stage.routers[0].log().matches("cannot accept an HTTP connection").count();
-    stage.check("fault", refused > 0, || "every connection was accepted, so nothing was tested".to_owned());
-    let pace_of_log = pace.fault.as_secs_f64() * 6.0;
-    stage.check("busy loop", f64::from(u32::try_from(refused).unwrap_or(u32::MAX)) < pace_of_log, || {
-        format!("{refused} attempts to accept, and {idle:?} of work, in {:?}", pace.fault)
+    let refused = stage.routers[0]
+        .log()
+        .matches("cannot accept an HTTP connection")
+        .count();
+    stage.check("fault", refused > 0, || {
+        "every connection was accepted, so nothing was tested".to_owned()
     });
+    let pace_of_log = pace.fault.as_secs_f64() * 6.0;
+    stage.check(
+        "busy loop",
+        f64::from(u32::try_from(refused).unwrap_or(u32::MAX)) < pace_of_log,
+        || {
+            format!(
+                "{refused} attempts to accept, and {idle:?} of work, in {:?}",
+                pace.fault
+            )
+        },
+    );
     stage.routers[0].limit_files(&before);
     drop(callers);
     stage.heals();
     stage.nobody_noticed(broken);
     stage.recovers(SECOND * 2).await;
     let healed = Instant::now();
-    eventually(LIMIT, "probes are answered again", async || stage.routers[0].readiness().await).await;
+    eventually(LIMIT, "probes are answered again", async || {
+        stage.routers[0].readiness().await
+    })
+    .await;
     let took = healed.elapsed();
-    stage.check("probes", took < SECOND * 4, || format!("probes were answered {took:?} after the recovery"));
+    stage.check("probes", took < SECOND * 4, || {
+        format!("probes were answered {took:?} after the recovery")
+    });
     stage.ends().await
 }
 
@@ -174,7 +241,14 @@ async fn scraper(router: SocketAddr, requests: usize) -> Option<TcpStream> {
     // Little room for answers that nobody takes.
     socket.set_recv_buffer_size(4_096).ok()?;
     let mut stream = socket.connect(router).await.ok()?;
-    stream.write_all("GET /metrics HTTP/1.1\r\nhost: router\r\n\r\n".repeat(requests).as_bytes()).await.ok()?;
+    stream
+        .write_all(
+            "GET /metrics HTTP/1.1\r\nhost: router\r\n\r\n"
+                .repeat(requests)
+                .as_bytes(),
+        )
+        .await
+        .ok()?;
     Some(stream)
 }
 
@@ -194,7 +268,9 @@ async fn scrapers_never_read(pace: Pace) -> Outcome {
     }
     drop(scrapers);
     let (unanswered, probes) = stage.unanswered_probes(0, broken);
-    stage.check("probes", unanswered * 5 <= probes, || format!("{unanswered} of {probes} probes were not answered"));
+    stage.check("probes", unanswered * 5 <= probes, || {
+        format!("{unanswered} of {probes} probes were not answered")
+    });
     stage.heals();
     stage.nobody_noticed(broken);
     stage.recovers(Duration::ZERO).await;
@@ -203,7 +279,15 @@ async fn scrapers_never_read(pace: Pace) -> Outcome {
 
 async fn nobody_reads_the_log(pace: Pace) -> Outcome {
     let settings = vec![("telemetry.log_filter", "trace".to_owned())];
-    let mut stage = Stage::set(pace, Setting { log_pipe: true, settings, ..Setting::default() }).await;
+    let mut stage = Stage::set(
+        pace,
+        Setting {
+            log_pipe: true,
+            settings,
+            ..Setting::default()
+        },
+    )
+    .await;
     stage.calm().await;
     let broken = stage.breaks();
     stage.routers[0].log_pipe().hold();

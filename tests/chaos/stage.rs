@@ -117,13 +117,34 @@ impl Stage {
     /// Everything runs and answers when this returns, and load is on it.
     pub(super) async fn set(pace: Pace, setting: Setting) -> Self {
         let begun = Instant::now();
-        let Buses { nats, other_nats, proxy } = Buses::start(&setting).await;
-        let of = |apart| other_nats.as_ref().filter(|_| setting.apart == Some(apart)).unwrap_or(&nats);
+        let Buses {
+            nats,
+            other_nats,
+            proxy,
+        } = Buses::start(&setting).await;
+        let of = |apart| {
+            other_nats
+                .as_ref()
+                .filter(|_| setting.apart == Some(apart))
+                .unwrap_or(&nats)
+        };
         let before = proxy.as_ref().filter(|_| setting.apart.is_none());
-        let url = before.map_or_else(|| of(Apart::Routers).url().to_owned(), |p| format!("nats://{}", p.address()));
+        let url = before.map_or_else(
+            || of(Apart::Routers).url().to_owned(),
+            |p| format!("nats://{}", p.address()),
+        );
         let mut keys: Vec<(&str, &str)> = vec![("nats.url", &url)];
-        keys.extend(setting.settings.iter().map(|(key, value)| (*key, value.as_str())));
-        let variables: Vec<_> = setting.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        keys.extend(
+            setting
+                .settings
+                .iter()
+                .map(|(key, value)| (*key, value.as_str())),
+        );
+        let variables: Vec<_> = setting
+            .variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         let spawn = || match &setting.control_group {
             Some(group) => RouterProcess::spawn_in(group, &keys, &variables),
             None if setting.log_pipe => RouterProcess::spawn_piped(&keys, &variables),
@@ -137,8 +158,17 @@ impl Stage {
         traffic::register(&gateway).await;
         let cast = cast(of(Apart::Extensions), &setting).await;
         let steady = Puppet::provider(nats.url(), "steady").await;
-        let load = Load::start(nats.url(), setting.classes, setting.rate.unwrap_or(pace.rate), setting.retries).await;
-        let watches = routers.iter().map(|router| Watch::start(router.http())).collect();
+        let load = Load::start(
+            nats.url(),
+            setting.classes,
+            setting.rate.unwrap_or(pace.rate),
+            setting.retries,
+        )
+        .await;
+        let watches = routers
+            .iter()
+            .map(|router| Watch::start(router.http()))
+            .collect();
         let (memory_before, tasks_before) = (vec![None; routers.len()], vec![None; routers.len()]);
         let logged_before = vec![0; routers.len()];
         Self {
@@ -173,14 +203,29 @@ impl Stage {
         self.works().await;
         let calm = Instant::now();
         sleep(self.pace.before).await;
-        let failed = self
-            .load
-            .since(calm, |sent| sent.iter().filter(|sent| !sent.answers.is_empty() && !recovery::whole(sent)).count());
-        self.check("calm", failed == 0, || format!("{failed} requests failed before anything was broken"));
-        self.memory_before = self.routers.iter().map(|router| memory(router.id()).map(|(now, _)| now)).collect();
-        let tasks = self.routers.iter().map(async |router| Some(Counters::of(router.http()).await?.tasks()));
+        let failed = self.load.since(calm, |sent| {
+            sent.iter()
+                .filter(|sent| !sent.answers.is_empty() && !recovery::whole(sent))
+                .count()
+        });
+        self.check("calm", failed == 0, || {
+            format!("{failed} requests failed before anything was broken")
+        });
+        self.memory_before = self
+            .routers
+            .iter()
+            .map(|router| memory(router.id()).map(|(now, _)| now))
+            .collect();
+        let tasks = self
+            .routers
+            .iter()
+            .map(async |router| Some(Counters::of(router.http()).await?.tasks()));
         self.tasks_before = join_all(tasks).await;
-        self.logged_before = self.routers.iter().map(|router| router.log().len()).collect();
+        self.logged_before = self
+            .routers
+            .iter()
+            .map(|router| router.log().len())
+            .collect();
     }
 
     /// Waits until everything that was sent lately is served.
@@ -191,12 +236,20 @@ impl Stage {
             sleep(Duration::from_millis(500)).await;
             let failed = self.load.since(from, |sent| {
                 let served = sent.iter().filter(|sent| recovery::whole(sent)).count();
-                let failed = sent.iter().find(|sent| !sent.answers.is_empty() && !recovery::whole(sent)).cloned();
-                failed
-                    .map_or_else(|| (served < 5).then(|| "nobody answers".to_owned()), |sent| Some(format!("{sent:?}")))
+                let failed = sent
+                    .iter()
+                    .find(|sent| !sent.answers.is_empty() && !recovery::whole(sent))
+                    .cloned();
+                failed.map_or_else(
+                    || (served < 5).then(|| "nobody answers".to_owned()),
+                    |sent| Some(format!("{sent:?}")),
+                )
             });
             let Some(failed) = failed else { return };
-            assert!(Instant::now() < limit, "not served before the fault: {failed}");
+            assert!(
+                Instant::now() < limit,
+                "not served before the fault: {failed}"
+            );
         }
     }
 
@@ -220,12 +273,15 @@ impl Stage {
 
     /// The transport lost what was sent in this time, or delivered it late: nobody can hold that against the router.
     pub(super) fn forgive(&mut self, from: Instant, to: Instant) {
-        self.forgiven.push((from.checked_sub(traffic::DEADLINE).unwrap_or(from), to));
+        self.forgiven
+            .push((from.checked_sub(traffic::DEADLINE).unwrap_or(from), to));
     }
 
     /// A router must say within `detected` of the fault that it is not ready, and be ready again `back` after the end.
     pub(super) fn unready(&mut self, detected: Duration, back: Duration) {
-        let (Some(broken), Some(healed)) = (self.broken, self.healed) else { return };
+        let (Some(broken), Some(healed)) = (self.broken, self.healed) else {
+            return;
+        };
         self.unready = Some((Some(broken + detected), healed + back));
     }
 
@@ -238,7 +294,10 @@ impl Stage {
     pub(super) fn unanswered_probes(&self, router: usize, since: Instant) -> (usize, usize) {
         let probes = self.watches[router].probes();
         let since: Vec<_> = probes.iter().filter(|probe| probe.at >= since).collect();
-        (since.iter().filter(|probe| probe.ready.is_none()).count(), since.len())
+        (
+            since.iter().filter(|probe| probe.ready.is_none()).count(),
+            since.len(),
+        )
     }
 
     /// The scenario itself gives the routers so much more to hold, in MiB.
@@ -269,7 +328,12 @@ impl Stage {
         self.judge_places().await;
         self.judge_routers().await;
         self.judge_readiness();
-        Outcome::of(&sent, self.recovery, self.begun.elapsed(), std::mem::take(&mut self.findings))
+        Outcome::of(
+            &sent,
+            self.recovery,
+            self.begun.elapsed(),
+            std::mem::take(&mut self.findings),
+        )
     }
 }
 
@@ -288,32 +352,53 @@ impl Buses {
             Some(settings) => Nats::start_configured(settings).await,
             None => Nats::start().await,
         };
-        let proxy = if setting.proxy { Some(TcpProxy::start(nats.address()).await) } else { None };
-        Self { nats, other_nats: None, proxy }
+        let proxy = if setting.proxy {
+            Some(TcpProxy::start(nats.address()).await)
+        } else {
+            None
+        };
+        Self {
+            nats,
+            other_nats: None,
+            proxy,
+        }
     }
 
     /// Two servers with one route between them, through the proxy. The second one makes it, again and again.
     async fn cluster() -> Self {
         let (port, other) = (free_port(), free_port());
-        let nats = Nats::start_in_cluster(&format!("cluster {{ name: chaos, listen: \"127.0.0.1:{port}\" }}")).await;
+        let nats = Nats::start_in_cluster(&format!(
+            "cluster {{ name: chaos, listen: \"127.0.0.1:{port}\" }}"
+        ))
+        .await;
         let proxy = TcpProxy::start(&format!("127.0.0.1:{port}")).await;
         let route = format!("routes: [\"nats://{}\"]", proxy.address());
         let cluster = format!("cluster {{ name: chaos, listen: \"127.0.0.1:{other}\", {route} }}");
         // A lame duck waits for so long before it ends the connections of its clients.
         let lame_duck = "lame_duck_grace_period: \"5s\", lame_duck_duration: \"30s\"";
         let other_nats = Nats::start_in_cluster(&format!("{cluster}\n{lame_duck}")).await;
-        Self { nats, other_nats: Some(other_nats), proxy: Some(proxy) }
+        Self {
+            nats,
+            other_nats: Some(other_nats),
+            proxy: Some(proxy),
+        }
     }
 }
 
 async fn cast(nats: &Nats, setting: &Setting) -> BTreeMap<String, ExtensionProcess> {
     let mut cast = BTreeMap::new();
-    let mut guardrails = vec![("beamline-pii-guard", "pii_guard"), ("beamline-mask-pii", "mask_pii")];
+    let mut guardrails = vec![
+        ("beamline-pii-guard", "pii_guard"),
+        ("beamline-mask-pii", "mask_pii"),
+    ];
     if !setting.without_pre {
         guardrails.push(("beamline-normalize-text", "normalize_text"));
     }
     for (program, id) in guardrails {
-        cast.insert(id.to_owned(), ExtensionProcess::start(nats, program, id, &[]).await);
+        cast.insert(
+            id.to_owned(),
+            ExtensionProcess::start(nats, program, id, &[]).await,
+        );
     }
     cast.insert("spare".to_owned(), provider(nats, "spare").await);
     for number in 1..=setting.models {
@@ -324,5 +409,11 @@ async fn cast(nats: &Nats, setting: &Setting) -> BTreeMap<String, ExtensionProce
 
 /// A provider process that takes a little time.
 pub(super) async fn provider(nats: &Nats, id: &str) -> ExtensionProcess {
-    ExtensionProcess::start(nats, "beamline-mock-provider", id, &["--id", id, "--latency-ms", "5"]).await
+    ExtensionProcess::start(
+        nats,
+        "beamline-mock-provider",
+        id,
+        &["--id", id, "--latency-ms", "5"],
+    )
+    .await
 }

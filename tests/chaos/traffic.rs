@@ -21,7 +21,12 @@ pub(super) struct Class {
 
 impl Class {
     const fn route(name: &'static str) -> Self {
-        Self { name, operation: "route", tenant: "acme", policy: name }
+        Self {
+            name,
+            operation: "route",
+            tenant: "acme",
+            policy: name,
+        }
     }
 
     pub(super) fn request(&self, number: usize) -> Value {
@@ -44,7 +49,12 @@ pub(super) const BYSTANDER: Class = Class::route("bystander");
 /// The spare provider by itself; no load has it.
 pub(super) const RESERVE: Class = Class::route("reserve");
 /// A choice without a call.
-pub(super) const DECISION: Class = Class { name: "decision", operation: "decide", tenant: "acme", policy: "pipeline" };
+pub(super) const DECISION: Class = Class {
+    name: "decision",
+    operation: "decide",
+    tenant: "acme",
+    policy: "pipeline",
+};
 
 pub(super) const MIXED: &[Class] = &[PIPELINE, FALLBACK, OPTIONAL, BYSTANDER, DECISION];
 
@@ -59,16 +69,28 @@ pub(super) async fn register(gateway: &Gateway) {
         assert_eq!(answer["ok"], true, "{answer}");
     }
     for id in ["model", "spare", "steady"] {
-        gateway.register("provider", id, json!({"timeout_ms": 400, "config": {"token": CANARY}})).await;
+        gateway
+            .register(
+                "provider",
+                id,
+                json!({"timeout_ms": 400, "config": {"token": CANARY}}),
+            )
+            .await;
     }
     gateway.policy("pipeline", &pipeline()).await;
-    let when = json!({"status": ["timeout", "5xx", "error", "no_responders", "circuit_breaker_open"]});
-    let fallback = json!({"providers": [{"name": "model"}], "fallbacks": [{"when": when, "to": "spare"}]});
+    let when =
+        json!({"status": ["timeout", "5xx", "error", "no_responders", "circuit_breaker_open"]});
+    let fallback =
+        json!({"providers": [{"name": "model"}], "fallbacks": [{"when": when, "to": "spare"}]});
     gateway.policy("fallback", &fallback).await;
     let optional = json!({"pre": [{"id": "normalize_text", "mode": "optional"}], "providers": [{"name": "steady"}]});
     gateway.policy("optional", &optional).await;
-    gateway.policy("bystander", &json!({"providers": [{"name": "steady"}]})).await;
-    gateway.policy("reserve", &json!({"providers": [{"name": "spare"}]})).await;
+    gateway
+        .policy("bystander", &json!({"providers": [{"name": "steady"}]}))
+        .await;
+    gateway
+        .policy("reserve", &json!({"providers": [{"name": "spare"}]}))
+        .await;
 }
 
 pub(super) fn pipeline() -> Value {

@@ -36,8 +36,14 @@ impl Watch {
         let task = tokio::spawn(async move {
             loop {
                 let at = Instant::now();
-                let said = timeout(PATIENCE, http_get(router, "/readyz")).await.ok().flatten();
-                notes.lock().push(Probe { at, ready: said.map(|(code, _)| code == 200) });
+                let said = timeout(PATIENCE, http_get(router, "/readyz"))
+                    .await
+                    .ok()
+                    .flatten();
+                notes.lock().push(Probe {
+                    at,
+                    ready: said.map(|(code, _)| code == 200),
+                });
                 sleep(EVERY).await;
             }
         });
@@ -80,7 +86,12 @@ impl Progress {
                 let from = Instant::now();
                 if let Some(counters) = Counters::of(router).await {
                     let (received, answered) = (counters.get(RECEIVED), counters.get(ANSWERED));
-                    taken.lock().push(Note { from, to: Instant::now(), received, answered });
+                    taken.lock().push(Note {
+                        from,
+                        to: Instant::now(),
+                        received,
+                        answered,
+                    });
                 }
                 sleep(EVERY).await;
             }
@@ -112,8 +123,12 @@ impl Drop for Progress {
 const RECEIVED: &str = "router_requests_received_total";
 const ANSWERED: &str = "router_requests_answered_total";
 /// What is not zero while requests or calls hold anything.
-const HELD: [&str; 4] =
-    ["router_requests_in_flight", "router_requests_queued", "router_request_bytes", "extension_in_flight"];
+const HELD: [&str; 4] = [
+    "router_requests_in_flight",
+    "router_requests_queued",
+    "router_request_bytes",
+    "extension_in_flight",
+];
 
 /// The counters of `/metrics` by name with all labels added up, and each for itself by its name with its labels.
 #[derive(Debug, Default, Clone)]
@@ -121,7 +136,9 @@ pub(super) struct Counters(BTreeMap<String, f64>);
 
 impl Counters {
     pub(super) async fn of(router: SocketAddr) -> Option<Self> {
-        let (_, text) = timeout(PATIENCE, http_get(router, "/metrics")).await.ok()??;
+        let (_, text) = timeout(PATIENCE, http_get(router, "/metrics"))
+            .await
+            .ok()??;
         let mut sums = BTreeMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (series, value) = line.rsplit_once(' ')?;
@@ -153,8 +170,10 @@ impl Counters {
         let (received, answered) = (self.get(RECEIVED), self.get(ANSWERED));
         // What a router does not show cannot be told to be zero.
         let held = HELD.map(|name| (name, self.0.get(name).copied().unwrap_or(f64::NAN)));
-        let even = (received - answered).abs() < 0.5 && held.iter().all(|(_, count)| count.abs() < 0.5);
-        even.then_some(()).ok_or_else(|| format!("received {received}, answered {answered}, and {held:?}"))
+        let even =
+            (received - answered).abs() < 0.5 && held.iter().all(|(_, count)| count.abs() < 0.5);
+        even.then_some(())
+            .ok_or_else(|| format!("received {received}, answered {answered}, and {held:?}"))
     }
 }
 
@@ -163,7 +182,11 @@ pub(super) fn memory(pid: u32) -> Option<(u64, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let figure = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
+        line.split_whitespace()
+            .next()?
+            .parse::<u64>()
+            .ok()
+            .map(|kib| kib / 1024)
     };
     Some((figure("VmRSS:")?, figure("VmHWM:")?))
 }
@@ -172,8 +195,19 @@ pub(super) fn memory(pid: u32) -> Option<(u64, u64)> {
 pub(super) fn cpu_time(pid: u32) -> Duration {
     // User and system time, in hundredths of a second.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
-    Duration::from_millis(fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
+    let fields = stat
+        .rsplit(") ")
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .skip(11)
+        .take(2);
+    Duration::from_millis(
+        fields
+            .filter_map(|ticks| ticks.parse::<u64>().ok())
+            .sum::<u64>()
+            * 10,
+    )
 }
 
 #[test]
@@ -181,10 +215,27 @@ fn what_was_received_a_while_ago_and_is_not_answered_is_overdue() {
     let begun = Instant::now();
     let note = |second: u64, received: f64, answered: f64| {
         let from = begun + Duration::from_secs(second);
-        Note { from, to: from + Duration::from_millis(1), received, answered }
+        Note {
+            from,
+            to: from + Duration::from_millis(1),
+            received,
+            answered,
+        }
     };
     let age = Duration::from_secs(2);
-    assert_eq!(overdue(&[note(0, 5.0, 0.0), note(1, 9.0, 3.0), note(3, 9.0, 5.0)], age), Some(0.0));
-    assert_eq!(overdue(&[note(0, 5.0, 0.0), note(3, 9.0, 4.0), note(9, 9.0, 9.0)], age), Some(1.0));
+    assert_eq!(
+        overdue(
+            &[note(0, 5.0, 0.0), note(1, 9.0, 3.0), note(3, 9.0, 5.0)],
+            age
+        ),
+        Some(0.0)
+    );
+    assert_eq!(
+        overdue(
+            &[note(0, 5.0, 0.0), note(3, 9.0, 4.0), note(9, 9.0, 9.0)],
+            age
+        ),
+        Some(1.0)
+    );
     assert_eq!(overdue(&[note(0, 5.0, 0.0), note(1, 9.0, 4.0)], age), None);
 }

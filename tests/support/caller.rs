@@ -21,12 +21,16 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) async fn connect(nats: &Nats) -> Self {
-        Self { client: nats.client().await }
+        Self {
+            client: nats.client().await,
+        }
     }
 
     /// The answer to one request for the demo policy.
     pub(crate) async fn route(&self, id: &str) -> Value {
-        self.try_route(id, LIMIT).await.unwrap_or_else(|| panic!("no answer to {id}"))
+        self.try_route(id, LIMIT)
+            .await
+            .unwrap_or_else(|| panic!("no answer to {id}"))
     }
 
     /// As `route`, or nothing when no answer comes in time.
@@ -73,22 +77,40 @@ impl Caller {
         let mut answers = BTreeMap::new();
         for (number, first, mut replies) in all.into_iter().flatten() {
             let more = std::iter::from_fn(|| replies.next().now_or_never().flatten());
-            answers.insert(number, first.into_iter().chain(more).map(|message| read(&message)).collect());
+            answers.insert(
+                number,
+                first
+                    .into_iter()
+                    .chain(more)
+                    .map(|message| read(&message))
+                    .collect(),
+            );
         }
         answers
     }
 
     async fn send(&self, id: &str) -> async_nats::Subscriber {
         let inbox = self.client.new_inbox();
-        let replies = self.client.subscribe(inbox.clone()).await.expect("a subscription");
+        let replies = self
+            .client
+            .subscribe(inbox.clone())
+            .await
+            .expect("a subscription");
         let body = request(id).to_string().into();
-        self.client.publish_with_reply("beamline.router.v1.route", inbox, body).await.expect("sent");
+        self.client
+            .publish_with_reply("beamline.router.v1.route", inbox, body)
+            .await
+            .expect("sent");
         replies
     }
 
     async fn ask(&self, subject: &str, body: &Value, limit: Duration) -> Option<Value> {
-        let asked = async_nats::Request::new().payload(body.to_string().into()).timeout(Some(limit));
-        let answer = self.client.send_request(format!("beamline.router.v1.{subject}"), asked);
+        let asked = async_nats::Request::new()
+            .payload(body.to_string().into())
+            .timeout(Some(limit));
+        let answer = self
+            .client
+            .send_request(format!("beamline.router.v1.{subject}"), asked);
         serde_json::from_slice(&timeout(limit, answer).await.ok()?.ok()?.payload).ok()
     }
 }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use beamline_extension::{CallContext, Completion, Edit, Extension, Failure, Message, Prompt, Running, Verdict};
+use beamline_extension::{
+    CallContext, Completion, Edit, Extension, Failure, Message, Prompt, Running, Verdict,
+};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -31,7 +33,11 @@ impl Demo {
         let echo = move |prompt: Prompt, call: CallContext| {
             let (mut gate, counts) = (gate.clone(), Arc::clone(&counts));
             async move {
-                *counts.lock().expect("no panic").entry(call.request_id).or_insert(0) += 1;
+                *counts
+                    .lock()
+                    .expect("no panic")
+                    .entry(call.request_id)
+                    .or_insert(0) += 1;
                 drop(gate.wait_for(|open| *open).await);
                 sleep(latency).await;
                 Completion::new(&json!({"echo": prompt.text}))
@@ -42,7 +48,12 @@ impl Demo {
             serve(nats, Extension::validator("pii_guard", fine)).await,
             serve(nats, Extension::post("mask_pii", unchanged)).await,
         ];
-        Self { provider: serve(nats, Extension::provider("mock_provider", echo)).await, _others: others, calls, open }
+        Self {
+            provider: serve(nats, Extension::provider("mock_provider", echo)).await,
+            _others: others,
+            calls,
+            open,
+        }
     }
 
     /// From now on the provider keeps every call until `open`.
@@ -61,7 +72,12 @@ impl Demo {
 
     /// How often the provider was called for the request with this id.
     pub(crate) fn calls(&self, id: &str) -> usize {
-        self.calls.lock().expect("no panic").get(id).copied().unwrap_or(0)
+        self.calls
+            .lock()
+            .expect("no panic")
+            .get(id)
+            .copied()
+            .unwrap_or(0)
     }
 }
 

@@ -14,7 +14,10 @@ use super::{LIMIT, Nats, eventually};
 
 /// Serves an extension inside the test; it answers when this returns, until it is stopped or dropped.
 pub(crate) async fn serve(nats: &Nats, extension: Extension) -> Running {
-    extension.serve(&Settings::for_url(nats.url())).await.expect("the extension starts")
+    extension
+        .serve(&Settings::for_url(nats.url()))
+        .await
+        .expect("the extension starts")
 }
 
 /// A program such as `beamline-mock-provider`.
@@ -38,7 +41,10 @@ impl ExtensionProcess {
             client.request(subject.clone(), "".into()).await.ok()
         })
         .await;
-        Self { process, _directory: directory }
+        Self {
+            process,
+            _directory: directory,
+        }
     }
 
     pub(crate) fn sigterm(&self) {

@@ -22,7 +22,9 @@ pub(crate) struct Received {
 
 impl Gateway {
     pub(crate) async fn connect(nats: &Nats) -> Self {
-        Self { client: nats.client().await }
+        Self {
+            client: nats.client().await,
+        }
     }
 
     pub(crate) fn client(&self) -> &async_nats::Client {
@@ -38,14 +40,28 @@ impl Gateway {
     ) -> Received {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(HeaderName::from_static(name), value.parse::<HeaderValue>().expect("fit for a header"));
+            map.append(
+                HeaderName::from_static(name),
+                value.parse::<HeaderValue>().expect("fit for a header"),
+            );
         }
-        let request = async_nats::Request::new().payload(body.into()).headers(map).timeout(Some(LIMIT));
+        let request = async_nats::Request::new()
+            .payload(body.into())
+            .headers(map)
+            .timeout(Some(LIMIT));
         let subject = format!("beamline.router.v1.{operation}");
-        let answer = self.client.send_request(subject, request).await.expect("an answer");
+        let answer = self
+            .client
+            .send_request(subject, request)
+            .await
+            .expect("an answer");
         let text = String::from_utf8(answer.payload.to_vec()).expect("UTF-8");
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Received { json, text, headers: answer.headers.unwrap_or_default() }
+        Received {
+            json,
+            text,
+            headers: answer.headers.unwrap_or_default(),
+        }
     }
 
     pub(crate) async fn route(&self, body: &Value) -> Value {
@@ -57,7 +73,9 @@ impl Gateway {
     }
 
     pub(crate) async fn admin(&self, operation: &str, body: &Value) -> Value {
-        self.send(&format!("admin.{operation}"), body.to_string(), &[]).await.json
+        self.send(&format!("admin.{operation}"), body.to_string(), &[])
+            .await
+            .json
     }
 
     /// Creates an extension with quick limits unless the record says otherwise.

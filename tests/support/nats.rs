@@ -38,7 +38,11 @@ impl Nats {
         let directory = TempDir::new().expect("a directory");
         std::fs::write(directory.path().join(CONFIGURATION), configuration).expect("a file");
         let (process, url) = launch(directory.path(), "-1", jetstream).await;
-        Self { process, directory, url }
+        Self {
+            process,
+            directory,
+            url,
+        }
     }
 
     /// Without JetStream: in a cluster it wants a majority.
@@ -60,9 +64,16 @@ impl Nats {
     /// Who is connected, by name. The configuration must have `http: "127.0.0.1:-1"`.
     pub(crate) async fn clients(&self) -> Option<Vec<String>> {
         let address = port_of(&self.process, self.directory.path(), "monitoring")?;
-        let (_, body) = super::http_get(address.trim_start_matches("http://").parse().ok()?, "/connz").await?;
+        let (_, body) = super::http_get(
+            address.trim_start_matches("http://").parse().ok()?,
+            "/connz",
+        )
+        .await?;
         let said: Value = serde_json::from_str(&body).ok()?;
-        let names = said["connections"].as_array()?.iter().map(|client| client["name"].as_str().unwrap_or_default());
+        let names = said["connections"]
+            .as_array()?
+            .iter()
+            .map(|client| client["name"].as_str().unwrap_or_default());
         Some(names.map(str::to_owned).collect())
     }
 
@@ -77,7 +88,9 @@ impl Nats {
 
     /// A connection that is made anew when the server comes back.
     pub(crate) async fn client(&self) -> async_nats::Client {
-        async_nats::connect(&self.url).await.expect("the server answers")
+        async_nats::connect(&self.url)
+            .await
+            .expect("the server answers")
     }
 
     pub(crate) fn log(&self) -> String {
@@ -108,13 +121,19 @@ impl Nats {
 async fn launch(directory: &Path, port: &str, jetstream: bool) -> (Process, String) {
     let mut command = Command::new("nats-server");
     command.arg("-c").arg(directory.join(CONFIGURATION));
-    command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(directory);
+    command
+        .args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"])
+        .arg(directory);
     if jetstream {
         command.args(["-js", "-sd"]).arg(directory);
     }
     let mut process = Process::start(command, directory.join("log"));
     let url = eventually(LIMIT, "nats-server listens", async || {
-        assert!(process.ended().is_none(), "nats-server ended: {}", process.log());
+        assert!(
+            process.ended().is_none(),
+            "nats-server ended: {}",
+            process.log()
+        );
         port_of(&process, directory, "nats")
     })
     .await;

@@ -29,12 +29,21 @@ impl PostgresDatabase {
 
     /// The address for the router.
     pub(crate) fn url(&self) -> String {
-        self.server.clone().database(&self.name).to_url_lossy().to_string()
+        self.server
+            .clone()
+            .database(&self.name)
+            .to_url_lossy()
+            .to_string()
     }
 
     /// The same database behind a proxy.
     pub(crate) fn url_through(&self, port: u16) -> String {
-        let options = self.server.clone().database(&self.name).host("127.0.0.1").port(port);
+        let options = self
+            .server
+            .clone()
+            .database(&self.name)
+            .host("127.0.0.1")
+            .port(port);
         options.to_url_lossy().to_string()
     }
 
@@ -45,7 +54,12 @@ impl PostgresDatabase {
 
     /// A connection past the router, to look and to meddle.
     pub(crate) async fn connect(&self) -> PgConnection {
-        self.server.clone().database(&self.name).connect().await.expect("the database answers")
+        self.server
+            .clone()
+            .database(&self.name)
+            .connect()
+            .await
+            .expect("the database answers")
     }
 
     /// From now on every change of the registry takes so long to commit.
@@ -55,7 +69,10 @@ impl PostgresDatabase {
              END $$; CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON extension_audit_log DEFERRABLE INITIALLY DEFERRED \
              FOR EACH ROW EXECUTE FUNCTION dawdle()"
         );
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connect().await).await.expect("a trigger");
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut self.connect().await)
+            .await
+            .expect("a trigger");
     }
 
     /// Returns when somebody commits.
@@ -63,7 +80,10 @@ impl PostgresDatabase {
         let mut connection = self.connect().await;
         let sql = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query = 'COMMIT'";
         eventually(LIMIT, "somebody commits", async || {
-            let found: Option<i32> = sqlx::query_scalar(sql).fetch_optional(&mut connection).await.expect("an answer");
+            let found: Option<i32> = sqlx::query_scalar(sql)
+                .fetch_optional(&mut connection)
+                .await
+                .expect("an answer");
             found
         })
         .await;
@@ -73,20 +93,30 @@ impl PostgresDatabase {
 impl Drop for PostgresDatabase {
     /// In a thread with a runtime of its own, because that of the test may be ending.
     fn drop(&mut self) {
-        let (server, drop) = (self.server.clone(), format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        let (server, drop) = (
+            self.server.clone(),
+            format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name),
+        );
         let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(administer(&server, drop))
         });
         let outcome = dropping.join();
         if !std::thread::panicking() {
-            outcome.expect("no panic").expect("the database can be dropped");
+            outcome
+                .expect("no panic")
+                .expect("the database can be dropped");
         }
     }
 }
 
 async fn administer(server: &PgConnectOptions, statement: String) -> sqlx::Result<()> {
     let mut connection = server.connect().await?;
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&mut connection)
+        .await?;
     connection.close().await
 }

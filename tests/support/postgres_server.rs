@@ -42,12 +42,28 @@ impl PostgresServer {
             chown(directory, Some(user), Some(group)).expect("a directory for PostgreSQL");
         }
         let mut initdb = command("initdb");
-        initdb.arg("-D").arg(&data).args(["-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync"]);
+        initdb.arg("-D").arg(&data).args([
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]);
         let made = initdb.current_dir(directory).output().expect("initdb runs");
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let port = free_port();
         let process = launch(&data, port);
-        let server = Self { process, port, data, _directory: None };
+        let server = Self {
+            process,
+            port,
+            data,
+            _directory: None,
+        };
         server.until_ready().await;
         server
     }
@@ -64,7 +80,10 @@ impl PostgresServer {
     /// A connection past the router, to look and to meddle.
     pub(crate) async fn connect(&self) -> PgConnection {
         let options: PgConnectOptions = self.url().parse().expect("an address");
-        eventually(LIMIT, "PostgreSQL answers", async || options.connect().await.ok()).await
+        eventually(LIMIT, "PostgreSQL answers", async || {
+            options.connect().await.ok()
+        })
+        .await
     }
 
     /// As by a crash; its other processes notice that by themselves.
@@ -104,7 +123,10 @@ impl PostgresServer {
 
     async fn until_ready(&self) {
         let options: PgConnectOptions = self.url().parse().expect("an address");
-        eventually(LIMIT, "PostgreSQL answers", async || options.connect().await.ok()).await;
+        eventually(LIMIT, "PostgreSQL answers", async || {
+            options.connect().await.ok()
+        })
+        .await;
     }
 
     /// False when the process ended instead.
@@ -123,7 +145,10 @@ impl PostgresServer {
     fn signal_children(&self, signal: Signal) {
         let path = format!("/proc/{0}/task/{0}/children", self.process.id());
         let children = std::fs::read_to_string(path).unwrap_or_default();
-        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+        for child in children
+            .split_whitespace()
+            .filter_map(|child| child.parse().ok())
+        {
             let _ended_meanwhile = kill(Pid::from_raw(child), signal);
         }
     }
@@ -146,8 +171,18 @@ impl Drop for PostgresServer {
 
 fn launch(data: &Path, port: u16) -> Process {
     let mut server = command("postgres");
-    server.arg("-D").arg(data).args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
-    server.args(["-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=50"]);
+    server
+        .arg("-D")
+        .arg(data)
+        .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+    server.args([
+        "-c",
+        "unix_socket_directories=",
+        "-c",
+        "fsync=off",
+        "-c",
+        "max_connections=50",
+    ]);
     server.current_dir(data);
     let log = std::env::temp_dir();
     Process::start(server, data.parent().unwrap_or(&log).join("log"))
@@ -164,8 +199,13 @@ fn command(program: &str) -> Command {
 
 /// Distributions keep the programs of the server out of the PATH.
 fn find(program: &str) -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let found = versions.map(|version| version.path().join("bin").join(program)).find(|path| path.exists());
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let found = versions
+        .map(|version| version.path().join("bin").join(program))
+        .find(|path| path.exists());
     found.unwrap_or_else(|| program.into())
 }
 
@@ -176,7 +216,9 @@ fn unprivileged() -> Option<(u32, u32)> {
     }
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let of = |name: &str| {
-        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let line = users
+            .lines()
+            .find(|line| line.split(':').next() == Some(name))?;
         let mut fields = line.split(':').skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };

@@ -28,7 +28,9 @@ impl Process {
     }
 
     pub(crate) fn start(command: Command, log: PathBuf) -> Self {
-        Self::spawn(command, log, |file| file.try_clone().expect("a log file").into())
+        Self::spawn(command, log, |file| {
+            file.try_clone().expect("a log file").into()
+        })
     }
 
     /// The variables of the router that the person has set are not for the test.
@@ -40,8 +42,15 @@ impl Process {
                 command.env_remove(name);
             }
         }
-        let file = File::options().create(true).append(true).open(&log).expect("a log file");
-        command.stdin(Stdio::null()).stderr(errors(&file)).stdout(file);
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log file");
+        command
+            .stdin(Stdio::null())
+            .stderr(errors(&file))
+            .stdout(file);
         let child = command.spawn().unwrap_or_else(|error| {
             panic!(
                 "{} cannot be started: {error}. `make test` builds and installs all programs.",
@@ -65,9 +74,17 @@ impl Process {
         self.signal(Signal::SIGSTOP);
         let threads = format!("/proc/{}/task", self.child.id());
         eventually(LIMIT, "the process stands still", async || {
-            let Ok(threads) = std::fs::read_dir(&threads) else { return Some(()) };
-            let stands = |stat: String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
-            let stats = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+            let Ok(threads) = std::fs::read_dir(&threads) else {
+                return Some(());
+            };
+            let stands = |stat: String| {
+                stat.rsplit(") ")
+                    .next()
+                    .is_some_and(|rest| rest.starts_with('T'))
+            };
+            let stats = threads
+                .flatten()
+                .filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
             stats.into_iter().all(stands).then_some(())
         })
         .await;
@@ -106,7 +123,11 @@ impl LogPipe {
         let held = Arc::new(AtomicBool::new(false));
         let is_held = Arc::clone(&held);
         std::thread::spawn(move || {
-            let mut log = File::options().create(true).append(true).open(log).expect("a log file");
+            let mut log = File::options()
+                .create(true)
+                .append(true)
+                .open(log)
+                .expect("a log file");
             let mut piece = [0; 16 * 1024];
             loop {
                 while is_held.load(Ordering::Relaxed) {
@@ -144,7 +165,11 @@ impl Drop for Process {
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
-            println!("--- {}\n{}", self.log.display(), lines[lines.len().saturating_sub(40)..].join("\n"));
+            println!(
+                "--- {}\n{}",
+                self.log.display(),
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
         }
     }
 }

@@ -48,11 +48,22 @@ enum Gate {
 impl TcpProxy {
     /// `target` is a host with a port.
     pub(crate) async fn start(target: &str) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a free port");
         let address = listener.local_addr().expect("an address");
         let weather = watch::Sender::default();
-        let gate = Gate::Open(tokio::spawn(pass_on(listener, target.to_owned(), weather.subscribe())));
-        Self { address, target: target.to_owned(), gate, weather }
+        let gate = Gate::Open(tokio::spawn(pass_on(
+            listener,
+            target.to_owned(),
+            weather.subscribe(),
+        )));
+        Self {
+            address,
+            target: target.to_owned(),
+            gate,
+            weather,
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -61,7 +72,12 @@ impl TcpProxy {
 
     /// From now on, also for connections that stand already.
     pub(crate) fn weather(&self, weather: Weather) {
-        self.weather.send_modify(|now| *now = Weather { resets: now.resets, ..weather });
+        self.weather.send_modify(|now| {
+            *now = Weather {
+                resets: now.resets,
+                ..weather
+            }
+        });
     }
 
     /// Ends every connection with a reset; new ones are welcome.
@@ -82,7 +98,11 @@ impl TcpProxy {
     pub(crate) fn restore(&mut self) {
         if let Gate::Cut(socket) = std::mem::replace(&mut self.gate, Gate::Moving) {
             let listener = socket.listen(128).expect("the port is ours");
-            self.gate = Gate::Open(tokio::spawn(pass_on(listener, self.target.clone(), self.weather.subscribe())));
+            self.gate = Gate::Open(tokio::spawn(pass_on(
+                listener,
+                self.target.clone(),
+                self.weather.subscribe(),
+            )));
         }
     }
 }

@@ -53,25 +53,46 @@ impl RouterProcess {
     }
 
     /// The same in a control group from its first moment on.
-    pub(crate) fn spawn_in(group: &Path, settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn spawn_in(
+        group: &Path,
+        settings: &[(&str, &str)],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let group = group.display().to_string();
-        let variables: Vec<_> = variables.iter().copied().chain([(GROUP, group.as_str())]).collect();
+        let variables: Vec<_> = variables
+            .iter()
+            .copied()
+            .chain([(GROUP, group.as_str())])
+            .collect();
         Self::launch(settings, &variables, false)
     }
 
     fn launch(settings: &[(&str, &str)], variables: &[(&str, &str)], piped: bool) -> Self {
         let directory = TempDir::new().expect("a directory");
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let database = format!("sqlite://{}", directory.path().join("registry.db").display());
+        let database = format!(
+            "sqlite://{}",
+            directory.path().join("registry.db").display()
+        );
         let own = [
             ("http.listen", http.to_string()),
-            ("router.state_dir", directory.path().join("state").display().to_string()),
+            (
+                "router.state_dir",
+                directory.path().join("state").display().to_string(),
+            ),
             ("database.url", database),
             ("telemetry.log_format", "human".to_owned()),
         ];
-        let given = settings.iter().map(|(key, value)| (*key, (*value).to_owned()));
-        let other = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let settings = own.into_iter().chain(given).map(|(key, value)| (variable(key), value));
+        let given = settings
+            .iter()
+            .map(|(key, value)| (*key, (*value).to_owned()));
+        let other = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = own
+            .into_iter()
+            .chain(given)
+            .map(|(key, value)| (variable(key), value));
         let settings: Vec<_> = settings.chain(other).collect();
         let (command, log) = command(&settings, &directory);
         let (process, pipe) = if piped {
@@ -80,7 +101,13 @@ impl RouterProcess {
         } else {
             (Process::start(command, log), None)
         };
-        Self { process, http, directory, settings, pipe }
+        Self {
+            process,
+            http,
+            directory,
+            settings,
+            pipe,
+        }
     }
 
     /// Again with the same settings, state and ports, after it has ended or been killed.
@@ -97,7 +124,9 @@ impl RouterProcess {
             if let Some(status) = process.ended() {
                 panic!("the router ended ({status}): {}", process.log());
             }
-            get(http, "/readyz").await.filter(|(status, _)| *status == 200)
+            get(http, "/readyz")
+                .await
+                .filter(|(status, _)| *status == 200)
         })
         .await;
     }
@@ -136,18 +165,34 @@ impl RouterProcess {
     pub(crate) fn take_files(&self) {
         let open: HashSet<_> = std::fs::read_dir(format!("/proc/{}/fd", self.id()))
             .expect("our own child")
-            .map(|file| file.expect("a descriptor").file_name().into_string().expect("a number"))
+            .map(|file| {
+                file.expect("a descriptor")
+                    .file_name()
+                    .into_string()
+                    .expect("a number")
+            })
             .collect();
         // A new one takes the lowest free number, which must be below the limit.
-        let free = (0..).map(|number: u32| number.to_string()).find(|number| !open.contains(number));
+        let free = (0..)
+            .map(|number: u32| number.to_string())
+            .find(|number| !open.contains(number));
         self.limit_files(&free.expect("a free number"));
     }
 
     /// How many files it may have open from now on; those that it has stay.
     pub(crate) fn limit_files(&self, most: &str) {
         let mut prlimit = Command::new("prlimit");
-        let done = prlimit.args(["--pid", &self.id().to_string(), &format!("--nofile={most}:")]).output();
-        assert!(done.is_ok_and(|done| done.status.success()), "prlimit of util-linux");
+        let done = prlimit
+            .args([
+                "--pid",
+                &self.id().to_string(),
+                &format!("--nofile={most}:"),
+            ])
+            .output();
+        assert!(
+            done.is_ok_and(|done| done.status.success()),
+            "prlimit of util-linux"
+        );
     }
 
     pub(crate) fn sigterm(&self) {
@@ -189,9 +234,17 @@ fn command(settings: &[(String, String)], directory: &TempDir) -> (Command, Path
     if let Some((_, group)) = settings.iter().find(|(name, _)| name == GROUP) {
         // The shell goes into the group and becomes the router.
         command = Command::new("sh");
-        command.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\"", group, PROGRAM]);
+        command.args([
+            "-c",
+            "echo $$ >\"$0/cgroup.procs\" && exec \"$@\"",
+            group,
+            PROGRAM,
+        ]);
     }
-    command.arg("serve").current_dir(directory.path()).envs(settings.iter().map(|(name, value)| (name, value)));
+    command
+        .arg("serve")
+        .current_dir(directory.path())
+        .envs(settings.iter().map(|(name, value)| (name, value)));
     (command, directory.path().join("router.log"))
 }
 
@@ -203,7 +256,8 @@ fn variable(key: &str) -> String {
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let asking = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;

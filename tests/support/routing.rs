@@ -17,20 +17,40 @@ pub(crate) struct Routing {
 impl Routing {
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         let nats = Nats::start().await;
-        let settings: Vec<_> = settings.iter().copied().chain([("nats.url", nats.url())]).collect();
+        let settings: Vec<_> = settings
+            .iter()
+            .copied()
+            .chain([("nats.url", nats.url())])
+            .collect();
         let router = RouterProcess::start(&settings).await;
-        Self { gateway: Gateway::connect(&nats).await, _router: router, nats }
+        Self {
+            gateway: Gateway::connect(&nats).await,
+            _router: router,
+            nats,
+        }
     }
 
     /// Registers an extension and serves it with one answer.
-    pub(crate) async fn extension(&self, kind: Kind, id: &str, record: Value, answer: &str) -> Stub {
+    pub(crate) async fn extension(
+        &self,
+        kind: Kind,
+        id: &str,
+        record: Value,
+        answer: &str,
+    ) -> Stub {
         self.gateway.register(kind.as_str(), id, record).await;
         Stub::saying(&self.nats, kind, id, answer).await
     }
 
     /// A provider whose output is its name.
     pub(crate) async fn provider(&self, id: &str) -> Stub {
-        self.extension(Kind::Provider, id, json!({}), &json!({"output": id}).to_string()).await
+        self.extension(
+            Kind::Provider,
+            id,
+            json!({}),
+            &json!({"output": id}).to_string(),
+        )
+        .await
     }
 
     /// A provider that answers 503.
@@ -48,20 +68,40 @@ impl Routing {
 
 /// Some keys of each object in a list, as one text a line.
 pub(crate) fn lines(list: &Value, keys: &[&str]) -> Vec<String> {
-    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let line = |object: &Value| keys.iter().map(|key| word(&object[*key])).collect::<Vec<_>>().join(" ");
+    let word = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let line = |object: &Value| {
+        keys.iter()
+            .map(|key| word(&object[*key]))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     list.as_array().expect("a list").iter().map(line).collect()
 }
 
 /// The line of `extensions` about one of them.
 pub(crate) fn report<'a>(answer: &'a Value, id: &str) -> &'a Value {
-    let reports = answer["extensions"].as_array().unwrap_or_else(|| panic!("no list of extensions: {answer}"));
-    reports.iter().find(|report| report["id"] == id).unwrap_or_else(|| panic!("{id} is not listed: {answer}"))
+    let reports = answer["extensions"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no list of extensions: {answer}"));
+    reports
+        .iter()
+        .find(|report| report["id"] == id)
+        .unwrap_or_else(|| panic!("{id} is not listed: {answer}"))
 }
 
 /// The sentences of an explanation, one a line.
 pub(crate) fn steps(answer: &Value) -> String {
     let steps = &answer["decision"]["explanation"]["steps"];
-    let steps = steps.as_array().unwrap_or_else(|| panic!("no steps: {answer}"));
-    steps.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+    let steps = steps
+        .as_array()
+        .unwrap_or_else(|| panic!("no steps: {answer}"));
+    steps
+        .iter()
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .join("\n")
 }

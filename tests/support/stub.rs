@@ -34,9 +34,15 @@ impl Stub {
 
     /// Always the same answer, on a subject of a version or an instance.
     pub(crate) async fn at(nats: &Nats, subject: &str, kind: Kind, id: &str, answer: &str) -> Self {
-        let settings = Settings { subject: Some(subject.to_owned()), ..Settings::for_url(nats.url()) };
+        let settings = Settings {
+            subject: Some(subject.to_owned()),
+            ..Settings::for_url(nats.url())
+        };
         let answer = answer.to_owned();
-        Self::working(&settings, kind, id, move |_| std::future::ready(Some(answer.clone().into()))).await
+        Self::working(&settings, kind, id, move |_| {
+            std::future::ready(Some(answer.clone().into()))
+        })
+        .await
     }
 
     /// Answers when something has happened, for tests that drive the order of answers.
@@ -67,7 +73,13 @@ impl Stub {
             remember.lock().push(request.clone());
             answer(request)
         });
-        Self { seen, running: extension.serve(settings).await.expect("the extension starts") }
+        Self {
+            seen,
+            running: extension
+                .serve(settings)
+                .await
+                .expect("the extension starts"),
+        }
     }
 
     /// When this returns nobody listens any more.
@@ -81,8 +93,13 @@ impl Stub {
 
     /// The header `Router-Attempt` of each call, in their order.
     pub(crate) fn attempts(&self) -> Vec<String> {
-        let attempt = |call: &RawRequest| call.headers.get("Router-Attempt").map(ToString::to_string);
-        self.seen.lock().iter().map(|call| attempt(call).unwrap_or_default()).collect()
+        let attempt =
+            |call: &RawRequest| call.headers.get("Router-Attempt").map(ToString::to_string);
+        self.seen
+            .lock()
+            .iter()
+            .map(|call| attempt(call).unwrap_or_default())
+            .collect()
     }
 
     pub(crate) fn last(&self) -> RawRequest {

@@ -38,7 +38,12 @@ pub struct AdmissionSettings {
 impl AdmissionSettings {
     /// Always so many requests at a time, of any tenant and size that the bus carries.
     pub fn limited_to(max_in_flight: usize) -> Self {
-        Self { max_in_flight, adaptive: false, max_bytes: usize::MAX, tenant_rate: None }
+        Self {
+            max_in_flight,
+            adaptive: false,
+            max_bytes: usize::MAX,
+            tenant_rate: None,
+        }
     }
 }
 
@@ -204,15 +209,27 @@ impl<T> Admission<T> {
     pub fn observe(&mut self, work: WorkDone, outside: usize, now: Instant) -> bool {
         let inside = self.in_flight.saturating_sub(outside);
         let bound = std::mem::take(&mut self.bound) || self.queued > 0;
-        self.adaptive.observe(&Observed { work, inside, outside, bound }, now);
+        self.adaptive.observe(
+            &Observed {
+                work,
+                inside,
+                outside,
+                bound,
+            },
+            now,
+        );
         self.limit_anew()
     }
 
     /// Takes note of the pressure that the process is under. True when somebody who waits may start now: poll then. Half of
     /// the ceiling alone would mean nothing to who is far below it, so half of what is in use counts as well.
     pub fn press(&mut self, pressure: Pressure, outside: usize, now: Instant) -> bool {
-        if pressure >= Pressure::Severe && self.pressure < Pressure::Severe && self.settings.adaptive {
-            self.adaptive.halve(self.in_flight.saturating_sub(outside), outside, now);
+        if pressure >= Pressure::Severe
+            && self.pressure < Pressure::Severe
+            && self.settings.adaptive
+        {
+            self.adaptive
+                .halve(self.in_flight.saturating_sub(outside), outside, now);
         }
         self.pressure = pressure;
         self.limit_anew()
@@ -226,7 +243,11 @@ impl<T> Admission<T> {
     /// Decides about a request.
     pub fn arrive(&mut self, claim: Claim, item: T, now: Instant) -> Arrived<T> {
         if let Err(reason) = self.may_enter(&claim, now) {
-            return Arrived::Shed(Shed { item, reason, priority: claim.priority });
+            return Arrived::Shed(Shed {
+                item,
+                reason,
+                priority: claim.priority,
+            });
         }
         if self.queued == 0 && self.in_flight < self.limit {
             self.bytes += claim.bytes;
@@ -238,7 +259,13 @@ impl<T> Admission<T> {
         } else {
             match self.make_room(&claim.tenant, now) {
                 Some(displaced) => Some(displaced),
-                None => return Arrived::Shed(Shed { item, reason: Reason::QueueFull, priority: claim.priority }),
+                None => {
+                    return Arrived::Shed(Shed {
+                        item,
+                        reason: Reason::QueueFull,
+                        priority: claim.priority,
+                    });
+                }
             }
         };
         let until = now + longest_wait(claim.left);
@@ -310,7 +337,10 @@ impl<T> Admission<T> {
             return Err(Reason::Bytes);
         }
         // Last, because it takes something from the tenant.
-        self.rates.as_mut().map_or(Ok(()), |rates| rates.take(&claim.tenant, now)).map_err(Reason::Rate)
+        self.rates
+            .as_mut()
+            .map_or(Ok(()), |rates| rates.take(&claim.tenant, now))
+            .map_err(Reason::Rate)
     }
 
     fn place(&mut self, tenant: Arc<str>, bytes: usize) -> Place {
@@ -320,25 +350,52 @@ impl<T> Admission<T> {
     }
 
     fn enqueue(&mut self, claim: Claim, item: T, until: Instant, now: Instant) {
-        let Claim { tenant, priority, bytes, .. } = claim;
+        let Claim {
+            tenant,
+            priority,
+            bytes,
+            ..
+        } = claim;
         self.queued += 1;
         self.bytes += bytes;
         let queue = &mut self.tenants.entry(Arc::clone(&tenant)).or_default().queue;
         if queue.is_empty() {
             self.turns.push_back(tenant);
         }
-        queue.push(Waiting { item, priority, bytes, since: now, until });
+        queue.push(Waiting {
+            item,
+            priority,
+            bytes,
+            since: now,
+            until,
+        });
     }
 
     /// Takes somebody off the full queue: the oldest of the tenant with the most waiting, the last in turn of several. A
     /// tenant's own queue gives way only where somebody has waited for a while: in a burst, who came first is served.
     fn make_room(&mut self, for_tenant: &Arc<str>, now: Instant) -> Option<Shed<T>> {
-        let length = |tenant: &&Arc<str>| self.tenants.get(*tenant).map_or(0, |tenant| tenant.queue.len());
+        let length = |tenant: &&Arc<str>| {
+            self.tenants
+                .get(*tenant)
+                .map_or(0, |tenant| tenant.queue.len())
+        };
         let longest = self.turns.iter().max_by_key(length)?.clone();
-        let own = self.tenants.get(for_tenant).map_or(0, |tenant| tenant.queue.len());
+        let own = self
+            .tenants
+            .get(for_tenant)
+            .map_or(0, |tenant| tenant.queue.len());
         let is_own = own >= length(&&longest);
-        let from = if is_own { Arc::clone(for_tenant) } else { longest };
-        if is_own && !self.tenants.get(&from).is_some_and(|tenant| tenant.queue.gives_way(now)) {
+        let from = if is_own {
+            Arc::clone(for_tenant)
+        } else {
+            longest
+        };
+        if is_own
+            && !self
+                .tenants
+                .get(&from)
+                .is_some_and(|tenant| tenant.queue.gives_way(now))
+        {
             return None;
         }
         let waiting = self.take_of(&from, Queue::take_oldest)?;
@@ -348,18 +405,30 @@ impl<T> Admission<T> {
 
     fn shed(&mut self, waiting: Waiting<T>, reason: Reason) -> Shed<T> {
         self.bytes = self.bytes.saturating_sub(waiting.bytes);
-        Shed { item: waiting.item, reason, priority: waiting.priority }
+        Shed {
+            item: waiting.item,
+            reason,
+            priority: waiting.priority,
+        }
     }
 
     /// The tenant whose turn it is. While others wait, one that holds half of the places waits too.
     fn take_next(&mut self, now: Instant) -> Option<(Arc<str>, Waiting<T>)> {
         let half = self.limit.div_ceil(2);
-        let may = |tenant: &Arc<str>| self.tenants.get(tenant).is_some_and(|tenant| tenant.held < half);
+        let may = |tenant: &Arc<str>| {
+            self.tenants
+                .get(tenant)
+                .is_some_and(|tenant| tenant.held < half)
+        };
         let at = self.turns.iter().position(may).unwrap_or_default();
         let tenant = self.turns.remove(at)?;
         self.turns.push_back(Arc::clone(&tenant));
         let waiting = self.take_of(&tenant, |queue| queue.take_next(now))?;
-        if self.tenants.get(&tenant).is_some_and(|tenant| tenant.queue.is_standing()) {
+        if self
+            .tenants
+            .get(&tenant)
+            .is_some_and(|tenant| tenant.queue.is_standing())
+        {
             // Its old end may be let go earlier than was planned.
             self.next_sweep = self.next_sweep.map(|at| at.min(now + SWEEP_EVERY));
         }
@@ -385,7 +454,11 @@ impl<T> Admission<T> {
     }
 
     fn take_late(&mut self, now: Instant) -> Option<Waiting<T>> {
-        let is_late = |tenant: &&Arc<str>| self.tenants.get(*tenant).is_some_and(|tenant| tenant.queue.has_late(now));
+        let is_late = |tenant: &&Arc<str>| {
+            self.tenants
+                .get(*tenant)
+                .is_some_and(|tenant| tenant.queue.has_late(now))
+        };
         let tenant = self.turns.iter().find(is_late)?.clone();
         let waiting = self.take_of(&tenant, |queue| queue.take_late(now))?;
         self.forget_if_idle(&tenant);
@@ -393,13 +466,20 @@ impl<T> Admission<T> {
     }
 
     fn plan_sweep(&mut self, now: Instant) {
-        let queues = self.turns.iter().filter_map(|tenant| self.tenants.get(tenant));
+        let queues = self
+            .turns
+            .iter()
+            .filter_map(|tenant| self.tenants.get(tenant));
         let next = queues.filter_map(|tenant| tenant.queue.next_late()).min();
         self.next_sweep = next.map(|at| at.max(now + SWEEP_EVERY));
     }
 
     fn forget_if_idle(&mut self, tenant: &Arc<str>) {
-        if self.tenants.get(tenant).is_some_and(|tenant| tenant.held == 0 && tenant.queue.is_empty()) {
+        if self
+            .tenants
+            .get(tenant)
+            .is_some_and(|tenant| tenant.held == 0 && tenant.queue.is_empty())
+        {
             self.tenants.remove(tenant);
         }
     }
@@ -407,7 +487,10 @@ impl<T> Admission<T> {
 
 impl<T> Default for Tenant<T> {
     fn default() -> Self {
-        Self { held: 0, queue: Queue::default() }
+        Self {
+            held: 0,
+            queue: Queue::default(),
+        }
     }
 }
 

@@ -25,7 +25,11 @@ pub fn of_run(run: &Run, now: SystemTime) -> Bytes {
             error(
                 failure.as_ref().unwrap_or(&internal),
                 &run.request.correlation(),
-                Some(Happened { reports: &reports, attempts: run.trail(), degraded: &run.degraded }),
+                Some(Happened {
+                    reports: &reports,
+                    attempts: run.trail(),
+                    degraded: &run.degraded,
+                }),
                 now,
             )
         }
@@ -90,8 +94,15 @@ pub(super) fn decision<'a>(run: &'a Run, decision: &'a Decision) -> WireDecision
         priority: decision.reason.priority(),
         policy_id: &run.plan.policy_id,
         policy_version: &run.plan.policy.version,
-        expected_latency_ms: decision.expected_latency.map(milliseconds).or(registered).unwrap_or_default(),
-        expected_cost: provider.metadata.number("expected_cost").unwrap_or_default(),
+        expected_latency_ms: decision
+            .expected_latency
+            .map(milliseconds)
+            .or(registered)
+            .unwrap_or_default(),
+        expected_cost: provider
+            .metadata
+            .number("expected_cost")
+            .unwrap_or_default(),
         metadata: &provider.metadata,
         explanation: explanation::of(run, decision),
     }
@@ -111,13 +122,27 @@ fn success(run: &Run, decided: &Decision, reports: &[Report]) -> Bytes {
         extensions: reports,
         attempts: run.trail(),
         degraded: &run.degraded,
-        context: WireContext { request_id: Some(&run.request.request_id), trace_id: &run.request.trace.trace_id },
+        context: WireContext {
+            request_id: Some(&run.request.request_id),
+            trace_id: &run.request.trace.trace_id,
+        },
     };
-    serde_json::to_vec(&answer).map(Bytes::from).unwrap_or_default()
+    serde_json::to_vec(&answer)
+        .map(Bytes::from)
+        .unwrap_or_default()
 }
 
-fn error(failure: &RequestError, correlation: &Correlation, happened: Option<Happened<'_>>, now: SystemTime) -> Bytes {
-    let details = Details { known: &failure.details, correlation, now };
+fn error(
+    failure: &RequestError,
+    correlation: &Correlation,
+    happened: Option<Happened<'_>>,
+    now: SystemTime,
+) -> Bytes {
+    let details = Details {
+        known: &failure.details,
+        correlation,
+        now,
+    };
     let answer = Failure {
         ok: false,
         error: WireError {
@@ -127,11 +152,19 @@ fn error(failure: &RequestError, correlation: &Correlation, happened: Option<Hap
             details,
         },
         extensions: happened.as_ref().map(|happened| happened.reports),
-        attempts: happened.as_ref().map(|happened| happened.attempts).filter(|attempts| !attempts.is_empty()),
+        attempts: happened
+            .as_ref()
+            .map(|happened| happened.attempts)
+            .filter(|attempts| !attempts.is_empty()),
         degraded: happened.as_ref().map(|happened| happened.degraded),
-        context: WireContext { request_id: correlation.request_id.as_deref(), trace_id: &correlation.trace_id },
+        context: WireContext {
+            request_id: correlation.request_id.as_deref(),
+            trace_id: &correlation.trace_id,
+        },
     };
-    serde_json::to_vec(&answer).map(Bytes::from).unwrap_or_default()
+    serde_json::to_vec(&answer)
+        .map(Bytes::from)
+        .unwrap_or_default()
 }
 
 /// What a request had reached when it failed.
@@ -172,17 +205,26 @@ struct Details<'a> {
 
 impl Serialize for Details<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let own = [("policy_id", &self.correlation.policy_id), ("tenant_id", &self.correlation.tenant_id)];
-        let own = own.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?)));
+        let own = [
+            ("policy_id", &self.correlation.policy_id),
+            ("tenant_id", &self.correlation.tenant_id),
+        ];
+        let own = own
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.as_deref()?)));
         let mut map = serializer.serialize_map(None)?;
         for (key, value) in self.known {
             if key != "timestamp" && own.clone().all(|(known, _)| known != key) {
                 map.serialize_entry(key, value)?;
             }
         }
-        own.into_iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+        own.into_iter()
+            .try_for_each(|(key, value)| map.serialize_entry(key, value))?;
         map.serialize_key("timestamp")?;
-        map.serialize_value(&format_args!("{}", humantime::format_rfc3339_millis(self.now)))?;
+        map.serialize_value(&format_args!(
+            "{}",
+            humantime::format_rfc3339_millis(self.now)
+        ))?;
         map.end()
     }
 }

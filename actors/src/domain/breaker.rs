@@ -110,19 +110,41 @@ impl Breaker {
     /// One that opened in an earlier life of the process, and still is.
     pub fn still_open(until: Instant, level: u32, last: Opening) -> Self {
         let (phase, opened_at) = (Phase::Open { until }, Some(last.at));
-        Self { phase, generation: 1, openings: level, opened_at, last: Some(last), ..Self::default() }
+        Self {
+            phase,
+            generation: 1,
+            openings: level,
+            opened_at,
+            last: Some(last),
+            ..Self::default()
+        }
     }
 
     /// May a call go? If not, how long until the next try makes sense. `roll` is uniform in `0.0..1.0`.
-    pub fn check(&mut self, mode: Mode, settings: &Settings, now: Instant, roll: f64) -> Result<Permit, Duration> {
-        let permit = |standing, generation| Permit { generation, standing };
+    pub fn check(
+        &mut self,
+        mode: Mode,
+        settings: &Settings,
+        now: Instant,
+        roll: f64,
+    ) -> Result<Permit, Duration> {
+        let permit = |standing, generation| Permit {
+            generation,
+            standing,
+        };
         match mode {
             Mode::Disabled => Ok(permit(Standing::Counted, self.generation)),
             Mode::ForcedOpen(wait) => Err(wait),
-            Mode::Normal => self.admit(settings, now, roll).map(|()| permit(Standing::Granted, self.generation)),
+            Mode::Normal => self
+                .admit(settings, now, roll)
+                .map(|()| permit(Standing::Granted, self.generation)),
             Mode::MetricsOnly => {
                 let granted = self.admit(settings, now, roll).is_ok();
-                let standing = if granted { Standing::Granted } else { Standing::Unseen };
+                let standing = if granted {
+                    Standing::Granted
+                } else {
+                    Standing::Unseen
+                };
                 Ok(permit(standing, self.generation))
             }
         }
@@ -153,7 +175,11 @@ impl Breaker {
         if outcome == Outcome::Ignored {
             return;
         }
-        let judged = if self.is_suspect(now) { &settings.wary() } else { settings };
+        let judged = if self.is_suspect(now) {
+            &settings.wary()
+        } else {
+            settings
+        };
         if let Some(reason) = self.too_bad(outcome, judged, now) {
             self.open(reason, settings, now, roll);
         }
@@ -195,7 +221,15 @@ impl Breaker {
             (Mode::Normal, Phase::Open { until }) => {
                 Some(until.saturating_duration_since(now)).filter(|w| !w.is_zero())
             }
-            (Mode::Normal, Phase::HalfOpen { in_flight, permits, trial, .. }) if in_flight >= permits => {
+            (
+                Mode::Normal,
+                Phase::HalfOpen {
+                    in_flight,
+                    permits,
+                    trial,
+                    ..
+                },
+            ) if in_flight >= permits => {
                 Some(PROBED.min(trial.limit.saturating_duration_since(now)))
             }
             (Mode::Normal, Phase::HalfOpen { .. } | Phase::Closed) => None,
@@ -223,8 +257,19 @@ impl Breaker {
     /// What is shown of it.
     pub fn reading(&self, now: Instant) -> BreakerReading {
         let suspect_until = self.suspect_until.filter(|_| self.is_suspect(now));
-        let Self { failures, opened_at, last, .. } = *self;
-        BreakerReading { state: self.state(now), failures, opened_at, last, suspect_until }
+        let Self {
+            failures,
+            opened_at,
+            last,
+            ..
+        } = *self;
+        BreakerReading {
+            state: self.state(now),
+            failures,
+            opened_at,
+            last,
+            suspect_until,
+        }
     }
 
     /// Open times in a row, the present one included.
@@ -248,7 +293,11 @@ impl Breaker {
 
     /// Probes that are out.
     pub fn in_flight(&self) -> u32 {
-        if let Phase::HalfOpen { in_flight, .. } = self.phase { in_flight } else { 0 }
+        if let Phase::HalfOpen { in_flight, .. } = self.phase {
+            in_flight
+        } else {
+            0
+        }
     }
 
     fn admit(&mut self, settings: &Settings, now: Instant, roll: f64) -> Result<(), Duration> {
@@ -260,24 +309,38 @@ impl Breaker {
             Phase::Open { until } if now < *until => Err(*until - now),
             Phase::Open { .. } => {
                 let permits = settings.half_open_permits;
-                self.enter(Phase::HalfOpen { in_flight: 1, permits, successes: 0, trial: another() });
+                self.enter(Phase::HalfOpen {
+                    in_flight: 1,
+                    permits,
+                    successes: 0,
+                    trial: another(),
+                });
                 Ok(())
             }
-            Phase::HalfOpen { in_flight, trial, .. } if *in_flight < settings.half_open_permits => {
+            Phase::HalfOpen {
+                in_flight, trial, ..
+            } if *in_flight < settings.half_open_permits => {
                 if now >= trial.limit {
                     *trial = another();
                 }
                 *in_flight += 1;
                 Ok(())
             }
-            Phase::HalfOpen { trial, .. } => Err(PROBED.min(trial.limit.saturating_duration_since(now))),
+            Phase::HalfOpen { trial, .. } => {
+                Err(PROBED.min(trial.limit.saturating_duration_since(now)))
+            }
         }
     }
 
     /// Half open for too long, it has been open again since then.
     fn settle(&mut self, now: Instant) {
-        if let (Phase::HalfOpen { trial, .. }, Phase::Open { until }) = (self.phase, self.phase_at(now)) {
-            self.last = Some(Opening { at: trial.limit, reason: Reason::NoVerdict });
+        if let (Phase::HalfOpen { trial, .. }, Phase::Open { until }) =
+            (self.phase, self.phase_at(now))
+        {
+            self.last = Some(Opening {
+                at: trial.limit,
+                reason: Reason::NoVerdict,
+            });
             self.enter(Phase::Open { until });
         }
     }
@@ -285,11 +348,14 @@ impl Breaker {
     fn phase_at(&self, now: Instant) -> Phase {
         match self.phase {
             // With a success and nobody out, it waits for traffic: where calls are rare, it would never close otherwise.
-            Phase::HalfOpen { in_flight, successes, trial, .. }
-                if now >= trial.limit && (in_flight > 0 || successes == 0) =>
-            {
-                Phase::Open { until: trial.reopen }
-            }
+            Phase::HalfOpen {
+                in_flight,
+                successes,
+                trial,
+                ..
+            } if now >= trial.limit && (in_flight > 0 || successes == 0) => Phase::Open {
+                until: trial.reopen,
+            },
             phase @ (Phase::Closed | Phase::Open { .. } | Phase::HalfOpen { .. }) => phase,
         }
     }
@@ -312,22 +378,39 @@ impl Breaker {
         if let Outcome::AskedToWait(wait) = outcome
             && self.waits_asked >= WAITS_ASKED
         {
-            return Some(Reason::AskedToWait { wait: wait.min(LONGEST_WAIT) });
+            return Some(Reason::AskedToWait {
+                wait: wait.min(LONGEST_WAIT),
+            });
         }
         if self.failures >= settings.consecutive_failures {
-            return Some(Reason::FailuresInARow { failures: self.failures });
+            return Some(Reason::FailuresInARow {
+                failures: self.failures,
+            });
         }
         if self.window.is_clean(now) {
             return None;
         }
-        let Counts { calls, failures, slow } = self.window.counts(settings.window, now);
-        let (failing, dragging) = (Counts::percent(failures, calls), Counts::percent(slow, calls));
+        let Counts {
+            calls,
+            failures,
+            slow,
+        } = self.window.counts(settings.window, now);
+        let (failing, dragging) = (
+            Counts::percent(failures, calls),
+            Counts::percent(slow, calls),
+        );
         if calls < settings.minimum_calls {
             None
         } else if failing >= settings.failure_rate {
-            Some(Reason::FailureRate { percent: failing, calls })
+            Some(Reason::FailureRate {
+                percent: failing,
+                calls,
+            })
         } else if settings.slow_call_rate < 100 && dragging >= settings.slow_call_rate {
-            Some(Reason::SlowCalls { percent: dragging, calls })
+            Some(Reason::SlowCalls {
+                percent: dragging,
+                calls,
+            })
         } else {
             None
         }
@@ -336,7 +419,12 @@ impl Breaker {
     fn probed(&mut self, outcome: Outcome, settings: &Settings, now: Instant, roll: f64) {
         match outcome {
             Outcome::Success => {
-                let Phase::HalfOpen { successes, trial, .. } = &mut self.phase else { return };
+                let Phase::HalfOpen {
+                    successes, trial, ..
+                } = &mut self.phase
+                else {
+                    return;
+                };
                 *successes += 1;
                 *trial = Trial::from(now, settings, self.openings, roll);
                 if *successes >= settings.half_open_successes {
@@ -345,8 +433,11 @@ impl Breaker {
             }
             Outcome::Failure | Outcome::Timeout | Outcome::AskedToWait(_) => {
                 self.failures = self.failures.saturating_add(1);
-                let asked =
-                    if let Outcome::AskedToWait(wait) = outcome { wait.min(LONGEST_WAIT) } else { Duration::ZERO };
+                let asked = if let Outcome::AskedToWait(wait) = outcome {
+                    wait.min(LONGEST_WAIT)
+                } else {
+                    Duration::ZERO
+                };
                 self.open(Reason::ProbeFailed { asked }, settings, now, roll);
             }
             // The probe told nothing: another call may probe in its place.
@@ -355,7 +446,9 @@ impl Breaker {
     }
 
     fn open(&mut self, reason: Reason, settings: &Settings, now: Instant, roll: f64) {
-        let quiet = self.closed_at.is_none_or(|at| now.saturating_duration_since(at) >= settings.reset_after);
+        let quiet = self
+            .closed_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= settings.reset_after);
         if matches!(self.phase, Phase::Closed) && quiet {
             self.openings = 0;
         }
@@ -369,7 +462,9 @@ impl Breaker {
         };
         self.opened_at = self.opened_at.or(Some(now));
         self.last = Some(Opening { at: now, reason });
-        self.enter(Phase::Open { until: now + open_for });
+        self.enter(Phase::Open {
+            until: now + open_for,
+        });
     }
 
     fn close(&mut self, now: Instant) {
@@ -391,7 +486,10 @@ impl Trial {
     /// Its end is drawn at its beginning, so that the state can be told at any time.
     fn from(now: Instant, settings: &Settings, openings: u32, roll: f64) -> Self {
         let limit = now + settings.half_open_max;
-        Self { limit, reopen: limit + settings.open_time(openings, roll) }
+        Self {
+            limit,
+            reopen: limit + settings.open_time(openings, roll),
+        }
     }
 }
 

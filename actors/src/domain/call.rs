@@ -83,7 +83,9 @@ fn provider_body(
 ) -> serde_json::Result<Vec<u8>> {
     let payload = Fields::parse(message.payload.get()).unwrap_or_default();
     // The caller may ask for parameters; what the registry or the policy sets is not the caller's to change.
-    let wished = payload.get("parameters").and_then(|raw| Fields::parse(raw.get()).ok());
+    let wished = payload
+        .get("parameters")
+        .and_then(|raw| Fields::parse(raw.get()).ok());
     let mut parameters = wished.unwrap_or_default();
     parameters.overlay(&call.config);
     serde_json::to_vec(&ProviderRequest {
@@ -103,7 +105,10 @@ fn prompt(payload: &RawValue, fields: &Fields) -> String {
     if let Ok(text) = serde_json::from_str(payload.get()) {
         return text;
     }
-    ["text", "prompt", "content"].into_iter().find_map(|key| fields.text(key)).unwrap_or_default()
+    ["text", "prompt", "content"]
+        .into_iter()
+        .find_map(|key| fields.text(key))
+        .unwrap_or_default()
 }
 
 /// What an extension answered.
@@ -196,7 +201,10 @@ impl CallFailure {
         match self {
             Self::Timeout | Self::Deadline => "timeout",
             Self::CircuitOpen { .. } => "circuit_open",
-            Self::NoResponders | Self::BusUnavailable | Self::Answered { .. } | Self::Malformed(_) => "error",
+            Self::NoResponders
+            | Self::BusUnavailable
+            | Self::Answered { .. }
+            | Self::Malformed(_) => "error",
             Self::TooLarge { .. } | Self::Refused(_) | Self::Overloaded { .. } => "error",
             Self::TooLittleTime | Self::Cancelled => "skipped",
         }
@@ -207,32 +215,46 @@ impl CallFailure {
         match self {
             Self::Timeout => format!("{id} did not answer within its time."),
             Self::Deadline | Self::TooLittleTime => {
-                format!("The request's time does not suffice for {id}; send it with a longer timeout_ms.")
+                format!(
+                    "The request's time does not suffice for {id}; send it with a longer timeout_ms."
+                )
             }
-            Self::NoResponders => format!("No instance of {id} is running: nobody listens on its subject."),
-            Self::CircuitOpen { .. } => format!("The circuit breaker of {id} is open, so it is not called for now."),
+            Self::NoResponders => {
+                format!("No instance of {id} is running: nobody listens on its subject.")
+            }
+            Self::CircuitOpen { .. } => {
+                format!("The circuit breaker of {id} is open, so it is not called for now.")
+            }
             Self::Overloaded { .. } => {
                 format!("As many calls of {id} run as may; send the request again a little later.")
             }
             Self::BusUnavailable => format!("NATS is not connected, so {id} could not be called."),
-            Self::Answered { code, message, .. } => format!("{id} answered the error {code}: {message}"),
+            Self::Answered { code, message, .. } => {
+                format!("{id} answered the error {code}: {message}")
+            }
             Self::Malformed(problem) => format!("{id} answered something unreadable: {problem}."),
             Self::TooLarge { size, limit } => {
                 format!("The message for {id} has {size} bytes; NATS carries at most {limit} here.")
             }
             Self::Refused(problem) => format!("{id} could not be called: {problem}."),
-            Self::Cancelled => format!("The call of {id} was cut off: the request was decided without it."),
+            Self::Cancelled => {
+                format!("The call of {id} was cut off: the request was decided without it.")
+            }
         }
     }
 
     /// When a new try makes sense, if that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::CircuitOpen { retry_after } | Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::CircuitOpen { retry_after } | Self::Overloaded { retry_after } => {
+                Some(*retry_after)
+            }
             Self::Answered { retry_after, .. } => *retry_after,
             Self::NoResponders => Some(Duration::from_secs(1)),
             Self::Timeout | Self::Deadline | Self::BusUnavailable | Self::Malformed(_) => None,
-            Self::TooLittleTime | Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled => None,
+            Self::TooLittleTime | Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled => {
+                None
+            }
         }
     }
 
@@ -258,7 +280,11 @@ impl CallFailure {
 
     /// The wait that the extension itself asked for before another attempt.
     pub fn asked_to_wait(&self) -> Option<Duration> {
-        if let Self::Answered { retry_after, .. } = self { *retry_after } else { None }
+        if let Self::Answered { retry_after, .. } = self {
+            *retry_after
+        } else {
+            None
+        }
     }
 
     /// What the breaker makes of it: only what the extension itself did wrong counts.
@@ -266,16 +292,23 @@ impl CallFailure {
         match self {
             Self::Timeout => Outcome::Timeout,
             Self::NoResponders | Self::Malformed(_) => Outcome::Failure,
-            Self::Answered { code, retry_after, .. } => match (code.as_str(), *retry_after) {
+            Self::Answered {
+                code, retry_after, ..
+            } => match (code.as_str(), *retry_after) {
                 _ if self.is_overload() => Outcome::Ignored,
                 // The caller's fault (4xx but 408): the extension did its work.
                 ("invalid_request" | "invalid_config", _) => Outcome::Success,
-                (code, _) if code.len() == 3 && code.starts_with('4') && code != "408" => Outcome::Success,
+                (code, _) if code.len() == 3 && code.starts_with('4') && code != "408" => {
+                    Outcome::Success
+                }
                 ("503" | "529", Some(wait)) if !wait.is_zero() => Outcome::AskedToWait(wait),
                 _ => Outcome::Failure,
             },
             Self::Deadline | Self::CircuitOpen { .. } | Self::BusUnavailable => Outcome::Ignored,
-            Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled | Self::Overloaded { .. } => Outcome::Ignored,
+            Self::TooLarge { .. }
+            | Self::Refused(_)
+            | Self::Cancelled
+            | Self::Overloaded { .. } => Outcome::Ignored,
             Self::TooLittleTime => Outcome::Ignored,
         }
     }
@@ -297,9 +330,17 @@ impl CallFailure {
             Self::NoResponders => true,
             // It may have got the call, and lost its way back.
             Self::Timeout | Self::BusUnavailable => kind != Kind::Provider,
-            Self::Answered { retryable, .. } => retryable.unwrap_or(self.wants_patience().is_some()),
-            Self::Deadline | Self::CircuitOpen { .. } | Self::Malformed(_) | Self::TooLittleTime => false,
-            Self::TooLarge { .. } | Self::Refused(_) | Self::Cancelled | Self::Overloaded { .. } => false,
+            Self::Answered { retryable, .. } => {
+                retryable.unwrap_or(self.wants_patience().is_some())
+            }
+            Self::Deadline
+            | Self::CircuitOpen { .. }
+            | Self::Malformed(_)
+            | Self::TooLittleTime => false,
+            Self::TooLarge { .. }
+            | Self::Refused(_)
+            | Self::Cancelled
+            | Self::Overloaded { .. } => false,
         }
     }
 }
@@ -307,7 +348,10 @@ impl CallFailure {
 /// What the fault of an extension does not explain is tried once more, whatever its record grants: nobody got the call, or
 /// the bus went away with it.
 fn is_nobodys_fault(failure: &CallFailure) -> bool {
-    matches!(failure, CallFailure::NoResponders | CallFailure::BusUnavailable)
+    matches!(
+        failure,
+        CallFailure::NoResponders | CallFailure::BusUnavailable
+    )
 }
 
 impl From<TransportError> for CallFailure {
@@ -334,13 +378,24 @@ pub fn read(kind: Kind, answer: &Answer) -> Result<Reply, CallFailure> {
     let by_header = (answer.retryable, asked_by_header);
     if let Some((code, message)) = &answer.service_error {
         // What is in the body besides goes before the headers; it may be anything.
-        let said = parse(&answer.body).ok().and_then(|fields| fields.failure(by_header).err());
+        let said = parse(&answer.body)
+            .ok()
+            .and_then(|fields| fields.failure(by_header).err());
         let (retryable, retry_after) = match said {
-            Some(CallFailure::Answered { retryable, retry_after, .. }) => (retryable, retry_after),
+            Some(CallFailure::Answered {
+                retryable,
+                retry_after,
+                ..
+            }) => (retryable, retry_after),
             _ => by_header,
         };
         let code = code.map_or_else(|| "service_error".to_owned(), |code| code.to_string());
-        return Err(CallFailure::Answered { code, message: message.clone(), retryable, retry_after });
+        return Err(CallFailure::Answered {
+            code,
+            message: message.clone(),
+            retryable,
+            retry_after,
+        });
     }
     let fields = parse(&answer.body)?;
     fields.failure(by_header)?;
@@ -388,18 +443,29 @@ struct WireEdit {
 
 impl WireAnswer<'_> {
     /// `{"error": {..}}` and `{"status": "error", ..}`. What the body says of another attempt goes before the headers.
-    fn failure(&self, (retryable, asked_by_header): (Option<bool>, Option<Duration>)) -> Result<(), CallFailure> {
+    fn failure(
+        &self,
+        (retryable, asked_by_header): (Option<bool>, Option<Duration>),
+    ) -> Result<(), CallFailure> {
         if let Some(error) = self.error.filter(|raw| raw.get() != "null") {
             // Whatever else is odd about it, somebody says that it failed: keep what can be read.
             let fields = Fields::parse(error.get()).unwrap_or_default();
             let text = |key| plain(fields.get(key));
-            let message = if fields.is_empty() { plain(Some(error)) } else { text("message") };
-            let wait = fields.number("retry_after_ms").and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok());
+            let message = if fields.is_empty() {
+                plain(Some(error))
+            } else {
+                text("message")
+            };
+            let wait = fields
+                .number("retry_after_ms")
+                .and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok());
             return Err(CallFailure::Answered {
                 code: text("code").unwrap_or_else(|| "error".to_owned()),
                 message: message.unwrap_or_default(),
                 retryable: text("retryable").map(|word| word == "true").or(retryable),
-                retry_after: wait.filter(|wait| *wait <= MAX_RETRY_AFTER).or(asked_by_header),
+                retry_after: wait
+                    .filter(|wait| *wait <= MAX_RETRY_AFTER)
+                    .or(asked_by_header),
             });
         }
         if plain(self.status).as_deref() == Some("error") {
@@ -414,14 +480,22 @@ impl WireAnswer<'_> {
     }
 
     fn edit(&self) -> Result<Reply, CallFailure> {
-        let payload = self.payload.map(|raw| serde_json::from_str::<WireEdit>(raw.get())).transpose();
-        let payload = payload.map_err(|error| CallFailure::Malformed(format!("its payload is no message: {error}")))?;
+        let payload = self
+            .payload
+            .map(|raw| serde_json::from_str::<WireEdit>(raw.get()))
+            .transpose();
+        let payload = payload.map_err(|error| {
+            CallFailure::Malformed(format!("its payload is no message: {error}"))
+        })?;
         let edit = payload.map(|edit| Edit {
             payload: edit.payload,
             message_type: edit.message_type,
             metadata: edit.metadata,
         });
-        Ok(Reply::Edit { payload: edit, metadata: self.metadata()? })
+        Ok(Reply::Edit {
+            payload: edit,
+            metadata: self.metadata()?,
+        })
     }
 
     fn verdict(&self) -> Result<Reply, CallFailure> {
@@ -431,12 +505,16 @@ impl WireAnswer<'_> {
                 reason: plain(self.reason).unwrap_or_else(|| "rejected".to_owned()),
                 details: self.details.map(RawValue::to_owned),
             }),
-            Some(_) => Err(CallFailure::Malformed("its status is neither ok nor reject".to_owned())),
+            Some(_) => Err(CallFailure::Malformed(
+                "its status is neither ok nor reject".to_owned(),
+            )),
         }
     }
 
     fn completion(&self) -> Result<Reply, CallFailure> {
-        let output = self.output.ok_or_else(|| CallFailure::Malformed("it has no output".to_owned()))?;
+        let output = self
+            .output
+            .ok_or_else(|| CallFailure::Malformed("it has no output".to_owned()))?;
         Ok(Reply::Completion {
             output: output.to_owned(),
             usage: self.usage.map(RawValue::to_owned),
@@ -445,11 +523,16 @@ impl WireAnswer<'_> {
     }
 
     fn metadata(&self) -> Result<Fields, CallFailure> {
-        let Some(raw) = self.metadata.filter(|raw| raw.get() != "null") else { return Ok(Fields::default()) };
+        let Some(raw) = self.metadata.filter(|raw| raw.get() != "null") else {
+            return Ok(Fields::default());
+        };
         if raw.get().len() > MAX_METADATA {
-            return Err(CallFailure::Malformed(format!("its metadata is longer than {MAX_METADATA} bytes")));
+            return Err(CallFailure::Malformed(format!(
+                "its metadata is longer than {MAX_METADATA} bytes"
+            )));
         }
-        Fields::parse(raw.get()).map_err(|_| CallFailure::Malformed("its metadata is not an object".to_owned()))
+        Fields::parse(raw.get())
+            .map_err(|_| CallFailure::Malformed("its metadata is not an object".to_owned()))
     }
 }
 

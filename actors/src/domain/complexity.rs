@@ -68,12 +68,23 @@ pub struct Estimate {
 
 impl Complexity {
     /// `latency` says how long an extension usually takes, if that is known.
-    pub fn of(policy: &Policy, limits: &ComplexityLimits, latency: &dyn Fn(&str) -> Option<Duration>) -> Self {
+    pub fn of(
+        policy: &Policy,
+        limits: &ComplexityLimits,
+        latency: &dyn Fn(&str) -> Option<Duration>,
+    ) -> Self {
         let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        let (pre, validators, post) =
-            (count(policy.pre.len()), count(policy.validators.len()), count(policy.post.len()));
+        let (pre, validators, post) = (
+            count(policy.pre.len()),
+            count(policy.validators.len()),
+            count(policy.post.len()),
+        );
         let total = pre.saturating_add(validators).saturating_add(post);
-        let kinds = [("pre-processors", pre), ("validators", validators), ("post-processors", post)];
+        let kinds = [
+            ("pre-processors", pre),
+            ("validators", validators),
+            ("post-processors", post),
+        ];
         let score = score(total, kinds.map(|(_, count)| count), limits);
         let estimate = estimate(policy, limits.assumed_latency, latency);
         let mut complexity = Self {
@@ -95,14 +106,22 @@ impl Complexity {
     fn judge(&mut self, kinds: [(&str, u32); 3], estimate: Estimate, limits: &ComplexityLimits) {
         if self.total_extensions > limits.total {
             let (total, most) = (self.total_extensions, limits.total);
-            self.warnings.push(format!("The pipeline has {total} extensions; {most} are recommended."));
+            self.warnings.push(format!(
+                "The pipeline has {total} extensions; {most} are recommended."
+            ));
             self.recommendations.push(
                 "Join extensions that do similar work, or move what only some messages need into a policy of its own."
                     .into(),
             );
         }
-        for (name, count) in kinds.into_iter().filter(|(_, count)| *count > limits.per_kind) {
-            self.warnings.push(format!("The pipeline has {count} {name}; {} are recommended.", limits.per_kind));
+        for (name, count) in kinds
+            .into_iter()
+            .filter(|(_, count)| *count > limits.per_kind)
+        {
+            self.warnings.push(format!(
+                "The pipeline has {count} {name}; {} are recommended.",
+                limits.per_kind
+            ));
             let how = if name == "validators" {
                 "Join validators that look at the same thing; they run side by side, so the slowest one counts."
                     .to_owned()
@@ -116,8 +135,9 @@ impl Complexity {
         if estimate.latency > limits.latency {
             let (ms, most) = (milliseconds(estimate.latency), milliseconds(limits.latency));
             let from = estimate.from.describe();
-            self.warnings
-                .push(format!("The extensions take about {ms} ms ({from}); at most {most} ms are recommended."));
+            self.warnings.push(format!(
+                "The extensions take about {ms} ms ({from}); at most {most} ms are recommended."
+            ));
             self.recommendations.push(
                 "Look at the slowest extension with `beamline-router policy explain`, and let what can run side by side.".into(),
             );
@@ -130,8 +150,16 @@ impl Complexity {
 fn score(total: u32, kinds: [u32; 3], limits: &ComplexityLimits) -> f64 {
     let (total, most) = (f64::from(total), f64::from(limits.total));
     let over = (total - most).max(0.0);
-    let base = if over > 0.0 { 60.0 + (5.0 * over).min(20.0) } else { 60.0 * total / most.max(1.0) };
-    let crowded: f64 = kinds.iter().filter(|count| **count > limits.per_kind).map(|_| 5.0).sum();
+    let base = if over > 0.0 {
+        60.0 + (5.0 * over).min(20.0)
+    } else {
+        60.0 * total / most.max(1.0)
+    };
+    let crowded: f64 = kinds
+        .iter()
+        .filter(|count| **count > limits.per_kind)
+        .map(|_| 5.0)
+        .sum();
     (base + crowded + (4.0 * over).min(20.0)).min(100.0)
 }
 
@@ -146,8 +174,16 @@ fn level(score: f64) -> &'static str {
 
 /// What the extensions of a policy take together. With nothing known each counts in full; with figures, those that run
 /// side by side count as the slowest of them.
-pub fn estimate(policy: &Policy, assumed: Duration, latency: &dyn Fn(&str) -> Option<Duration>) -> Estimate {
-    let validators = policy.validators.iter().map(|validator| validator.id.as_str()).collect();
+pub fn estimate(
+    policy: &Policy,
+    assumed: Duration,
+    latency: &dyn Fn(&str) -> Option<Duration>,
+) -> Estimate {
+    let validators = policy
+        .validators
+        .iter()
+        .map(|validator| validator.id.as_str())
+        .collect();
     let mut stages = waves_of(&policy.pre);
     stages.push(validators);
     stages.extend(waves_of(&policy.post));
@@ -159,10 +195,16 @@ pub fn estimate(policy: &Policy, assumed: Duration, latency: &dyn Fn(&str) -> Op
         _ => EstimateFrom::Measurements,
     };
     let latency = match from {
-        EstimateFrom::Assumption => assumed.saturating_mul(u32::try_from(all.len()).unwrap_or(u32::MAX)),
+        EstimateFrom::Assumption => {
+            assumed.saturating_mul(u32::try_from(all.len()).unwrap_or(u32::MAX))
+        }
         EstimateFrom::SomeMeasurements | EstimateFrom::Measurements => {
-            let slowest =
-                |wave: &Vec<&str>| wave.iter().map(|id| latency(id).unwrap_or(assumed)).max().unwrap_or_default();
+            let slowest = |wave: &Vec<&str>| {
+                wave.iter()
+                    .map(|id| latency(id).unwrap_or(assumed))
+                    .max()
+                    .unwrap_or_default()
+            };
             stages.iter().map(slowest).sum()
         }
     };
@@ -170,8 +212,17 @@ pub fn estimate(policy: &Policy, assumed: Duration, latency: &dyn Fn(&str) -> Op
 }
 
 fn waves_of(processors: &[Processor]) -> Vec<Vec<&str>> {
-    let ids = |wave: Vec<usize>| wave.into_iter().filter_map(|i| processors.get(i)).map(|p| p.id.as_str()).collect();
-    waves(processors).unwrap_or_default().into_iter().map(ids).collect()
+    let ids = |wave: Vec<usize>| {
+        wave.into_iter()
+            .filter_map(|i| processors.get(i))
+            .map(|p| p.id.as_str())
+            .collect()
+    };
+    waves(processors)
+        .unwrap_or_default()
+        .into_iter()
+        .map(ids)
+        .collect()
 }
 
 #[cfg(test)]
@@ -187,7 +238,9 @@ mod tests {
 
     fn policy(pre: usize, validators: usize, post: usize) -> Policy {
         let ids = |kind: &str, count: usize| {
-            (0..count).map(|n| serde_json::json!({"id": format!("{kind}_{n}")})).collect::<Vec<_>>()
+            (0..count)
+                .map(|n| serde_json::json!({"id": format!("{kind}_{n}")}))
+                .collect::<Vec<_>>()
         };
         let document = serde_json::json!({"pre": ids("pre", pre), "validators": ids("val", validators),
             "post": ids("post", post), "providers": [{"name": "p"}]});
@@ -230,7 +283,10 @@ mod tests {
             complexity.warnings
         };
         assert!(warnings(2, 1, 1).is_empty());
-        assert_eq!(warnings(0, 3, 0), ["The pipeline has 3 validators; 2 are recommended."]);
+        assert_eq!(
+            warnings(0, 3, 0),
+            ["The pipeline has 3 validators; 2 are recommended."]
+        );
         assert_eq!(
             warnings(3, 3, 0),
             [
@@ -251,7 +307,13 @@ mod tests {
         };
         assert_eq!(estimate(&unknown), (120.0, EstimateFrom::Assumption));
         let some = |id: &str| (id == "val_0").then_some(Duration::from_millis(200));
-        assert_eq!(estimate(&some), (30.0 + 30.0 + 200.0, EstimateFrom::SomeMeasurements));
-        assert_eq!(estimate(&|_| Some(Duration::from_millis(1))), (3.0, EstimateFrom::Measurements));
+        assert_eq!(
+            estimate(&some),
+            (30.0 + 30.0 + 200.0, EstimateFrom::SomeMeasurements)
+        );
+        assert_eq!(
+            estimate(&|_| Some(Duration::from_millis(1))),
+            (3.0, EstimateFrom::Measurements)
+        );
     }
 }

@@ -24,7 +24,8 @@ impl Load {
     /// From how a call failed, if it did, and what the breaker makes of it.
     pub fn of(failure: Option<&CallFailure>, outcome: Outcome, isolation: Isolation) -> Self {
         // Where tenants are kept apart, what one of them has used up says nothing of the others.
-        let is_tenants_own = isolation == Isolation::Tenant && failure.is_some_and(CallFailure::is_rate_limit);
+        let is_tenants_own =
+            isolation == Isolation::Tenant && failure.is_some_and(CallFailure::is_rate_limit);
         match outcome {
             Outcome::Ignored if is_tenants_own => Self::Unknown,
             Outcome::Timeout | Outcome::AskedToWait(_) => Self::Overloaded,
@@ -82,7 +83,14 @@ impl ConcurrencyLimit {
     pub fn new(ceiling: u32, now: Instant) -> Self {
         let ceiling = ceiling.max(1);
         let (window, tally) = (Window::new(now), Tally::default());
-        Self { ceiling, limit: ceiling, step: 1, shrunk_at: None, tally, window }
+        Self {
+            ceiling,
+            limit: ceiling,
+            step: 1,
+            shrunk_at: None,
+            tally,
+            window,
+        }
     }
 
     /// Calls that may run now.
@@ -99,13 +107,20 @@ impl ConcurrencyLimit {
         self.advance(now);
         let ceiling = ceiling.max(1);
         let unshrunk = self.limit == self.ceiling;
-        self.limit = if unshrunk { ceiling } else { self.limit.min(ceiling) };
+        self.limit = if unshrunk {
+            ceiling
+        } else {
+            self.limit.min(ceiling)
+        };
         self.ceiling = ceiling;
     }
 
     /// An operator knows better: back to its ceiling. What was called before says nothing any more.
     pub fn reset(&mut self, now: Instant) {
-        *self = Self { shrunk_at: Some(now), ..Self::new(self.ceiling, now) };
+        *self = Self {
+            shrunk_at: Some(now),
+            ..Self::new(self.ceiling, now)
+        };
     }
 
     /// Somebody wants to make a call while so many run.
@@ -130,7 +145,9 @@ impl ConcurrencyLimit {
     }
 
     fn overloaded(&mut self, now: Instant) {
-        let too_soon = self.shrunk_at.is_some_and(|at| now.saturating_duration_since(at) < SHRINK_AT_MOST_EVERY);
+        let too_soon = self
+            .shrunk_at
+            .is_some_and(|at| now.saturating_duration_since(at) < SHRINK_AT_MOST_EVERY);
         if too_soon || self.tally.is_chance() {
             return;
         }
@@ -143,12 +160,20 @@ impl ConcurrencyLimit {
     /// Judges the windows that are over.
     fn advance(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.window.began).as_secs() / WINDOW.as_secs();
-        let Ok(passed) = u32::try_from(passed.min(LONGEST_PAUSE.into())) else { return };
+        let Ok(passed) = u32::try_from(passed.min(LONGEST_PAUSE.into())) else {
+            return;
+        };
         for _ in 0..passed {
-            let Window { began, most_in_use, shrunk } = self.window;
+            let Window {
+                began,
+                most_in_use,
+                shrunk,
+            } = self.window;
             let end = began + WINDOW;
             let tested = most_in_use.saturating_mul(2) >= self.limit;
-            let quiet = self.shrunk_at.is_none_or(|at| end.saturating_duration_since(at) >= QUIET);
+            let quiet = self
+                .shrunk_at
+                .is_none_or(|at| end.saturating_duration_since(at) >= QUIET);
             if !shrunk && (tested || quiet) {
                 self.grow();
             }
@@ -169,7 +194,11 @@ impl ConcurrencyLimit {
 
 impl Window {
     fn new(began: Instant) -> Self {
-        Self { began, most_in_use: 0, shrunk: false }
+        Self {
+            began,
+            most_in_use: 0,
+            shrunk: false,
+        }
     }
 }
 

@@ -79,8 +79,11 @@ impl Conditions {
     /// Takes one more condition as somebody wrote it.
     pub fn read(&mut self, key: String, raw: &RawValue, pointer: &str, mistakes: &mut Mistakes) {
         let list = raw.get().starts_with('[');
-        let values: Vec<&RawValue> =
-            if list { serde_json::from_str(raw.get()).unwrap_or_default() } else { Vec::from([raw]) };
+        let values: Vec<&RawValue> = if list {
+            serde_json::from_str(raw.get()).unwrap_or_default()
+        } else {
+            Vec::from([raw])
+        };
         if values.is_empty() {
             return mistakes.add(pointer, "is an empty list, so it could never be met");
         }
@@ -89,8 +92,10 @@ impl Conditions {
             match Scalar::read(value) {
                 Some(scalar) => one_of.push(scalar),
                 None => {
-                    let message =
-                        format!("must be a string, a number, true, false or a list of them, is {}", kind_of(value));
+                    let message = format!(
+                        "must be a string, a number, true, false or a list of them, is {}",
+                        kind_of(value)
+                    );
                     return mistakes.add(pointer, message);
                 }
             }
@@ -100,7 +105,9 @@ impl Conditions {
 
     pub fn matches(&self, facts: &Facts<'_>) -> bool {
         self.0.iter().all(|condition| {
-            facts.get(&condition.key).is_some_and(|fact| condition.one_of.iter().any(|scalar| scalar.equals(fact)))
+            facts
+                .get(&condition.key)
+                .is_some_and(|fact| condition.one_of.iter().any(|scalar| scalar.equals(fact)))
         })
     }
 
@@ -110,7 +117,10 @@ impl Conditions {
         let own = |condition: &Condition| {
             let is_tenant = matches!(condition.key.as_str(), "tenant" | "tenant_id");
             let may_know = |scalar: &&Scalar| !is_tenant || scalar.equals(Fact::Text(tenant_id));
-            Condition { one_of: condition.one_of.iter().filter(may_know).cloned().collect(), ..condition.clone() }
+            Condition {
+                one_of: condition.one_of.iter().filter(may_know).cloned().collect(),
+                ..condition.clone()
+            }
         };
         Self(self.0.iter().map(own).collect())
     }
@@ -127,8 +137,14 @@ impl Conditions {
     pub fn to_fields(&self) -> Fields {
         let raw = |condition: &Condition| {
             let words: Vec<String> = condition.one_of.iter().map(ToString::to_string).collect();
-            let json = if condition.list { format!("[{}]", words.join(",")) } else { words.concat() };
-            RawValue::from_string(json).ok().map(|raw| (condition.key.clone(), raw))
+            let json = if condition.list {
+                format!("[{}]", words.join(","))
+            } else {
+                words.concat()
+            };
+            RawValue::from_string(json)
+                .ok()
+                .map(|raw| (condition.key.clone(), raw))
         };
         self.0.iter().filter_map(raw).collect()
     }
@@ -139,7 +155,10 @@ impl fmt::Display for Conditions {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, condition) in self.0.iter().enumerate() {
             let words: Vec<String> = condition.one_of.iter().map(ToString::to_string).collect();
-            let (comma, many) = (if index > 0 { ", " } else { "" }, if words.len() > 1 { "one of " } else { "" });
+            let (comma, many) = (
+                if index > 0 { ", " } else { "" },
+                if words.len() > 1 { "one of " } else { "" },
+            );
             write!(out, "{comma}{} = {many}{}", condition.key, words.join(", "))?;
         }
         Ok(())
@@ -154,7 +173,9 @@ impl Scalar {
             b't' | b'f' => serde_json::from_str(json).ok().map(Self::Flag),
             b'n' => Some(Self::Null),
             b'{' | b'[' => None,
-            _ => serde_json::from_str(json).ok().map(|number| Self::Number(json.into(), number)),
+            _ => serde_json::from_str(json)
+                .ok()
+                .map(|number| Self::Number(json.into(), number)),
         }
     }
 
@@ -163,14 +184,17 @@ impl Scalar {
             (Self::Text(text), Fact::Text(fact)) => text == fact,
             (Self::Number(..) | Self::Flag(_) | Self::Null, Fact::Text(_)) => false,
             (Self::Text(text), Fact::Json(raw)) => equals_text(text, raw.get()),
-            (Self::Flag(flag), Fact::Json(raw)) => raw.get() == if *flag { "true" } else { "false" },
+            (Self::Flag(flag), Fact::Json(raw)) => {
+                raw.get() == if *flag { "true" } else { "false" }
+            }
             (Self::Null, Fact::Json(raw)) => raw.get() == "null",
             // Compared as written first: beyond 2^53 two numbers may come to the same f64.
             (Self::Number(written, number), Fact::Json(raw)) => {
                 let is_short = |json: &str| json.len() <= 15;
                 **written == *raw.get()
                     || (is_short(written) && is_short(raw.get()))
-                        && serde_json::from_str::<f64>(raw.get()).is_ok_and(|other| other.total_cmp(number).is_eq())
+                        && serde_json::from_str::<f64>(raw.get())
+                            .is_ok_and(|other| other.total_cmp(number).is_eq())
             }
         }
     }
@@ -189,7 +213,10 @@ impl fmt::Display for Scalar {
 
 /// Whether a JSON value is this text, without unescaping where there is nothing to unescape.
 fn equals_text(text: &str, json: &str) -> bool {
-    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+    match json
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
         Some(inner) if !inner.contains('\\') => inner == text,
         Some(_) => serde_json::from_str::<String>(json).is_ok_and(|other| other == text),
         None => false,
@@ -206,7 +233,9 @@ mod tests {
         for (key, raw) in Fields::parse(json).unwrap().iter() {
             conditions.read(key.to_owned(), raw, &format!("/{key}"), &mut mistakes);
         }
-        mistakes.into_result(Some(conditions)).map_err(|mistakes| mistakes[0].to_string())
+        mistakes
+            .into_result(Some(conditions))
+            .map_err(|mistakes| mistakes[0].to_string())
     }
 
     fn hold(json: &str) -> bool {
@@ -249,16 +278,25 @@ mod tests {
 
     #[test]
     fn what_could_never_be_met_is_refused() {
-        assert_eq!(conditions(r#"{"tier": []}"#).unwrap_err(), "/tier: is an empty list, so it could never be met");
+        assert_eq!(
+            conditions(r#"{"tier": []}"#).unwrap_err(),
+            "/tier: is an empty list, so it could never be met"
+        );
         let nested = conditions(r#"{"tier": [{"a": 1}]}"#).unwrap_err();
-        assert!(nested.starts_with("/tier: must be a string, a number, true, false or a list of them"), "{nested}");
+        assert!(
+            nested.starts_with("/tier: must be a string, a number, true, false or a list of them"),
+            "{nested}"
+        );
     }
 
     #[test]
     fn they_are_shown_and_written_as_they_were_meant() {
         let json = r#"{"seats":5.0,"tier":["gold","silver"]}"#;
         let all = conditions(json).unwrap();
-        assert_eq!(all.to_string(), r#"seats = 5.0, tier = one of "gold", "silver""#);
+        assert_eq!(
+            all.to_string(),
+            r#"seats = 5.0, tier = one of "gold", "silver""#
+        );
         assert_eq!(all.to_fields().to_json(), json);
     }
 }

@@ -26,7 +26,11 @@ pub struct Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.pointer.is_empty() { "(document)" } else { &self.pointer };
+        let place = if self.pointer.is_empty() {
+            "(document)"
+        } else {
+            &self.pointer
+        };
         write!(out, "{place}: {}", self.message)
     }
 }
@@ -69,7 +73,10 @@ impl Default for Mistakes {
 impl Mistakes {
     /// Keeps the first `most`.
     pub fn up_to(most: usize) -> Self {
-        Self { found: Vec::new(), most }
+        Self {
+            found: Vec::new(),
+            most,
+        }
     }
 
     pub fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
@@ -133,14 +140,21 @@ impl<'a> Object<'a> {
     pub fn read(raw: &'a RawValue, pointer: String, mistakes: &mut Mistakes) -> Option<Self> {
         match serde_json::from_str::<Entries<'a>>(raw.get()) {
             Ok(Entries(entries)) => {
-                let mut object = Self { pointer, entries: Vec::with_capacity(entries.len()) };
+                let mut object = Self {
+                    pointer,
+                    entries: Vec::with_capacity(entries.len()),
+                };
                 // A set, because an object from outside may have as many keys as fit into a message.
                 let mut known = HashSet::with_capacity(entries.len());
                 for (key, value) in entries {
                     if known.insert(key.clone()) {
                         object.entries.push((key, value));
                     } else {
-                        mistakes.add_to(Part::SecondKey, object.at(&key), "is given twice".to_owned());
+                        mistakes.add_to(
+                            Part::SecondKey,
+                            object.at(&key),
+                            "is given twice".to_owned(),
+                        );
                     }
                 }
                 Some(object)
@@ -163,17 +177,26 @@ impl<'a> Object<'a> {
 
     /// The pointer of `key` inside this object.
     pub fn at(&self, key: &str) -> String {
-        format!("{}/{}", self.pointer, key.replace('~', "~0").replace('/', "~1"))
+        format!(
+            "{}/{}",
+            self.pointer,
+            key.replace('~', "~0").replace('/', "~1")
+        )
     }
 
     /// Whether `key` is given and not `null`.
     pub fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(known, raw)| known == key && raw.get() != "null")
+        self.entries
+            .iter()
+            .any(|(known, raw)| known == key && raw.get() != "null")
     }
 
     /// The raw value of `key`, left where it is.
     pub fn peek(&self, key: &str) -> Option<&'a RawValue> {
-        self.entries.iter().find(|(known, _)| known == key).map(|(_, raw)| *raw)
+        self.entries
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, raw)| *raw)
     }
 
     /// The keys that are left, in their order.
@@ -210,13 +233,22 @@ impl<'a> Object<'a> {
     }
 
     /// A whole number within `range`.
-    pub fn whole(&mut self, key: &str, range: RangeInclusive<u64>, mistakes: &mut Mistakes) -> Option<u64> {
+    pub fn whole(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<u64>,
+        mistakes: &mut Mistakes,
+    ) -> Option<u64> {
         let raw = self.take(key)?;
         match serde_json::from_str::<u64>(raw.get()) {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {
                 let shown = shorten(raw.get());
-                let message = format!("must be a whole number from {} to {}, is {shown}", range.start(), range.end());
+                let message = format!(
+                    "must be a whole number from {} to {}, is {shown}",
+                    range.start(),
+                    range.end()
+                );
                 mistakes.add(self.at(key), message);
                 None
             }
@@ -224,7 +256,12 @@ impl<'a> Object<'a> {
     }
 
     /// A whole number of milliseconds within `range`.
-    pub fn milliseconds(&mut self, key: &str, range: RangeInclusive<u64>, mistakes: &mut Mistakes) -> Option<Duration> {
+    pub fn milliseconds(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<u64>,
+        mistakes: &mut Mistakes,
+    ) -> Option<Duration> {
         self.whole(key, range, mistakes).map(Duration::from_millis)
     }
 
@@ -235,41 +272,65 @@ impl<'a> Object<'a> {
         match raw.get().parse::<f64>() {
             Ok(number) if number.is_finite() && number >= 0.0 => Some(number.abs()),
             _ => {
-                mistakes.add(self.at(key), format!("must be a number of 0 or more, is {}", shorten(raw.get())));
+                mistakes.add(
+                    self.at(key),
+                    format!("must be a number of 0 or more, is {}", shorten(raw.get())),
+                );
                 None
             }
         }
     }
 
     /// One of a fixed set of words.
-    pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)], mistakes: &mut Mistakes) -> Option<T> {
+    pub fn choice<T: Copy>(
+        &mut self,
+        key: &str,
+        choices: &[(&str, T)],
+        mistakes: &mut Mistakes,
+    ) -> Option<T> {
         let raw = self.take(key)?;
         let word = serde_json::from_str::<String>(raw.get()).unwrap_or_default();
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {
             return Some(*value);
         }
         let allowed: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        let message = format!("must be one of {}, is {}", allowed.join(", "), shorten(raw.get()));
+        let message = format!(
+            "must be one of {}, is {}",
+            allowed.join(", "),
+            shorten(raw.get())
+        );
         mistakes.add(self.at(key), message);
         None
     }
 
     /// A free-form object; absent is empty.
     pub fn fields(&mut self, key: &str, mistakes: &mut Mistakes) -> Fields {
-        let Some(raw) = self.take(key) else { return Fields::default() };
-        let Some(object) = Object::read(raw, self.at(key), mistakes) else { return Fields::default() };
-        object.entries.into_iter().map(|(key, raw)| (key, raw.to_owned())).collect()
+        let Some(raw) = self.take(key) else {
+            return Fields::default();
+        };
+        let Some(object) = Object::read(raw, self.at(key), mistakes) else {
+            return Fields::default();
+        };
+        object
+            .entries
+            .into_iter()
+            .map(|(key, raw)| (key, raw.to_owned()))
+            .collect()
     }
 
     /// The items of an array with the pointer of each; absent is empty.
     pub fn items(&mut self, key: &str, mistakes: &mut Mistakes) -> Vec<(String, &'a RawValue)> {
-        self.take(key).map_or_else(Vec::new, |raw| items(raw, &self.at(key), mistakes))
+        self.take(key)
+            .map_or_else(Vec::new, |raw| items(raw, &self.at(key), mistakes))
     }
 
     /// Takes every key that is left, with its value and pointer.
     pub fn rest(&mut self) -> Vec<(String, &'a RawValue, String)> {
         let entries = std::mem::take(&mut self.entries);
-        entries.into_iter().map(|(key, raw)| (key.clone(), raw, self.at(&key))).collect()
+        entries
+            .into_iter()
+            .map(|(key, raw)| (key.clone(), raw, self.at(&key)))
+            .collect()
     }
 
     /// Ends the reading: a key that nobody asked for is a mistake.
@@ -283,13 +344,22 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn typed<T: Deserialize<'a>>(&mut self, key: &str, expected: &str, mistakes: &mut Mistakes) -> Option<T> {
+    fn typed<T: Deserialize<'a>>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        mistakes: &mut Mistakes,
+    ) -> Option<T> {
         let raw = self.take(key)?;
         match serde_json::from_str(raw.get()) {
             Ok(value) => Some(value),
             Err(_) => {
                 let is = kind_of(raw);
-                let message = if is == expected { BROKEN_TEXT.into() } else { format!("must be {expected}, is {is}") };
+                let message = if is == expected {
+                    BROKEN_TEXT.into()
+                } else {
+                    format!("must be {expected}, is {is}")
+                };
                 mistakes.add(self.at(key), message);
                 None
             }
@@ -298,13 +368,24 @@ impl<'a> Object<'a> {
 }
 
 /// The items of an array with the pointer of each.
-pub fn items<'a>(raw: &'a RawValue, pointer: &str, mistakes: &mut Mistakes) -> Vec<(String, &'a RawValue)> {
+pub fn items<'a>(
+    raw: &'a RawValue,
+    pointer: &str,
+    mistakes: &mut Mistakes,
+) -> Vec<(String, &'a RawValue)> {
     match serde_json::from_str::<Vec<&'a RawValue>>(raw.get()) {
         Ok(items) if items.len() > MAX_ITEMS => {
-            mistakes.add(pointer, format!("has {} entries; at most {MAX_ITEMS} are read", items.len()));
+            mistakes.add(
+                pointer,
+                format!("has {} entries; at most {MAX_ITEMS} are read", items.len()),
+            );
             Vec::new()
         }
-        Ok(items) => items.into_iter().enumerate().map(|(i, item)| (format!("{pointer}/{i}"), item)).collect(),
+        Ok(items) => items
+            .into_iter()
+            .enumerate()
+            .map(|(i, item)| (format!("{pointer}/{i}"), item))
+            .collect(),
         Err(_) => {
             mistakes.add(pointer, format!("must be a list, is {}", kind_of(raw)));
             Vec::new()
@@ -312,24 +393,37 @@ pub fn items<'a>(raw: &'a RawValue, pointer: &str, mistakes: &mut Mistakes) -> V
     }
 }
 
-const BROKEN_TEXT: &str = "has half of a surrogate pair (\\ud800 to \\udfff) in a text; write both halves or neither";
+const BROKEN_TEXT: &str =
+    "has half of a surrogate pair (\\ud800 to \\udfff) in a text; write both halves or neither";
 
 /// What is wrong with a text that is no JSON, and where.
 pub fn check_json(json: &str) -> Result<(), (Mistake, Position)> {
-    let mistake = |message| Mistake { pointer: String::new(), message };
+    let mistake = |message| Mistake {
+        pointer: String::new(),
+        message,
+    };
     if let Err(problem) = check_depth(json.as_bytes()) {
         return Err((mistake(problem), Position { line: 1, column: 1 }));
     }
-    serde_json::from_str::<&RawValue>(json).map(drop).map_err(|error| {
-        let text = match json.chars().find(|c| !c.is_ascii_whitespace()) {
-            None => "it is empty".to_owned(),
-            Some('\u{feff}') => "it starts with a byte order mark; save it without one".to_owned(),
-            Some(_) => error.to_string(),
-        };
-        // The position is said beside it, in characters.
-        let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
-        (mistake(format!("is not valid JSON: {what}")), Position::of_error(json, &error))
-    })
+    serde_json::from_str::<&RawValue>(json)
+        .map(drop)
+        .map_err(|error| {
+            let text = match json.chars().find(|c| !c.is_ascii_whitespace()) {
+                None => "it is empty".to_owned(),
+                Some('\u{feff}') => {
+                    "it starts with a byte order mark; save it without one".to_owned()
+                }
+                Some(_) => error.to_string(),
+            };
+            // The position is said beside it, in characters.
+            let what = text
+                .rsplit_once(" at line ")
+                .map_or(text.as_str(), |(what, _)| what);
+            (
+                mistake(format!("is not valid JSON: {what}")),
+                Position::of_error(json, &error),
+            )
+        })
 }
 
 /// More than any pipeline may have.
@@ -374,14 +468,27 @@ pub fn kind_of(raw: &RawValue) -> &'static str {
 pub fn shorten(text: &str) -> String {
     let mut cut = String::new();
     for c in text.chars().take(64) {
-        if c.is_control() { cut.extend(c.escape_default()) } else { cut.push(c) }
+        if c.is_control() {
+            cut.extend(c.escape_default())
+        } else {
+            cut.push(c)
+        }
     }
-    if text.chars().nth(64).is_some() { cut + "..." } else { cut }
+    if text.chars().nth(64).is_some() {
+        cut + "..."
+    } else {
+        cut
+    }
 }
 
 /// The known word that differs from `word` by at most two edits.
 fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    known.iter().map(|k| (distance(word, k), *k)).filter(|(d, _)| *d <= 2).min().map(|(_, k)| k)
+    known
+        .iter()
+        .map(|k| (distance(word, k), *k))
+        .filter(|(d, _)| *d <= 2)
+        .min()
+        .map(|(_, k)| k)
 }
 
 /// Levenshtein distance over bytes, two rows.
@@ -392,7 +499,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut next = vec![left];
         for (byte_b, above) in b.bytes().zip(row.windows(2)) {
             let [diagonal, up] = *above else { continue };
-            left = (diagonal + usize::from(byte_a != byte_b)).min(up + 1).min(left + 1);
+            left = (diagonal + usize::from(byte_a != byte_b))
+                .min(up + 1)
+                .min(left + 1);
             next.push(left);
         }
         row = next;

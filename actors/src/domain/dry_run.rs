@@ -121,10 +121,18 @@ struct WireError<'a> {
 
 impl<'a> DryRun<'a> {
     /// Tells of a run that went as far as a dry run goes.
-    pub fn new(run: &'a Run, called_extensions: bool, assumed_latency: Duration, outlook: &Outlook<'_>) -> Self {
+    pub fn new(
+        run: &'a Run,
+        called_extensions: bool,
+        assumed_latency: Duration,
+        outlook: &Outlook<'_>,
+    ) -> Self {
         let decided = run.decision.as_deref();
-        let (post, before): (Vec<Report>, Vec<Report>) =
-            run.reports.iter().cloned().partition(|r| r.kind == Kind::Post);
+        let (post, before): (Vec<Report>, Vec<Report>) = run
+            .reports
+            .iter()
+            .cloned()
+            .partition(|r| r.kind == Kind::Post);
         Self {
             decision: decided.map(|decision| answer::decision(run, decision)),
             executed_extensions: before,
@@ -147,7 +155,11 @@ impl<'a> DryRun<'a> {
 }
 
 fn culprit(error: &RequestError) -> Option<String> {
-    error.details.get("extension_id").and_then(Value::as_str).map(str::to_owned)
+    error
+        .details
+        .get("extension_id")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
 }
 
 /// Times that do not go together.
@@ -155,8 +167,15 @@ fn warnings(run: &Run) -> Vec<String> {
     let (plan, time) = (&run.plan, run.request.timeout);
     let ms = |time: Duration| milliseconds(time);
     let mut warnings = Vec::new();
-    let slowest = |wave: &Vec<std::sync::Arc<PlannedCall>>| wave.iter().map(|call| call.target.timeout).max();
-    let guardrails: Duration = plan.pre.iter().chain([&plan.validators]).chain(&plan.post).filter_map(slowest).sum();
+    let slowest =
+        |wave: &Vec<std::sync::Arc<PlannedCall>>| wave.iter().map(|call| call.target.timeout).max();
+    let guardrails: Duration = plan
+        .pre
+        .iter()
+        .chain([&plan.validators])
+        .chain(&plan.post)
+        .filter_map(slowest)
+        .sum();
     if guardrails >= time {
         warnings.push(format!(
             "The extensions may take {} ms before they time out, and a request has {} ms: shorten their timeout_ms.",
@@ -165,7 +184,11 @@ fn warnings(run: &Run) -> Vec<String> {
         ));
     }
     let others = plan.providers.len() > 1;
-    for call in plan.providers.iter().filter_map(|candidate| candidate.choice.as_ref().ok()) {
+    for call in plan
+        .providers
+        .iter()
+        .filter_map(|candidate| candidate.choice.as_ref().ok())
+    {
         if others && !call.extension.is_external() && call.target.timeout >= time {
             warnings.push(format!(
                 "{} may take {} ms before it times out, all that a request has ({} ms): when it hangs, nobody can take over. \
@@ -182,41 +205,66 @@ fn warnings(run: &Run) -> Vec<String> {
 fn pipeline<'a>(run: &'a Run, outlook: &Outlook<'_>) -> Pipeline<'a> {
     let (plan, policy) = (&run.plan, &run.plan.policy);
     let waves = |waves: &'a [Vec<std::sync::Arc<PlannedCall>>]| -> Vec<Vec<Step<'a>>> {
-        waves.iter().map(|wave| wave.iter().map(|call| step(call, outlook)).collect()).collect()
+        waves
+            .iter()
+            .map(|wave| wave.iter().map(|call| step(call, outlook)).collect())
+            .collect()
     };
-    let exclusions = run.decision.as_ref().map_or_else(|| run.exclusions(outlook), |made| made.exclusions.clone());
+    let exclusions = run
+        .decision
+        .as_ref()
+        .map_or_else(|| run.exclusions(outlook), |made| made.exclusions.clone());
     let chances = explanation::chances(plan, &exclusions);
-    let provider = |(candidate, chance): (&'a super::plan::Candidate, ProviderChance<'a>)| ProviderStep {
-        chance,
-        call: candidate.choice.as_ref().ok().map(|call| step(call, outlook)),
-    };
+    let provider =
+        |(candidate, chance): (&'a super::plan::Candidate, ProviderChance<'a>)| ProviderStep {
+            chance,
+            call: candidate
+                .choice
+                .as_ref()
+                .ok()
+                .map(|call| step(call, outlook)),
+        };
     Pipeline {
         policy_id: &plan.policy_id,
         policy_version: &policy.version,
         revision: plan.revision,
         pre: waves(&plan.pre),
-        validators: plan.validators.iter().map(|call| step(call, outlook)).collect(),
+        validators: plan
+            .validators
+            .iter()
+            .map(|call| step(call, outlook))
+            .collect(),
         order: policy.order,
         providers: plan.providers.iter().zip(chances).map(provider).collect(),
-        if_the_provider_fails: when_the_provider_fails(&policy.fallbacks, policy.order, policy.providers.len()),
-        sticky: policy
-            .sticky
-            .as_ref()
-            .map(|sticky| Sticky { session_key: &sticky.session_key, ttl_ms: milliseconds(sticky.ttl) }),
+        if_the_provider_fails: when_the_provider_fails(
+            &policy.fallbacks,
+            policy.order,
+            policy.providers.len(),
+        ),
+        sticky: policy.sticky.as_ref().map(|sticky| Sticky {
+            session_key: &sticky.session_key,
+            ttl_ms: milliseconds(sticky.ttl),
+        }),
         post: waves(&plan.post),
     }
 }
 
 fn step<'a>(call: &'a PlannedCall, outlook: &Outlook<'_>) -> Step<'a> {
     let place = call.target.place(0);
-    let vitals = place.map(|place| (outlook.vitals)(call.id(), &place.subject)).unwrap_or_default();
+    let vitals = place
+        .map(|place| (outlook.vitals)(call.id(), &place.subject))
+        .unwrap_or_default();
     let (mode, on_fail) = match call.rule {
         Rule::Processor(mode) => (Some(mode), None),
         Rule::Validator(on_fail) => (None, Some(on_fail)),
         Rule::Provider => (None, None),
     };
     // Instances belong to the extension's own version.
-    let instances: &[Instance] = if call.route.is_none() { &call.extension.instances } else { &[] };
+    let instances: &[Instance] = if call.route.is_none() {
+        &call.extension.instances
+    } else {
+        &[]
+    };
     let instance = |instance: &'a Instance| Place {
         instance_id: &instance.instance_id,
         subject: &instance.subject,
@@ -250,18 +298,24 @@ fn when_it_fails(call: &PlannedCall) -> String {
         more => format!("It is tried up to {more} times more where that may help. "),
     };
     let end = match (call.rule, call.extension.kind) {
-        (Rule::Processor(Mode::Optional), _) => "The request goes on without it and lists it under degraded.",
+        (Rule::Processor(Mode::Optional), _) => {
+            "The request goes on without it and lists it under degraded."
+        }
         (Rule::Processor(Mode::Required), Kind::Post) => {
             "The request ends with post_processor_failed, extension_timeout or extension_unavailable."
         }
         (Rule::Processor(Mode::Required), _) => {
             "The request ends with pre_processor_failed, extension_timeout or extension_unavailable."
         }
-        (Rule::Validator(OnFail::Block), _) => "The request ends with validator_blocked, also when it does not answer.",
+        (Rule::Validator(OnFail::Block), _) => {
+            "The request ends with validator_blocked, also when it does not answer."
+        }
         (Rule::Validator(OnFail::Warn), _) => {
             "The request goes on; a rejection is reported as warned and listed under degraded."
         }
-        (Rule::Validator(OnFail::Ignore), _) => "The request goes on; a rejection is only reported.",
+        (Rule::Validator(OnFail::Ignore), _) => {
+            "The request goes on; a rejection is only reported."
+        }
         (Rule::Provider, _) => "The policy's fallback rules decide.",
     };
     format!("{retries}{end}")
@@ -277,7 +331,9 @@ fn when_the_provider_fails(rules: &[Fallback], order: Order, providers: usize) -
         sentences
             .push("Otherwise the next provider in the list takes over, unless the request itself is at fault.".into());
     }
-    sentences.push("When nothing is left to try, the request ends with the error of the last attempt.".into());
+    sentences.push(
+        "When nothing is left to try, the request ends with the error of the last attempt.".into(),
+    );
     sentences
 }
 
@@ -288,8 +344,15 @@ fn what_a_rule_does(rule: &Fallback) -> String {
         Some(1) => format!("1 retry ({})", waits(rule.backoff)),
         Some(many) => format!("{many} retries ({})", waits(rule.backoff)),
     };
-    let to = rule.to.as_ref().map(|to| format!("{to} takes over")).unwrap_or_default();
-    let parts: Vec<String> = [retries, to].into_iter().filter(|part| !part.is_empty()).collect();
+    let to = rule
+        .to
+        .as_ref()
+        .map(|to| format!("{to} takes over"))
+        .unwrap_or_default();
+    let parts: Vec<String> = [retries, to]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
     format!("{}: {}", explanation::rule(rule), parts.join(", then "))
 }
 
@@ -297,10 +360,16 @@ fn waits(backoff: Backoff) -> String {
     let (base, max) = (milliseconds(backoff.base), milliseconds(backoff.max));
     let waits = match backoff.strategy {
         Strategy::Fixed => format!("after {base} ms"),
-        Strategy::Linear => format!("after {base} ms, then {base} ms longer each time, at most {max} ms"),
+        Strategy::Linear => {
+            format!("after {base} ms, then {base} ms longer each time, at most {max} ms")
+        }
         Strategy::Exponential => format!("after {base} ms, doubled each time, at most {max} ms"),
     };
-    if backoff.jitter { format!("{waits}, a random part of it") } else { waits }
+    if backoff.jitter {
+        format!("{waits}, a random part of it")
+    } else {
+        waits
+    }
 }
 
 fn estimate(run: &Run, assumed: Duration, outlook: &Outlook<'_>) -> Estimate {
@@ -310,7 +379,11 @@ fn estimate(run: &Run, assumed: Duration, outlook: &Outlook<'_>) -> Estimate {
     };
     let extensions = complexity::estimate(&run.plan.policy, assumed, &known);
     let provider = run.decision.as_ref().and_then(|decision| {
-        let registered = decision.call.extension.metadata.number("expected_latency_ms");
+        let registered = decision
+            .call
+            .extension
+            .metadata
+            .number("expected_latency_ms");
         decision.expected_latency.map(milliseconds).or(registered)
     });
     Estimate {

@@ -84,13 +84,25 @@ pub struct RequestError {
 
 impl RequestError {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), intake_code: None, details: Map::new() }
+        Self {
+            code,
+            message: message.into(),
+            intake_code: None,
+            details: Map::new(),
+        }
     }
 
     /// A request that cannot be taken; `pointer` is the JSON pointer of the field.
     pub fn invalid(intake_code: IntakeCode, pointer: &str, message: impl Into<String>) -> Self {
-        let error = Self { intake_code: Some(intake_code), ..Self::new(ErrorCode::InvalidRequest, message) };
-        if pointer.is_empty() { error } else { error.with("pointer", pointer) }
+        let error = Self {
+            intake_code: Some(intake_code),
+            ..Self::new(ErrorCode::InvalidRequest, message)
+        };
+        if pointer.is_empty() {
+            error
+        } else {
+            error.with("pointer", pointer)
+        }
     }
 
     pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
@@ -110,7 +122,10 @@ impl RequestError {
     }
 
     pub fn shutting_down() -> Self {
-        Self::new(ErrorCode::ShuttingDown, "This router is shutting down; send the request again.")
+        Self::new(
+            ErrorCode::ShuttingDown,
+            "This router is shutting down; send the request again.",
+        )
     }
 
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
@@ -120,12 +135,19 @@ impl RequestError {
 
     /// Names the stage in which the request's time was over; other errors stay as they are.
     pub fn at_stage(self, kind: Kind) -> Self {
-        if self.code == ErrorCode::DeadlineExceeded { self.with("stage", kind.as_str()) } else { self }
+        if self.code == ErrorCode::DeadlineExceeded {
+            self.with("stage", kind.as_str())
+        } else {
+            self
+        }
     }
 
     pub fn retry_after(self, after: Option<Duration>) -> Self {
         match after {
-            Some(after) => self.with("retry_after_ms", u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            Some(after) => self.with(
+                "retry_after_ms",
+                u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+            ),
             None => self,
         }
     }

@@ -63,9 +63,14 @@ pub fn of(run: &Run, decision: &Decision) -> Value {
     }
     if detail == Detail::Verbose {
         explanation.insert("revision".into(), json!(run.plan.revision));
-        explanation.insert("providers".into(), json!(chances(&run.plan, &decision.exclusions)));
+        explanation.insert(
+            "providers".into(),
+            json!(chances(&run.plan, &decision.exclusions)),
+        );
         let calls = run.plan.guardrails().chain([&decision.call]);
-        let places: Vec<Value> = calls.map(|call| place(call, &run.request.tenant_id)).collect();
+        let places: Vec<Value> = calls
+            .map(|call| place(call, &run.request.tenant_id))
+            .collect();
         explanation.insert("places".into(), places.into());
         // For who knew it from the first version.
         let subject = decision.call.target.place(0).map(|place| &*place.subject);
@@ -82,19 +87,42 @@ pub fn steps(run: &Run, decision: Option<&Decision>) -> Vec<String> {
         plan.policy_id, plan.policy.version, plan.revision
     )];
     let told = |call: &PlannedCall| {
-        let report = run.reports.iter().find(|r| r.id == call.id() && r.kind == call.extension.kind);
+        let report = run
+            .reports
+            .iter()
+            .find(|r| r.id == call.id() && r.kind == call.extension.kind);
         guardrail(run, call, report)
     };
-    steps.extend(plan.pre.iter().flatten().chain(&plan.validators).map(|call| told(call)));
+    steps.extend(
+        plan.pre
+            .iter()
+            .flatten()
+            .chain(&plan.validators)
+            .map(|call| told(call)),
+    );
     steps.extend(session(run));
     if let Some(decision) = decision {
-        let listed = plan.providers.iter().zip(chances(plan, &decision.exclusions));
-        steps.extend(listed.map(|(candidate, chance)| provider(plan.policy.order, candidate, &chance)));
-        steps.extend(run.trail().iter().enumerate().map(|(index, made)| attempt(plan, index, made)));
+        let listed = plan
+            .providers
+            .iter()
+            .zip(chances(plan, &decision.exclusions));
+        steps.extend(
+            listed.map(|(candidate, chance)| provider(plan.policy.order, candidate, &chance)),
+        );
+        steps.extend(
+            run.trail()
+                .iter()
+                .enumerate()
+                .map(|(index, made)| attempt(plan, index, made)),
+        );
         steps.push(conclusion(run, decision));
     }
     steps.extend(plan.post.iter().flatten().map(|call| told(call)));
-    steps.iter().enumerate().map(|(i, step)| format!("{}. {step}", i + 1)).collect()
+    steps
+        .iter()
+        .enumerate()
+        .map(|(i, step)| format!("{}. {step}", i + 1))
+        .collect()
 }
 
 /// The chance of each provider after exclusions; `exclusions` are in the order of the plan's providers.
@@ -108,23 +136,40 @@ pub fn chances<'p>(plan: &'p Plan, exclusions: &[Option<Exclusion>]) -> Vec<Prov
     };
     let weights: Vec<f64> = plan.providers.iter().enumerate().map(weight).collect();
     let total: f64 = weights.iter().sum();
-    let chance = |((candidate, weight), exclusion): ((&'p Candidate, f64), &Option<Exclusion>)| ProviderChance {
-        provider_id: &candidate.name,
-        weight: candidate.weight,
-        share: if total > 0.0 { weight / total } else { 0.0 },
-        excluded: exclusion.map(Exclusion::as_str),
-        fallback_only: !candidate.listed,
+    let chance = |((candidate, weight), exclusion): ((&'p Candidate, f64), &Option<Exclusion>)| {
+        ProviderChance {
+            provider_id: &candidate.name,
+            weight: candidate.weight,
+            share: if total > 0.0 { weight / total } else { 0.0 },
+            excluded: exclusion.map(Exclusion::as_str),
+            fallback_only: !candidate.listed,
+        }
     };
-    plan.providers.iter().zip(weights).zip(exclusions).map(chance).collect()
+    plan.providers
+        .iter()
+        .zip(weights)
+        .zip(exclusions)
+        .map(chance)
+        .collect()
 }
 
 /// Which version of an extension, on which instance, and by which rule. `used` is the instance of the last attempt, or
 /// none while there was no attempt.
 fn version(run: &Run, call: &PlannedCall, used: Option<&str>) -> String {
-    let told = |rules: &RoutingRules| format!(" by its rule ({})", rules.told_to(&run.request.tenant_id));
-    let rule = call.route.as_ref().map_or(String::new(), |route| told(&route.rules));
-    let planned = || call.target.place(0).and_then(|place| place.instance.as_deref());
-    let instance = used.or_else(planned).map_or(String::new(), |id| format!(" on instance {id}"));
+    let told =
+        |rules: &RoutingRules| format!(" by its rule ({})", rules.told_to(&run.request.tenant_id));
+    let rule = call
+        .route
+        .as_ref()
+        .map_or(String::new(), |route| told(&route.rules));
+    let planned = || {
+        call.target
+            .place(0)
+            .and_then(|place| place.instance.as_deref())
+    };
+    let instance = used
+        .or_else(planned)
+        .map_or(String::new(), |id| format!(" on instance {id}"));
     let avoided = match call.target.avoided {
         0 => String::new(),
         1 => ", 1 unhealthy instance avoided".to_owned(),
@@ -136,8 +181,16 @@ fn version(run: &Run, call: &PlannedCall, used: Option<&str>) -> String {
 /// What a fallback rule is for, in words.
 pub fn rule(rule: &Fallback) -> String {
     let words: Vec<String> = rule.when.status.iter().map(ToString::to_string).collect();
-    let status = if words.is_empty() { "any failure".to_owned() } else { words.join(" or ") };
-    let and = if rule.when.conditions.is_empty() { String::new() } else { format!(" and {}", rule.when.conditions) };
+    let status = if words.is_empty() {
+        "any failure".to_owned()
+    } else {
+        words.join(" or ")
+    };
+    let and = if rule.when.conditions.is_empty() {
+        String::new()
+    } else {
+        format!(" and {}", rule.when.conditions)
+    };
     format!("on {status}{and}")
 }
 
@@ -155,8 +208,14 @@ fn session(run: &Run) -> Option<String> {
         Session::Off => format!("sticky sessions by {key}: the session was not asked for yet"),
         Session::Unnamed => format!("sticky sessions by {key}: the request names no session"),
         Session::Named { had, shared, .. } => {
-            let who = had.as_ref().map_or("the session is new".to_owned(), |had| format!("the session has {had}"));
-            let local = if *shared { "" } else { ", as far as this replica alone knows: JetStream does not answer" };
+            let who = had.as_ref().map_or("the session is new".to_owned(), |had| {
+                format!("the session has {had}")
+            });
+            let local = if *shared {
+                ""
+            } else {
+                ", as far as this replica alone knows: JetStream does not answer"
+            };
             format!("sticky sessions by {key}: {who}{local}")
         }
     })
@@ -167,7 +226,11 @@ fn provider(order: Order, candidate: &Candidate, chance: &ProviderChance<'_>) ->
     match (chance.excluded, order) {
         (Some(why), _) => format!("provider {name}: excluded, {why}"),
         (None, _) if chance.fallback_only => format!("provider {name}: only for fallbacks"),
-        (None, Order::Weighted) => format!("provider {name}: weight {}, {:.1} %", chance.weight, chance.share * 100.0),
+        (None, Order::Weighted) => format!(
+            "provider {name}: weight {}, {:.1} %",
+            chance.weight,
+            chance.share * 100.0
+        ),
         (None, Order::Priority) if chance.share > 0.0 => {
             format!("provider {name}: first in the list that can be called")
         }
@@ -176,11 +239,28 @@ fn provider(order: Order, candidate: &Candidate, chance: &ProviderChance<'_>) ->
 }
 
 fn attempt(plan: &Plan, index: usize, made: &Attempt) -> String {
-    let Attempt { provider_id, version, reason, status, latency_ms, waited_ms, .. } = made;
-    let instance = made.instance.as_ref().map_or(String::new(), |id| format!(" on instance {id}"));
-    let wait = if *waited_ms > 0.0 { format!(" after a wait of {waited_ms} ms") } else { String::new() };
+    let Attempt {
+        provider_id,
+        version,
+        reason,
+        status,
+        latency_ms,
+        waited_ms,
+        ..
+    } = made;
+    let instance = made
+        .instance
+        .as_ref()
+        .map_or(String::new(), |id| format!(" on instance {id}"));
+    let wait = if *waited_ms > 0.0 {
+        format!(" after a wait of {waited_ms} ms")
+    } else {
+        String::new()
+    };
     let by = fired(plan, made.rule).map_or(String::new(), |rule| format!(", {rule}"));
-    let why = made.error_type.map_or(String::new(), |error| format!(" ({error})"));
+    let why = made
+        .error_type
+        .map_or(String::new(), |error| format!(" ({error})"));
     format!(
         "attempt {} at {provider_id} {version}{instance} ({reason}{by}){wait}: {status}{why} in {latency_ms} ms",
         index + 1
@@ -190,13 +270,24 @@ fn attempt(plan: &Plan, index: usize, made: &Attempt) -> String {
 fn fired(plan: &Plan, position: Option<usize>) -> Option<String> {
     let position = position?;
     let fallback = plan.policy.fallbacks.get(position)?;
-    Some(format!("fallback rule {}: {}", position + 1, rule(fallback)))
+    Some(format!(
+        "fallback rule {}: {}",
+        position + 1,
+        rule(fallback)
+    ))
 }
 
 fn conclusion(run: &Run, decision: &Decision) -> String {
     let id = decision.call.id();
-    let last = run.trail().last().filter(|attempt| attempt.provider_id == id);
-    let version = version(run, &decision.call, last.and_then(|attempt| attempt.instance.as_deref()));
+    let last = run
+        .trail()
+        .last()
+        .filter(|attempt| attempt.provider_id == id);
+    let version = version(
+        run,
+        &decision.call,
+        last.and_then(|attempt| attempt.instance.as_deref()),
+    );
     let by = fired(&run.plan, decision.rule).map_or(String::new(), |rule| format!(" ({rule})"));
     match (decision.reason, run.plan.policy.order) {
         (Reason::Sticky, _) => format!("{id} {version} because the session has it"),
@@ -204,13 +295,20 @@ fn conclusion(run: &Run, decision: &Decision) -> String {
         (Reason::Fallback, _) if !by.is_empty() => format!("{id} {version} as a fallback{by}"),
         (Reason::Fallback, _) => format!("{id} {version} as the next in the list"),
         (Reason::Weighted, Order::Weighted) => format!("{id} {version} chosen by weight"),
-        (Reason::Weighted, Order::Priority) => format!("{id} {version} chosen as the first in the list"),
+        (Reason::Weighted, Order::Priority) => {
+            format!("{id} {version} chosen as the first in the list")
+        }
     }
 }
 
 /// Where a call goes. Its config is left out: a caller need not see it.
 fn place(call: &PlannedCall, tenant_id: &str) -> Value {
-    let subjects: Vec<&str> = call.target.places.iter().map(|place| &*place.subject).collect();
+    let subjects: Vec<&str> = call
+        .target
+        .places
+        .iter()
+        .map(|place| &*place.subject)
+        .collect();
     json!({
         "id": call.id(),
         "type": call.extension.kind.as_str(),

@@ -25,8 +25,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [(&'static str, Self); 4] =
-        [("pre", Self::Pre), ("validator", Self::Validator), ("post", Self::Post), ("provider", Self::Provider)];
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("pre", Self::Pre),
+        ("validator", Self::Validator),
+        ("post", Self::Post),
+        ("provider", Self::Provider),
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +42,10 @@ impl Kind {
     }
 
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|(name, _)| *name == word).map(|(_, kind)| kind)
+        Self::ALL
+            .into_iter()
+            .find(|(name, _)| *name == word)
+            .map(|(_, kind)| kind)
     }
 
     /// The subject that an extension of this kind listens on unless its record says otherwise (contract section 2).
@@ -140,7 +147,15 @@ const KEYS: &[&str] = &[
     "max_in_flight",
     "breaker",
 ];
-const VERSION_KEYS: &[&str] = &["version", "subject", "timeout_ms", "retry", "config", "routing_rules", "enabled"];
+const VERSION_KEYS: &[&str] = &[
+    "version",
+    "subject",
+    "timeout_ms",
+    "retry",
+    "config",
+    "routing_rules",
+    "enabled",
+];
 const INSTANCE_KEYS: &[&str] = &["instance_id", "subject", "weight", "enabled"];
 
 /// Milliseconds that a record may name; ten minutes is the most that a policy may grant a provider.
@@ -154,23 +169,44 @@ impl Extension {
     /// Reads a record as somebody wrote it. `prefix` is the deployment's subject prefix.
     pub fn parse(json: &str, prefix: &str) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Mistakes::default();
-        let parsed = Object::parse(json, &mut mistakes).and_then(|object| read(object, prefix, &mut mistakes));
+        let parsed = Object::parse(json, &mut mistakes)
+            .and_then(|object| read(object, prefix, &mut mistakes));
         mistakes.into_result(parsed)
     }
 
     /// This record with the keys of `patch` in place of its own.
     pub fn patched(&self, patch: &Fields, prefix: &str) -> Result<Self, Vec<Mistake>> {
-        let own = Self { breaker_operator: None, breaker_reset: None, ..self.clone() };
-        let own = serde_json::to_string(&own).ok().and_then(|json| Fields::parse(&json).ok());
+        let own = Self {
+            breaker_operator: None,
+            breaker_reset: None,
+            ..self.clone()
+        };
+        let own = serde_json::to_string(&own)
+            .ok()
+            .and_then(|json| Fields::parse(&json).ok());
         let mut merged = own.unwrap_or_default();
-        if let Some(id) = patch.get("id").filter(|id| id.get() != format!("\"{}\"", self.id)) {
-            let message = format!("cannot be changed, is {}; create a new extension instead", shorten(id.get()));
-            return Err(vec![Mistake { pointer: "/id".into(), message }]);
+        if let Some(id) = patch
+            .get("id")
+            .filter(|id| id.get() != format!("\"{}\"", self.id))
+        {
+            let message = format!(
+                "cannot be changed, is {}; create a new extension instead",
+                shorten(id.get())
+            );
+            return Err(vec![Mistake {
+                pointer: "/id".into(),
+                message,
+            }]);
         }
         merged.overlay(patch);
         let patched = Self::parse(&merged.to_json(), prefix)?;
-        let (breaker_operator, breaker_reset) = (self.breaker_operator.clone(), self.breaker_reset.clone());
-        Ok(Self { breaker_operator, breaker_reset, ..patched })
+        let (breaker_operator, breaker_reset) =
+            (self.breaker_operator.clone(), self.breaker_reset.clone());
+        Ok(Self {
+            breaker_operator,
+            breaker_reset,
+            ..patched
+        })
     }
 
     /// How often operators have closed its breakers.
@@ -181,7 +217,10 @@ impl Extension {
     /// Every subject that belongs to it: its own, and those of its versions and instances.
     pub fn subjects(&self, prefix: &str) -> Vec<String> {
         let of_version = |version: &ExtensionVersion| {
-            version.subject.clone().unwrap_or_else(|| self.kind.subject(prefix, &self.id, &version.version))
+            version
+                .subject
+                .clone()
+                .unwrap_or_else(|| self.kind.subject(prefix, &self.id, &version.version))
         };
         let own = std::iter::once(self.effective_subject(prefix));
         own.chain(self.versions.iter().map(of_version))
@@ -191,7 +230,9 @@ impl Extension {
 
     /// The subject that a call goes to.
     pub fn effective_subject(&self, prefix: &str) -> String {
-        self.subject.clone().unwrap_or_else(|| self.kind.subject(prefix, &self.id, &self.version))
+        self.subject
+            .clone()
+            .unwrap_or_else(|| self.kind.subject(prefix, &self.id, &self.version))
     }
 
     /// True for a provider that the caller of `decide` executes itself (contract section 4).
@@ -210,7 +251,9 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
     if kind_given.is_none() {
         mistakes.add("/type", "is required: pre, validator, post or provider");
     }
-    let version = object.text("version", mistakes).unwrap_or_else(|| "v1".into());
+    let version = object
+        .text("version", mistakes)
+        .unwrap_or_else(|| "v1".into());
     check_token("/version", &version, mistakes);
     let subject = object.text("subject", mistakes);
     check_subject("/subject", subject.as_deref(), prefix, mistakes);
@@ -249,24 +292,39 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
 }
 
 fn read_breaker(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Overrides {
-    let Some(raw) = object.take("breaker") else { return Overrides::default() };
+    let Some(raw) = object.take("breaker") else {
+        return Overrides::default();
+    };
     let breaker = Object::read(raw, object.at("breaker"), mistakes);
-    breaker.map(|breaker| Overrides::read(breaker, mistakes)).unwrap_or_default()
+    breaker
+        .map(|breaker| Overrides::read(breaker, mistakes))
+        .unwrap_or_default()
 }
 
 fn read_kind(raw: &RawValue, mistakes: &mut Mistakes) -> Option<Kind> {
-    let kind = serde_json::from_str::<String>(raw.get()).ok().and_then(|word| Kind::parse(&word));
+    let kind = serde_json::from_str::<String>(raw.get())
+        .ok()
+        .and_then(|word| Kind::parse(&word));
     if kind.is_none() {
         let shown = shorten(raw.get());
-        mistakes.add("/type", format!("must be one of pre, validator, post, provider, is {shown}"));
+        mistakes.add(
+            "/type",
+            format!("must be one of pre, validator, post, provider, is {shown}"),
+        );
     }
     kind
 }
 
-fn read_versions(object: &mut Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Vec<ExtensionVersion> {
+fn read_versions(
+    object: &mut Object<'_>,
+    prefix: &str,
+    mistakes: &mut Mistakes,
+) -> Vec<ExtensionVersion> {
     let mut versions: Vec<ExtensionVersion> = Vec::new();
     for (pointer, raw) in object.items("versions", mistakes) {
-        let Some(mut item) = Object::read(raw, pointer, mistakes) else { continue };
+        let Some(mut item) = Object::read(raw, pointer, mistakes) else {
+            continue;
+        };
         let version = item.required_text("version", mistakes);
         if let Some(version) = &version {
             check_token(&item.at("version"), version, mistakes);
@@ -277,21 +335,33 @@ fn read_versions(object: &mut Object<'_>, prefix: &str, mistakes: &mut Mistakes)
         let subject = item.text("subject", mistakes);
         check_subject(&item.at("subject"), subject.as_deref(), prefix, mistakes);
         let timeout_ms = item.whole("timeout_ms", TIMEOUT_MS, mistakes);
-        let retry = item.whole("retry", RETRY, mistakes).and_then(|retry| u32::try_from(retry).ok());
+        let retry = item
+            .whole("retry", RETRY, mistakes)
+            .and_then(|retry| u32::try_from(retry).ok());
         let config = item.fields("config", mistakes);
         let config = (!config.is_empty()).then_some(config);
         let routing_rules = read_routing_rules(&mut item, mistakes);
         let enabled = item.flag("enabled", mistakes).unwrap_or(true);
         item.finish(VERSION_KEYS, mistakes);
         let Some(version) = version else { continue };
-        versions.push(ExtensionVersion { version, subject, timeout_ms, retry, config, routing_rules, enabled });
+        versions.push(ExtensionVersion {
+            version,
+            subject,
+            timeout_ms,
+            retry,
+            config,
+            routing_rules,
+            enabled,
+        });
     }
     versions
 }
 
 /// Kept as they were written, after everything in them was understood.
 fn read_routing_rules(item: &mut Object<'_>, mistakes: &mut Mistakes) -> Fields {
-    let Some(raw) = item.take("routing_rules") else { return Fields::default() };
+    let Some(raw) = item.take("routing_rules") else {
+        return Fields::default();
+    };
     if let Some(object) = Object::read(raw, item.at("routing_rules"), mistakes) {
         RoutingRules::read(object, mistakes);
     }
@@ -301,7 +371,9 @@ fn read_routing_rules(item: &mut Object<'_>, mistakes: &mut Mistakes) -> Fields 
 fn read_instances(object: &mut Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Vec<Instance> {
     let mut instances: Vec<Instance> = Vec::new();
     for (pointer, raw) in object.items("instances", mistakes) {
-        let Some(mut item) = Object::read(raw, pointer, mistakes) else { continue };
+        let Some(mut item) = Object::read(raw, pointer, mistakes) else {
+            continue;
+        };
         let instance_id = item.required_text("instance_id", mistakes);
         if let Some(id) = &instance_id {
             check_token(&item.at("instance_id"), id, mistakes);
@@ -314,9 +386,16 @@ fn read_instances(object: &mut Object<'_>, prefix: &str, mistakes: &mut Mistakes
         let weight = item.whole("weight", 0..=100, mistakes).unwrap_or(100);
         let enabled = item.flag("enabled", mistakes).unwrap_or(true);
         item.finish(INSTANCE_KEYS, mistakes);
-        let (Some(instance_id), Some(subject)) = (instance_id, subject) else { continue };
+        let (Some(instance_id), Some(subject)) = (instance_id, subject) else {
+            continue;
+        };
         let weight = u32::try_from(weight).unwrap_or_default();
-        instances.push(Instance { instance_id, subject, weight, enabled });
+        instances.push(Instance {
+            instance_id,
+            subject,
+            weight,
+            enabled,
+        });
     }
     instances
 }
@@ -325,8 +404,11 @@ fn read_instances(object: &mut Object<'_>, prefix: &str, mistakes: &mut Mistakes
 pub fn id_problem(id: &str) -> Option<String> {
     let first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let rest = |c: char| first(c) || matches!(c, '_' | '.' | '-');
-    let fits =
-        id.len() <= 64 && id.starts_with(first) && id.chars().all(rest) && !id.contains("..") && !id.ends_with('.');
+    let fits = id.len() <= 64
+        && id.starts_with(first)
+        && id.chars().all(rest)
+        && !id.contains("..")
+        && !id.ends_with('.');
     (!fits).then(|| {
         format!(
             "must be 1 to 64 characters of a-z, 0-9, _, - and single dots, starting with a letter or digit, is {}",
@@ -341,17 +423,32 @@ pub fn subject_problem(subject: &str, prefix: &str) -> Option<String> {
     let tokens: BTreeSet<bool> = subject.split('.').map(is_token).collect();
     let count = subject.split('.').count();
     if tokens.contains(&false) {
-        return Some(format!("every token must be 1 to 64 of A-Z, a-z, 0-9, _ and -, is {}", shorten(subject)));
+        return Some(format!(
+            "every token must be 1 to 64 of A-Z, a-z, 0-9, _ and -, is {}",
+            shorten(subject)
+        ));
     }
     if !(3..=12).contains(&count) || subject.len() > 255 {
-        return Some(format!("must have 3 to 12 tokens and at most 255 characters, has {count} tokens"));
+        return Some(format!(
+            "must have 3 to 12 tokens and at most 255 characters, has {count} tokens"
+        ));
     }
     if subject.starts_with(&format!("{prefix}.router.")) {
-        return Some(format!("is reserved: {prefix}.router. belongs to the router itself"));
+        return Some(format!(
+            "is reserved: {prefix}.router. belongs to the router itself"
+        ));
     }
     let allowed = [format!("{prefix}.ext."), format!("{prefix}.provider.")];
-    let starts = allowed.iter().any(|start| subject.starts_with(start.as_str()));
-    (!starts).then(|| format!("must start with {}, is {}", allowed.join(" or "), shorten(subject)))
+    let starts = allowed
+        .iter()
+        .any(|start| subject.starts_with(start.as_str()));
+    (!starts).then(|| {
+        format!(
+            "must start with {}, is {}",
+            allowed.join(" or "),
+            shorten(subject)
+        )
+    })
 }
 
 fn check_subject(pointer: &str, subject: Option<&str>, prefix: &str, mistakes: &mut Mistakes) {
@@ -363,12 +460,18 @@ fn check_subject(pointer: &str, subject: Option<&str>, prefix: &str, mistakes: &
 fn check_token(pointer: &str, token: &str, mistakes: &mut Mistakes) {
     if !token.split('.').all(is_token) || token.len() > 64 {
         let shown = shorten(token);
-        mistakes.add(pointer, format!("must be 1 to 64 of A-Z, a-z, 0-9, _, - and single dots, is {shown}"));
+        mistakes.add(
+            pointer,
+            format!("must be 1 to 64 of A-Z, a-z, 0-9, _, - and single dots, is {shown}"),
+        );
     }
 }
 
 fn is_token(token: &str) -> bool {
-    (1..=64).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    (1..=64).contains(&token.len())
+        && token
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
 #[cfg(test)]
@@ -377,17 +480,27 @@ mod tests {
 
     #[test]
     fn a_short_record_gets_defaults() {
-        let extension = Extension::parse(r#"{"id": "add_context", "type": "pre"}"#, "beamline").unwrap();
-        assert_eq!(extension.effective_subject("acme"), "acme.ext.pre.add_context.v1");
-        assert_eq!((extension.timeout_ms, extension.retry, extension.enabled), (1_000, 0, true));
+        let extension =
+            Extension::parse(r#"{"id": "add_context", "type": "pre"}"#, "beamline").unwrap();
+        assert_eq!(
+            extension.effective_subject("acme"),
+            "acme.ext.pre.add_context.v1"
+        );
+        assert_eq!(
+            (extension.timeout_ms, extension.retry, extension.enabled),
+            (1_000, 0, true)
+        );
     }
 
     #[test]
     fn every_mistake_is_listed_with_its_place() {
         let json = r#"{"id": "Add", "type": "foo", "timeout_ms": "5s", "retry": 9, "subject": "beamline.ext.>", "colour": 1,
             "instances": [{"instance_id": "a", "weight": 101}, 7]}"#;
-        let places: Vec<String> =
-            Extension::parse(json, "beamline").unwrap_err().into_iter().map(|mistake| mistake.pointer).collect();
+        let places: Vec<String> = Extension::parse(json, "beamline")
+            .unwrap_err()
+            .into_iter()
+            .map(|mistake| mistake.pointer)
+            .collect();
         let want = [
             "/id",
             "/type",
@@ -404,7 +517,18 @@ mod tests {
 
     #[test]
     fn ids_and_subjects() {
-        for id in ["", "Ab", "a b", "a..b", "a.", "-a", "pаyments", "a/b", "a\n", &"a".repeat(65)] {
+        for id in [
+            "",
+            "Ab",
+            "a b",
+            "a..b",
+            "a.",
+            "-a",
+            "pаyments",
+            "a/b",
+            "a\n",
+            &"a".repeat(65),
+        ] {
             assert!(id_problem(id).is_some(), "{id:?}");
         }
         for id in ["a", "gpt-4.1", "openai_gpt4", "0x"] {
@@ -432,17 +556,36 @@ mod tests {
 
     #[test]
     fn a_patch_changes_only_its_keys() {
-        let extension = Extension::parse(r#"{"id": "a", "type": "post", "config": {"n": 1.50}}"#, "b").unwrap();
-        let patched = extension.patched(&Fields::parse(r#"{"retry": 2}"#).unwrap(), "b").unwrap();
-        assert_eq!((patched.retry, patched.config.to_json().as_str()), (2, r#"{"n":1.50}"#));
-        let limited = extension.patched(&Fields::parse(r#"{"max_in_flight": 7}"#).unwrap(), "b").unwrap();
-        let freed = limited.patched(&Fields::parse(r#"{"max_in_flight": null}"#).unwrap(), "b").unwrap();
-        assert_eq!((limited.max_in_flight, freed.max_in_flight), (Some(7), None));
+        let extension =
+            Extension::parse(r#"{"id": "a", "type": "post", "config": {"n": 1.50}}"#, "b").unwrap();
+        let patched = extension
+            .patched(&Fields::parse(r#"{"retry": 2}"#).unwrap(), "b")
+            .unwrap();
+        assert_eq!(
+            (patched.retry, patched.config.to_json().as_str()),
+            (2, r#"{"n":1.50}"#)
+        );
+        let limited = extension
+            .patched(&Fields::parse(r#"{"max_in_flight": 7}"#).unwrap(), "b")
+            .unwrap();
+        let freed = limited
+            .patched(&Fields::parse(r#"{"max_in_flight": null}"#).unwrap(), "b")
+            .unwrap();
+        assert_eq!(
+            (limited.max_in_flight, freed.max_in_flight),
+            (Some(7), None)
+        );
         for wrong in ["0", "10001", "1.5", "\"7\"", "-1"] {
             let patch = Fields::parse(&format!(r#"{{"max_in_flight": {wrong}}}"#)).unwrap();
-            assert_eq!(extension.patched(&patch, "b").unwrap_err()[0].pointer, "/max_in_flight", "{wrong}");
+            assert_eq!(
+                extension.patched(&patch, "b").unwrap_err()[0].pointer,
+                "/max_in_flight",
+                "{wrong}"
+            );
         }
-        let renamed = extension.patched(&Fields::parse(r#"{"id": "b"}"#).unwrap(), "b").unwrap_err();
+        let renamed = extension
+            .patched(&Fields::parse(r#"{"id": "b"}"#).unwrap(), "b")
+            .unwrap_err();
         assert_eq!(renamed[0].pointer, "/id");
     }
 }

@@ -80,21 +80,43 @@ const LEAST_TIME: Duration = Duration::from_millis(1);
 
 impl Failing {
     pub fn of(failure: &CallFailure) -> Self {
-        let code = |code| Self { code: Some(code), ..Self::default() };
+        let code = |code| Self {
+            code: Some(code),
+            ..Self::default()
+        };
         match failure {
-            CallFailure::Timeout | CallFailure::Deadline | CallFailure::TooLittleTime => {
-                Self { timeout: true, ..Self::default() }
-            }
-            CallFailure::Overloaded { .. } => Self { kept_back: true, ..code(503) },
+            CallFailure::Timeout | CallFailure::Deadline | CallFailure::TooLittleTime => Self {
+                timeout: true,
+                ..Self::default()
+            },
+            CallFailure::Overloaded { .. } => Self {
+                kept_back: true,
+                ..code(503)
+            },
             // NATS itself numbers it 503.
-            CallFailure::NoResponders => Self { no_responders: true, ..code(503) },
-            CallFailure::CircuitOpen { .. } => Self { circuit_open: true, kept_back: true, ..Self::default() },
+            CallFailure::NoResponders => Self {
+                no_responders: true,
+                ..code(503)
+            },
+            CallFailure::CircuitOpen { .. } => Self {
+                circuit_open: true,
+                kept_back: true,
+                ..Self::default()
+            },
             CallFailure::Answered { code: word, .. } => match word.as_str() {
-                "timeout" | "deadline_exceeded" => Self { timeout: true, ..Self::default() },
+                "timeout" | "deadline_exceeded" => Self {
+                    timeout: true,
+                    ..Self::default()
+                },
                 "rate_limited" => code(429),
                 "overloaded" | "unavailable" => code(503),
                 "invalid_request" | "invalid_config" => code(400),
-                word => code(word.parse().ok().filter(|n| (100..=999).contains(n)).unwrap_or(500)),
+                word => code(
+                    word.parse()
+                        .ok()
+                        .filter(|n| (100..=999).contains(n))
+                        .unwrap_or(500),
+                ),
             },
             CallFailure::Malformed(_) => code(502),
             CallFailure::BusUnavailable | CallFailure::TooLarge { .. } => Self::default(),
@@ -104,11 +126,16 @@ impl Failing {
 
     /// No provider could be chosen; `circuit_open`: at least one because of its breaker.
     pub fn none_chosen(circuit_open: bool) -> Self {
-        Self { circuit_open, ..Self::default() }
+        Self {
+            circuit_open,
+            ..Self::default()
+        }
     }
 
     fn is(self, status: Status) -> bool {
-        let within = |range: std::ops::RangeInclusive<u16>| self.code.is_some_and(|code| range.contains(&code));
+        let within = |range: std::ops::RangeInclusive<u16>| {
+            self.code.is_some_and(|code| range.contains(&code))
+        };
         match status {
             Status::Timeout => self.timeout,
             Status::ServerError => within(500..=599),
@@ -131,7 +158,8 @@ impl Failing {
 impl Fallback {
     fn fits(&self, failing: Failing, facts: &Facts<'_>) -> bool {
         let status = &self.when.status;
-        (status.is_empty() || status.iter().any(|status| failing.is(*status))) && self.when.conditions.matches(facts)
+        (status.is_empty() || status.iter().any(|status| failing.is(*status)))
+            && self.when.conditions.matches(facts)
     }
 }
 
@@ -149,26 +177,48 @@ pub struct Situation<'a> {
 
 impl fmt::Debug for Situation<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Situation").field("setback", &self.setback).field("roll", &self.roll).finish_non_exhaustive()
+        out.debug_struct("Situation")
+            .field("setback", &self.setback)
+            .field("roll", &self.roll)
+            .finish_non_exhaustive()
     }
 }
 
 impl Situation<'_> {
     /// Decides what comes next, and asks the rules for `all_providers_failed` when nothing else is left.
     pub fn next_move(&self, failing: Failing) -> Move {
-        let all_failed = Failing { all_failed: true, ..failing };
-        self.move_for(failing).or_else(|| self.move_for(all_failed)).unwrap_or(Move::Stop)
+        let all_failed = Failing {
+            all_failed: true,
+            ..failing
+        };
+        self.move_for(failing)
+            .or_else(|| self.move_for(all_failed))
+            .unwrap_or(Move::Stop)
     }
 
     fn move_for(&self, failing: Failing) -> Option<Move> {
         let fits = |(_, rule): &(usize, &Fallback)| rule.fits(failing, self.facts);
-        let mut rules = self.plan.policy.fallbacks.iter().enumerate().filter(fits).peekable();
+        let mut rules = self
+            .plan
+            .policy
+            .fallbacks
+            .iter()
+            .enumerate()
+            .filter(fits)
+            .peekable();
         // The record's own retries count only where no rule says otherwise.
         let own = self.setback.filter(|_| rules.peek().is_none());
         rules
             .find_map(|(index, rule)| self.by_rule(index, rule))
             .or_else(|| {
-                own.and_then(|setback| self.retry(setback, setback.own_retries, self.own_backoff(setback), None))
+                own.and_then(|setback| {
+                    self.retry(
+                        setback,
+                        setback.own_retries,
+                        self.own_backoff(setback),
+                        None,
+                    )
+                })
             })
             .or_else(|| self.draw_again(failing))
             .or_else(|| self.next_in_list(failing))
@@ -181,12 +231,25 @@ impl Situation<'_> {
         });
         again.or_else(|| {
             let name = rule.to.as_ref()?;
-            let to = self.plan.providers.iter().position(|candidate| candidate.name == *name)?;
-            (self.open)(to).then_some(Move::Switch { to, rule: Some(index) })
+            let to = self
+                .plan
+                .providers
+                .iter()
+                .position(|candidate| candidate.name == *name)?;
+            (self.open)(to).then_some(Move::Switch {
+                to,
+                rule: Some(index),
+            })
         })
     }
 
-    fn retry(&self, setback: &Setback, granted: u32, backoff: Backoff, rule: Option<usize>) -> Option<Move> {
+    fn retry(
+        &self,
+        setback: &Setback,
+        granted: u32,
+        backoff: Backoff,
+        rule: Option<usize>,
+    ) -> Option<Move> {
         retry_wait(setback, granted, backoff, self.roll).map(|wait| Move::Retry { wait, rule })
     }
 
@@ -204,10 +267,17 @@ impl Situation<'_> {
 
     /// By weight, a call that was kept back only after the choice: the choice is made again among the rest.
     fn draw_again(&self, failing: Failing) -> Option<Move> {
-        if self.plan.policy.order != Order::Weighted || !failing.kept_back || self.setback.is_none() {
+        if self.plan.policy.order != Order::Weighted || !failing.kept_back || self.setback.is_none()
+        {
             return None;
         }
-        let weigh = |(index, candidate): (usize, &Candidate)| if (self.open)(index) { candidate.weight } else { 0.0 };
+        let weigh = |(index, candidate): (usize, &Candidate)| {
+            if (self.open)(index) {
+                candidate.weight
+            } else {
+                0.0
+            }
+        };
         let weights: Vec<f64> = self.plan.providers.iter().enumerate().map(weigh).collect();
         weighted(&weights, self.roll).map(|to| Move::Draw { to })
     }
@@ -217,15 +287,23 @@ impl Situation<'_> {
         if self.plan.policy.order != Order::Priority || failing.is_callers_fault() {
             return None;
         }
-        let listed = |index: &usize| self.plan.providers.get(*index).is_some_and(|candidate| candidate.listed);
+        let listed = |index: &usize| {
+            self.plan
+                .providers
+                .get(*index)
+                .is_some_and(|candidate| candidate.listed)
+        };
         let mut rest = (0..self.plan.providers.len()).filter(listed);
-        rest.find(|index| (self.open)(*index)).map(|to| Move::Switch { to, rule: None })
+        rest.find(|index| (self.open)(*index))
+            .map(|to| Move::Switch { to, rule: None })
     }
 }
 
 /// The wait before one more attempt, if one is granted and there is time for it.
 fn retry_wait(setback: &Setback, granted: u32, backoff: Backoff, roll: f64) -> Option<Duration> {
-    let wait = backoff.wait(setback.made + 1, roll).max(setback.asked_to_wait.unwrap_or_default());
+    let wait = backoff
+        .wait(setback.made + 1, roll)
+        .max(setback.asked_to_wait.unwrap_or_default());
     let needed = wait.saturating_add(setback.usual.unwrap_or(LEAST_TIME));
     (setback.may_retry && setback.made < granted && needed < setback.left).then_some(wait)
 }

@@ -29,17 +29,20 @@ impl Fields {
 
     /// The value of `key` when it is a JSON string.
     pub fn text(&self, key: &str) -> Option<String> {
-        self.get(key).and_then(|raw| serde_json::from_str(raw.get()).ok())
+        self.get(key)
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
     /// The value of `key` when it is a JSON number.
     pub fn number(&self, key: &str) -> Option<f64> {
-        self.get(key).and_then(|raw| serde_json::from_str(raw.get()).ok())
+        self.get(key)
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
     /// The value of `key` when it is `true` or `false`.
     pub fn flag(&self, key: &str) -> Option<bool> {
-        self.get(key).and_then(|raw| serde_json::from_str(raw.get()).ok())
+        self.get(key)
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
     pub fn set(&mut self, key: impl Into<String>, value: Box<RawValue>) {
@@ -60,7 +63,9 @@ impl Fields {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_ref()))
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_ref()))
     }
 
     pub fn to_json(&self) -> String {
@@ -72,7 +77,11 @@ impl Fields {
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()
-            && self.0.iter().zip(&other.0).all(|((ka, va), (kb, vb))| ka == kb && va.get() == vb.get())
+            && self
+                .0
+                .iter()
+                .zip(&other.0)
+                .all(|((ka, va), (kb, vb))| ka == kb && va.get() == vb.get())
     }
 }
 
@@ -88,8 +97,12 @@ mod tests {
 
     #[test]
     fn keeps_every_digit_and_overlays_by_key() {
-        let mut base = Fields::parse(r#"{"id": 123456789012345678901234567890, "a": {"x": 1}}"#).unwrap();
+        let mut base =
+            Fields::parse(r#"{"id": 123456789012345678901234567890, "a": {"x": 1}}"#).unwrap();
         base.overlay(&Fields::parse(r#"{"a": {"y": 2}, "b": 1.50}"#).unwrap());
-        assert_eq!(base.to_json(), r#"{"a":{"y": 2},"b":1.50,"id":123456789012345678901234567890}"#);
+        assert_eq!(
+            base.to_json(),
+            r#"{"a":{"y": 2},"b":1.50,"id":123456789012345678901234567890}"#
+        );
     }
 }

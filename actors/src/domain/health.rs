@@ -75,22 +75,46 @@ impl Health {
         }
         self.total += 1;
         self.last = Some(now);
-        *(if success { &mut self.last_success } else { &mut self.last_failure }) = Some(now);
+        *(if success {
+            &mut self.last_success
+        } else {
+            &mut self.last_failure
+        }) = Some(now);
     }
 
     /// The target works again: what was before still counts in the rates, but is no reason to avoid it.
     pub fn recovered(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.recent = Tally::default());
+        self.slots
+            .iter_mut()
+            .for_each(|slot| slot.recent = Tally::default());
     }
 
     pub fn figures(&self) -> Figures {
         let all = Tally::sum(self.slots.iter().map(|slot| slot.all));
         let recent = Tally::sum(self.slots.iter().map(|slot| slot.recent));
-        let [p50, p95, p99] = Latencies::percentiles(self.slots.iter().map(|slot| &slot.latencies), [50, 95, 99]);
-        let is_failing = recent.calls >= LEAST_EVIDENCE && recent.rate().is_some_and(|rate| rate < DEGRADED);
+        let [p50, p95, p99] =
+            Latencies::percentiles(self.slots.iter().map(|slot| &slot.latencies), [50, 95, 99]);
+        let is_failing =
+            recent.calls >= LEAST_EVIDENCE && recent.rate().is_some_and(|rate| rate < DEGRADED);
         let failing_at = self.last.filter(|_| is_failing);
-        let Self { total: requests, last, last_success, last_failure, .. } = *self;
-        Figures { requests, success_rate: all.rate(), p50, p95, p99, failing_at, last, last_success, last_failure }
+        let Self {
+            total: requests,
+            last,
+            last_success,
+            last_failure,
+            ..
+        } = *self;
+        Figures {
+            requests,
+            success_rate: all.rate(),
+            p50,
+            p95,
+            p99,
+            failing_at,
+            last,
+            last_success,
+            last_failure,
+        }
     }
 
     /// Forgets the slots that are over, and goes on in the one of `now`.
@@ -174,11 +198,18 @@ mod tests {
             health.record(true, ms(n), start + ms(29_999));
         }
         let figures = health.figures();
-        assert_eq!((figures.status(), figures.success_rate), ("unhealthy", Some(1000.0 / 1500.0)));
+        assert_eq!(
+            (figures.status(), figures.success_rate),
+            ("unhealthy", Some(1000.0 / 1500.0))
+        );
         health.record(true, ms(500), start + ms(30_000));
         let figures = health.figures();
         assert_eq!((figures.status(), figures.requests), ("healthy", 1501));
-        for (percentile, exact) in [(figures.p50, 500.0), (figures.p95, 950.0), (figures.p99, 990.0)] {
+        for (percentile, exact) in [
+            (figures.p50, 500.0),
+            (figures.p95, 950.0),
+            (figures.p99, 990.0),
+        ] {
             let off = percentile.unwrap().as_secs_f64() * 1000.0 / exact - 1.0;
             assert!(off.abs() < 0.02, "{percentile:?} is {exact} ms");
         }
@@ -189,19 +220,34 @@ mod tests {
         let (mut health, start) = (Health::default(), Instant::now());
         (0..20).for_each(|n| health.record(n >= 2, Duration::ZERO, start));
         let later = start + Duration::from_secs(86_400 * 365);
-        assert_eq!((health.figures().status(), health.figures().are_fresh(later)), ("degraded", false));
+        assert_eq!(
+            (health.figures().status(), health.figures().are_fresh(later)),
+            ("degraded", false)
+        );
         health.record(true, Duration::ZERO, later);
-        assert_eq!((health.figures().success_rate, health.figures().requests), (Some(1.0), 21));
+        assert_eq!(
+            (health.figures().success_rate, health.figures().requests),
+            (Some(1.0), 21)
+        );
     }
 
     #[test]
     fn the_bounds_belong_to_the_better_status() {
-        for (failures, status) in [(0, "healthy"), (5, "healthy"), (6, "degraded"), (20, "degraded"), (21, "unhealthy")]
-        {
+        for (failures, status) in [
+            (0, "healthy"),
+            (5, "healthy"),
+            (6, "degraded"),
+            (20, "degraded"),
+            (21, "unhealthy"),
+        ] {
             let (mut health, now) = (Health::default(), Instant::now());
             (0..100).for_each(|i| health.record(i >= failures, Duration::ZERO, now));
             assert_eq!(health.figures().status(), status, "{failures} of 100");
-            assert_eq!(health.figures().is_unhealthy(now), status == "unhealthy", "{failures} of 100");
+            assert_eq!(
+                health.figures().is_unhealthy(now),
+                status == "unhealthy",
+                "{failures} of 100"
+            );
         }
     }
 
@@ -228,7 +274,11 @@ mod tests {
 
         health.recovered();
         assert!(!health.figures().is_unhealthy(later));
-        assert_eq!(health.figures().status(), "unhealthy", "the rate still looks back on all of it");
+        assert_eq!(
+            health.figures().status(),
+            "unhealthy",
+            "the rate still looks back on all of it"
+        );
     }
 
     #[test]

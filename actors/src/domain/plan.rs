@@ -134,12 +134,20 @@ impl PlannedCall {
     /// Attempts after the first that the call may make by itself after such a failure. What comes after a failed provider is
     /// the pipeline's.
     pub fn own_retries(&self, failure: &CallFailure) -> u32 {
-        if self.rule == Rule::Provider { 0 } else { failure.retries(self.extension.kind, self.target.retry) }
+        if self.rule == Rule::Provider {
+            0
+        } else {
+            failure.retries(self.extension.kind, self.target.retry)
+        }
     }
 
     /// The retries that its record grants.
     pub fn registered_retries(&self) -> u32 {
-        if self.rule == Rule::Provider { 0 } else { self.target.retry }
+        if self.rule == Rule::Provider {
+            0
+        } else {
+            self.target.retry
+        }
     }
 
     /// The one that it has without any of these, when it was not reached.
@@ -170,24 +178,51 @@ impl Plan {
         limits: &PlanLimits,
         outlook: &mut Outlook<'_>,
     ) -> Result<Self, RequestError> {
-        let (length, most, policy_id) = (policy.pipeline_length(), limits.max_extensions, facts.policy_id);
+        let (length, most, policy_id) = (
+            policy.pipeline_length(),
+            limits.max_extensions,
+            facts.policy_id,
+        );
         if length > most {
-            let message =
-                format!("Policy {policy_id} has {length} extensions in its pipeline; at most {most} are allowed.");
-            return Err(RequestError::invalid(IntakeCode::SchemaValidationFailed, "/policy_id", message));
+            let message = format!(
+                "Policy {policy_id} has {length} extensions in its pipeline; at most {most} are allowed."
+            );
+            return Err(RequestError::invalid(
+                IntakeCode::SchemaValidationFailed,
+                "/policy_id",
+                message,
+            ));
         }
-        let mut planner = Planner { snapshot, limits, facts, policy: &policy, outlook };
+        let mut planner = Planner {
+            snapshot,
+            limits,
+            facts,
+            policy: &policy,
+            outlook,
+        };
         let pre = planner.processors(&policy.pre, Kind::Pre)?;
         let validators = planner.validators(&policy.validators)?;
         let providers = planner.providers();
         let post = planner.processors(&policy.post, Kind::Post)?;
         let (policy_id, revision) = (policy_id.to_owned(), snapshot.revision());
-        Ok(Self { policy_id, revision, pre, validators, providers, post, policy })
+        Ok(Self {
+            policy_id,
+            revision,
+            pre,
+            validators,
+            providers,
+            post,
+            policy,
+        })
     }
 
     /// Every guardrail in the order of its stage: pre-processors, validators, post-processors.
     pub fn guardrails(&self) -> impl Iterator<Item = &Arc<PlannedCall>> {
-        self.pre.iter().flatten().chain(&self.validators).chain(self.post.iter().flatten())
+        self.pre
+            .iter()
+            .flatten()
+            .chain(&self.validators)
+            .chain(self.post.iter().flatten())
     }
 }
 
@@ -195,9 +230,13 @@ fn no_policy(facts: &Facts<'_>, snapshot: &Snapshot) -> RequestError {
     let (policy, tenant) = (shorten(facts.policy_id), shorten(facts.tenant_id));
     let message = match snapshot.unreadable_reason(facts.tenant_id, facts.policy_id) {
         Some(reason) => {
-            format!("Policy {policy} of tenant {tenant} is saved, but this router cannot read it: {reason}.")
+            format!(
+                "Policy {policy} of tenant {tenant} is saved, but this router cannot read it: {reason}."
+            )
         }
-        None => format!("Tenant {tenant} has no policy {policy}; create it with `beamline-router policy put`."),
+        None => format!(
+            "Tenant {tenant} has no policy {policy}; create it with `beamline-router policy put`."
+        ),
     };
     RequestError::new(ErrorCode::PolicyNotFound, message)
 }
@@ -211,32 +250,62 @@ struct Planner<'a, 'o> {
 }
 
 impl Planner<'_, '_> {
-    fn processors(&mut self, processors: &[Processor], kind: Kind) -> Result<Vec<Vec<Arc<PlannedCall>>>, RequestError> {
+    fn processors(
+        &mut self,
+        processors: &[Processor],
+        kind: Kind,
+    ) -> Result<Vec<Vec<Arc<PlannedCall>>>, RequestError> {
         let mut planned = Vec::new();
         for wave in waves(processors).unwrap_or_default() {
             let entries = wave.into_iter().filter_map(|index| processors.get(index));
-            let calls = entries.map(|p| self.required(&p.id, kind, Rule::Processor(p.mode), &p.config));
+            let calls =
+                entries.map(|p| self.required(&p.id, kind, Rule::Processor(p.mode), &p.config));
             planned.push(calls.collect::<Result<_, _>>()?);
         }
         Ok(planned)
     }
 
-    fn validators(&mut self, validators: &[Validator]) -> Result<Vec<Arc<PlannedCall>>, RequestError> {
-        let plan = |v: &Validator| self.required(&v.id, Kind::Validator, Rule::Validator(v.on_fail), &v.config);
+    fn validators(
+        &mut self,
+        validators: &[Validator],
+    ) -> Result<Vec<Arc<PlannedCall>>, RequestError> {
+        let plan = |v: &Validator| {
+            self.required(
+                &v.id,
+                Kind::Validator,
+                Rule::Validator(v.on_fail),
+                &v.config,
+            )
+        };
         validators.iter().map(plan).collect()
     }
 
     fn providers(&mut self) -> Vec<Candidate> {
         let policy = self.policy;
         let mut candidates: Vec<Candidate> = Vec::with_capacity(policy.providers.len());
-        for Provider { name, weight, config } in &policy.providers {
+        for Provider {
+            name,
+            weight,
+            config,
+        } in &policy.providers
+        {
             let choice = self.call(name, Kind::Provider, Rule::Provider, config);
-            candidates.push(Candidate { name: name.clone(), weight: *weight, listed: true, choice });
+            candidates.push(Candidate {
+                name: name.clone(),
+                weight: *weight,
+                listed: true,
+                choice,
+            });
         }
         for name in policy.fallbacks.iter().filter_map(|rule| rule.to.as_ref()) {
             if candidates.iter().all(|known| known.name != *name) {
                 let choice = self.call(name, Kind::Provider, Rule::Provider, &Fields::default());
-                candidates.push(Candidate { name: name.clone(), weight: 0.0, listed: false, choice });
+                candidates.push(Candidate {
+                    name: name.clone(),
+                    weight: 0.0,
+                    listed: false,
+                    choice,
+                });
             }
         }
         candidates
@@ -251,32 +320,71 @@ impl Planner<'_, '_> {
         config: &Fields,
     ) -> Result<Arc<PlannedCall>, RequestError> {
         self.call(id, kind, rule, config).map_err(|exclusion| {
-            let message = format!("The policy names the {} {id}, which is {}.", kind.as_str(), exclusion.as_str());
+            let message = format!(
+                "The policy names the {} {id}, which is {}.",
+                kind.as_str(),
+                exclusion.as_str()
+            );
             RequestError::new(ErrorCode::ExtensionNotFound, message).with("extension_id", id)
         })
     }
 
-    fn call(&mut self, id: &str, kind: Kind, rule: Rule, config: &Fields) -> Result<Arc<PlannedCall>, Exclusion> {
-        let known = self.snapshot.known(id).filter(|known| known.record.kind == kind).ok_or(Exclusion::Unknown)?;
+    fn call(
+        &mut self,
+        id: &str,
+        kind: Kind,
+        rule: Rule,
+        config: &Fields,
+    ) -> Result<Arc<PlannedCall>, Exclusion> {
+        let known = self
+            .snapshot
+            .known(id)
+            .filter(|known| known.record.kind == kind)
+            .ok_or(Exclusion::Unknown)?;
         if !known.record.enabled {
             return Err(Exclusion::Disabled);
         }
-        let session_key = self.policy.sticky.as_ref().map(|sticky| sticky.session_key.as_str());
-        let route = known.routes.iter().find(|route| route.takes(id, self.facts, session_key)).cloned();
+        let session_key = self
+            .policy
+            .sticky
+            .as_ref()
+            .map(|sticky| sticky.session_key.as_str());
+        let route = known
+            .routes
+            .iter()
+            .find(|route| route.takes(id, self.facts, session_key))
+            .cloned();
         let target = match &route {
             Some(route) => self.target_of(route, &known.record),
             None => self.own_target(known),
         };
-        let merged = config_for(route.as_ref().map_or(&known.config, |route| &route.config), config);
-        Ok(Arc::new(PlannedCall { extension: Arc::clone(&known.record), rule, target, route, config: merged }))
+        let merged = config_for(
+            route.as_ref().map_or(&known.config, |route| &route.config),
+            config,
+        );
+        Ok(Arc::new(PlannedCall {
+            extension: Arc::clone(&known.record),
+            rule,
+            target,
+            route,
+            config: merged,
+        }))
     }
 
     fn target_of(&self, route: &Route, extension: &Extension) -> Target {
         let subject = route.subject.clone();
-        let derived = || extension.kind.subject(&self.limits.subject_prefix, &extension.id, &route.version).into();
+        let derived = || {
+            extension
+                .kind
+                .subject(&self.limits.subject_prefix, &extension.id, &route.version)
+                .into()
+        };
         Target {
             version: Arc::clone(&route.version),
-            places: vec![Place { subject: subject.unwrap_or_else(derived), instance: None }],
+            places: vec![Place {
+                subject: subject.unwrap_or_else(derived),
+                instance: None,
+            }],
             avoided: 0,
             timeout: route.timeout,
             retry: route.retry,
@@ -289,8 +397,13 @@ impl Planner<'_, '_> {
         let (mut places, avoided) = self.instances(extension);
         if places.is_empty() {
             // No instances, or none of them switched on: whoever listens on the extension's own subject.
-            let subject = extension.effective_subject(&self.limits.subject_prefix).into();
-            places.push(Place { subject, instance: None });
+            let subject = extension
+                .effective_subject(&self.limits.subject_prefix)
+                .into();
+            places.push(Place {
+                subject,
+                instance: None,
+            });
         }
         Target {
             version: Arc::clone(&known.version),
@@ -309,14 +422,20 @@ impl Planner<'_, '_> {
         }
         let weigh = |instance: &Instance| if instance.enabled { instance.weight } else { 0 };
         let weights: Vec<u32> = extension.instances.iter().map(weigh).collect();
-        let sick = |instance: &Instance| (self.outlook.vitals)(&extension.id, &instance.subject).unhealthy;
+        let sick =
+            |instance: &Instance| (self.outlook.vitals)(&extension.id, &instance.subject).unhealthy;
         let unhealthy: Vec<bool> = extension.instances.iter().map(sick).collect();
         let turns = selection::instances(&weights, &unhealthy, (self.outlook.roll)());
         let place = |instance: &Instance| Place {
             subject: instance.subject.as_str().into(),
             instance: Some(instance.instance_id.as_str().into()),
         };
-        let places = turns.order.iter().filter_map(|index| extension.instances.get(*index)).map(place).collect();
+        let places = turns
+            .order
+            .iter()
+            .filter_map(|index| extension.instances.get(*index))
+            .map(place)
+            .collect();
         (places, turns.avoided)
     }
 

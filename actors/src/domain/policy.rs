@@ -72,7 +72,8 @@ pub enum Mode {
 }
 
 impl Mode {
-    pub const WORDS: &'static [(&'static str, Self)] = &[("required", Self::Required), ("optional", Self::Optional)];
+    pub const WORDS: &'static [(&'static str, Self)] =
+        &[("required", Self::Required), ("optional", Self::Optional)];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -99,8 +100,11 @@ pub enum OnFail {
 }
 
 impl OnFail {
-    pub const WORDS: &'static [(&'static str, Self)] =
-        &[("block", Self::Block), ("warn", Self::Warn), ("ignore", Self::Ignore)];
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("block", Self::Block),
+        ("warn", Self::Warn),
+        ("ignore", Self::Ignore),
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -183,9 +187,15 @@ impl Status {
 
     /// `None` when the word is none of the contract's.
     pub fn parse(word: &str) -> Option<Self> {
-        let known = Self::WORDS.into_iter().find(|(name, _)| *name == word).map(|(_, status)| status);
+        let known = Self::WORDS
+            .into_iter()
+            .find(|(name, _)| *name == word)
+            .map(|(_, status)| status);
         let is_code = word.len() == 3 && word.bytes().all(|b| b.is_ascii_digit());
-        let code = word.parse().ok().filter(|code| is_code && (100..=999).contains(code));
+        let code = word
+            .parse()
+            .ok()
+            .filter(|code| is_code && (100..=999).contains(code));
         known.or(code.map(Self::Code))
     }
 }
@@ -195,7 +205,10 @@ impl fmt::Display for Status {
         if let Self::Code(code) = self {
             return write!(out, "{code:03}");
         }
-        let word = Self::WORDS.into_iter().find(|(_, status)| status == self).map(|(word, _)| word);
+        let word = Self::WORDS
+            .into_iter()
+            .find(|(_, status)| status == self)
+            .map(|(word, _)| word);
         out.write_str(word.unwrap_or_default())
     }
 }
@@ -219,8 +232,11 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    pub const WORDS: &'static [(&'static str, Self)] =
-        &[("exponential", Self::Exponential), ("linear", Self::Linear), ("fixed", Self::Fixed)];
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("exponential", Self::Exponential),
+        ("linear", Self::Linear),
+        ("fixed", Self::Fixed),
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -247,12 +263,18 @@ impl Backoff {
     /// of the full one.
     pub fn wait(&self, number: u32, roll: f64) -> Duration {
         let full = match self.strategy {
-            Strategy::Exponential => self.base.saturating_mul(1 << number.saturating_sub(1).min(20)),
+            Strategy::Exponential => self
+                .base
+                .saturating_mul(1 << number.saturating_sub(1).min(20)),
             Strategy::Linear => self.base.saturating_mul(number.max(1)),
             Strategy::Fixed => self.base,
         };
         let full = full.min(self.max);
-        if self.jitter { full.mul_f64(roll.clamp(0.0, 1.0)) } else { full }
+        if self.jitter {
+            full.mul_f64(roll.clamp(0.0, 1.0))
+        } else {
+            full
+        }
     }
 }
 
@@ -268,24 +290,30 @@ pub struct Sticky {
 impl Sticky {
     pub const DEFAULT_KEY: &'static str = "session_id";
     pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
-    pub const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+    pub const TTL: std::ops::RangeInclusive<Duration> =
+        Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
 }
 
 impl Policy {
     /// Reads a document as somebody wrote it, with all mistakes at once.
     pub fn parse(json: &str) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Mistakes::default();
-        let parsed = Object::parse(json, &mut mistakes).map(|object| read::read(object, &mut mistakes).0);
+        let parsed =
+            Object::parse(json, &mut mistakes).map(|object| read::read(object, &mut mistakes).0);
         mistakes.into_result(parsed)
     }
 
     /// The same for somebody who has the text at hand: its form, and as good as all mistakes with line and column.
     pub fn check(json: &str) -> Checked {
         if let Err((mistake, position)) = check_json(json) {
-            return Checked { form: None, result: Err(vec![Located { position, mistake }]) };
+            return Checked {
+                form: None,
+                result: Err(vec![Located { position, mistake }]),
+            };
         }
         let mut mistakes = Mistakes::up_to(MAX_CHECKED);
-        let parsed = Object::parse(json, &mut mistakes).map(|object| read::read(object, &mut mistakes));
+        let parsed =
+            Object::parse(json, &mut mistakes).map(|object| read::read(object, &mut mistakes));
         let form = parsed.as_ref().map(|(_, form)| *form);
         let result = match parsed {
             Some((policy, _)) if mistakes.count() == 0 => Ok(policy),
@@ -296,7 +324,10 @@ impl Policy {
 
     /// Extensions in the pipeline: everything that could run for one request, providers counted as one call.
     pub fn pipeline_length(&self) -> usize {
-        self.pre.len() + self.validators.len() + self.post.len() + usize::from(!self.providers.is_empty())
+        self.pre.len()
+            + self.validators.len()
+            + self.post.len()
+            + usize::from(!self.providers.is_empty())
     }
 }
 

@@ -36,8 +36,16 @@ pub struct RequestHeaders {
 impl RequestHeaders {
     /// What they alone say about a request whose body was not read; a new trace starts where they name none.
     pub fn correlation(&self, entropy: impl FnMut() -> u64) -> Correlation {
-        let trace = TraceContext::resume(self.traceparent.as_deref(), self.trace_id.as_deref(), entropy);
-        Correlation { trace_id: trace.trace_id, tenant_id: self.tenant_id.clone(), ..Correlation::default() }
+        let trace = TraceContext::resume(
+            self.traceparent.as_deref(),
+            self.trace_id.as_deref(),
+            entropy,
+        );
+        Correlation {
+            trace_id: trace.trace_id,
+            tenant_id: self.tenant_id.clone(),
+            ..Correlation::default()
+        }
     }
 }
 
@@ -106,7 +114,11 @@ impl Request {
             Ok(read) => read,
             Err(error) => return Err(refuse(error, headers.correlation(entropy))),
         };
-        let trace = TraceContext::resume(headers.traceparent.as_deref(), envelope.trace_id.as_deref(), entropy);
+        let trace = TraceContext::resume(
+            headers.traceparent.as_deref(),
+            envelope.trace_id.as_deref(),
+            entropy,
+        );
         let correlation = Correlation {
             request_id: envelope.request_id.clone(),
             trace_id: trace.trace_id.clone(),
@@ -118,7 +130,10 @@ impl Request {
             return Err(refuse(error, correlation));
         }
         match envelope.into_request(trace, timeout, limits) {
-            Ok(request) => Ok(Self { attempt: header_attempt(headers), ..request }),
+            Ok(request) => Ok(Self {
+                attempt: header_attempt(headers),
+                ..request
+            }),
             Err(error) => Err(refuse(error, correlation)),
         }
     }
@@ -158,9 +173,15 @@ struct RawMessage {
 
 impl Envelope {
     fn read(body: &[u8], headers: &RequestHeaders) -> Result<(Self, Mistakes), RequestError> {
-        let refuse = |message: String| RequestError::invalid(IntakeCode::SchemaValidationFailed, "", message);
-        let json = std::str::from_utf8(body)
-            .map_err(|error| refuse(format!("The request is not valid UTF-8 from byte {} on.", error.valid_up_to())))?;
+        let refuse = |message: String| {
+            RequestError::invalid(IntakeCode::SchemaValidationFailed, "", message)
+        };
+        let json = std::str::from_utf8(body).map_err(|error| {
+            refuse(format!(
+                "The request is not valid UTF-8 from byte {} on.",
+                error.valid_up_to()
+            ))
+        })?;
         check_depth(body).map_err(|problem| refuse(format!("The request {problem}.")))?;
         let raw = serde_json::from_str::<&RawValue>(json)
             .map_err(|error| refuse(format!("The request is not valid JSON: {error}.")))?;
@@ -176,14 +197,29 @@ impl Envelope {
         let request_id = object.required_text("request_id", &mut mistakes);
         let trace_in_body = object.text("trace_id", &mut mistakes);
         let trace_id = headers.trace_id.clone().or(trace_in_body);
-        for (pointer, id) in [("/tenant_id", &tenant_id), ("/request_id", &request_id), ("/trace_id", &trace_id)] {
+        for (pointer, id) in [
+            ("/tenant_id", &tenant_id),
+            ("/request_id", &request_id),
+            ("/trace_id", &trace_id),
+        ] {
             check_id(pointer, id.as_deref(), &mut mistakes);
         }
         let policy_id = object.text("policy_id", &mut mistakes);
         let message = read_message(&mut object, &mut mistakes);
         let context = object.fields("context", &mut mistakes);
         let timeout_ms = object.whole("timeout_ms", 1..=MAX_TIMEOUT_MS, &mut mistakes);
-        Ok((Self { tenant_id, request_id, trace_id, policy_id, message, context, timeout_ms }, mistakes))
+        Ok((
+            Self {
+                tenant_id,
+                request_id,
+                trace_id,
+                policy_id,
+                message,
+                context,
+                timeout_ms,
+            },
+            mistakes,
+        ))
     }
 
     fn into_request(
@@ -192,20 +228,41 @@ impl Envelope {
         header_timeout: Option<u64>,
         limits: &RequestLimits,
     ) -> Result<Request, RequestError> {
-        let (Some(tenant_id), Some(request_id), Some(message)) = (self.tenant_id, self.request_id, self.message) else {
+        let (Some(tenant_id), Some(request_id), Some(message)) =
+            (self.tenant_id, self.request_id, self.message)
+        else {
             return Err(RequestError::internal());
         };
-        if limits.allowed_tenants.as_ref().is_some_and(|allowed| !allowed.contains(&tenant_id)) {
+        if limits
+            .allowed_tenants
+            .as_ref()
+            .is_some_and(|allowed| !allowed.contains(&tenant_id))
+        {
             let message = format!("Tenant {} is not allowed here.", shorten(&tenant_id));
             let error = RequestError::new(ErrorCode::Unauthorized, message);
-            return Err(RequestError { intake_code: Some(IntakeCode::TenantForbidden), ..error });
+            return Err(RequestError {
+                intake_code: Some(IntakeCode::TenantForbidden),
+                ..error
+            });
         }
-        let wanted = self.timeout_ms.into_iter().chain(header_timeout).min().map(Duration::from_millis);
-        let message_id = message.message_id.as_deref().map_or_else(|| request_id.as_str().into(), Arc::from);
+        let wanted = self
+            .timeout_ms
+            .into_iter()
+            .chain(header_timeout)
+            .min()
+            .map(Duration::from_millis);
+        let message_id = message
+            .message_id
+            .as_deref()
+            .map_or_else(|| request_id.as_str().into(), Arc::from);
         Ok(Request {
             message: Message {
                 message_id,
-                message_type: message.message_type.as_deref().unwrap_or(DEFAULT_MESSAGE_TYPE).into(),
+                message_type: message
+                    .message_type
+                    .as_deref()
+                    .unwrap_or(DEFAULT_MESSAGE_TYPE)
+                    .into(),
                 payload: message.payload.into(),
                 metadata: Arc::new(message.metadata),
             },
@@ -214,7 +271,9 @@ impl Envelope {
             trace,
             policy_id: self.policy_id.unwrap_or_else(|| DEFAULT_POLICY.to_owned()),
             context: self.context,
-            timeout: wanted.unwrap_or(limits.default_timeout).min(limits.max_timeout),
+            timeout: wanted
+                .unwrap_or(limits.default_timeout)
+                .min(limits.max_timeout),
             clamped: wanted.is_some_and(|wanted| wanted > limits.max_timeout),
             attempt: 1,
         })
@@ -224,15 +283,21 @@ impl Envelope {
 fn check_version(object: &mut Object<'_>, mistakes: &mut Mistakes) {
     match object.take("version") {
         Some(raw) if raw.get() == "\"1\"" => {}
-        Some(raw) => mistakes.add("/version", format!("must be \"1\", is {}", shorten(raw.get()))),
+        Some(raw) => mistakes.add(
+            "/version",
+            format!("must be \"1\", is {}", shorten(raw.get())),
+        ),
         None => mistakes.add("/version", "is required and must be \"1\""),
     }
 }
 
 /// The message, or the older `task` form of it.
 fn read_message(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Option<RawMessage> {
-    let (key, type_key) =
-        if object.has("message") || !object.has("task") { ("message", "message_type") } else { ("task", "type") };
+    let (key, type_key) = if object.has("message") || !object.has("task") {
+        ("message", "message_type")
+    } else {
+        ("task", "type")
+    };
     let Some(raw) = object.take(key) else {
         mistakes.add("/message", "is required: an object with a payload");
         return None;
@@ -246,14 +311,22 @@ fn read_message(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Option<RawM
     check_id("/message/message_id", message_id.as_deref(), mistakes);
     let message_type = item.text(type_key, mistakes);
     let metadata = item.fields("metadata", mistakes);
-    Some(RawMessage { message_id, message_type, payload: payload?.to_owned(), metadata })
+    Some(RawMessage {
+        message_id,
+        message_type,
+        payload: payload?.to_owned(),
+        metadata,
+    })
 }
 
 /// Ids end up in headers and logs, so they are short and without control characters.
 fn check_id(pointer: &str, id: Option<&str>, mistakes: &mut Mistakes) {
     let Some(id) = id else { return };
     if id.is_empty() || id.len() > MAX_ID_BYTES || id.chars().any(char::is_control) {
-        let message = format!("must be 1 to {MAX_ID_BYTES} bytes without control characters, is \"{}\"", shorten(id));
+        let message = format!(
+            "must be 1 to {MAX_ID_BYTES} bytes without control characters, is \"{}\"",
+            shorten(id)
+        );
         mistakes.add(pointer, message);
     }
 }
@@ -262,10 +335,15 @@ fn header_timeout(headers: &RequestHeaders, mistakes: &mut Mistakes) -> Option<u
     let text = headers.timeout_ms.as_deref()?;
     // Ten digits at most, and no sign.
     let plain = text.len() <= 10 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let parsed = text.parse::<u64>().ok().filter(|ms| plain && (1..=MAX_TIMEOUT_MS).contains(ms));
+    let parsed = text
+        .parse::<u64>()
+        .ok()
+        .filter(|ms| plain && (1..=MAX_TIMEOUT_MS).contains(ms));
     if parsed.is_none() {
-        let message =
-            format!("Router-Timeout-Ms must be a whole number of milliseconds from 1 on, is {}", shorten(text));
+        let message = format!(
+            "Router-Timeout-Ms must be a whole number of milliseconds from 1 on, is {}",
+            shorten(text)
+        );
         mistakes.add("/timeout_ms", message);
     }
     parsed
@@ -273,7 +351,11 @@ fn header_timeout(headers: &RequestHeaders, mistakes: &mut Mistakes) -> Option<u
 
 /// What cannot be read says nothing: the request is taken for a first attempt.
 fn header_attempt(headers: &RequestHeaders) -> u32 {
-    headers.attempt.as_deref().and_then(|text| text.parse().ok()).unwrap_or(1)
+    headers
+        .attempt
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1)
 }
 
 /// The first mistake as an error; all of them in `details.mistakes`.
@@ -282,12 +364,22 @@ fn first_error(mistakes: Mistakes) -> Option<RequestError> {
     let Mistake { pointer, message } = all.first()?;
     let code = match pointer.as_str() {
         "/version" => IntakeCode::VersionUnsupported,
-        "/tenant_id" | "/request_id" | "/trace_id" | "/message/message_id" => IntakeCode::CorrelationFieldsInvalid,
+        "/tenant_id" | "/request_id" | "/trace_id" | "/message/message_id" => {
+            IntakeCode::CorrelationFieldsInvalid
+        }
         _ => IntakeCode::SchemaValidationFailed,
     };
-    let place = if pointer.is_empty() { "The request" } else { pointer };
+    let place = if pointer.is_empty() {
+        "The request"
+    } else {
+        pointer
+    };
     let error = RequestError::invalid(code, pointer, format!("{place} {message}."));
-    Some(if all.len() > 1 { error.with("mistakes", serde_json::to_value(&all).unwrap_or_default()) } else { error })
+    Some(if all.len() > 1 {
+        error.with("mistakes", serde_json::to_value(&all).unwrap_or_default())
+    } else {
+        error
+    })
 }
 
 #[cfg(test)]

@@ -33,9 +33,15 @@ pub struct Allowance {
 
 impl Allowance {
     /// Of one extension.
-    pub const EXTENSION: Self = Self { percent: 20, floor: 3 };
+    pub const EXTENSION: Self = Self {
+        percent: 20,
+        floor: 3,
+    };
     /// Of the whole router.
-    pub const ROUTER: Self = Self { percent: 10, floor: 10 };
+    pub const ROUTER: Self = Self {
+        percent: 10,
+        floor: 10,
+    };
 }
 
 /// Slots of one second each: as long as anything counts.
@@ -56,7 +62,12 @@ pub struct RetryBudget {
 
 impl RetryBudget {
     pub fn new(allowance: Allowance, now: Instant) -> Self {
-        Self { allowance, slots: [0; SLOTS], present: 0, present_since: now }
+        Self {
+            allowance,
+            slots: [0; SLOTS],
+            present: 0,
+            present_since: now,
+        }
     }
 
     /// An attempt was made that is no retry.
@@ -122,14 +133,21 @@ mod tests {
             assert_eq!(taken(&mut budget, start), floor);
             assert_eq!(taken(&mut budget, start + Duration::from_millis(9_999)), 0);
             assert_eq!(taken(&mut budget, start + Duration::from_secs(10)), floor);
-            assert_eq!(taken(&mut budget, start + Duration::from_secs(86_400)), floor, "no more after a long pause");
+            assert_eq!(
+                taken(&mut budget, start + Duration::from_secs(86_400)),
+                floor,
+                "no more after a long pause"
+            );
         }
     }
 
     #[test]
     fn attempts_pay_for_their_part_of_retries_and_are_forgotten() {
         let start = Instant::now();
-        for (allowance, retries) in [(Allowance::EXTENSION, 30 + 200), (Allowance::ROUTER, 100 + 100)] {
+        for (allowance, retries) in [
+            (Allowance::EXTENSION, 30 + 200),
+            (Allowance::ROUTER, 100 + 100),
+        ] {
             let mut budget = RetryBudget::new(allowance, start);
             (0..1000).for_each(|_| budget.attempted(start));
             let mut later = budget.clone();

@@ -52,7 +52,9 @@ impl RoutingRules {
         // Nothing is a mistake, too: without a percentage the version would take everybody.
         let percent_given = object.peek(PERCENT).is_some();
         let percent = object.take_any(PERCENT).and_then(|raw| {
-            let number = serde_json::from_str::<f64>(raw.get()).ok().filter(|n| (0.0..=100.0).contains(n));
+            let number = serde_json::from_str::<f64>(raw.get())
+                .ok()
+                .filter(|n| (0.0..=100.0).contains(n));
             if number.is_none() {
                 let message = format!("must be a number from 0 to 100, is {}", shorten(raw.get()));
                 mistakes.add(object.at(PERCENT), message);
@@ -67,7 +69,10 @@ impl RoutingRules {
         for (key, raw, pointer) in object.rest() {
             conditions.read(key, raw, &pointer, mistakes);
         }
-        Self { conditions, rollout: percent.map(|percent| Rollout { percent, by }) }
+        Self {
+            conditions,
+            rollout: percent.map(|percent| Rollout { percent, by }),
+        }
     }
 
     /// `salt` tells rollouts of different versions apart, so that two at 10 % are not the same 10 %.
@@ -79,7 +84,10 @@ impl RoutingRules {
     /// The same without the other tenants that they name.
     #[must_use]
     pub fn told_to(&self, tenant_id: &str) -> Self {
-        Self { conditions: self.conditions.told_to(tenant_id), rollout: self.rollout.clone() }
+        Self {
+            conditions: self.conditions.told_to(tenant_id),
+            rollout: self.rollout.clone(),
+        }
     }
 
     /// How many conditions there are: more beat fewer.
@@ -112,10 +120,14 @@ impl Rollout {
     fn includes(&self, facts: &Facts<'_>, session_key: &str, salt: (&str, &str)) -> bool {
         let value = match &self.by {
             Some(key) => facts.plain(key),
-            None => facts.plain(session_key).or_else(|| Some(facts.tenant_id.to_owned())),
+            None => facts
+                .plain(session_key)
+                .or_else(|| Some(facts.tenant_id.to_owned())),
         };
         // Who has no value of that key is in no part, unless the part is all.
-        let Some(value) = value else { return self.percent >= 100.0 };
+        let Some(value) = value else {
+            return self.percent >= 100.0;
+        };
         #[expect(clippy::cast_precision_loss, reason = "both are at most 10,000")]
         let inside = part_of(salt, &value) as f64 * 100.0 < self.percent * PARTS as f64;
         inside
@@ -133,17 +145,24 @@ impl Route {
     /// rules cannot be read is never chosen.
     pub fn all_of(extension: &Extension) -> Vec<Arc<Self>> {
         let mut routes: Vec<(usize, Arc<Self>)> = Vec::new();
-        for (position, version) in extension.versions.iter().enumerate().filter(|(_, version)| version.enabled) {
+        for (position, version) in extension
+            .versions
+            .iter()
+            .enumerate()
+            .filter(|(_, version)| version.enabled)
+        {
             let json = version.routing_rules.to_json();
             let mut mistakes = Mistakes::default();
-            let rules = Object::parse(&json, &mut mistakes).map(|object| RoutingRules::read(object, &mut mistakes));
+            let rules = Object::parse(&json, &mut mistakes)
+                .map(|object| RoutingRules::read(object, &mut mistakes));
             if let Ok(rules) = mistakes.into_result(rules) {
                 routes.push((position, Arc::new(Self::new(extension, version, rules))));
             }
         }
         routes.sort_by(|(at, a), (bt, b)| {
             let more = Reverse(a.rules.len()).cmp(&Reverse(b.rules.len()));
-            more.then_with(|| newer(&b.version, &a.version)).then(bt.cmp(at))
+            more.then_with(|| newer(&b.version, &a.version))
+                .then(bt.cmp(at))
         });
         routes.into_iter().map(|(_, route)| route).collect()
     }
@@ -164,7 +183,8 @@ impl Route {
     /// Whether it takes this request.
     pub fn takes(&self, extension_id: &str, facts: &Facts<'_>, session_key: Option<&str>) -> bool {
         let session_key = session_key.unwrap_or(Sticky::DEFAULT_KEY);
-        self.rules.match_all(facts, session_key, (extension_id, &self.version))
+        self.rules
+            .match_all(facts, session_key, (extension_id, &self.version))
     }
 }
 
@@ -189,7 +209,9 @@ fn newer(a: &str, b: &str) -> Ordering {
 /// The digits, or what is not a digit, at the start of a text, and the rest.
 fn run_of(text: &str) -> (&str, &str) {
     let digits = text.starts_with(|c: char| c.is_ascii_digit());
-    let end = text.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| c.is_ascii_digit() != digits)
+        .unwrap_or(text.len());
     text.split_at(end)
 }
 

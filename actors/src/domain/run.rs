@@ -121,7 +121,11 @@ impl AttemptBudget {
 
     /// Takes one attempt; false when none is left.
     pub fn take(&self) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok()
     }
 
     pub fn left(&self) -> u32 {
@@ -133,11 +137,18 @@ impl AttemptBudget {
     pub fn share_out(&self, wanted: &[u32]) -> Shares {
         let mut granted = vec![0; wanted.len()];
         for round in 0..wanted.iter().copied().max().unwrap_or_default() {
-            for (granted, _) in granted.iter_mut().zip(wanted).filter(|(_, wanted)| **wanted > round) {
+            for (granted, _) in granted
+                .iter_mut()
+                .zip(wanted)
+                .filter(|(_, wanted)| **wanted > round)
+            {
                 *granted += u32::from(self.take());
             }
         }
-        Shares { of: self.clone(), each: granted.into_iter().map(Self::new).collect() }
+        Shares {
+            of: self.clone(),
+            each: granted.into_iter().map(Self::new).collect(),
+        }
     }
 }
 
@@ -151,7 +162,11 @@ pub struct Shares {
 
 impl Drop for Shares {
     fn drop(&mut self) {
-        let unused = self.each.iter().map(|share| share.0.swap(0, Ordering::Relaxed)).sum();
+        let unused = self
+            .each
+            .iter()
+            .map(|share| share.0.swap(0, Ordering::Relaxed))
+            .sum();
         self.of.0.fetch_add(unused, Ordering::Relaxed);
     }
 }
@@ -241,14 +256,24 @@ impl Run {
                     self.step = Step::Provide;
                     return Next::Wait(time);
                 }
-                Step::Provide => return Next::Call(self.decision.iter().map(|d| self.order(&d.call)).collect()),
+                Step::Provide => {
+                    return Next::Call(self.decision.iter().map(|d| self.order(&d.call)).collect());
+                }
                 Step::Post(wave) => self.plan.post.get(wave),
                 Step::Answer => return Next::Answer,
             };
             match calls {
-                Some(calls) if !calls.is_empty() => return Next::Call(calls.iter().map(|c| self.order(c)).collect()),
+                Some(calls) if !calls.is_empty() => {
+                    return Next::Call(calls.iter().map(|c| self.order(c)).collect());
+                }
                 Some(_) => self.step = self.step_after(),
-                None => self.step = if matches!(self.step, Step::Pre(_)) { Step::Validate } else { Step::Answer },
+                None => {
+                    self.step = if matches!(self.step, Step::Pre(_)) {
+                        Step::Validate
+                    } else {
+                        Step::Answer
+                    }
+                }
             }
         }
     }
@@ -294,9 +319,14 @@ impl Run {
         };
         self.apply(std::iter::repeat_with(late).take(running).collect());
         if self.failure.is_none() {
-            let sentence = format!("The request's time of {} ms is over.", self.request.timeout.as_millis());
+            let sentence = format!(
+                "The request's time of {} ms is over.",
+                self.request.timeout.as_millis()
+            );
             // Between two calls it is the provider that is being found.
-            self.fail(RequestError::new(ErrorCode::DeadlineExceeded, sentence).at_stage(Kind::Provider));
+            self.fail(
+                RequestError::new(ErrorCode::DeadlineExceeded, sentence).at_stage(Kind::Provider),
+            );
         }
     }
 
@@ -307,7 +337,9 @@ impl Run {
 
     /// Goes on with the post-processors as if the provider had answered `output`: a dry run does not call it.
     pub fn assume_output(&mut self, output: Arc<RawValue>) {
-        let Some(decision) = self.decision.clone() else { return };
+        let Some(decision) = self.decision.clone() else {
+            return;
+        };
         let mut about = Fields::clone(&self.message.metadata);
         about.set_text("provider_id", decision.call.id());
         self.message.payload = output;
@@ -317,7 +349,11 @@ impl Run {
 
     /// What guardrails may retry. Nothing when the request is a retry itself: one layer retries, or they multiply.
     pub fn guardrail_budget(&self) -> AttemptBudget {
-        if self.request.is_retry() { AttemptBudget::new(0) } else { self.budget.clone() }
+        if self.request.is_retry() {
+            AttemptBudget::new(0)
+        } else {
+            self.budget.clone()
+        }
     }
 
     /// Ends the run with an error.
@@ -345,12 +381,33 @@ impl Run {
     /// What really happened to everything that the policy configures, in its order; what did not run is `skipped`.
     pub fn all_reports(&self) -> Vec<Report> {
         let plan = &self.plan;
-        let call = |c: &Arc<PlannedCall>| (c.extension.id.clone(), c.extension.kind, c.target.version.to_string());
-        let version = |c: &Candidate| c.choice.as_ref().map(|call| call.target.version.to_string()).unwrap_or_default();
+        let call = |c: &Arc<PlannedCall>| {
+            (
+                c.extension.id.clone(),
+                c.extension.kind,
+                c.target.version.to_string(),
+            )
+        };
+        let version = |c: &Candidate| {
+            c.choice
+                .as_ref()
+                .map(|call| call.target.version.to_string())
+                .unwrap_or_default()
+        };
         let before = plan.pre.iter().flatten().chain(&plan.validators).map(call);
-        let providers = plan.providers.iter().map(|c| (c.name.clone(), Kind::Provider, version(c)));
-        let planned = before.chain(providers).chain(plan.post.iter().flatten().map(call));
-        let find = |id: &str, kind: Kind| self.reports.iter().find(|r| r.id == id && r.kind == kind).cloned();
+        let providers = plan
+            .providers
+            .iter()
+            .map(|c| (c.name.clone(), Kind::Provider, version(c)));
+        let planned = before
+            .chain(providers)
+            .chain(plan.post.iter().flatten().map(call));
+        let find = |id: &str, kind: Kind| {
+            self.reports
+                .iter()
+                .find(|r| r.id == id && r.kind == kind)
+                .cloned()
+        };
         let skipped = |id, kind, version| Report {
             id,
             kind,
@@ -360,14 +417,27 @@ impl Run {
             latency_ms: 0.0,
             attempts: 0,
         };
-        planned.map(|(id, kind, version)| find(&id, kind).unwrap_or_else(|| skipped(id, kind, version))).collect()
+        planned
+            .map(|(id, kind, version)| {
+                find(&id, kind).unwrap_or_else(|| skipped(id, kind, version))
+            })
+            .collect()
     }
 
     fn order(&self, call: &Arc<PlannedCall>) -> Order {
         let body = call::body(call, &self.request, &self.message, &self.context);
         let is_provider = call.extension.kind == Kind::Provider;
-        let (attempt, turn) = if is_provider { (self.pursuit.made + 1, self.pursuit.turn) } else { (1, 0) };
-        Order { call: Arc::clone(call), body, attempt, turn }
+        let (attempt, turn) = if is_provider {
+            (self.pursuit.made + 1, self.pursuit.turn)
+        } else {
+            (1, 0)
+        };
+        Order {
+            call: Arc::clone(call),
+            body,
+            attempt,
+            turn,
+        }
     }
 
     fn step_after(&self) -> Step {

@@ -30,7 +30,9 @@ pub struct Outlook<'a> {
 
 impl std::fmt::Debug for Outlook<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Outlook").field("left", &self.left).finish_non_exhaustive()
+        out.debug_struct("Outlook")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,15 +68,32 @@ pub struct Turns {
 /// threshold).
 pub fn instances(weights: &[u32], unhealthy: &[bool], roll: f64) -> Turns {
     let sick = |index: usize| unhealthy.get(index).copied().unwrap_or_default();
-    let used = || (0..weights.len()).filter(|index| weights.get(*index).is_some_and(|weight| *weight > 0));
+    let used =
+        || (0..weights.len()).filter(|index| weights.get(*index).is_some_and(|weight| *weight > 0));
     let count = used().filter(|index| sick(*index)).count();
     let avoid = count * 2 <= used().count();
-    let weigh = |(index, weight): (usize, &u32)| if avoid && sick(index) { 0.0 } else { f64::from(*weight) };
+    let weigh = |(index, weight): (usize, &u32)| {
+        if avoid && sick(index) {
+            0.0
+        } else {
+            f64::from(*weight)
+        }
+    };
     let weights_now: Vec<f64> = weights.iter().enumerate().map(weigh).collect();
-    let Some(first) = weighted(&weights_now, roll) else { return Turns::default() };
-    let rest = |wanted: bool| used().filter(move |index| *index != first && (avoid && sick(*index)) == wanted);
-    let order: Vec<usize> = std::iter::once(first).chain(rest(false)).chain(rest(true)).collect();
-    Turns { order, avoided: if avoid { count } else { 0 } }
+    let Some(first) = weighted(&weights_now, roll) else {
+        return Turns::default();
+    };
+    let rest = |wanted: bool| {
+        used().filter(move |index| *index != first && (avoid && sick(*index)) == wanted)
+    };
+    let order: Vec<usize> = std::iter::once(first)
+        .chain(rest(false))
+        .chain(rest(true))
+        .collect();
+    Turns {
+        order,
+        avoided: if avoid { count } else { 0 },
+    }
 }
 
 #[cfg(test)]
@@ -102,12 +121,42 @@ mod tests {
     #[test]
     fn unhealthy_instances_are_avoided_up_to_half_of_them() {
         let turns = |unhealthy: &[bool]| instances(&vec![50; unhealthy.len()], unhealthy, 0.0);
-        assert_eq!(turns(&[true, false]), Turns { order: vec![1, 0], avoided: 1 });
-        assert_eq!(turns(&[true, false, true, false]), Turns { order: vec![1, 3, 0, 2], avoided: 2 });
-        assert_eq!(turns(&[true, false, true]), Turns { order: vec![0, 1, 2], avoided: 0 });
-        assert_eq!(turns(&[true]), Turns { order: vec![0], avoided: 0 });
+        assert_eq!(
+            turns(&[true, false]),
+            Turns {
+                order: vec![1, 0],
+                avoided: 1
+            }
+        );
+        assert_eq!(
+            turns(&[true, false, true, false]),
+            Turns {
+                order: vec![1, 3, 0, 2],
+                avoided: 2
+            }
+        );
+        assert_eq!(
+            turns(&[true, false, true]),
+            Turns {
+                order: vec![0, 1, 2],
+                avoided: 0
+            }
+        );
+        assert_eq!(
+            turns(&[true]),
+            Turns {
+                order: vec![0],
+                avoided: 0
+            }
+        );
         assert_eq!(instances(&[0, 0], &[false, false], 0.5), Turns::default());
-        assert_eq!(instances(&[0, 7], &[false, true], 0.5), Turns { order: vec![1], avoided: 0 });
+        assert_eq!(
+            instances(&[0, 7], &[false, true], 0.5),
+            Turns {
+                order: vec![1],
+                avoided: 0
+            }
+        );
     }
 
     proptest! {

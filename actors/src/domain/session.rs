@@ -24,7 +24,11 @@ impl SessionKey {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part.as_bytes());
         }
-        let half = hash.finalize().iter().take(16).fold(0u128, |half, byte| half << 8 | u128::from(*byte));
+        let half = hash
+            .finalize()
+            .iter()
+            .take(16)
+            .fold(0u128, |half, byte| half << 8 | u128::from(*byte));
         Self(format!("{half:032x}"))
     }
 
@@ -67,12 +71,18 @@ pub struct Pin {
 
 impl Pin {
     pub fn new(provider: &str, now_ms: u64, ttl: Duration) -> Self {
-        Self { provider: provider.to_owned(), expires_at_ms: now_ms.saturating_add(millis(ttl)) }
+        Self {
+            provider: provider.to_owned(),
+            expires_at_ms: now_ms.saturating_add(millis(ttl)),
+        }
     }
 
     /// What stands for a deleted or unreadable entry: the next pin overwrites it.
     pub fn dead() -> Self {
-        Self { provider: String::new(), expires_at_ms: 0 }
+        Self {
+            provider: String::new(),
+            expires_at_ms: 0,
+        }
     }
 
     pub fn is_live(&self, now_ms: u64) -> bool {

@@ -73,19 +73,43 @@ impl Snapshot {
     /// Takes what the store holds. One unreadable policy does not take the others down.
     pub fn new(content: Content) -> Self {
         let known = |e: Extension| (e.id.clone(), KnownExtension::new(e));
-        let extensions: HashMap<String, KnownExtension> = content.extensions.into_iter().map(known).collect();
-        let mut in_order: Vec<_> = extensions.values().map(|known| Arc::clone(&known.record)).collect();
+        let extensions: HashMap<String, KnownExtension> =
+            content.extensions.into_iter().map(known).collect();
+        let mut in_order: Vec<_> = extensions
+            .values()
+            .map(|known| Arc::clone(&known.record))
+            .collect();
         in_order.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        let mut snapshot = Self { revision: content.revision, extensions, in_order, ..Self::default() };
+        let mut snapshot = Self {
+            revision: content.revision,
+            extensions,
+            in_order,
+            ..Self::default()
+        };
         for stored in content.policies {
             match Policy::parse(stored.document.get()) {
                 Ok(policy) => {
-                    let tenant = snapshot.policies.entry(stored.tenant_id.clone()).or_default();
-                    tenant.insert(stored.policy_id.clone(), Arc::new(KnownPolicy { stored, policy: Arc::new(policy) }));
+                    let tenant = snapshot
+                        .policies
+                        .entry(stored.tenant_id.clone())
+                        .or_default();
+                    tenant.insert(
+                        stored.policy_id.clone(),
+                        Arc::new(KnownPolicy {
+                            stored,
+                            policy: Arc::new(policy),
+                        }),
+                    );
                 }
                 Err(mistakes) => {
-                    let reason = mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                    snapshot.unreadable.push((format!("{}/{}", stored.tenant_id, stored.policy_id), reason));
+                    let reason = mistakes
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("; ");
+                    snapshot
+                        .unreadable
+                        .push((format!("{}/{}", stored.tenant_id, stored.policy_id), reason));
                 }
             }
         }
@@ -120,7 +144,10 @@ impl Snapshot {
     /// All policies, by tenant and id.
     pub fn policies(&self) -> Vec<&Arc<KnownPolicy>> {
         let mut all: Vec<_> = self.policies.values().flat_map(HashMap::values).collect();
-        all.sort_by(|a, b| (&a.stored.tenant_id, &a.stored.policy_id).cmp(&(&b.stored.tenant_id, &b.stored.policy_id)));
+        all.sort_by(|a, b| {
+            (&a.stored.tenant_id, &a.stored.policy_id)
+                .cmp(&(&b.stored.tenant_id, &b.stored.policy_id))
+        });
         all
     }
 
@@ -132,13 +159,23 @@ impl Snapshot {
     /// Why a stored policy could not be read, if that is so.
     pub fn unreadable_reason(&self, tenant_id: &str, policy_id: &str) -> Option<&str> {
         let name = format!("{tenant_id}/{policy_id}");
-        self.unreadable.iter().find(|(known, _)| *known == name).map(|(_, reason)| reason.as_str())
+        self.unreadable
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, reason)| reason.as_str())
     }
 
     /// The policies that name an extension, as `tenant/policy`.
     pub fn used_by(&self, extension_id: &str) -> Vec<String> {
-        let uses = |known: &&Arc<KnownPolicy>| known.policy.references().any(|(id, _, _)| id == extension_id);
-        let name = |known: &Arc<KnownPolicy>| format!("{}/{}", known.stored.tenant_id, known.stored.policy_id);
+        let uses = |known: &&Arc<KnownPolicy>| {
+            known
+                .policy
+                .references()
+                .any(|(id, _, _)| id == extension_id)
+        };
+        let name = |known: &Arc<KnownPolicy>| {
+            format!("{}/{}", known.stored.tenant_id, known.stored.policy_id)
+        };
         self.policies().into_iter().filter(uses).map(name).collect()
     }
 }

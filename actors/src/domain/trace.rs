@@ -14,7 +14,11 @@ pub struct TraceContext {
 impl TraceContext {
     /// Continues `traceparent` if it is valid, else the caller's `trace_id`, else starts a trace. `entropy` gives the
     /// bits of new ids.
-    pub fn resume(traceparent: Option<&str>, trace_id: Option<&str>, mut entropy: impl FnMut() -> u64) -> Self {
+    pub fn resume(
+        traceparent: Option<&str>,
+        trace_id: Option<&str>,
+        mut entropy: impl FnMut() -> u64,
+    ) -> Self {
         let span_id = nonzero_hex(16, &mut entropy);
         let (trace, flags) = match traceparent.and_then(parse) {
             Some((trace, flags)) => (trace.to_owned(), flags.to_owned()),
@@ -24,7 +28,10 @@ impl TraceContext {
             },
         };
         let traceparent = format!("00-{trace}-{span_id}-{flags}");
-        Self { trace_id: trace_id.map_or(trace, str::to_owned), traceparent }
+        Self {
+            trace_id: trace_id.map_or(trace, str::to_owned),
+            traceparent,
+        }
     }
 
     /// The header for a call: same trace, this router's span as the parent.
@@ -36,7 +43,8 @@ impl TraceContext {
 /// Trace id and flags of a valid header. An invalid one is no error: a new trace starts instead.
 fn parse(header: &str) -> Option<(&str, &str)> {
     let mut parts = header.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (version, trace, span, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let sized = is_hex(version, 2) && is_trace_id(trace) && is_hex(span, 16) && is_hex(flags, 2);
     let more = parts.next().is_some();
     (sized && version != "ff" && !(version == "00" && more) && span.bytes().any(|b| b != b'0'))
@@ -48,7 +56,10 @@ fn is_trace_id(text: &str) -> bool {
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == length
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 fn nonzero_hex(digits: usize, entropy: &mut impl FnMut() -> u64) -> String {
@@ -69,7 +80,10 @@ mod tests {
     fn a_valid_header_is_continued_with_a_new_span() {
         let trace = TraceContext::resume(Some(VALID), None, || 7);
         assert_eq!(trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(trace.traceparent(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000007-00");
+        assert_eq!(
+            trace.traceparent(),
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000007-00"
+        );
     }
 
     #[test]
@@ -94,6 +108,9 @@ mod tests {
         assert_eq!(trace.trace_id, "my-trace");
         assert!(parse(trace.traceparent()).is_some());
         let w3c = TraceContext::resume(None, Some("4bf92f3577b34da6a3ce929d0e0e4736"), || 1);
-        assert!(w3c.traceparent().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+        assert!(
+            w3c.traceparent()
+                .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
+        );
     }
 }

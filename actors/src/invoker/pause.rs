@@ -15,6 +15,8 @@ impl Pause {
     }
 
     pub(super) fn left(self, now: Instant) -> Option<Duration> {
-        self.0.map(|until| until.saturating_duration_since(now)).filter(|left| !left.is_zero())
+        self.0
+            .map(|until| until.saturating_duration_since(now))
+            .filter(|left| !left.is_zero())
     }
 }

@@ -39,7 +39,10 @@ impl Default for Peers {
     fn default() -> Self {
         let (transitions, _) = broadcast::channel(WAITING);
         // Grows with what is remembered: most routers hear nothing of targets that they do not use.
-        Self { transitions, heard: Mutex::new(LruCache::unbounded()) }
+        Self {
+            transitions,
+            heard: Mutex::new(LruCache::unbounded()),
+        }
     }
 }
 
@@ -69,7 +72,10 @@ impl Peers {
 
     /// What was heard about a target before its first call.
     pub(super) fn remembered(&self, subject: &str) -> Option<Instant> {
-        self.heard.lock().pop(subject).filter(|until| *until > now())
+        self.heard
+            .lock()
+            .pop(subject)
+            .filter(|until| *until > now())
     }
 
     #[cfg(test)]
@@ -93,9 +99,16 @@ mod tests {
 
     fn invokers() -> Invokers {
         let content = content(&[r#"{"id": "clean", "type": "pre"}"#], &[]);
-        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
-        let registry =
-            Registry::new(MemoryStore::new(content.clone()), settings, Metrics::default(), Some((content, true)));
+        let settings = RegistrySettings {
+            poll_interval: Duration::from_secs(5),
+            disk_copy: None,
+        };
+        let registry = Registry::new(
+            MemoryStore::new(content.clone()),
+            settings,
+            Metrics::default(),
+            Some((content, true)),
+        );
         Invokers::new(MemoryTransport::new(), registry, Metrics::default())
     }
 
@@ -109,12 +122,20 @@ mod tests {
             permit.finish(Outcome::Failure, Duration::ZERO);
         }
         let opened = told.try_recv().unwrap();
-        assert_eq!((opened.state.as_str(), opened.generation, &*opened.subject), ("open", 1, SUBJECT));
+        assert_eq!(
+            (opened.state.as_str(), opened.generation, &*opened.subject),
+            ("open", 1, SUBJECT)
+        );
         tokio::time::sleep(Duration::from_secs(7)).await;
         for _ in 0..3 {
-            target.permit(Mode::Normal, &settings).unwrap().finish(Outcome::Success, Duration::ZERO);
+            target
+                .permit(Mode::Normal, &settings)
+                .unwrap()
+                .finish(Outcome::Success, Duration::ZERO);
         }
-        let states: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).map(|told| told.state.as_str()).collect();
+        let states: Vec<_> = std::iter::from_fn(|| told.try_recv().ok())
+            .map(|told| told.state.as_str())
+            .collect();
         assert_eq!(states, ["half_open", "closed"]);
         target.reset();
         assert!(told.try_recv().is_err(), "there was nothing to close");
@@ -123,7 +144,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_call_that_finds_it_half_open_for_too_long_tells_that_it_is_open() {
         let peers = Arc::new(Peers::default());
-        let target = crate::invoker::Invoker::among(Arc::clone(&peers), "clean").target(&SUBJECT.into());
+        let target =
+            crate::invoker::Invoker::among(Arc::clone(&peers), "clean").target(&SUBJECT.into());
         let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
         while let Ok(permit) = target.permit(Mode::Normal, &settings) {
             permit.finish(Outcome::Failure, Duration::ZERO);
@@ -133,15 +155,23 @@ mod tests {
         let _silent = target.permit(Mode::Normal, &settings).unwrap();
         tokio::time::sleep(settings.half_open_max).await;
         assert!(target.permit(Mode::Normal, &settings).is_err());
-        let states: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).map(|told| told.state.as_str()).collect();
+        let states: Vec<_> = std::iter::from_fn(|| told.try_recv().ok())
+            .map(|told| told.state.as_str())
+            .collect();
         assert_eq!(states, ["half_open", "open"]);
     }
 
     #[test]
     fn a_hint_about_what_nobody_calls_here_makes_no_state() {
         let invokers = invokers();
-        assert!(!invokers.heard_open("nobody", SUBJECT, LEFT), "no such extension");
-        assert!(!invokers.heard_open("clean", "p.ext.pre.other.v1", LEFT), "nor such a subject of it");
+        assert!(
+            !invokers.heard_open("nobody", SUBJECT, LEFT),
+            "no such extension"
+        );
+        assert!(
+            !invokers.heard_open("clean", "p.ext.pre.other.v1", LEFT),
+            "nor such a subject of it"
+        );
         assert!(!invokers.heard_open("clean", SUBJECT, Duration::ZERO));
         assert_eq!(invokers.peers().remembers(), 0);
         for n in 0..REMEMBERED.get() * 3 {
@@ -153,7 +183,13 @@ mod tests {
 
         let invoker = crate::invoker::Invoker::among(Arc::clone(invokers.peers()), "clean");
         let target = invoker.target(&SUBJECT.into());
-        assert!(target.breaker().suspect_until.is_some(), "its first call finds what was heard");
-        assert_eq!((target.breaker().state, invokers.peers().remembers()), (State::Closed, REMEMBERED.get() - 1));
+        assert!(
+            target.breaker().suspect_until.is_some(),
+            "its first call finds what was heard"
+        );
+        assert_eq!(
+            (target.breaker().state, invokers.peers().remembers()),
+            (State::Closed, REMEMBERED.get() - 1)
+        );
     }
 }

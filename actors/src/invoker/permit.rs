@@ -14,7 +14,14 @@ pub trait Gate {
     type Breaker: std::fmt::Debug;
 
     /// Takes a permit back, with what its attempt says about the extension and how long it took.
-    fn returned(&self, breaker: &Self::Breaker, permit: Permit, settings: &Settings, outcome: Outcome, took: Duration);
+    fn returned(
+        &self,
+        breaker: &Self::Breaker,
+        permit: Permit,
+        settings: &Settings,
+        outcome: Outcome,
+        took: Duration,
+    );
 }
 
 /// A permit that goes back however the attempt ends, a panic or a cancelled task included.
@@ -30,8 +37,21 @@ pub struct Held<G: Gate> {
 
 impl<G: Gate> Held<G> {
     /// Holds a permit that a breaker of `gate` granted at `since`.
-    pub fn new(gate: Arc<G>, breaker: G::Breaker, permit: Permit, settings: Settings, since: Instant) -> Self {
-        Self { gate, breaker, permit, settings, since, end: None }
+    pub fn new(
+        gate: Arc<G>,
+        breaker: G::Breaker,
+        permit: Permit,
+        settings: Settings,
+        since: Instant,
+    ) -> Self {
+        Self {
+            gate,
+            breaker,
+            permit,
+            settings,
+            since,
+            end: None,
+        }
     }
 
     /// Tells how the attempt ended and how long it took.
@@ -47,9 +67,17 @@ impl<G: Gate> Drop for Held<G> {
             // Cut off, it tells nothing, unless it had all its time before. Much more than that says that this process is late:
             // it should have ended the attempt itself.
             let in_full = self.settings.timeout..=self.settings.timeout + LOCAL_LAG;
-            (if in_full.contains(&took) { Outcome::Timeout } else { Outcome::Ignored }, took)
+            (
+                if in_full.contains(&took) {
+                    Outcome::Timeout
+                } else {
+                    Outcome::Ignored
+                },
+                took,
+            )
         });
-        self.gate.returned(&self.breaker, self.permit, &self.settings, outcome, took);
+        self.gate
+            .returned(&self.breaker, self.permit, &self.settings, outcome, took);
     }
 }
 
@@ -80,14 +108,32 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_is_cut_off_tells_something_only_when_its_own_time_is_just_over() {
         let timeout = Duration::from_secs(1);
-        let (told, settings) = (Arc::<Told>::default(), Settings::new(Kind::Pre, timeout, &Overrides::default()));
+        let (told, settings) = (
+            Arc::<Told>::default(),
+            Settings::new(Kind::Pre, timeout, &Overrides::default()),
+        );
         let just_over = settings.timeout + LOCAL_LAG;
-        for after in [settings.timeout / 2, settings.timeout, just_over, just_over + Duration::from_millis(1)] {
-            let permit = Breaker::default().check(Mode::Normal, &settings, now(), 0.5).expect("it is closed");
+        for after in [
+            settings.timeout / 2,
+            settings.timeout,
+            just_over,
+            just_over + Duration::from_millis(1),
+        ] {
+            let permit = Breaker::default()
+                .check(Mode::Normal, &settings, now(), 0.5)
+                .expect("it is closed");
             let held = Held::new(Arc::clone(&told), (), permit, settings, now());
             tokio::time::advance(after).await;
             drop(held);
         }
-        assert_eq!(*told.0.lock(), [Outcome::Ignored, Outcome::Timeout, Outcome::Timeout, Outcome::Ignored]);
+        assert_eq!(
+            *told.0.lock(),
+            [
+                Outcome::Ignored,
+                Outcome::Timeout,
+                Outcome::Timeout,
+                Outcome::Ignored
+            ]
+        );
     }
 }

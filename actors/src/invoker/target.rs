@@ -12,7 +12,9 @@ use super::pause::Pause;
 use super::peers::{Peers, Transition};
 use super::permit::{Gate, Held, now};
 use super::tenants::{TenantBreaker, TenantBreakers, Waits};
-use crate::domain::breaker::{Breaker, BreakerReading, Isolation, Mode, Opening, Outcome, Permit, Settings, State};
+use crate::domain::breaker::{
+    Breaker, BreakerReading, Isolation, Mode, Opening, Outcome, Permit, Settings, State,
+};
 use crate::domain::health::{Figures, Health};
 use crate::domain::selection::Vitals;
 
@@ -57,7 +59,11 @@ pub enum Withheld {
 }
 
 impl TargetState {
-    pub(super) fn new(extension_id: &Arc<str>, subject: &Arc<str>, peers: &Arc<Peers>) -> Arc<Self> {
+    pub(super) fn new(
+        extension_id: &Arc<str>,
+        subject: &Arc<str>,
+        peers: &Arc<Peers>,
+    ) -> Arc<Self> {
         let mut breaker = Breaker::default();
         if let Some(until) = peers.remembered(subject) {
             breaker.suspect(until);
@@ -65,8 +71,18 @@ impl TargetState {
         Self::with(breaker, extension_id, subject, peers)
     }
 
-    pub(super) fn with(breaker: Breaker, extension_id: &Arc<str>, subject: &Arc<str>, peers: &Arc<Peers>) -> Arc<Self> {
-        let record = Record { breaker, health: Health::default(), used_at: now(), pause: Pause::default() };
+    pub(super) fn with(
+        breaker: Breaker,
+        extension_id: &Arc<str>,
+        subject: &Arc<str>,
+        peers: &Arc<Peers>,
+    ) -> Arc<Self> {
+        let record = Record {
+            breaker,
+            health: Health::default(),
+            used_at: now(),
+            pause: Pause::default(),
+        };
         Arc::new(Self {
             extension_id: Arc::clone(extension_id),
             subject: Arc::clone(subject),
@@ -81,7 +97,11 @@ impl TargetState {
     /// Asks the breaker, unless the target wants to be left alone; if not, why and how long until the next try. `mode` is
     /// what an operator has decided, `settings` what the caller goes by. The permit must be used or dropped; dropped unused,
     /// it tells the breaker nothing.
-    pub fn permit(self: &Arc<Self>, mode: Mode, settings: &Settings) -> Result<CallPermit, Withheld> {
+    pub fn permit(
+        self: &Arc<Self>,
+        mode: Mode,
+        settings: &Settings,
+    ) -> Result<CallPermit, Withheld> {
         let now = now();
         let mut record = self.record.lock();
         record.used_at = now;
@@ -121,7 +141,13 @@ impl TargetState {
         drop(record);
         let breaker = self.tenants.get_or_init(Box::default).of(tenant_id, now);
         let permit = breaker.check(mode, settings, now, fastrand::f64())?;
-        Ok(Held::new(Arc::clone(self), Some(breaker), permit, *settings, now))
+        Ok(Held::new(
+            Arc::clone(self),
+            Some(breaker),
+            permit,
+            *settings,
+            now,
+        ))
     }
 
     /// Leaves it alone for as long as it asked for; only with the calls of this tenant, where tenants have breakers of their
@@ -130,7 +156,11 @@ impl TargetState {
         let now = now();
         match isolation {
             Isolation::Shared => self.record.lock().pause.ask(wait, now),
-            Isolation::Tenant => self.tenants.get_or_init(Box::default).of(tenant_id, now).pause(wait, now),
+            Isolation::Tenant => self
+                .tenants
+                .get_or_init(Box::default)
+                .of(tenant_id, now)
+                .pause(wait, now),
         }
     }
 
@@ -155,14 +185,20 @@ impl TargetState {
         record.pause = Pause::default();
         let was_open = record.breaker.reset(now);
         let tenants_were = self.tenants.get().is_some_and(|tenants| tenants.reset(now));
-        let changed = self.changed_since(before, &record.breaker, now).filter(|_| was_open);
+        let changed = self
+            .changed_since(before, &record.breaker, now)
+            .filter(|_| was_open);
         record.health.recovered();
         drop(record);
         self.tell(changed);
         self.unpublished.store(true, Ordering::Relaxed);
         if was_open || tenants_were {
             let (extension_id, subject) = (&*self.extension_id, &*self.subject);
-            tracing::info!(extension_id, subject, "an operator closed the circuit breaker");
+            tracing::info!(
+                extension_id,
+                subject,
+                "an operator closed the circuit breaker"
+            );
         }
     }
 
@@ -174,17 +210,30 @@ impl TargetState {
     pub(crate) fn open_breaker(&self) -> Option<OpenBreaker> {
         let record = self.record.lock();
         let reading = record.breaker.reading(now());
-        let State::Open { until } = reading.state else { return None };
-        Some(OpenBreaker { until, level: record.breaker.level(), last: reading.last? })
+        let State::Open { until } = reading.state else {
+            return None;
+        };
+        Some(OpenBreaker {
+            until,
+            level: record.breaker.level(),
+            last: reading.last?,
+        })
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.breaker().state == State::Closed && self.tenants.get().is_none_or(|tenants| tenants.are_closed(now()))
+        self.breaker().state == State::Closed
+            && self
+                .tenants
+                .get()
+                .is_none_or(|tenants| tenants.are_closed(now()))
     }
 
     /// The breakers of tenants, where they have their own.
     pub fn tenants(&self) -> Vec<(Arc<str>, BreakerReading)> {
-        self.tenants.get().map(|tenants| tenants.readings(now())).unwrap_or_default()
+        self.tenants
+            .get()
+            .map(|tenants| tenants.readings(now()))
+            .unwrap_or_default()
     }
 
     pub(super) fn forget_idle_tenants(&self, after: Duration) {
@@ -205,7 +254,12 @@ impl TargetState {
 
     /// The same for a tenant that has a breaker of its own.
     pub(super) fn vitals_for(&self, tenant_id: &str, mode: Mode) -> Vitals {
-        self.vitals_with(mode, |now| self.tenants.get().map(|all| all.waits(tenant_id, mode, now)).unwrap_or_default())
+        self.vitals_with(mode, |now| {
+            self.tenants
+                .get()
+                .map(|all| all.waits(tenant_id, mode, now))
+                .unwrap_or_default()
+        })
     }
 
     fn vitals_with(&self, mode: Mode, tenant: impl FnOnce(Instant) -> Waits) -> Vitals {
@@ -213,12 +267,21 @@ impl TargetState {
         let now = now();
         let of_tenant = tenant(now);
         let record = self.record.lock();
-        let (held_back, asked_to_wait) = (record.breaker.held_back(mode, now), record.pause.left(now));
-        drop(record);
         let (held_back, asked_to_wait) =
-            (held_back.max(of_tenant.held_back), asked_to_wait.max(of_tenant.asked_to_wait));
+            (record.breaker.held_back(mode, now), record.pause.left(now));
+        drop(record);
+        let (held_back, asked_to_wait) = (
+            held_back.max(of_tenant.held_back),
+            asked_to_wait.max(of_tenant.asked_to_wait),
+        );
         let unhealthy = held_back.is_some() || asked_to_wait.is_some() || figures.is_unhealthy(now);
-        Vitals { held_back, asked_to_wait, unhealthy, latency: figures.p50, fresh: figures.are_fresh(now) }
+        Vitals {
+            held_back,
+            asked_to_wait,
+            unhealthy,
+            latency: figures.p50,
+            fresh: figures.are_fresh(now),
+        }
     }
 
     /// Time since somebody last wanted to call it.
@@ -234,7 +297,12 @@ impl TargetState {
         }
     }
 
-    fn changed_since(&self, generation: u64, breaker: &Breaker, now: Instant) -> Option<Transition> {
+    fn changed_since(
+        &self,
+        generation: u64,
+        breaker: &Breaker,
+        now: Instant,
+    ) -> Option<Transition> {
         (breaker.generation() != generation).then(|| Transition {
             extension_id: Arc::clone(&self.extension_id),
             subject: Arc::clone(&self.subject),
@@ -254,10 +322,21 @@ impl TargetState {
         match after.state {
             State::Open { .. } if !matches!(before, State::Open { .. }) => {
                 let reason = after.last.map(|last| last.reason.to_string());
-                tracing::warn!(extension_id, subject, tenant_id, reason, "the circuit breaker opened");
+                tracing::warn!(
+                    extension_id,
+                    subject,
+                    tenant_id,
+                    reason,
+                    "the circuit breaker opened"
+                );
             }
             State::Closed if before != State::Closed => {
-                tracing::info!(extension_id, subject, tenant_id, "the circuit breaker closed");
+                tracing::info!(
+                    extension_id,
+                    subject,
+                    tenant_id,
+                    "the circuit breaker closed"
+                );
             }
             State::Open { .. } | State::Closed | State::HalfOpen => {}
         }
@@ -268,21 +347,37 @@ impl Gate for TargetState {
     /// That of a tenant; `None` is the one of all.
     type Breaker = Option<Arc<TenantBreaker>>;
 
-    fn returned(&self, breaker: &Self::Breaker, permit: Permit, settings: &Settings, outcome: Outcome, took: Duration) {
+    fn returned(
+        &self,
+        breaker: &Self::Breaker,
+        permit: Permit,
+        settings: &Settings,
+        outcome: Outcome,
+        took: Duration,
+    ) {
         let now = now();
-        let of_tenant = breaker.as_ref().map(|tenant| tenant.record(permit, outcome, took, settings, now));
+        let of_tenant = breaker
+            .as_ref()
+            .map(|tenant| tenant.record(permit, outcome, took, settings, now));
         let mut record = self.record.lock();
         let (before, after, changed) = match of_tenant {
             Some((before, after)) => (before, after, None),
             None => {
                 // As it was stored: of the end of being half open nobody may have heard yet.
-                let (before, generation) = (record.breaker.stored_state(), record.breaker.generation());
-                record.breaker.record(permit, outcome, took, settings, now, fastrand::f64());
+                let (before, generation) =
+                    (record.breaker.stored_state(), record.breaker.generation());
+                record
+                    .breaker
+                    .record(permit, outcome, took, settings, now, fastrand::f64());
                 let after = record.breaker.reading(now);
                 if before != State::Closed && after.state == State::Closed {
                     record.health.recovered();
                 }
-                (before, after, self.changed_since(generation, &record.breaker, now))
+                (
+                    before,
+                    after,
+                    self.changed_since(generation, &record.breaker, now),
+                )
             }
         };
         if outcome != Outcome::Ignored {
@@ -291,6 +386,10 @@ impl Gate for TargetState {
         drop(record);
         self.unpublished.store(true, Ordering::Relaxed);
         self.tell(changed);
-        self.log_change(breaker.as_ref().map(|tenant| tenant.tenant_id()), before, after);
+        self.log_change(
+            breaker.as_ref().map(|tenant| tenant.tenant_id()),
+            before,
+            after,
+        );
     }
 }

@@ -45,7 +45,9 @@ const LOOKED_AT: usize = 256;
 impl Default for TenantBreakers {
     fn default() -> Self {
         // Bounded by hand: with a bound from the start it would have all its memory from the start.
-        Self { breakers: Mutex::new(LruCache::unbounded()) }
+        Self {
+            breakers: Mutex::new(LruCache::unbounded()),
+        }
     }
 }
 
@@ -59,21 +61,35 @@ impl TenantBreakers {
         if breakers.len() >= MOST {
             breakers.pop_lru();
         }
-        let used = Mutex::new(Used { breaker: Breaker::default(), at: now, pause: Pause::default() });
-        let breaker = Arc::new(TenantBreaker { tenant_id: Arc::clone(tenant_id), used });
+        let used = Mutex::new(Used {
+            breaker: Breaker::default(),
+            at: now,
+            pause: Pause::default(),
+        });
+        let breaker = Arc::new(TenantBreaker {
+            tenant_id: Arc::clone(tenant_id),
+            used,
+        });
         breakers.put(Arc::clone(tenant_id), Arc::clone(&breaker));
         breaker
     }
 
     pub(super) fn waits(&self, tenant_id: &str, mode: Mode, now: Instant) -> Waits {
         let known = self.breakers.lock().peek(tenant_id).cloned();
-        let Some(known) = known else { return Waits::default() };
+        let Some(known) = known else {
+            return Waits::default();
+        };
         let used = known.used.lock();
-        Waits { held_back: used.breaker.held_back(mode, now), asked_to_wait: used.pause.left(now) }
+        Waits {
+            held_back: used.breaker.held_back(mode, now),
+            asked_to_wait: used.pause.left(now),
+        }
     }
 
     pub(super) fn is_alive(&self, now: Instant) {
-        self.all().iter().for_each(|tenant| tenant.used.lock().breaker.is_alive(now));
+        self.all()
+            .iter()
+            .for_each(|tenant| tenant.used.lock().breaker.is_alive(now));
     }
 
     /// True when any of them was not closed.
@@ -87,12 +103,18 @@ impl TenantBreakers {
     }
 
     pub(super) fn are_closed(&self, now: Instant) -> bool {
-        self.all().iter().all(|tenant| tenant.used.lock().breaker.state(now) == State::Closed)
+        self.all()
+            .iter()
+            .all(|tenant| tenant.used.lock().breaker.state(now) == State::Closed)
     }
 
     pub(super) fn readings(&self, now: Instant) -> Vec<(Arc<str>, BreakerReading)> {
-        let reading =
-            |tenant: Arc<TenantBreaker>| (Arc::clone(&tenant.tenant_id), tenant.used.lock().breaker.reading(now));
+        let reading = |tenant: Arc<TenantBreaker>| {
+            (
+                Arc::clone(&tenant.tenant_id),
+                tenant.used.lock().breaker.reading(now),
+            )
+        };
         self.all().into_iter().map(reading).collect()
     }
 
@@ -101,10 +123,14 @@ impl TenantBreakers {
         let mut breakers = self.breakers.lock();
         let is_idle = |tenant: &TenantBreaker| {
             let used = tenant.used.lock();
-            now.saturating_duration_since(used.at) >= after && used.breaker.state(now) == State::Closed
+            now.saturating_duration_since(used.at) >= after
+                && used.breaker.state(now) == State::Closed
         };
         let oldest = breakers.iter().rev().take(LOOKED_AT);
-        let idle: Vec<Arc<str>> = oldest.filter(|(_, tenant)| is_idle(tenant)).map(|(id, _)| Arc::clone(id)).collect();
+        let idle: Vec<Arc<str>> = oldest
+            .filter(|(_, tenant)| is_idle(tenant))
+            .map(|(id, _)| Arc::clone(id))
+            .collect();
         for tenant_id in idle {
             breakers.pop(&tenant_id);
         }
@@ -112,7 +138,11 @@ impl TenantBreakers {
 
     /// Callers wait for the lock no longer than it takes to copy pointers.
     fn all(&self) -> Vec<Arc<TenantBreaker>> {
-        self.breakers.lock().iter().map(|(_, tenant)| Arc::clone(tenant)).collect()
+        self.breakers
+            .lock()
+            .iter()
+            .map(|(_, tenant)| Arc::clone(tenant))
+            .collect()
     }
 }
 
@@ -121,12 +151,21 @@ impl TenantBreaker {
         &self.tenant_id
     }
 
-    pub(super) fn check(&self, mode: Mode, settings: &Settings, now: Instant, roll: f64) -> Result<Permit, Withheld> {
+    pub(super) fn check(
+        &self,
+        mode: Mode,
+        settings: &Settings,
+        now: Instant,
+        roll: f64,
+    ) -> Result<Permit, Withheld> {
         let mut used = self.used.lock();
         used.at = now;
         match used.pause.left(now) {
             Some(wait) => Err(Withheld::AskedToWait(wait)),
-            None => used.breaker.check(mode, settings, now, roll).map_err(Withheld::CircuitOpen),
+            None => used
+                .breaker
+                .check(mode, settings, now, roll)
+                .map_err(Withheld::CircuitOpen),
         }
     }
 
@@ -145,7 +184,8 @@ impl TenantBreaker {
     ) -> (State, BreakerReading) {
         let mut used = self.used.lock();
         let before = used.breaker.state(now);
-        used.breaker.record(permit, outcome, took, settings, now, fastrand::f64());
+        used.breaker
+            .record(permit, outcome, took, settings, now, fastrand::f64());
         (before, used.breaker.reading(now))
     }
 }
@@ -176,21 +216,46 @@ mod tests {
         let target = invoker.target(&"p.a".into());
         while call(&target, "acme", Outcome::Failure) {}
         assert!((0..20).all(|_| call(&target, "globex", Outcome::Success)));
-        let held_back = |tenant| invoker.vitals_for(tenant, "p.a", Mode::Normal, true).held_back;
-        assert!(held_back("acme").is_some() && held_back("globex").is_none() && held_back("new").is_none());
-        assert!(invoker.vitals("p.a", Mode::Normal).held_back.is_none(), "without a tenant there is nothing to say");
-        assert_eq!((target.breaker().state, target.figures().requests), (State::Closed, 0));
+        let held_back = |tenant| {
+            invoker
+                .vitals_for(tenant, "p.a", Mode::Normal, true)
+                .held_back
+        };
+        assert!(
+            held_back("acme").is_some()
+                && held_back("globex").is_none()
+                && held_back("new").is_none()
+        );
+        assert!(
+            invoker.vitals("p.a", Mode::Normal).held_back.is_none(),
+            "without a tenant there is nothing to say"
+        );
+        assert_eq!(
+            (target.breaker().state, target.figures().requests),
+            (State::Closed, 0)
+        );
         invoker.publish();
         assert_eq!(target.figures().requests, 25, "the figures are of all");
-        let mut open: Vec<_> =
-            target.tenants().into_iter().filter(|(_, reading)| reading.state != State::Closed).collect();
+        let mut open: Vec<_> = target
+            .tenants()
+            .into_iter()
+            .filter(|(_, reading)| reading.state != State::Closed)
+            .collect();
         assert_eq!((open.len(), &*open.remove(0).0), (1, "acme"));
         tokio::time::sleep(Duration::from_secs(7)).await;
         assert!((0..3).all(|_| call(&target, "acme", Outcome::Success)));
-        assert!(target.tenants().iter().all(|(_, reading)| reading.state == State::Closed));
+        assert!(
+            target
+                .tenants()
+                .iter()
+                .all(|(_, reading)| reading.state == State::Closed)
+        );
         while call(&target, "acme", Outcome::Failure) {}
         target.reset();
-        assert!(call(&target, "acme", Outcome::Success), "an operator closes those of tenants, too");
+        assert!(
+            call(&target, "acme", Outcome::Success),
+            "an operator closes those of tenants, too"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -199,20 +264,42 @@ mod tests {
         let target = invoker.target(&"p.a".into());
         let wait = Duration::from_secs(3);
         target.pause_for(&"acme".into(), Isolation::Tenant, wait);
-        let refused = |tenant: &str| target.permit_for(&tenant.into(), Mode::Normal, &settings()).err();
-        assert_eq!((refused("acme"), refused("globex")), (Some(Withheld::AskedToWait(wait)), None));
-        let asked_to_wait = |tenant| invoker.vitals_for(tenant, "p.a", Mode::Normal, true).asked_to_wait;
-        assert_eq!((asked_to_wait("acme"), asked_to_wait("globex")), (Some(wait), None));
+        let refused = |tenant: &str| {
+            target
+                .permit_for(&tenant.into(), Mode::Normal, &settings())
+                .err()
+        };
+        assert_eq!(
+            (refused("acme"), refused("globex")),
+            (Some(Withheld::AskedToWait(wait)), None)
+        );
+        let asked_to_wait = |tenant| {
+            invoker
+                .vitals_for(tenant, "p.a", Mode::Normal, true)
+                .asked_to_wait
+        };
+        assert_eq!(
+            (asked_to_wait("acme"), asked_to_wait("globex")),
+            (Some(wait), None)
+        );
         target.pause_for(&"acme".into(), Isolation::Tenant, Duration::from_secs(1));
         assert_eq!(asked_to_wait("acme"), Some(wait), "the longest counts");
         tokio::time::sleep(wait).await;
         assert_eq!((refused("acme"), asked_to_wait("acme")), (None, None));
         target.pause_for(&"acme".into(), Isolation::Tenant, wait);
         target.reset();
-        assert_eq!(asked_to_wait("acme"), None, "an operator wants it to be called");
+        assert_eq!(
+            asked_to_wait("acme"),
+            None,
+            "an operator wants it to be called"
+        );
         target.pause_for(&"acme".into(), Isolation::Shared, Duration::MAX);
         let all = Some(Withheld::AskedToWait(Duration::from_secs(60)));
-        assert_eq!((refused("acme"), refused("globex")), (all, all), "without isolation it is everybody");
+        assert_eq!(
+            (refused("acme"), refused("globex")),
+            (all, all),
+            "without isolation it is everybody"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -224,11 +311,21 @@ mod tests {
         }
         let known = |id: &str| target.tenants().iter().any(|(tenant, _)| **tenant == *id);
         assert_eq!((target.tenants().len(), known("bad")), (MOST, true));
-        let late = target.permit_for(&"t0".into(), Mode::Normal, &settings()).unwrap();
+        let late = target
+            .permit_for(&"t0".into(), Mode::Normal, &settings())
+            .unwrap();
         for n in 0..MOST - 1 {
             call(&target, &format!("u{n}"), Outcome::Success);
         }
-        assert_eq!((target.tenants().len(), known("bad"), known("t0"), known("t1")), (MOST, false, true, false));
+        assert_eq!(
+            (
+                target.tenants().len(),
+                known("bad"),
+                known("t0"),
+                known("t1")
+            ),
+            (MOST, false, true, false)
+        );
         call(&target, "last", Outcome::Success);
         assert!(!known("t0"));
         late.finish(Outcome::Failure, Duration::ZERO);
@@ -237,6 +334,10 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(600)).await;
         call(&target, "last", Outcome::Success);
         target.forget_idle_tenants(Duration::from_secs(600));
-        assert_eq!((target.tenants().len(), known("last")), (MOST - LOOKED_AT, true), "some at a time");
+        assert_eq!(
+            (target.tenants().len(), known("last")),
+            (MOST - LOOKED_AT, true),
+            "some at a time"
+        );
     }
 }

@@ -65,13 +65,19 @@ impl Invokers {
             if attempt.sent && attempts == 1 && order.attempt <= 1 {
                 self.shared.retries.attempted(&invoker.id);
             }
-            let Err(failure) = &attempt.result else { break attempt };
+            let Err(failure) = &attempt.result else {
+                break attempt;
+            };
             let next = turn.after(attempt.place);
             let wait = wait_before(failure, order, attempts);
-            if !attempt.sent || !may_retry(order, failure, attempts) || !self.fits(wait, next, order, scope) {
+            if !attempt.sent
+                || !may_retry(order, failure, attempts)
+                || !self.fits(wait, next, order, scope)
+            {
                 break attempt;
             }
-            retry_refused = scope.budget.left() > 0 && !self.shared.retries.take(Again::Retry(&invoker.id));
+            retry_refused =
+                scope.budget.left() > 0 && !self.shared.retries.take(Again::Retry(&invoker.id));
             if retry_refused || !scope.budget.take() {
                 break attempt;
             }
@@ -80,22 +86,47 @@ impl Invokers {
             sleep(wait).await;
         };
         telling.ended(&end, begun.elapsed());
-        CallResult { outcome: end.result, latency: begun.elapsed(), attempts, place: end.place, retry_refused }
+        CallResult {
+            outcome: end.result,
+            latency: begun.elapsed(),
+            attempts,
+            place: end.place,
+            retry_refused,
+        }
     }
 
-    async fn attempt(&self, invoker: &Invoker, order: &Order, scope: &CallScope, turn: Turn) -> Attempt {
+    async fn attempt(
+        &self,
+        invoker: &Invoker,
+        order: &Order,
+        scope: &CallScope,
+        turn: Turn,
+    ) -> Attempt {
         let own = order.call.target.timeout;
         // Before anything is held that others may need.
-        if !self.bus_is_there(own.min(scope.deadline.saturating_duration_since(Instant::now()))).await {
+        if !self
+            .bus_is_there(own.min(scope.deadline.saturating_duration_since(Instant::now())))
+            .await
+        {
             return Attempt::not_sent(CallFailure::BusUnavailable, turn.place);
         }
-        let own_limit = self.shared.limits.of(&invoker.id, |id| self.max_in_flight(id));
+        let own_limit = self
+            .shared
+            .limits
+            .of(&invoker.id, |id| self.max_in_flight(id));
         // Before the breaker is asked: its permits are not for waiting.
         let Some(taken) = own_limit.enter(patience(turn, scope)).await else {
-            return Attempt::not_sent(CallFailure::Overloaded { retry_after: backoff_after_overload() }, turn.place);
+            return Attempt::not_sent(
+                CallFailure::Overloaded {
+                    retry_after: backoff_after_overload(),
+                },
+                turn.place,
+            );
         };
         let left = scope.deadline.saturating_duration_since(Instant::now());
-        let granted = self.may_send(order, left).and_then(|()| self.has_time(order, turn.place, left));
+        let granted = self
+            .may_send(order, left)
+            .and_then(|()| self.has_time(order, turn.place, left));
         let granted = granted.and_then(|()| permit(invoker, order, &scope.tenant_id, turn.place));
         let (place, subject, permit) = match granted {
             Ok(granted) => granted,
@@ -117,7 +148,9 @@ impl Invokers {
         let answer = answer.unwrap_or(Err(TransportError::Timeout));
         let took = begun.elapsed();
         // The answer may have been there in time: who was late is this process, or the bus.
-        let is_late = matches!(answer, Err(TransportError::BusLate)) || self.is_late() || took > limit + LOCAL_LAG;
+        let is_late = matches!(answer, Err(TransportError::BusLate))
+            || self.is_late()
+            || took > limit + LOCAL_LAG;
         // A service that gives up much earlier has a failure like any other.
         let to_the_end = took >= limit.mul_f64(TO_THE_END);
         let result = read(order, answer, own > left, to_the_end);
@@ -126,25 +159,42 @@ impl Invokers {
             Err(CallFailure::Timeout | CallFailure::Deadline) if is_late => Outcome::Ignored,
             // With half its time it should have answered; with less, a caller in a hurry would open it for everybody.
             Err(CallFailure::Deadline) if limit >= own / 2 => Outcome::Timeout,
-            Err(CallFailure::NoResponders) if !self.shared.transport.is_settled() => Outcome::Ignored,
+            Err(CallFailure::NoResponders) if !self.shared.transport.is_settled() => {
+                Outcome::Ignored
+            }
             Err(failure) => failure.outcome(),
         };
         permit.finish(outcome, took);
         let isolation = order.call.target.breaker.isolation;
         if let Some(wait) = result.as_ref().err().and_then(CallFailure::wants_patience) {
-            invoker.target(&subject).pause_for(&scope.tenant_id, isolation, wait);
+            invoker
+                .target(&subject)
+                .pause_for(&scope.tenant_id, isolation, wait);
         }
         // After that, or the next one would not know.
         taken.finish(Load::of(result.as_ref().err(), outcome, isolation));
-        Attempt { result, outcome, took, place, sent: true }
+        Attempt {
+            result,
+            outcome,
+            took,
+            place,
+            sent: true,
+        }
     }
 
     /// Waits for a bus that has just gone away. Nothing is handed to it meanwhile: it would be sent when nobody waits any
     /// more.
     async fn bus_is_there(&self, limit: Duration) -> bool {
         let transport = &self.shared.transport;
-        let Some(away_for) = transport.away_for() else { return true };
-        timeout(RECONNECT.saturating_sub(away_for).min(limit), transport.back()).await.is_ok()
+        let Some(away_for) = transport.away_for() else {
+            return true;
+        };
+        timeout(
+            RECONNECT.saturating_sub(away_for).min(limit),
+            transport.back(),
+        )
+        .await
+        .is_ok()
     }
 
     fn is_late(&self) -> bool {
@@ -161,25 +211,40 @@ impl Invokers {
             return Err(CallFailure::BusUnavailable);
         }
         if order.body.len() > transport.max_body() {
-            return Err(CallFailure::TooLarge { size: order.body.len(), limit: transport.max_body() });
+            return Err(CallFailure::TooLarge {
+                size: order.body.len(),
+                limit: transport.max_body(),
+            });
         }
         Ok(())
     }
 
     /// A guardrail that usually takes longer than what is left would only use it up. A provider was chosen with that in mind.
     fn has_time(&self, order: &Order, place: usize, left: Duration) -> Result<(), CallFailure> {
-        let Some(place) = order.call.target.place(place).filter(|_| order.call.rule != Rule::Provider) else {
+        let Some(place) = order
+            .call
+            .target
+            .place(place)
+            .filter(|_| order.call.rule != Rule::Provider)
+        else {
             return Ok(());
         };
         let vitals = self.vitals(order.call.id(), &place.subject);
         let too_slow = vitals.fresh && vitals.latency.is_some_and(|usual| usual > left);
-        if too_slow { Err(CallFailure::TooLittleTime) } else { Ok(()) }
+        if too_slow {
+            Err(CallFailure::TooLittleTime)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether there is time for the wait and for what another attempt usually takes.
     fn fits(&self, wait: Duration, next: Turn, order: &Order, scope: &CallScope) -> bool {
-        let usual =
-            order.call.target.place(next.place).and_then(|place| self.vitals(order.call.id(), &place.subject).latency);
+        let usual = order
+            .call
+            .target
+            .place(next.place)
+            .and_then(|place| self.vitals(order.call.id(), &place.subject).latency);
         let needed = wait.saturating_add(usual.unwrap_or_default().max(LEAST_TIME));
         needed < scope.deadline.saturating_duration_since(Instant::now())
     }
@@ -187,7 +252,11 @@ impl Invokers {
 
 /// Time that an attempt can spare for a place. A retry waits for none: where calls wait, it is the first to give way.
 fn patience(turn: Turn, scope: &CallScope) -> Duration {
-    if turn.number > 1 { Duration::ZERO } else { scope.deadline.saturating_duration_since(Instant::now()) }
+    if turn.number > 1 {
+        Duration::ZERO
+    } else {
+        scope.deadline.saturating_duration_since(Instant::now())
+    }
 }
 
 /// Which attempt is made next, and at which place it begins to look for a permit.
@@ -200,12 +269,18 @@ struct Turn {
 impl Turn {
     /// The order may be a later attempt of somebody who counts himself.
     fn first(order: &Order) -> Self {
-        Self { number: order.attempt.max(1), place: order.turn }
+        Self {
+            number: order.attempt.max(1),
+            place: order.turn,
+        }
     }
 
     /// A retry goes to the place after the one that failed.
     fn after(self, failed: usize) -> Self {
-        Self { number: self.number.saturating_add(1), place: failed + 1 }
+        Self {
+            number: self.number.saturating_add(1),
+            place: failed + 1,
+        }
     }
 }
 
@@ -220,11 +295,18 @@ fn permit(
     let target = &order.call.target;
     let count = target.places.len();
     let operator = order.call.extension.breaker_operator.as_ref();
-    let mode = operator.map(|operator| operator.mode(SystemTime::now())).unwrap_or_default();
+    let mode = operator
+        .map(|operator| operator.mode(SystemTime::now()))
+        .unwrap_or_default();
     let (mut soonest, mut busy): (Option<Duration>, bool) = (None, false);
     for index in (start..start + count).filter_map(|index| index.checked_rem(count)) {
-        let Some(place) = target.places.get(index) else { continue };
-        let wait = match invoker.target(&place.subject).permit_for(tenant_id, mode, &target.breaker) {
+        let Some(place) = target.places.get(index) else {
+            continue;
+        };
+        let wait = match invoker
+            .target(&place.subject)
+            .permit_for(tenant_id, mode, &target.breaker)
+        {
             Ok(permit) => return Ok((index, Arc::clone(&place.subject), permit)),
             Err(Withheld::CircuitOpen(wait)) => wait,
             Err(Withheld::AskedToWait(wait)) => {
@@ -252,12 +334,16 @@ fn read(
     match answer {
         Ok(answer) => match call::read(order.call.extension.kind, &answer) {
             // It kept to the time that it was given, and said so just before that was over.
-            Err(failure) if to_the_end && failure.is_out_of_time() && hurried => Err(CallFailure::Deadline),
+            Err(failure) if to_the_end && failure.is_out_of_time() && hurried => {
+                Err(CallFailure::Deadline)
+            }
             Err(failure) if to_the_end && failure.is_out_of_time() => Err(CallFailure::Timeout),
             read => read,
         },
         // Not the extension's time was over, the request's was.
-        Err(TransportError::Timeout | TransportError::BusLate) if hurried => Err(CallFailure::Deadline),
+        Err(TransportError::Timeout | TransportError::BusLate) if hurried => {
+            Err(CallFailure::Deadline)
+        }
         Err(error) => Err(CallFailure::from(error)),
     }
 }
@@ -271,7 +357,10 @@ fn may_retry(order: &Order, failure: &CallFailure, attempts: u32) -> bool {
 
 /// `metadata.idempotent` of the record is false.
 fn declares_effects(extension: &Extension) -> bool {
-    extension.metadata.get("idempotent").is_some_and(|raw| raw.get() == "false")
+    extension
+        .metadata
+        .get("idempotent")
+        .is_some_and(|raw| raw.get() == "false")
 }
 
 /// The wait that the extension asked for, or a random one.
@@ -287,7 +376,9 @@ fn wait_before(failure: &CallFailure, order: &Order, attempts: u32) -> Duration 
 
 /// Uniform in zero to 25 ms, doubled with each attempt.
 fn backoff(attempt: u32) -> Duration {
-    let most = RETRY_BASE.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(RETRY_CAP);
+    let most = RETRY_BASE
+        .saturating_mul(1 << attempt.saturating_sub(1).min(10))
+        .min(RETRY_CAP);
     most.mul_f64(fastrand::f64())
 }
 
@@ -310,7 +401,13 @@ struct Attempt {
 
 impl Attempt {
     fn not_sent(failure: CallFailure, place: usize) -> Self {
-        Self { result: Err(failure), outcome: Outcome::Ignored, took: Duration::ZERO, place, sent: false }
+        Self {
+            result: Err(failure),
+            outcome: Outcome::Ignored,
+            took: Duration::ZERO,
+            place,
+            sent: false,
+        }
     }
 }
 
@@ -325,7 +422,13 @@ struct Telling<'c> {
 
 impl<'c> Telling<'c> {
     fn new(invoker: &'c Invoker, order: &'c Order, scope: &'c CallScope) -> Self {
-        Self { invoker, order, scope, begun: Instant::now(), told: false }
+        Self {
+            invoker,
+            order,
+            scope,
+            begun: Instant::now(),
+            told: false,
+        }
     }
 
     fn ended(&mut self, attempt: &Attempt, latency: Duration) {
@@ -334,12 +437,17 @@ impl<'c> Telling<'c> {
             Ok(_) => ("success", None),
             // Nothing went wrong: nobody needs it any more.
             Err(failure @ CallFailure::Cancelled) => (failure.status(), None),
-            Err(failure) => (failure.status(), Some((failure.reason(), failure.sentence(&self.invoker.id)))),
+            Err(failure) => (
+                failure.status(),
+                Some((failure.reason(), failure.sentence(&self.invoker.id))),
+            ),
         };
         let tokens = match &attempt.result {
-            Ok(Reply::Completion { usage: Some(usage), .. }) => {
-                Fields::parse(usage.get()).ok().and_then(|u| u.number("total_tokens"))
-            }
+            Ok(Reply::Completion {
+                usage: Some(usage), ..
+            }) => Fields::parse(usage.get())
+                .ok()
+                .and_then(|u| u.number("total_tokens")),
             Ok(_) | Err(_) => None,
         };
         self.tell(Finished {
@@ -368,7 +476,11 @@ impl Drop for Telling<'_> {
         }
         // Before its deadline a call is cut off only because its result is no longer wanted.
         let in_time = Instant::now() < self.scope.deadline;
-        let failure = if in_time { CallFailure::Cancelled } else { CallFailure::Deadline };
+        let failure = if in_time {
+            CallFailure::Cancelled
+        } else {
+            CallFailure::Deadline
+        };
         self.ended(&Attempt::not_sent(failure, 0), self.begun.elapsed());
     }
 }

@@ -39,7 +39,11 @@ type Key = (Arc<str>, Option<Arc<str>>);
 pub(super) async fn keep(shared: Arc<Shared>, log: HealthLog) {
     let mut written = Written::new();
     loop {
-        sleep(log.every.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))).await;
+        sleep(
+            log.every
+                .mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0)),
+        )
+        .await;
         fail_points::reached("health");
         let lines = changed(&shared, &mut written);
         for batch in lines.chunks(BATCH) {
@@ -55,38 +59,63 @@ pub(super) async fn keep(shared: Arc<Shared>, log: HealthLog) {
 }
 
 async fn write(log: &HealthLog, batch: &[HealthLine]) -> Result<(), StoreError> {
-    let late = || Err(StoreError::Unavailable("the store keeps to no limit".into()));
-    timeout(BATCH_LIMIT, log.store.write_health(&log.replica, batch)).await.unwrap_or_else(|_| late())
+    let late = || {
+        Err(StoreError::Unavailable(
+            "the store keeps to no limit".into(),
+        ))
+    };
+    timeout(BATCH_LIMIT, log.store.write_health(&log.replica, batch))
+        .await
+        .unwrap_or_else(|_| late())
 }
 
 /// What the store does not have yet. What nobody has called has no figures.
 fn changed(shared: &Shared, written: &mut Written) -> Vec<HealthLine> {
     let snapshot = shared.registry.snapshot();
-    let of_invoker = |invoker: Arc<Invoker>| lines_of(&invoker, snapshot.extension(&invoker.id).map(Arc::as_ref));
+    let of_invoker = |invoker: Arc<Invoker>| {
+        lines_of(&invoker, snapshot.extension(&invoker.id).map(Arc::as_ref))
+    };
     let lines = invokers_of(shared).into_iter().flat_map(of_invoker);
-    let lines: HashMap<_, _> =
-        lines.filter(|line| line.figures.last.is_some()).map(|line| (key(&line), line)).collect();
+    let lines: HashMap<_, _> = lines
+        .filter(|line| line.figures.last.is_some())
+        .map(|line| (key(&line), line))
+        .collect();
     written.retain(|key, _| lines.contains_key(key));
     let is_written = |line: &HealthLine| {
         let known = written.get(&key(line));
         known.is_some_and(|(figures, at)| *figures == line.figures && at.elapsed() < REFRESH_AFTER)
     };
-    lines.into_values().filter(|line| !is_written(line)).collect()
+    lines
+        .into_values()
+        .filter(|line| !is_written(line))
+        .collect()
 }
 
 /// The extension as a whole, then each place that the registry has for it.
 fn lines_of(invoker: &Invoker, extension: Option<&Extension>) -> Vec<HealthLine> {
-    let line = |target, figures| HealthLine { extension_id: Arc::clone(&invoker.id), target, figures };
+    let line = |target, figures| HealthLine {
+        extension_id: Arc::clone(&invoker.id),
+        target,
+        figures,
+    };
     let of_target = |target: Arc<TargetState>| {
         let listener = extension?.listener(&target.subject)?;
-        Some(line(Some((Arc::clone(&target.subject), listener)), *target.figures()))
+        Some(line(
+            Some((Arc::clone(&target.subject), listener)),
+            *target.figures(),
+        ))
     };
     let targets = invoker.targets().into_iter().filter_map(of_target);
-    std::iter::once(line(None, *invoker.figures())).chain(targets).collect()
+    std::iter::once(line(None, *invoker.figures()))
+        .chain(targets)
+        .collect()
 }
 
 fn key(line: &HealthLine) -> Key {
-    (Arc::clone(&line.extension_id), line.target.as_ref().map(|(subject, _)| Arc::clone(subject)))
+    (
+        Arc::clone(&line.extension_id),
+        line.target.as_ref().map(|(subject, _)| Arc::clone(subject)),
+    )
 }
 
 #[cfg(test)]
@@ -102,14 +131,31 @@ mod tests {
 
     const ROUND: Duration = Duration::from_secs(6);
 
-    fn start(store: &Arc<MemoryStore>, extensions: usize, records: &[&str]) -> (Vec<Arc<Invoker>>, OwnedTask) {
-        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
+    fn start(
+        store: &Arc<MemoryStore>,
+        extensions: usize,
+        records: &[&str],
+    ) -> (Vec<Arc<Invoker>>, OwnedTask) {
+        let settings = RegistrySettings {
+            poll_interval: Duration::from_secs(5),
+            disk_copy: None,
+        };
         let first = Some((content(records, &[]), true));
         let registry = Registry::new(store.clone(), settings, Metrics::default(), first);
         let shared = Invokers::new(MemoryTransport::new(), registry, Metrics::default()).shared;
-        let invokers: Vec<_> = (0..extensions).map(|n| Invoker::new(&format!("e{n}"))).collect();
-        shared.table.write().extend(invokers.iter().map(|invoker| (invoker.id.to_string(), Arc::clone(invoker))));
-        let log = HealthLog { store: store.clone(), replica: "r1".into(), every: Duration::from_secs(5) };
+        let invokers: Vec<_> = (0..extensions)
+            .map(|n| Invoker::new(&format!("e{n}")))
+            .collect();
+        shared.table.write().extend(
+            invokers
+                .iter()
+                .map(|invoker| (invoker.id.to_string(), Arc::clone(invoker))),
+        );
+        let log = HealthLog {
+            store: store.clone(),
+            replica: "r1".into(),
+            every: Duration::from_secs(5),
+        };
         (invokers, OwnedTask::spawn(keep(shared, log)))
     }
 
@@ -125,7 +171,11 @@ mod tests {
         record(&invokers[0], true);
         record(&invokers[1], false);
         sleep(ROUND).await;
-        let mut ids: Vec<_> = store.health().iter().map(|(_, line)| line.extension_id.to_string()).collect();
+        let mut ids: Vec<_> = store
+            .health()
+            .iter()
+            .map(|(_, line)| line.extension_id.to_string())
+            .collect();
         ids.sort();
         assert_eq!(ids, ["e0", "e1"]);
         sleep(ROUND * 4).await;
@@ -134,7 +184,10 @@ mod tests {
         sleep(ROUND).await;
         let health = store.health();
         let (replica, line) = &health[2];
-        assert_eq!((replica.as_str(), &*line.extension_id, line.figures.requests), ("r1", "e1", 2));
+        assert_eq!(
+            (replica.as_str(), &*line.extension_id, line.figures.requests),
+            ("r1", "e1", 2)
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -158,7 +211,10 @@ mod tests {
         let (invokers, _task) = start(&store, 1, &[RECORD]);
         let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
         let call = |subject: &str, took: u64| {
-            let permit = invokers[0].target(&subject.into()).permit(Mode::Normal, &settings).unwrap();
+            let permit = invokers[0]
+                .target(&subject.into())
+                .permit(Mode::Normal, &settings)
+                .unwrap();
             permit.finish(Outcome::Success, Duration::from_millis(took));
             record(&invokers[0], true);
         };
@@ -169,7 +225,8 @@ mod tests {
         let lines = |from: usize| {
             let name = |(_, line): &(String, HealthLine)| {
                 let listener = line.target.as_ref().map(|(_, listener)| listener.clone());
-                let name = listener.map(|found| (found.version, found.instance.unwrap_or_default()));
+                let name =
+                    listener.map(|found| (found.version, found.instance.unwrap_or_default()));
                 (name.unwrap_or_default(), line.figures.requests)
             };
             let mut lines: Vec<_> = store.health().iter().skip(from).map(name).collect();
@@ -177,9 +234,20 @@ mod tests {
             lines
         };
         let name = |version: &str, instance: &str| (version.to_owned(), instance.to_owned());
-        assert_eq!(lines(0), [(name("", ""), 3), (name("v1", "eu"), 1), (name("v2", ""), 1)]);
+        assert_eq!(
+            lines(0),
+            [
+                (name("", ""), 3),
+                (name("v1", "eu"), 1),
+                (name("v2", ""), 1)
+            ]
+        );
         call("beamline.ext.pre.e0.v2", 40);
         sleep(ROUND).await;
-        assert_eq!(lines(3), [(name("", ""), 4), (name("v2", ""), 2)], "nothing new of the other");
+        assert_eq!(
+            lines(3),
+            [(name("", ""), 4), (name("v2", ""), 2)],
+            "nothing new of the other"
+        );
     }
 }

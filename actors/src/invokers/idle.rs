@@ -13,7 +13,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 pub(super) async fn forget(shared: Arc<Shared>) {
     loop {
         sleep(LOOK_EVERY).await;
-        invokers_of(&shared).iter().for_each(|invoker| invoker.forget_idle());
+        invokers_of(&shared)
+            .iter()
+            .for_each(|invoker| invoker.forget_idle());
     }
 }
 
@@ -36,18 +38,35 @@ mod tests {
                 true
             })
         };
-        assert!(subjects.iter().all(|subject| call(subject, Outcome::Success)));
+        assert!(
+            subjects
+                .iter()
+                .all(|subject| call(subject, Outcome::Success))
+        );
         let [unused, open, in_use, held] = &subjects;
         while call(open, Outcome::Failure) {}
         let _held = invoker.target(held).permit(Mode::Normal, &settings);
-        let known = || invoker.targets().iter().map(|target| target.subject.to_string()).collect::<Vec<_>>();
+        let known = || {
+            invoker
+                .targets()
+                .iter()
+                .map(|target| target.subject.to_string())
+                .collect::<Vec<_>>()
+        };
         sleep(Duration::from_secs(590)).await;
         assert!(call(in_use, Outcome::Success));
         invoker.forget_idle();
         assert_eq!(known().len(), 4);
         sleep(Duration::from_secs(11)).await;
         invoker.forget_idle();
-        assert_eq!(known(), ["p.b", "p.c", "p.d"], "one may be probed, one is in use, one has a call out");
-        assert!(call(unused, Outcome::Success), "and comes back with its next call");
+        assert_eq!(
+            known(),
+            ["p.b", "p.c", "p.d"],
+            "one may be probed, one is in use, one has a call out"
+        );
+        assert!(
+            call(unused, Outcome::Success),
+            "and comes back with its next call"
+        );
     }
 }

@@ -70,7 +70,11 @@ const MAX_IN_FLIGHT: u32 = 500;
 
 impl CallLimits {
     pub(super) fn new(metrics: Metrics) -> Self {
-        Self { max_in_flight: AtomicU32::new(MAX_IN_FLIGHT), limits: RwLock::default(), metrics }
+        Self {
+            max_in_flight: AtomicU32::new(MAX_IN_FLIGHT),
+            limits: RwLock::default(),
+            metrics,
+        }
     }
 
     /// The ceiling of extensions that have none of their own; for those that are called for the first time after this.
@@ -79,13 +83,28 @@ impl CallLimits {
     }
 
     /// The limit of an extension; at its first call `own` says what its record has for a ceiling.
-    pub(super) fn of(&self, id: &Arc<str>, own: impl FnOnce(&str) -> Option<u32>) -> Arc<CallLimit> {
+    pub(super) fn of(
+        &self,
+        id: &Arc<str>,
+        own: impl FnOnce(&str) -> Option<u32>,
+    ) -> Arc<CallLimit> {
         if let Some(limit) = self.limits.read().get(id) {
             return Arc::clone(limit);
         }
         // Under the lock that also `retain` takes, so that a ceiling which changes meanwhile is not missed.
-        let new = || Arc::new(CallLimit::new(id, self.ceiling(own(id)), self.metrics.clone()));
-        Arc::clone(self.limits.write().entry(Arc::clone(id)).or_insert_with(new))
+        let new = || {
+            Arc::new(CallLimit::new(
+                id,
+                self.ceiling(own(id)),
+                self.metrics.clone(),
+            ))
+        };
+        Arc::clone(
+            self.limits
+                .write()
+                .entry(Arc::clone(id))
+                .or_insert_with(new),
+        )
     }
 
     /// Forgets extensions that are gone, and brings the ceilings of the others up to date: `known` says for each id
@@ -96,7 +115,9 @@ impl CallLimits {
             if let Some(own) = own {
                 limit.set_ceiling(self.ceiling(own));
             } else {
-                let label = ExtensionLabel { extension_id: id.to_string() };
+                let label = ExtensionLabel {
+                    extension_id: id.to_string(),
+                };
                 self.metrics.extension_in_flight.remove(&label);
                 self.metrics.extension_limit.remove(&label);
             }
@@ -122,7 +143,9 @@ impl CallLimits {
     }
 
     pub(super) fn describe(&self, id: &str, view: &mut NodeView) {
-        let Some(in_use) = self.in_use(id) else { return };
+        let Some(in_use) = self.in_use(id) else {
+            return;
+        };
         view.in_flight = Some(in_use.in_flight.into());
         view.limit = Some(in_use.limit.into());
         view.ceiling = Some(in_use.ceiling.into());
@@ -134,7 +157,9 @@ impl CallLimit {
     fn new(id: &Arc<str>, ceiling: u32, metrics: Metrics) -> Self {
         let limit = ConcurrencyLimit::new(ceiling, now());
         let places = limit.get();
-        let label = ExtensionLabel { extension_id: id.to_string() };
+        let label = ExtensionLabel {
+            extension_id: id.to_string(),
+        };
         let shown_limit = metrics.extension_limit.get_or_create_owned(&label);
         shown_limit.set(places.into());
         Self {
@@ -168,7 +193,12 @@ impl CallLimit {
             Err(_taken) => self.wait(left).await?,
         };
         self.in_flight.inc();
-        Some(CallPlace { limit: self, permit: Some(permit), began: now(), load: Load::Unknown })
+        Some(CallPlace {
+            limit: self,
+            permit: Some(permit),
+            began: now(),
+            load: Load::Unknown,
+        })
     }
 
     fn wanted(&self) {
@@ -193,8 +223,14 @@ impl CallLimit {
     }
 
     fn refuse<T>(&self, reason: &'static str) -> Option<T> {
-        let label = ExtensionReason { extension_id: self.id.to_string(), reason };
-        self.metrics.extension_calls_refused.get_or_create(&label).inc();
+        let label = ExtensionReason {
+            extension_id: self.id.to_string(),
+            reason,
+        };
+        self.metrics
+            .extension_calls_refused
+            .get_or_create(&label)
+            .inc();
         None
     }
 
@@ -228,11 +264,17 @@ impl CallLimit {
     fn in_use(&self) -> InUse {
         let size = self.size.lock();
         let waiting = u32::try_from(self.waiting.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
-        InUse { in_flight: self.taken(&size), waiting, limit: size.limit.get(), ceiling: size.limit.ceiling() }
+        InUse {
+            in_flight: self.taken(&size),
+            waiting,
+            limit: size.limit.get(),
+            ceiling: size.limit.ceiling(),
+        }
     }
 
     fn taken(&self, size: &Size) -> u32 {
-        size.places.saturating_sub(u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX))
+        size.places
+            .saturating_sub(u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX))
     }
 }
 

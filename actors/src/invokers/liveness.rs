@@ -34,11 +34,15 @@ pub(super) async fn watch(shared: Arc<Shared>) {
 }
 
 async fn ask_all(shared: &Shared) {
-    let (mut asked, others): (Vec<_>, Vec<_>) = invokers_of(shared).into_iter().partition(|invoker| is_asked(invoker));
+    let (mut asked, others): (Vec<_>, Vec<_>) = invokers_of(shared)
+        .into_iter()
+        .partition(|invoker| is_asked(invoker));
     others.iter().for_each(|invoker| invoker.set_alive(None));
     // Somebody may be waiting for these.
     asked.sort_by_cached_key(|invoker| !is_open(invoker));
-    stream::iter(asked).for_each_concurrent(AT_ONCE, |invoker| ask(shared, invoker)).await;
+    stream::iter(asked)
+        .for_each_concurrent(AT_ONCE, |invoker| ask(shared, invoker))
+        .await;
 }
 
 async fn ask(shared: &Shared, invoker: Arc<Invoker>) {
@@ -49,20 +53,32 @@ async fn ask(shared: &Shared, invoker: Arc<Invoker>) {
             invoker.set_alive(Some(answered));
             if is_back {
                 tracing::info!(extension_id = &*invoker.id, "the extension answers again");
-                invoker.targets().iter().for_each(|target| target.is_alive());
+                invoker
+                    .targets()
+                    .iter()
+                    .for_each(|target| target.is_alive());
             }
         }
-        Ok(Err(error)) => tracing::debug!(extension_id = &*invoker.id, %error, "nothing learned from a ping"),
+        Ok(Err(error)) => {
+            tracing::debug!(extension_id = &*invoker.id, %error, "nothing learned from a ping")
+        }
         Err(_) => tracing::debug!(extension_id = &*invoker.id, "a ping was given up"),
     }
 }
 
 fn is_asked(invoker: &Invoker) -> bool {
-    is_open(invoker) || invoker.targets().iter().all(|target| target.unused_for() >= IDLE_AFTER)
+    is_open(invoker)
+        || invoker
+            .targets()
+            .iter()
+            .all(|target| target.unused_for() >= IDLE_AFTER)
 }
 
 fn is_open(invoker: &Invoker) -> bool {
-    invoker.targets().iter().any(|target| matches!(target.breaker().state, State::Open { .. }))
+    invoker
+        .targets()
+        .iter()
+        .any(|target| matches!(target.breaker().state, State::Open { .. }))
 }
 
 #[cfg(test)]
@@ -91,15 +107,33 @@ mod tests {
     impl Bench {
         fn start() -> Self {
             let (bus, store) = (MemoryTransport::new(), MemoryStore::new(content(&[], &[])));
-            let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
-            let registry = Registry::new(store, settings, Metrics::default(), Some((content(&[], &[]), true)));
+            let settings = RegistrySettings {
+                poll_interval: Duration::from_secs(5),
+                disk_copy: None,
+            };
+            let registry = Registry::new(
+                store,
+                settings,
+                Metrics::default(),
+                Some((content(&[], &[]), true)),
+            );
             let shared = Invokers::new(bus.clone(), registry, Metrics::default()).shared;
             let invoker = Invoker::new("clean");
-            shared.table.write().insert("clean".to_owned(), Arc::clone(&invoker));
+            shared
+                .table
+                .write()
+                .insert("clean".to_owned(), Arc::clone(&invoker));
             let target = invoker.target(&"p.ext.pre.clean.v1".into());
-            let mut settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
+            let mut settings =
+                Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
             settings.open_base = Duration::from_secs(60);
-            Self { bus, invoker, target, settings, _watch: OwnedTask::spawn(watch(shared)) }
+            Self {
+                bus,
+                invoker,
+                target,
+                settings,
+                _watch: OwnedTask::spawn(watch(shared)),
+            }
         }
 
         fn fail(&self) {
@@ -118,10 +152,17 @@ mod tests {
         let bench = Bench::start();
         bench.fail();
         sleep(ROUND).await;
-        assert_eq!((bench.state(), bench.invoker.alive()), ("open", Some(false)));
+        assert_eq!(
+            (bench.state(), bench.invoker.alive()),
+            ("open", Some(false))
+        );
         bench.bus.set_living("clean", true);
         sleep(ROUND).await;
-        assert_eq!((bench.state(), bench.invoker.alive()), ("half_open", Some(true)), "only traffic closes");
+        assert_eq!(
+            (bench.state(), bench.invoker.alive()),
+            ("half_open", Some(true)),
+            "only traffic closes"
+        );
     }
 
     #[tokio::test(start_paused = true)]

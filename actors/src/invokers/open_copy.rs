@@ -71,14 +71,21 @@ pub(super) fn restore(shared: &Shared, path: &Path) {
     let snapshot = shared.registry.snapshot();
     let mut opened = 0;
     for line in copy.breakers {
-        let Some(extension) = snapshot.extension(&line.extension_id) else { continue };
+        let Some(extension) = snapshot.extension(&line.extension_id) else {
+            continue;
+        };
         if let Some(breaker) = line.breaker(extension, wall) {
-            shared.insert(&extension.id).reopen(&line.subject.into(), breaker);
+            shared
+                .insert(&extension.id)
+                .reopen(&line.subject.into(), breaker);
             opened += 1;
         }
     }
     if opened > 0 {
-        tracing::info!(opened, "breakers that were open before the restart are open again");
+        tracing::info!(
+            opened,
+            "breakers that were open before the restart are open again"
+        );
     }
 }
 
@@ -96,14 +103,23 @@ fn copy_of(shared: &Shared) -> Copy {
             resets: invoker.resets(),
         };
         let targets = invoker.targets();
-        breakers.extend(targets.iter().filter_map(|target| Some(line(&target.subject, target.open_breaker()?))));
+        breakers.extend(
+            targets
+                .iter()
+                .filter_map(|target| Some(line(&target.subject, target.open_breaker()?))),
+        );
     }
     breakers.truncate(MOST_LINES);
-    Copy { format: FORMAT, breakers }
+    Copy {
+        format: FORMAT,
+        breakers,
+    }
 }
 
 fn write(path: &Path, copy: &Copy) {
-    let written = serde_json::to_vec(copy).map_err(std::io::Error::other).and_then(|json| disk::replace(path, &json));
+    let written = serde_json::to_vec(copy)
+        .map_err(std::io::Error::other)
+        .and_then(|json| disk::replace(path, &json));
     if let Err(error) = written {
         tracing::warn!(path = %path.display(), %error, "which breakers are open could not be kept on disk");
     }
@@ -111,17 +127,25 @@ fn write(path: &Path, copy: &Copy) {
 
 /// What cannot be read is as good as nothing.
 fn read(path: &Path) -> Copy {
-    let nothing = Copy { format: FORMAT, breakers: Vec::new() };
+    let nothing = Copy {
+        format: FORMAT,
+        breakers: Vec::new(),
+    };
     let json = match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return nothing,
         Ok(file) if file.len() > LARGEST => Err("it is too large".to_owned()),
         Ok(_) | Err(_) => fs::read(path).map_err(|error| error.to_string()),
     };
-    let copy = json.and_then(|json| serde_json::from_slice::<Copy>(&json).map_err(|error| error.to_string()));
+    let copy = json
+        .and_then(|json| serde_json::from_slice::<Copy>(&json).map_err(|error| error.to_string()));
     match copy {
         Ok(copy) if copy.format == FORMAT => return copy,
-        Ok(copy) => tracing::warn!(path = %path.display(), copy.format, "open breakers on disk are of another format"),
-        Err(error) => tracing::warn!(path = %path.display(), error, "open breakers on disk cannot be read"),
+        Ok(copy) => {
+            tracing::warn!(path = %path.display(), copy.format, "open breakers on disk are of another format")
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), error, "open breakers on disk cannot be read")
+        }
     }
     nothing
 }
@@ -130,14 +154,21 @@ impl Line {
     /// The breaker as it was; nothing when it has no business here any more.
     fn breaker(&self, extension: &Extension, wall: SystemTime) -> Option<Breaker> {
         let timeout = Duration::from_millis(extension.timeout_ms);
-        let longest = Settings::new(extension.kind, timeout, &extension.breaker).longest_open_time();
+        let longest =
+            Settings::new(extension.kind, timeout, &extension.breaker).longest_open_time();
         let left = self.until.duration_since(wall).ok()?.min(longest);
-        if left.is_zero() || self.resets != extension.breaker_resets() || !has_subject(extension, &self.subject) {
+        if left.is_zero()
+            || self.resets != extension.breaker_resets()
+            || !has_subject(extension, &self.subject)
+        {
             return None;
         }
         let now = Instant::now().into_std();
         let ago = wall.duration_since(self.opened_at).unwrap_or_default();
-        let last = Opening { at: now.checked_sub(ago).unwrap_or(now), reason: self.reason };
+        let last = Opening {
+            at: now.checked_sub(ago).unwrap_or(now),
+            reason: self.reason,
+        };
         Some(Breaker::still_open(now + left, self.level, last))
     }
 }
@@ -162,7 +193,11 @@ mod tests {
 
     impl Place {
         fn new() -> Self {
-            let name = format!("open-breakers-{}-{}.json", std::process::id(), fastrand::u64(..));
+            let name = format!(
+                "open-breakers-{}-{}.json",
+                std::process::id(),
+                fastrand::u64(..)
+            );
             Self(std::env::temp_dir().join(name))
         }
 
@@ -181,9 +216,16 @@ mod tests {
 
     fn shared(record: &str) -> Arc<Shared> {
         let content = content(&[record], &[]);
-        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
-        let registry =
-            Registry::new(MemoryStore::new(content.clone()), settings, Metrics::default(), Some((content, true)));
+        let settings = RegistrySettings {
+            poll_interval: Duration::from_secs(5),
+            disk_copy: None,
+        };
+        let registry = Registry::new(
+            MemoryStore::new(content.clone()),
+            settings,
+            Metrics::default(),
+            Some((content, true)),
+        );
         Invokers::new(MemoryTransport::new(), registry, Metrics::default()).shared
     }
 
@@ -219,25 +261,41 @@ mod tests {
         }
         let after = clean();
         restore(&after, &place.0);
-        assert!(left(&after).is_some_and(|left| left > Duration::from_secs(2)), "{:?}", left(&after));
+        assert!(
+            left(&after).is_some_and(|left| left > Duration::from_secs(2)),
+            "{:?}",
+            left(&after)
+        );
         let again = after.insert("clean").target(&SUBJECT.into());
         let open = again.open_breaker().unwrap();
-        assert_eq!((open.level, open.last.reason), (1, Reason::FailuresInARow { failures: 5 }));
+        assert_eq!(
+            (open.level, open.last.reason),
+            (1, Reason::FailuresInARow { failures: 5 })
+        );
         assert!(again.permit(Mode::Normal, &settings).is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_wrong_clock_keeps_nobody_back_for_longer_than_an_open_time() {
         let (minute, wall) = (Duration::from_secs(60), SystemTime::now());
-        for (until, longest) in [(wall + minute * 60 * 24 * 365, 30), (wall + Duration::from_secs(20), 20)] {
+        for (until, longest) in [
+            (wall + minute * 60 * 24 * 365, 30),
+            (wall + Duration::from_secs(20), 20),
+        ] {
             let (place, shared) = (Place::holding(&line(until, "")), clean());
             restore(&shared, &place.0);
             let left = left(&shared).expect("open").as_secs_f64();
-            assert!(left <= f64::from(longest) && left > f64::from(longest - 5), "{left}");
+            assert!(
+                left <= f64::from(longest) && left > f64::from(longest - 5),
+                "{left}"
+            );
         }
         let (place, shared) = (Place::holding(&line(wall - minute, "")), clean());
         restore(&shared, &place.0);
-        assert!(invokers_of(&shared).is_empty(), "it is over, and nothing is made of it");
+        assert!(
+            invokers_of(&shared).is_empty(),
+            "it is over, and nothing is made of it"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,7 +20,11 @@ pub(super) struct Retries {
 impl Retries {
     pub(super) fn new(metrics: Metrics) -> Self {
         let router = Mutex::new(RetryBudget::new(Allowance::ROUTER, now()));
-        Self { router, extensions: RwLock::default(), metrics }
+        Self {
+            router,
+            extensions: RwLock::default(),
+            metrics,
+        }
     }
 
     /// A call was sent that is no retry.
@@ -77,11 +81,21 @@ impl RetryTokens for Retries {
         };
         match self.try_take(again) {
             Ok(()) => {
-                self.metrics.retries.get_or_create(&RetryLabel { extension_id: id.to_owned(), kind }).inc();
+                self.metrics
+                    .retries
+                    .get_or_create(&RetryLabel {
+                        extension_id: id.to_owned(),
+                        kind,
+                    })
+                    .inc();
                 true
             }
             Err(budget) => {
-                let label = RefusedRetryLabel { extension_id: id.to_owned(), kind, budget };
+                let label = RefusedRetryLabel {
+                    extension_id: id.to_owned(),
+                    kind,
+                    budget,
+                };
                 self.metrics.retries_refused.get_or_create(&label).inc();
                 false
             }
@@ -106,17 +120,43 @@ mod tests {
     fn a_retry_takes_from_both_budgets_or_from_none() {
         let metrics = Metrics::default();
         let retries = Retries::new(metrics.clone());
-        assert_eq!([taken(&retries, Again::Retry("a")), taken(&retries, Again::Retry("b"))], [30, 30]);
-        assert_eq!([taken(&retries, Again::Retry("c")), taken(&retries, Again::Retry("d"))], [30, 10]);
+        assert_eq!(
+            [
+                taken(&retries, Again::Retry("a")),
+                taken(&retries, Again::Retry("b"))
+            ],
+            [30, 30]
+        );
+        assert_eq!(
+            [
+                taken(&retries, Again::Retry("c")),
+                taken(&retries, Again::Retry("d"))
+            ],
+            [30, 10]
+        );
         // What the router refused, d has still.
         (0..100).for_each(|_| retries.attempted(&"e".into()));
         assert_eq!(taken(&retries, Again::Retry("d")), 10);
         let refused = |id: &str, budget| {
-            let label = RefusedRetryLabel { extension_id: id.to_owned(), kind: "retry", budget };
+            let label = RefusedRetryLabel {
+                extension_id: id.to_owned(),
+                kind: "retry",
+                budget,
+            };
             metrics.retries_refused.get_or_create(&label).get()
         };
-        assert_eq!((refused("a", "extension"), refused("d", "router"), refused("d", "extension")), (1, 2, 0));
-        let made = RetryLabel { extension_id: "d".to_owned(), kind: "retry" };
+        assert_eq!(
+            (
+                refused("a", "extension"),
+                refused("d", "router"),
+                refused("d", "extension")
+            ),
+            (1, 2, 0)
+        );
+        let made = RetryLabel {
+            extension_id: "d".to_owned(),
+            kind: "retry",
+        };
         assert_eq!(metrics.retries.get_or_create(&made).get(), 20);
     }
 

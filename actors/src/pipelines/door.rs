@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use super::Incoming;
 use super::work::{Steps, Work};
-use crate::domain::admission::{Admission, AdmissionSettings, Arrived, Claim, Place, Polled, Pressure, Shed, Usage};
+use crate::domain::admission::{
+    Admission, AdmissionSettings, Arrived, Claim, Place, Polled, Pressure, Shed, Usage,
+};
 use crate::metrics::{Metrics, ShedLabel};
 
 /// Where requests get their places.
@@ -51,7 +53,12 @@ impl Door {
         metrics.requests_limit.set(gauge(settings.max_in_flight));
         metrics.requests_ceiling.set(gauge(settings.max_in_flight));
         let (admission, work) = (Mutex::new(Admission::new(settings)), Arc::default());
-        Arc::new(Self { admission, changed: Notify::new(), work, metrics })
+        Arc::new(Self {
+            admission,
+            changed: Notify::new(),
+            work,
+            metrics,
+        })
     }
 
     /// Lets a request in, lets it wait, or turns it away.
@@ -71,7 +78,9 @@ impl Door {
                 if wake {
                     self.changed.notify_one();
                 }
-                Entry::Queued { displaced: displaced.inspect(|shed| self.count(shed)) }
+                Entry::Queued {
+                    displaced: displaced.inspect(|shed| self.count(shed)),
+                }
             }
             Arrived::Shed(shed) => {
                 self.count(&shed);
@@ -153,7 +162,10 @@ impl Door {
     }
 
     fn permit(self: &Arc<Self>, place: Place) -> Permit {
-        Permit { door: Arc::clone(self), place: Some(place) }
+        Permit {
+            door: Arc::clone(self),
+            place: Some(place),
+        }
     }
 
     fn show(&self, usage: Usage) {
@@ -163,14 +175,19 @@ impl Door {
     }
 
     fn count(&self, shed: &Shed<Incoming>) {
-        let label = ShedLabel { reason: shed.reason.as_str(), priority: shed.priority.as_str() };
+        let label = ShedLabel {
+            reason: shed.reason.as_str(),
+            priority: shed.priority.as_str(),
+        };
         self.metrics.requests_shed.get_or_create(&label).inc();
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(place) = self.place.take() else { return };
+        let Some(place) = self.place.take() else {
+            return;
+        };
         let mut admission = self.door.admission.lock();
         let wanted = admission.leave(place);
         self.door.show(admission.usage());

@@ -38,7 +38,12 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    pub(super) fn new(shared: &Arc<Shared>, incoming: Incoming, permit: Permit, supervisor: ActorId) -> Arc<Self> {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        incoming: Incoming,
+        permit: Permit,
+        supervisor: ActorId,
+    ) -> Arc<Self> {
         Arc::new(Self {
             kind: incoming.kind,
             headers: incoming.headers,
@@ -55,7 +60,9 @@ impl InFlight {
 
     /// Sends the one answer; false when it was sent already.
     pub(crate) fn answer(&self, outgoing: Outgoing) -> bool {
-        let Some((reply, permit)) = self.reply.lock().take() else { return false };
+        let Some((reply, permit)) = self.reply.lock().take() else {
+            return false;
+        };
         self.shared.count_answer(outgoing.outcome);
         reply.send(outgoing);
         drop(permit);
@@ -65,7 +72,10 @@ impl InFlight {
 
     /// Answers a run as it stands.
     pub(crate) fn answer_run(&self, run: &Run) -> bool {
-        let outcome = run.failure.as_ref().map_or("ok", |failure| failure.code.as_str());
+        let outcome = run
+            .failure
+            .as_ref()
+            .map_or("ok", |failure| failure.code.as_str());
         self.answer(Outgoing {
             body: answer::of_run(run, SystemTime::now()),
             outcome,
@@ -86,20 +96,34 @@ impl InFlight {
                 run.fail(error.clone());
                 self.answer_run(&run)
             }
-            None => self.answer(Outgoing::error(error, &self.headers.correlation(|| fastrand::u64(..)))),
+            None => self.answer(Outgoing::error(
+                error,
+                &self.headers.correlation(|| fastrand::u64(..)),
+            )),
         }
     }
 
     /// When the answer must be on its way.
     pub(crate) fn deadline(&self) -> Instant {
         let limits = &self.shared.settings.requests;
-        let known = self.checkpoint.lock().as_ref().map(|run| run.request.timeout);
+        let known = self
+            .checkpoint
+            .lock()
+            .as_ref()
+            .map(|run| run.request.timeout);
         self.received + known.unwrap_or(limits.max_timeout)
     }
 
     pub(super) fn view(&self) -> NodeView {
-        let name = self.checkpoint.lock().as_ref().map(|run| run.request.request_id.to_string());
-        let node = Node::new(format!("pipeline:{}", name.as_deref().unwrap_or("?")), NodeKind::Worker);
+        let name = self
+            .checkpoint
+            .lock()
+            .as_ref()
+            .map(|run| run.request.request_id.to_string());
+        let node = Node::new(
+            format!("pipeline:{}", name.as_deref().unwrap_or("?")),
+            NodeKind::Worker,
+        );
         let mut view = node.view();
         view.status = "running";
         view.uptime_ms = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);

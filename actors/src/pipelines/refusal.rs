@@ -18,24 +18,28 @@ pub(super) fn restarting() -> RequestError {
 /// What somebody is told who was turned away.
 pub(super) fn refusal(reason: Reason) -> RequestError {
     match reason {
-        Reason::Batch => {
-            overloaded("This router keeps its last places for requests that somebody waits for; send it again later.")
-        }
-        Reason::QueueFull | Reason::Waited => {
-            overloaded("This router has as many requests in flight as it may; send it again a little later.")
-        }
-        Reason::Bytes => {
-            overloaded("The requests in this router have as many bytes as they may; send it again a little later.")
-        }
-        Reason::Pressure => {
-            overloaded("This router is short of memory, or its threads are late; send it again a little later.")
-        }
-        Reason::Rate(wait) => {
-            RequestError::rate_limited(wait.max(LEAST_RETRY_AFTER).mul_f64(1.0 + fastrand::f64() / 4.0))
-        }
+        Reason::Batch => overloaded(
+            "This router keeps its last places for requests that somebody waits for; send it again later.",
+        ),
+        Reason::QueueFull | Reason::Waited => overloaded(
+            "This router has as many requests in flight as it may; send it again a little later.",
+        ),
+        Reason::Bytes => overloaded(
+            "The requests in this router have as many bytes as they may; send it again a little later.",
+        ),
+        Reason::Pressure => overloaded(
+            "This router is short of memory, or its threads are late; send it again a little later.",
+        ),
+        Reason::Rate(wait) => RequestError::rate_limited(
+            wait.max(LEAST_RETRY_AFTER)
+                .mul_f64(1.0 + fastrand::f64() / 4.0),
+        ),
     }
 }
 
 fn overloaded(message: &str) -> RequestError {
-    RequestError::overloaded(message, Duration::from_millis(fastrand::u64(RETRY_AFTER_MS)))
+    RequestError::overloaded(
+        message,
+        Duration::from_millis(fastrand::u64(RETRY_AFTER_MS)),
+    )
 }

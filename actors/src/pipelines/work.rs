@@ -40,11 +40,13 @@ impl Work {
 
     /// What a trip through the bus takes longer than usual at the moment.
     pub(super) fn trips_take_longer(&self, excess: Duration) {
-        self.trip_excess_ns.store(nanoseconds(excess), Ordering::Relaxed);
+        self.trip_excess_ns
+            .store(nanoseconds(excess), Ordering::Relaxed);
     }
 
     fn waited(&self, time: Duration) {
-        self.waited_ns.fetch_add(nanoseconds(time), Ordering::Relaxed);
+        self.waited_ns
+            .fetch_add(nanoseconds(time), Ordering::Relaxed);
         self.hops.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -61,18 +63,29 @@ pub(crate) struct Steps {
 impl Steps {
     /// There is something to do from the beginning.
     pub(super) fn new(work: Arc<Work>) -> Self {
-        Self { work, since: Instant::now(), ready: AtomicU64::new(1) }
+        Self {
+            work,
+            since: Instant::now(),
+            ready: AtomicU64::new(1),
+        }
     }
 
     /// The actor has a message to handle from now on.
     pub(crate) fn ready(&self) {
-        self.ready.store(nanoseconds(self.since.elapsed()).saturating_add(1), Ordering::Relaxed);
+        self.ready.store(
+            nanoseconds(self.since.elapsed()).saturating_add(1),
+            Ordering::Relaxed,
+        );
     }
 
     /// The actor has begun to handle it.
     pub(crate) fn begun(&self) {
         if let Some(ready) = self.ready.swap(0, Ordering::Relaxed).checked_sub(1) {
-            self.work.waited(self.since.elapsed().saturating_sub(Duration::from_nanos(ready)));
+            self.work.waited(
+                self.since
+                    .elapsed()
+                    .saturating_sub(Duration::from_nanos(ready)),
+            );
         }
     }
 

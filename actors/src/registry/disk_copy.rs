@@ -25,11 +25,17 @@ pub(super) struct DiskCopy {
 
 impl DiskCopy {
     pub(super) fn new(path: Option<PathBuf>) -> Self {
-        Self { path, asked: 0, written: Arc::default() }
+        Self {
+            path,
+            asked: 0,
+            written: Arc::default(),
+        }
     }
 
     pub(super) fn keep(&mut self, content: Content) {
-        let Some(path) = self.path.clone() else { return };
+        let Some(path) = self.path.clone() else {
+            return;
+        };
         self.asked += 1;
         let (number, written) = (self.asked, Arc::clone(&self.written));
         tokio::task::spawn_blocking(move || {
@@ -43,9 +49,14 @@ impl DiskCopy {
 
     /// The store has just said that the copy is its present revision.
     pub(super) fn confirm(&self) {
-        let Some(path) = self.path.clone() else { return };
+        let Some(path) = self.path.clone() else {
+            return;
+        };
         tokio::task::spawn_blocking(move || {
-            let touched = File::options().write(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+            let touched = File::options()
+                .write(true)
+                .open(&path)
+                .and_then(|file| file.set_modified(SystemTime::now()));
             if let Err(error) = touched {
                 tracing::debug!(path = %path.display(), error = %error, "the snapshot on disk could not be confirmed");
             }
@@ -54,7 +65,9 @@ impl DiskCopy {
 }
 
 pub(super) fn keep(path: &Path, content: &Content) {
-    let written = serde_json::to_vec(content).map_err(io::Error::other).and_then(|json| disk::replace(path, &json));
+    let written = serde_json::to_vec(content)
+        .map_err(io::Error::other)
+        .and_then(|json| disk::replace(path, &json));
     if let Err(error) = written {
         tracing::warn!(path = %path.display(), error = %error, "the snapshot could not be kept on disk");
     }
@@ -62,7 +75,9 @@ pub(super) fn keep(path: &Path, content: &Content) {
 
 /// When the store last agreed with the copy; now if the clock has been set back since.
 pub(super) fn last_agreed(settings: &RegistrySettings) -> Option<Instant> {
-    let modified = fs::metadata(settings.disk_copy.as_ref()?).and_then(|file| file.modified()).ok()?;
+    let modified = fs::metadata(settings.disk_copy.as_ref()?)
+        .and_then(|file| file.modified())
+        .ok()?;
     let age = modified.elapsed().unwrap_or_default();
     let now = Instant::now();
     Some(now.checked_sub(age).unwrap_or(now))

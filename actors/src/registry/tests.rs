@@ -19,7 +19,9 @@ struct Panicking {
 impl Store for Panicking {
     fn revision(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         async {
-            let left = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            let left = self
+                .panics
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
             assert!(left.is_err(), "planned panic");
             self.store.revision().await
         }
@@ -38,7 +40,11 @@ impl Store for Panicking {
         self.store.write(change, by)
     }
 
-    fn write_health<'a>(&'a self, replica: &'a str, lines: &'a [HealthLine]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn write_health<'a>(
+        &'a self,
+        replica: &'a str,
+        lines: &'a [HealthLine],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         self.store.write_health(replica, lines)
     }
 
@@ -48,12 +54,19 @@ impl Store for Panicking {
 }
 
 async fn start(store: Arc<dyn Store>) -> (Registry, Root) {
-    let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
+    let settings = RegistrySettings {
+        poll_interval: Duration::from_secs(5),
+        disk_copy: None,
+    };
     let first = Some((content(&[], &[]), true));
     let registry = Registry::new(store, settings, Metrics::default(), first);
     let actor = registry.clone();
-    let children = vec![Child::new(registry.node(), true, move || (RegistryActor, actor.clone()))];
-    let root = Root::start(Root::node_above(&children), children, Metrics::default()).await.unwrap();
+    let children = vec![Child::new(registry.node(), true, move || {
+        (RegistryActor, actor.clone())
+    })];
+    let root = Root::start(Root::node_above(&children), children, Metrics::default())
+        .await
+        .unwrap();
     (registry, root)
 }
 
@@ -65,11 +78,20 @@ fn create(id: &str) -> Change {
 #[tokio::test(start_paused = true)]
 async fn a_panic_while_looking_does_not_end_the_looking() {
     let store = MemoryStore::new(content(&[], &[]));
-    let panicking = Arc::new(Panicking { store: Arc::clone(&store), panics: AtomicUsize::new(1) });
+    let panicking = Arc::new(Panicking {
+        store: Arc::clone(&store),
+        panics: AtomicUsize::new(1),
+    });
     let (registry, _root) = start(panicking).await;
     store.write_silently(create("later")).unwrap();
     let mut served = registry.served();
-    timeout(Duration::from_secs(30), served.wait_for(|revision| *revision == 2)).await.expect("served").unwrap();
+    timeout(
+        Duration::from_secs(30),
+        served.wait_for(|revision| *revision == 2),
+    )
+    .await
+    .expect("served")
+    .unwrap();
     assert_eq!(registry.node().view().restarts, 1);
 }
 
@@ -83,7 +105,10 @@ async fn every_full_reading_brings_what_was_there_when_it_was_asked_for() {
             let revision = store.write_silently(create(&format!("e{number}"))).unwrap();
             let read = registry.reload_fully().await.unwrap();
             assert!(read >= revision, "{read} is older than {revision}");
-            assert!(registry.snapshot().revision() >= revision, "the snapshot never goes back");
+            assert!(
+                registry.snapshot().revision() >= revision,
+                "the snapshot never goes back"
+            );
         }
     });
     futures_util::future::join_all(many).await;
@@ -96,7 +121,10 @@ async fn a_reading_of_a_store_that_is_away_fails_in_words() {
     let (registry, _root) = start(Arc::clone(&store) as Arc<dyn Store>).await;
     store.set_away(true);
     let error = registry.reload_fully().await.unwrap_err();
-    assert!(matches!(&error, StoreError::Unavailable(reason) if reason.contains("away")), "{error}");
+    assert!(
+        matches!(&error, StoreError::Unavailable(reason) if reason.contains("away")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -105,11 +133,24 @@ async fn a_large_registry_is_made_apart_and_served_in_order() {
     let (registry, _root) = start(Arc::clone(&store) as Arc<dyn Store>).await;
     let held = registry.snapshot();
     for number in (0..LARGE + 10).rev() {
-        store.write_silently(create(&format!("bulk_{number:04}"))).unwrap();
+        store
+            .write_silently(create(&format!("bulk_{number:04}")))
+            .unwrap();
     }
     let revision = registry.reload_fully().await.unwrap();
     let snapshot = registry.snapshot();
-    assert_eq!((snapshot.revision(), snapshot.extension_count()), (revision, LARGE + 10));
-    assert!(snapshot.extensions().is_sorted_by_key(|extension| &extension.id));
-    assert_eq!(held.extension_count(), 0, "who holds an older one, keeps it");
+    assert_eq!(
+        (snapshot.revision(), snapshot.extension_count()),
+        (revision, LARGE + 10)
+    );
+    assert!(
+        snapshot
+            .extensions()
+            .is_sorted_by_key(|extension| &extension.id)
+    );
+    assert_eq!(
+        held.extension_count(),
+        0,
+        "who holds an older one, keeps it"
+    );
 }

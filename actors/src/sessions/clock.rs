@@ -14,18 +14,26 @@ pub(super) struct Clock {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { begun: Instant::now(), begun_at_ms: AtomicU64::new(wall_ms()) }
+        Self {
+            begun: Instant::now(),
+            begun_at_ms: AtomicU64::new(wall_ms()),
+        }
     }
 }
 
 impl Clock {
     pub(super) fn now_ms(&self) -> u64 {
-        self.begun_at_ms.load(Ordering::Relaxed).saturating_add(self.elapsed_ms())
+        self.begun_at_ms
+            .load(Ordering::Relaxed)
+            .saturating_add(self.elapsed_ms())
     }
 
     /// Follows a wall clock that was set forward, as after a machine has slept.
     pub(super) fn catch_up(&self) {
-        self.begun_at_ms.fetch_max(wall_ms().saturating_sub(self.elapsed_ms()), Ordering::Relaxed);
+        self.begun_at_ms.fetch_max(
+            wall_ms().saturating_sub(self.elapsed_ms()),
+            Ordering::Relaxed,
+        );
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -34,7 +42,9 @@ impl Clock {
 }
 
 fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -45,7 +55,10 @@ mod tests {
     const HOUR_MS: u64 = 3_600_000;
 
     fn begun_at(ms: u64) -> Clock {
-        Clock { begun: Instant::now(), begun_at_ms: AtomicU64::new(ms) }
+        Clock {
+            begun: Instant::now(),
+            begun_at_ms: AtomicU64::new(ms),
+        }
     }
 
     #[test]

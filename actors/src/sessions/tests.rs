@@ -28,15 +28,27 @@ async fn settle() {
 
 async fn until_shared(sessions: &Sessions) {
     let mut sharing = sessions.desk.sharing.subscribe();
-    timeout(LONGEST_PAUSE * 2, sharing.wait_for(|now| *now == Sharing::On)).await.unwrap().unwrap();
+    timeout(
+        LONGEST_PAUSE * 2,
+        sharing.wait_for(|now| *now == Sharing::On),
+    )
+    .await
+    .unwrap()
+    .unwrap();
 }
 
 fn recalled(provider: impl Into<Option<&'static str>>, shared: bool) -> Recalled {
-    Recalled { provider: provider.into().map(str::to_owned), shared }
+    Recalled {
+        provider: provider.into().map(str::to_owned),
+        shared,
+    }
 }
 
 fn pinned(provider: &str, shared: bool) -> Pinned {
-    Pinned { provider: provider.to_owned(), shared }
+    Pinned {
+        provider: provider.to_owned(),
+        shared,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,7 +59,11 @@ async fn a_session_keeps_its_provider_on_every_replica() {
     assert_eq!(two.recall(&key(), TTL).await, recalled("a", true));
     assert_eq!(two.pin(&key(), "b", TTL, None).await, pinned("a", true));
     let third = replica(&store).await;
-    assert_eq!(third.recall(&key(), TTL).await, recalled("a", true), "also on one that starts later");
+    assert_eq!(
+        third.recall(&key(), TTL).await,
+        recalled("a", true),
+        "also on one that starts later"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +101,11 @@ async fn a_session_without_requests_ends_and_one_with_requests_does_not() {
         assert_eq!(two.recall(&key(), TTL).await, recalled("a", true));
         settle().await;
     }
-    assert_eq!(store.writes(), 6, "one to pin, and one for each request that came after a tenth of the time");
+    assert_eq!(
+        store.writes(),
+        6,
+        "one to pin, and one for each request that came after a tenth of the time"
+    );
     sleep(TTL).await;
     assert_eq!(one.recall(&key(), TTL).await, recalled(None, true));
     assert_eq!(two.pin(&key(), "b", TTL, None).await, pinned("b", true));
@@ -98,8 +118,15 @@ async fn a_provider_that_cannot_be_called_loses_the_session_once() {
     let (_store, one, two) = two_replicas().await;
     one.pin(&key(), "a", TTL, None).await;
     settle().await;
-    assert_eq!(one.pin(&key(), "b", TTL, Some("a")).await, pinned("b", true));
-    assert_eq!(two.pin(&key(), "c", TTL, Some("a")).await, pinned("b", true), "the other was first");
+    assert_eq!(
+        one.pin(&key(), "b", TTL, Some("a")).await,
+        pinned("b", true)
+    );
+    assert_eq!(
+        two.pin(&key(), "c", TTL, Some("a")).await,
+        pinned("b", true),
+        "the other was first"
+    );
     settle().await;
     assert_eq!(two.recall(&key(), TTL).await, recalled("b", true));
 }
@@ -122,7 +149,11 @@ async fn without_the_store_each_replica_goes_on_alone_and_says_so() {
     until_shared(&one).await;
     until_shared(&two).await;
     assert_eq!(one.recall(&key(), TTL).await, recalled("a", true));
-    assert_eq!(one.recall(&other, TTL).await, recalled("b", true), "shared with its next use");
+    assert_eq!(
+        one.recall(&other, TTL).await,
+        recalled("b", true),
+        "shared with its next use"
+    );
     assert_eq!(two.recall(&other, TTL).await, recalled("b", true));
 }
 
@@ -194,7 +225,11 @@ async fn a_renewal_that_fails_keeps_the_session_here_and_is_made_up_for() {
     settle().await;
     sleep(TTL / 2).await;
     store.set_hanging(true);
-    assert_eq!(one.recall(&key(), TTL).await, recalled("a", true), "it does not wait for its renewal");
+    assert_eq!(
+        one.recall(&key(), TTL).await,
+        recalled("a", true),
+        "it does not wait for its renewal"
+    );
     sleep(RENEWAL_LIMIT + Duration::from_millis(1)).await;
     assert!(!one.is_shared());
     sleep(TTL - RENEWAL_LIMIT * 2).await;

@@ -63,7 +63,11 @@ impl MemorySessions {
 
     /// What is stored under the key, expired or not.
     pub fn pin_of(&self, key: &SessionKey) -> Option<Pin> {
-        self.state.lock().pins.get(key).map(|stored| stored.pin.clone())
+        self.state
+            .lock()
+            .pins
+            .get(key)
+            .map(|stored| stored.pin.clone())
     }
 
     /// How often somebody has asked.
@@ -89,7 +93,11 @@ impl MemorySessions {
         if state.hangs {
             return pending().boxed();
         }
-        let answer = if state.away { Err(SessionStoreError::Away("away".into())) } else { answer(&mut state) };
+        let answer = if state.away {
+            Err(SessionStoreError::Away("away".into()))
+        } else {
+            answer(&mut state)
+        };
         async move {
             // Others get a turn between a question and its answer, as on a network.
             tokio::task::yield_now().await;
@@ -110,12 +118,17 @@ impl SessionStore for MemorySessions {
         self.present(|state| {
             let (follower, changes) = mpsc::unbounded_channel();
             state.followers.push(follower);
-            let next = |mut changes: mpsc::UnboundedReceiver<_>| async { Some((changes.recv().await?, changes)) };
+            let next = |mut changes: mpsc::UnboundedReceiver<_>| async {
+                Some((changes.recv().await?, changes))
+            };
             Ok(stream::unfold(changes, next).boxed())
         })
     }
 
-    fn get<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<Option<Stored>, SessionStoreError>> {
+    fn get<'a>(
+        &'a self,
+        key: &'a SessionKey,
+    ) -> BoxFuture<'a, Result<Option<Stored>, SessionStoreError>> {
         self.present(|state| {
             state.reads += 1;
             Ok(state.pins.get(key).cloned())
@@ -134,10 +147,18 @@ impl SessionStore for MemorySessions {
                 return Err(SessionStoreError::Conflict);
             }
             state.revision += 1;
-            let stored = Stored { pin: pin.clone(), revision: state.revision };
+            let stored = Stored {
+                pin: pin.clone(),
+                revision: state.revision,
+            };
             state.pins.insert(key.clone(), stored.clone());
-            let change = SessionChange { key: key.clone(), stored };
-            state.followers.retain(|follower| follower.send(change.clone()).is_ok());
+            let change = SessionChange {
+                key: key.clone(),
+                stored,
+            };
+            state
+                .followers
+                .retain(|follower| follower.send(change.clone()).is_ok());
             Ok(state.revision)
         })
     }

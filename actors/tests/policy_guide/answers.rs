@@ -41,7 +41,10 @@ async fn every_answer_is_what_a_router_answers() {
         let block = match item {
             Item::Block(block) => block,
             Item::Section => {
-                told = Told { policy: told.policy, ..Told::default() };
+                told = Told {
+                    policy: told.policy,
+                    ..Told::default()
+                };
                 continue;
             }
             Item::Table(_) => continue,
@@ -58,7 +61,10 @@ async fn every_answer_is_what_a_router_answers() {
                 let want: Value = serde_json::from_str(&block.text).unwrap();
                 let got = Stage::set(&told, scene).await.answer(&told, scene).await;
                 if let Err(place) = is_within(&want, &got, "") {
-                    panic!("line {}, {scene}: {place} differs; the whole answer is {got:#}", block.line);
+                    panic!(
+                        "line {}, {scene}: {place} differs; the whole answer is {got:#}",
+                        block.line
+                    );
                 }
                 count += 1;
             }
@@ -87,37 +93,72 @@ impl Stage {
         }
         let records: Vec<&str> = records.values().map(String::as_str).collect();
         let store = MemoryStore::new(content(&records, &[("acme", "default", &told.policy)]));
-        let (loaded, metrics, bus) = (store.load().await.unwrap(), Metrics::default(), MemoryTransport::new());
+        let (loaded, metrics, bus) = (
+            store.load().await.unwrap(),
+            Metrics::default(),
+            MemoryTransport::new(),
+        );
         for extension in &loaded.extensions {
-            extension.subjects("beamline").iter().for_each(|subject| bus.answers(subject, usual(extension.kind)));
+            extension
+                .subjects("beamline")
+                .iter()
+                .for_each(|subject| bus.answers(subject, usual(extension.kind)));
         }
         let sessions = MemorySessions::new();
-        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
+        let settings = RegistrySettings {
+            poll_interval: Duration::from_secs(5),
+            disk_copy: None,
+        };
         let registry = Registry::new(store, settings, metrics.clone(), Some((loaded, true)));
         let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
         sessions.set_away(scene == "session-of-one-replica");
         let shared = Sessions::new(sessions.clone());
         shared.opened().await;
-        let pipelines = Pipelines::new(as_deployed(), registry.clone(), invokers.clone(), shared, metrics.clone());
+        let pipelines = Pipelines::new(
+            as_deployed(),
+            registry.clone(),
+            invokers.clone(),
+            shared,
+            metrics.clone(),
+        );
         let children = root::core(&registry, &invokers, &pipelines);
-        let root = Root::start(Root::node_above(&children), children, metrics).await.unwrap();
-        let stage = Self { bus, sessions, pipelines, root };
+        let root = Root::start(Root::node_above(&children), children, metrics)
+            .await
+            .unwrap();
+        let stage = Self {
+            bus,
+            sessions,
+            pipelines,
+            root,
+        };
         stage.play(scene);
         stage
     }
 
     /// What the sentence before the answer says.
     fn play(&self, scene: &str) {
-        let (openai, anthropic) = ("beamline.provider.openai_gpt4.v1", "beamline.provider.anthropic_claude.v1");
-        let is_503 = |subject| self.bus.answers(subject, r#"{"error": {"code": "503", "message": "down"}}"#);
+        let (openai, anthropic) = (
+            "beamline.provider.openai_gpt4.v1",
+            "beamline.provider.anthropic_claude.v1",
+        );
+        let is_503 = |subject| {
+            self.bus
+                .answers(subject, r#"{"error": {"code": "503", "message": "down"}}"#)
+        };
         match scene {
             "head-is-gone" => self.bus.fails(openai, TransportError::NoResponders),
-            "both-models-are-down" | "budget-is-used-up" => [openai, anthropic].into_iter().for_each(is_503),
-            "provider-as-slow-as-the-request" | "provider-with-a-short-time" => self.bus.hangs(openai),
+            "both-models-are-down" | "budget-is-used-up" => {
+                [openai, anthropic].into_iter().for_each(is_503)
+            }
+            "provider-as-slow-as-the-request" | "provider-with-a-short-time" => {
+                self.bus.hangs(openai)
+            }
             "explained" => is_503(openai),
             "first-validator-rejects" => {
-                self.bus
-                    .answers("beamline.ext.validate.pii_guard.v1", r#"{"status": "reject", "reason": "pii_detected"}"#);
+                self.bus.answers(
+                    "beamline.ext.validate.pii_guard.v1",
+                    r#"{"status": "reject", "reason": "pii_detected"}"#,
+                );
                 self.bus.hangs("beamline.ext.validate.tone_check.v1");
             }
             "no-weight" | "second-of-a-session" | "session-of-one-replica" => {}
@@ -129,8 +170,15 @@ impl Stage {
         let plain = json!({"version": "1", "tenant_id": "acme", "request_id": "r-1", "message": {"payload": "hello"}});
         let body = told.request.clone().unwrap_or_else(|| plain.to_string());
         let first = self.ask(&body).await;
-        let answer = if scene == "second-of-a-session" { self.ask(&body).await } else { first };
-        assert!(self.root.stop(Duration::from_secs(60)).await, "the router stops");
+        let answer = if scene == "second-of-a-session" {
+            self.ask(&body).await
+        } else {
+            first
+        };
+        assert!(
+            self.root.stop(Duration::from_secs(60)).await,
+            "the router stops"
+        );
         drop(self.sessions);
         answer
     }
@@ -144,7 +192,10 @@ impl Stage {
             received: Instant::now(),
             reply: Reply::new(move |outgoing| answer.send(outgoing.body).unwrap()),
         });
-        let body = timeout(Duration::from_secs(300), answered).await.expect("an answer").expect("an answer");
+        let body = timeout(Duration::from_secs(300), answered)
+            .await
+            .expect("an answer")
+            .expect("an answer");
         serde_json::from_slice(&body).unwrap()
     }
 }
@@ -159,7 +210,10 @@ fn as_deployed() -> PipelineSettings {
             max_timeout: Duration::from_secs(120),
             allowed_tenants: None,
         },
-        plans: PlanLimits { subject_prefix: "beamline".into(), max_extensions: 32 },
+        plans: PlanLimits {
+            subject_prefix: "beamline".into(),
+            max_extensions: 32,
+        },
         extra_attempts: 6,
     }
 }
@@ -177,11 +231,15 @@ fn is_within(want: &Value, got: &Value, place: &str) -> Result<(), String> {
     match (want, got) {
         (Value::Object(want), Value::Object(got)) => {
             let found = |key: &String| got.get(key).unwrap_or(&Value::Null);
-            want.iter().try_for_each(|(key, value)| is_within(value, found(key), &format!("{place}/{key}")))
+            want.iter().try_for_each(|(key, value)| {
+                is_within(value, found(key), &format!("{place}/{key}"))
+            })
         }
         (Value::Array(want), Value::Array(got)) if want.len() == got.len() => {
             let mut both = want.iter().zip(got).enumerate();
-            both.try_for_each(|(index, (want, got))| is_within(want, got, &format!("{place}/{index}")))
+            both.try_for_each(|(index, (want, got))| {
+                is_within(want, got, &format!("{place}/{index}"))
+            })
         }
         (want, got) if want == got => Ok(()),
         _ => Err(place.to_owned()),

@@ -20,18 +20,40 @@ struct Field {
 fn every_field_is_documented_with_its_default_and_limits() {
     let (schema, guide) = (fields(), rows());
     let names = |fields: Vec<&String>| fields.into_iter().cloned().collect::<BTreeSet<_>>();
-    assert_eq!(names(guide.keys().collect()), names(schema.keys().collect()), "guide and schema differ");
+    assert_eq!(
+        names(guide.keys().collect()),
+        names(schema.keys().collect()),
+        "guide and schema differ"
+    );
     for (path, field) in schema {
-        let [types, default, limits, _] = guide[&path].as_slice() else { panic!("{path}: a row has five cells") };
+        let [types, default, limits, _] = guide[&path].as_slice() else {
+            panic!("{path}: a row has five cells")
+        };
         // The map itself gives the weight: there is none without.
         if let Some(known) = field.default {
-            assert!(code(default).contains(&known.as_str()), "{path}: the default is {known}, not {default}");
+            assert!(
+                code(default).contains(&known.as_str()),
+                "{path}: the default is {known}, not {default}"
+            );
         }
-        let told: BTreeSet<u64> =
-            limits.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect();
-        assert!(told.is_superset(&field.limits), "{path}: the limits are {:?}, not {limits}", field.limits);
+        let told: BTreeSet<u64> = limits
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|digits| digits.parse().ok())
+            .collect();
+        assert!(
+            told.is_superset(&field.limits),
+            "{path}: the limits are {:?}, not {limits}",
+            field.limits
+        );
         let words = code(types);
-        assert!(field.words.iter().all(|word| words.contains(&word.as_str())), "{path}: {:?}", field.words);
+        assert!(
+            field
+                .words
+                .iter()
+                .all(|word| words.contains(&word.as_str())),
+            "{path}: {:?}",
+            field.words
+        );
     }
 }
 
@@ -39,20 +61,37 @@ fn every_field_is_documented_with_its_default_and_limits() {
 fn every_field_has_an_example() {
     let mut shown = BTreeSet::new();
     let marked = |marks: &[String]| marks.starts_with(&["json".into(), "policy".into()]);
-    for block in blocks().filter(|block| marked(&block.marks) && !block.marks.contains(&"refused".to_owned())) {
+    for block in blocks()
+        .filter(|block| marked(&block.marks) && !block.marks.contains(&"refused".to_owned()))
+    {
         collect(&serde_json::from_str(&block.text).unwrap(), "", &mut shown);
     }
-    let missing: Vec<String> = fields().into_keys().filter(|path| !shown.contains(path)).collect();
+    let missing: Vec<String> = fields()
+        .into_keys()
+        .filter(|path| !shown.contains(path))
+        .collect();
     assert!(missing.is_empty(), "no example has {missing:?}");
 }
 
 /// The rows of all tables of fields, by path; without the first cell.
 fn rows() -> BTreeMap<String, Vec<String>> {
     let mut rows = BTreeMap::new();
-    for row in tables(GUIDE, &["field", "type"]).into_iter().flat_map(|table| table.rows) {
-        for path in code(&row[0]).into_iter().filter(|path| !path.starts_with("routing_rules.")) {
-            let path = path.replace("[]", "").replace("<name>", "<>").replace("<key>", "<>");
-            assert!(rows.insert(path.clone(), row[1..].to_vec()).is_none(), "{path} is documented twice");
+    for row in tables(GUIDE, &["field", "type"])
+        .into_iter()
+        .flat_map(|table| table.rows)
+    {
+        for path in code(&row[0])
+            .into_iter()
+            .filter(|path| !path.starts_with("routing_rules."))
+        {
+            let path = path
+                .replace("[]", "")
+                .replace("<name>", "<>")
+                .replace("<key>", "<>");
+            assert!(
+                rows.insert(path.clone(), row[1..].to_vec()).is_none(),
+                "{path} is documented twice"
+            );
         }
     }
     rows
@@ -68,19 +107,42 @@ fn fields() -> BTreeMap<String, Field> {
 
 /// Goes through everything that a value at `path` may be.
 fn walk(root: &Value, node: &Value, path: &str, fields: &mut BTreeMap<String, Field>) {
-    let Some(keywords) = node.as_object() else { return };
+    let Some(keywords) = node.as_object() else {
+        return;
+    };
     let field = fields.entry(path.to_owned()).or_default();
-    let default = keywords.get("description").and_then(Value::as_str).and_then(|text| text.split_once("Default: "));
-    field.default = field.default.take().or(default.map(|(_, word)| word.trim_end_matches('.').to_owned()));
+    let default = keywords
+        .get("description")
+        .and_then(Value::as_str)
+        .and_then(|text| text.split_once("Default: "));
+    field.default = field
+        .default
+        .take()
+        .or(default.map(|(_, word)| word.trim_end_matches('.').to_owned()));
     let limits = ["minimum", "maximum", "maxItems", "maxLength"];
-    field.limits.extend(limits.iter().filter_map(|key| keywords.get(*key)?.as_u64()));
-    let words = keywords.get("enum").and_then(Value::as_array).into_iter().flatten().chain(keywords.get("const"));
+    field
+        .limits
+        .extend(limits.iter().filter_map(|key| keywords.get(*key)?.as_u64()));
+    let words = keywords
+        .get("enum")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .chain(keywords.get("const"));
     // The words for failures have a table of their own.
-    field.words.extend(words.filter(|_| !path.ends_with("status") && !path.ends_with("conditions")).filter_map(text));
+    field.words.extend(
+        words
+            .filter(|_| !path.ends_with("status") && !path.ends_with("conditions"))
+            .filter_map(text),
+    );
     if let Some(name) = keywords.get("$ref").and_then(Value::as_str) {
         walk(root, root.pointer(&name[1..]).unwrap(), path, fields);
     }
-    for one in ["anyOf", "oneOf"].iter().filter_map(|key| keywords.get(*key)?.as_array()).flatten() {
+    for one in ["anyOf", "oneOf"]
+        .iter()
+        .filter_map(|key| keywords.get(*key)?.as_array())
+        .flatten()
+    {
         // Where alternatives only say what must be there, they say nothing about the fields.
         if one.get("required").is_none() || one.get("description").is_some() {
             walk(root, one, path, fields);
@@ -94,10 +156,18 @@ fn walk(root: &Value, node: &Value, path: &str, fields: &mut BTreeMap<String, Fi
         merge(fields, inside);
     }
     let dot = if path.is_empty() { "" } else { "." };
-    for (key, one) in keywords.get("properties").and_then(Value::as_object).into_iter().flatten() {
+    for (key, one) in keywords
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         walk(root, one, &format!("{path}{dot}{key}"), fields);
     }
-    if let Some(one) = keywords.get("additionalProperties").filter(|one| one.is_object()) {
+    if let Some(one) = keywords
+        .get("additionalProperties")
+        .filter(|one| one.is_object())
+    {
         walk(root, one, &format!("{path}.<>"), fields);
     }
 }

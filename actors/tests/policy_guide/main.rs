@@ -33,30 +33,49 @@ fn every_block_of_json_is_what_it_is_marked_as() {
                 counts[0] += 1;
             }
             ["json", "policy", "same"] => {
-                assert_eq!(policy.as_ref(), Some(&read(&block)), "line {line} means something else");
+                assert_eq!(
+                    policy.as_ref(),
+                    Some(&read(&block)),
+                    "line {line} means something else"
+                );
                 let form = Policy::check(text).form;
-                assert!(matches!(form, Some(Form::Canonical | Form::Names)), "line {line} is not canonical");
+                assert!(
+                    matches!(form, Some(Form::Canonical | Form::Names)),
+                    "line {line} is not canonical"
+                );
                 counts[1] += 1;
             }
             ["json", "policy", "refused"] => refused = Some(mistakes(&block)),
             ["text", "mistakes"] => {
-                assert_eq!(refused.take(), Some(text.trim_end().to_owned()), "line {line}");
+                assert_eq!(
+                    refused.take(),
+                    Some(text.trim_end().to_owned()),
+                    "line {line}"
+                );
                 counts[2] += 1;
             }
             ["json", "extension"] => {
-                Extension::parse(text, "beamline").unwrap_or_else(|mistakes| panic!("line {line}: {mistakes:?}"));
+                Extension::parse(text, "beamline")
+                    .unwrap_or_else(|mistakes| panic!("line {line}: {mistakes:?}"));
                 counts[3] += 1;
             }
             ["json", "request" | "settings"] | ["json", "answer", _] => {
-                serde_json::from_str::<Value>(text).unwrap_or_else(|error| panic!("line {line}: {error}"));
+                serde_json::from_str::<Value>(text)
+                    .unwrap_or_else(|error| panic!("line {line}: {error}"));
             }
             ["text", "waves"] | [] => {}
             other => panic!("line {line}: nothing runs a block that is marked {other:?}"),
         }
         let is_next_to_it = refused.is_none() || marks == ["json", "policy", "refused"];
-        assert!(is_next_to_it, "line {line}: the mistakes of the policy before it are not shown");
+        assert!(
+            is_next_to_it,
+            "line {line}: the mistakes of the policy before it are not shown"
+        );
     }
-    assert!(counts.iter().all(|count| *count >= 3), "the guide has lost its examples: {counts:?}");
+    assert!(
+        counts.iter().all(|count| *count >= 3),
+        "the guide has lost its examples: {counts:?}"
+    );
 }
 
 fn blocks() -> impl Iterator<Item = Block> {
@@ -67,14 +86,20 @@ fn blocks() -> impl Iterator<Item = Block> {
 }
 
 fn read(block: &Block) -> Policy {
-    Policy::parse(&block.text).unwrap_or_else(|mistakes| panic!("line {}: {mistakes:#?}", block.line))
+    Policy::parse(&block.text)
+        .unwrap_or_else(|mistakes| panic!("line {}: {mistakes:#?}", block.line))
 }
 
 /// As `policy check policy.json` lists them.
 fn mistakes(block: &Block) -> String {
     let line = |Located { position, mistake }: Located| {
-        format!("policy.json:{}:{}: {mistake}", position.line, position.column)
+        format!(
+            "policy.json:{}:{}: {mistake}",
+            position.line, position.column
+        )
     };
-    let found = Policy::check(&block.text).result.expect_err("a policy that is refused");
+    let found = Policy::check(&block.text)
+        .result
+        .expect_err("a policy that is refused");
     found.into_iter().map(line).collect::<Vec<_>>().join("\n")
 }

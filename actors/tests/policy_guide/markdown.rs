@@ -30,10 +30,17 @@ pub(super) fn items(text: &str) -> Vec<Item> {
     let mut lines = text.lines().enumerate().peekable();
     while let Some((index, line)) = lines.next() {
         if let Some(info) = line.strip_prefix("```") {
-            let inside = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
+            let inside = lines
+                .by_ref()
+                .map(|(_, line)| line)
+                .take_while(|line| *line != "```");
             let text = inside.map(|line| format!("{line}\n")).collect();
             let marks = info.split_whitespace().map(str::to_owned).collect();
-            items.push(Item::Block(Block { line: index + 1, marks, text }));
+            items.push(Item::Block(Block {
+                line: index + 1,
+                marks,
+                text,
+            }));
         } else if line.starts_with("## ") {
             items.push(Item::Section);
         } else if line.starts_with('|') {
@@ -48,16 +55,30 @@ pub(super) fn items(text: &str) -> Vec<Item> {
             );
             let header = cells(line);
             let wide = rows.iter().find(|row| row.len() != header.len());
-            assert!(wide.is_none(), "line {}: {wide:?} has not as many cells as the header", index + 1);
-            items.push(Item::Table(Table { line: index + 1, header, rows }));
+            assert!(
+                wide.is_none(),
+                "line {}: {wide:?} has not as many cells as the header",
+                index + 1
+            );
+            items.push(Item::Table(Table {
+                line: index + 1,
+                header,
+                rows,
+            }));
         }
     }
     items
 }
 
 fn cells(row: &str) -> Vec<String> {
-    let inside = row.strip_prefix('|').and_then(|row| row.trim_end().strip_suffix('|')).expect("a whole row");
-    inside.split('|').map(|cell| cell.trim().to_owned()).collect()
+    let inside = row
+        .strip_prefix('|')
+        .and_then(|row| row.trim_end().strip_suffix('|'))
+        .expect("a whole row");
+    inside
+        .split('|')
+        .map(|cell| cell.trim().to_owned())
+        .collect()
 }
 
 /// What stands in backquotes in a cell.
@@ -72,6 +93,9 @@ pub(super) fn tables(text: &str, header: &[&str]) -> Vec<Table> {
         Item::Table(_) | Item::Section | Item::Block(_) => None,
     };
     let found: Vec<Table> = items(text).into_iter().filter_map(begins).collect();
-    assert!(!found.is_empty() && found.iter().all(|table| !table.rows.is_empty()), "no table with {header:?}");
+    assert!(
+        !found.is_empty() && found.iter().all(|table| !table.rows.is_empty()),
+        "no table with {header:?}"
+    );
     found
 }

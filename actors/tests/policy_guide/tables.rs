@@ -37,20 +37,36 @@ fn the_words_for_failures_are_all_there() {
 
 #[test]
 fn each_failure_fits_the_words_that_the_table_has() {
-    for row in tables(GUIDE, &["what happened", "fits"]).iter().flat_map(|table| &table.rows) {
+    for row in tables(GUIDE, &["what happened", "fits"])
+        .iter()
+        .flat_map(|table| &table.rows)
+    {
         let failure = failure(&row[0]);
         let fits = |word: &str| {
             let policy = json!({"providers": [{"name": "p"}], "fallbacks": [{"when": {"status": word}, "to": "q"}]});
             let moved = |plan: Plan, facts: &Facts<'_>| {
                 let open = |index| index == 1;
-                Situation { plan: &plan, facts, setback: None, open: &open, roll: 0.0 }.next_move(Failing::of(&failure))
+                Situation {
+                    plan: &plan,
+                    facts,
+                    setback: None,
+                    open: &open,
+                    roll: 0.0,
+                }
+                .next_move(Failing::of(&failure))
             };
-            planned(&policy.to_string(), &[], "t", "prod", "{}", moved) == Move::Switch { to: 1, rule: Some(0) }
+            planned(&policy.to_string(), &[], "t", "prod", "{}", moved)
+                == Move::Switch {
+                    to: 1,
+                    rule: Some(0),
+                }
         };
         let codes = (100..600).map(|code: u16| code.to_string());
         // In the table 429 is a word; whichever way it is written, it is one.
         // The last resort is for every failure, and so is in no row.
-        let words = Status::WORDS.iter().filter(|(_, status)| *status != Status::AllProvidersFailed);
+        let words = Status::WORDS
+            .iter()
+            .filter(|(_, status)| *status != Status::AllProvidersFailed);
         let words = words.map(|(word, _)| (*word).to_owned());
         let got: BTreeSet<String> = words.chain(codes).filter(|word| fits(word)).collect();
         let told: BTreeSet<String> = code(&row[1]).into_iter().map(str::to_owned).collect();
@@ -62,17 +78,24 @@ fn each_failure_fits_the_words_that_the_table_has() {
 fn failure(cell: &str) -> CallFailure {
     let answered = |body: &str, header: Option<u16>| {
         let service_error = header.map(|code| (Some(code), "failed".to_owned()));
-        let answer = Answer { body: Bytes::copy_from_slice(body.as_bytes()), service_error, ..Answer::default() };
+        let answer = Answer {
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            service_error,
+            ..Answer::default()
+        };
         call::read(Kind::Provider, &answer).expect_err("a failure")
     };
     match (code(cell).as_slice(), cell) {
         ([body], _) if body.starts_with('{') => answered(body, None),
-        ([header], _) if header.starts_with("Nats-Service-Error-Code: ") => {
-            answered("", Some(header.rsplit(' ').next().unwrap().parse().unwrap()))
-        }
+        ([header], _) if header.starts_with("Nats-Service-Error-Code: ") => answered(
+            "",
+            Some(header.rsplit(' ').next().unwrap().parse().unwrap()),
+        ),
         (_, "no answer within `timeout_ms`") => CallFailure::Timeout,
         (_, "nobody listens") => CallFailure::NoResponders,
-        (_, "breaker open") => CallFailure::CircuitOpen { retry_after: Duration::ZERO },
+        (_, "breaker open") => CallFailure::CircuitOpen {
+            retry_after: Duration::ZERO,
+        },
         (_, "an answer that is no JSON object") => answered("[]", None),
         _ => panic!("nobody knows how to make this happen: {cell}"),
     }
@@ -80,13 +103,27 @@ fn failure(cell: &str) -> CallFailure {
 
 #[test]
 fn the_waits_are_those_of_the_backoff() {
-    for row in tables(GUIDE, &["strategy", "1"]).iter().flat_map(|table| &table.rows) {
+    for row in tables(GUIDE, &["strategy", "1"])
+        .iter()
+        .flat_map(|table| &table.rows)
+    {
         let strategy = code(&row[0])[0];
-        let backoff = json!({"strategy": strategy, "base_ms": 100, "max_ms": 1000, "jitter": false});
+        let backoff =
+            json!({"strategy": strategy, "base_ms": 100, "max_ms": 1000, "jitter": false});
         let policy = json!({"providers": ["p"], "fallbacks": [{"retry": 5, "backoff": backoff}]});
         let policy = Policy::parse(&policy.to_string()).unwrap();
-        let wait = |number| policy.fallbacks[0].backoff.wait(number, 1.0).as_millis().to_string();
-        assert_eq!(row[1..], (1..=5).map(wait).collect::<Vec<_>>(), "{strategy}");
+        let wait = |number| {
+            policy.fallbacks[0]
+                .backoff
+                .wait(number, 1.0)
+                .as_millis()
+                .to_string()
+        };
+        assert_eq!(
+            row[1..],
+            (1..=5).map(wait).collect::<Vec<_>>(),
+            "{strategy}"
+        );
     }
 }
 
@@ -97,8 +134,16 @@ fn each_reason_has_its_priority() {
         .flat_map(|table| &table.rows)
         .map(|row| (code(&row[0])[0].to_owned(), row[1].clone()))
         .collect();
-    let all = [Reason::Sticky, Reason::Weighted, Reason::Retry, Reason::Fallback];
-    assert_eq!(told, all.map(|reason| (reason.as_str().to_owned(), reason.priority().to_string())));
+    let all = [
+        Reason::Sticky,
+        Reason::Weighted,
+        Reason::Retry,
+        Reason::Fallback,
+    ];
+    assert_eq!(
+        told,
+        all.map(|reason| (reason.as_str().to_owned(), reason.priority().to_string()))
+    );
 }
 
 #[test]
@@ -107,13 +152,19 @@ fn each_request_gets_the_version_that_the_table_has() {
     let mut checked = 0;
     for item in items(GUIDE) {
         match item {
-            Item::Block(block) if block.marks == ["json", "extension"] => extension = Some(block.text),
-            Item::Table(table) if table.header == ["tenant", "environment", "context", "version"] => {
+            Item::Block(block) if block.marks == ["json", "extension"] => {
+                extension = Some(block.text)
+            }
+            Item::Table(table)
+                if table.header == ["tenant", "environment", "context", "version"] =>
+            {
                 let record = extension.clone().expect("an extension before the table");
                 for row in &table.rows {
-                    let [tenant, environment, context, version] = [0, 1, 2, 3].map(|index| code(&row[index])[0]);
+                    let [tenant, environment, context, version] =
+                        [0, 1, 2, 3].map(|index| code(&row[index])[0]);
                     let policy = r#"{"validators": [{"id": "pii_guard"}], "providers": ["p"]}"#;
-                    let chosen = |plan: Plan, _: &Facts<'_>| plan.validators[0].target.version.to_string();
+                    let chosen =
+                        |plan: Plan, _: &Facts<'_>| plan.validators[0].target.version.to_string();
                     let got = planned(policy, &[&record], tenant, environment, context, chosen);
                     assert_eq!(got, version, "line {}: {row:?}", table.line);
                     checked += 1;
@@ -133,11 +184,19 @@ fn the_waves_are_those_of_the_policy() {
             policy = Some(Policy::parse(&block.text).unwrap());
         } else if block.marks == ["text", "waves"] {
             let pre = &policy.as_ref().unwrap().pre;
-            let ids =
-                |wave: &Vec<usize>| wave.iter().map(|index| pre[*index].id.as_str()).collect::<Vec<_>>().join(", ");
+            let ids = |wave: &Vec<usize>| {
+                wave.iter()
+                    .map(|index| pre[*index].id.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
             let waves = waves(pre).unwrap();
-            let got: String =
-                waves.iter().map(ids).enumerate().map(|(index, ids)| format!("{}: {ids}\n", index + 1)).collect();
+            let got: String = waves
+                .iter()
+                .map(ids)
+                .enumerate()
+                .map(|(index, ids)| format!("{}: {ids}\n", index + 1))
+                .collect();
             assert_eq!(block.text, got, "line {}", block.line);
             checked += 1;
         }
@@ -153,14 +212,25 @@ fn the_scores_follow_the_formula() {
         assumed_latency: Duration::from_millis(30),
         latency: Duration::from_millis(150),
     };
-    for row in tables(GUIDE, &["pre", "validators"]).iter().flat_map(|table| &table.rows) {
+    for row in tables(GUIDE, &["pre", "validators"])
+        .iter()
+        .flat_map(|table| &table.rows)
+    {
         let stage = |index: usize, kind: &str| -> Vec<Value> {
-            (0..row[index].parse().unwrap()).map(|n: u32| json!({"id": format!("{kind}{n}")})).collect()
+            (0..row[index].parse().unwrap())
+                .map(|n: u32| json!({"id": format!("{kind}{n}")}))
+                .collect()
         };
-        let policy =
-            json!({"pre": stage(0, "a"), "validators": stage(1, "b"), "post": stage(2, "c"), "providers": ["p"]});
-        let complexity = Complexity::of(&Policy::parse(&policy.to_string()).unwrap(), &limits, &|_| None);
-        let got = (complexity.complexity_score.to_string(), complexity.complexity_level);
+        let policy = json!({"pre": stage(0, "a"), "validators": stage(1, "b"), "post": stage(2, "c"), "providers": ["p"]});
+        let complexity = Complexity::of(
+            &Policy::parse(&policy.to_string()).unwrap(),
+            &limits,
+            &|_| None,
+        );
+        let got = (
+            complexity.complexity_score.to_string(),
+            complexity.complexity_level,
+        );
         assert_eq!((row[3].clone(), code(&row[4])[0]), got, "{row:?}");
     }
 }
@@ -168,13 +238,28 @@ fn the_scores_follow_the_formula() {
 #[test]
 fn each_level_of_explanation_has_the_fields_that_the_table_has() {
     let mut so_far = BTreeSet::new();
-    for row in tables(GUIDE, &["level", "has"]).iter().flat_map(|table| &table.rows) {
+    for row in tables(GUIDE, &["level", "has"])
+        .iter()
+        .flat_map(|table| &table.rows)
+    {
         so_far.extend(code(&row[1]).into_iter().map(str::to_owned));
         let context = json!({"detail_level": code(&row[0])[0]}).to_string();
-        let got = planned(r#"{"providers": ["p"]}"#, &[], "t", "prod", &context, |plan, facts| {
-            let explanation = decided(plan, facts)["decision"]["explanation"].clone();
-            explanation.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>()
-        });
+        let got = planned(
+            r#"{"providers": ["p"]}"#,
+            &[],
+            "t",
+            "prod",
+            &context,
+            |plan, facts| {
+                let explanation = decided(plan, facts)["decision"]["explanation"].clone();
+                explanation
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .cloned()
+                    .collect::<BTreeSet<_>>()
+            },
+        );
         assert_eq!(so_far, got, "{row:?}");
     }
 }
@@ -182,15 +267,34 @@ fn each_level_of_explanation_has_the_fields_that_the_table_has() {
 /// The answer of `decide`.
 fn decided(plan: Plan, facts: &Facts<'_>) -> Value {
     let context: Value = serde_json::from_str(&facts.context.to_json()).unwrap();
-    let body =
-        json!({"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}, "context": context});
+    let body = json!({"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}, "context": context});
     let time = Duration::from_secs(1);
-    let limits = RequestLimits { default_timeout: time, max_timeout: time, allowed_tenants: None };
-    let request = Request::parse(body.to_string().as_bytes(), &RequestHeaders::default(), &limits, || 1).unwrap();
+    let limits = RequestLimits {
+        default_timeout: time,
+        max_timeout: time,
+        allowed_tenants: None,
+    };
+    let request = Request::parse(
+        body.to_string().as_bytes(),
+        &RequestHeaders::default(),
+        &limits,
+        || 1,
+    )
+    .unwrap();
     let budget = AttemptBudget::new(6);
-    let mut run = Run::new(RequestKind::Decide, Arc::new(request), Arc::new(plan), "prod", budget);
+    let mut run = Run::new(
+        RequestKind::Decide,
+        Arc::new(request),
+        Arc::new(plan),
+        "prod",
+        budget,
+    );
     while let Next::Choose = run.next_step() {
-        run.choose(&mut Outlook { vitals: &|_, _| Vitals::default(), roll: &mut || 0.0, left: time });
+        run.choose(&mut Outlook {
+            vitals: &|_, _| Vitals::default(),
+            roll: &mut || 0.0,
+            left: time,
+        });
     }
     serde_json::from_slice(&answer::of_run(&run, SystemTime::UNIX_EPOCH)).unwrap()
 }
@@ -205,17 +309,41 @@ fn planned<T>(
     take: impl FnOnce(Plan, &Facts<'_>) -> T,
 ) -> T {
     let policy = Arc::new(Policy::parse(policy).unwrap());
-    let is_given = |id: &str| records.iter().any(|record| record.contains(&format!("\"id\": \"{id}\"")));
+    let is_given = |id: &str| {
+        records
+            .iter()
+            .any(|record| record.contains(&format!("\"id\": \"{id}\"")))
+    };
     let plain: Vec<String> = policy
         .references()
         .filter(|(id, ..)| !is_given(id))
         .map(|(id, kind, _)| json!({"id": id, "type": kind.as_str()}).to_string())
         .collect();
-    let all: Vec<&str> = records.iter().copied().chain(plain.iter().map(String::as_str)).collect();
+    let all: Vec<&str> = records
+        .iter()
+        .copied()
+        .chain(plain.iter().map(String::as_str))
+        .collect();
     let snapshot = Snapshot::new(content(&all, &[]));
     let context = Fields::parse(context).unwrap();
-    let facts = Facts { tenant_id: tenant, policy_id: "default", environment, message_type: "chat", context: &context };
-    let limits = PlanLimits { subject_prefix: "beamline".into(), max_extensions: 32 };
-    let mut outlook = Outlook { vitals: &|_, _| Vitals::default(), roll: &mut || 0.0, left: Duration::from_secs(1) };
-    take(Plan::of_policy(policy, &facts, &snapshot, &limits, &mut outlook).unwrap(), &facts)
+    let facts = Facts {
+        tenant_id: tenant,
+        policy_id: "default",
+        environment,
+        message_type: "chat",
+        context: &context,
+    };
+    let limits = PlanLimits {
+        subject_prefix: "beamline".into(),
+        max_extensions: 32,
+    };
+    let mut outlook = Outlook {
+        vitals: &|_, _| Vitals::default(),
+        roll: &mut || 0.0,
+        left: Duration::from_secs(1),
+    };
+    take(
+        Plan::of_policy(policy, &facts, &snapshot, &limits, &mut outlook).unwrap(),
+        &facts,
+    )
 }

@@ -29,7 +29,10 @@ pub(crate) struct Called {
 
 impl ScriptedBus {
     pub(crate) fn new(script: HashMap<String, Script>) -> Arc<Self> {
-        Arc::new(Self { script, calls: Mutex::default() })
+        Arc::new(Self {
+            script,
+            calls: Mutex::default(),
+        })
     }
 
     pub(crate) fn calls(&self) -> Vec<Called> {
@@ -42,9 +45,15 @@ impl Transport for ScriptedBus {
         let id = owner(&call.subject);
         let mut calls = self.calls.lock();
         let before = calls.iter().filter(|known| known.id == id).count();
-        calls.push(Called { id: id.clone(), attempt: call.attempt });
+        calls.push(Called {
+            id: id.clone(),
+            attempt: call.attempt,
+        });
         let Script { ends, delay_ms } = self.script.get(&id).cloned().unwrap_or_default();
-        let end = ends.get(before % ends.len().max(1)).copied().unwrap_or(End::Good);
+        let end = ends
+            .get(before % ends.len().max(1))
+            .copied()
+            .unwrap_or(End::Good);
         async move {
             if end == End::Silent {
                 tokio::time::sleep(call.timeout).await;
@@ -74,16 +83,28 @@ impl Transport for ScriptedBus {
 }
 
 fn answer(id: &str, number: usize, end: End) -> Result<Answer, TransportError> {
-    let kind = POOL.iter().find(|(known, _)| *known == id).map_or("", |(_, kind)| *kind);
+    let kind = POOL
+        .iter()
+        .find(|(known, _)| *known == id)
+        .map_or("", |(_, kind)| *kind);
     let body = match (end, kind) {
         (End::NoResponders, _) => return Err(TransportError::NoResponders),
         (End::Malformed, _) => json!([]),
-        (End::Error { code, retryable }, _) => json!({"error": {"code": code, "message": "m", "retryable": retryable}}),
-        (End::Reject, "validator") => json!({"status": "reject", "reason": format!("{id} says no")}),
+        (End::Error { code, retryable }, _) => {
+            json!({"error": {"code": code, "message": "m", "retryable": retryable}})
+        }
+        (End::Reject, "validator") => {
+            json!({"status": "reject", "reason": format!("{id} says no")})
+        }
         (_, "validator") => json!({"status": "ok"}),
         (_, "provider") => json!({"output": format!("{id} {number}")}),
         // Both also change what the others of their wave change.
-        _ => json!({"payload": {"payload": format!("{id} {number}")}, "metadata": {"last": id, id: number}}),
+        _ => {
+            json!({"payload": {"payload": format!("{id} {number}")}, "metadata": {"last": id, id: number}})
+        }
     };
-    Ok(Answer { body: Bytes::from(body.to_string()), ..Answer::default() })
+    Ok(Answer {
+        body: Bytes::from(body.to_string()),
+        ..Answer::default()
+    })
 }

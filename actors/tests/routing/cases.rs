@@ -36,7 +36,10 @@ const DELETED: &str = "gone";
 pub(crate) enum End {
     Good,
     Reject,
-    Error { code: &'static str, retryable: Option<bool> },
+    Error {
+        code: &'static str,
+        retryable: Option<bool>,
+    },
     Malformed,
     NoResponders,
     Silent,
@@ -64,27 +67,53 @@ impl Case {
     pub(crate) fn script(&self, delays: &Delays) -> HashMap<String, Script> {
         let script = |(id, delay): (&str, &u64)| {
             let ends = self.ends.get(id).cloned().unwrap_or_default();
-            (id.to_owned(), Script { ends, delay_ms: *delay })
+            (
+                id.to_owned(),
+                Script {
+                    ends,
+                    delay_ms: *delay,
+                },
+            )
         };
-        POOL.iter().map(|(id, _)| *id).zip(delays).map(script).collect()
+        POOL.iter()
+            .map(|(id, _)| *id)
+            .zip(delays)
+            .map(script)
+            .collect()
     }
 
     /// What the policy names, as `type id`.
     pub(crate) fn named(&self) -> BTreeSet<String> {
         let mut named = BTreeSet::new();
-        for (list, kind) in [("pre", "pre"), ("validators", "validator"), ("post", "post")] {
+        for (list, kind) in [
+            ("pre", "pre"),
+            ("validators", "validator"),
+            ("post", "post"),
+        ] {
             named.extend(
-                self.entries(list).iter().filter_map(|entry| entry["id"].as_str()).map(|id| format!("{kind} {id}")),
+                self.entries(list)
+                    .iter()
+                    .filter_map(|entry| entry["id"].as_str())
+                    .map(|id| format!("{kind} {id}")),
             );
         }
-        let listed = self.entries("providers").iter().filter_map(|entry| entry.as_str().or(entry["name"].as_str()));
-        let targets = self.entries("fallbacks").iter().filter_map(|rule| rule["to"].as_str());
+        let listed = self
+            .entries("providers")
+            .iter()
+            .filter_map(|entry| entry.as_str().or(entry["name"].as_str()));
+        let targets = self
+            .entries("fallbacks")
+            .iter()
+            .filter_map(|rule| rule["to"].as_str());
         named.extend(listed.chain(targets).map(|id| format!("provider {id}")));
         named
     }
 
     fn entries(&self, list: &str) -> &[Value] {
-        self.policy[list].as_array().map(Vec::as_slice).unwrap_or_default()
+        self.policy[list]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 }
 
@@ -102,8 +131,17 @@ pub(crate) fn settled_case() -> impl Strategy<Value = Case> {
     case(names().boxed(), 0..=4)
 }
 
-fn case(providers: BoxedStrategy<Value>, budget: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Case> {
-    let stages = (processors("pre"), validators(), providers, processors("post"), vec(rule(), 0..4));
+fn case(
+    providers: BoxedStrategy<Value>,
+    budget: std::ops::RangeInclusive<u32>,
+) -> impl Strategy<Value = Case> {
+    let stages = (
+        processors("pre"),
+        validators(),
+        providers,
+        processors("post"),
+        vec(rule(), 0..4),
+    );
     let threshold = proptest::option::of(1u32..4);
     (stages, threshold, ends(), budget, 0u32..50).prop_map(|(stages, threshold, ends, budget, user)| {
         let (pre, validators, providers, post, mut rules) = stages;
@@ -119,28 +157,52 @@ fn case(providers: BoxedStrategy<Value>, budget: std::ops::RangeInclusive<u32>) 
 }
 
 fn ids(kind: &'static str) -> Vec<&'static str> {
-    POOL.iter().filter(|(_, known)| *known == kind).map(|(id, _)| *id).collect()
+    POOL.iter()
+        .filter(|(_, known)| *known == kind)
+        .map(|(id, _)| *id)
+        .collect()
 }
 
 /// Some, in any order; `depends_on` names some of those listed before, or after, or is left out.
 fn processors(kind: &'static str) -> impl Strategy<Value = Vec<Value>> {
     let all = ids(kind);
     let chosen = subsequence(all.clone(), 0..=all.len()).prop_shuffle();
-    let rules = vec((select(vec!["required", "optional"]), proptest::option::of(any::<u8>())), all.len());
+    let rules = vec(
+        (
+            select(vec!["required", "optional"]),
+            proptest::option::of(any::<u8>()),
+        ),
+        all.len(),
+    );
     (chosen, rules, any::<bool>()).prop_map(|(chosen, rules, backwards)| {
         let entry = |(position, (mode, mask)): (usize, &(&str, Option<u8>))| {
             let before = |mask: u8| {
-                let wanted = |(index, id): (usize, &&'static str)| (mask & (1 << index) != 0).then_some(*id);
-                chosen.iter().take(position).enumerate().filter_map(wanted).collect::<Vec<_>>()
+                let wanted =
+                    |(index, id): (usize, &&'static str)| (mask & (1 << index) != 0).then_some(*id);
+                chosen
+                    .iter()
+                    .take(position)
+                    .enumerate()
+                    .filter_map(wanted)
+                    .collect::<Vec<_>>()
             };
             match mask.map(before) {
                 Some(names) => json!({"id": chosen[position], "mode": mode, "depends_on": names}),
                 None => json!({"id": chosen[position], "mode": mode}),
             }
         };
-        let mut entries: Vec<Value> = rules.iter().take(chosen.len()).enumerate().map(entry).collect();
+        let mut entries: Vec<Value> = rules
+            .iter()
+            .take(chosen.len())
+            .enumerate()
+            .map(entry)
+            .collect();
         // What says nothing waits for all before it, which may wait for it.
-        if backwards && entries.iter().all(|entry| entry.get("depends_on").is_some()) {
+        if backwards
+            && entries
+                .iter()
+                .all(|entry| entry.get("depends_on").is_some())
+        {
             entries.reverse();
         }
         entries
@@ -150,9 +212,17 @@ fn processors(kind: &'static str) -> impl Strategy<Value = Vec<Value>> {
 fn validators() -> impl Strategy<Value = Vec<Value>> {
     let all = ids("validator");
     let chosen = subsequence(all.clone(), 0..=all.len()).prop_shuffle();
-    (chosen, vec(select(vec!["block", "warn", "ignore"]), all.len())).prop_map(|(chosen, rules)| {
-        chosen.iter().zip(rules).map(|(id, on_fail)| json!({"id": id, "on_fail": on_fail})).collect()
-    })
+    (
+        chosen,
+        vec(select(vec!["block", "warn", "ignore"]), all.len()),
+    )
+        .prop_map(|(chosen, rules)| {
+            chosen
+                .iter()
+                .zip(rules)
+                .map(|(id, on_fail)| json!({"id": id, "on_fail": on_fail}))
+                .collect()
+        })
 }
 
 fn some_providers() -> impl Strategy<Value = Vec<&'static str>> {
@@ -170,7 +240,11 @@ fn providers() -> impl Strategy<Value = Value> {
         // One of them must take traffic.
         let weight = |(index, weight): (usize, u32)| if index == 0 { weight + 1 } else { weight };
         let weights = weights.into_iter().enumerate().map(weight);
-        chosen.iter().zip(weights).map(|(name, weight)| json!({"name": name, "weight": weight})).collect()
+        chosen
+            .iter()
+            .zip(weights)
+            .map(|(name, weight)| json!({"name": name, "weight": weight}))
+            .collect()
     });
     prop_oneof![weighted, names()]
 }
@@ -191,9 +265,15 @@ fn rule() -> impl Strategy<Value = Value> {
     );
     let mut to = ids("provider");
     to.push(DELETED);
-    (status, proptest::option::of(1u32..=5), proptest::option::of(select(to)), any::<bool>()).prop_map(
-        |(status, retry, to, jitter)| {
-            let backoff = json!({"strategy": "linear", "base_ms": 5, "max_ms": 20, "jitter": jitter});
+    (
+        status,
+        proptest::option::of(1u32..=5),
+        proptest::option::of(select(to)),
+        any::<bool>(),
+    )
+        .prop_map(|(status, retry, to, jitter)| {
+            let backoff =
+                json!({"strategy": "linear", "base_ms": 5, "max_ms": 20, "jitter": jitter});
             let mut rule = json!({"when": {"status": status}, "backoff": backoff});
             if to.is_none() || retry.is_some() {
                 rule["retry"] = json!(retry.unwrap_or(1));
@@ -202,18 +282,28 @@ fn rule() -> impl Strategy<Value = Value> {
                 rule["to"] = json!(to);
             }
             rule
-        },
-    )
+        })
 }
 
 /// Providers fail more often than not, so that there is something to fall back from.
 fn ends() -> impl Strategy<Value = HashMap<String, Vec<End>>> {
-    let all: Vec<_> = POOL.iter().map(|(_, kind)| vec(end(if *kind == "provider" { 2 } else { 6 }), 1..4)).collect();
-    all.prop_map(|all| POOL.iter().map(|(id, _)| (*id).to_owned()).zip(all).collect::<HashMap<_, _>>())
+    let all: Vec<_> = POOL
+        .iter()
+        .map(|(_, kind)| vec(end(if *kind == "provider" { 2 } else { 6 }), 1..4))
+        .collect();
+    all.prop_map(|all| {
+        POOL.iter()
+            .map(|(id, _)| (*id).to_owned())
+            .zip(all)
+            .collect::<HashMap<_, _>>()
+    })
 }
 
 fn end(good: u32) -> impl Strategy<Value = End> {
-    let error = (select(vec!["503", "500", "429", "400", "boom"]), proptest::option::of(any::<bool>()));
+    let error = (
+        select(vec!["503", "500", "429", "400", "boom"]),
+        proptest::option::of(any::<bool>()),
+    );
     prop_oneof![
         good => Just(End::Good),
         1 => Just(End::Reject),
@@ -227,11 +317,13 @@ fn end(good: u32) -> impl Strategy<Value = End> {
 /// The records of the pool: some with versions, some with instances, all with retries.
 pub(crate) fn records() -> Vec<String> {
     let record = |(id, kind): &(&str, &str)| {
-        let mut record = json!({"id": id, "type": kind, "timeout_ms": 100, "retry": 2, "enabled": *id != "off"});
+        let mut record =
+            json!({"id": id, "type": kind, "timeout_ms": 100, "retry": 2, "enabled": *id != "off"});
         match *id {
             "pre_1" | "val_1" | "prov_1" => record["instances"] = instances(id),
             "pre_2" | "post_2" => {
-                record["versions"] = json!([{"version": "v2", "routing_rules": {"environment": "test"}}]);
+                record["versions"] =
+                    json!([{"version": "v2", "routing_rules": {"environment": "test"}}]);
             }
             "val_2" | "prov_2" => {
                 let rules = json!({"percent": 50, "percent_by": "user"});
@@ -245,20 +337,28 @@ pub(crate) fn records() -> Vec<String> {
 }
 
 fn instances(id: &str) -> Value {
-    let instance =
-        |name: &str| json!({"instance_id": name, "subject": format!("beamline.ext.at.{id}.{name}"), "weight": 50});
+    let instance = |name: &str| json!({"instance_id": name, "subject": format!("beamline.ext.at.{id}.{name}"), "weight": 50});
     json!([instance("east"), instance("west")])
 }
 
 /// By subject.
 static OWNERS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
-    let extensions = records().into_iter().map(|record| Extension::parse(&record, "beamline").expect("a valid record"));
-    let subjects =
-        |extension: Extension| extension.subjects("beamline").into_iter().map(move |s| (s, extension.id.clone()));
+    let extensions = records()
+        .into_iter()
+        .map(|record| Extension::parse(&record, "beamline").expect("a valid record"));
+    let subjects = |extension: Extension| {
+        extension
+            .subjects("beamline")
+            .into_iter()
+            .map(move |s| (s, extension.id.clone()))
+    };
     extensions.flat_map(subjects).collect()
 });
 
 /// Whose subject it is; itself when it is nobody's.
 pub(crate) fn owner(subject: &str) -> String {
-    OWNERS.get(subject).cloned().unwrap_or_else(|| subject.to_owned())
+    OWNERS
+        .get(subject)
+        .cloned()
+        .unwrap_or_else(|| subject.to_owned())
 }

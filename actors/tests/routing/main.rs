@@ -1,6 +1,11 @@
 //! What holds for every policy and however its calls end, on the whole tree in memory with paused time.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,7 +37,11 @@ struct Ran {
 }
 
 fn run(case: &Case, delays: &Delays, kind: RequestKind, timeout_ms: u64) -> Ran {
-    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let bus = ScriptedBus::new(case.script(delays));
         let (_store, _registry, _invokers, pipelines, _root) =
@@ -48,7 +57,10 @@ fn run(case: &Case, delays: &Delays, kind: RequestKind, timeout_ms: u64) -> Ran 
 
 fn registry(case: &Case) -> beamline_actors::domain::snapshot::Content {
     let (records, policy) = (records(), case.policy.to_string());
-    content(&records.iter().map(String::as_str).collect::<Vec<_>>(), &[("t", "default", &policy)])
+    content(
+        &records.iter().map(String::as_str).collect::<Vec<_>>(),
+        &[("t", "default", &policy)],
+    )
 }
 
 const LONG: u64 = 60_000;
@@ -58,11 +70,16 @@ fn kinds() -> impl Strategy<Value = RequestKind> {
 }
 
 fn kind_of(id: &str) -> &'static str {
-    POOL.iter().find(|(known, _)| *known == id).map_or("nobody's", |(_, kind)| *kind)
+    POOL.iter()
+        .find(|(known, _)| *known == id)
+        .map_or("nobody's", |(_, kind)| *kind)
 }
 
 fn reports(answer: &Value) -> &[Value] {
-    answer["extensions"].as_array().map(Vec::as_slice).unwrap_or_default()
+    answer["extensions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -72,7 +89,12 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 /// What must not depend on who answers first: all of a good answer but times and places, and the error of a bad one with
 /// what led to it.
 fn outcome(answer: &Value) -> Value {
-    let attempts: Vec<Value> = answer["attempts"].as_array().into_iter().flatten().map(without_chance).collect();
+    let attempts: Vec<Value> = answer["attempts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(without_chance)
+        .collect();
     if answer["ok"] == true {
         let reports: Vec<Value> = reports(answer).iter().map(without_chance).collect();
         return json!({"decision": answer["decision"], "message": answer["message"], "response": answer["response"],
@@ -80,8 +102,15 @@ fn outcome(answer: &Value) -> Value {
     }
     let mut error = answer["error"].clone();
     let culprit = text(&error["details"], "extension_id").to_owned();
-    let last = reports(answer).iter().position(|report| report["id"] == *culprit).map_or(0, |index| index + 1);
-    let before: Vec<Value> = reports(answer).iter().take(last).map(without_chance).collect();
+    let last = reports(answer)
+        .iter()
+        .position(|report| report["id"] == *culprit)
+        .map_or(0, |index| index + 1);
+    let before: Vec<Value> = reports(answer)
+        .iter()
+        .take(last)
+        .map(without_chance)
+        .collect();
     for key in ["timestamp", "retry_after_ms"] {
         error["details"].as_object_mut().unwrap().remove(key);
     }
@@ -181,7 +210,11 @@ proptest! {
 
 /// The result of a dry run without calls, and what was called all the same.
 fn rehearse(case: &Case, delays: &Delays) -> (Value, Vec<Called>) {
-    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let bus = ScriptedBus::new(case.script(delays));
         let (_store, _registry, _invokers, pipelines, _root) =

@@ -57,14 +57,29 @@ impl Bus {
         let owned = |record: &Value| {
             let extension = Extension::parse(&record.to_string(), "beamline").unwrap();
             let owner = (text(record, "type").to_owned(), extension.id.clone());
-            extension.subjects("beamline").into_iter().map(move |subject| (subject, owner.clone()))
+            extension
+                .subjects("beamline")
+                .into_iter()
+                .map(move |subject| (subject, owner.clone()))
         };
         let owners = records.iter().flat_map(owned).collect();
-        let state = State { rng: Rng::with_seed(!seed), away: 0, broken: Vec::new(), calls: Vec::new() };
-        let bus = Arc::new(Self { owners, transport: MemoryTransport::new(), state: Mutex::new(state), story });
+        let state = State {
+            rng: Rng::with_seed(!seed),
+            away: 0,
+            broken: Vec::new(),
+            calls: Vec::new(),
+        };
+        let bus = Arc::new(Self {
+            owners,
+            transport: MemoryTransport::new(),
+            state: Mutex::new(state),
+            story,
+        });
         for subject in bus.owners.keys() {
             let calls = Arc::downgrade(&bus);
-            bus.transport.handles(subject, move |call| end_of(calls.upgrade().unwrap(), call).boxed());
+            bus.transport.handles(subject, move |call| {
+                end_of(calls.upgrade().unwrap(), call).boxed()
+            });
         }
         bus
     }
@@ -76,11 +91,17 @@ impl Bus {
     }
 
     pub(crate) fn breaks(&self, fault: usize, subjects: &[String], end: End) {
-        self.state.lock().broken.push((fault, subjects.to_vec(), end));
+        self.state
+            .lock()
+            .broken
+            .push((fault, subjects.to_vec(), end));
     }
 
     pub(crate) fn mends(&self, fault: usize) {
-        self.state.lock().broken.retain(|(number, ..)| *number != fault);
+        self.state
+            .lock()
+            .broken
+            .retain(|(number, ..)| *number != fault);
     }
 
     /// Everybody who may be called.
@@ -95,16 +116,29 @@ impl Bus {
     /// Takes note of a call and says how it ends and after how long.
     fn record(&self, call: &Call) -> (Option<End>, Duration) {
         let unknown = || ("nobody's".to_owned(), call.subject.to_string());
-        let (kind, id) = self.owners.get(&*call.subject).cloned().unwrap_or_else(unknown);
+        let (kind, id) = self
+            .owners
+            .get(&*call.subject)
+            .cloned()
+            .unwrap_or_else(unknown);
         let body: Value = serde_json::from_slice(&call.body).unwrap();
         let mut state = self.state.lock();
-        let broken = state.broken.iter().rev().find(|(_, subjects, _)| subjects.iter().any(|s| **s == *call.subject));
+        let broken = state
+            .broken
+            .iter()
+            .rev()
+            .find(|(_, subjects, _)| subjects.iter().any(|s| **s == *call.subject));
         let mut end = broken.map(|(.., end)| *end);
         if end == Some(End::Panic) && state.rng.u32(0..3) > 0 {
             end = None;
         }
         self.story.tell(|| {
-            format!("{} attempt {} of {id} ({}): {end:?}", text(&body, "request_id"), call.attempt, call.subject)
+            format!(
+                "{} attempt {} of {id} ({}): {end:?}",
+                text(&body, "request_id"),
+                call.attempt,
+                call.subject
+            )
         });
         let called = Called {
             kind,
@@ -137,7 +171,11 @@ async fn end_of(bus: Arc<Bus>, call: Call) -> Result<Answer, TransportError> {
     if takes >= call.timeout {
         return Err(TransportError::Timeout);
     }
-    let kind = bus.owners.get(&*call.subject).map(|(kind, _)| kind.as_str()).unwrap_or_default();
+    let kind = bus
+        .owners
+        .get(&*call.subject)
+        .map(|(kind, _)| kind.as_str())
+        .unwrap_or_default();
     answer(kind, end)
 }
 
@@ -158,5 +196,8 @@ fn answer(kind: &str, end: Option<End>) -> Result<Answer, TransportError> {
         (_, "provider") => json!({"output": "an answer"}),
         _ => json!({"payload": {"payload": "changed"}, "metadata": {"seen": true}}),
     };
-    Ok(Answer { body: Bytes::from(body.to_string()), ..Answer::default() })
+    Ok(Answer {
+        body: Bytes::from(body.to_string()),
+        ..Answer::default()
+    })
 }

@@ -108,15 +108,28 @@ fn what(rng: &mut Rng, records: &[Value]) -> What {
     match rng.u32(0..22) {
         0 | 1 => What::BusAway,
         2 => What::StoreAway,
-        3 | 20 | 21 => What::Sessions(pick(rng, &[Sessions::Away, Sessions::Hang, Sessions::CutOff])),
-        4 => What::Record { changed: changed(rng, record), original: record.clone(), told: chance(rng, 50) },
+        3 | 20 | 21 => What::Sessions(pick(
+            rng,
+            &[Sessions::Away, Sessions::Hang, Sessions::CutOff],
+        )),
+        4 => What::Record {
+            changed: changed(rng, record),
+            original: record.clone(),
+            told: chance(rng, 50),
+        },
         5 => {
             let tenant = pick(rng, &TENANTS);
-            What::Policy { policy: policies::generated(rng, records, tenant), told: chance(rng, 50) }
+            What::Policy {
+                policy: policies::generated(rng, records, tenant),
+                told: chance(rng, 50),
+            }
         }
         6 | 7 => {
             let invoker = Part::Invoker(text(record, "id").to_owned());
-            What::Crash(pick(rng, &[Part::Registry, Part::Invokers, Part::Pipelines, invoker]))
+            What::Crash(pick(
+                rng,
+                &[Part::Registry, Part::Invokers, Part::Pipelines, invoker],
+            ))
         }
         _ => calls(rng, records),
     }
@@ -124,8 +137,16 @@ fn what(rng: &mut Rng, records: &[Value]) -> What {
 
 /// Providers break more often than others, so that there is something to fall back from.
 fn calls(rng: &mut Rng, records: &[Value]) -> What {
-    let used: Vec<String> = records.iter().skip(1).map(|record| text(record, "id").to_owned()).collect();
-    let id = if chance(rng, 40) { pick(rng, &ids(records, "provider")) } else { pick(rng, &used) };
+    let used: Vec<String> = records
+        .iter()
+        .skip(1)
+        .map(|record| text(record, "id").to_owned())
+        .collect();
+    let id = if chance(rng, 40) {
+        pick(rng, &ids(records, "provider"))
+    } else {
+        pick(rng, &used)
+    };
     let record = records.iter().find(|record| record["id"] == *id).unwrap();
     let extension = Extension::parse(&record.to_string(), "beamline").unwrap();
     let mut subjects = extension.subjects("beamline");
@@ -136,8 +157,13 @@ fn calls(rng: &mut Rng, records: &[Value]) -> What {
     let end = match rng.u32(0..10) {
         0 | 1 => End::Silent,
         2 => End::Slow(timeout.mul_f64(0.5 + rng.f64())),
-        3 | 4 => End::Error { code: pick(rng, &["500", "503", "429", "400", "boom"]), retryable: chance(rng, 50) },
-        5 => End::AsksToWait { code: pick(rng, &["503", "429"]) },
+        3 | 4 => End::Error {
+            code: pick(rng, &["500", "503", "429", "400", "boom"]),
+            retryable: chance(rng, 50),
+        },
+        5 => End::AsksToWait {
+            code: pick(rng, &["503", "429"]),
+        },
         6 => End::NoResponders,
         7 => End::Malformed,
         8 => End::Reject,

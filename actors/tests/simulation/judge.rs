@@ -48,8 +48,17 @@ pub(crate) fn requests(evidence: &Evidence) -> Vec<String> {
     for asked in &evidence.asked {
         let id = request_id(asked).unwrap_or_default();
         let own = calls.get(&*id).map(Vec::as_slice).unwrap_or_default();
-        let found = Case { evidence, asked, calls: own }.broken();
-        broken.extend(found.into_iter().map(|what| format!("{what}\n    request: {}", asked.planned.body)));
+        let found = Case {
+            evidence,
+            asked,
+            calls: own,
+        }
+        .broken();
+        broken.extend(
+            found
+                .into_iter()
+                .map(|what| format!("{what}\n    request: {}", asked.planned.body)),
+        );
     }
     broken
 }
@@ -57,9 +66,17 @@ pub(crate) fn requests(evidence: &Evidence) -> Vec<String> {
 /// What did not come home: everything is answered, and nothing is held by anybody.
 pub(crate) fn all_home(router: &Router, asked: usize, world: &World) -> Vec<String> {
     let metrics = &router.metrics;
-    let outcome = |outcome| metrics.requests_answered.get_or_create(&OutcomeLabel { outcome }).get();
+    let outcome = |outcome| {
+        metrics
+            .requests_answered
+            .get_or_create(&OutcomeLabel { outcome })
+            .get()
+    };
     let answered: u64 = CODES.into_iter().chain(["ok"]).map(outcome).sum();
-    let (received, asked) = (metrics.requests_received.get(), u64::try_from(asked).unwrap());
+    let (received, asked) = (
+        metrics.requests_received.get(),
+        u64::try_from(asked).unwrap(),
+    );
     let view = router.pipelines.node().view();
     let mut broken = Vec::new();
     let mut must = |holds: bool, sentence: String| {
@@ -67,17 +84,41 @@ pub(crate) fn all_home(router: &Router, asked: usize, world: &World) -> Vec<Stri
             broken.push(sentence);
         }
     };
-    must(received == asked, format!("{asked} requests were sent, {received} counted as received"));
-    must(answered == asked, format!("{asked} requests were sent, {answered} counted as answered"));
-    let gauges =
-        [&metrics.requests_in_flight, &metrics.requests_queued, &metrics.request_bytes].map(|gauge| gauge.get());
-    must(gauges == [0; 3], format!("in flight, queued and their bytes are {gauges:?}, not 0"));
-    must(router.pipelines.in_flight() == 0, format!("{} are in flight", router.pipelines.in_flight()));
-    must(view.in_flight == Some(0), format!("{:?} places are taken", view.in_flight));
+    must(
+        received == asked,
+        format!("{asked} requests were sent, {received} counted as received"),
+    );
+    must(
+        answered == asked,
+        format!("{asked} requests were sent, {answered} counted as answered"),
+    );
+    let gauges = [
+        &metrics.requests_in_flight,
+        &metrics.requests_queued,
+        &metrics.request_bytes,
+    ]
+    .map(|gauge| gauge.get());
+    must(
+        gauges == [0; 3],
+        format!("in flight, queued and their bytes are {gauges:?}, not 0"),
+    );
+    must(
+        router.pipelines.in_flight() == 0,
+        format!("{} are in flight", router.pipelines.in_flight()),
+    );
+    must(
+        view.in_flight == Some(0),
+        format!("{:?} places are taken", view.in_flight),
+    );
     for record in &world.records {
-        let label = ExtensionLabel { extension_id: text(record, "id").to_owned() };
+        let label = ExtensionLabel {
+            extension_id: text(record, "id").to_owned(),
+        };
         let calls = metrics.extension_in_flight.get_or_create(&label).get();
-        must(calls == 0, format!("{calls} calls of {} are under way", label.extension_id));
+        must(
+            calls == 0,
+            format!("{calls} calls of {} are under way", label.extension_id),
+        );
     }
     broken
 }
@@ -105,7 +146,12 @@ impl Case<'_> {
             self.no_provider_twice(answer),
             self.calls_in_time(),
         ];
-        let told = |broken: String| format!("{broken}\n    answer: {answer}\n    calls: {:?}", self.calls);
+        let told = |broken: String| {
+            format!(
+                "{broken}\n    answer: {answer}\n    calls: {:?}",
+                self.calls
+            )
+        };
         rules.into_iter().flatten().map(told).collect()
     }
 
@@ -133,7 +179,8 @@ impl Case<'_> {
     fn its_own(&self, answer: &Value) -> Option<String> {
         let id = &answer["context"]["request_id"];
         let own = request_id(self.asked);
-        (!id.is_null() && id.as_str() != own.as_deref()).then(|| format!("the answer is that of {id}"))
+        (!id.is_null() && id.as_str() != own.as_deref())
+            .then(|| format!("the answer is that of {id}"))
     }
 
     /// Everything that the policy configures exactly once, with what happened to it.
@@ -141,13 +188,20 @@ impl Case<'_> {
         let Some(reports) = answer["extensions"].as_array() else {
             return (answer["ok"] == true).then(|| "nothing is reported".to_owned());
         };
-        let lines: Vec<String> = reports.iter().map(|r| format!("{} {}", text(r, "type"), text(r, "id"))).collect();
+        let lines: Vec<String> = reports
+            .iter()
+            .map(|r| format!("{} {}", text(r, "type"), text(r, "id")))
+            .collect();
         let distinct: BTreeSet<String> = lines.iter().cloned().collect();
         if distinct.len() != lines.len() || !self.policies().contains(&distinct) {
             return Some(format!("no policy of its tenant configures {lines:?}"));
         }
         let miscounted = |report: &&Value| {
-            let calls = self.calls.iter().filter(|call| call.id == text(report, "id")).count();
+            let calls = self
+                .calls
+                .iter()
+                .filter(|call| call.id == text(report, "id"))
+                .count();
             report["attempts"] != calls
         };
         let exact = answer["ok"] == true && !self.panicked();
@@ -156,13 +210,19 @@ impl Case<'_> {
     }
 
     fn within_policy(&self) -> Option<String> {
-        let fits =
-            |named: &BTreeSet<String>| self.calls.iter().all(|c| named.contains(&format!("{} {}", c.kind, c.id)));
+        let fits = |named: &BTreeSet<String>| {
+            self.calls
+                .iter()
+                .all(|c| named.contains(&format!("{} {}", c.kind, c.id)))
+        };
         if !self.policies().iter().any(fits) && !self.calls.is_empty() {
             return Some("something outside its policy was called".to_owned());
         }
         let decides = self.asked.planned.kind == RequestKind::Decide;
-        let beyond = self.calls.iter().find(|call| decides && ["provider", "post"].contains(&&*call.kind))?;
+        let beyond = self
+            .calls
+            .iter()
+            .find(|call| decides && ["provider", "post"].contains(&&*call.kind))?;
         Some(format!("{} was called for a decision", beyond.id))
     }
 
@@ -174,16 +234,24 @@ impl Case<'_> {
         let mut by_id: BTreeMap<&str, usize> = BTreeMap::new();
         let (providers, guardrails): (Vec<&&Called>, Vec<&&Called>) =
             self.calls.iter().partition(|call| call.kind == "provider");
-        guardrails.iter().for_each(|call| *by_id.entry(&call.id).or_default() += 1);
+        guardrails
+            .iter()
+            .for_each(|call| *by_id.entry(&call.id).or_default() += 1);
         let again: usize = by_id.values().map(|count| count - 1).sum();
         let extra = again + providers.len().saturating_sub(1);
         if extra > self.evidence.extra_attempts as usize {
-            return Some(format!("{extra} attempts beyond the first, {} allowed", self.evidence.extra_attempts));
+            return Some(format!(
+                "{extra} attempts beyond the first, {} allowed",
+                self.evidence.extra_attempts
+            ));
         }
         if self.asked.planned.attempt.is_some() && again > 0 {
             return Some("it is a retry and was retried".to_owned());
         }
-        by_id.values().any(|count| *count > MOST_ATTEMPTS).then(|| format!("too many attempts: {by_id:?}"))
+        by_id
+            .values()
+            .any(|count| *count > MOST_ATTEMPTS)
+            .then(|| format!("too many attempts: {by_id:?}"))
     }
 
     /// A provider that was left is not come back to.
@@ -195,7 +263,12 @@ impl Case<'_> {
             return Some(format!("a provider was come back to: {trail:?}"));
         }
         let first = |call: &&&Called| call.kind == "provider" && call.attempt == 1;
-        let visits: Vec<&str> = self.calls.iter().filter(first).map(|call| &*call.id).collect();
+        let visits: Vec<&str> = self
+            .calls
+            .iter()
+            .filter(first)
+            .map(|call| &*call.id)
+            .collect();
         let twice = visits.len() != visits.iter().collect::<BTreeSet<_>>().len();
         (twice && !self.panicked()).then(|| format!("a provider was visited twice: {visits:?}"))
     }
@@ -205,11 +278,18 @@ impl Case<'_> {
         let deadline = self.asked.at + self.asked.planned.timeout;
         let late = |call: &&&Called| call.at + call.timeout > deadline || call.into_nothing;
         let call = self.calls.iter().find(late)?;
-        Some(format!("{} was called beyond the deadline, or while the bus was away", call.id))
+        Some(format!(
+            "{} was called beyond the deadline, or while the bus was away",
+            call.id
+        ))
     }
 
     fn policies(&self) -> &[BTreeSet<String>] {
-        self.evidence.named.get(&self.asked.planned.tenant).map(Vec::as_slice).unwrap_or_default()
+        self.evidence
+            .named
+            .get(&self.asked.planned.tenant)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     fn panicked(&self) -> bool {

@@ -55,11 +55,16 @@ fn every_promise_is_kept_whatever_the_seed() {
         }
     };
     thread::scope(|scope| {
-        (0..thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work)))
+        (0..thread::available_parallelism().map_or(1, usize::from))
+            .for_each(|_| drop(scope.spawn(work)))
     });
     let took = begun.elapsed().as_secs_f64();
     let each = |count: &AtomicUsize| count.load(Ordering::Relaxed);
-    eprintln!("{seeds} seeds, {} requests, {} calls in {took:.1} s", each(&requests), each(&calls));
+    eprintln!(
+        "{seeds} seeds, {} requests, {} calls in {took:.1} s",
+        each(&requests),
+        each(&calls)
+    );
     report(failed.into_inner(), seeds);
 }
 
@@ -70,13 +75,20 @@ fn a_seed_is_the_same_story_every_time() {
         let differs = first.iter().zip(&second).find(|(one, other)| one != other);
         assert_eq!(differs, None, "seed {seed}");
         assert_eq!(first.len(), second.len(), "seed {seed}");
-        assert!(first.iter().any(|line| line.contains("answer")), "seed {seed} tells nothing");
+        assert!(
+            first.iter().any(|line| line.contains("answer")),
+            "seed {seed} tells nothing"
+        );
     }
 }
 
 fn variable(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name} must be a whole number, is {value}")))
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} must be a whole number, is {value}")),
+    )
 }
 
 /// A run that panics has broken its promises as well.
@@ -92,16 +104,29 @@ fn outcome(seed: u64, keep_story: bool) -> Played {
 fn replay(seed: u64) {
     let played = outcome(seed, true);
     played.story.iter().for_each(|line| eprintln!("{line}"));
-    report(vec![(seed, played.broken)].into_iter().filter(|(_, broken)| !broken.is_empty()).collect(), 1);
+    report(
+        vec![(seed, played.broken)]
+            .into_iter()
+            .filter(|(_, broken)| !broken.is_empty())
+            .collect(),
+        1,
+    );
 }
 
 fn report(mut failed: Vec<(u64, Vec<String>)>, seeds: u64) {
     failed.sort();
     for (seed, broken) in failed.iter().take(SHOWN) {
         eprintln!("\nseed {seed} breaks {} promises:", broken.len());
-        broken.iter().take(SHOWN).for_each(|sentence| eprintln!("  {sentence}"));
+        broken
+            .iter()
+            .take(SHOWN)
+            .for_each(|sentence| eprintln!("  {sentence}"));
         eprintln!("  play it again: SEED={seed} make simulate");
     }
     let numbers: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
-    assert!(numbers.is_empty(), "{} of {seeds} seeds fail: {numbers:?}", numbers.len());
+    assert!(
+        numbers.is_empty(),
+        "{} of {seeds} seeds fail: {numbers:?}",
+        numbers.len()
+    );
 }

@@ -70,7 +70,11 @@ pub(crate) fn play(seed: u64, keep_story: bool) -> Played {
     // The router draws from the generator of this thread.
     fastrand::seed(seed);
     let world = World::of(seed);
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
     runtime.block_on(Play::run(seed, &world, keep_story))
 }
 
@@ -85,11 +89,18 @@ impl Play {
         let story = Story::begin(keep_story);
         tell_world(world, &story);
         let router = Router::start(seed, world, &story).await;
-        let mut play = Self { router, story, asked: Vec::new() };
+        let mut play = Self {
+            router,
+            story,
+            asked: Vec::new(),
+        };
         play.trouble(world).await;
         let mut broken = Vec::new();
         if !play.router.pipelines.idle(ALL_ANSWERED).await {
-            broken.push(format!("{} requests are still in flight", play.router.pipelines.in_flight()));
+            broken.push(format!(
+                "{} requests are still in flight",
+                play.router.pipelines.in_flight()
+            ));
         }
         sleep(SETTLES).await;
         broken.extend(play.recovers().await);
@@ -97,7 +108,12 @@ impl Play {
         let evidence = Evidence::of(world, &play.router, play.asked);
         broken.extend(judge::requests(&evidence));
         broken.extend(judge::all_home(&play.router, evidence.asked.len(), world));
-        Played { requests: evidence.asked.len(), calls: evidence.calls.len(), broken, story: play.story.lines() }
+        Played {
+            requests: evidence.asked.len(),
+            calls: evidence.calls.len(),
+            broken,
+            story: play.story.lines(),
+        }
     }
 
     /// Everything that the seed has planned, at its time.
@@ -114,7 +130,8 @@ impl Play {
     }
 
     fn begins(&self, number: usize, what: &What) {
-        self.story.tell(|| format!("fault {number} begins: {what:?}"));
+        self.story
+            .tell(|| format!("fault {number} begins: {what:?}"));
         let router = &self.router;
         match what {
             What::Calls { subjects, end } => router.bus.breaks(number, subjects, *end),
@@ -123,8 +140,12 @@ impl Play {
             What::Sessions(Sessions::Away) => router.sessions.set_away(true),
             What::Sessions(Sessions::Hang) => router.sessions.set_hanging(true),
             What::Sessions(Sessions::CutOff) => router.sessions.set_cut_off(true),
-            What::Record { changed, told, .. } => router.write(Change::UpdateExtension(record(changed)), *told),
-            What::Policy { policy: put, told } => router.write(Change::PutPolicy(policy(put)), *told),
+            What::Record { changed, told, .. } => {
+                router.write(Change::UpdateExtension(record(changed)), *told)
+            }
+            What::Policy { policy: put, told } => {
+                router.write(Change::PutPolicy(policy(put)), *told)
+            }
             What::Crash(part) => router.crash(part),
         }
     }
@@ -139,7 +160,9 @@ impl Play {
             What::Sessions(Sessions::Away) => router.sessions.set_away(false),
             What::Sessions(Sessions::Hang) => router.sessions.set_hanging(false),
             What::Sessions(Sessions::CutOff) => router.sessions.set_cut_off(false),
-            What::Record { original, told, .. } => router.write(Change::UpdateExtension(record(original)), *told),
+            What::Record { original, told, .. } => {
+                router.write(Change::UpdateExtension(record(original)), *told)
+            }
             What::Policy { .. } | What::Crash(_) => {}
         }
     }
@@ -165,8 +188,18 @@ impl Play {
             ..RequestHeaders::default()
         };
         let body = Bytes::from(planned.body.clone());
-        self.asked.push(Asked { at: Instant::now(), answers, planned: planned.clone() });
-        self.router.pipelines.admit(Incoming { kind: planned.kind, headers, body, received: Instant::now(), reply });
+        self.asked.push(Asked {
+            at: Instant::now(),
+            answers,
+            planned: planned.clone(),
+        });
+        self.router.pipelines.admit(Incoming {
+            kind: planned.kind,
+            headers,
+            body,
+            received: Instant::now(),
+            reply,
+        });
     }
 
     /// Gives traffic to everything whose breaker is not closed, until all are.
@@ -184,7 +217,10 @@ impl Play {
             }
             sleep(Duration::from_secs(1)).await;
         }
-        self.open().iter().map(|(id, subject)| format!("the breaker of {id} at {subject} does not close")).collect()
+        self.open()
+            .iter()
+            .map(|(id, subject)| format!("the breaker of {id} at {subject} does not close"))
+            .collect()
     }
 
     /// Extension and subject of each target in the registry whose breaker is not closed. That of a tenant only has to let its
@@ -193,10 +229,19 @@ impl Play {
         let snapshot = self.router.registry.snapshot();
         let mut open = BTreeSet::new();
         for id in self.router.bus.ids() {
-            let Some(invoker) = self.router.invokers.find(&id) else { continue };
+            let Some(invoker) = self.router.invokers.find(&id) else {
+                continue;
+            };
             let known = snapshot.extension(&id).is_some();
-            let targets = invoker.targets().into_iter().filter(|target| is_open(target));
-            open.extend(targets.filter(|_| known).map(|target| (id.clone(), target.subject.to_string())));
+            let targets = invoker
+                .targets()
+                .into_iter()
+                .filter(|target| is_open(target));
+            open.extend(
+                targets
+                    .filter(|_| known)
+                    .map(|target| (id.clone(), target.subject.to_string())),
+            );
         }
         open
     }
@@ -213,7 +258,9 @@ impl Play {
         let mut broken = Vec::new();
         for asked in self.asked.iter().skip(first) {
             let answers = asked.answers.lock();
-            let good = answers.iter().any(|(_, answer)| answer["ok"] == true && answer["degraded"] == json!([]));
+            let good = answers
+                .iter()
+                .any(|(_, answer)| answer["ok"] == true && answer["degraded"] == json!([]));
             if !good {
                 broken.push(format!(
                     "{} is not served in full although nothing is broken any more: {answers:?}",
@@ -242,7 +289,8 @@ impl Play {
 }
 
 fn is_open(target: &TargetState) -> bool {
-    let keeps_back = |(_, breaker): (_, BreakerReading)| matches!(breaker.state, State::Open { .. });
+    let keeps_back =
+        |(_, breaker): (_, BreakerReading)| matches!(breaker.state, State::Open { .. });
     target.breaker().state != State::Closed || target.tenants().into_iter().any(keeps_back)
 }
 
@@ -254,15 +302,21 @@ impl Evidence {
             _ => None,
         });
         for policy in world.policies.iter().chain(put) {
-            all.entry(policy.tenant.clone()).or_default().push(named(&policy.document));
+            all.entry(policy.tenant.clone())
+                .or_default()
+                .push(named(&policy.document));
         }
-        let crash = |fault: &Fault| matches!(fault.what, What::Crash(crate::faults::Part::Pipelines));
+        let crash =
+            |fault: &Fault| matches!(fault.what, What::Crash(crate::faults::Part::Pipelines));
         Self {
             asked,
             calls: router.bus.calls(),
             named: all,
             extra_attempts: world.extra_attempts,
-            bus_broke: world.faults.iter().any(|fault| matches!(fault.what, What::BusAway)),
+            bus_broke: world
+                .faults
+                .iter()
+                .any(|fault| matches!(fault.what, What::BusAway)),
             pipelines_crashed: world.faults.iter().any(crash),
         }
     }
@@ -274,7 +328,12 @@ fn timeline(world: &World) -> Vec<(Duration, Event<'_>)> {
         timeline.push((fault.from, Event::Begins(number, fault)));
         timeline.push((fault.until, Event::Ends(number, fault)));
     }
-    timeline.extend(world.load.iter().map(|planned| (planned.at, Event::Sent(planned))));
+    timeline.extend(
+        world
+            .load
+            .iter()
+            .map(|planned| (planned.at, Event::Sent(planned))),
+    );
     timeline.sort_by_key(|(at, _)| *at);
     timeline
 }
@@ -284,9 +343,17 @@ fn tell_world(world: &World, story: &Story) {
         let World { max_in_flight, calls_per_extension, extra_attempts, .. } = world;
         format!("{max_in_flight} requests at once, {calls_per_extension} calls of an extension, {extra_attempts} extra attempts")
     });
-    world.records.iter().for_each(|record| story.tell(|| format!("registered: {record}")));
-    let own = world.policies.iter().filter(|policy| policy.tenant != PROBER);
-    own.for_each(|policy| story.tell(|| format!("policy of {}: {}", policy.tenant, policy.document)));
+    world
+        .records
+        .iter()
+        .for_each(|record| story.tell(|| format!("registered: {record}")));
+    let own = world
+        .policies
+        .iter()
+        .filter(|policy| policy.tenant != PROBER);
+    own.for_each(|policy| {
+        story.tell(|| format!("policy of {}: {}", policy.tenant, policy.document))
+    });
 }
 
 /// Without the time of day.

@@ -5,8 +5,15 @@ use serde_json::{Value, json};
 
 use crate::world::{PROBER, Policy, chance, ids, pick, some, text};
 
-const STATUS: [&str; 7] =
-    ["timeout", "5xx", "4xx", "error", "no_responders", "circuit_breaker_open", "all_providers_failed"];
+const STATUS: [&str; 7] = [
+    "timeout",
+    "5xx",
+    "4xx",
+    "error",
+    "no_responders",
+    "circuit_breaker_open",
+    "all_providers_failed",
+];
 
 /// Any policy of a tenant.
 pub(crate) fn generated(rng: &mut Rng, records: &[Value], tenant: &str) -> Policy {
@@ -24,7 +31,11 @@ pub(crate) fn generated(rng: &mut Rng, records: &[Value], tenant: &str) -> Polic
     if chance(rng, 40) {
         document["circuit_breaker"] = json!({"failure_threshold": rng.u32(1..=6)});
     }
-    Policy { tenant: tenant.to_owned(), id: "default".to_owned(), document }
+    Policy {
+        tenant: tenant.to_owned(),
+        id: "default".to_owned(),
+        document,
+    }
 }
 
 /// One policy for each extension.
@@ -38,7 +49,11 @@ pub(crate) fn probes(records: &[Value]) -> Vec<Policy> {
             "validator" => document["validators"] = json!([{"id": id, "on_fail": "ignore"}]),
             kind => document[kind] = json!([{"id": id}]),
         }
-        Policy { tenant: PROBER.to_owned(), id: id.to_owned(), document }
+        Policy {
+            tenant: PROBER.to_owned(),
+            id: id.to_owned(),
+            document,
+        }
     };
     records.iter().skip(1).map(probe).collect()
 }
@@ -62,7 +77,9 @@ fn providers(rng: &mut Rng, chosen: &[String]) -> Value {
     }
     // The first takes traffic in any case.
     let weighted = chosen.iter().enumerate();
-    weighted.map(|(index, name)| json!({"name": name, "weight": rng.u32(u32::from(index == 0)..4)})).collect()
+    weighted
+        .map(|(index, name)| json!({"name": name, "weight": rng.u32(u32::from(index == 0)..4)}))
+        .collect()
 }
 
 fn rules(rng: &mut Rng, all: &[String], chosen: &[String]) -> Vec<Value> {

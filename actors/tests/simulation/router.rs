@@ -42,8 +42,16 @@ impl Router {
         let store = MemoryStore::new(stored(world));
         let loaded = store.load().await.unwrap();
         let metrics = Metrics::default();
-        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
-        let registry = Registry::new(store.clone(), settings, metrics.clone(), Some((loaded, true)));
+        let settings = RegistrySettings {
+            poll_interval: Duration::from_secs(5),
+            disk_copy: None,
+        };
+        let registry = Registry::new(
+            store.clone(),
+            settings,
+            metrics.clone(),
+            Some((loaded, true)),
+        );
         let bus = Bus::new(seed, &world.records, story.clone());
         let invokers = Invokers::new(bus.transport.clone(), registry.clone(), metrics.clone());
         invokers.limit_calls(world.calls_per_extension);
@@ -55,15 +63,35 @@ impl Router {
                 max_timeout: Duration::from_secs(60),
                 allowed_tenants: None,
             },
-            plans: PlanLimits { subject_prefix: "beamline".into(), max_extensions: 32 },
+            plans: PlanLimits {
+                subject_prefix: "beamline".into(),
+                max_extensions: 32,
+            },
             extra_attempts: world.extra_attempts,
         };
         let sessions = MemorySessions::new();
         let shared = Sessions::new(sessions.clone());
-        let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), shared, metrics.clone());
+        let pipelines = Pipelines::new(
+            settings,
+            registry.clone(),
+            invokers.clone(),
+            shared,
+            metrics.clone(),
+        );
         let children = root::core(&registry, &invokers, &pipelines);
-        let root = Root::start(Root::node_above(&children), children, metrics.clone()).await.unwrap();
-        Self { bus, store, sessions, metrics, registry, invokers, pipelines, _root: root }
+        let root = Root::start(Root::node_above(&children), children, metrics.clone())
+            .await
+            .unwrap();
+        Self {
+            bus,
+            store,
+            sessions,
+            metrics,
+            registry,
+            invokers,
+            pipelines,
+            _root: root,
+        }
     }
 
     pub(crate) fn crash(&self, part: &Part) {
@@ -74,7 +102,10 @@ impl Router {
             Part::Invokers => self.invokers.crash(),
             Part::Pipelines => self.pipelines.crash(),
             Part::Invoker(id) => {
-                let _ = self.invokers.find(id).map(|invoker| invoker.address.send(InvokerMsg::Crash));
+                let _ = self
+                    .invokers
+                    .find(id)
+                    .map(|invoker| invoker.address.send(InvokerMsg::Crash));
             }
         }
     }

@@ -15,16 +15,26 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn begin(kept: bool) -> Self {
-        Self { begun: Instant::now(), lines: kept.then(Arc::default) }
+        Self {
+            begun: Instant::now(),
+            lines: kept.then(Arc::default),
+        }
     }
 
     pub(crate) fn tell(&self, line: impl FnOnce() -> String) {
         if let Some(lines) = &self.lines {
-            lines.lock().push(format!("{:>12.3} ms  {}", self.begun.elapsed().as_secs_f64() * 1_000.0, line()));
+            lines.lock().push(format!(
+                "{:>12.3} ms  {}",
+                self.begun.elapsed().as_secs_f64() * 1_000.0,
+                line()
+            ));
         }
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.lines.as_ref().map(|lines| lines.lock().clone()).unwrap_or_default()
+        self.lines
+            .as_ref()
+            .map(|lines| lines.lock().clone())
+            .unwrap_or_default()
     }
 }

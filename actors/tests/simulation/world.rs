@@ -57,8 +57,10 @@ impl World {
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let records = records(&mut rng);
-        let mut policies: Vec<Policy> =
-            TENANTS.iter().map(|tenant| policies::generated(&mut rng, &records, tenant)).collect();
+        let mut policies: Vec<Policy> = TENANTS
+            .iter()
+            .map(|tenant| policies::generated(&mut rng, &records, tenant))
+            .collect();
         policies.extend(policies::probes(&records));
         let faults = faults::generated(&mut rng, &records);
         let load = load(&mut rng);
@@ -78,12 +80,23 @@ impl World {
 pub(crate) fn named(document: &Value) -> BTreeSet<String> {
     let entries = |list: &str| document[list].as_array().cloned().unwrap_or_default();
     let mut named = BTreeSet::new();
-    for (list, kind) in [("pre", "pre"), ("validators", "validator"), ("post", "post")] {
-        named.extend(entries(list).iter().map(|entry| format!("{kind} {}", text(entry, "id"))));
+    for (list, kind) in [
+        ("pre", "pre"),
+        ("validators", "validator"),
+        ("post", "post"),
+    ] {
+        named.extend(
+            entries(list)
+                .iter()
+                .map(|entry| format!("{kind} {}", text(entry, "id"))),
+        );
     }
-    let listed =
-        entries("providers").into_iter().map(|entry| entry.as_str().unwrap_or(text(&entry, "name")).to_owned());
-    let targets = entries("fallbacks").into_iter().filter_map(|rule| rule["to"].as_str().map(str::to_owned));
+    let listed = entries("providers")
+        .into_iter()
+        .map(|entry| entry.as_str().unwrap_or(text(&entry, "name")).to_owned());
+    let targets = entries("fallbacks")
+        .into_iter()
+        .filter_map(|rule| rule["to"].as_str().map(str::to_owned));
     named.extend(listed.chain(targets).map(|id| format!("provider {id}")));
     named
 }
@@ -93,8 +106,12 @@ pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 pub(crate) fn ids(records: &[Value], kind: &str) -> Vec<String> {
-    let of_kind = records.iter().filter(|record| record["type"] == kind && record["id"] != UNUSED);
-    of_kind.map(|record| text(record, "id").to_owned()).collect()
+    let of_kind = records
+        .iter()
+        .filter(|record| record["type"] == kind && record["id"] != UNUSED);
+    of_kind
+        .map(|record| text(record, "id").to_owned())
+        .collect()
 }
 
 pub(crate) fn chance(rng: &mut Rng, percent: u32) -> bool {
@@ -119,9 +136,12 @@ pub(crate) fn moment(rng: &mut Rng, within: Duration) -> Duration {
 
 fn records(rng: &mut Rng) -> Vec<Value> {
     let mut records = vec![json!({"id": UNUSED, "type": "provider"})];
-    for (kind, prefix, least) in
-        [("pre", "pre", 0), ("validator", "val", 0), ("provider", "prov", 1), ("post", "post", 0)]
-    {
+    for (kind, prefix, least) in [
+        ("pre", "pre", 0),
+        ("validator", "val", 0),
+        ("provider", "prov", 1),
+        ("post", "post", 0),
+    ] {
         for index in 0..rng.usize(least..=3) {
             records.push(record(rng, kind, &format!("{prefix}_{index}")));
         }
@@ -131,19 +151,23 @@ fn records(rng: &mut Rng) -> Vec<Value> {
 
 fn record(rng: &mut Rng, kind: &str, id: &str) -> Value {
     let timeout_ms = pick(rng, &[50, 100, 400, 2_000]);
-    let mut record = json!({"id": id, "type": kind, "timeout_ms": timeout_ms, "retry": rng.u32(0..=2)});
+    let mut record =
+        json!({"id": id, "type": kind, "timeout_ms": timeout_ms, "retry": rng.u32(0..=2)});
     if chance(rng, 30) {
-        let place =
-            |name| json!({"instance_id": name, "subject": format!("beamline.ext.at.{id}.{name}"), "weight": 50});
+        let place = |name| json!({"instance_id": name, "subject": format!("beamline.ext.at.{id}.{name}"), "weight": 50});
         record["instances"] = ["east", "west"].map(place).into();
     }
     if chance(rng, 20) {
         record["breaker"] = json!({"isolation": "tenant"});
     }
     if chance(rng, 30) {
-        let rules =
-            if chance(rng, 50) { json!({"tier": "gold"}) } else { json!({"percent": 50, "percent_by": "user_id"}) };
-        record["versions"] = json!([{"version": "v2", "retry": rng.u32(0..=2), "routing_rules": rules}]);
+        let rules = if chance(rng, 50) {
+            json!({"tier": "gold"})
+        } else {
+            json!({"percent": 50, "percent_by": "user_id"})
+        };
+        record["versions"] =
+            json!([{"version": "v2", "retry": rng.u32(0..=2), "routing_rules": rules}]);
     }
     record
 }
@@ -162,18 +186,29 @@ fn load(rng: &mut Rng) -> Vec<Planned> {
 }
 
 fn planned(rng: &mut Rng, at: Duration, number: usize) -> Planned {
-    let kind = if chance(rng, 25) { RequestKind::Decide } else { RequestKind::Route };
+    let kind = if chance(rng, 25) {
+        RequestKind::Decide
+    } else {
+        RequestKind::Route
+    };
     let timeout_ms = pick(rng, &[5, 20, 100, 300, 1_000, 5_000, 30_000]) + rng.u64(0..5);
     let tenant = pick(rng, &TENANTS);
-    let context = json!({"user_id": format!("u-{}", rng.u32(0..8)), "tier": pick(rng, &["gold", "tin"])});
+    let context =
+        json!({"user_id": format!("u-{}", rng.u32(0..8)), "tier": pick(rng, &["gold", "tin"])});
     let request = json!({"version": "1", "tenant_id": tenant, "request_id": format!("r-{number}"), "timeout_ms": timeout_ms,
         "message": {"payload": "raw"}, "context": context});
     let unreadable = chance(rng, 3);
     // What cannot be read has no time of its own.
-    let timeout_ms = if unreadable { DEFAULT_TIMEOUT_MS } else { timeout_ms };
+    let timeout_ms = if unreadable {
+        DEFAULT_TIMEOUT_MS
+    } else {
+        timeout_ms
+    };
     let body = match rng.u32(0..40) {
         _ if unreadable => "no JSON".to_owned(),
-        1 => request.to_string().replace("\"version\":\"1\"", "\"version\":\"9\""),
+        1 => request
+            .to_string()
+            .replace("\"version\":\"1\"", "\"version\":\"9\""),
         2 => request.to_string().replace(tenant, "nobody"),
         _ => request.to_string(),
     };

@@ -29,10 +29,18 @@ pub(crate) async fn plant(
     extra_attempts: u32,
 ) -> (Arc<MemoryStore>, Registry, Invokers, Pipelines, Root) {
     let store = MemoryStore::new(content);
-    let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
+    let settings = RegistrySettings {
+        poll_interval: Duration::from_secs(5),
+        disk_copy: None,
+    };
     let loaded = store.load().await.unwrap();
     let metrics = Metrics::default();
-    let registry = Registry::new(store.clone(), settings, metrics.clone(), Some((loaded, true)));
+    let registry = Registry::new(
+        store.clone(),
+        settings,
+        metrics.clone(),
+        Some((loaded, true)),
+    );
     let invokers = Invokers::new(bus, registry.clone(), metrics.clone());
     let settings = PipelineSettings {
         admission: AdmissionSettings::limited_to(max_in_flight),
@@ -42,18 +50,33 @@ pub(crate) async fn plant(
             max_timeout: Duration::from_secs(60),
             allowed_tenants: None,
         },
-        plans: PlanLimits { subject_prefix: "beamline".into(), max_extensions: 32 },
+        plans: PlanLimits {
+            subject_prefix: "beamline".into(),
+            max_extensions: 32,
+        },
         extra_attempts,
     };
     let sessions = Sessions::new(MemorySessions::new());
-    let pipelines = Pipelines::new(settings, registry.clone(), invokers.clone(), sessions, metrics.clone());
+    let pipelines = Pipelines::new(
+        settings,
+        registry.clone(),
+        invokers.clone(),
+        sessions,
+        metrics.clone(),
+    );
     let children = root::core(&registry, &invokers, &pipelines);
-    let root = Root::start(Root::node_above(&children), children, metrics).await.unwrap();
+    let root = Root::start(Root::node_above(&children), children, metrics)
+        .await
+        .unwrap();
     (store, registry, invokers, pipelines, root)
 }
 
 /// Sends a request; its answers arrive on the channel.
-pub(crate) fn send(pipelines: &Pipelines, kind: RequestKind, request: &Value) -> mpsc::UnboundedReceiver<Value> {
+pub(crate) fn send(
+    pipelines: &Pipelines,
+    kind: RequestKind,
+    request: &Value,
+) -> mpsc::UnboundedReceiver<Value> {
     let (answers, receiver) = mpsc::unbounded_channel();
     pipelines.admit(Incoming {
         kind,
@@ -61,15 +84,22 @@ pub(crate) fn send(pipelines: &Pipelines, kind: RequestKind, request: &Value) ->
         body: Bytes::from(request.to_string()),
         received: Instant::now(),
         // What still runs when a test ends is answered when the tree falls.
-        reply: Reply::new(move |outgoing| drop(answers.send(serde_json::from_slice(&outgoing.body).unwrap()))),
+        reply: Reply::new(move |outgoing| {
+            drop(answers.send(serde_json::from_slice(&outgoing.body).unwrap()))
+        }),
     });
     receiver
 }
 
 /// The one answer; there is no second.
 pub(crate) async fn one(mut answers: mpsc::UnboundedReceiver<Value>) -> Value {
-    let answer = timeout(Duration::from_secs(120), answers.recv()).await.expect("an answer").expect("an answer");
-    let second = timeout(Duration::from_secs(120), answers.recv()).await.expect("the reply is used up");
+    let answer = timeout(Duration::from_secs(120), answers.recv())
+        .await
+        .expect("an answer")
+        .expect("an answer");
+    let second = timeout(Duration::from_secs(120), answers.recv())
+        .await
+        .expect("the reply is used up");
     assert!(second.is_none(), "answered twice");
     answer
 }

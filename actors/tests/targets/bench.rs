@@ -42,14 +42,31 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) async fn start() -> Self {
         let store = MemoryStore::new(content(&[RECORD], &[]));
-        let settings = RegistrySettings { poll_interval: Duration::from_secs(5), disk_copy: None };
-        let (loaded, metrics, bus) = (store.load().await.unwrap(), Metrics::default(), MemoryTransport::new());
+        let settings = RegistrySettings {
+            poll_interval: Duration::from_secs(5),
+            disk_copy: None,
+        };
+        let (loaded, metrics, bus) = (
+            store.load().await.unwrap(),
+            Metrics::default(),
+            MemoryTransport::new(),
+        );
         let registry = Registry::new(store, settings, metrics.clone(), Some((loaded, true)));
         let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
-        let (reading, _) = Actor::spawn(None, RegistryActor, registry.clone()).await.unwrap();
-        let (supervising, _) = Actor::spawn(None, InvokersActor, invokers.clone()).await.unwrap();
+        let (reading, _) = Actor::spawn(None, RegistryActor, registry.clone())
+            .await
+            .unwrap();
+        let (supervising, _) = Actor::spawn(None, InvokersActor, invokers.clone())
+            .await
+            .unwrap();
         let actors = [reading.get_cell(), supervising.get_cell()];
-        Self { bus, registry, invokers, metrics, actors }
+        Self {
+            bus,
+            registry,
+            invokers,
+            metrics,
+            actors,
+        }
     }
 
     pub(super) async fn call(&self, order: &Order) -> CallResult {
@@ -65,7 +82,12 @@ impl Bench {
     }
 
     pub(super) fn state(&self) -> &'static str {
-        self.invokers.find("clean").unwrap().breaker().state.as_str()
+        self.invokers
+            .find("clean")
+            .unwrap()
+            .breaker()
+            .state
+            .as_str()
     }
 }
 
@@ -77,7 +99,10 @@ impl Drop for Bench {
 
 /// A call of `clean` at these places, with two retries.
 pub(super) fn order(places: &[&str]) -> Order {
-    let place = |subject: &&str| Place { subject: (*subject).into(), instance: None };
+    let place = |subject: &&str| Place {
+        subject: (*subject).into(),
+        instance: None,
+    };
     let target = Target {
         version: "v1".into(),
         places: places.iter().map(place).collect(),
@@ -88,14 +113,28 @@ pub(super) fn order(places: &[&str]) -> Order {
     };
     let extension = Arc::new(Extension::parse(RECORD, "beamline").unwrap());
     let rule = Rule::Processor(Mode::Required);
-    let call = PlannedCall { extension, rule, target, route: None, config: Arc::new(Fields::default()) };
-    Order { call: Arc::new(call), body: Bytes::from_static(b"{}"), attempt: 1, turn: 0 }
+    let call = PlannedCall {
+        extension,
+        rule,
+        target,
+        route: None,
+        config: Arc::new(Fields::default()),
+    };
+    Order {
+        call: Arc::new(call),
+        body: Bytes::from_static(b"{}"),
+        attempt: 1,
+        turn: 0,
+    }
 }
 
 pub(super) fn changed(order: &Order, change: impl FnOnce(&mut PlannedCall)) -> Order {
     let mut call = PlannedCall::clone(&order.call);
     change(&mut call);
-    Order { call: Arc::new(call), ..order.clone() }
+    Order {
+        call: Arc::new(call),
+        ..order.clone()
+    }
 }
 
 pub(super) fn scope(budget: u32) -> CallScope {

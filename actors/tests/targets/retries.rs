@@ -23,19 +23,40 @@ async fn a_request_whose_budget_is_used_up_tries_once() {
     let (one, request) = (order(&[A]), scope(1));
     let first = bench.invokers.call(&one, &request).await;
     let second = bench.invokers.call(&one, &request).await;
-    assert_eq!((first.attempts, second.attempts, request.budget.left()), (2, 1, 0));
+    assert_eq!(
+        (first.attempts, second.attempts, request.budget.left()),
+        (2, 1, 0)
+    );
     assert_eq!(second.outcome.unwrap_err(), CallFailure::NoResponders);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_provider_gets_the_one_attempt_that_its_order_names() {
     let bench = Bench::start().await;
-    [A, B].iter().for_each(|subject| bench.bus.fails(subject, TransportError::NoResponders));
+    [A, B]
+        .iter()
+        .for_each(|subject| bench.bus.fails(subject, TransportError::NoResponders));
     let provider = changed(&order(&[A, B]), |call| call.rule = Rule::Provider);
     let request = scope(10);
-    let result = bench.invokers.call(&Order { attempt: 2, turn: 1, ..provider }, &request).await;
-    assert_eq!((result.attempts, result.place, request.budget.left()), (1, 1, 10));
-    assert_eq!((bench.sent(A), bench.sent(B), bench.bus.calls(B)[0].attempt), (0, 1, 2));
+    let result = bench
+        .invokers
+        .call(
+            &Order {
+                attempt: 2,
+                turn: 1,
+                ..provider
+            },
+            &request,
+        )
+        .await;
+    assert_eq!(
+        (result.attempts, result.place, request.budget.left()),
+        (1, 1, 10)
+    );
+    assert_eq!(
+        (bench.sent(A), bench.sent(B), bench.bus.calls(B)[0].attempt),
+        (0, 1, 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,7 +65,10 @@ async fn retries_end_when_the_budget_of_the_extension_is_empty() {
     bench.bus.fails(A, TransportError::NoResponders);
     let patient = changed(&order(&[A]), |call| {
         // Only the budget may end the retries.
-        (call.target.breaker.consecutive_failures, call.target.breaker.minimum_calls) = (u32::MAX, u32::MAX);
+        (
+            call.target.breaker.consecutive_failures,
+            call.target.breaker.minimum_calls,
+        ) = (u32::MAX, u32::MAX);
         call.target.retry = 1;
     });
     let (mut retries, mut refused) = (0, 0);
@@ -57,12 +81,26 @@ async fn retries_end_when_the_budget_of_the_extension_is_empty() {
     }
     // Three a second for ten seconds, and one in five attempts; it takes less than ten seconds.
     assert_eq!((retries, refused), (50, 50));
-    let made = RetryLabel { extension_id: "clean".into(), kind: "retry" };
-    let short = RefusedRetryLabel { extension_id: "clean".into(), kind: "retry", budget: "extension" };
+    let made = RetryLabel {
+        extension_id: "clean".into(),
+        kind: "retry",
+    };
+    let short = RefusedRetryLabel {
+        extension_id: "clean".into(),
+        kind: "retry",
+        budget: "extension",
+    };
     assert_eq!(bench.metrics.retries.get_or_create(&made).get(), 50);
-    assert_eq!(bench.metrics.retries_refused.get_or_create(&short).get(), 50);
+    assert_eq!(
+        bench.metrics.retries_refused.get_or_create(&short).get(),
+        50
+    );
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(bench.call(&patient).await.attempts, 2, "the floor is granted again");
+    assert_eq!(
+        bench.call(&patient).await.attempts,
+        2,
+        "the floor is granted again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,19 +114,38 @@ async fn a_timeout_is_repeated_unless_the_record_says_that_it_has_effects() {
         changed(&order(&[B]), |call| call.extension = extension)
     };
     bench.bus.hangs(B);
-    assert_eq!(bench.call(&registered(r#"{"idempotent": false}"#)).await.attempts, 1);
-    assert_eq!(bench.call(&registered(r#"{"idempotent": true}"#)).await.attempts, 3);
+    assert_eq!(
+        bench
+            .call(&registered(r#"{"idempotent": false}"#))
+            .await
+            .attempts,
+        1
+    );
+    assert_eq!(
+        bench
+            .call(&registered(r#"{"idempotent": true}"#))
+            .await
+            .attempts,
+        3
+    );
     bench.bus.fails(C, TransportError::NoResponders);
     let unheard = changed(&registered(r#"{"idempotent": false}"#), |call| {
         call.target.places = order(&[C]).call.target.places.clone()
     });
-    assert_eq!(bench.call(&unheard).await.attempts, 3, "nobody got the call");
+    assert_eq!(
+        bench.call(&unheard).await.attempts,
+        3,
+        "nobody got the call"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_has_too_much_to_do_is_asked_again_when_it_said() {
     let bench = Bench::start().await;
-    bench.bus.answers(A, r#"{"error": {"code": "429", "message": "busy", "retry_after_ms": 700}}"#);
+    bench.bus.answers(
+        A,
+        r#"{"error": {"code": "429", "message": "busy", "retry_after_ms": 700}}"#,
+    );
     let bus = Arc::clone(&bench.bus);
     let less_to_do = tokio::spawn(async move {
         sleep(Duration::from_millis(500)).await;
@@ -97,12 +154,21 @@ async fn who_has_too_much_to_do_is_asked_again_when_it_said() {
     let began = Instant::now();
     let result = bench.call(&order(&[A])).await;
     let took = began.elapsed().as_millis();
-    assert!(result.outcome.is_ok() && result.attempts == 2 && (700..=702).contains(&took), "{result:?}, {took} ms");
+    assert!(
+        result.outcome.is_ok() && result.attempts == 2 && (700..=702).contains(&took),
+        "{result:?}, {took} ms"
+    );
     less_to_do.await.unwrap();
-    bench.bus.answers(B, r#"{"error": {"code": "429", "message": "busy", "retry_after_ms": 60000}}"#);
+    bench.bus.answers(
+        B,
+        r#"{"error": {"code": "429", "message": "busy", "retry_after_ms": 60000}}"#,
+    );
     let began = Instant::now();
     let result = bench.call(&order(&[B])).await;
-    assert!(result.outcome.is_err() && result.attempts == 1, "the request does not last so long");
+    assert!(
+        result.outcome.is_err() && result.attempts == 1,
+        "the request does not last so long"
+    );
     assert!(began.elapsed() < Duration::from_secs(1));
 }
 
@@ -111,13 +177,18 @@ async fn whom_nobody_heard_gets_time_to_subscribe_again() {
     let bench = Bench::start().await;
     bench.bus.fails(A, TransportError::NoResponders);
     let began = Instant::now();
-    bench.call(&changed(&order(&[A]), |call| call.target.retry = 1)).await;
+    bench
+        .call(&changed(&order(&[A]), |call| call.target.retry = 1))
+        .await;
     let took = began.elapsed().as_millis();
     assert!((50..=100).contains(&took), "{took} ms");
     bench.bus.answers(B, "{}");
     let began = Instant::now();
     assert!(bench.call(&order(&[A, B])).await.outcome.is_ok());
-    assert!(began.elapsed().as_millis() <= 26, "another place need not be waited for");
+    assert!(
+        began.elapsed().as_millis() <= 26,
+        "another place need not be waited for"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,23 +199,47 @@ async fn whom_nobody_heard_is_tried_once_more_whatever_its_record_grants() {
     bench.bus.answers(C, "{}");
     let registered = |places: &[&str]| changed(&order(places), |call| call.target.retry = 0);
     let result = bench.call(&registered(&[A, B, C])).await;
-    assert_eq!((result.outcome.unwrap_err(), result.attempts, bench.sent(C)), (CallFailure::NoResponders, 2, 0));
+    assert_eq!(
+        (result.outcome.unwrap_err(), result.attempts, bench.sent(C)),
+        (CallFailure::NoResponders, 2, 0)
+    );
     assert!(bench.call(&registered(&[A, C])).await.outcome.is_ok());
-    assert_eq!(bench.invokers.call(&registered(&[A]), &scope(0)).await.attempts, 1, "within the budget of the request");
+    assert_eq!(
+        bench
+            .invokers
+            .call(&registered(&[A]), &scope(0))
+            .await
+            .attempts,
+        1,
+        "within the budget of the request"
+    );
     bench.bus.hangs(C);
-    assert_eq!(bench.call(&registered(&[C])).await.attempts, 1, "who may have got the call is asked once");
+    assert_eq!(
+        bench.call(&registered(&[C])).await.attempts,
+        1,
+        "who may have got the call is asked once"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_waits_for_a_bus_that_has_just_gone_and_no_longer() {
     let bench = Bench::start().await;
     bench.bus.answers(A, "{}");
-    let patient = changed(&order(&[A]), |call| call.target.timeout = Duration::from_secs(20));
+    let patient = changed(&order(&[A]), |call| {
+        call.target.timeout = Duration::from_secs(20)
+    });
     let took = async |order: &Order, limit: u64| {
         let began = Instant::now();
-        let scope = CallScope { deadline: Instant::now() + Duration::from_millis(limit), ..scope(10) };
+        let scope = CallScope {
+            deadline: Instant::now() + Duration::from_millis(limit),
+            ..scope(10)
+        };
         let result = bench.invokers.call(order, &scope).await;
-        (result.outcome.map(drop), result.attempts, began.elapsed().as_millis())
+        (
+            result.outcome.map(drop),
+            result.attempts,
+            began.elapsed().as_millis(),
+        )
     };
     bench.bus.set_away(true);
     let bus = Arc::clone(&bench.bus);
@@ -160,14 +255,32 @@ async fn a_call_waits_for_a_bus_that_has_just_gone_and_no_longer() {
     bench.bus.set_away(true);
     let away = Err(CallFailure::BusUnavailable);
     let (outcome, attempts, waited) = took(&patient, 300).await;
-    assert!((outcome, attempts) == (away.clone(), 0) && (300..=302).contains(&waited), "the request's time: {waited}");
+    assert!(
+        (outcome, attempts) == (away.clone(), 0) && (300..=302).contains(&waited),
+        "the request's time: {waited}"
+    );
     let (outcome, _, waited) = took(&order(&[A]), 30_000).await;
-    assert!(outcome == away && (1_000..=1_002).contains(&waited), "the extension's time: {waited}");
+    assert!(
+        outcome == away && (1_000..=1_002).contains(&waited),
+        "the extension's time: {waited}"
+    );
     let (outcome, _, waited) = took(&patient, 30_000).await;
-    assert!(outcome == away && (695..=701).contains(&waited), "two seconds from the loss: {waited}");
+    assert!(
+        outcome == away && (695..=701).contains(&waited),
+        "two seconds from the loss: {waited}"
+    );
     let (outcome, _, waited) = took(&patient, 30_000).await;
-    assert!(outcome == away && waited == 0, "who knows when it comes back: {waited}");
-    assert_eq!((bench.sent(A), bench.invokers.find("clean").unwrap().breaker().failures), (1, 0));
+    assert!(
+        outcome == away && waited == 0,
+        "who knows when it comes back: {waited}"
+    );
+    assert_eq!(
+        (
+            bench.sent(A),
+            bench.invokers.find("clean").unwrap().breaker().failures
+        ),
+        (1, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,19 +291,42 @@ async fn a_call_that_was_lost_with_the_bus_is_made_again_where_that_does_no_harm
         let calls = Arc::downgrade(&bench.bus);
         bench.bus.handles(subject, move |_| {
             let first = calls.upgrade().unwrap().calls(subject).len() == 1;
-            let answer = if first { Err(TransportError::NotConnected) } else { Ok(Bytes::from_static(b"{}")) };
-            async move { answer.map(|body| Answer { body, ..Answer::default() }) }.boxed()
+            let answer = if first {
+                Err(TransportError::NotConnected)
+            } else {
+                Ok(Bytes::from_static(b"{}"))
+            };
+            async move {
+                answer.map(|body| Answer {
+                    body,
+                    ..Answer::default()
+                })
+            }
+            .boxed()
         });
     };
     [A, B, C].into_iter().for_each(lose);
-    let result = bench.call(&changed(&order(&[A]), |call| call.target.retry = 0)).await;
+    let result = bench
+        .call(&changed(&order(&[A]), |call| call.target.retry = 0))
+        .await;
     assert_eq!((result.outcome.is_ok(), result.attempts), (true, 2));
     let record = r#"{"id": "clean", "type": "pre", "metadata": {"idempotent": false}}"#;
     let effects = Arc::new(Extension::parse(record, "beamline").unwrap());
-    let result = bench.call(&changed(&order(&[B]), |call| call.extension = effects)).await;
-    assert_eq!((result.outcome.unwrap_err(), result.attempts), (CallFailure::BusUnavailable, 1));
-    let result = bench.call(&changed(&order(&[C]), |call| call.rule = Rule::Provider)).await;
-    assert_eq!((result.outcome.unwrap_err(), result.attempts), (CallFailure::BusUnavailable, 1), "somebody pays twice");
+    let result = bench
+        .call(&changed(&order(&[B]), |call| call.extension = effects))
+        .await;
+    assert_eq!(
+        (result.outcome.unwrap_err(), result.attempts),
+        (CallFailure::BusUnavailable, 1)
+    );
+    let result = bench
+        .call(&changed(&order(&[C]), |call| call.rule = Rule::Provider))
+        .await;
+    assert_eq!(
+        (result.outcome.unwrap_err(), result.attempts),
+        (CallFailure::BusUnavailable, 1),
+        "somebody pays twice"
+    );
     assert_eq!(bench.invokers.find("clean").unwrap().breaker().failures, 0);
 }
 
@@ -200,27 +336,57 @@ async fn without_time_for_its_usual_latency_nothing_is_called() {
     bench.bus.handles(A, |_| {
         async {
             sleep(Duration::from_millis(400)).await;
-            Ok(Answer { body: Bytes::from_static(b"{}"), ..Answer::default() })
+            Ok(Answer {
+                body: Bytes::from_static(b"{}"),
+                ..Answer::default()
+            })
         }
         .boxed()
     });
     let one = changed(&order(&[A]), |call| call.target.retry = 1);
-    let within = |ms| CallScope { deadline: Instant::now() + Duration::from_millis(ms), ..scope(10) };
-    assert!(bench.invokers.call(&one, &within(450)).await.outcome.is_ok(), "nothing was known of it");
+    let within = |ms| CallScope {
+        deadline: Instant::now() + Duration::from_millis(ms),
+        ..scope(10)
+    };
+    assert!(
+        bench
+            .invokers
+            .call(&one, &within(450))
+            .await
+            .outcome
+            .is_ok(),
+        "nothing was known of it"
+    );
     eventually("its latency is known", || bench.vitals(A).latency.is_some()).await;
     let result = bench.invokers.call(&one, &within(399)).await;
-    assert_eq!((result.outcome.unwrap_err(), result.attempts, bench.sent(A)), (CallFailure::TooLittleTime, 0, 1));
-    assert!(bench.invokers.call(&one, &within(450)).await.outcome.is_ok());
+    assert_eq!(
+        (result.outcome.unwrap_err(), result.attempts, bench.sent(A)),
+        (CallFailure::TooLittleTime, 0, 1)
+    );
+    assert!(
+        bench
+            .invokers
+            .call(&one, &within(450))
+            .await
+            .outcome
+            .is_ok()
+    );
 
     // A retry needs that time, too.
     bench.bus.fails(A, TransportError::NoResponders);
     assert_eq!(bench.invokers.call(&one, &within(449)).await.attempts, 1);
-    assert_eq!(bench.invokers.call(&one, &within(450 + 101)).await.attempts, 2);
+    assert_eq!(
+        bench.invokers.call(&one, &within(450 + 101)).await.attempts,
+        2
+    );
 
     sleep(Duration::from_secs(31)).await;
     bench.bus.answers(A, "{}");
     let result = bench.invokers.call(&one, &within(100)).await;
-    assert!(result.outcome.is_ok(), "old knowledge keeps nobody away: {result:?}");
+    assert!(
+        result.outcome.is_ok(),
+        "old knowledge keeps nobody away: {result:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,7 +397,10 @@ async fn a_retry_waits_for_no_place() {
     bench.bus.handles(B, |_| {
         async {
             sleep(Duration::from_millis(110)).await;
-            Ok(Answer { body: Bytes::from_static(b"{}"), ..Answer::default() })
+            Ok(Answer {
+                body: Bytes::from_static(b"{}"),
+                ..Answer::default()
+            })
         }
         .boxed()
     });
@@ -241,9 +410,15 @@ async fn a_retry_waits_for_no_place() {
         invokers.call(&other, &scope(0)).await
     });
     let result = bench.call(&order(&[A])).await;
-    assert_eq!((result.outcome.unwrap_err(), result.attempts), (CallFailure::NoResponders, 1));
+    assert_eq!(
+        (result.outcome.unwrap_err(), result.attempts),
+        (CallFailure::NoResponders, 1)
+    );
     assert_eq!(bench.sent(A), 1, "the retry gave way");
     assert!(taken.await.unwrap().outcome.is_ok());
     let third = bench.call(&order(&[B])).await;
-    assert!(third.outcome.is_ok(), "a first attempt finds the place again");
+    assert!(
+        third.outcome.is_ok(),
+        "a first attempt finds the place again"
+    );
 }

@@ -27,7 +27,10 @@ pub(crate) enum Token<'a> {
 
 /// Shows every string and number to `edit`; where it answers a text, a JSON string of that text takes the place.
 /// `None` when nothing changed.
-pub(crate) fn rewrite(json: &str, mut edit: impl FnMut(&Scalar<'_, '_>) -> Option<String>) -> Option<String> {
+pub(crate) fn rewrite(
+    json: &str,
+    mut edit: impl FnMut(&Scalar<'_, '_>) -> Option<String>,
+) -> Option<String> {
     let mut output = None;
     let mut copied = 0;
     let mut path = Vec::new();
@@ -108,7 +111,9 @@ fn string_content(json: &str, start: usize) -> &str {
 
 fn number(json: &str, start: usize) -> &str {
     let rest = json.get(start..).unwrap_or_default();
-    let end = rest.bytes().position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'));
+    let end = rest
+        .bytes()
+        .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'));
     rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest)
 }
 
@@ -150,7 +155,9 @@ pub(crate) fn pointer(path: &[Step<'_>], mut shown: impl FnMut(&str) -> String) 
     for step in path {
         pointer.push('/');
         match step {
-            Step::Key(key) => pointer.push_str(&shown(&unescape(key)).replace('~', "~0").replace('/', "~1")),
+            Step::Key(key) => {
+                pointer.push_str(&shown(&unescape(key)).replace('~', "~0").replace('/', "~1"))
+            }
             Step::Index(index) => pointer.push_str(&index.to_string()),
         }
     }
@@ -175,7 +182,10 @@ mod tests {
     #[test]
     fn every_value_has_its_pointer() {
         let json = r#" {"a": "x", "b" : [1, {"c/d~":"y"}, [], {}, "z"], "e":{"f":-2.5e3}, "g": true, "\u0068": ""} "#;
-        assert_eq!(pointers(json), ["/a", "/b/0", "/b/1/c~1d~0", "/b/4", "/e/f", "/h"]);
+        assert_eq!(
+            pointers(json),
+            ["/a", "/b/0", "/b/1/c~1d~0", "/b/4", "/e/f", "/h"]
+        );
         assert_eq!(pointers(r#""text""#), [""]);
         assert_eq!(pointers("7"), [""]);
         assert!(pointers("null").is_empty());
@@ -188,12 +198,18 @@ mod tests {
             Token::String(content) if unescape(content) == "a\"b\\" => Some("new\n\"".to_owned()),
             Token::String(_) | Token::Number(_) => None,
         });
-        assert_eq!(changed.unwrap(), r#"{"n": 1.10 ,"s":"new\n\"", "t" : "keep\u0041"}"#);
+        assert_eq!(
+            changed.unwrap(),
+            r#"{"n": 1.10 ,"s":"new\n\"", "t" : "keep\u0041"}"#
+        );
     }
 
     #[test]
     fn half_a_surrogate_pair_hides_nothing() {
-        assert_eq!(unescape(r"\ud800 a\u0040b \ud83d\ude00"), "\u{fffd} a@b \u{1f600}");
+        assert_eq!(
+            unescape(r"\ud800 a\u0040b \ud83d\ude00"),
+            "\u{fffd} a@b \u{1f600}"
+        );
     }
 
     #[test]

@@ -20,14 +20,33 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let Kinds { card, email, phone, iban, ssn } = Kinds::default();
-        Self { style: Style::default(), card, email, phone, iban, ssn }
+        let Kinds {
+            card,
+            email,
+            phone,
+            iban,
+            ssn,
+        } = Kinds::default();
+        Self {
+            style: Style::default(),
+            card,
+            email,
+            phone,
+            iban,
+            ssn,
+        }
     }
 }
 
 impl Config {
     fn kinds(&self) -> Kinds {
-        Kinds { card: self.card, email: self.email, phone: self.phone, iban: self.iban, ssn: self.ssn }
+        Kinds {
+            card: self.card,
+            email: self.email,
+            phone: self.phone,
+            iban: self.iban,
+            ssn: self.ssn,
+        }
     }
 }
 
@@ -39,8 +58,10 @@ pub async fn handle(message: Message, call: CallContext) -> Result<Edit, Failure
     let Some(masked) = mask_payload(message.payload.get(), &config.kinds(), config.style) else {
         return Ok(Edit::unchanged());
     };
-    let payload = RawValue::from_string(masked.json).map_err(|_| Failure::internal("the new payload is no JSON"))?;
-    Ok(Edit::replace(Message { payload, ..message }).with_metadata("mask_pii", &json!({"masked": masked.counts})))
+    let payload = RawValue::from_string(masked.json)
+        .map_err(|_| Failure::internal("the new payload is no JSON"))?;
+    Ok(Edit::replace(Message { payload, ..message })
+        .with_metadata("mask_pii", &json!({"masked": masked.counts})))
 }
 
 #[cfg(test)]
@@ -50,9 +71,19 @@ mod tests {
     #[test]
     fn configs() {
         let config: Config = serde_json::from_str(r#"{"style":"partial","ssn":false}"#).unwrap();
-        assert_eq!(config, Config { style: Style::Partial, ssn: false, ..Config::default() });
+        assert_eq!(
+            config,
+            Config {
+                style: Style::Partial,
+                ssn: false,
+                ..Config::default()
+            }
+        );
         for invalid in [r#"{"style":"blur"}"#, r#"{"kinds":[]}"#, r#"{"card":"no"}"#] {
-            assert!(serde_json::from_str::<Config>(invalid).is_err(), "{invalid}");
+            assert!(
+                serde_json::from_str::<Config>(invalid).is_err(),
+                "{invalid}"
+            );
         }
     }
 }

@@ -38,7 +38,12 @@ pub enum FailureKind {
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { latency_ms: 0, jitter_ms: 0, failure_rate: 0.0, failure: FailureKind::Error }
+        Self {
+            latency_ms: 0,
+            jitter_ms: 0,
+            failure_rate: 0.0,
+            failure: FailureKind::Error,
+        }
     }
 }
 
@@ -63,7 +68,10 @@ impl MockProvider {
     /// With a seed, the same calls in the same order give the same delays and failures.
     pub fn new(behaviour: Behaviour, seed: Option<u64>) -> Self {
         let random = seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        Self { behaviour, random: Arc::new(Mutex::new(random)) }
+        Self {
+            behaviour,
+            random: Arc::new(Mutex::new(random)),
+        }
     }
 
     /// Answers `echo: ` and the prompt.
@@ -75,7 +83,9 @@ impl MockProvider {
         let (delay, fails) = self.draw(&wanted);
         tokio::time::sleep(delay).await;
         match (fails, wanted.failure) {
-            (true, FailureKind::Error) => Err(Failure::new("mock_failure", "asked to fail").retryable()),
+            (true, FailureKind::Error) => {
+                Err(Failure::new("mock_failure", "asked to fail").retryable())
+            }
             (true, FailureKind::Timeout) => Err(Failure::no_answer()),
             (false, _) => complete(&prompt, wanted.output),
         }
@@ -89,7 +99,9 @@ impl MockProvider {
         };
         let failure_rate = given.failure_rate.unwrap_or(self.behaviour.failure_rate);
         if !(0.0..=1.0).contains(&failure_rate) {
-            return Err(Failure::invalid_request("parameters.mock.failure_rate: expected 0 to 1"));
+            return Err(Failure::invalid_request(
+                "parameters.mock.failure_rate: expected 0 to 1",
+            ));
         }
         Ok(Wanted {
             latency_ms: given.latency_ms.unwrap_or(self.behaviour.latency_ms),
@@ -104,7 +116,10 @@ impl MockProvider {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         let jitter = random.u64(0..=wanted.jitter_ms);
         let fails = random.f64() < wanted.failure_rate;
-        (Duration::from_millis(wanted.latency_ms.saturating_add(jitter)), fails)
+        (
+            Duration::from_millis(wanted.latency_ms.saturating_add(jitter)),
+            fails,
+        )
     }
 }
 
@@ -120,10 +135,19 @@ fn complete(prompt: &Prompt, output: Option<Value>) -> Result<Completion, Failur
     let text = text_of(prompt);
     let output = output.unwrap_or_else(|| format!("echo: {text}").into());
     let answered = output.as_str().map_or(1, words);
-    let model = prompt.parameters.get::<String>("model").unwrap_or_else(|| "mock".to_owned());
-    #[expect(clippy::cast_precision_loss, reason = "a prompt has fewer words than a float has whole numbers")]
+    let model = prompt
+        .parameters
+        .get::<String>("model")
+        .unwrap_or_else(|| "mock".to_owned());
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a prompt has fewer words than a float has whole numbers"
+    )]
     let usage = Usage::new(words(&text) as f64, answered as f64);
-    Ok(Completion::new(&output)?.with_usage(usage).with_metadata("model", &model).with_metadata("mock", &true))
+    Ok(Completion::new(&output)?
+        .with_usage(usage)
+        .with_metadata("model", &model)
+        .with_metadata("mock", &true))
 }
 
 /// The prompt, or else the last message's content.
@@ -131,8 +155,9 @@ fn text_of(prompt: &Prompt) -> String {
     if !prompt.text.is_empty() {
         return prompt.text.clone();
     }
-    let messages: Vec<Value> =
-        (prompt.messages.as_deref()).and_then(|messages| serde_json::from_str(messages.get()).ok()).unwrap_or_default();
+    let messages: Vec<Value> = (prompt.messages.as_deref())
+        .and_then(|messages| serde_json::from_str(messages.get()).ok())
+        .unwrap_or_default();
     match messages.last().and_then(|message| message.get("content")) {
         Some(Value::String(text)) => text.clone(),
         Some(content) => content.to_string(),
@@ -145,6 +170,12 @@ fn words(text: &str) -> usize {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse().map_err(|_| "expected a number from 0 to 1".to_owned())?;
-    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("expected a number from 0 to 1".to_owned()) }
+    let share = text
+        .parse()
+        .map_err(|_| "expected a number from 0 to 1".to_owned())?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err("expected a number from 0 to 1".to_owned())
+    }
 }

@@ -28,7 +28,13 @@ pub enum UnicodeForm {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { trim: true, collapse_whitespace: true, lowercase: false, strip_control: true, unicode: UnicodeForm::Nfc }
+        Self {
+            trim: true,
+            collapse_whitespace: true,
+            lowercase: false,
+            strip_control: true,
+            unicode: UnicodeForm::Nfc,
+        }
     }
 }
 
@@ -40,7 +46,8 @@ pub async fn handle(message: Message, call: CallContext) -> Result<Edit, Failure
     match normalize_json(message.payload.get(), &config) {
         None => Ok(Edit::unchanged()),
         Some(json) => {
-            let payload = RawValue::from_string(json).map_err(|_| Failure::internal("the new payload is no JSON"))?;
+            let payload = RawValue::from_string(json)
+                .map_err(|_| Failure::internal("the new payload is no JSON"))?;
             Ok(Edit::replace(Message { payload, ..message }))
         }
     }
@@ -65,7 +72,13 @@ fn is_text(path: &[Step<'_>]) -> bool {
         path,
         [] | [Step::Key("text" | "prompt" | "content")]
             | [Step::Key("messages"), Step::Index(_), Step::Key("content")]
-            | [Step::Key("messages"), Step::Index(_), Step::Key("content"), Step::Index(_), Step::Key("text")]
+            | [
+                Step::Key("messages"),
+                Step::Index(_),
+                Step::Key("content"),
+                Step::Index(_),
+                Step::Key("text")
+            ]
     )
 }
 
@@ -92,7 +105,8 @@ pub fn normalize(text: &str, config: &Config) -> String {
 
 fn is_invisible_control(c: char) -> bool {
     let kept = matches!(c, '\n' | '\r' | '\t');
-    let reorders_or_hides = matches!(c, '\u{200b}' | '\u{feff}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let reorders_or_hides =
+        matches!(c, '\u{200b}' | '\u{feff}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     (c.is_control() && !kept) || reorders_or_hides
 }
 
@@ -127,13 +141,52 @@ mod tests {
             (&standard, "  Hello \n\t World ", "Hello World"),
             (&standard, "a\u{0}b\u{7}c\u{202e}d", "abcd"),
             (&standard, "e\u{301}", "\u{e9}"),
-            (&standard, "family \u{1f469}\u{200d}\u{1f469}", "family \u{1f469}\u{200d}\u{1f469}"),
+            (
+                &standard,
+                "family \u{1f469}\u{200d}\u{1f469}",
+                "family \u{1f469}\u{200d}\u{1f469}",
+            ),
             (&nothing, " A\u{0}  e\u{301} ", " A\u{0}  e\u{301} "),
-            (&Config { trim: true, ..nothing.clone() }, " A  B ", "A  B"),
-            (&Config { lowercase: true, ..nothing.clone() }, "ÄB", "äb"),
-            (&Config { unicode: UnicodeForm::Nfc, ..nothing.clone() }, " e\u{301}", " \u{e9}"),
-            (&Config { collapse_whitespace: true, ..nothing.clone() }, " A \n B ", " A B "),
-            (&Config { strip_control: true, ..nothing.clone() }, "a\u{1b}\tb", "a\tb"),
+            (
+                &Config {
+                    trim: true,
+                    ..nothing.clone()
+                },
+                " A  B ",
+                "A  B",
+            ),
+            (
+                &Config {
+                    lowercase: true,
+                    ..nothing.clone()
+                },
+                "ÄB",
+                "äb",
+            ),
+            (
+                &Config {
+                    unicode: UnicodeForm::Nfc,
+                    ..nothing.clone()
+                },
+                " e\u{301}",
+                " \u{e9}",
+            ),
+            (
+                &Config {
+                    collapse_whitespace: true,
+                    ..nothing.clone()
+                },
+                " A \n B ",
+                " A B ",
+            ),
+            (
+                &Config {
+                    strip_control: true,
+                    ..nothing.clone()
+                },
+                "a\u{1b}\tb",
+                "a\tb",
+            ),
         ] {
             assert_eq!(normalize(text, config), expected, "{text:?}");
         }
@@ -144,11 +197,16 @@ mod tests {
         let config = Config::default();
         for (json, expected) in [
             (r#"" a ""#, Some(r#""a""#)),
-            (r#"{"text":" a ","id":" b ","n":1.50}"#, Some(r#"{"text":"a","id":" b ","n":1.50}"#)),
+            (
+                r#"{"text":" a ","id":" b ","n":1.50}"#,
+                Some(r#"{"text":"a","id":" b ","n":1.50}"#),
+            ),
             (r#"{"prompt":" a "}"#, Some(r#"{"prompt":"a"}"#)),
             (
                 r#"{"messages":[{"role":" user ","content":" a "},{"content":[{"type":"text","text":" b "}]}]}"#,
-                Some(r#"{"messages":[{"role":" user ","content":"a"},{"content":[{"type":"text","text":"b"}]}]}"#),
+                Some(
+                    r#"{"messages":[{"role":" user ","content":"a"},{"content":[{"type":"text","text":"b"}]}]}"#,
+                ),
             ),
             (r#"{"text":"a"}"#, None),
             (r#"{"deep":{"text":" a "}}"#, None),
@@ -162,10 +220,21 @@ mod tests {
 
     #[test]
     fn configs() {
-        assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), Config::default());
-        assert_eq!(serde_json::from_str::<Config>(r#"{"unicode":"none"}"#).unwrap().unicode, UnicodeForm::None);
+        assert_eq!(
+            serde_json::from_str::<Config>("{}").unwrap(),
+            Config::default()
+        );
+        assert_eq!(
+            serde_json::from_str::<Config>(r#"{"unicode":"none"}"#)
+                .unwrap()
+                .unicode,
+            UnicodeForm::None
+        );
         for invalid in [r#"{"trimm":true}"#, r#"{"unicode":"nfd"}"#, r#"{"trim":1}"#] {
-            assert!(serde_json::from_str::<Config>(invalid).is_err(), "{invalid}");
+            assert!(
+                serde_json::from_str::<Config>(invalid).is_err(),
+                "{invalid}"
+            );
         }
     }
 

@@ -68,7 +68,13 @@ pub struct Kinds {
 
 impl Default for Kinds {
     fn default() -> Self {
-        Self { card: true, email: true, phone: true, iban: true, ssn: true }
+        Self {
+            card: true,
+            email: true,
+            phone: true,
+            iban: true,
+            ssn: true,
+        }
     }
 }
 
@@ -98,7 +104,10 @@ pub type Counts = BTreeMap<Kind, usize>;
 ///
 /// All kinds are looked for, whatever is wanted, so that switching one off does not turn its finds into another kind.
 pub fn find(text: &str, wanted: &Kinds) -> Vec<Find> {
-    if !text.bytes().any(|byte| byte == b'@' || byte.is_ascii_digit()) {
+    if !text
+        .bytes()
+        .any(|byte| byte == b'@' || byte.is_ascii_digit())
+    {
         return Vec::new();
     }
     let mut taken: BTreeMap<usize, Find> = BTreeMap::new();
@@ -110,7 +119,10 @@ pub fn find(text: &str, wanted: &Kinds) -> Vec<Find> {
             }
         }
     }
-    taken.into_values().filter(|find| wanted.has(find.kind)).collect()
+    taken
+        .into_values()
+        .filter(|find| wanted.has(find.kind))
+        .collect()
 }
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ fn judge(json: &str, wanted: &Kinds) -> Verdict {
     if findings.counts.is_empty() {
         return Verdict::Ok;
     }
-    Verdict::reject_with("pii_detected", json!({"kinds": findings.counts, "locations": findings.locations}))
+    Verdict::reject_with(
+        "pii_detected",
+        json!({"kinds": findings.counts, "locations": findings.locations}),
+    )
 }
 
 #[cfg(test)]
@@ -30,7 +33,12 @@ mod tests {
 
     #[test]
     fn a_clean_payload_is_ok() {
-        for json in [r#""hello""#, "null", "12", r#"{"order": "2024-0012345", "total": 4111111111111112}"#] {
+        for json in [
+            r#""hello""#,
+            "null",
+            "12",
+            r#"{"order": "2024-0012345", "total": 4111111111111112}"#,
+        ] {
             assert_eq!(judge(json, &Kinds::default()), Verdict::Ok, "{json}");
         }
     }
@@ -48,16 +56,27 @@ mod tests {
     #[test]
     fn places_are_capped_and_counts_are_not() {
         let json = serde_json::to_string(&vec!["jane@example.com"; 100]).unwrap();
-        let Verdict::Reject { details, .. } = judge(&json, &Kinds::default()) else { panic!("not rejected") };
+        let Verdict::Reject { details, .. } = judge(&json, &Kinds::default()) else {
+            panic!("not rejected")
+        };
         assert_eq!(details["kinds"]["email"], 100);
-        assert_eq!(details["locations"].as_array().unwrap().len(), MAX_LOCATIONS);
+        assert_eq!(
+            details["locations"].as_array().unwrap().len(),
+            MAX_LOCATIONS
+        );
     }
 
     #[test]
     fn a_kind_can_be_switched_off() {
-        let wanted = Kinds { email: false, ..Kinds::default() };
+        let wanted = Kinds {
+            email: false,
+            ..Kinds::default()
+        };
         assert_eq!(judge(r#""jane@example.com""#, &wanted), Verdict::Ok);
-        assert_eq!(serde_json::from_str::<Kinds>(r#"{"email":false}"#).unwrap(), wanted);
+        assert_eq!(
+            serde_json::from_str::<Kinds>(r#"{"email":false}"#).unwrap(),
+            wanted
+        );
         assert!(serde_json::from_str::<Kinds>(r#"{"emails":false}"#).is_err());
     }
 }

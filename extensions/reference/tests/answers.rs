@@ -13,15 +13,39 @@ async fn normalize_text_answers_only_what_changed() {
     program.until_ready(&client, "normalize_text").await;
     let subject = "beamline.ext.pre.normalize_text.v1";
 
-    let answer = call_json(&client, subject, &request(json!({"text": "  a   b ", "n": 1}))).await;
+    let answer = call_json(
+        &client,
+        subject,
+        &request(json!({"text": "  a   b ", "n": 1})),
+    )
+    .await;
     assert_eq!(answer["payload"]["payload"], json!({"text": "a b", "n": 1}));
     assert_eq!(answer["payload"]["message_id"], "m-1");
-    assert_eq!(call_json(&client, subject, &request(json!("a b"))).await, json!({}));
-    let lower = call_json(&client, subject, &request_with(json!("A  B"), json!({"lowercase": true}))).await;
+    assert_eq!(
+        call_json(&client, subject, &request(json!("a b"))).await,
+        json!({})
+    );
+    let lower = call_json(
+        &client,
+        subject,
+        &request_with(json!("A  B"), json!({"lowercase": true})),
+    )
+    .await;
     assert_eq!(lower["payload"]["payload"], "a b");
-    let wrong = call_json(&client, subject, &request_with(json!("a"), json!({"lowercase": "yes"}))).await;
+    let wrong = call_json(
+        &client,
+        subject,
+        &request_with(json!("a"), json!({"lowercase": "yes"})),
+    )
+    .await;
     assert_eq!(wrong["error"]["code"], "invalid_config");
-    assert!(wrong["error"]["message"].as_str().unwrap().starts_with("config.lowercase: "), "{wrong}");
+    assert!(
+        wrong["error"]["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("config.lowercase: "),
+        "{wrong}"
+    );
 }
 
 #[tokio::test]
@@ -39,8 +63,19 @@ async fn pii_guard_rejects_without_repeating_the_data() {
                "details": {"kinds": {"email": 1}, "locations": ["/messages/0/content"]}})
     );
     let ok = json!({"status": "ok"});
-    assert_eq!(call_json(&client, subject, &request_with(payload, json!({"email": false}))).await, ok);
-    assert_eq!(call_json(&client, subject, &request(json!("hello"))).await, ok);
+    assert_eq!(
+        call_json(
+            &client,
+            subject,
+            &request_with(payload, json!({"email": false}))
+        )
+        .await,
+        ok
+    );
+    assert_eq!(
+        call_json(&client, subject, &request(json!("hello"))).await,
+        ok
+    );
 }
 
 #[tokio::test]
@@ -53,10 +88,22 @@ async fn mask_pii_says_what_it_masked() {
 
     let answer = call_json(&client, subject, &request(json!("pay 4111 1111 1111 1111"))).await;
     assert_eq!(answer["payload"]["payload"], "pay [CARD]");
-    assert_eq!(answer["metadata"], json!({"mask_pii": {"masked": {"card": 1}}}));
-    let partial = request_with(json!("pay 4111 1111 1111 1111"), json!({"style": "partial"}));
-    assert_eq!(call_json(&client, subject, &partial).await["payload"]["payload"], "pay **** **** **** 1111");
-    assert_eq!(call_json(&client, subject, &request(json!("nothing"))).await, json!({}));
+    assert_eq!(
+        answer["metadata"],
+        json!({"mask_pii": {"masked": {"card": 1}}})
+    );
+    let partial = request_with(
+        json!("pay 4111 1111 1111 1111"),
+        json!({"style": "partial"}),
+    );
+    assert_eq!(
+        call_json(&client, subject, &partial).await["payload"]["payload"],
+        "pay **** **** **** 1111"
+    );
+    assert_eq!(
+        call_json(&client, subject, &request(json!("nothing"))).await,
+        json!({})
+    );
 }
 
 #[tokio::test]
@@ -64,7 +111,11 @@ async fn mock_providers_run_side_by_side() {
     let server = Server::start().await;
     let client = server.client().await;
     let one = Program::start(MOCK_PROVIDER, &server.url, &["--id", "openai_gpt4"]);
-    let two = Program::start(MOCK_PROVIDER, &server.url, &["--id", "failing", "--failure-rate", "1", "--seed", "7"]);
+    let two = Program::start(
+        MOCK_PROVIDER,
+        &server.url,
+        &["--id", "failing", "--failure-rate", "1", "--seed", "7"],
+    );
     one.until_ready(&client, "openai_gpt4").await;
     two.until_ready(&client, "failing").await;
 
@@ -79,10 +130,17 @@ async fn mock_providers_run_side_by_side() {
         call_json(&client, "beamline.provider.failing.v1", &body).await,
         json!({"error": {"code": "mock_failure", "message": "asked to fail", "retryable": true}})
     );
-    let healed = json!({"prompt": "a", "parameters": {"mock": {"failure_rate": 0, "output": {"any": 1}}}});
-    assert_eq!(call_json(&client, "beamline.provider.failing.v1", &healed).await["output"], json!({"any": 1}));
+    let healed =
+        json!({"prompt": "a", "parameters": {"mock": {"failure_rate": 0, "output": {"any": 1}}}});
+    assert_eq!(
+        call_json(&client, "beamline.provider.failing.v1", &healed).await["output"],
+        json!({"any": 1})
+    );
     let wrong = json!({"prompt": "a", "parameters": {"mock": {"failure_rate": 2}}});
-    assert_eq!(call_json(&client, "beamline.provider.failing.v1", &wrong).await["error"]["code"], "invalid_request");
+    assert_eq!(
+        call_json(&client, "beamline.provider.failing.v1", &wrong).await["error"]["code"],
+        "invalid_request"
+    );
 }
 
 #[tokio::test]
@@ -111,6 +169,9 @@ async fn a_failed_call_is_one_log_line_without_the_payload() {
     ] {
         assert_eq!(line[field], value, "{field}");
     }
-    assert!(line["latency_ms"].is_number() && line["timestamp"].is_string(), "{line}");
+    assert!(
+        line["latency_ms"].is_number() && line["timestamp"].is_string(),
+        "{line}"
+    );
     assert!(!program.log().contains("the-secret"));
 }

@@ -16,15 +16,30 @@ async fn a_signal_lets_running_calls_finish() {
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.unwrap();
         let subject = "beamline.provider.mock_provider.v1";
-        client.publish_with_reply(subject, inbox, r#"{"prompt":"a"}"#.into()).await.unwrap();
+        client
+            .publish_with_reply(subject, inbox, r#"{"prompt":"a"}"#.into())
+            .await
+            .unwrap();
         // Messages keep their order on the way: when this is answered, the call before it has arrived.
         call(&client, "$SRV.PING.mock_provider", &[], "").await;
 
         program.signal(signal);
-        let answer =
-            timeout(LIMIT, answers.next()).await.unwrap_or_else(|_| panic!("{signal}: {}", program.log())).unwrap();
-        assert!(answer.payload.starts_with(br#"{"provider_id":"mock_provider","output":"echo: a""#), "{signal}");
-        assert_eq!(program.ended().await.code(), Some(0), "{signal}: {}", program.log());
+        let answer = timeout(LIMIT, answers.next())
+            .await
+            .unwrap_or_else(|_| panic!("{signal}: {}", program.log()))
+            .unwrap();
+        assert!(
+            answer
+                .payload
+                .starts_with(br#"{"provider_id":"mock_provider","output":"echo: a""#),
+            "{signal}"
+        );
+        assert_eq!(
+            program.ended().await.code(),
+            Some(0),
+            "{signal}: {}",
+            program.log()
+        );
     }
 }
 
@@ -44,7 +59,13 @@ async fn a_program_waits_for_nats_and_can_be_stopped_meanwhile() {
     let url = format!("nats://{}", free.local_addr().unwrap());
     drop(free);
     let mut program = Program::start(PII_GUARD, &url, &[]);
-    eventually("it says that it waits", || program.log().contains("waiting for the NATS server").then_some(())).await;
+    eventually("it says that it waits", || {
+        program
+            .log()
+            .contains("waiting for the NATS server")
+            .then_some(())
+    })
+    .await;
     program.signal("TERM");
     assert_eq!(program.ended().await.code(), Some(0), "{}", program.log());
 }
@@ -54,14 +75,26 @@ async fn settings_that_cannot_work_end_with_a_reason() {
     for (flags, code, reason) in [
         (&["--version-tag", "v1.2"][..], 78, "version tag"),
         (&["--queue-group", "a b"], 78, "queue group"),
-        (&["--creds-file", "/nonexistent/file.creds"], 78, "credentials file"),
+        (
+            &["--creds-file", "/nonexistent/file.creds"],
+            78,
+            "credentials file",
+        ),
         (&["--max-in-flight", "0"], 2, "--max-in-flight"),
         (&["--no-such-flag"], 2, "--no-such-flag"),
     ] {
         let mut program = Program::start(PII_GUARD, "nats://127.0.0.1:9", flags);
         assert_eq!(program.ended().await.code(), Some(code), "{flags:?}");
-        assert!(program.log().contains(reason), "{flags:?}: {}", program.log());
+        assert!(
+            program.log().contains(reason),
+            "{flags:?}: {}",
+            program.log()
+        );
     }
-    let mut program = Program::start(MOCK_PROVIDER, "nats://127.0.0.1:9", &["--failure-rate", "1.5"]);
+    let mut program = Program::start(
+        MOCK_PROVIDER,
+        "nats://127.0.0.1:9",
+        &["--failure-rate", "1.5"],
+    );
     assert_eq!(program.ended().await.code(), Some(2));
 }

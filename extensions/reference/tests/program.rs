@@ -43,12 +43,16 @@ impl Program {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(LIMIT, ready).await.expect("the program starts");
+        tokio::time::timeout(LIMIT, ready)
+            .await
+            .expect("the program starts");
         call(client, &format!("$SRV.INFO.{name}"), &[], "").await;
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.process.id().to_string()])
+            .status();
         assert!(status.unwrap().success());
     }
 

@@ -30,17 +30,34 @@ enum Outcome {
 }
 
 pub(crate) async fn serve(server: &Server, message: Message, received: Instant) {
-    let Message { subject, reply, payload, headers, .. } = message;
+    let Message {
+        subject,
+        reply,
+        payload,
+        headers,
+        ..
+    } = message;
     let Some(reply) = reply else {
-        debug!(extension_id = server.id, "a message without reply subject was dropped");
+        debug!(
+            extension_id = server.id,
+            "a message without reply subject was dropped"
+        );
         return;
     };
     let headers = headers.unwrap_or_default();
     let labels = Labels::from_headers(&headers);
     match &server.handler {
         Handler::Raw(handler) => {
-            let request = RawRequest { subject: subject.into_string(), headers, payload };
-            let work = async { handler(request).await.map_or(Outcome::Silent, Outcome::Answer) };
+            let request = RawRequest {
+                subject: subject.into_string(),
+                headers,
+                payload,
+            };
+            let work = async {
+                handler(request)
+                    .await
+                    .map_or(Outcome::Silent, Outcome::Answer)
+            };
             let outcome = guard(server, work).await;
             finish(server, reply, outcome, &labels, received).await;
         }
@@ -86,20 +103,28 @@ fn decode(
     received: Instant,
 ) -> Result<(Body, CallContext), Outcome> {
     let deadline = deadline_of(headers, received)?;
-    let mut body: Body =
-        serde_json::from_slice(payload).map_err(|error| Outcome::Failed(Failure::invalid_request(describe(&error))))?;
+    let mut body: Body = serde_json::from_slice(payload)
+        .map_err(|error| Outcome::Failed(Failure::invalid_request(describe(&error))))?;
     let traceparent = headers::text(headers, "traceparent").and_then(TraceParent::parse);
-    let from_header = |name| headers::text(headers, name).filter(|text| !text.is_empty()).map(str::to_owned);
+    let from_header = |name| {
+        headers::text(headers, name)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
     let trace_id = from_header("trace_id")
         .or(body.trace_id.take())
         .or_else(|| traceparent.as_ref().map(|parent| parent.trace_id.clone()));
     let call = CallContext {
         extension_id: server.id.clone(),
-        tenant_id: from_header("tenant_id").or(body.tenant_id.take()).unwrap_or_default(),
+        tenant_id: from_header("tenant_id")
+            .or(body.tenant_id.take())
+            .unwrap_or_default(),
         request_id: body.request_id.take().unwrap_or_default(),
         trace_id: trace_id.unwrap_or_default(),
         traceparent,
-        attempt: headers::number(headers, "Router-Attempt").flatten().unwrap_or(1),
+        attempt: headers::number(headers, "Router-Attempt")
+            .flatten()
+            .unwrap_or(1),
         deadline,
         metadata: std::mem::take(&mut body.metadata),
         config: body.config.take(),
@@ -118,12 +143,17 @@ fn deadline_of(headers: &HeaderMap, received: Instant) -> Result<Instant, Outcom
         None => DEFAULT_TIMEOUT,
         Some(Some(millis)) => Duration::from_millis(millis).min(MAX_TIMEOUT),
         Some(None) => {
-            let text = "header Router-Timeout-Ms: expected whole milliseconds of at most ten digits";
+            let text =
+                "header Router-Timeout-Ms: expected whole milliseconds of at most ten digits";
             return Err(Outcome::Failed(Failure::invalid_request(text)));
         }
     };
     let deadline = received + timeout;
-    if deadline <= Instant::now() { Err(Outcome::Expired) } else { Ok(deadline) }
+    if deadline <= Instant::now() {
+        Err(Outcome::Expired)
+    } else {
+        Ok(deadline)
+    }
 }
 
 fn span_of(call: &CallContext) -> tracing::Span {
@@ -131,7 +161,10 @@ fn span_of(call: &CallContext) -> tracing::Span {
         "extension.call",
         extension_id = call.extension_id,
         trace_id = call.trace_id,
-        parent_id = call.traceparent.as_ref().map(|parent| parent.parent_id.as_str()),
+        parent_id = call
+            .traceparent
+            .as_ref()
+            .map(|parent| parent.parent_id.as_str()),
         tenant_id = call.tenant_id,
         request_id = call.request_id,
         attempt = call.attempt,
@@ -147,19 +180,35 @@ struct Labels {
 impl Labels {
     fn from_headers(headers: &HeaderMap) -> Self {
         let text = |name| headers::text(headers, name).unwrap_or_default().to_owned();
-        Self { trace_id: text("trace_id"), tenant_id: text("tenant_id") }
+        Self {
+            trace_id: text("trace_id"),
+            tenant_id: text("tenant_id"),
+        }
     }
 
     fn of(call: &CallContext) -> Self {
-        Self { trace_id: call.trace_id.clone(), tenant_id: call.tenant_id.clone() }
+        Self {
+            trace_id: call.trace_id.clone(),
+            tenant_id: call.tenant_id.clone(),
+        }
     }
 }
 
-async fn finish(server: &Server, reply: Subject, outcome: Outcome, labels: &Labels, received: Instant) {
+async fn finish(
+    server: &Server,
+    reply: Subject,
+    outcome: Outcome,
+    labels: &Labels,
+    received: Instant,
+) {
     let answer = match outcome {
         Outcome::Expired => {
             server.stats.expired();
-            debug!(extension_id = server.id, trace_id = labels.trace_id, "expired work was dropped");
+            debug!(
+                extension_id = server.id,
+                trace_id = labels.trace_id,
+                "expired work was dropped"
+            );
             return;
         }
         Outcome::Silent => None,
@@ -173,7 +222,9 @@ async fn finish(server: &Server, reply: Subject, outcome: Outcome, labels: &Labe
     let Some(answer) = answer else { return };
     let length = answer.payload.len();
     if let Err(error) = publish(server, reply.clone(), answer).await {
-        let failure = Failure::internal(format!("the answer of {length} bytes was not sent: {error}"));
+        let failure = Failure::internal(format!(
+            "the answer of {length} bytes was not sent: {error}"
+        ));
         report(server, &failure, labels, received);
         // Most likely it was larger than the server allows; the short error form tells the caller at once.
         let _ = publish(server, reply, failure.to_payload().into()).await;
@@ -193,10 +244,17 @@ fn report(server: &Server, failure: &Failure, labels: &Labels, received: Instant
     );
 }
 
-async fn publish(server: &Server, reply: Subject, answer: RawAnswer) -> Result<(), async_nats::PublishError> {
+async fn publish(
+    server: &Server,
+    reply: Subject,
+    answer: RawAnswer,
+) -> Result<(), async_nats::PublishError> {
     if answer.headers.is_empty() {
         server.client.publish(reply, answer.payload).await
     } else {
-        server.client.publish_with_headers(reply, answer.headers, answer.payload).await
+        server
+            .client
+            .publish_with_headers(reply, answer.headers, answer.payload)
+            .await
     }
 }

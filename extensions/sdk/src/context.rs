@@ -52,7 +52,8 @@ impl CallContext {
 
 /// The key to blame is the one without which the rest would be valid; serde itself only knows the column.
 fn invalid_config<T: DeserializeOwned>(json: &str, error: &serde_json::Error) -> Failure {
-    let Ok(fields) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json) else {
+    let Ok(fields) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json)
+    else {
         return Failure::invalid_config(format!("config: {}", describe(error)));
     };
     let is_culprit = |key: &&String| {
@@ -61,7 +62,11 @@ fn invalid_config<T: DeserializeOwned>(json: &str, error: &serde_json::Error) ->
         serde_json::from_value::<T>(rest.into()).is_ok()
     };
     match fields.keys().take(32).find(is_culprit) {
-        Some(key) => Failure::invalid_config(format!("config.{}: {}", key.escape_debug(), describe(error))),
+        Some(key) => Failure::invalid_config(format!(
+            "config.{}: {}",
+            key.escape_debug(),
+            describe(error)
+        )),
         None => Failure::invalid_config(format!("config: {}", describe(error))),
     }
 }
@@ -80,14 +85,22 @@ impl TraceParent {
     pub fn parse(header: &str) -> Option<Self> {
         let mut parts = header.trim().split('-');
         let version = parts.next().filter(|v| is_hex(v, 2) && *v != "ff")?;
-        let trace_id = parts.next().filter(|id| is_hex(id, 32) && id.bytes().any(|b| b != b'0'))?;
-        let parent_id = parts.next().filter(|id| is_hex(id, 16) && id.bytes().any(|b| b != b'0'))?;
+        let trace_id = parts
+            .next()
+            .filter(|id| is_hex(id, 32) && id.bytes().any(|b| b != b'0'))?;
+        let parent_id = parts
+            .next()
+            .filter(|id| is_hex(id, 16) && id.bytes().any(|b| b != b'0'))?;
         let flags = parts.next().filter(|f| is_hex(f, 2))?;
         if version == "00" && parts.next().is_some() {
             return None;
         }
         let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-        Some(Self { trace_id: trace_id.to_owned(), parent_id: parent_id.to_owned(), sampled })
+        Some(Self {
+            trace_id: trace_id.to_owned(),
+            parent_id: parent_id.to_owned(),
+            sampled,
+        })
     }
 }
 
@@ -146,14 +159,25 @@ mod tests {
         for config in [None, Some("null"), Some("{}")] {
             assert!(!context(config).config::<Config>().unwrap().trim);
         }
-        assert!(context(Some(r#"{"trim":true}"#)).config::<Config>().unwrap().trim);
+        assert!(
+            context(Some(r#"{"trim":true}"#))
+                .config::<Config>()
+                .unwrap()
+                .trim
+        );
     }
 
     #[test]
     fn a_bad_config_names_what_is_wrong() {
         for (config, part) in [
-            (r#"{"trim":"yes"}"#, "config.trim: wrong type or value, expected a boolean"),
-            (r#"{"trim":true,"trm":1}"#, "config.trm: unknown field `trm`"),
+            (
+                r#"{"trim":"yes"}"#,
+                "config.trim: wrong type or value, expected a boolean",
+            ),
+            (
+                r#"{"trim":true,"trm":1}"#,
+                "config.trm: unknown field `trm`",
+            ),
             ("[]", "config: expected an object"),
         ] {
             let failure = context(Some(config)).config::<Config>().unwrap_err();

@@ -40,9 +40,15 @@ impl Service {
         client: &Client,
     ) -> Self {
         let metadata = HashMap::from([
-            ("beamline.type".to_owned(), extension.kind.as_str().to_owned()),
+            (
+                "beamline.type".to_owned(),
+                extension.kind.as_str().to_owned(),
+            ),
             ("beamline.version".to_owned(), settings.version_tag.clone()),
-            ("beamline.sdk".to_owned(), format!("rust/{}", env!("CARGO_PKG_VERSION"))),
+            (
+                "beamline.sdk".to_owned(),
+                format!("rust/{}", env!("CARGO_PKG_VERSION")),
+            ),
         ]);
         let info = Info {
             kind: "io.nats.micro.v1.info_response".to_owned(),
@@ -58,7 +64,11 @@ impl Service {
                 metadata: HashMap::new(),
             }],
         };
-        Self { client: client.clone(), info, started: SystemTime::now() }
+        Self {
+            client: client.clone(),
+            info,
+            started: SystemTime::now(),
+        }
     }
 
     pub(crate) fn own_ping_subject(&self) -> String {
@@ -70,11 +80,18 @@ impl Service {
         let (name, id) = (&self.info.name, &self.info.id);
         let mut subscriptions = Vec::new();
         for verb in ["PING", "INFO", "STATS"] {
-            for subject in [format!("$SRV.{verb}"), format!("$SRV.{verb}.{name}"), format!("$SRV.{verb}.{name}.{id}")] {
+            for subject in [
+                format!("$SRV.{verb}"),
+                format!("$SRV.{verb}.{name}"),
+                format!("$SRV.{verb}.{name}.{id}"),
+            ] {
                 subscriptions.push(self.client.subscribe(subject).await?);
             }
         }
-        Ok(SubscribedService { service: self, requests: select_all(subscriptions) })
+        Ok(SubscribedService {
+            service: self,
+            requests: select_all(subscriptions),
+        })
     }
 
     fn answer(&self, subject: &str, server: &Server) -> Option<Bytes> {
@@ -127,7 +144,10 @@ impl Service {
 }
 
 pub(crate) async fn run(subscribed: SubscribedService, server: Arc<Server>) {
-    let SubscribedService { service, mut requests } = subscribed;
+    let SubscribedService {
+        service,
+        mut requests,
+    } = subscribed;
     while let Some(Message { subject, reply, .. }) = requests.next().await {
         if let (Some(reply), Some(answer)) = (reply, service.answer(&subject, &server)) {
             // A failed publish means that the connection is gone; then the stream ends too.
@@ -146,7 +166,10 @@ fn unique_id(client: &Client) -> String {
 fn semantic_version(tag: &str) -> String {
     match tag.strip_prefix('v').unwrap_or(tag).parse::<u32>() {
         Ok(major) => format!("{major}.0.0"),
-        Err(_) => format!("0.0.0+{}", tag.replace(|c: char| !c.is_ascii_alphanumeric(), "-")),
+        Err(_) => format!(
+            "0.0.0+{}",
+            tag.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        ),
     }
 }
 
@@ -160,9 +183,12 @@ mod tests {
 
     #[test]
     fn version_tags_become_semantic_versions() {
-        for (tag, version) in
-            [("v1", "1.0.0"), ("12", "12.0.0"), ("canary_2", "0.0.0+canary-2"), ("v1-rc", "0.0.0+v1-rc")]
-        {
+        for (tag, version) in [
+            ("v1", "1.0.0"),
+            ("12", "12.0.0"),
+            ("canary_2", "0.0.0+canary-2"),
+            ("v1-rc", "0.0.0+v1-rc"),
+        ] {
             assert_eq!(semantic_version(tag), version);
         }
     }

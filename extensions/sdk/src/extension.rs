@@ -59,7 +59,11 @@ impl Extension {
         F: Fn(Message, CallContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Edit, Failure>> + Send + 'static,
     {
-        Self { id: id.into(), kind: Kind::Pre, handler: handler::edit(handler) }
+        Self {
+            id: id.into(),
+            kind: Kind::Pre,
+            handler: handler::edit(handler),
+        }
     }
 
     /// Says whether a message may go on.
@@ -68,7 +72,11 @@ impl Extension {
         F: Fn(Message, CallContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Verdict, Failure>> + Send + 'static,
     {
-        Self { id: id.into(), kind: Kind::Validator, handler: handler::validate(handler) }
+        Self {
+            id: id.into(),
+            kind: Kind::Validator,
+            handler: handler::validate(handler),
+        }
     }
 
     /// Changes what the provider answered; the message's payload is the provider's output.
@@ -77,7 +85,11 @@ impl Extension {
         F: Fn(Message, CallContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Edit, Failure>> + Send + 'static,
     {
-        Self { id: id.into(), kind: Kind::Post, handler: handler::edit(handler) }
+        Self {
+            id: id.into(),
+            kind: Kind::Post,
+            handler: handler::edit(handler),
+        }
     }
 
     /// Answers a prompt.
@@ -86,7 +98,11 @@ impl Extension {
         F: Fn(Prompt, CallContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Completion, Failure>> + Send + 'static,
     {
-        Self { id: id.into(), kind: Kind::Provider, handler: handler::provide(handler) }
+        Self {
+            id: id.into(),
+            kind: Kind::Provider,
+            handler: handler::provide(handler),
+        }
     }
 
     /// For tests and protocol work: gets the bytes and headers as they came, and answers any bytes, or nothing.
@@ -96,7 +112,11 @@ impl Extension {
         F: Fn(RawRequest) -> R + Send + Sync + 'static,
         R: Future<Output = Option<RawAnswer>> + Send + 'static,
     {
-        Self { id: id.into(), kind, handler: handler::raw(handler) }
+        Self {
+            id: id.into(),
+            kind,
+            handler: handler::raw(handler),
+        }
     }
 
     /// The whole program: flags and environment, logging, serving, signals, drain. The exit code is 0 after a clean
@@ -124,13 +144,20 @@ impl Extension {
     ///
     /// # Errors
     /// As [`Extension::serve`].
-    pub async fn serve_on(self, client: &async_nats::Client, settings: &Settings) -> Result<Running, StartError> {
+    pub async fn serve_on(
+        self,
+        client: &async_nats::Client,
+        settings: &Settings,
+    ) -> Result<Running, StartError> {
         running::serve_on(self, client.clone(), settings).await
     }
 }
 
 impl fmt::Debug for Extension {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Extension").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Extension")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }

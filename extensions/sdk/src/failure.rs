@@ -23,7 +23,13 @@ pub struct Failure {
 impl Failure {
     /// A failure that a repeat of the call would not cure.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), retryable: false, retry_after_ms: None, unanswered: false }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            retryable: false,
+            retry_after_ms: None,
+            unanswered: false,
+        }
     }
 
     pub fn invalid_request(message: impl Into<String>) -> Self {
@@ -41,19 +47,29 @@ impl Failure {
     /// Says that the same call may succeed later.
     #[must_use]
     pub fn retryable(self) -> Self {
-        Self { retryable: true, ..self }
+        Self {
+            retryable: true,
+            ..self
+        }
     }
 
     /// Says when the same call may succeed.
     #[must_use]
     pub fn retry_after(self, delay: Duration) -> Self {
         let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        Self { retryable: true, retry_after_ms: Some(millis), ..self }
+        Self {
+            retryable: true,
+            retry_after_ms: Some(millis),
+            ..self
+        }
     }
 
     /// For fault injection: the call gets no answer at all, as from a process that hangs.
     pub fn no_answer() -> Self {
-        Self { unanswered: true, ..Self::new("no_answer", "the handler chose not to answer") }
+        Self {
+            unanswered: true,
+            ..Self::new("no_answer", "the handler chose not to answer")
+        }
     }
 
     pub(crate) fn overloaded() -> Self {
@@ -61,11 +77,18 @@ impl Failure {
     }
 
     pub(crate) fn shutting_down() -> Self {
-        Self::new("shutting_down", "the extension stopped before the call was done").retryable()
+        Self::new(
+            "shutting_down",
+            "the extension stopped before the call was done",
+        )
+        .retryable()
     }
 
     pub(crate) fn deadline_exceeded() -> Self {
-        Self::new("deadline_exceeded", "the call's time ran out in the handler")
+        Self::new(
+            "deadline_exceeded",
+            "the call's time ran out in the handler",
+        )
     }
 
     pub(crate) fn to_payload(&self) -> Bytes {
@@ -73,7 +96,8 @@ impl Failure {
         struct Form<'a> {
             error: &'a Failure,
         }
-        serde_json::to_vec(&Form { error: self }).map_or_else(|_| Bytes::from_static(LAST_RESORT), Bytes::from)
+        serde_json::to_vec(&Form { error: self })
+            .map_or_else(|_| Bytes::from_static(LAST_RESORT), Bytes::from)
     }
 }
 
@@ -84,7 +108,9 @@ const LAST_RESORT: &[u8] =
 pub(crate) fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(", expected ") {
-        Some((_, expected)) if text.starts_with("invalid ") => format!("wrong type or value, expected {expected}"),
+        Some((_, expected)) if text.starts_with("invalid ") => {
+            format!("wrong type or value, expected {expected}")
+        }
         _ => text,
     }
 }
@@ -96,9 +122,17 @@ mod tests {
     #[test]
     fn the_wire_form_is_the_contracts() {
         let plain = Failure::new("boom", "it broke").to_payload();
-        assert_eq!(plain, r#"{"error":{"code":"boom","message":"it broke","retryable":false}}"#);
-        let later = Failure::new("busy", "later").retry_after(Duration::from_millis(250)).to_payload();
-        assert_eq!(later, r#"{"error":{"code":"busy","message":"later","retryable":true,"retry_after_ms":250}}"#);
+        assert_eq!(
+            plain,
+            r#"{"error":{"code":"boom","message":"it broke","retryable":false}}"#
+        );
+        let later = Failure::new("busy", "later")
+            .retry_after(Duration::from_millis(250))
+            .to_payload();
+        assert_eq!(
+            later,
+            r#"{"error":{"code":"busy","message":"later","retryable":true,"retry_after_ms":250}}"#
+        );
     }
 
     #[test]
@@ -108,11 +142,17 @@ mod tests {
             #[expect(dead_code, reason = "only its type matters here")]
             count: bool,
         }
-        for json in [r#"{"count": "jane, expected@example.com"}"#, r#"{"count": 4111111111111111}"#] {
+        for json in [
+            r#"{"count": "jane, expected@example.com"}"#,
+            r#"{"count": 4111111111111111}"#,
+        ] {
             let text = describe(&serde_json::from_str::<Wanted>(json).unwrap_err());
             assert!(!text.contains("jane") && !text.contains("4111"), "{text}");
             assert!(text.contains("expected a boolean"), "{text}");
         }
-        assert!(describe(&serde_json::from_str::<Wanted>("{}").unwrap_err()).contains("missing field `count`"));
+        assert!(
+            describe(&serde_json::from_str::<Wanted>("{}").unwrap_err())
+                .contains("missing field `count`")
+        );
     }
 }

@@ -14,7 +14,9 @@ pub struct Fields(BTreeMap<String, Box<RawValue>>);
 impl Fields {
     /// The value under `key`, when there is one of that type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        self.0.get(key).and_then(|raw| serde_json::from_str(raw.get()).ok())
+        self.0
+            .get(key)
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
     /// The value under `key` as it was written.
@@ -24,7 +26,10 @@ impl Fields {
 
     /// Sets `key`. A value that has no JSON form (a map with keys that are no strings) is stored as null.
     pub fn insert(&mut self, key: impl Into<String>, value: &impl Serialize) {
-        self.0.insert(key.into(), to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned()));
+        self.0.insert(
+            key.into(),
+            to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+        );
     }
 
     pub fn is_empty(&self) -> bool {
@@ -54,7 +59,8 @@ mod tests {
 
     #[test]
     fn numbers_keep_every_digit() {
-        let json = r#"{"big":123456789012345678901234567890,"pi":3.14159265358979323846264338327950288}"#;
+        let json =
+            r#"{"big":123456789012345678901234567890,"pi":3.14159265358979323846264338327950288}"#;
         let fields: Fields = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&fields).unwrap(), json);
     }

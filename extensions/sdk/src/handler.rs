@@ -107,14 +107,18 @@ where
     Handler::Contract(Arc::new(move |body, call| {
         let handler = Arc::clone(&handler);
         Box::pin(async move {
-            let message = body.payload.ok_or_else(|| Failure::invalid_request("missing field `payload`"))?;
+            let message = body
+                .payload
+                .ok_or_else(|| Failure::invalid_request("missing field `payload`"))?;
             encode(&handler(message, call).await?)
         })
     }))
 }
 
 fn encode(answer: &impl Serialize) -> Result<Bytes, Failure> {
-    serde_json::to_vec(answer).map(Bytes::from).map_err(|_| Failure::internal("the answer has no JSON form"))
+    serde_json::to_vec(answer)
+        .map(Bytes::from)
+        .map_err(|_| Failure::internal("the answer has no JSON form"))
 }
 
 impl Body {
@@ -123,7 +127,9 @@ impl Body {
             return Err(Failure::invalid_request("missing field `prompt`"));
         }
         Ok(Prompt {
-            provider_id: self.provider_id.unwrap_or_else(|| call.extension_id.clone()),
+            provider_id: self
+                .provider_id
+                .unwrap_or_else(|| call.extension_id.clone()),
             text: self.prompt.unwrap_or_default(),
             messages: self.messages,
             parameters: self.parameters,

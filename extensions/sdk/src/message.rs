@@ -36,7 +36,8 @@ impl Message {
     /// # Errors
     /// `internal` when the value has no JSON form.
     pub fn with_payload(self, payload: &(impl Serialize + ?Sized)) -> Result<Self, Failure> {
-        let payload = to_raw_value(payload).map_err(|_| Failure::internal("the new payload has no JSON form"))?;
+        let payload = to_raw_value(payload)
+            .map_err(|_| Failure::internal("the new payload has no JSON form"))?;
         Ok(Self { payload, ..self })
     }
 }
@@ -58,7 +59,10 @@ impl Edit {
 
     /// Puts this message in the place of the one received.
     pub fn replace(message: Message) -> Self {
-        Self { message: Some(message), ..Self::default() }
+        Self {
+            message: Some(message),
+            ..Self::default()
+        }
     }
 
     /// Adds to the request's context, for all later stages and the answer.
@@ -84,12 +88,18 @@ pub enum Verdict {
 
 impl Verdict {
     pub fn reject(reason: impl Into<String>) -> Self {
-        Self::Reject { reason: reason.into(), details: Value::Null }
+        Self::Reject {
+            reason: reason.into(),
+            details: Value::Null,
+        }
     }
 
     /// As [`Verdict::reject`], with an object that explains it. Never put the payload's text into it.
     pub fn reject_with(reason: impl Into<String>, details: Value) -> Self {
-        Self::Reject { reason: reason.into(), details }
+        Self::Reject {
+            reason: reason.into(),
+            details,
+        }
     }
 }
 
@@ -99,16 +109,23 @@ mod tests {
 
     #[test]
     fn answers_are_the_contracts() {
-        let message: Message =
-            serde_json::from_str(r#"{"message_id":"m","message_type":"chat","payload":1.10,"metadata":{"a":2.50}}"#)
-                .unwrap();
+        let message: Message = serde_json::from_str(
+            r#"{"message_id":"m","message_type":"chat","payload":1.10,"metadata":{"a":2.50}}"#,
+        )
+        .unwrap();
         let edit = Edit::replace(message).with_metadata("lang", &"en");
         assert_eq!(
             serde_json::to_string(&edit).unwrap(),
             r#"{"payload":{"message_id":"m","message_type":"chat","payload":1.10,"metadata":{"a":2.50}},"metadata":{"lang":"en"}}"#
         );
         assert_eq!(serde_json::to_string(&Edit::unchanged()).unwrap(), "{}");
-        assert_eq!(serde_json::to_string(&Verdict::Ok).unwrap(), r#"{"status":"ok"}"#);
-        assert_eq!(serde_json::to_string(&Verdict::reject("no")).unwrap(), r#"{"status":"reject","reason":"no"}"#);
+        assert_eq!(
+            serde_json::to_string(&Verdict::Ok).unwrap(),
+            r#"{"status":"ok"}"#
+        );
+        assert_eq!(
+            serde_json::to_string(&Verdict::reject("no")).unwrap(),
+            r#"{"status":"reject","reason":"no"}"#
+        );
     }
 }

@@ -65,7 +65,9 @@ fn exit_code(summary: &Summary) -> ExitCode {
 
 fn exit_code_of(error: &StartError) -> ExitCode {
     match error {
-        StartError::InvalidName { .. } | StartError::Credentials { .. } => ExitCode::from(EX_CONFIG),
+        StartError::InvalidName { .. } | StartError::Credentials { .. } => {
+            ExitCode::from(EX_CONFIG)
+        }
         StartError::Connect(_) | StartError::Subscribe(_) => ExitCode::FAILURE,
     }
 }
@@ -129,25 +131,35 @@ fn watch_stdin() -> oneshot::Receiver<()> {
 }
 
 fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));
     let human = match format {
         LogFormat::Auto => io::stderr().is_terminal(),
         LogFormat::Human => true,
         LogFormat::Json => false,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     // A program that has set up logging itself keeps its own.
     let _ = if human {
         builder.with_ansi(io::stderr().is_terminal()).try_init()
     } else {
-        builder.json().flatten_event(true).with_span_list(false).try_init()
+        builder
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .try_init()
     };
 }
 
 /// A panic's text often holds the value that caused it, and that may come from a payload: log only the place.
 fn log_panics_without_their_text() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         error!(place, "panic");
     }));
 }

@@ -36,13 +36,22 @@ impl Completion {
     /// # Errors
     /// `internal` when the value has no JSON form.
     pub fn new(output: &(impl Serialize + ?Sized)) -> Result<Self, Failure> {
-        let output = to_raw_value(output).map_err(|_| Failure::internal("the output has no JSON form"))?;
-        Ok(Self { provider_id: String::new(), output, usage: None, metadata: Fields::default() })
+        let output =
+            to_raw_value(output).map_err(|_| Failure::internal("the output has no JSON form"))?;
+        Ok(Self {
+            provider_id: String::new(),
+            output,
+            usage: None,
+            metadata: Fields::default(),
+        })
     }
 
     #[must_use]
     pub fn with_usage(self, usage: Usage) -> Self {
-        Self { usage: Some(usage), ..self }
+        Self {
+            usage: Some(usage),
+            ..self
+        }
     }
 
     #[must_use]
@@ -52,7 +61,10 @@ impl Completion {
     }
 
     pub(crate) fn of(self, provider_id: String) -> Self {
-        Self { provider_id, ..self }
+        Self {
+            provider_id,
+            ..self
+        }
     }
 }
 
@@ -69,12 +81,19 @@ pub struct Usage {
 
 impl Usage {
     pub fn new(prompt_tokens: f64, completion_tokens: f64) -> Self {
-        Self { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+        }
     }
 }
 
 /// Readers with integer fields would refuse `12.0`.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 fn whole_without_point<S: Serializer>(count: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if count.fract() == 0.0 && (0.0..EXACT).contains(count) {
@@ -95,6 +114,9 @@ mod tests {
     #[test]
     fn whole_counts_are_integers_on_the_wire() {
         let json = serde_json::to_string(&Usage::new(12.0, 0.5)).unwrap();
-        assert_eq!(json, r#"{"prompt_tokens":12,"completion_tokens":0.5,"total_tokens":12.5}"#);
+        assert_eq!(
+            json,
+            r#"{"prompt_tokens":12,"completion_tokens":0.5,"total_tokens":12.5}"#
+        );
     }
 }

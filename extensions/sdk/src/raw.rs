@@ -20,6 +20,9 @@ pub struct RawAnswer {
 
 impl<P: Into<Bytes>> From<P> for RawAnswer {
     fn from(payload: P) -> Self {
-        Self { headers: HeaderMap::new(), payload: payload.into() }
+        Self {
+            headers: HeaderMap::new(),
+            payload: payload.into(),
+        }
     }
 }

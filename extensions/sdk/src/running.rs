@@ -30,7 +30,10 @@ pub enum StartError {
     #[error("{what} \"{name}\" must be 1 to 64 letters, digits, \"_\" or \"-\"")]
     InvalidName { what: &'static str, name: String },
     #[error("credentials file {path}: {source}")]
-    Credentials { path: String, source: std::io::Error },
+    Credentials {
+        path: String,
+        source: std::io::Error,
+    },
     #[error("cannot connect to NATS: {0}")]
     Connect(#[from] async_nats::ConnectError),
     #[error("cannot subscribe: {0}")]
@@ -91,8 +94,14 @@ impl Running {
         let mut told = false;
         loop {
             if client.connection_state() == State::Connected {
-                if let Ok(Ok(_)) = timeout(PROBE_LIMIT, client.request(self.probe.clone(), "".into())).await {
-                    info!(subject = self.subject, queue_group = self.queue_group, "serving");
+                if let Ok(Ok(_)) =
+                    timeout(PROBE_LIMIT, client.request(self.probe.clone(), "".into())).await
+                {
+                    info!(
+                        subject = self.subject,
+                        queue_group = self.queue_group,
+                        "serving"
+                    );
                     return;
                 }
             } else if !told {
@@ -113,20 +122,30 @@ impl Running {
     }
 }
 
-pub(crate) async fn serve(extension: Extension, settings: &Settings) -> Result<Running, StartError> {
+pub(crate) async fn serve(
+    extension: Extension,
+    settings: &Settings,
+) -> Result<Running, StartError> {
     let running = launch(extension, settings).await?;
     running.ready().await;
     Ok(running)
 }
 
-pub(crate) async fn serve_on(extension: Extension, client: Client, settings: &Settings) -> Result<Running, StartError> {
+pub(crate) async fn serve_on(
+    extension: Extension,
+    client: Client,
+    settings: &Settings,
+) -> Result<Running, StartError> {
     let running = start(extension, client, settings, false).await?;
     running.ready().await;
     Ok(running)
 }
 
 /// Starts without waiting for the server. From here on calls may come in, so it must be stopped and not just dropped.
-pub(crate) async fn launch(extension: Extension, settings: &Settings) -> Result<Running, StartError> {
+pub(crate) async fn launch(
+    extension: Extension,
+    settings: &Settings,
+) -> Result<Running, StartError> {
     // Before the connection, so that a typo is reported even while the server is away.
     settings.subject_for(extension.kind, &extension.id)?;
     settings.queue_group_for(&extension.id)?;
@@ -139,7 +158,10 @@ async fn connect(id: &str, settings: &Settings) -> Result<Client, StartError> {
         None => ConnectOptions::new(),
         Some(path) => ConnectOptions::with_credentials_file(path)
             .await
-            .map_err(|source| StartError::Credentials { path: path.display().to_string(), source })?,
+            .map_err(|source| StartError::Credentials {
+                path: path.display().to_string(),
+                source,
+            })?,
     };
     let options = options
         .name(format!("beamline-extension {id}"))
@@ -181,7 +203,10 @@ async fn start(
         tasks: TaskTracker::new(),
     });
     let stop = CancellationToken::new();
-    let discovery = tokio::spawn(discovery::run(service.subscribe().await?, Arc::clone(&server)));
+    let discovery = tokio::spawn(discovery::run(
+        service.subscribe().await?,
+        Arc::clone(&server),
+    ));
     let max_in_flight = settings.max_in_flight.get();
     let task = tokio::spawn({
         let (server, stop) = (Arc::clone(&server), stop.clone());
@@ -194,5 +219,13 @@ async fn start(
             summary
         }
     });
-    Ok(Running { subject, queue_group, probe, server, _stop_on_drop: stop.clone().drop_guard(), stop, task })
+    Ok(Running {
+        subject,
+        queue_group,
+        probe,
+        server,
+        _stop_on_drop: stop.clone().drop_guard(),
+        stop,
+        task,
+    })
 }

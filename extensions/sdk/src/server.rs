@@ -38,18 +38,28 @@ pub(crate) struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("id", &self.id).field("stats", &self.stats).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("id", &self.id)
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
     }
 }
 
 /// Serves until `stop`, then drains. The order matters: first no new work, then the work in hand, then the flush; a
 /// connection that is drained first would lose the answers in flight.
-pub(crate) async fn run(server: Arc<Server>, intake: Intake, max_in_flight: usize, stop: CancellationToken) -> Summary {
+pub(crate) async fn run(
+    server: Arc<Server>,
+    intake: Intake,
+    max_in_flight: usize,
+    stop: CancellationToken,
+) -> Summary {
     let stopped_at = take_in(&server, intake, max_in_flight, &stop).await;
     let limit = stopped_at.unwrap_or_else(Instant::now) + DRAIN_LIMIT;
 
     server.tasks.close();
-    let drained = tokio::time::timeout_at(limit.into(), server.tasks.wait()).await.is_ok();
+    let drained = tokio::time::timeout_at(limit.into(), server.tasks.wait())
+        .await
+        .is_ok();
     if !drained {
         warn!(
             extension_id = server.id,
@@ -60,8 +70,17 @@ pub(crate) async fn run(server: Arc<Server>, intake: Intake, max_in_flight: usiz
         let _ = timeout(FAREWELL_LIMIT, server.tasks.wait()).await;
     }
     let was_connected = server.client.connection_state() != State::Pending;
-    let flushed = was_connected && matches!(timeout(FAREWELL_LIMIT, server.client.flush()).await, Ok(Ok(())));
-    let summary = Summary { counts: server.stats.counts(), drained, flushed, asked: stopped_at.is_some() };
+    let flushed = was_connected
+        && matches!(
+            timeout(FAREWELL_LIMIT, server.client.flush()).await,
+            Ok(Ok(()))
+        );
+    let summary = Summary {
+        counts: server.stats.counts(),
+        drained,
+        flushed,
+        asked: stopped_at.is_some(),
+    };
     info!(
         extension_id = server.id,
         requests = summary.counts.requests,
@@ -97,8 +116,14 @@ async fn take_in(
         }
         Some(())
     };
-    if tokio::time::timeout_at((stopped_at + DRAIN_LIMIT).into(), rest).await.is_err() {
-        debug!(extension_id = server.id, "the subscription did not end in time");
+    if tokio::time::timeout_at((stopped_at + DRAIN_LIMIT).into(), rest)
+        .await
+        .is_err()
+    {
+        debug!(
+            extension_id = server.id,
+            "the subscription did not end in time"
+        );
     }
     Some(stopped_at)
 }
@@ -122,7 +147,9 @@ fn refuse(server: &Server, message: Message) {
     server.stats.overloaded();
     debug!(extension_id = server.id, "overloaded");
     if let Some(reply) = message.reply {
-        let publish = server.client.publish(reply, Failure::overloaded().to_payload());
+        let publish = server
+            .client
+            .publish(reply, Failure::overloaded().to_payload());
         let _ = tokio::task::unconstrained(publish).now_or_never();
     }
 }

@@ -81,7 +81,10 @@ impl Default for Settings {
 impl Settings {
     /// The defaults with another server, for tests and for programs that embed an extension.
     pub fn for_url(nats_url: impl Into<String>) -> Self {
-        Self { nats_url: nats_url.into(), ..Self::default() }
+        Self {
+            nats_url: nats_url.into(),
+            ..Self::default()
+        }
     }
 
     /// The subject that an extension with these settings serves.
@@ -94,9 +97,16 @@ impl Settings {
         check_token("version tag", &self.version_tag)?;
         let subject = match &self.subject {
             Some(subject) => subject.clone(),
-            None => format!("{}.{}.{id}.{}", self.subject_prefix, kind.subject_part(), self.version_tag),
+            None => format!(
+                "{}.{}.{id}.{}",
+                self.subject_prefix,
+                kind.subject_part(),
+                self.version_tag
+            ),
         };
-        subject.split('.').try_for_each(|token| check_token("subject token", token))?;
+        subject
+            .split('.')
+            .try_for_each(|token| check_token("subject token", token))?;
         Ok(subject)
     }
 
@@ -116,7 +126,10 @@ fn check_token(what: &'static str, token: &str) -> Result<(), StartError> {
     if (1..=64).contains(&token.len()) && token.chars().all(plain) {
         return Ok(());
     }
-    Err(StartError::InvalidName { what, name: token.escape_debug().take(64).collect() })
+    Err(StartError::InvalidName {
+        what,
+        name: token.escape_debug().take(64).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -138,30 +151,47 @@ mod tests {
 
     #[test]
     fn an_own_subject_wins() {
-        let settings = Settings { subject: Some("beamline.ext.pre.x.canary".to_owned()), ..Settings::default() };
-        assert_eq!(settings.subject_for(Kind::Pre, "x").unwrap(), "beamline.ext.pre.x.canary");
+        let settings = Settings {
+            subject: Some("beamline.ext.pre.x.canary".to_owned()),
+            ..Settings::default()
+        };
+        assert_eq!(
+            settings.subject_for(Kind::Pre, "x").unwrap(),
+            "beamline.ext.pre.x.canary"
+        );
     }
 
     #[test]
     fn wildcards_and_empty_tokens_are_refused() {
         for id in ["", "*", ">", "a.b", "a b", "é", "a\r\n"] {
-            assert!(Settings::default().subject_for(Kind::Pre, id).is_err(), "{id:?}");
+            assert!(
+                Settings::default().subject_for(Kind::Pre, id).is_err(),
+                "{id:?}"
+            );
         }
         for subject in ["beamline.ext.>", "a..b", ".a", "a."] {
-            let settings = Settings { subject: Some(subject.to_owned()), ..Settings::default() };
+            let settings = Settings {
+                subject: Some(subject.to_owned()),
+                ..Settings::default()
+            };
             assert!(settings.subject_for(Kind::Pre, "x").is_err(), "{subject:?}");
         }
     }
 
     #[test]
     fn a_version_is_one_token() {
-        let settings = Settings { version_tag: "v1.2".to_owned(), ..Settings::default() };
+        let settings = Settings {
+            version_tag: "v1.2".to_owned(),
+            ..Settings::default()
+        };
         assert!(settings.subject_for(Kind::Pre, "x").is_err());
     }
 
     #[test]
     fn flags_and_defaults_agree() {
-        let parsed = CommandLine::try_parse_from(["extension", "--nats-url", "nats://h:1"]).unwrap().settings;
+        let parsed = CommandLine::try_parse_from(["extension", "--nats-url", "nats://h:1"])
+            .unwrap()
+            .settings;
         assert_eq!(parsed.nats_url, "nats://h:1");
         assert_eq!(parsed.max_in_flight, Settings::default().max_in_flight);
         assert!(CommandLine::try_parse_from(["extension", "--max-in-flight", "0"]).is_err());

@@ -33,12 +33,16 @@ pub struct Counts {
 impl Stats {
     pub(crate) fn executed(&self, took: Duration) {
         self.requests.fetch_add(1, Relaxed);
-        self.busy_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.busy_nanos
+            .fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
     pub(crate) fn failed(&self, error: String) {
         self.errors.fetch_add(1, Relaxed);
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = error;
     }
 
     pub(crate) fn expired(&self) {
@@ -56,7 +60,11 @@ impl Stats {
             expired: self.expired.load(Relaxed),
             overloaded: self.overloaded.load(Relaxed),
             busy: Duration::from_nanos(self.busy_nanos.load(Relaxed)),
-            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_error: self
+                .last_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 }

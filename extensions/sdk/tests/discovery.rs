@@ -12,12 +12,19 @@ async fn ask(client: &async_nats::Client, subject: &str) -> Value {
 #[tokio::test]
 async fn a_service_answers_ping_and_info() {
     let server = Server::start().await;
-    let running = server.serve(Extension::validator("pii_guard", async |_, _| Ok(Verdict::Ok))).await;
+    let running = server
+        .serve(Extension::validator("pii_guard", async |_, _| {
+            Ok(Verdict::Ok)
+        }))
+        .await;
     let client = server.client().await;
 
     let pong = ask(&client, "$SRV.PING.pii_guard").await;
     assert_eq!(pong["type"], "io.nats.micro.v1.ping_response");
-    assert_eq!((&pong["name"], &pong["version"]), (&json!("pii_guard"), &json!("1.0.0")));
+    assert_eq!(
+        (&pong["name"], &pong["version"]),
+        (&json!("pii_guard"), &json!("1.0.0"))
+    );
     assert_eq!(ask(&client, "$SRV.PING").await, pong);
     let id = pong["id"].as_str().unwrap();
 
@@ -35,7 +42,11 @@ async fn stats_count_calls_and_failures() {
     let server = Server::start().await;
     let odd = |message: beamline_extension::Message, _| async move {
         let even = message.payload_as::<u32>()?.is_multiple_of(2);
-        if even { Ok(Edit::unchanged()) } else { Err(Failure::new("odd", "that is odd")) }
+        if even {
+            Ok(Edit::unchanged())
+        } else {
+            Err(Failure::new("odd", "that is odd"))
+        }
     };
     let running = server.serve(Extension::pre("x", odd)).await;
     let client = server.client().await;
@@ -57,7 +68,9 @@ async fn stats_count_calls_and_failures() {
 async fn answers_have_the_form_of_the_service_protocol() {
     use beamline_extension::async_nats::service::{Info, PingResponse, Stats};
     let server = Server::start().await;
-    let _running = server.serve(Extension::pre("x", async |_, _| Ok(Edit::unchanged()))).await;
+    let _running = server
+        .serve(Extension::pre("x", async |_, _| Ok(Edit::unchanged())))
+        .await;
     let client = server.client().await;
     serde_json::from_str::<PingResponse>(&call(&client, "$SRV.PING.x", &[], "").await).unwrap();
     serde_json::from_str::<Info>(&call(&client, "$SRV.INFO.x", &[], "").await).unwrap();
@@ -73,7 +86,10 @@ async fn one_queue_group_shares_the_work() {
     for _ in 0..100 {
         call_json(&client, first.subject(), &request(json!(1))).await;
     }
-    let (first, second) = (first.stop().await.counts.requests, second.stop().await.counts.requests);
+    let (first, second) = (
+        first.stop().await.counts.requests,
+        second.stop().await.counts.requests,
+    );
     assert_eq!(first + second, 100);
     assert!(first > 0 && second > 0, "{first} and {second}");
 }

@@ -1,6 +1,8 @@
 //! Requests and answers of each kind of extension, to the letter of the contract.
 
-use beamline_extension::{CallContext, Completion, Edit, Extension, Failure, Message, Prompt, Usage, Verdict};
+use beamline_extension::{
+    CallContext, Completion, Edit, Extension, Failure, Message, Prompt, Usage, Verdict,
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -14,7 +16,9 @@ struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { suffix: "!".to_owned() }
+        Self {
+            suffix: "!".to_owned(),
+        }
     }
 }
 
@@ -52,9 +56,20 @@ async fn numbers_pass_with_every_digit() {
 #[tokio::test]
 async fn an_unchanged_message_is_not_sent_back() {
     let server = Server::start().await;
-    let running = server.serve(Extension::pre("x", async |_, _| Ok(Edit::unchanged()))).await;
+    let running = server
+        .serve(Extension::pre("x", async |_, _| Ok(Edit::unchanged())))
+        .await;
     let client = server.client().await;
-    assert_eq!(call(&client, running.subject(), &[], &request(json!("a")).to_string()).await, "{}");
+    assert_eq!(
+        call(
+            &client,
+            running.subject(),
+            &[],
+            &request(json!("a")).to_string()
+        )
+        .await,
+        "{}"
+    );
 }
 
 #[tokio::test]
@@ -72,10 +87,19 @@ async fn a_validator_answers_its_verdict() {
     for (payload, verdict) in [
         ("good", r#"{"status":"ok"}"#),
         ("bad", r#"{"status":"reject","reason":"bad_word"}"#),
-        ("odd", r#"{"status":"reject","reason":"odd_word","details":{"words":1}}"#),
+        (
+            "odd",
+            r#"{"status":"reject","reason":"odd_word","details":{"words":1}}"#,
+        ),
     ] {
         assert_eq!(
-            call(&client, "beamline.ext.validate.x.v1", &[], &request(json!(payload)).to_string()).await,
+            call(
+                &client,
+                "beamline.ext.validate.x.v1",
+                &[],
+                &request(json!(payload)).to_string()
+            )
+            .await,
             verdict
         );
     }
@@ -86,16 +110,24 @@ async fn a_provider_answers_a_completion() {
     let server = Server::start().await;
     let answer = |prompt: Prompt, _: CallContext| async move {
         let model: Option<String> = prompt.parameters.get("model");
-        Ok(Completion::new(&prompt.text)?.with_usage(Usage::new(2.0, 1.5)).with_metadata("model", &model))
+        Ok(Completion::new(&prompt.text)?
+            .with_usage(Usage::new(2.0, 1.5))
+            .with_metadata("model", &model))
     };
     let _running = server.serve(Extension::provider("gpt", answer)).await;
     let client = server.client().await;
-    let body = r#"{"provider_id":"gpt","prompt":"hi you","parameters":{"model":"m1"},"context":{}}"#;
+    let body =
+        r#"{"provider_id":"gpt","prompt":"hi you","parameters":{"model":"m1"},"context":{}}"#;
     assert_eq!(
         call(&client, "beamline.provider.gpt.v1", &[], body).await,
         r#"{"provider_id":"gpt","output":"hi you","usage":{"prompt_tokens":2,"completion_tokens":1.5,"total_tokens":3.5},"metadata":{"model":"m1"}}"#
     );
-    let no_prompt = call_json(&client, "beamline.provider.gpt.v1", &json!({"parameters": {}})).await;
+    let no_prompt = call_json(
+        &client,
+        "beamline.provider.gpt.v1",
+        &json!({"parameters": {}}),
+    )
+    .await;
     assert_eq!(no_prompt["error"]["code"], "invalid_request");
 }
 
@@ -103,7 +135,10 @@ async fn a_provider_answers_a_completion() {
 async fn a_handler_knows_whose_call_it_is() {
     let server = Server::start().await;
     let tell = |_: Message, call: CallContext| async move {
-        let parent = call.traceparent.as_ref().map(|parent| parent.parent_id.clone());
+        let parent = call
+            .traceparent
+            .as_ref()
+            .map(|parent| parent.parent_id.clone());
         let seen = json!({
             "extension": call.extension_id, "tenant": call.tenant_id, "request": call.request_id, "trace": call.trace_id,
             "parent": parent, "attempt": call.attempt, "hurry": call.remaining().as_secs() <= 20,
@@ -120,28 +155,54 @@ async fn a_handler_knows_whose_call_it_is() {
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let body = request(json!("a")).to_string();
     assert_eq!(
-        seen(&[("traceparent", traceparent), ("router-attempt", "2"), ("Router-Timeout-Ms", "20000")], &body).await,
+        seen(
+            &[
+                ("traceparent", traceparent),
+                ("router-attempt", "2"),
+                ("Router-Timeout-Ms", "20000")
+            ],
+            &body
+        )
+        .await,
         json!({"extension": "x", "tenant": "acme", "request": "req-1", "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
                "parent": "b7ad6b7169203331", "attempt": 2, "hurry": true})
     );
-    let headers = [("trace_id", "abc"), ("tenant_id", "other"), ("traceparent", "00-zz-1-1")];
+    let headers = [
+        ("trace_id", "abc"),
+        ("tenant_id", "other"),
+        ("traceparent", "00-zz-1-1"),
+    ];
     assert_eq!(
         seen(&headers, &body).await,
         json!({"extension": "x", "tenant": "other", "request": "req-1", "trace": "abc",
                "parent": null, "attempt": 1, "hurry": false})
     );
     let bare = r#"{"payload":{"payload":1}}"#;
-    assert_eq!(seen(&[("traceparent", traceparent)], bare).await["trace"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(
+        seen(&[("traceparent", traceparent)], bare).await["trace"],
+        "0af7651916cd43dd8448eb211c80319c"
+    );
 }
 
 #[tokio::test]
 async fn an_own_subject_and_prefix_are_served() {
     let server = Server::start().await;
     let unchanged = || Extension::pre("x", async |_, _| Ok(Edit::unchanged()));
-    let _prefixed = server.serve_with(unchanged(), |settings| settings.subject_prefix = "team.ai".to_owned()).await;
-    let _canary = server.serve_with(unchanged(), |settings| settings.subject = Some("my.canary".to_owned())).await;
+    let _prefixed = server
+        .serve_with(unchanged(), |settings| {
+            settings.subject_prefix = "team.ai".to_owned()
+        })
+        .await;
+    let _canary = server
+        .serve_with(unchanged(), |settings| {
+            settings.subject = Some("my.canary".to_owned())
+        })
+        .await;
     let client = server.client().await;
     for subject in ["team.ai.ext.pre.x.v1", "my.canary"] {
-        assert_eq!(call_json(&client, subject, &request(json!(1))).await, json!({}));
+        assert_eq!(
+            call_json(&client, subject, &request(json!(1))).await,
+            json!({})
+        );
     }
 }

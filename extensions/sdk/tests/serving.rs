@@ -10,9 +10,16 @@ impl Server {
         self.serve_with(extension, |_| {}).await
     }
 
-    pub(crate) async fn serve_with(&self, extension: Extension, change: impl FnOnce(&mut Settings)) -> Running {
+    pub(crate) async fn serve_with(
+        &self,
+        extension: Extension,
+        change: impl FnOnce(&mut Settings),
+    ) -> Running {
         let mut settings = Settings::for_url(&self.url);
         change(&mut settings);
-        timeout(LIMIT, extension.serve(&settings)).await.expect("the extension starts").unwrap()
+        timeout(LIMIT, extension.serve(&settings))
+            .await
+            .expect("the extension starts")
+            .unwrap()
     }
 }

@@ -37,15 +37,22 @@ async fn a_stop_answers_what_is_in_flight() {
         let (client, subject, body) = (client.clone(), subject.clone(), body.clone());
         async move { join_all((0..50).map(|_| call(&client, &subject, &[], &body))).await }
     });
-    eventually("all calls are in flight", || (running.in_flight() == 50).then_some(())).await;
+    eventually("all calls are in flight", || {
+        (running.in_flight() == 50).then_some(())
+    })
+    .await;
 
     let stopping = tokio::spawn(running.stop());
     // Only when nobody takes work any more may the handlers go on.
     let nobody_left = async {
         let probe = || timeout(PROBE, send(&client, &subject, &[], &body));
-        while !matches!(probe().await, Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders) {}
+        while !matches!(probe().await, Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders)
+        {
+        }
     };
-    timeout(LIMIT, nobody_left).await.expect("the subscription ends while calls are in flight");
+    timeout(LIMIT, nobody_left)
+        .await
+        .expect("the subscription ends while calls are in flight");
     assert!(!stopping.is_finished());
     gate.add_permits(10_000);
     for answer in timeout(LIMIT, calls).await.unwrap().unwrap() {
@@ -67,7 +74,8 @@ async fn a_rolling_restart_loses_no_call() {
     let stop = tokio_util::sync::CancellationToken::new();
     let callers: Vec<_> = (0..16)
         .map(|_| {
-            let (client, subject, body, stop) = (client.clone(), subject.clone(), body.clone(), stop.clone());
+            let (client, subject, body, stop) =
+                (client.clone(), subject.clone(), body.clone(), stop.clone());
             tokio::spawn(async move {
                 let mut answered = 0;
                 while !stop.is_cancelled() {
@@ -92,7 +100,9 @@ async fn a_rolling_restart_loses_no_call() {
 #[tokio::test]
 async fn a_dropped_handle_stops_the_extension() {
     let server = Server::start().await;
-    let running = server.serve(Extension::pre("x", async |_, _| Ok(Edit::unchanged()))).await;
+    let running = server
+        .serve(Extension::pre("x", async |_, _| Ok(Edit::unchanged())))
+        .await;
     let subject = running.subject().to_owned();
     let client = server.client().await;
     drop(running);
@@ -110,8 +120,14 @@ async fn a_shared_connection_outlives_its_extension() {
     let server = Server::start().await;
     let client = server.client().await;
     let extension = Extension::pre("x", async |_, _| Ok(Edit::unchanged()));
-    let running = extension.serve_on(&client, &Settings::default()).await.unwrap();
-    assert_eq!(call_json(&client, running.subject(), &request(json!(1))).await, json!({}));
+    let running = extension
+        .serve_on(&client, &Settings::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        call_json(&client, running.subject(), &request(json!(1))).await,
+        json!({})
+    );
     running.stop().await;
     client.publish("still.open", "".into()).await.unwrap();
     client.flush().await.unwrap();
@@ -121,6 +137,9 @@ async fn a_shared_connection_outlives_its_extension() {
 async fn names_that_cannot_work_are_refused_at_once() {
     let away = Settings::for_url("nats://127.0.0.1:9");
     let extension = Extension::pre("a.b", async |_, _| Ok(Edit::unchanged()));
-    let error = timeout(LIMIT, extension.serve(&away)).await.unwrap().unwrap_err();
+    let error = timeout(LIMIT, extension.serve(&away))
+        .await
+        .unwrap()
+        .unwrap_err();
     assert!(error.to_string().contains("extension id"), "{error}");
 }

@@ -29,9 +29,15 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("nats-server must be on the PATH");
-        let ports = directory.path().join(format!("nats-server_{}.ports", process.id()));
+        let ports = directory
+            .path()
+            .join(format!("nats-server_{}.ports", process.id()));
         let url = eventually("the server writes its ports", || read_url(&ports)).await;
-        Self { process, _directory: directory, url }
+        Self {
+            process,
+            _directory: directory,
+            url,
+        }
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -61,12 +67,22 @@ pub(crate) async fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Optio
             sleep(POLL).await;
         }
     };
-    timeout(LIMIT, tries).await.unwrap_or_else(|_| panic!("never: {what}"))
+    timeout(LIMIT, tries)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 /// A call as the router makes it; answers the text on the wire.
-pub(crate) async fn call(client: &Client, subject: &str, headers: &[(&'static str, &str)], body: &str) -> String {
-    let reply = timeout(LIMIT, send(client, subject, headers, body)).await.expect("an answer").unwrap();
+pub(crate) async fn call(
+    client: &Client,
+    subject: &str,
+    headers: &[(&'static str, &str)],
+    body: &str,
+) -> String {
+    let reply = timeout(LIMIT, send(client, subject, headers, body))
+        .await
+        .expect("an answer")
+        .unwrap();
     String::from_utf8(reply.payload.to_vec()).unwrap()
 }
 
@@ -84,7 +100,10 @@ pub(crate) async fn send(
     for (name, value) in headers {
         map.insert(*name, *value);
     }
-    let request = async_nats::Request::new().headers(map).payload(body.to_owned().into()).timeout(Some(LIMIT));
+    let request = async_nats::Request::new()
+        .headers(map)
+        .payload(body.to_owned().into())
+        .timeout(Some(LIMIT));
     client.send_request(subject.to_owned(), request).await
 }
 

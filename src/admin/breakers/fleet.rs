@@ -41,14 +41,22 @@ pub(super) fn add(states: &mut Map<String, Value>, replicas: &[ReplicaStatus]) {
     for line in all.filter(|line| line.state != "closed") {
         let count = match &line.subject {
             None => whole.entry(&line.extension_id).or_default(),
-            Some(subject) => targets.entry(&line.extension_id).or_default().entry(subject).or_default(),
+            Some(subject) => targets
+                .entry(&line.extension_id)
+                .or_default()
+                .entry(subject)
+                .or_default(),
         };
         count.add(&line.state);
     }
     for (id, line) in states {
         let Value::Object(line) = line else { continue };
         let count = whole.get(id.as_str()).copied().unwrap_or_default();
-        let fleet = Fleet { replicas: replicas.len(), count, targets: targets.get(id.as_str()) };
+        let fleet = Fleet {
+            replicas: replicas.len(),
+            count,
+            targets: targets.get(id.as_str()),
+        };
         line.insert("fleet".into(), json!(fleet));
     }
 }
@@ -60,10 +68,16 @@ mod tests {
     #[test]
     fn every_replica_is_counted_once_for_each_target() {
         let replica = |id: &str, lines: &str| -> ReplicaStatus {
-            serde_json::from_str(&format!(r#"{{"replica_id": "{id}", "revision": 1, "breakers": [{lines}]}}"#)).unwrap()
+            serde_json::from_str(&format!(
+                r#"{{"replica_id": "{id}", "revision": 1, "breakers": [{lines}]}}"#
+            ))
+            .unwrap()
         };
         let replicas = [
-            replica("r1", r#"{"extension_id": "a", "subject": "p.a.1", "state": "open"}"#),
+            replica(
+                "r1",
+                r#"{"extension_id": "a", "subject": "p.a.1", "state": "open"}"#,
+            ),
             replica(
                 "r2",
                 r#"{"extension_id": "a", "state": "open"}, {"extension_id": "a", "subject": "p.a.1", "state": "open"},
@@ -74,11 +88,15 @@ mod tests {
                 r#"{"extension_id": "a", "state": "half_open"}, {"extension_id": "a", "subject": "p.a.2", "state": "closed"}"#,
             ),
         ];
-        let mut states = Map::from_iter(["a", "b"].map(|id| (id.to_owned(), json!({"state": "closed"}))));
+        let mut states =
+            Map::from_iter(["a", "b"].map(|id| (id.to_owned(), json!({"state": "closed"}))));
         add(&mut states, &replicas);
         let want = json!({"replicas": 3, "open": 1, "half_open": 1, "targets": {"p.a.1": {"open": 2, "half_open": 0}}});
         assert_eq!(states["a"]["fleet"], want);
-        assert_eq!(states["b"]["fleet"], json!({"replicas": 3, "open": 0, "half_open": 0}));
+        assert_eq!(
+            states["b"]["fleet"],
+            json!({"replicas": 3, "open": 0, "half_open": 0})
+        );
         assert_eq!(states.len(), 2);
     }
 }

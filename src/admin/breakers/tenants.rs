@@ -19,12 +19,23 @@ pub(super) fn counted(readings: impl Iterator<Item = (Arc<str>, BreakerReading)>
         tenants.entry(tenant_id).or_default().push(reading);
     }
     let known = tenants.len();
-    let whole = tenants.into_iter().map(|(tenant_id, readings)| (tenant_id, BreakerReading::over(readings)));
-    let mut bad: Vec<_> = whole.filter(|(_, reading)| reading.state != State::Closed).collect();
+    let whole = tenants
+        .into_iter()
+        .map(|(tenant_id, readings)| (tenant_id, BreakerReading::over(readings)));
+    let mut bad: Vec<_> = whole
+        .filter(|(_, reading)| reading.state != State::Closed)
+        .collect();
     bad.sort_by_cached_key(|(tenant_id, reading)| {
-        (reading.state == State::HalfOpen, Reverse(reading.failures), Arc::clone(tenant_id))
+        (
+            reading.state == State::HalfOpen,
+            Reverse(reading.failures),
+            Arc::clone(tenant_id),
+        )
     });
-    let half_open = bad.iter().filter(|(_, reading)| reading.state == State::HalfOpen).count();
+    let half_open = bad
+        .iter()
+        .filter(|(_, reading)| reading.state == State::HalfOpen)
+        .count();
     json!({
         "known": known,
         "open": bad.len() - half_open,
@@ -34,7 +45,11 @@ pub(super) fn counted(readings: impl Iterator<Item = (Arc<str>, BreakerReading)>
 }
 
 fn line((tenant_id, reading): &(Arc<str>, BreakerReading)) -> Value {
-    let until = if let State::Open { until } = reading.state { Some(wall_time_ahead(until)) } else { None };
+    let until = if let State::Open { until } = reading.state {
+        Some(wall_time_ahead(until))
+    } else {
+        None
+    };
     json!({
         "tenant_id": &**tenant_id,
         "state": reading.state.as_str(),
@@ -53,7 +68,11 @@ mod tests {
     #[test]
     fn the_worst_are_listed_and_all_are_counted() {
         let until = Instant::now() + Duration::from_secs(60);
-        let reading = |state, failures| BreakerReading { state, failures, ..BreakerReading::over([]) };
+        let reading = |state, failures| BreakerReading {
+            state,
+            failures,
+            ..BreakerReading::over([])
+        };
         let open = (0..20).map(|n| (format!("t{n:02}").into(), reading(State::Open { until }, n)));
         let more = [
             ("half".into(), reading(State::HalfOpen, 99)),
@@ -61,8 +80,14 @@ mod tests {
             ("t00".into(), reading(State::Closed, 0)),
         ];
         let counted = counted(open.chain(more));
-        assert_eq!((&counted["known"], &counted["open"], &counted["half_open"]), (&json!(22), &json!(19), &json!(1)));
+        assert_eq!(
+            (&counted["known"], &counted["open"], &counted["half_open"]),
+            (&json!(22), &json!(19), &json!(1))
+        );
         let worst = counted["worst"].as_array().unwrap();
-        assert_eq!((worst.len(), &worst[0]["tenant_id"], &worst[9]["tenant_id"]), (10, &json!("t19"), &json!("t10")));
+        assert_eq!(
+            (worst.len(), &worst[0]["tenant_id"], &worst[9]["tenant_id"]),
+            (10, &json!("t19"), &json!("t10"))
+        );
     }
 }

@@ -8,14 +8,19 @@ use serde_json::{json, value::RawValue};
 use crate::cli::client::Client;
 use crate::cli::{Console, Failure, table, text};
 
-pub(super) async fn run(client: &Client, id: Option<&str>, console: Console) -> Result<(), Failure> {
+pub(super) async fn run(
+    client: &Client,
+    id: Option<&str>,
+    console: Console,
+) -> Result<(), Failure> {
     let body = id.map_or_else(|| json!({}), |id| json!({"id": id}));
     let mut answer: Answer = client.admin("get_extension_health", &body).await?.read()?;
     if let Some(id) = id {
         // A router of an earlier version tells of all.
         answer.health.retain(|known, _| known == id);
     }
-    let document = serde_json::to_string(&answer).map_err(|error| Failure::Failed(error.to_string()))?;
+    let document =
+        serde_json::to_string(&answer).map_err(|error| Failure::Failed(error.to_string()))?;
     console.answer(&document, || as_table(&answer.health))
 }
 
@@ -55,8 +60,18 @@ struct Figures {
     latency_p99_ms: Option<f64>,
 }
 
-const HEADER: [&str; 10] =
-    ["ID", "VERSION", "INSTANCE", "HEALTH", "SUCCESS", "REQUESTS", "P50", "P95", "P99", "IN-FLIGHT"];
+const HEADER: [&str; 10] = [
+    "ID",
+    "VERSION",
+    "INSTANCE",
+    "HEALTH",
+    "SUCCESS",
+    "REQUESTS",
+    "P50",
+    "P95",
+    "P99",
+    "IN-FLIGHT",
+];
 const NUMBERS: [&str; 6] = ["SUCCESS", "REQUESTS", "P50", "P95", "P99", "IN-FLIGHT"];
 
 /// An extension at one place is one row; one at several has a row for all of them first.
@@ -66,8 +81,9 @@ fn as_table(health: &BTreeMap<String, Box<RawValue>>) -> Result<String, Failure>
     }
     let mut table = table::with_header(&HEADER, &NUMBERS);
     for (id, entry) in health {
-        let health: Health = serde_json::from_str(entry.get())
-            .map_err(|error| Failure::Failed(format!("the health in the answer cannot be read: {error}.")))?;
+        let health: Health = serde_json::from_str(entry.get()).map_err(|error| {
+            Failure::Failed(format!("the health in the answer cannot be read: {error}."))
+        })?;
         let in_flight = match (health.in_flight, health.limit) {
             (Some(calls), Some(limit)) => format!("{calls}/{limit}"),
             _ => "-".to_owned(),
@@ -77,11 +93,25 @@ fn as_table(health: &BTreeMap<String, Box<RawValue>>) -> Result<String, Failure>
                 table.add_row(row(id, names(only), &only.figures, &in_flight));
             }
             [] => {
-                table.add_row(row(id, ["-".to_owned(), "-".to_owned()], &health.figures, &in_flight));
+                table.add_row(row(
+                    id,
+                    ["-".to_owned(), "-".to_owned()],
+                    &health.figures,
+                    &in_flight,
+                ));
             }
             several => {
-                table.add_row(row(id, ["all".to_owned(), "all".to_owned()], &health.figures, &in_flight));
-                table.add_rows(several.iter().map(|one| row(id, names(one), &one.figures, "-")));
+                table.add_row(row(
+                    id,
+                    ["all".to_owned(), "all".to_owned()],
+                    &health.figures,
+                    &in_flight,
+                ));
+                table.add_rows(
+                    several
+                        .iter()
+                        .map(|one| row(id, names(one), &one.figures, "-")),
+                );
             }
         }
     }
@@ -89,17 +119,26 @@ fn as_table(health: &BTreeMap<String, Box<RawValue>>) -> Result<String, Failure>
 }
 
 fn names(target: &Target) -> [String; 2] {
-    [&target.version, &target.instance].map(|name| name.as_deref().map_or_else(|| "-".to_owned(), text::plain))
+    [&target.version, &target.instance]
+        .map(|name| name.as_deref().map_or_else(|| "-".to_owned(), text::plain))
 }
 
-fn row(id: &str, [version, instance]: [String; 2], figures: &Figures, in_flight: &str) -> [String; 10] {
-    let ms = |latency: Option<f64>| latency.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
+fn row(
+    id: &str,
+    [version, instance]: [String; 2],
+    figures: &Figures,
+    in_flight: &str,
+) -> [String; 10] {
+    let ms =
+        |latency: Option<f64>| latency.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
     [
         text::plain(id),
         version,
         instance,
         text::plain(&figures.status),
-        figures.success_rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.1}%", rate * 100.0)),
+        figures
+            .success_rate
+            .map_or_else(|| "-".to_owned(), |rate| format!("{:.1}%", rate * 100.0)),
         figures.requests.to_string(),
         ms(figures.latency_p50_ms),
         ms(figures.latency_p95_ms),

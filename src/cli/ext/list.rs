@@ -10,7 +10,11 @@ use crate::cli::client::{Answer, Client};
 use crate::cli::{Console, Failure, table, text};
 
 /// The registry is the answer; health and breakers are extra, and their absence is only worth a warning.
-pub(super) async fn run(client: &Client, kind: Option<Kind>, console: Console) -> Result<(), Failure> {
+pub(super) async fn run(
+    client: &Client,
+    kind: Option<Kind>,
+    console: Console,
+) -> Result<(), Failure> {
     let filter = kind.map_or_else(|| json!({}), |kind| json!({"type": kind.as_str()}));
     let nothing = json!({});
     let (extensions, health, states) = tokio::join!(
@@ -20,10 +24,21 @@ pub(super) async fn run(client: &Client, kind: Option<Kind>, console: Console) -
     );
     let mut joined: Joined = extensions?.read()?;
     joined.keep(kind);
-    joined.health = extra(health, |extra: HealthAnswer| extra.health, "health", console);
-    joined.states = extra(states, |extra: StatesAnswer| extra.states, "breaker states", console);
+    joined.health = extra(
+        health,
+        |extra: HealthAnswer| extra.health,
+        "health",
+        console,
+    );
+    joined.states = extra(
+        states,
+        |extra: StatesAnswer| extra.states,
+        "breaker states",
+        console,
+    );
 
-    let document = serde_json::to_string(&joined).map_err(|error| Failure::Failed(error.to_string()))?;
+    let document =
+        serde_json::to_string(&joined).map_err(|error| Failure::Failed(error.to_string()))?;
     console.answer(&document, || joined.text())
 }
 
@@ -33,10 +48,16 @@ fn extra<T: serde::de::DeserializeOwned>(
     name: &str,
     console: Console,
 ) -> ById {
-    answer.and_then(|answer| answer.read()).map(field).unwrap_or_else(|failure| {
-        console.warn(&format!("without {name}: {}", failure.sentence().trim_start_matches("error: ")));
-        ById::new()
-    })
+    answer
+        .and_then(|answer| answer.read())
+        .map(field)
+        .unwrap_or_else(|failure| {
+            console.warn(&format!(
+                "without {name}: {}",
+                failure.sentence().trim_start_matches("error: ")
+            ));
+            ById::new()
+        })
 }
 
 type ById = BTreeMap<String, Box<RawValue>>;
@@ -90,7 +111,8 @@ impl Joined {
     fn keep(&mut self, kind: Option<Kind>) {
         if let Some(kind) = kind {
             self.extensions.retain(|extension| {
-                serde_json::from_str::<Record>(extension.get()).is_ok_and(|record| record.kind == kind.as_str())
+                serde_json::from_str::<Record>(extension.get())
+                    .is_ok_and(|record| record.kind == kind.as_str())
             });
         }
     }
@@ -99,11 +121,15 @@ impl Joined {
         if self.extensions.is_empty() {
             return Ok("no extensions; `beamline-router ext create` registers one".to_owned());
         }
-        let header = ["ID", "TYPE", "VERSION", "ENABLED", "SUBJECT", "TIMEOUT", "RETRY", "HEALTH", "BREAKER"];
+        let header = [
+            "ID", "TYPE", "VERSION", "ENABLED", "SUBJECT", "TIMEOUT", "RETRY", "HEALTH", "BREAKER",
+        ];
         let mut table = table::with_header(&header, &["TIMEOUT", "RETRY"]);
         for extension in &self.extensions {
             let record: Record = serde_json::from_str(extension.get()).map_err(|error| {
-                Failure::Failed(format!("an extension in the answer cannot be read: {error}. See --output json."))
+                Failure::Failed(format!(
+                    "an extension in the answer cannot be read: {error}. See --output json."
+                ))
             })?;
             table.add_row(self.row(&record));
         }
@@ -118,9 +144,18 @@ impl Joined {
             text::plain(&record.id),
             text::plain(&record.kind),
             or_dash(record.version.as_deref()),
-            or_dash(record.enabled.map(|enabled| if enabled { "yes" } else { "no" })),
+            or_dash(
+                record
+                    .enabled
+                    .map(|enabled| if enabled { "yes" } else { "no" }),
+            ),
             or_dash(record.subject.as_deref()),
-            or_dash(record.timeout_ms.map(|timeout| format!("{timeout} ms")).as_deref()),
+            or_dash(
+                record
+                    .timeout_ms
+                    .map(|timeout| format!("{timeout} ms"))
+                    .as_deref(),
+            ),
             or_dash(record.retry.map(|retry| retry.to_string()).as_deref()),
             or_dash(health.map(|health| health.status).as_deref()),
             or_dash(state.map(|state| state.state).as_deref()),
@@ -129,7 +164,9 @@ impl Joined {
 }
 
 fn entry<T: serde::de::DeserializeOwned>(entries: &ById, id: &str) -> Option<T> {
-    entries.get(id).and_then(|entry| serde_json::from_str(entry.get()).ok())
+    entries
+        .get(id)
+        .and_then(|entry| serde_json::from_str(entry.get()).ok())
 }
 
 #[cfg(test)]
@@ -162,12 +199,18 @@ agent           provider  v2       no       -                                   
         joined.keep(Some(Kind::Provider));
         assert_eq!(joined.extensions.len(), 1);
         joined.keep(Some(Kind::Post));
-        assert_eq!(joined.text().expect("a text"), "no extensions; `beamline-router ext create` registers one");
+        assert_eq!(
+            joined.text().expect("a text"),
+            "no extensions; `beamline-router ext create` registers one"
+        );
     }
 
     #[test]
     fn records_stay_as_the_router_wrote_them() {
         let document = serde_json::to_string(&joined()).expect("JSON");
-        assert!(document.contains(r#""config":{"limit":1.50}"#), "{document}");
+        assert!(
+            document.contains(r#""config":{"limit":1.50}"#),
+            "{document}"
+        );
     }
 }

@@ -83,8 +83,13 @@ fn ceiling(word: &str) -> Result<Ceiling, String> {
     if word == "default" {
         return Ok(Ceiling(None));
     }
-    let calls = word.parse().ok().filter(|calls| (1..=10_000).contains(calls));
-    calls.map(|calls| Ceiling(Some(calls))).ok_or_else(|| "give a number from 1 to 10000, or `default`".to_owned())
+    let calls = word
+        .parse()
+        .ok()
+        .filter(|calls| (1..=10_000).contains(calls));
+    calls
+        .map(|calls| Ceiling(Some(calls)))
+        .ok_or_else(|| "give a number from 1 to 10000, or `default`".to_owned())
 }
 
 impl CreateArgs {
@@ -102,7 +107,11 @@ impl UpdateArgs {
         let mut record = from_file(self.file.as_deref())?;
         let id_in_file = record.get("id").map(|id| id.get().to_owned());
         set(&mut record, "id", Some(&self.id))?;
-        if id_in_file.is_some_and(|id| record.get("id").is_some_and(|argument| argument.get() != id)) {
+        if id_in_file.is_some_and(|id| {
+            record
+                .get("id")
+                .is_some_and(|argument| argument.get() != id)
+        }) {
             return Err(Failure::Usage(format!(
                 "the file is about another extension than '{}'. Correct one of the two ids.",
                 self.id
@@ -111,7 +120,9 @@ impl UpdateArgs {
         set(&mut record, "type", self.kind.map(Kind::as_str))?;
         self.fields.lay_over(&mut record)?;
         if record.len() == 1 {
-            return Err(Failure::Usage("nothing to change: give -f FILE, or a flag such as --timeout-ms.".to_owned()));
+            return Err(Failure::Usage(
+                "nothing to change: give -f FILE, or a flag such as --timeout-ms.".to_owned(),
+            ));
         }
         Ok(record)
     }
@@ -122,7 +133,11 @@ impl FieldArgs {
         set(record, "subject", self.subject.as_ref())?;
         set(record, "timeout_ms", self.timeout_ms)?;
         set(record, "retry", self.retry)?;
-        set(record, "max_in_flight", self.max_in_flight.map(|Ceiling(calls)| calls))?;
+        set(
+            record,
+            "max_in_flight",
+            self.max_in_flight.map(|Ceiling(calls)| calls),
+        )?;
         set(record, "version", self.version_name.as_ref())?;
         set(record, "enabled", self.disabled.then_some(false))?;
         if let Some(config) = &self.config_json {
@@ -134,20 +149,46 @@ impl FieldArgs {
 
 /// The id of a record for a sentence; the router refuses a record without one.
 pub(super) fn id_of(record: &document::Fields) -> String {
-    record.get("id").and_then(|id| serde_json::from_str(id.get()).ok()).unwrap_or_else(|| "?".to_owned())
+    record
+        .get("id")
+        .and_then(|id| serde_json::from_str(id.get()).ok())
+        .unwrap_or_else(|| "?".to_owned())
 }
 
 /// One record as lines of names and values, in the order that people read them.
 pub(super) fn text(record: &str) -> Result<String, Failure> {
-    let mut record: document::Fields = serde_json::from_str(record)
-        .map_err(|error| Failure::Failed(format!("the extension in the answer cannot be read: {error}.")))?;
-    let first = ["id", "type", "version", "enabled", "subject", "timeout_ms", "retry", "max_in_flight"];
+    let mut record: document::Fields = serde_json::from_str(record).map_err(|error| {
+        Failure::Failed(format!(
+            "the extension in the answer cannot be read: {error}."
+        ))
+    })?;
+    let first = [
+        "id",
+        "type",
+        "version",
+        "enabled",
+        "subject",
+        "timeout_ms",
+        "retry",
+        "max_in_flight",
+    ];
     let mut fields: Vec<(String, String)> = first
         .into_iter()
-        .filter_map(|name| record.remove(name).map(|value| (name.to_owned(), readable(&value))))
+        .filter_map(|name| {
+            record
+                .remove(name)
+                .map(|value| (name.to_owned(), readable(&value)))
+        })
         .collect();
-    fields.extend(record.iter().map(|(name, value)| (text::plain(name), readable(value))));
-    let fields: Vec<(&str, String)> = fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    fields.extend(
+        record
+            .iter()
+            .map(|(name, value)| (text::plain(name), readable(value))),
+    );
+    let fields: Vec<(&str, String)> = fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
     Ok(table::of_fields(&fields))
 }
 
@@ -162,10 +203,14 @@ fn from_file(file: Option<&str>) -> Result<document::Fields, Failure> {
     file.map_or_else(|| Ok(document::Fields::new()), document::object_in)
 }
 
-fn set(record: &mut document::Fields, name: &str, value: Option<impl serde::Serialize>) -> Result<(), Failure> {
+fn set(
+    record: &mut document::Fields,
+    name: &str,
+    value: Option<impl serde::Serialize>,
+) -> Result<(), Failure> {
     if let Some(value) = value {
-        let value =
-            to_raw_value(&value).map_err(|error| Failure::Failed(format!("cannot write '{name}': {error}.")))?;
+        let value = to_raw_value(&value)
+            .map_err(|error| Failure::Failed(format!("cannot write '{name}': {error}.")))?;
         record.insert(name.to_owned(), value);
     }
     Ok(())
@@ -182,7 +227,9 @@ mod tests {
     use crate::cli::{Cli, Command};
 
     fn record(arguments: &[&str]) -> Result<String, Failure> {
-        let words = ["beamline-router", "ext"].into_iter().chain(arguments.iter().copied());
+        let words = ["beamline-router", "ext"]
+            .into_iter()
+            .chain(arguments.iter().copied());
         let command = Cli::try_parse_from(words).expect("valid arguments").command;
         let record = if let Command::Ext(ExtCommand::Create(args)) = command {
             args.record()?
@@ -222,31 +269,64 @@ mod tests {
 
     #[test]
     fn an_update_sends_only_what_was_given() {
-        assert_eq!(record(&["update", "upper", "--retry", "2"]).expect("a record"), r#"{"id":"upper","retry":2}"#);
-        let record_of = |calls| record(&["update", "upper", "--max-in-flight", calls]).expect("a record");
+        assert_eq!(
+            record(&["update", "upper", "--retry", "2"]).expect("a record"),
+            r#"{"id":"upper","retry":2}"#
+        );
+        let record_of =
+            |calls| record(&["update", "upper", "--max-in-flight", calls]).expect("a record");
         assert_eq!(record_of("40"), r#"{"id":"upper","max_in_flight":40}"#);
-        assert_eq!(record_of("default"), r#"{"id":"upper","max_in_flight":null}"#);
+        assert_eq!(
+            record_of("default"),
+            r#"{"id":"upper","max_in_flight":null}"#
+        );
         for wrong in ["0", "10001", "none", "-1"] {
-            let words = ["beamline-router", "ext", "update", "upper", "--max-in-flight", wrong];
+            let words = [
+                "beamline-router",
+                "ext",
+                "update",
+                "upper",
+                "--max-in-flight",
+                wrong,
+            ];
             assert!(Cli::try_parse_from(words).is_err(), "{wrong}");
         }
-        assert_eq!(record(&["update", "upper"]).expect_err("nothing to change").exit_code(), 2);
+        assert_eq!(
+            record(&["update", "upper"])
+                .expect_err("nothing to change")
+                .exit_code(),
+            2
+        );
     }
 
     #[test]
     fn flags_win_over_the_file_and_ids_must_agree() {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
-        file.write_all(br#"{"id":"upper","type":"pre","retry":1,"versions":[{"version":"v2"}]}"#).expect("written");
+        file.write_all(br#"{"id":"upper","type":"pre","retry":1,"versions":[{"version":"v2"}]}"#)
+            .expect("written");
         let path = file.path().to_str().expect("a readable path");
         let expected = r#"{"id":"upper","retry":3,"type":"pre","versions":[{"version":"v2"}]}"#;
-        assert_eq!(record(&["create", "-f", path, "--retry", "3"]).expect("a record"), expected);
-        assert_eq!(record(&["update", "upper", "-f", path, "--retry", "3"]).expect("a record"), expected);
-        assert_eq!(record(&["update", "lower", "-f", path]).expect_err("another id").exit_code(), 2);
+        assert_eq!(
+            record(&["create", "-f", path, "--retry", "3"]).expect("a record"),
+            expected
+        );
+        assert_eq!(
+            record(&["update", "upper", "-f", path, "--retry", "3"]).expect("a record"),
+            expected
+        );
+        assert_eq!(
+            record(&["update", "lower", "-f", path])
+                .expect_err("another id")
+                .exit_code(),
+            2
+        );
     }
 
     #[test]
     fn a_record_is_shown_field_by_field() {
-        let shown = text(r#"{"config":{"limit":1.50},"retry":1,"id":"upper\u001b[2J","enabled":true,"metadata":{}}"#);
+        let shown = text(
+            r#"{"config":{"limit":1.50},"retry":1,"id":"upper\u001b[2J","enabled":true,"metadata":{}}"#,
+        );
         let expected = "\
 id        upper\\u{1b}[2J
 enabled   true

@@ -49,18 +49,34 @@ impl Refusal {
         if envelope.ok != Some(false) && (envelope.ok.is_some() || envelope.error.is_none()) {
             return None;
         }
-        let error = envelope.error.and_then(|error| serde_json::from_str(error.get()).ok()).unwrap_or_else(unexplained);
-        let context: Option<Context> = envelope.context.and_then(|context| serde_json::from_str(context.get()).ok());
-        let attempts = envelope.attempts.and_then(|attempts| serde_json::from_str(attempts.get()).ok());
-        let (attempts, trace_id) = (attempts.unwrap_or_default(), context.map(|context| context.trace_id));
-        Some(Self { error, attempts, trace_id, raw: raw.to_owned() })
+        let error = envelope
+            .error
+            .and_then(|error| serde_json::from_str(error.get()).ok())
+            .unwrap_or_else(unexplained);
+        let context: Option<Context> = envelope
+            .context
+            .and_then(|context| serde_json::from_str(context.get()).ok());
+        let attempts = envelope
+            .attempts
+            .and_then(|attempts| serde_json::from_str(attempts.get()).ok());
+        let (attempts, trace_id) = (
+            attempts.unwrap_or_default(),
+            context.map(|context| context.trace_id),
+        );
+        Some(Self {
+            error,
+            attempts,
+            trace_id,
+            raw: raw.to_owned(),
+        })
     }
 
     pub(super) fn exit_code(&self) -> u8 {
         match self.error.code.as_str() {
             "not_found" | "policy_not_found" => 3,
             "conflict" => 4,
-            "overloaded" | "rate_limited" | "bus_unavailable" | "shutting_down" | "store_unavailable" => 5,
+            "overloaded" | "rate_limited" | "bus_unavailable" | "shutting_down"
+            | "store_unavailable" => 5,
             _ => 1,
         }
     }
@@ -75,12 +91,21 @@ impl Refusal {
             Some(intake) => format!("{}, {}", text::plain(&self.error.code), text::plain(intake)),
             None => text::plain(&self.error.code),
         };
-        let mut lines = vec![format!("error: {} ({code})", text::plain(&self.error.message))];
-        lines.extend(self.error.details.iter().flat_map(|(name, value)| match (name.as_str(), value) {
-            ("mistakes", Value::Array(mistakes)) => mistakes.iter().map(mistake_line).collect(),
-            _ => vec![format!("  {}: {}", text::plain(name), shown(value))],
+        let mut lines = vec![format!(
+            "error: {} ({code})",
+            text::plain(&self.error.message)
+        )];
+        lines.extend(self.error.details.iter().flat_map(|(name, value)| {
+            match (name.as_str(), value) {
+                ("mistakes", Value::Array(mistakes)) => mistakes.iter().map(mistake_line).collect(),
+                _ => vec![format!("  {}: {}", text::plain(name), shown(value))],
+            }
         }));
-        lines.extend(self.trace_id.as_deref().map(|id| format!("  trace_id: {}", text::plain(id))));
+        lines.extend(
+            self.trace_id
+                .as_deref()
+                .map(|id| format!("  trace_id: {}", text::plain(id))),
+        );
         // A table stands by itself.
         lines.extend(attempts::text(&self.attempts).map(|table| format!("\n{table}\n")));
         lines.extend(next_step(&self.error).map(str::to_owned));
@@ -100,7 +125,9 @@ fn unexplained() -> ErrorBody {
 fn mistake_line(mistake: &Value) -> String {
     let field = |name| mistake.get(name).and_then(Value::as_str).map(text::plain);
     match (field("pointer"), field("message")) {
-        (Some(pointer), Some(message)) if pointer.is_empty() => format!("  (whole document): {message}"),
+        (Some(pointer), Some(message)) if pointer.is_empty() => {
+            format!("  (whole document): {message}")
+        }
         (Some(pointer), Some(message)) => format!("  {pointer}: {message}"),
         (None, Some(message)) => format!("  {message}"),
         (_, None) => format!("  {}", shown(mistake)),
@@ -132,19 +159,25 @@ fn next_step(error: &ErrorBody) -> Option<&'static str> {
         "unauthorized" if error.intake_error_code.as_deref() == Some("TENANT_FORBIDDEN") => {
             Some("The router serves only the tenants of its router.allowed_tenants.")
         }
-        "unauthorized" => {
-            Some("Set admin.api_key (BEAMLINE__ADMIN__API_KEY) to the key that the router was started with.")
+        "unauthorized" => Some(
+            "Set admin.api_key (BEAMLINE__ADMIN__API_KEY) to the key that the router was started with.",
+        ),
+        "not_found" => {
+            Some("`beamline-router ext list` and `beamline-router policy list` show what exists.")
         }
-        "not_found" => Some("`beamline-router ext list` and `beamline-router policy list` show what exists."),
-        "policy_not_found" => Some("`beamline-router policy list` shows the policies of each tenant."),
-        "extension_not_found" => {
-            Some("`beamline-router ext list` shows what is registered; `ext enable ID` switches one on.")
+        "policy_not_found" => {
+            Some("`beamline-router policy list` shows the policies of each tenant.")
         }
+        "extension_not_found" => Some(
+            "`beamline-router ext list` shows what is registered; `ext enable ID` switches one on.",
+        ),
         "conflict" => Some("`ext get` or `policy get` shows it as it is now."),
-        "extension_unavailable" => {
-            Some("`beamline-router ext list` shows its health; start the service that serves its subject.")
+        "extension_unavailable" => Some(
+            "`beamline-router ext list` shows its health; start the service that serves its subject.",
+        ),
+        "overloaded" | "rate_limited" | "bus_unavailable" | "shutting_down" => {
+            Some("Try again in a moment.")
         }
-        "overloaded" | "rate_limited" | "bus_unavailable" | "shutting_down" => Some("Try again in a moment."),
         _ => None,
     }
 }
@@ -187,10 +220,32 @@ mod tests {
 
     #[test]
     fn the_reason_decides_the_exit_code() {
-        let code = |code: &str| refusal(&format!(r#"{{"code":"{code}","message":""}}"#)).exit_code();
-        assert_eq!([code("not_found"), code("policy_not_found"), code("conflict")], [3, 3, 4]);
-        assert_eq!([code("overloaded"), code("bus_unavailable"), code("shutting_down")], [5, 5, 5]);
-        assert_eq!([code("extension_not_found"), code("extension_unavailable"), code("unheard_of")], [1, 1, 1]);
+        let code =
+            |code: &str| refusal(&format!(r#"{{"code":"{code}","message":""}}"#)).exit_code();
+        assert_eq!(
+            [
+                code("not_found"),
+                code("policy_not_found"),
+                code("conflict")
+            ],
+            [3, 3, 4]
+        );
+        assert_eq!(
+            [
+                code("overloaded"),
+                code("bus_unavailable"),
+                code("shutting_down")
+            ],
+            [5, 5, 5]
+        );
+        assert_eq!(
+            [
+                code("extension_not_found"),
+                code("extension_unavailable"),
+                code("unheard_of")
+            ],
+            [1, 1, 1]
+        );
     }
 
     #[test]
@@ -198,23 +253,34 @@ mod tests {
         let refusal = refusal(
             r#"{"code":"invalid_request","intake_error_code":"VERSION_UNSUPPORTED","message":"version 2 is not known"}"#,
         );
-        assert_eq!(refusal.sentence(), "error: version 2 is not known (invalid_request, VERSION_UNSUPPORTED)");
+        assert_eq!(
+            refusal.sentence(),
+            "error: version 2 is not known (invalid_request, VERSION_UNSUPPORTED)"
+        );
     }
 
     #[test]
     fn a_key_is_asked_for_only_where_a_key_helps() {
         let key = refusal(r#"{"code":"unauthorized","message":"no"}"#).sentence();
         assert!(key.contains("admin.api_key"), "{key}");
-        let tenant =
-            refusal(r#"{"code":"unauthorized","intake_error_code":"TENANT_FORBIDDEN","message":"no"}"#).sentence();
-        assert!(tenant.contains("allowed_tenants") && !tenant.contains("api_key"), "{tenant}");
+        let tenant = refusal(
+            r#"{"code":"unauthorized","intake_error_code":"TENANT_FORBIDDEN","message":"no"}"#,
+        )
+        .sentence();
+        assert!(
+            tenant.contains("allowed_tenants") && !tenant.contains("api_key"),
+            "{tenant}"
+        );
     }
 
     #[test]
     fn the_trace_id_leads_to_the_logs() {
         let answer = r#"{"ok":false,"error":{"code":"internal","message":"sorry"},"context":{"trace_id":"4bf9"}}"#;
         let refusal = Refusal::in_answer(answer).expect("a refusal");
-        assert_eq!(refusal.sentence(), "error: sorry (internal)\n  trace_id: 4bf9");
+        assert_eq!(
+            refusal.sentence(),
+            "error: sorry (internal)\n  trace_id: 4bf9"
+        );
         assert_eq!(refusal.document(), answer);
     }
 
@@ -222,18 +288,30 @@ mod tests {
     fn an_open_breaker_can_be_looked_at() {
         let error = r#"{"code":"validator_blocked","message":"It is open.","details":{"error_type":"circuit_open"}}"#;
         let sentence = refusal(error).sentence();
-        assert!(sentence.ends_with("\n`beamline-router breaker show ID` says why, and until when."), "{sentence}");
+        assert!(
+            sentence.ends_with("\n`beamline-router breaker show ID` says why, and until when."),
+            "{sentence}"
+        );
         let none = r#"{"code":"extension_unavailable","message":"None can be chosen.","details":{"retry_after_ms":9}}"#;
         let sentence = refusal(none).sentence();
-        assert!(sentence.ends_with("\n`beamline-router breaker list` shows which breakers are open, and why."));
+        assert!(
+            sentence.ends_with(
+                "\n`beamline-router breaker list` shows which breakers are open, and why."
+            )
+        );
     }
 
     #[test]
     fn who_does_not_know_whether_it_was_done_looks_first() {
         for code in ["store_unavailable", "overloaded", "shutting_down"] {
-            let error = format!(r#"{{"code":"{code}","message":"Perhaps.","details":{{"outcome":"unknown"}}}}"#);
+            let error = format!(
+                r#"{{"code":"{code}","message":"Perhaps.","details":{{"outcome":"unknown"}}}}"#
+            );
             let sentence = refusal(&error).sentence();
-            assert!(sentence.ends_with("\n`ext get` or `policy get` shows whether it was made."), "{sentence}");
+            assert!(
+                sentence.ends_with("\n`ext get` or `policy get` shows whether it was made."),
+                "{sentence}"
+            );
         }
     }
 
@@ -250,7 +328,10 @@ ATTEMPT  PROVIDER  VERSION  WHY               STATUS                        WAIT
       2  b         v1       fallback, rule 1  error (no_responders)        70.0 ms   1.0 ms
 
 `beamline-router ext list` shows its health; start the service that serves its subject.";
-        assert_eq!(Refusal::in_answer(answer).expect("a refusal").sentence(), expected);
+        assert_eq!(
+            Refusal::in_answer(answer).expect("a refusal").sentence(),
+            expected
+        );
     }
 
     #[test]
@@ -259,6 +340,9 @@ ATTEMPT  PROVIDER  VERSION  WHY               STATUS                        WAIT
         assert!(Refusal::in_answer(r#"{"ok":true,"error":null}"#).is_none());
         assert!(Refusal::in_answer(r#"{"error":{"code":"internal","message":"x"}}"#).is_some());
         let silent = Refusal::in_answer(r#"{"ok":false}"#).expect("a refusal");
-        assert_eq!(silent.sentence(), "error: the router refused without saying why (unexplained)");
+        assert_eq!(
+            silent.sentence(),
+            "error: the router refused without saying why (unexplained)"
+        );
     }
 }

@@ -37,7 +37,9 @@ pub(super) async fn run(
     console: Console,
 ) -> Result<(), Failure> {
     if args.canonical && args.files.len() > 1 {
-        return Err(Failure::Usage("--canonical prints one document. Give it one file.".to_owned()));
+        return Err(Failure::Usage(
+            "--canonical prints one document. Give it one file.".to_owned(),
+        ));
     }
     let mut files = Vec::with_capacity(args.files.len());
     for source in &args.files {
@@ -53,7 +55,10 @@ pub(super) async fn run(
 }
 
 fn finish(args: &CheckArgs, files: &[File], console: Console) -> Result<(), Failure> {
-    let wrong: Vec<&File> = files.iter().filter(|file| file.checked.result.is_err()).collect();
+    let wrong: Vec<&File> = files
+        .iter()
+        .filter(|file| file.checked.result.is_err())
+        .collect();
     match (files, wrong.is_empty()) {
         ([file], true) if args.canonical => {
             let policy = file.checked.result.as_ref().ok();
@@ -80,17 +85,29 @@ pub(super) struct File {
 impl File {
     pub(super) fn read(source: &Source) -> Result<Self, Failure> {
         let text = source.read()?.unwrap_or_default();
-        Ok(Self { name: source.name(), checked: Policy::check(&text), text })
+        Ok(Self {
+            name: source.name(),
+            checked: Policy::check(&text),
+            text,
+        })
     }
 
     /// The text, or every mistake in it.
     pub(super) fn without_mistakes(&self) -> Result<&str, Failure> {
         let mistakes = || Failure::Failed(mistakes(std::slice::from_ref(self), &[self]));
-        self.checked.result.as_ref().map(|_policy| self.text.as_str()).map_err(|_| mistakes())
+        self.checked
+            .result
+            .as_ref()
+            .map(|_policy| self.text.as_str())
+            .map_err(|_| mistakes())
     }
 
     fn mistakes(&self) -> &[Located] {
-        self.checked.result.as_ref().err().map_or(&[], Vec::as_slice)
+        self.checked
+            .result
+            .as_ref()
+            .err()
+            .map_or(&[], Vec::as_slice)
     }
 }
 
@@ -98,7 +115,8 @@ impl File {
 fn in_json(files: &[File], wrong: &[&File]) -> Failure {
     let error = serde_json::json!({"code": "invalid_policy", "message": heading(files, wrong)});
     let document = document(files, Some(error));
-    Refusal::in_answer(&document).map_or_else(|| Failure::Failed(heading(files, wrong)), Failure::from)
+    Refusal::in_answer(&document)
+        .map_or_else(|| Failure::Failed(heading(files, wrong)), Failure::from)
 }
 
 /// `{"ok", "file", "form", "mistakes"}` for one file; more are in a list `files`.
@@ -120,19 +138,36 @@ fn document(files: &[File], error: Option<serde_json::Value>) -> String {
         error: Option<serde_json::Value>,
     }
     let entry = |file: &'_ File| {
-        let summary = file.checked.result.as_ref().ok().map(|policy| summary(policy, file.checked.form));
+        let summary = file
+            .checked
+            .result
+            .as_ref()
+            .ok()
+            .map(|policy| summary(policy, file.checked.form));
         (file.checked.result.is_ok(), file.checked.form, summary)
     };
     let mut entries = Vec::with_capacity(files.len());
     for file in files {
         let (ok, form, summary) = entry(file);
-        entries.push(Entry { ok, file: &file.name, form, summary, mistakes: file.mistakes() });
+        entries.push(Entry {
+            ok,
+            file: &file.name,
+            form,
+            summary,
+            mistakes: file.mistakes(),
+        });
     }
     let json = if entries.len() == 1 {
-        serde_json::to_string(&Answer { answer: entries.pop(), error })
+        serde_json::to_string(&Answer {
+            answer: entries.pop(),
+            error,
+        })
     } else {
         let ok = error.is_none();
-        serde_json::to_string(&Answer { answer: serde_json::json!({"ok": ok, "files": entries}), error })
+        serde_json::to_string(&Answer {
+            answer: serde_json::json!({"ok": ok, "files": entries}),
+            error,
+        })
     };
     json.unwrap_or_default()
 }
@@ -152,7 +187,10 @@ fn mistakes(files: &[File], wrong: &[&File]) -> String {
     for file in wrong {
         let line = |located: &Located| {
             let Located { position, mistake } = located;
-            text::plain(&format!("{}:{}:{}: {mistake}", file.name, position.line, position.column))
+            text::plain(&format!(
+                "{}:{}:{}: {mistake}",
+                file.name, position.line, position.column
+            ))
         };
         lines.extend(file.mistakes().iter().map(line));
     }
@@ -162,7 +200,11 @@ fn mistakes(files: &[File], wrong: &[&File]) -> String {
 fn summaries(files: &[File]) -> String {
     let line = |file: &File| {
         let policy = file.checked.result.as_ref().ok()?;
-        Some(text::plain(&format!("{}: ok; {}", file.name, summary(policy, file.checked.form))))
+        Some(text::plain(&format!(
+            "{}: ok; {}",
+            file.name,
+            summary(policy, file.checked.form)
+        )))
     };
     files.iter().filter_map(line).collect::<Vec<_>>().join("\n")
 }
@@ -175,9 +217,16 @@ fn summary(policy: &Policy, form: Option<Form>) -> String {
         ("validator", policy.validators.len()),
         ("post-processor", policy.post.len()),
     ];
-    let stages: Vec<String> =
-        stages.iter().filter(|(_, number)| *number > 0).map(|(what, number)| text::count(*number, what)).collect();
-    parts.push(if stages.is_empty() { "no extensions".to_owned() } else { stages.join(", ") });
+    let stages: Vec<String> = stages
+        .iter()
+        .filter(|(_, number)| *number > 0)
+        .map(|(what, number)| text::count(*number, what))
+        .collect();
+    parts.push(if stages.is_empty() {
+        "no extensions".to_owned()
+    } else {
+        stages.join(", ")
+    });
     parts.push(providers(policy));
     parts.push(match policy.fallbacks.len() {
         0 => "no fallbacks".to_owned(),
@@ -185,25 +234,51 @@ fn summary(policy: &Policy, form: Option<Form>) -> String {
     });
     parts.push(policy.sticky.as_ref().map_or_else(
         || "not sticky".to_owned(),
-        |sticky| format!("sticky by {} for {}", sticky.session_key, text::limit(sticky.ttl)),
+        |sticky| {
+            format!(
+                "sticky by {} for {}",
+                sticky.session_key,
+                text::limit(sticky.ttl)
+            )
+        },
     ));
     parts.join("; ")
 }
 
 fn providers(policy: &Policy) -> String {
-    let sum: f64 = policy.providers.iter().map(|provider| provider.weight).sum();
+    let sum: f64 = policy
+        .providers
+        .iter()
+        .map(|provider| provider.weight)
+        .sum();
     let entries: Vec<String> = match policy.order {
-        Order::Priority => policy.providers.iter().map(|provider| provider.name.clone()).collect(),
+        Order::Priority => policy
+            .providers
+            .iter()
+            .map(|provider| provider.name.clone())
+            .collect(),
         Order::Weighted => {
             let share = |weight: f64| text::percentage(weight / sum);
-            policy.providers.iter().map(|provider| format!("{} {}", provider.name, share(provider.weight))).collect()
+            policy
+                .providers
+                .iter()
+                .map(|provider| format!("{} {}", provider.name, share(provider.weight)))
+                .collect()
         }
     };
     match (policy.providers.as_slice(), policy.order) {
-        (_, Order::Weighted) if sum == 0.0 => "no provider takes traffic: every weight is 0".to_owned(),
+        (_, Order::Weighted) if sum == 0.0 => {
+            "no provider takes traffic: every weight is 0".to_owned()
+        }
         ([only], _) => format!("provider {}", only.name),
-        (many, Order::Priority) => format!("{} providers in priority order: {}", many.len(), entries.join(", ")),
-        (many, Order::Weighted) => format!("{} providers by weight: {}", many.len(), entries.join(", ")),
+        (many, Order::Priority) => format!(
+            "{} providers in priority order: {}",
+            many.len(),
+            entries.join(", ")
+        ),
+        (many, Order::Weighted) => {
+            format!("{} providers by weight: {}", many.len(), entries.join(", "))
+        }
     }
 }
 
@@ -212,7 +287,11 @@ mod tests {
     use super::*;
 
     fn file(name: &str, text: &str) -> File {
-        File { name: name.to_owned(), text: text.to_owned(), checked: Policy::check(text) }
+        File {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            checked: Policy::check(text),
+        }
     }
 
     #[test]
@@ -246,17 +325,32 @@ d: ok; older form with a map of weights; no extensions; no provider takes traffi
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
         assert_eq!(lines.first(), Some(&"3 mistakes in 2 of 3 files:"));
-        assert!(text.contains("\na.json:2:17: /providers/0: must be 1 to 64"), "{text}");
-        assert!(text.contains("\na.json:3:3: /pst: is not a known key; did you mean post?"), "{text}");
-        assert!(text.ends_with("\nb.json:1:1: (document): is not valid JSON: EOF while parsing an object"), "{text}");
+        assert!(
+            text.contains("\na.json:2:17: /providers/0: must be 1 to 64"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\na.json:3:3: /pst: is not a known key; did you mean post?"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(
+                "\nb.json:1:1: (document): is not valid JSON: EOF while parsing an object"
+            ),
+            "{text}"
+        );
     }
 
     #[test]
     fn scripts_get_one_shape_for_good_and_bad() {
-        let value =
-            |files: &[File], error| serde_json::from_str::<serde_json::Value>(&document(files, error)).expect("JSON");
+        let value = |files: &[File], error| {
+            serde_json::from_str::<serde_json::Value>(&document(files, error)).expect("JSON")
+        };
         let good = value(&[file("a", r#"{"providers": ["a"]}"#)], None);
-        assert_eq!((&good["ok"], &good["file"], &good["form"]), (&true.into(), &"a".into(), &"names".into()));
+        assert_eq!(
+            (&good["ok"], &good["file"], &good["form"]),
+            (&true.into(), &"a".into(), &"names".into())
+        );
         assert_eq!(good["mistakes"], serde_json::json!([]));
         let bad = [file("b", "{\"weights\": {}}"), file("c", "7")];
         let wrong: Vec<&File> = bad.iter().collect();
@@ -269,6 +363,9 @@ d: ok; older form with a map of weights; no extensions; no provider takes traffi
             (&1.into(), &13.into(), &"/weights".into())
         );
         assert_eq!(document["files"][1]["form"], serde_json::Value::Null);
-        assert_eq!(failure.sentence(), "error: 2 mistakes in 2 of 2 files (invalid_policy)");
+        assert_eq!(
+            failure.sentence(),
+            "error: 2 mistakes in 2 of 2 files (invalid_policy)"
+        );
     }
 }

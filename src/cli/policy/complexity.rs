@@ -35,10 +35,16 @@ struct Complexity {
     recommendations: Vec<String>,
 }
 
-pub(super) async fn run(client: &Client, args: &ComplexityArgs, console: Console) -> Result<(), Failure> {
+pub(super) async fn run(
+    client: &Client,
+    args: &ComplexityArgs,
+    console: Console,
+) -> Result<(), Failure> {
     let body = json!({"tenant_id": args.tenant, "policy_id": args.policy});
     let answer = client.admin("get_pipeline_complexity", &body).await?;
-    console.answer(answer.raw(), || Ok(answer.read::<Complexity>()?.text(args, width())))
+    console.answer(answer.raw(), || {
+        Ok(answer.read::<Complexity>()?.text(args, width()))
+    })
 }
 
 /// What an estimate rests on, in words.
@@ -57,16 +63,39 @@ impl Complexity {
     fn text(&self, args: &ComplexityArgs, width: usize) -> String {
         let fields = [
             ("policy", format!("{}/{}", args.tenant, args.policy)),
-            ("complexity", format!("{} of 100, {}  {}", self.complexity_score, self.level(), self.bar())),
+            (
+                "complexity",
+                format!(
+                    "{} of 100, {}  {}",
+                    self.complexity_score,
+                    self.level(),
+                    self.bar()
+                ),
+            ),
             ("extensions", self.counts()),
-            ("estimate", format!("{} ({})", text::latency(self.estimated_latency_ms), basis(&self.estimate_from))),
+            (
+                "estimate",
+                format!(
+                    "{} ({})",
+                    text::latency(self.estimated_latency_ms),
+                    basis(&self.estimate_from)
+                ),
+            ),
         ];
-        let mut parts = vec![table::of_fields(&fields.map(|(name, value)| (name, text::plain(&value))))];
-        let advice = self.recommendations.iter().map(Some).chain(std::iter::repeat(None));
+        let mut parts = vec![table::of_fields(
+            &fields.map(|(name, value)| (name, text::plain(&value))),
+        )];
+        let advice = self
+            .recommendations
+            .iter()
+            .map(Some)
+            .chain(std::iter::repeat(None));
         for (warning, advice) in self.warnings.iter().zip(advice) {
-            let advice = advice.into_iter().flat_map(|advice| wrapped(&text::plain(advice), width.saturating_sub(2)));
-            let lines =
-                std::iter::once(format!("! {}", text::plain(warning))).chain(advice.map(|line| format!("  {line}")));
+            let advice = advice
+                .into_iter()
+                .flat_map(|advice| wrapped(&text::plain(advice), width.saturating_sub(2)));
+            let lines = std::iter::once(format!("! {}", text::plain(warning)))
+                .chain(advice.map(|line| format!("  {line}")));
             parts.push(lines.collect::<Vec<_>>().join("\n"));
         }
         if self.warnings.is_empty() {
@@ -81,17 +110,29 @@ impl Complexity {
 
     fn bar(&self) -> String {
         let full = (self.complexity_score.clamp(0.0, 100.0) / 100.0 * BAR as f64).round() as usize;
-        format!("{}{}", "█".repeat(full), "░".repeat(BAR.saturating_sub(full)))
+        format!(
+            "{}{}",
+            "█".repeat(full),
+            "░".repeat(BAR.saturating_sub(full))
+        )
     }
 
     fn counts(&self) -> String {
-        let kinds = [("pre-processor", self.pre), ("validator", self.validators), ("post-processor", self.post)];
+        let kinds = [
+            ("pre-processor", self.pre),
+            ("validator", self.validators),
+            ("post-processor", self.post),
+        ];
         let kinds: Vec<String> = kinds
             .iter()
             .filter(|(_, number)| *number > 0)
             .map(|(kind, number)| text::count(*number as usize, kind))
             .collect();
-        if kinds.is_empty() { "none besides the provider".to_owned() } else { kinds.join(", ") }
+        if kinds.is_empty() {
+            "none besides the provider".to_owned()
+        } else {
+            kinds.join(", ")
+        }
     }
 }
 
@@ -100,8 +141,13 @@ mod tests {
     use super::*;
 
     fn shown(answer: &str) -> String {
-        let args = ComplexityArgs { tenant: "acme".into(), policy: "default".into() };
-        serde_json::from_str::<Complexity>(answer).expect("an answer").text(&args, 40)
+        let args = ComplexityArgs {
+            tenant: "acme".into(),
+            policy: "default".into(),
+        };
+        serde_json::from_str::<Complexity>(answer)
+            .expect("an answer")
+            .text(&args, 40)
     }
 
     #[test]

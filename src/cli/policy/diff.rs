@@ -30,16 +30,26 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let DiffArgs { old, new } = args;
     if (old, new) == (&Source::StandardInput, &Source::StandardInput) {
-        return Err(Failure::Usage("standard input can be only one of the two documents.".to_owned()));
+        return Err(Failure::Usage(
+            "standard input can be only one of the two documents.".to_owned(),
+        ));
     }
     // Files first: a person may take longer than a connection.
     let (old_text, new_text) = (old.read()?, new.read()?);
     let connected = old_text.is_none() || new_text.is_none();
-    let client = if connected { Some(Client::connect(&load()?, timeout).await?) } else { None };
+    let client = if connected {
+        Some(Client::connect(&load()?, timeout).await?)
+    } else {
+        None
+    };
     let (old_form, old) = parse(old, fetch(old, old_text, client.as_ref()).await?)?;
     let (new_form, new) = parse(new, fetch(new, new_text, client.as_ref()).await?)?;
     let changes = diff(&old, &new);
-    let document = serde_json::to_string(&Answer { ok: true, changes: &changes }).unwrap_or_default();
+    let document = serde_json::to_string(&Answer {
+        ok: true,
+        changes: &changes,
+    })
+    .unwrap_or_default();
     console.answer(&document, || Ok(sentences(&changes, old_form, new_form)))
 }
 
@@ -49,7 +59,11 @@ struct Answer<'a> {
     changes: &'a [Change],
 }
 
-async fn fetch(source: &Source, text: Option<String>, client: Option<&Client>) -> Result<String, Failure> {
+async fn fetch(
+    source: &Source,
+    text: Option<String>,
+    client: Option<&Client>,
+) -> Result<String, Failure> {
     match (source, text, client) {
         (Source::Router { tenant, policy }, None, Some(client)) => {
             Ok(stored(client, tenant, policy).await?.get().to_owned())
@@ -62,7 +76,10 @@ fn parse(source: &Source, text: String) -> Result<(Form, Policy), Failure> {
     let checked = Policy::check(&text);
     match (checked.form, checked.result) {
         (Some(form), Ok(policy)) => Ok((form, policy)),
-        (_, result) => Err(Failure::Failed(not_a_policy(source, result.err().unwrap_or_default().len()))),
+        (_, result) => Err(Failure::Failed(not_a_policy(
+            source,
+            result.err().unwrap_or_default().len(),
+        ))),
     }
 }
 
@@ -85,7 +102,11 @@ fn sentences(changes: &[Change], old: Form, new: Form) -> String {
     if changes.is_empty() {
         return "no changes: both mean the same".to_owned();
     }
-    changes.iter().map(|change| text::plain(&change.sentence)).collect::<Vec<_>>().join("\n")
+    changes
+        .iter()
+        .map(|change| text::plain(&change.sentence))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -94,15 +115,22 @@ mod tests {
 
     #[test]
     fn nothing_is_said_in_words() {
-        assert_eq!(sentences(&[], Form::Steps, Form::Steps), "no changes: both mean the same");
+        assert_eq!(
+            sentences(&[], Form::Steps, Form::Steps),
+            "no changes: both mean the same"
+        );
         let words = "no changes: both mean the same (step form, canonical form)";
         assert_eq!(sentences(&[], Form::Steps, Form::Canonical), words);
     }
 
     #[test]
     fn a_document_with_mistakes_says_how_to_see_them() {
-        let failure = parse(&Source::File("new.json".into()), "{}".to_owned()).expect_err("no providers");
+        let failure =
+            parse(&Source::File("new.json".into()), "{}".to_owned()).expect_err("no providers");
         let want = "error: new.json has 1 mistake, so there is nothing to compare. `beamline-router policy check new.json` lists them.";
-        assert_eq!((failure.sentence().as_str(), failure.exit_code()), (want, 1));
+        assert_eq!(
+            (failure.sentence().as_str(), failure.exit_code()),
+            (want, 1)
+        );
     }
 }

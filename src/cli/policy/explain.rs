@@ -100,22 +100,42 @@ pub(super) async fn run(
     console: Console,
 ) -> Result<(), Failure> {
     let asked = args.asked()?;
-    let patience = if args.call_extensions { timeout.max(CALLS) } else { timeout };
+    let patience = if args.call_extensions {
+        timeout.max(CALLS)
+    } else {
+        timeout
+    };
     let client = Client::connect(config, timeout).await?;
-    let answer = client.ask("admin.dry_run_pipeline", &asked, patience).await?;
+    let answer = client
+        .ask("admin.dry_run_pipeline", &asked, patience)
+        .await?;
     console.answer(answer.raw(), || {
-        let look = report::Look { detail: args.detail.unwrap_or_default(), width: width(), colour: console.colour() };
+        let look = report::Look {
+            detail: args.detail.unwrap_or_default(),
+            width: width(),
+            colour: console.colour(),
+        };
         let file = args.file.as_ref().map(Source::name);
-        Ok(report::text(&answer.read::<told::Answer>()?.result, &args.tenant, file.as_deref(), look))
+        Ok(report::text(
+            &answer.read::<told::Answer>()?.result,
+            &args.tenant,
+            file.as_deref(),
+            look,
+        ))
     })
 }
 
 impl ExplainArgs {
     fn asked(&self) -> Result<Asked<'_>, Failure> {
-        let inputs = [self.payload_json.as_deref(), self.provider_output.as_deref()];
+        let inputs = [
+            self.payload_json.as_deref(),
+            self.provider_output.as_deref(),
+        ];
         let piped = inputs.iter().filter(|input| **input == Some("-")).count();
         if piped + usize::from(self.file == Some(Source::StandardInput)) > 1 {
-            return Err(Failure::Usage("standard input can be only one of the documents.".to_owned()));
+            return Err(Failure::Usage(
+                "standard input can be only one of the documents.".to_owned(),
+            ));
         }
         let payload = match &self.payload_json {
             Some(json) => document::value_of(json)?,
@@ -131,7 +151,11 @@ impl ExplainArgs {
             context: detail::in_context(&self.context, self.detail),
             timeout_ms: self.timeout_ms,
             call_extensions: self.call_extensions,
-            provider_output: self.provider_output.as_deref().map(document::value_of).transpose()?,
+            provider_output: self
+                .provider_output
+                .as_deref()
+                .map(document::value_of)
+                .transpose()?,
         })
     }
 }
@@ -145,9 +169,12 @@ fn unsaved(source: &Source) -> Result<Box<RawValue>, Failure> {
 
 /// Columns of the terminal; what `COLUMNS` says wins, and without a terminal there are 80.
 pub(super) fn width() -> usize {
-    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse::<usize>().ok());
+    let told = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.trim().parse::<usize>().ok());
     let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    told.or_else(seen).map_or(80, |columns| columns.clamp(40, 140))
+    told.or_else(seen)
+        .map_or(80, |columns| columns.clamp(40, 140))
 }
 
 #[cfg(test)]

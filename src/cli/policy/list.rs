@@ -5,7 +5,11 @@ use serde_json::json;
 
 use super::{Client, Console, Failure, table, text};
 
-pub(super) async fn run(client: &Client, tenant: Option<&str>, console: Console) -> Result<(), Failure> {
+pub(super) async fn run(
+    client: &Client,
+    tenant: Option<&str>,
+    console: Console,
+) -> Result<(), Failure> {
     let body = tenant.map_or_else(|| json!({}), |tenant| json!({"tenant_id": tenant}));
     let answer = client.admin("list_policies", &body).await?;
     console.answer(answer.raw(), || Ok(answer.read::<Listed>()?.text()))
@@ -39,15 +43,35 @@ struct Unreadable {
 
 impl Listed {
     fn text(&self) -> String {
-        let table = if self.policies.is_empty() { EMPTY.to_owned() } else { self.table() };
-        if self.unreadable.is_empty() { table } else { format!("{table}\n\n{}", self.unreadable()) }
+        let table = if self.policies.is_empty() {
+            EMPTY.to_owned()
+        } else {
+            self.table()
+        };
+        if self.unreadable.is_empty() {
+            table
+        } else {
+            format!("{table}\n\n{}", self.unreadable())
+        }
     }
 
     fn table(&self) -> String {
         let counted = ["PRE", "VALIDATORS", "PROVIDERS", "POST"];
-        let mut table =
-            table::with_header(&["TENANT", "POLICY", "VERSION", "PRE", "VALIDATORS", "PROVIDERS", "POST"], &counted);
-        let count = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let mut table = table::with_header(
+            &[
+                "TENANT",
+                "POLICY",
+                "VERSION",
+                "PRE",
+                "VALIDATORS",
+                "PROVIDERS",
+                "POST",
+            ],
+            &counted,
+        );
+        let count = |number: Option<u64>| {
+            number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+        };
         for entry in &self.policies {
             table.add_row([
                 text::plain(&entry.tenant_id),
@@ -63,9 +87,15 @@ impl Listed {
     }
 
     fn unreadable(&self) -> String {
-        let lines = self.unreadable.iter().map(|Unreadable { name, reason }| format!("  {name}: {reason}"));
+        let lines = self
+            .unreadable
+            .iter()
+            .map(|Unreadable { name, reason }| format!("  {name}: {reason}"));
         let lines: Vec<String> = lines.map(|line| text::plain(&line)).collect();
-        format!("not served, because this router cannot read them; `policy put` replaces one:\n{}", lines.join("\n"))
+        format!(
+            "not served, because this router cannot read them; `policy put` replaces one:\n{}",
+            lines.join("\n")
+        )
     }
 }
 
@@ -85,7 +115,12 @@ mod tests {
 TENANT         POLICY   VERSION  PRE  VALIDATORS  PROVIDERS  POST
 acme           default  1.0        2           1          1     0
 demo\\u{1b}[2J  legacy   -          -           -          -     -";
-        assert_eq!(serde_json::from_str::<Listed>(answer).expect("an answer").text(), expected);
+        assert_eq!(
+            serde_json::from_str::<Listed>(answer)
+                .expect("an answer")
+                .text(),
+            expected
+        );
     }
 
     #[test]
@@ -96,6 +131,11 @@ no policies; `beamline-router policy put TENANT POLICY -f FILE` saves one
 
 not served, because this router cannot read them; `policy put` replaces one:
   acme/old: /stepps: is not a known key";
-        assert_eq!(serde_json::from_str::<Listed>(answer).expect("an answer").text(), expected);
+        assert_eq!(
+            serde_json::from_str::<Listed>(answer)
+                .expect("an answer")
+                .text(),
+            expected
+        );
     }
 }

@@ -29,16 +29,27 @@ pub(in crate::cli) fn text(attempts: &[Attempt]) -> Option<String> {
         return None;
     }
     let instances = attempts.iter().any(|attempt| attempt.instance.is_some());
-    let mut header = vec!["ATTEMPT", "PROVIDER", "VERSION", "WHY", "STATUS", "WAITED", "LATENCY"];
+    let mut header = vec![
+        "ATTEMPT", "PROVIDER", "VERSION", "WHY", "STATUS", "WAITED", "LATENCY",
+    ];
     if instances {
         header.insert(3, "INSTANCE");
     }
     let mut table = table::with_header(&header, &["ATTEMPT", "WAITED", "LATENCY"]);
     for (position, attempt) in attempts.iter().enumerate() {
-        let rule = attempt.rule.map_or_else(String::new, |rule| format!(", rule {}", rule.saturating_add(1)));
-        let error = attempt.error_type.as_ref().filter(|error| **error != attempt.status);
+        let rule = attempt.rule.map_or_else(String::new, |rule| {
+            format!(", rule {}", rule.saturating_add(1))
+        });
+        let error = attempt
+            .error_type
+            .as_ref()
+            .filter(|error| **error != attempt.status);
         let error = error.map_or_else(String::new, |error| format!(" ({error})"));
-        let waited = if attempt.waited_ms > 0.0 { text::latency(attempt.waited_ms) } else { "-".to_owned() };
+        let waited = if attempt.waited_ms > 0.0 {
+            text::latency(attempt.waited_ms)
+        } else {
+            "-".to_owned()
+        };
         let mut row = vec![
             (position + 1).to_string(),
             text::plain(&attempt.provider_id),

@@ -20,5 +20,9 @@ pub(in crate::cli) fn in_context(context: &[Pair], detail: Option<Detail>) -> Ve
         Detail::Detailed => "detailed",
         Detail::Verbose => "verbose",
     });
-    context.iter().cloned().chain(word.map(|word| Pair::text("detail_level", word))).collect()
+    context
+        .iter()
+        .cloned()
+        .chain(word.map(|word| Pair::text("detail_level", word)))
+        .collect()
 }

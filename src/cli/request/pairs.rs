@@ -17,25 +17,44 @@ impl Pair {
         let (key, value) = argument.split_once('=').ok_or(HOW)?;
         let (key, value) = match key.strip_suffix(':') {
             Some(key) => {
-                let value = serde_json::from_str(value).map_err(|error| format!("what follows := is no JSON: {error}"));
+                let value = serde_json::from_str(value)
+                    .map_err(|error| format!("what follows := is no JSON: {error}"));
                 (key, value?)
             }
             None => (key, to_raw_value(value).map_err(|error| error.to_string())?),
         };
-        if key.trim().is_empty() { Err(HOW.to_owned()) } else { Ok(Self { key: key.trim().to_owned(), value }) }
+        if key.trim().is_empty() {
+            Err(HOW.to_owned())
+        } else {
+            Ok(Self {
+                key: key.trim().to_owned(),
+                value,
+            })
+        }
     }
 
     /// A text under a key.
     pub(in crate::cli) fn text(key: &str, value: &str) -> Self {
-        Self { key: key.to_owned(), value: to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned()) }
+        Self {
+            key: key.to_owned(),
+            value: to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+        }
     }
 }
 
 const HOW: &str = "write it as KEY=VALUE, or as KEY:=JSON for a number, a list or any other JSON";
 
 /// Of a key given twice the last value counts.
-pub(in crate::cli) fn as_object<S: Serializer>(pairs: &[Pair], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(pairs.iter().map(|pair| (&pair.key, &pair.value)).collect::<BTreeMap<_, _>>())
+pub(in crate::cli) fn as_object<S: Serializer>(
+    pairs: &[Pair],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(
+        pairs
+            .iter()
+            .map(|pair| (&pair.key, &pair.value))
+            .collect::<BTreeMap<_, _>>(),
+    )
 }
 
 #[cfg(test)]
@@ -44,7 +63,8 @@ mod tests {
 
     #[test]
     fn a_value_is_a_text_unless_it_is_announced_as_json() {
-        let read = |argument| Pair::parse(argument).map(|pair| (pair.key, pair.value.get().to_owned()));
+        let read =
+            |argument| Pair::parse(argument).map(|pair| (pair.key, pair.value.get().to_owned()));
         let pair = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
         assert_eq!(read("lang=en"), pair("lang", "\"en\""));
         assert_eq!(read("vip=true"), pair("vip", "\"true\""));
@@ -59,6 +79,9 @@ mod tests {
         for wrong in ["lang", "=en", ":=1", ""] {
             assert_eq!(Pair::parse(wrong).err().as_deref(), Some(HOW), "{wrong}");
         }
-        assert!(Pair::parse("n:=yes").is_err_and(|sentence| sentence.starts_with("what follows := is no JSON: ")));
+        assert!(
+            Pair::parse("n:=yes")
+                .is_err_and(|sentence| sentence.starts_with("what follows := is no JSON: "))
+        );
     }
 }

@@ -82,7 +82,12 @@ struct Context {
 }
 
 /// The whole report. `sent_trace_id` is shown when the answer names none.
-pub(super) fn text(report: &Report, sent_trace_id: &str, round_trip: Duration, explain: bool) -> String {
+pub(super) fn text(
+    report: &Report,
+    sent_trace_id: &str,
+    round_trip: Duration,
+    explain: bool,
+) -> String {
     let mut parts = vec![output(report), fields(report, sent_trace_id, round_trip)];
     if !report.extensions.is_empty() {
         parts.push(stages(&report.extensions));
@@ -97,10 +102,16 @@ pub(super) fn text(report: &Report, sent_trace_id: &str, round_trip: Duration, e
 
 /// What the provider said; without a provider, the message as the pre-processors left it.
 fn output(report: &Report) -> String {
-    let response = report.response.as_ref().and_then(|response| response.output.as_ref());
+    let response = report
+        .response
+        .as_ref()
+        .and_then(|response| response.output.as_ref());
     let output = match &report.response {
         Some(_) => response,
-        None => report.message.as_ref().and_then(|message| message.payload.as_ref()),
+        None => report
+            .message
+            .as_ref()
+            .and_then(|message| message.payload.as_ref()),
     };
     output.map(|output| readable(output)).unwrap_or_default()
 }
@@ -115,21 +126,58 @@ fn readable(value: &RawValue) -> String {
 
 fn fields(report: &Report, sent_trace_id: &str, round_trip: Duration) -> String {
     let decision = &report.decision;
-    let trace_id = report.context.as_ref().and_then(|context| context.trace_id.as_deref()).unwrap_or(sent_trace_id);
-    let mut fields =
-        vec![("provider", format!("{} ({})", text::plain(&decision.provider_id), text::plain(&decision.reason)))];
+    let trace_id = report
+        .context
+        .as_ref()
+        .and_then(|context| context.trace_id.as_deref())
+        .unwrap_or(sent_trace_id);
+    let mut fields = vec![(
+        "provider",
+        format!(
+            "{} ({})",
+            text::plain(&decision.provider_id),
+            text::plain(&decision.reason)
+        ),
+    )];
     if let Some(policy) = &decision.policy_id {
-        let version = decision.policy_version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+        let version = decision
+            .policy_version
+            .as_deref()
+            .map(|version| format!(" {version}"))
+            .unwrap_or_default();
         fields.push(("policy", text::plain(&format!("{policy}{version}"))));
     }
-    if let Some(usage) = report.response.as_ref().and_then(|response| response.usage.as_ref()) {
-        let number = |tokens: Option<f64>| tokens.map_or_else(|| "?".to_owned(), |tokens| tokens.to_string());
-        fields.push(("tokens", format!("{} in, {} out", number(usage.prompt_tokens), number(usage.completion_tokens))));
+    if let Some(usage) = report
+        .response
+        .as_ref()
+        .and_then(|response| response.usage.as_ref())
+    {
+        let number = |tokens: Option<f64>| {
+            tokens.map_or_else(|| "?".to_owned(), |tokens| tokens.to_string())
+        };
+        fields.push((
+            "tokens",
+            format!(
+                "{} in, {} out",
+                number(usage.prompt_tokens),
+                number(usage.completion_tokens)
+            ),
+        ));
     }
     for degraded in &report.degraded {
-        fields.push(("degraded", format!("{} ({})", text::plain(&degraded.id), text::plain(&degraded.reason))));
+        fields.push((
+            "degraded",
+            format!(
+                "{} ({})",
+                text::plain(&degraded.id),
+                text::plain(&degraded.reason)
+            ),
+        ));
     }
-    fields.push(("round trip", text::latency(round_trip.as_secs_f64() * 1000.0)));
+    fields.push((
+        "round trip",
+        text::latency(round_trip.as_secs_f64() * 1000.0),
+    ));
     fields.push(("trace", text::plain(trace_id)));
     table::of_fields(&fields)
 }
@@ -147,8 +195,12 @@ fn stages(stages: &[Stage]) -> String {
             text::plain(&stage.kind),
             text::or_dash(stage.version.as_deref()),
             text::plain(&stage.status),
-            stage.latency_ms.map_or_else(|| "-".to_owned(), text::latency),
-            stage.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()),
+            stage
+                .latency_ms
+                .map_or_else(|| "-".to_owned(), text::latency),
+            stage
+                .attempts
+                .map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()),
         ];
         if instances {
             row.insert(3, text::or_dash(stage.instance.as_deref()));
@@ -160,8 +212,15 @@ fn stages(stages: &[Stage]) -> String {
 
 /// The router numbers them.
 fn steps(report: &Report) -> String {
-    let steps = report.decision.explanation.iter().flat_map(|explanation| &explanation.steps);
-    steps.map(|step| text::plain(step)).collect::<Vec<_>>().join("\n")
+    let steps = report
+        .decision
+        .explanation
+        .iter()
+        .flat_map(|explanation| &explanation.steps);
+    steps
+        .map(|step| text::plain(step))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -203,8 +262,7 @@ mask_pii        post  -        skipped        -         -";
 
     #[test]
     fn a_decision_shows_the_message_as_it_was_left() {
-        let answer =
-            r#"{"ok":true,"decision":{"provider_id":"mock","reason":"sticky"},"message":{"payload":{"n":1.50}}}"#;
+        let answer = r#"{"ok":true,"decision":{"provider_id":"mock","reason":"sticky"},"message":{"payload":{"n":1.50}}}"#;
         let expected = "{\n  \"n\": 1.50\n}\n\nprovider    mock (sticky)\nround trip  12.3 ms\ntrace       sent";
         assert_eq!(shown(answer), expected);
     }
@@ -233,6 +291,9 @@ ATTEMPT  PROVIDER  VERSION  INSTANCE  WHY               STATUS        WAITED  LA
 
 1. policy p
 2. b\\u{1b}";
-        assert_eq!(text(&report, "sent", Duration::from_micros(12_340), true), expected);
+        assert_eq!(
+            text(&report, "sent", Duration::from_micros(12_340), true),
+            expected
+        );
     }
 }

@@ -81,7 +81,15 @@ const HEADER: [&str; 11] = [
     "BREAKER",
     "SUCCESS",
 ];
-const NUMBERS: [&str; 7] = ["UPTIME", "RESTARTS", "QUEUE", "IN-FLIGHT", "WAITING", "HANDLED", "SUCCESS"];
+const NUMBERS: [&str; 7] = [
+    "UPTIME",
+    "RESTARTS",
+    "QUEUE",
+    "IN-FLIGHT",
+    "WAITING",
+    "HANDLED",
+    "SUCCESS",
+];
 
 /// A last exit may be a whole panic message; the rest of it is in the logs.
 const LAST_EXIT_LENGTH: usize = 40;
@@ -97,23 +105,37 @@ pub(super) fn frame(picture: &Picture, colour: bool) -> String {
 
     let mut lines = vec![headline(&picture.router), String::new()];
     lines.extend(drawn.iter().take(1).cloned());
-    lines.extend(
-        drawn.iter().skip(1).zip(&rows).map(|(line, row)| if colour { row.coloured(line) } else { line.clone() }),
-    );
+    lines.extend(drawn.iter().skip(1).zip(&rows).map(|(line, row)| {
+        if colour {
+            row.coloured(line)
+        } else {
+            line.clone()
+        }
+    }));
     lines.join("\n")
 }
 
 fn headline(router: &Router) -> String {
     let age = if router.stale_seconds >= 1.0 {
-        format!(", {} old", text::duration((router.stale_seconds * 1000.0) as u64))
+        format!(
+            ", {} old",
+            text::duration((router.stale_seconds * 1000.0) as u64)
+        )
     } else {
         String::new()
     };
     // Nobody needs to read of a pressure that is not there.
-    let pressure = router.pressure.as_deref().filter(|level| *level != "none").map(|level| {
-        let memory = text::percentage(router.memory_used);
-        format!("; pressure {level}: {memory} of the memory in use, timers {:.0} ms late", router.lag_ms)
-    });
+    let pressure = router
+        .pressure
+        .as_deref()
+        .filter(|level| *level != "none")
+        .map(|level| {
+            let memory = text::percentage(router.memory_used);
+            format!(
+                "; pressure {level}: {memory} of the memory in use, timers {:.0} ms late",
+                router.lag_ms
+            )
+        });
     text::plain(&format!(
         "router {} {} ({}), {} for {}; registry revision {} from {}{age}{}",
         router.version,
@@ -135,16 +157,29 @@ struct Row {
 
 /// `lead` stands before the node itself, `below` before everything under it.
 fn collect(node: &Node, lead: &str, below: &str, rows: &mut Vec<Row>) {
-    rows.push(Row { cells: cells(node, lead), status: node.status.clone() });
+    rows.push(Row {
+        cells: cells(node, lead),
+        status: node.status.clone(),
+    });
     let omitted = node.omitted_children > 0;
     for (position, child) in node.children.iter().enumerate() {
         let last = position + 1 == node.children.len() && !omitted;
-        let (branch, under) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        collect(child, &format!("{below}{branch}"), &format!("{below}{under}"), rows);
+        let (branch, under) = if last {
+            ("└─ ", "   ")
+        } else {
+            ("├─ ", "│  ")
+        };
+        collect(
+            child,
+            &format!("{below}{branch}"),
+            &format!("{below}{under}"),
+            rows,
+        );
     }
     if omitted {
         rows.push(Row {
-            cells: vec![format!("{below}└─ … {} more", node.omitted_children)], status: String::new()
+            cells: vec![format!("{below}└─ … {} more", node.omitted_children)],
+            status: String::new(),
         });
     }
 }
@@ -160,16 +195,29 @@ fn cells(node: &Node, lead: &str) -> Vec<String> {
         text::plain(&node.status),
         text::duration(node.uptime_ms),
         restarts,
-        or_dash(node.last_exit.as_deref().map(|reason| text::shortened(reason, LAST_EXIT_LENGTH))),
+        or_dash(
+            node.last_exit
+                .as_deref()
+                .map(|reason| text::shortened(reason, LAST_EXIT_LENGTH)),
+        ),
         node.queue_depth.to_string(),
-        or_dash(node.in_flight.map(|number| match (node.limit, node.ceiling) {
-            (Some(limit), Some(ceiling)) if limit < ceiling => format!("{number}/{limit} of {ceiling}"),
-            (Some(limit), _) => format!("{number}/{limit}"),
-            (None, _) => number.to_string(),
-        })),
+        or_dash(
+            node.in_flight
+                .map(|number| match (node.limit, node.ceiling) {
+                    (Some(limit), Some(ceiling)) if limit < ceiling => {
+                        format!("{number}/{limit} of {ceiling}")
+                    }
+                    (Some(limit), _) => format!("{number}/{limit}"),
+                    (None, _) => number.to_string(),
+                }),
+        ),
         or_dash(node.waiting.map(|number| number.to_string())),
         node.handled.to_string(),
-        or_dash(node.breaker.as_ref().map(|breaker| text::plain(&breaker.state))),
+        or_dash(
+            node.breaker
+                .as_ref()
+                .map(|breaker| text::plain(&breaker.state)),
+        ),
         or_dash(node.success_rate.map(text::percentage)),
     ]
 }

@@ -21,7 +21,10 @@ pub(super) struct Summary<'a> {
 
 impl Summary<'_> {
     pub(super) fn text(&self) -> String {
-        let taken = self.taken.map(|usual| format!(" ({usual} is taken)")).unwrap_or_default();
+        let taken = self
+            .taken
+            .map(|usual| format!(" ({usual} is taken)"))
+            .unwrap_or_default();
         let state = text::plain(&self.state_dir.display().to_string());
         let rows = [
             ("NATS", self.running.nats_url.clone()),
@@ -32,7 +35,9 @@ impl Summary<'_> {
             ("logs", format!("{state}/logs/*.log")),
         ];
         let rows = rows.iter().filter(|(_, value)| !value.is_empty());
-        let rows: String = rows.map(|(name, value)| format!("  {name:<12}{value}\n")).collect();
+        let rows: String = rows
+            .map(|(name, value)| format!("  {name:<12}{value}\n"))
+            .collect();
         format!(
             "Beamline Router is up; Ctrl-C stops all of it.\n\n{rows}\nTry, in another terminal:\n\n  {}\n",
             self.next()
@@ -55,23 +60,41 @@ impl Summary<'_> {
     }
 
     fn extensions(&self) -> Vec<&'static str> {
-        if self.demo { extensions::REFERENCE.iter().map(|reference| reference.id).collect() } else { Vec::new() }
+        if self.demo {
+            extensions::REFERENCE
+                .iter()
+                .map(|reference| reference.id)
+                .collect()
+        } else {
+            Vec::new()
+        }
     }
 
     fn policy(&self) -> Option<String> {
-        self.demo.then(|| format!("{}/{}", demo::TENANT, demo::POLICY))
+        self.demo
+            .then(|| format!("{}/{}", demo::TENANT, demo::POLICY))
     }
 
     fn next(&self) -> String {
         let mut command = own_name();
         if self.demo {
-            command.push_str(&format!(" request --tenant {} \"{}\"", demo::TENANT, demo::MESSAGE));
+            command.push_str(&format!(
+                " request --tenant {} \"{}\"",
+                demo::TENANT,
+                demo::MESSAGE
+            ));
         } else {
             command.push_str(" tree");
         }
         if !self.found_by_others {
-            let Running { nats_url, subject_prefix, .. } = self.running;
-            command.push_str(&format!(" --nats-url {nats_url} --subject-prefix {subject_prefix}"));
+            let Running {
+                nats_url,
+                subject_prefix,
+                ..
+            } = self.running;
+            command.push_str(&format!(
+                " --nats-url {nats_url} --subject-prefix {subject_prefix}"
+            ));
         }
         command
     }
@@ -79,8 +102,14 @@ impl Summary<'_> {
 
 /// As it was typed, so that the line can be copied also when the program is not on the PATH.
 fn own_name() -> String {
-    let plain = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    std::env::args().next().filter(plain).unwrap_or_else(|| "beamline-router".to_owned())
+    let plain = |name: &String| {
+        name.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    };
+    std::env::args()
+        .next()
+        .filter(plain)
+        .unwrap_or_else(|| "beamline-router".to_owned())
 }
 
 #[cfg(test)]
@@ -95,7 +124,14 @@ mod tests {
             pid: 7,
         };
         let taken = Some(([127, 0, 0, 1], 8080).into());
-        Summary { running: &running, state_dir: Path::new(".beamline"), taken, demo, found_by_others }.text()
+        Summary {
+            running: &running,
+            state_dir: Path::new(".beamline"),
+            taken,
+            demo,
+            found_by_others,
+        }
+        .text()
     }
 
     #[test]
@@ -118,7 +154,10 @@ mod tests {
     #[test]
     fn elsewhere_the_command_says_where() {
         let text = text_of(false, false);
-        assert!(text.contains(" tree --nats-url nats://127.0.0.1:4555 --subject-prefix beamline\n"), "{text}");
+        assert!(
+            text.contains(" tree --nats-url nats://127.0.0.1:4555 --subject-prefix beamline\n"),
+            "{text}"
+        );
         assert!(!text.contains("demo"), "{text}");
     }
 }

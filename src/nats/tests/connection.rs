@@ -11,12 +11,20 @@ use crate::nats::{ConnectError, connect};
 
 #[tokio::test]
 async fn without_a_server_it_gives_up_with_advice() {
-    let error =
-        within("it gives up", connect(&config_with("nats://127.0.0.1:1", &[("nats.startup_timeout", "200ms")]), "t"))
-            .await
-            .unwrap_err();
+    let error = within(
+        "it gives up",
+        connect(
+            &config_with("nats://127.0.0.1:1", &[("nats.startup_timeout", "200ms")]),
+            "t",
+        ),
+    )
+    .await
+    .unwrap_err();
     let sentence = error.to_string();
-    assert!(sentence.starts_with("no NATS server answered at nats://127.0.0.1:1 within 200ms: "), "{sentence}");
+    assert!(
+        sentence.starts_with("no NATS server answered at nats://127.0.0.1:1 within 200ms: "),
+        "{sentence}"
+    );
     let advice = "Start one, correct nats.url, or wait longer with nats.startup_timeout.";
     assert!(sentence.ends_with(advice), "{sentence}");
 }
@@ -25,9 +33,16 @@ async fn without_a_server_it_gives_up_with_advice() {
 async fn a_silent_server_does_not_hold_it_up() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("nats://{}", listener.local_addr().unwrap());
-    let connecting = connect(&config_with(&url, &[("nats.startup_timeout", "200ms")]), "t").await;
+    let connecting = connect(
+        &config_with(&url, &[("nats.startup_timeout", "200ms")]),
+        "t",
+    )
+    .await;
     let error = connecting.unwrap_err();
-    assert!(matches!(&error, ConnectError::Unreachable { server, .. } if *server == url), "{error}");
+    assert!(
+        matches!(&error, ConnectError::Unreachable { server, .. } if *server == url),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -47,12 +62,28 @@ async fn it_waits_for_a_server_that_starts_later() {
 async fn wrong_credentials_are_told_at_once() {
     let server = Server::start_with(&["--user", "joe", "--pass", "right-password"]).await;
     let with = |password| {
-        let login = [("nats.user", "joe"), ("nats.password", password), ("nats.startup_timeout", "10m")];
+        let login = [
+            ("nats.user", "joe"),
+            ("nats.password", password),
+            ("nats.startup_timeout", "10m"),
+        ];
         config_with(&server.url, &login)
     };
-    let error = within("it gives up", connect(&with("wrong-password"), "t")).await.unwrap_err();
-    assert!(error.to_string().contains("refuses these credentials. Set nats.creds_file"), "{error}");
-    assert!(within("it connects", connect(&with("right-password"), "t")).await.unwrap().is_connected());
+    let error = within("it gives up", connect(&with("wrong-password"), "t"))
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("refuses these credentials. Set nats.creds_file"),
+        "{error}"
+    );
+    assert!(
+        within("it connects", connect(&with("right-password"), "t"))
+            .await
+            .unwrap()
+            .is_connected()
+    );
 }
 
 #[tokio::test]
@@ -62,11 +93,21 @@ async fn an_unreadable_file_is_told_at_once() {
         let file = directory.path().join("gone");
         std::fs::write(&file, "no credentials").unwrap();
         let path = file.display().to_string();
-        let config = config_with("nats://127.0.0.1:1", &[(key, &path), ("nats.startup_timeout", "10m")]);
+        let config = config_with(
+            "nats://127.0.0.1:1",
+            &[(key, &path), ("nats.startup_timeout", "10m")],
+        );
         std::fs::remove_file(&file).unwrap();
-        let error = within("it gives up", connect(&config, "t")).await.unwrap_err();
+        let error = within("it gives up", connect(&config, "t"))
+            .await
+            .unwrap_err();
         assert!(matches!(error, ConnectError::File(_)), "{error}");
-        assert!(error.to_string().starts_with(&format!("cannot read {key} {path}: ")), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("cannot read {key} {path}: ")),
+            "{error}"
+        );
     }
 }
 
@@ -74,7 +115,12 @@ async fn an_unreadable_file_is_told_at_once() {
 async fn one_of_several_servers_is_enough() {
     let server = Server::start().await;
     let url = format!("nats://127.0.0.1:1, {}", server.url);
-    assert!(within("it connects", connect(&config(&url), "t")).await.unwrap().is_connected());
+    assert!(
+        within("it connects", connect(&config(&url), "t"))
+            .await
+            .unwrap()
+            .is_connected()
+    );
 }
 
 #[tokio::test]
@@ -87,14 +133,24 @@ async fn loss_and_return_are_told_and_counted() {
     assert_eq!(connection.reconnects(), 0);
 
     wire.cut();
-    within("the loss is told", link.wait_for(|link| !link.connected && link.losses == 1)).await.unwrap();
+    within(
+        "the loss is told",
+        link.wait_for(|link| !link.connected && link.losses == 1),
+    )
+    .await
+    .unwrap();
     assert!(!connection.is_connected());
     let away_for = connection.away_for().unwrap();
-    until("time passes", || connection.away_for().is_some_and(|now| now > away_for)).await;
+    until("time passes", || {
+        connection.away_for().is_some_and(|now| now > away_for)
+    })
+    .await;
 
     wire.mend();
     within("it is back", connection.back()).await;
-    within("the return is told", link.wait_for(|link| link.connected)).await.unwrap();
+    within("the return is told", link.wait_for(|link| link.connected))
+        .await
+        .unwrap();
     assert!(connection.is_connected() && connection.away_for().is_none());
     within("it is there", connection.back()).await;
     assert_eq!(connection.reconnects(), 1);
@@ -103,7 +159,12 @@ async fn loss_and_return_are_told_and_counted() {
 #[tokio::test]
 async fn a_frozen_server_is_found_by_its_pings() {
     let server = Server::start().await;
-    let connection = connect(&config_with(&server.url, &[("nats.ping_interval", "100ms")]), "t").await.unwrap();
+    let connection = connect(
+        &config_with(&server.url, &[("nats.ping_interval", "100ms")]),
+        "t",
+    )
+    .await
+    .unwrap();
     server.freeze().await;
     until("the loss is noticed", || !connection.is_connected()).await;
     server.thaw();
@@ -142,12 +203,18 @@ async fn closing_writes_what_is_queued() {
     let other = server.client().await;
     let mut messages = subscribe(&other, "last.words").await;
     for _ in 0..100 {
-        connection.client().publish("last.words", "x".into()).await.unwrap();
+        connection
+            .client()
+            .publish("last.words", "x".into())
+            .await
+            .unwrap();
     }
     assert!(connection.close().await);
     assert!(!connection.is_connected());
     for _ in 0..100 {
-        within("every message arrives", messages.next()).await.unwrap();
+        within("every message arrives", messages.next())
+            .await
+            .unwrap();
     }
     assert!(!connection.close().await, "there is nothing left to close");
 }
@@ -155,12 +222,22 @@ async fn closing_writes_what_is_queued() {
 #[tokio::test]
 async fn closing_has_a_limit() {
     let server = Server::start().await;
-    let connection = connect(&config_with(&server.url, &[("nats.ping_interval", "120s")]), "t").await.unwrap();
+    let connection = connect(
+        &config_with(&server.url, &[("nats.ping_interval", "120s")]),
+        "t",
+    )
+    .await
+    .unwrap();
     server.freeze().await;
     // More than the sockets take.
     let body = bytes::Bytes::from(vec![b'x'; 512 * 1024]);
     let client = connection.client();
-    let publish = || timeout(Duration::from_millis(200), client.publish("x", body.clone()));
+    let publish = || {
+        timeout(
+            Duration::from_millis(200),
+            client.publish("x", body.clone()),
+        )
+    };
     let filling = async { while publish().await.is_ok() {} };
     within("the queue is full", filling).await;
     assert!(!within("closing ends", connection.close()).await);
@@ -172,11 +249,18 @@ pub(super) async fn publish_deadly(server: &Server, subject: &str) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let block = "NATS/1.0\r\na: b\rc\r\n\r\n";
     let length = block.len();
-    let said = format!("CONNECT {{\"headers\":true}}\r\nHPUB {subject} {length} {length}\r\n{block}\r\nPING\r\n");
+    let said = format!(
+        "CONNECT {{\"headers\":true}}\r\nHPUB {subject} {length} {length}\r\n{block}\r\nPING\r\n"
+    );
     stream.write_all(said.as_bytes()).await.unwrap();
     let mut heard = Vec::new();
     while !heard.windows(4).any(|window| window == b"PONG") {
-        assert_ne!(within("the server takes it", stream.read_buf(&mut heard)).await.unwrap(), 0);
+        assert_ne!(
+            within("the server takes it", stream.read_buf(&mut heard))
+                .await
+                .unwrap(),
+            0
+        );
     }
 }
 
@@ -189,18 +273,39 @@ async fn a_client_that_panics_is_replaced_and_counted() {
         let client = connection.client();
         let mut messages = subscribe(&client, "deadly").await;
         publish_deadly(&server, "deadly").await;
-        within("the loss is told", link.wait_for(|link| link.losses == round)).await.unwrap();
-        assert!(client.publish("x", "".into()).await.is_err(), "nothing is swallowed after the loss is told");
-        assert!(within("the subscription ends", messages.next()).await.is_none());
+        within(
+            "the loss is told",
+            link.wait_for(|link| link.losses == round),
+        )
+        .await
+        .unwrap();
+        assert!(
+            client.publish("x", "".into()).await.is_err(),
+            "nothing is swallowed after the loss is told"
+        );
+        assert!(
+            within("the subscription ends", messages.next())
+                .await
+                .is_none()
+        );
         let next = within("another client", connection.client_after(&client)).await;
-        within("the return is told", link.wait_for(|link| link.connected)).await.unwrap();
+        within("the return is told", link.wait_for(|link| link.connected))
+            .await
+            .unwrap();
         assert!(connection.is_connected());
-        assert_eq!((connection.replacements(), connection.reconnects()), (round, round));
+        assert_eq!(
+            (connection.replacements(), connection.reconnects()),
+            (round, round)
+        );
         let _works = subscribe(&next, "other").await;
     }
     assert_eq!(link.borrow().losses, 3);
     assert!(within("it closes", connection.close()).await);
-    assert_eq!(connection.replacements(), 3, "a client that was closed is not replaced");
+    assert_eq!(
+        connection.replacements(),
+        3,
+        "a client that was closed is not replaced"
+    );
 }
 
 #[tokio::test]
@@ -209,7 +314,10 @@ async fn nothing_keeps_a_connection_that_nobody_has() {
     let connection = connect(&config(&server.url), "t").await.unwrap();
     let mut link = connection.link();
     drop(connection);
-    within("all is dropped", async { while link.changed().await.is_ok() {} }).await;
+    within("all is dropped", async {
+        while link.changed().await.is_ok() {}
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -228,7 +336,11 @@ async fn a_lame_duck_is_left_before_it_ends() {
     duck.lame_duck();
     let after = within("another client", connection.client_after(&before)).await;
     let place = after.server_info().port;
-    assert!(other.url.ends_with(&place.to_string()), "port {place} is not that of {}", other.url);
+    assert!(
+        other.url.ends_with(&place.to_string()),
+        "port {place} is not that of {}",
+        other.url
+    );
     until("the move is known", || connection.reconnects() == 1).await;
     // The one before still serves: what is under way ends in peace.
     let _works = subscribe(&before, "under.way").await;

@@ -50,18 +50,32 @@ impl Worker {
             remember.lock().push(call.request_id);
             std::future::ready(Ok(Edit::unchanged()))
         });
-        Self { worked, running: extension.serve(&Settings::for_url(&server.url)).await.unwrap() }
+        Self {
+            worked,
+            running: extension
+                .serve(&Settings::for_url(&server.url))
+                .await
+                .unwrap(),
+        }
     }
 
     fn worked_for(&self, what: &str) -> usize {
-        self.worked.lock().iter().filter(|id| id.starts_with(what)).count()
+        self.worked
+            .lock()
+            .iter()
+            .filter(|id| id.starts_with(what))
+            .count()
     }
 }
 
 /// Calls until one is answered. On one connection the order holds: what was kept has come before that.
 async fn until_answered(transport: &NatsTransport) {
     let works = async {
-        while transport.call(call("after", Duration::from_secs(5))).await.is_err() {
+        while transport
+            .call(call("after", Duration::from_secs(5)))
+            .await
+            .is_err()
+        {
             sleep(Duration::from_millis(20)).await;
         }
     };
@@ -97,7 +111,11 @@ async fn what_a_hanging_server_kept_is_dropped_when_it_goes_on() {
     server.thaw();
     until_answered(&transport).await;
 
-    assert_eq!(connection.link().borrow().losses, 0, "it is the same connection: what was written to it arrives");
+    assert_eq!(
+        connection.link().borrow().losses,
+        0,
+        "it is the same connection: what was written to it arrives"
+    );
     let expired = worker.running.counts().expired;
     assert!(expired > 0, "some did reach the extension");
     assert_eq!(worker.worked_for("ghost"), 0, "{expired} were dropped");
@@ -124,7 +142,9 @@ async fn what_was_queued_when_the_server_died_is_not_executed_after_its_restart(
     }
     until("the loss is noticed", || !transport.is_connected()).await;
     for n in 0..CALLS {
-        let refused = transport.call(call(&format!("ghost-refused-{n}"), Duration::from_secs(60))).await;
+        let refused = transport
+            .call(call(&format!("ghost-refused-{n}"), Duration::from_secs(60)))
+            .await;
         assert_eq!(refused.unwrap_err(), TransportError::NotConnected);
     }
     // The calls ended with the server, before their time.
@@ -136,7 +156,15 @@ async fn what_was_queued_when_the_server_died_is_not_executed_after_its_restart(
     until("the connection is back", || transport.is_connected()).await;
     yield_now().await;
     until_answered(&transport).await;
-    assert_eq!(worker.worked_for("ghost"), before, "nothing of what was kept was executed");
-    assert_eq!(worker.worked_for("ghost-refused"), 0, "and nothing that was refused was sent");
+    assert_eq!(
+        worker.worked_for("ghost"),
+        before,
+        "nothing of what was kept was executed"
+    );
+    assert_eq!(
+        worker.worked_for("ghost-refused"),
+        0,
+        "and nothing that was refused was sent"
+    );
     assert_eq!(transport.waiting(), 0);
 }

@@ -45,7 +45,10 @@ async fn after_many_timeouts_nobody_is_waited_for() {
     let client = server.client().await;
     let _silent = subscribe(&client, SUBJECT).await;
     // On a busy machine the server may seem to hang; that ends a call as well.
-    time_out(5 * AT_ONCE, || async { transport.call(call()).await.is_err() }).await;
+    time_out(5 * AT_ONCE, || async {
+        transport.call(call()).await.is_err()
+    })
+    .await;
     assert_eq!(transport.waiting(), 0);
 }
 
@@ -60,14 +63,22 @@ async fn memory_of_timed_out_calls() {
     let transport = NatsTransport::new(connection).await.unwrap();
     let listening = server.client().await;
     let mut silent = subscribe(&listening, SUBJECT).await;
-    let _drain =
-        tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move { while silent.next().await.is_some() {} }));
-    println!("| timed-out calls | this transport, RSS in MiB | async-nats `send_request`, RSS in MiB |");
-    let own = measure(ROUNDS, PER_ROUND, || async { transport.call(call()).await.is_err() }).await;
+    let _drain = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        while silent.next().await.is_some() {}
+    }));
+    println!(
+        "| timed-out calls | this transport, RSS in MiB | async-nats `send_request`, RSS in MiB |"
+    );
+    let own = measure(ROUNDS, PER_ROUND, || async {
+        transport.call(call()).await.is_err()
+    })
+    .await;
     assert_eq!(transport.waiting(), 0);
     let client = server.client().await;
     let theirs = measure(ROUNDS, PER_ROUND, || async {
-        let request = Request::new().payload(Bytes::from_static(b"{}")).timeout(Some(TIMEOUT));
+        let request = Request::new()
+            .payload(Bytes::from_static(b"{}"))
+            .timeout(Some(TIMEOUT));
         client.send_request(SUBJECT, request).await.is_err()
     })
     .await;
@@ -77,7 +88,11 @@ async fn memory_of_timed_out_calls() {
 }
 
 /// Resident memory before, and after each round.
-async fn measure<F: Future<Output = bool>>(rounds: usize, calls: usize, one: impl Fn() -> F) -> Vec<f64> {
+async fn measure<F: Future<Output = bool>>(
+    rounds: usize,
+    calls: usize,
+    one: impl Fn() -> F,
+) -> Vec<f64> {
     // The first calls fill pools and queues that stay.
     time_out(5 * AT_ONCE, &one).await;
     let mut table = vec![resident()];
@@ -91,7 +106,10 @@ async fn measure<F: Future<Output = bool>>(rounds: usize, calls: usize, one: imp
 /// MiB of this process.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
     let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib / 1024.0
 }

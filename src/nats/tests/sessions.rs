@@ -27,7 +27,11 @@ async fn replica(url: &str) -> Replica {
     let connection = connect(&config, "t").await.unwrap();
     let store = NatsSessions::new(connection.clone(), &config);
     let sessions = Sessions::new(Arc::clone(&store) as Arc<dyn SessionStore>);
-    Replica { connection, store, sessions }
+    Replica {
+        connection,
+        store,
+        sessions,
+    }
 }
 
 async fn sharing(url: &str) -> Replica {
@@ -42,7 +46,10 @@ async fn store(server: &Server, more: &[(&str, &str)]) -> Arc<NatsSessions> {
 }
 
 async fn bucket(server: &Server) -> kv::Store {
-    jetstream::new(server.client().await).get_key_value("beamline_sessions").await.unwrap()
+    jetstream::new(server.client().await)
+        .get_key_value("beamline_sessions")
+        .await
+        .unwrap()
 }
 
 fn key(session: &str) -> SessionKey {
@@ -50,15 +57,24 @@ fn key(session: &str) -> SessionKey {
 }
 
 fn pin(provider: &str) -> Pin {
-    Pin { provider: provider.to_owned(), expires_at_ms: u64::MAX }
+    Pin {
+        provider: provider.to_owned(),
+        expires_at_ms: u64::MAX,
+    }
 }
 
 fn recalled(provider: impl Into<Option<&'static str>>, shared: bool) -> Recalled {
-    Recalled { provider: provider.into().map(str::to_owned), shared }
+    Recalled {
+        provider: provider.into().map(str::to_owned),
+        shared,
+    }
 }
 
 fn pinned(provider: &str, shared: bool) -> Pinned {
-    Pinned { provider: provider.to_owned(), shared }
+    Pinned {
+        provider: provider.to_owned(),
+        shared,
+    }
 }
 
 /// Asks until this is the answer.
@@ -68,7 +84,9 @@ async fn recalls(sessions: &Sessions, key: &SessionKey, expected: Recalled) {
             sleep(POLL).await;
         }
     };
-    timeout(LIMIT, asking).await.unwrap_or_else(|_| panic!("never: {expected:?}"));
+    timeout(LIMIT, asking)
+        .await
+        .unwrap_or_else(|_| panic!("never: {expected:?}"));
 }
 
 /// Waits until it is shared again, or not.
@@ -78,29 +96,46 @@ async fn becomes(sessions: &Sessions, shared: bool) {
             sleep(POLL).await;
         }
     };
-    timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("never: shared = {shared}"));
+    timeout(LIMIT, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never: shared = {shared}"));
 }
 
 #[tokio::test]
 async fn replicas_agree_on_the_provider_of_a_session() {
     let server = Server::start().await;
-    let (one, two) = (sharing(&server.url).await.sessions, sharing(&server.url).await.sessions);
+    let (one, two) = (
+        sharing(&server.url).await.sessions,
+        sharing(&server.url).await.sessions,
+    );
     assert_eq!(one.recall(&key("s"), TTL).await, recalled(None, true));
     assert_eq!(one.pin(&key("s"), "a", TTL, None).await, pinned("a", true));
     assert_eq!(two.pin(&key("s"), "b", TTL, None).await, pinned("a", true));
-    assert_eq!(two.pin(&key("s"), "b", TTL, Some("a")).await, pinned("b", true));
+    assert_eq!(
+        two.pin(&key("s"), "b", TTL, Some("a")).await,
+        pinned("b", true)
+    );
     recalls(&one, &key("s"), recalled("b", true)).await;
-    assert_eq!(one.pin(&key("s"), "c", TTL, Some("a")).await, pinned("b", true));
+    assert_eq!(
+        one.pin(&key("s"), "c", TTL, Some("a")).await,
+        pinned("b", true)
+    );
 }
 
 #[tokio::test]
 async fn of_pins_at_the_same_moment_one_wins() {
     let server = Server::start().await;
-    let (one, two) = (sharing(&server.url).await.sessions, sharing(&server.url).await.sessions);
+    let (one, two) = (
+        sharing(&server.url).await.sessions,
+        sharing(&server.url).await.sessions,
+    );
     for turn in 0..50 {
         let key = key(&turn.to_string());
-        let (a, b, c) =
-            tokio::join!(one.pin(&key, "a", TTL, None), two.pin(&key, "b", TTL, None), one.pin(&key, "c", TTL, None));
+        let (a, b, c) = tokio::join!(
+            one.pin(&key, "a", TTL, None),
+            two.pin(&key, "b", TTL, None),
+            one.pin(&key, "c", TTL, None)
+        );
         assert!(a == b && b == c && a.shared, "{turn}: {a:?} {b:?} {c:?}");
     }
 }
@@ -108,10 +143,19 @@ async fn of_pins_at_the_same_moment_one_wins() {
 #[tokio::test]
 async fn a_session_ends_with_its_own_time() {
     let server = Server::start().await;
-    let (one, two) = (sharing(&server.url).await.sessions, sharing(&server.url).await.sessions);
+    let (one, two) = (
+        sharing(&server.url).await.sessions,
+        sharing(&server.url).await.sessions,
+    );
     let short = Duration::from_millis(200);
-    assert_eq!(one.pin(&key("short"), "a", short, None).await, pinned("a", true));
-    assert_eq!(one.pin(&key("long"), "a", TTL, None).await, pinned("a", true));
+    assert_eq!(
+        one.pin(&key("short"), "a", short, None).await,
+        pinned("a", true)
+    );
+    assert_eq!(
+        one.pin(&key("long"), "a", TTL, None).await,
+        pinned("a", true)
+    );
     let taken = async {
         while two.pin(&key("short"), "b", short, None).await != pinned("b", true) {
             sleep(short * 2).await;
@@ -126,10 +170,23 @@ async fn without_jetstream_a_replica_keeps_sessions_to_itself() {
     let server = Server::start_without_jetstream().await;
     let one = replica(&server.url).await;
     assert!(!within("it has tried", one.sessions.opened()).await);
-    assert_eq!(one.sessions.pin(&key("s"), "a", TTL, None).await, pinned("a", false));
-    assert_eq!(one.sessions.recall(&key("s"), TTL).await, recalled("a", false));
-    let error = within("an answer", SessionStore::open(&*one.store)).await.err().unwrap().to_string();
-    assert!(error.contains("beamline_sessions") && error.contains("-js and -sd DIRECTORY"), "{error}");
+    assert_eq!(
+        one.sessions.pin(&key("s"), "a", TTL, None).await,
+        pinned("a", false)
+    );
+    assert_eq!(
+        one.sessions.recall(&key("s"), TTL).await,
+        recalled("a", false)
+    );
+    let error = within("an answer", SessionStore::open(&*one.store))
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("beamline_sessions") && error.contains("-js and -sd DIRECTORY"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -141,24 +198,47 @@ async fn a_server_that_gets_jetstream_later_is_used() {
     server.restart().await;
     recalls(&one.sessions, &key("s"), recalled("a", true)).await;
     let two = sharing(&server.url).await;
-    assert_eq!(two.sessions.recall(&key("s"), TTL).await, recalled("a", true), "it was shared with its next use");
+    assert_eq!(
+        two.sessions.recall(&key("s"), TTL).await,
+        recalled("a", true),
+        "it was shared with its next use"
+    );
 }
 
 #[tokio::test]
 async fn sessions_outlive_the_server_and_the_replica() {
     let mut server = Server::start().await;
     let one = sharing(&server.url).await;
-    assert_eq!(one.sessions.pin(&key("s"), "a", TTL, None).await, pinned("a", true));
+    assert_eq!(
+        one.sessions.pin(&key("s"), "a", TTL, None).await,
+        pinned("a", true)
+    );
     server.kill();
     recalls(&one.sessions, &key("s"), recalled("a", false)).await;
-    assert_eq!(one.sessions.pin(&key("new"), "b", TTL, None).await, pinned("b", false));
+    assert_eq!(
+        one.sessions.pin(&key("new"), "b", TTL, None).await,
+        pinned("b", false)
+    );
     server.restart().await;
     let two = sharing(&server.url).await;
-    assert_eq!(two.sessions.recall(&key("s"), TTL).await, recalled("a", true), "a replica that was started again");
+    assert_eq!(
+        two.sessions.recall(&key("s"), TTL).await,
+        recalled("a", true),
+        "a replica that was started again"
+    );
     becomes(&one.sessions, true).await;
-    assert_eq!(one.sessions.recall(&key("s"), TTL).await, recalled("a", true));
-    assert_eq!(one.sessions.recall(&key("new"), TTL).await, recalled("b", true));
-    assert_eq!(two.sessions.recall(&key("new"), TTL).await, recalled("b", true));
+    assert_eq!(
+        one.sessions.recall(&key("s"), TTL).await,
+        recalled("a", true)
+    );
+    assert_eq!(
+        one.sessions.recall(&key("new"), TTL).await,
+        recalled("b", true)
+    );
+    assert_eq!(
+        two.sessions.recall(&key("new"), TTL).await,
+        recalled("b", true)
+    );
 }
 
 #[tokio::test]
@@ -166,15 +246,28 @@ async fn a_change_that_was_missed_is_not_answered_from_memory() {
     let server = Server::start().await;
     let wire = Wire::to(&server).await;
     let (near, far) = (sharing(&server.url).await, sharing(&wire.url).await);
-    assert_eq!(near.sessions.pin(&key("s"), "a", TTL, None).await, pinned("a", true));
+    assert_eq!(
+        near.sessions.pin(&key("s"), "a", TTL, None).await,
+        pinned("a", true)
+    );
     recalls(&far.sessions, &key("s"), recalled("a", true)).await;
     wire.cut();
     becomes(&far.sessions, false).await;
-    assert_eq!(near.sessions.pin(&key("s"), "b", TTL, Some("a")).await, pinned("b", true));
-    assert_eq!(far.sessions.recall(&key("s"), TTL).await, recalled("a", false), "it cannot know");
+    assert_eq!(
+        near.sessions.pin(&key("s"), "b", TTL, Some("a")).await,
+        pinned("b", true)
+    );
+    assert_eq!(
+        far.sessions.recall(&key("s"), TTL).await,
+        recalled("a", false),
+        "it cannot know"
+    );
     wire.mend();
     becomes(&far.sessions, true).await;
-    assert_eq!(far.sessions.recall(&key("s"), TTL).await, recalled("b", true));
+    assert_eq!(
+        far.sessions.recall(&key("s"), TTL).await,
+        recalled("b", true)
+    );
 }
 
 #[tokio::test]
@@ -182,7 +275,10 @@ async fn a_server_that_hangs_costs_a_request_little() {
     let server = Server::start().await;
     let one = sharing(&server.url).await.sessions;
     server.freeze().await;
-    assert_eq!(within("it goes on", one.pin(&key("s"), "a", TTL, None)).await, pinned("a", false));
+    assert_eq!(
+        within("it goes on", one.pin(&key("s"), "a", TTL, None)).await,
+        pinned("a", false)
+    );
     assert!(!one.is_shared(), "the next request does not ask");
     server.thaw();
     recalls(&one, &key("s"), recalled("a", true)).await;
@@ -192,27 +288,52 @@ async fn a_server_that_hangs_costs_a_request_little() {
 async fn another_client_opens_the_bucket_again() {
     let server = Server::start().await;
     let one = sharing(&server.url).await;
-    assert_eq!(one.sessions.pin(&key("s"), "a", TTL, None).await, pinned("a", true));
+    assert_eq!(
+        one.sessions.pin(&key("s"), "a", TTL, None).await,
+        pinned("a", true)
+    );
     let _deadly = subscribe(&one.connection.client(), "deadly").await;
     publish_deadly(&server, "deadly").await;
     becomes(&one.sessions, false).await;
     becomes(&one.sessions, true).await;
     assert_eq!(one.connection.replacements(), 1);
-    assert_eq!(one.sessions.recall(&key("s"), TTL).await, recalled("a", true));
-    assert_eq!(one.sessions.pin(&key("new"), "b", TTL, None).await, pinned("b", true));
+    assert_eq!(
+        one.sessions.recall(&key("s"), TTL).await,
+        recalled("a", true)
+    );
+    assert_eq!(
+        one.sessions.pin(&key("new"), "b", TTL, None).await,
+        pinned("b", true)
+    );
 }
 
 #[tokio::test]
 async fn a_bucket_that_is_deleted_is_made_again() {
     let server = Server::start().await;
     let one = sharing(&server.url).await;
-    assert_eq!(one.sessions.pin(&key("s"), "a", TTL, None).await, pinned("a", true));
-    jetstream::new(server.client().await).delete_key_value("beamline_sessions").await.unwrap();
+    assert_eq!(
+        one.sessions.pin(&key("s"), "a", TTL, None).await,
+        pinned("a", true)
+    );
+    jetstream::new(server.client().await)
+        .delete_key_value("beamline_sessions")
+        .await
+        .unwrap();
     // Nobody asks the store for a known session: silence tells of the loss.
     becomes(&one.sessions, false).await;
     becomes(&one.sessions, true).await;
-    assert_eq!(one.sessions.recall(&key("s"), TTL).await, recalled("a", true));
-    assert!(bucket(&server).await.get(key("s").as_str()).await.unwrap().is_some());
+    assert_eq!(
+        one.sessions.recall(&key("s"), TTL).await,
+        recalled("a", true)
+    );
+    assert!(
+        bucket(&server)
+            .await
+            .get(key("s").as_str())
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -220,7 +341,11 @@ async fn who_deletes_an_entry_frees_the_session() {
     let server = Server::start().await;
     let one = sharing(&server.url).await.sessions;
     assert_eq!(one.pin(&key("s"), "a", TTL, None).await, pinned("a", true));
-    bucket(&server).await.delete(key("s").as_str()).await.unwrap();
+    bucket(&server)
+        .await
+        .delete(key("s").as_str())
+        .await
+        .unwrap();
     recalls(&one, &key("s"), recalled(None, true)).await;
     assert_eq!(one.pin(&key("s"), "b", TTL, None).await, pinned("b", true));
 }
@@ -231,7 +356,10 @@ async fn what_no_router_wrote_is_passed_over() {
     let one = sharing(&server.url).await.sessions;
     let bucket = bucket(&server).await;
     bucket.put("somebody.elses", "x".into()).await.unwrap();
-    bucket.put(key("s").as_str(), "not a pin".into()).await.unwrap();
+    bucket
+        .put(key("s").as_str(), "not a pin".into())
+        .await
+        .unwrap();
     assert_eq!(one.recall(&key("s"), TTL).await, recalled(None, true));
     assert_eq!(one.pin(&key("s"), "a", TTL, None).await, pinned("a", true));
     assert!(one.is_shared());
@@ -242,7 +370,14 @@ async fn the_bucket_keeps_what_a_restart_needs_and_no_more() {
     let server = Server::start().await;
     sharing(&server.url).await;
     let made = bucket(&server).await.stream.cached_info().config.clone();
-    assert_eq!((made.storage, made.max_messages_per_subject, made.num_replicas), (StorageType::File, 1, 1));
+    assert_eq!(
+        (
+            made.storage,
+            made.max_messages_per_subject,
+            made.num_replicas
+        ),
+        (StorageType::File, 1, 1)
+    );
     assert_eq!(made.max_age, Duration::from_secs(8 * 86_400));
 }
 
@@ -259,27 +394,65 @@ async fn a_bucket_that_is_there_keeps_its_settings() {
     };
     context.create_stream(given).await.unwrap();
     let store = store(&server, &[("nats.sessions_bucket", "own")]).await;
-    let _changes = within("it opens", SessionStore::open(&*store)).await.unwrap();
-    SessionStore::put(&*store, &key("s"), &pin("a"), None).await.unwrap();
+    let _changes = within("it opens", SessionStore::open(&*store))
+        .await
+        .unwrap();
+    SessionStore::put(&*store, &key("s"), &pin("a"), None)
+        .await
+        .unwrap();
     let kept = context.get_stream("KV_own").await.unwrap();
-    assert_eq!((kept.cached_info().config.storage, kept.cached_info().state.messages), (StorageType::Memory, 1));
+    assert_eq!(
+        (
+            kept.cached_info().config.storage,
+            kept.cached_info().state.messages
+        ),
+        (StorageType::Memory, 1)
+    );
 }
 
 #[tokio::test]
 async fn a_write_counts_only_over_what_its_writer_has_seen() {
     let server = Server::start().await;
     let store = store(&server, &[]).await;
-    let mut changes = within("it opens", SessionStore::open(&*store)).await.unwrap();
-    let (get, put) = (<NatsSessions as SessionStore>::get, <NatsSessions as SessionStore>::put);
+    let mut changes = within("it opens", SessionStore::open(&*store))
+        .await
+        .unwrap();
+    let (get, put) = (
+        <NatsSessions as SessionStore>::get,
+        <NatsSessions as SessionStore>::put,
+    );
     assert_eq!(get(&store, &key("s")).await, Ok(None));
     let first = put(&store, &key("s"), &pin("a"), None).await.unwrap();
-    assert_eq!(put(&store, &key("s"), &pin("b"), None).await, Err(SessionStoreError::Conflict));
-    assert_eq!(put(&store, &key("s"), &pin("b"), Some(first + 7)).await, Err(SessionStoreError::Conflict));
-    let second = put(&store, &key("s"), &pin("b"), Some(first)).await.unwrap();
-    assert_eq!(get(&store, &key("s")).await, Ok(Some(Stored { pin: pin("b"), revision: second })));
+    assert_eq!(
+        put(&store, &key("s"), &pin("b"), None).await,
+        Err(SessionStoreError::Conflict)
+    );
+    assert_eq!(
+        put(&store, &key("s"), &pin("b"), Some(first + 7)).await,
+        Err(SessionStoreError::Conflict)
+    );
+    let second = put(&store, &key("s"), &pin("b"), Some(first))
+        .await
+        .unwrap();
+    assert_eq!(
+        get(&store, &key("s")).await,
+        Ok(Some(Stored {
+            pin: pin("b"),
+            revision: second
+        }))
+    );
     for (provider, revision) in [("a", first), ("b", second)] {
         let change = within("the change is told", changes.next()).await.unwrap();
-        assert_eq!((change.key, change.stored), (key("s"), Stored { pin: pin(provider), revision }));
+        assert_eq!(
+            (change.key, change.stored),
+            (
+                key("s"),
+                Stored {
+                    pin: pin(provider),
+                    revision
+                }
+            )
+        );
     }
 }
 
@@ -290,6 +463,9 @@ async fn a_connection_that_is_away_is_told_at_once() {
     server.kill();
     becomes(&one.sessions, false).await;
     let error = SessionStore::get(&*one.store, &key("s")).await.unwrap_err();
-    assert_eq!(error, SessionStoreError::Away("NATS is not connected".to_owned()));
+    assert_eq!(
+        error,
+        SessionStoreError::Away("NATS is not connected".to_owned())
+    );
     assert!(SessionStore::open(&*one.store).await.is_err());
 }

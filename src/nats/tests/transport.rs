@@ -35,7 +35,10 @@ fn call(timeout: Duration) -> Call {
 
 async fn transport(url: &str) -> (NatsTransport, Connection) {
     let connection = connect(&config(url), "test").await.unwrap();
-    (NatsTransport::new(connection.clone()).await.unwrap(), connection)
+    (
+        NatsTransport::new(connection.clone()).await.unwrap(),
+        connection,
+    )
 }
 
 async fn listen(server: &Server) -> (Client, Subscriber) {
@@ -53,7 +56,10 @@ async fn respond(
     AbortOnDropHandle::new(tokio::spawn(async move {
         while let Some(request) = requests.next().await {
             let (headers, body) = answer(&request);
-            client.publish_with_headers(request.reply.unwrap(), headers, body).await.unwrap();
+            client
+                .publish_with_headers(request.reply.unwrap(), headers, body)
+                .await
+                .unwrap();
         }
     }))
 }
@@ -70,11 +76,16 @@ async fn a_call_carries_its_headers_and_brings_the_answer() {
     let sent_at = SystemTime::now();
     let pending = tokio::spawn(transport.call(call(ENDLESS)));
 
-    let request = within("the request arrives", requests.next()).await.unwrap();
+    let request = within("the request arrives", requests.next())
+        .await
+        .unwrap();
     assert_eq!(&request.payload[..], br#"{"payload":"Hi"}"#);
     let received = request.headers.clone().unwrap();
     let expected = [
-        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        (
+            "traceparent",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ),
         ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
         ("tenant_id", "acme"),
         ("Router-Timeout-Ms", "600000"),
@@ -85,11 +96,20 @@ async fn a_call_carries_its_headers_and_brings_the_answer() {
     }
     let deadline = headers::text(&received, "Router-Deadline").unwrap();
     let deadline = humantime::parse_rfc3339(deadline).unwrap();
-    assert!(deadline + Duration::from_millis(1) >= sent_at + ENDLESS && deadline <= SystemTime::now() + ENDLESS);
+    assert!(
+        deadline + Duration::from_millis(1) >= sent_at + ENDLESS
+            && deadline <= SystemTime::now() + ENDLESS
+    );
     assert_eq!(received.len(), 6);
 
-    client.publish(request.reply.unwrap(), "{}".into()).await.unwrap();
-    let answer = within("the answer arrives", pending).await.unwrap().unwrap();
+    client
+        .publish(request.reply.unwrap(), "{}".into())
+        .await
+        .unwrap();
+    let answer = within("the answer arrives", pending)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((&answer.body[..], answer.service_error), (&b"{}"[..], None));
     assert_eq!(transport.waiting(), 0);
 }
@@ -98,11 +118,17 @@ async fn a_call_carries_its_headers_and_brings_the_answer() {
 async fn calls_side_by_side_get_their_own_answers() {
     let server = Server::start().await;
     let (transport, _connection) = transport(&server.url).await;
-    let _echo = respond(&server, |request| (HeaderMap::new(), request.payload.clone())).await;
+    let _echo = respond(&server, |request| {
+        (HeaderMap::new(), request.payload.clone())
+    })
+    .await;
     let mut calls = JoinSet::new();
     for n in 0..500 {
         let body = Bytes::from(n.to_string());
-        let answer = transport.call(Call { body: body.clone(), ..call(ENDLESS) });
+        let answer = transport.call(Call {
+            body: body.clone(),
+            ..call(ENDLESS)
+        });
         calls.spawn(async move { (body, answer.await) });
     }
     for (body, answer) in within("all calls end", calls.join_all()).await {
@@ -114,7 +140,10 @@ async fn calls_side_by_side_get_their_own_answers() {
 async fn nobody_listening_is_told_at_once() {
     let server = Server::start().await;
     let (transport, _connection) = transport(&server.url).await;
-    assert_eq!(ended(&transport, call(ENDLESS)).await.unwrap_err(), TransportError::NoResponders);
+    assert_eq!(
+        ended(&transport, call(ENDLESS)).await.unwrap_err(),
+        TransportError::NoResponders
+    );
 }
 
 #[tokio::test]
@@ -122,7 +151,10 @@ async fn a_silent_extension_times_out_and_leaves_nothing_behind() {
     let server = Server::start().await;
     let (transport, _connection) = transport(&server.url).await;
     let (_client, _silent) = listen(&server).await;
-    assert_eq!(ended(&transport, call(SHORT)).await.unwrap_err(), TransportError::Timeout);
+    assert_eq!(
+        ended(&transport, call(SHORT)).await.unwrap_err(),
+        TransportError::Timeout
+    );
     // A caller that goes away in the middle.
     let abandoned = transport.call(call(ENDLESS));
     assert!(abandoned.now_or_never().is_none());
@@ -134,16 +166,41 @@ async fn late_and_double_answers_reach_nobody() {
     let server = Server::start().await;
     let (transport, connection) = transport(&server.url).await;
     let (client, mut requests) = listen(&server).await;
-    assert_eq!(ended(&transport, call(SHORT)).await.unwrap_err(), TransportError::Timeout);
+    assert_eq!(
+        ended(&transport, call(SHORT)).await.unwrap_err(),
+        TransportError::Timeout
+    );
     let pending = tokio::spawn(transport.call(call(ENDLESS)));
     let mut replies = Vec::new();
     for _ in 0..2 {
-        replies.push(within("the request arrives", requests.next()).await.unwrap().reply.unwrap());
+        replies.push(
+            within("the request arrives", requests.next())
+                .await
+                .unwrap()
+                .reply
+                .unwrap(),
+        );
     }
-    client.publish(replies[0].clone(), "late".into()).await.unwrap();
-    client.publish(replies[1].clone(), "right".into()).await.unwrap();
-    client.publish(replies[1].clone(), "double".into()).await.unwrap();
-    assert_eq!(&within("the answer arrives", pending).await.unwrap().unwrap().body[..], b"right");
+    client
+        .publish(replies[0].clone(), "late".into())
+        .await
+        .unwrap();
+    client
+        .publish(replies[1].clone(), "right".into())
+        .await
+        .unwrap();
+    client
+        .publish(replies[1].clone(), "double".into())
+        .await
+        .unwrap();
+    assert_eq!(
+        &within("the answer arrives", pending)
+            .await
+            .unwrap()
+            .unwrap()
+            .body[..],
+        b"right"
+    );
     until("both are counted", || connection.late_answers() == 2).await;
 }
 
@@ -152,9 +209,14 @@ async fn server_that_denies(what: &str, subject: &str) -> (Server, TempDir) {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("server.conf");
     let permissions = format!("{{{what}: {{deny: [\"{subject}\"]}}}}");
-    let users = format!("authorization {{users: [{{user: u, password: p, permissions: {permissions}}}]}}\n");
+    let users = format!(
+        "authorization {{users: [{{user: u, password: p, permissions: {permissions}}}]}}\n"
+    );
     std::fs::write(&path, users + "no_auth_user: u\n").unwrap();
-    (Server::start_with(&["-c", path.to_str().unwrap()]).await, directory)
+    (
+        Server::start_with(&["-c", path.to_str().unwrap()]).await,
+        directory,
+    )
 }
 
 #[tokio::test]
@@ -162,10 +224,19 @@ async fn a_call_that_the_server_denies_ends_at_once_and_blames_the_permission() 
     let (server, _directory) = server_that_denies("publish", "beamline.ext.pre.>").await;
     let (transport, connection) = transport(&server.url).await;
     let refused = ended(&transport, call(ENDLESS)).await.unwrap_err();
-    assert!(matches!(&refused, TransportError::Refused(text) if text.contains("publish")), "{refused:?}");
+    assert!(
+        matches!(&refused, TransportError::Refused(text) if text.contains("publish")),
+        "{refused:?}"
+    );
     assert!(connection.is_connected());
-    let other = Call { subject: "beamline.ext.post.mask_pii.v1".into(), ..call(ENDLESS) };
-    assert_eq!(ended(&transport, other).await.unwrap_err(), TransportError::NoResponders);
+    let other = Call {
+        subject: "beamline.ext.post.mask_pii.v1".into(),
+        ..call(ENDLESS)
+    };
+    assert_eq!(
+        ended(&transport, other).await.unwrap_err(),
+        TransportError::NoResponders
+    );
 }
 
 #[tokio::test]
@@ -173,8 +244,16 @@ async fn a_subscription_that_the_server_denies_is_known() {
     let (server, _directory) = server_that_denies("subscribe", "beamline.router.v1.route").await;
     let (_transport, connection) = transport(&server.url).await;
     let denied = || connection.subscription_denied(|subject| subject == "beamline.router.v1.route");
-    let _allowed = connection.client().subscribe("beamline.router.v1.decide").await.unwrap();
-    let _in_vain = connection.client().subscribe("beamline.router.v1.route").await.unwrap();
+    let _allowed = connection
+        .client()
+        .subscribe("beamline.router.v1.decide")
+        .await
+        .unwrap();
+    let _in_vain = connection
+        .client()
+        .subscribe("beamline.router.v1.route")
+        .await
+        .unwrap();
     until("the denial is known", denied).await;
     assert!(!connection.subscription_denied(|subject| subject.ends_with("decide")));
 }
@@ -185,9 +264,14 @@ async fn a_server_killed_during_a_call_ends_the_call() {
     let (transport, _connection) = transport(&server.url).await;
     let (_client, mut requests) = listen(&server).await;
     let pending = tokio::spawn(transport.call(call(ENDLESS)));
-    within("the request arrives", requests.next()).await.unwrap();
+    within("the request arrives", requests.next())
+        .await
+        .unwrap();
     server.kill();
-    assert_eq!(within("the call ends", pending).await.unwrap().unwrap_err(), TransportError::NotConnected);
+    assert_eq!(
+        within("the call ends", pending).await.unwrap().unwrap_err(),
+        TransportError::NotConnected
+    );
     assert!(!transport.is_connected());
     assert_eq!(transport.waiting(), 0);
 }
@@ -200,18 +284,29 @@ async fn what_is_refused_during_an_outage_is_never_sent() {
     let served = Arc::new(AtomicUsize::new(0));
     let _responder = respond(&server, {
         let served = Arc::clone(&served);
-        move |_| (HeaderMap::new(), served.fetch_add(1, Ordering::Relaxed).to_string().into())
+        move |_| {
+            (
+                HeaderMap::new(),
+                served.fetch_add(1, Ordering::Relaxed).to_string().into(),
+            )
+        }
     })
     .await;
     wire.cut();
     until("the loss is noticed", || !transport.is_connected()).await;
     for _ in 0..100 {
-        assert_eq!(ended(&transport, call(ENDLESS)).await.unwrap_err(), TransportError::NotConnected);
+        assert_eq!(
+            ended(&transport, call(ENDLESS)).await.unwrap_err(),
+            TransportError::NotConnected
+        );
     }
     wire.mend();
     until("the connection is back", || transport.is_connected()).await;
     // On one connection the order holds: anything that was kept would have come before this.
-    assert_eq!(&ended(&transport, call(ENDLESS)).await.unwrap().body[..], b"0");
+    assert_eq!(
+        &ended(&transport, call(ENDLESS)).await.unwrap().body[..],
+        b"0"
+    );
     assert_eq!(connection.reconnects(), 1);
 }
 
@@ -241,21 +336,37 @@ async fn ten_thousand_calls_around_a_crash_all_end() {
 async fn a_frozen_server_is_not_the_fault_of_the_extension() {
     let server = Server::start().await;
     let (transport, connection) = transport(&server.url).await;
-    let _echo = respond(&server, |request| (HeaderMap::new(), request.payload.clone())).await;
+    let _echo = respond(&server, |request| {
+        (HeaderMap::new(), request.payload.clone())
+    })
+    .await;
     assert!(ended(&transport, call(ENDLESS)).await.is_ok());
     server.freeze().await;
     // Bodies that fill the sockets and then the queue, where calls wait for a place.
     let body = Bytes::from(vec![b'x'; 64 * 1024]);
     let mut calls = JoinSet::new();
     for _ in 0..3000 {
-        calls.spawn(transport.call(Call { body: body.clone(), ..call(SHORT) }));
+        calls.spawn(transport.call(Call {
+            body: body.clone(),
+            ..call(SHORT)
+        }));
     }
     for outcome in within("all calls end", calls.join_all()).await {
         // Three thousand at once may hold this process up, and then it cannot tell.
         let error = outcome.unwrap_err();
-        assert!(matches!(error, TransportError::NotConnected | TransportError::BusLate), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                TransportError::NotConnected | TransportError::BusLate
+            ),
+            "{error:?}"
+        );
     }
-    assert_eq!(connection.link().borrow().losses, 0, "found before the pings");
+    assert_eq!(
+        connection.link().borrow().losses,
+        0,
+        "found before the pings"
+    );
     server.thaw();
     let works = async {
         while transport.call(call(SHORT)).await.is_err() {
@@ -270,7 +381,10 @@ async fn a_late_bus_is_not_the_fault_of_the_extension() {
     let server = Server::start().await;
     let wire = Wire::to(&server).await;
     let (transport, _connection) = transport(&wire.url).await;
-    let _echo = respond(&server, |request| (HeaderMap::new(), request.payload.clone())).await;
+    let _echo = respond(&server, |request| {
+        (HeaderMap::new(), request.payload.clone())
+    })
+    .await;
     assert!(ended(&transport, call(ENDLESS)).await.is_ok());
     wire.lag(SHORT * 2);
     // Answers to others come all the while.
@@ -282,12 +396,23 @@ async fn a_late_bus_is_not_the_fault_of_the_extension() {
             sleep(SHORT / 40).await;
         }
     }));
-    assert!(ended(&transport, call(ENDLESS)).await.is_ok(), "it answers, only late");
+    assert!(
+        ended(&transport, call(ENDLESS)).await.is_ok(),
+        "it answers, only late"
+    );
     let outcomes = join_all((0..10).map(|_| ended(&transport, call(SHORT)))).await;
-    assert!(outcomes.iter().all(|outcome| *outcome.as_ref().unwrap_err() == TransportError::BusLate), "{outcomes:?}");
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| *outcome.as_ref().unwrap_err() == TransportError::BusLate),
+        "{outcomes:?}"
+    );
     // One that is always that far away tells nothing by it.
     transport.trips_take(SHORT * 2);
-    assert_eq!(ended(&transport, call(SHORT)).await.unwrap_err(), TransportError::Timeout);
+    assert_eq!(
+        ended(&transport, call(SHORT)).await.unwrap_err(),
+        TransportError::Timeout
+    );
     wire.lag(Duration::ZERO);
     let works = async { while transport.call(call(SHORT)).await.is_err() {} };
     within("calls work again", works).await;
@@ -297,15 +422,35 @@ async fn a_late_bus_is_not_the_fault_of_the_extension() {
 async fn what_the_bus_cannot_carry_is_not_sent() {
     let server = Server::start().await;
     let (transport, connection) = transport(&server.url).await;
-    let _echo = respond(&server, |request| (HeaderMap::new(), Bytes::from(request.payload.len().to_string()))).await;
+    let _echo = respond(&server, |request| {
+        (
+            HeaderMap::new(),
+            Bytes::from(request.payload.len().to_string()),
+        )
+    })
+    .await;
     let limit = connection.client().max_payload();
-    let too_large = Call { body: Bytes::from(vec![b'x'; limit]), ..call(ENDLESS) };
+    let too_large = Call {
+        body: Bytes::from(vec![b'x'; limit]),
+        ..call(ENDLESS)
+    };
     let error = ended(&transport, too_large).await.unwrap_err();
-    let TransportError::TooLarge { size, limit: room } = error else { panic!("{error}") };
-    assert!(size == limit && room < limit && room > limit - 512, "{size} {room}");
-    let largest = Call { body: Bytes::from(vec![b'x'; transport.max_body()]), ..call(ENDLESS) };
+    let TransportError::TooLarge { size, limit: room } = error else {
+        panic!("{error}")
+    };
+    assert!(
+        size == limit && room < limit && room > limit - 512,
+        "{size} {room}"
+    );
+    let largest = Call {
+        body: Bytes::from(vec![b'x'; transport.max_body()]),
+        ..call(ENDLESS)
+    };
     let answer = ended(&transport, largest).await.unwrap();
-    assert_eq!(&answer.body[..], transport.max_body().to_string().as_bytes());
+    assert_eq!(
+        &answer.body[..],
+        transport.max_body().to_string().as_bytes()
+    );
 }
 
 #[tokio::test]
@@ -314,19 +459,40 @@ async fn service_errors_are_read_in_any_case() {
     let (transport, _connection) = transport(&server.url).await;
     type Headers = &'static [(&'static str, &'static str)];
     let cases: [(Headers, Option<u16>, &str); 4] = [
-        (&[("Nats-Service-Error", "no model"), ("Nats-Service-Error-Code", "503")], Some(503), "no model"),
-        (&[("nats-service-error", "no model"), ("NATS-SERVICE-ERROR-CODE", "400")], Some(400), "no model"),
+        (
+            &[
+                ("Nats-Service-Error", "no model"),
+                ("Nats-Service-Error-Code", "503"),
+            ],
+            Some(503),
+            "no model",
+        ),
+        (
+            &[
+                ("nats-service-error", "no model"),
+                ("NATS-SERVICE-ERROR-CODE", "400"),
+            ],
+            Some(400),
+            "no model",
+        ),
         (&[("Nats-Service-Error-Code", "99999")], None, ""),
         (&[("Nats-Service-Error", "x")], None, "x"),
     ];
     for (given, code, text) in cases {
         let responder = respond(&server, move |_| {
-            let headers = given.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            let headers = given
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect();
             (headers, Bytes::new())
         })
         .await;
         let answer = ended(&transport, call(ENDLESS)).await.unwrap();
-        assert_eq!(answer.service_error, Some((code, text.to_owned())), "{given:?}");
+        assert_eq!(
+            answer.service_error,
+            Some((code, text.to_owned())),
+            "{given:?}"
+        );
         responder.abort();
         let _ = within("the responder ends", responder).await;
     }
@@ -340,15 +506,27 @@ async fn a_wait_is_asked_for_in_milliseconds_or_seconds() {
     let cases: [(Headers, Option<Duration>); 7] = [
         (&[("Retry-After", "3")], Some(Duration::from_secs(3))),
         (&[("retry-after", " 0 ")], Some(Duration::ZERO)),
-        (&[("retry_after_ms", "250")], Some(Duration::from_millis(250))),
-        (&[("Retry-After", "1"), ("Retry_After_Ms", "750")], Some(Duration::from_millis(750))),
-        (&[("retry_after_ms", "soon"), ("Retry-After", "2")], Some(Duration::from_secs(2))),
+        (
+            &[("retry_after_ms", "250")],
+            Some(Duration::from_millis(250)),
+        ),
+        (
+            &[("Retry-After", "1"), ("Retry_After_Ms", "750")],
+            Some(Duration::from_millis(750)),
+        ),
+        (
+            &[("retry_after_ms", "soon"), ("Retry-After", "2")],
+            Some(Duration::from_secs(2)),
+        ),
         (&[("Retry-After", "Fri, 31 Dec 1999 23:59:59 GMT")], None),
         (&[("Retry-After", "-1"), ("retry_after_ms", "1.5")], None),
     ];
     for (given, wait) in cases {
         let responder = respond(&server, move |_| {
-            let headers = given.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            let headers = given
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect();
             (headers, Bytes::from_static(b"{}"))
         })
         .await;
@@ -366,15 +544,40 @@ async fn outside_text_that_cannot_travel_is_refused() {
     let (_client, mut requests) = listen(&server).await;
     let evil = "acme\r\nRouter-Attempt: 9";
     let mut calls = vec![
-        Call { tenant_id: evil.into(), ..call(ENDLESS) },
-        Call { trace_id: evil.into(), ..call(ENDLESS) },
-        Call { traceparent: evil.to_owned(), ..call(ENDLESS) },
+        Call {
+            tenant_id: evil.into(),
+            ..call(ENDLESS)
+        },
+        Call {
+            trace_id: evil.into(),
+            ..call(ENDLESS)
+        },
+        Call {
+            traceparent: evil.to_owned(),
+            ..call(ENDLESS)
+        },
     ];
-    let subjects = ["", ".", "a..b", ".a", "a.", "a b", "a\r\nPUB x 0\r\n\r\n", "beamline.ext.>", "beamline.*", "a\0"];
-    calls.extend(subjects.map(|subject| Call { subject: subject.into(), ..call(ENDLESS) }));
+    let subjects = [
+        "",
+        ".",
+        "a..b",
+        ".a",
+        "a.",
+        "a b",
+        "a\r\nPUB x 0\r\n\r\n",
+        "beamline.ext.>",
+        "beamline.*",
+        "a\0",
+    ];
+    calls.extend(subjects.map(|subject| Call {
+        subject: subject.into(),
+        ..call(ENDLESS)
+    }));
     for call in calls {
         let error = ended(&transport, call).await.unwrap_err();
-        let TransportError::Refused(sentence) = error else { panic!("{error}") };
+        let TransportError::Refused(sentence) = error else {
+            panic!("{error}")
+        };
         assert!(!sentence.chars().any(char::is_control), "{sentence:?}");
     }
     assert!(requests.next().now_or_never().is_none());
@@ -384,9 +587,15 @@ async fn outside_text_that_cannot_travel_is_refused() {
 async fn extreme_timeouts_do_no_harm() {
     let server = Server::start().await;
     let (transport, _connection) = transport(&server.url).await;
-    assert_eq!(ended(&transport, call(Duration::MAX)).await.unwrap_err(), TransportError::NoResponders);
+    assert_eq!(
+        ended(&transport, call(Duration::MAX)).await.unwrap_err(),
+        TransportError::NoResponders
+    );
     let (_client, _silent) = listen(&server).await;
-    assert_eq!(ended(&transport, call(Duration::ZERO)).await.unwrap_err(), TransportError::Timeout);
+    assert_eq!(
+        ended(&transport, call(Duration::ZERO)).await.unwrap_err(),
+        TransportError::Timeout
+    );
 }
 
 #[tokio::test]
@@ -395,10 +604,18 @@ async fn after_the_end_nothing_is_called() {
     let (transport, connection) = transport(&server.url).await;
     let (_client, mut requests) = listen(&server).await;
     let pending = tokio::spawn(transport.call(call(ENDLESS)));
-    within("the request arrives", requests.next()).await.unwrap();
+    within("the request arrives", requests.next())
+        .await
+        .unwrap();
     assert!(connection.close().await);
-    assert_eq!(within("the call ends", pending).await.unwrap().unwrap_err(), TransportError::NotConnected);
-    assert_eq!(ended(&transport, call(ENDLESS)).await.unwrap_err(), TransportError::NotConnected);
+    assert_eq!(
+        within("the call ends", pending).await.unwrap().unwrap_err(),
+        TransportError::NotConnected
+    );
+    assert_eq!(
+        ended(&transport, call(ENDLESS)).await.unwrap_err(),
+        TransportError::NotConnected
+    );
 }
 
 #[tokio::test]
@@ -414,12 +631,18 @@ async fn a_ping_asks_the_service_by_its_name_and_silence_is_an_answer() {
     within("the ping arrives", pings.next()).await.unwrap();
     let answering = AbortOnDropHandle::new(tokio::spawn(async move {
         while let Some(asked) = pings.next().await {
-            client.publish(asked.reply.unwrap(), Bytes::from_static(b"{}")).await.unwrap();
+            client
+                .publish(asked.reply.unwrap(), Bytes::from_static(b"{}"))
+                .await
+                .unwrap();
         }
     }));
     assert_eq!(ping(ENDLESS).await, Ok(true));
     drop(answering);
 
     let refused = within("the ping ends", transport.ping("a b", ENDLESS)).await;
-    assert!(matches!(refused, Err(TransportError::Refused(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(TransportError::Refused(_))),
+        "{refused:?}"
+    );
 }

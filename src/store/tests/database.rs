@@ -26,20 +26,30 @@ enum Place {
 
 impl TestDatabase {
     pub(crate) async fn postgres() -> Self {
-        let name = format!("beamline_test_{}_{:016x}", std::process::id(), fastrand::u64(..));
+        let name = format!(
+            "beamline_test_{}_{:016x}",
+            std::process::id(),
+            fastrand::u64(..)
+        );
         execute(format!("CREATE DATABASE {name}")).await;
         let mut url = server().to_url_lossy();
         url.set_path(&name);
         // Options that sqlx writes and the configuration does not know.
         url.set_query(None);
-        Self { url: url.to_string(), place: Place::Postgres { name } }
+        Self {
+            url: url.to_string(),
+            place: Place::Postgres { name },
+        }
     }
 
     #[expect(clippy::unused_async, reason = "made the same way as the other one")]
     pub(crate) async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a directory for the database");
         let url = format!("sqlite://{}/state/registry.db", directory.path().display());
-        Self { url, place: Place::Sqlite { directory } }
+        Self {
+            url,
+            place: Place::Sqlite { directory },
+        }
     }
 
     /// For `database.url`.
@@ -60,8 +70,12 @@ impl Drop for TestDatabase {
                 let sql = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
                 // A test may be in the middle of its own runtime, so this needs another one.
                 let dropping = std::thread::spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                    runtime.expect("a runtime to clean up in").block_on(execute(sql));
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build();
+                    runtime
+                        .expect("a runtime to clean up in")
+                        .block_on(execute(sql));
                 });
                 if dropping.join().is_err() && !std::thread::panicking() {
                     panic!("a test database was left behind");
@@ -78,11 +92,16 @@ async fn execute(sql: String) {
         connection.execute(AssertSqlSafe(sql)).await?;
         connection.close().await
     };
-    let outcome = tokio::time::timeout(LIMIT, work).await.expect("Postgres answers in time");
-    outcome.unwrap_or_else(|error| panic!("these tests need a Postgres; name one in {SERVER}: {error}"));
+    let outcome = tokio::time::timeout(LIMIT, work)
+        .await
+        .expect("Postgres answers in time");
+    outcome.unwrap_or_else(|error| {
+        panic!("these tests need a Postgres; name one in {SERVER}: {error}")
+    });
 }
 
 fn server() -> PgConnectOptions {
     let url = std::env::var(SERVER).unwrap_or_else(|_| DEFAULT_SERVER.to_owned());
-    url.parse().expect("BEAMLINE_TEST_POSTGRES_URL is an address")
+    url.parse()
+        .expect("BEAMLINE_TEST_POSTGRES_URL is an address")
 }

@@ -20,8 +20,11 @@ impl Proxy {
         let (frozen, state) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(server).await else { continue };
-                let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+                let Ok(server) = TcpStream::connect(server).await else {
+                    continue;
+                };
+                let ((from_client, to_client), (from_server, to_server)) =
+                    (client.into_split(), server.into_split());
                 tokio::spawn(carry(from_client, to_server, state.clone()));
                 tokio::spawn(carry(from_server, to_client, state.clone()));
             }
@@ -42,7 +45,12 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut frozen: watc
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let thawed = frozen.wait_for(|frozen| !frozen).await.is_ok();
-        if !thawed || to.write_all(buffer.get(..length).unwrap_or_default()).await.is_err() {
+        if !thawed
+            || to
+                .write_all(buffer.get(..length).unwrap_or_default())
+                .await
+                .is_err()
+        {
             return;
         }
     }

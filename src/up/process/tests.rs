@@ -27,11 +27,17 @@ async fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(LIMIT, tries).await.unwrap_or_else(|_| panic!("never: {what}"))
+    timeout(LIMIT, tries)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 fn lines(file: &Path) -> Vec<String> {
-    fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+    fs::read_to_string(file)
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Gone, or dead and waiting for somebody to take note of it.
@@ -48,7 +54,10 @@ async fn a_program_that_ends_is_started_again_until_it_is_stopped() {
         r#"echo $$ >> "$PLACE/starts"; [ $(wc -l < "$PLACE/starts") -ge 3 ] && exec sleep 600"#,
     );
     let supervised = Supervised::keep(spec.spawn().expect("sh"), spec);
-    until("the third start", || (lines(&starts).len() == 3).then_some(())).await;
+    until("the third start", || {
+        (lines(&starts).len() == 3).then_some(())
+    })
+    .await;
     supervised.stop().await;
     let pids = lines(&starts);
     assert_eq!(pids.len(), 3);
@@ -58,7 +67,10 @@ async fn a_program_that_ends_is_started_again_until_it_is_stopped() {
 #[tokio::test]
 async fn a_program_that_ignores_sigterm_is_killed() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut spec = shell(directory.path(), r#"trap "" TERM; echo $$ > "$PLACE/pid"; while :; do sleep 1; done"#);
+    let mut spec = shell(
+        directory.path(),
+        r#"trap "" TERM; echo $$ > "$PLACE/pid"; while :; do sleep 1; done"#,
+    );
     spec.grace = Duration::from_millis(50);
     let supervised = Supervised::keep(spec.spawn().expect("sh"), spec);
     let pid = until("it runs", || lines(&directory.path().join("pid")).pop()).await;
@@ -69,13 +81,23 @@ async fn a_program_that_ignores_sigterm_is_killed() {
 #[tokio::test]
 async fn a_guarded_program_ends_when_the_pipe_closes() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut spec = shell(directory.path(), r#"echo $$ > "$PLACE/pid"; exec sleep 600"#);
+    let mut spec = shell(
+        directory.path(),
+        r#"echo $$ > "$PLACE/pid"; exec sleep 600"#,
+    );
     spec.guarded = true;
     let mut running = spec.spawn().expect("sh");
     let pid = until("it runs", || lines(&directory.path().join("pid")).pop()).await;
-    assert_eq!(running.id().map(|id| id.to_string()).as_ref(), Some(&pid), "the program keeps the number of its guard");
+    assert_eq!(
+        running.id().map(|id| id.to_string()).as_ref(),
+        Some(&pid),
+        "the program keeps the number of its guard"
+    );
     drop(running.stdin.take());
-    let status = timeout(LIMIT, running.child.wait()).await.expect("it ends").expect("a status");
+    let status = timeout(LIMIT, running.child.wait())
+        .await
+        .expect("it ends")
+        .expect("a status");
     assert!(!status.success());
     assert!(is_gone(&pid));
 }

@@ -19,17 +19,28 @@ impl Stage {
     /// Nothing is acted on long after its caller gave up, and nothing twice. The steady provider is the witness.
     pub(in crate::chaos) fn no_ghosts(&mut self) {
         let sent = self.load.sent();
-        let number = |id: &str| id.strip_prefix("chaos-").and_then(|number| number.parse::<usize>().ok());
+        let number = |id: &str| {
+            id.strip_prefix("chaos-")
+                .and_then(|number| number.parse::<usize>().ok())
+        };
         let mut times: BTreeMap<usize, usize> = BTreeMap::new();
         let mut ghosts = Vec::new();
         for call in self.steady.calls() {
-            let Some(number) = number(&call.request_id) else { continue };
+            let Some(number) = number(&call.request_id) else {
+                continue;
+            };
             *times.entry(number).or_insert(0) += 1;
-            let age = sent.get(number).map(|sent| call.at.saturating_duration_since(sent.at));
-            ghosts.extend(age.filter(|age| *age > DEADLINE + BELIEVED_PAST + IN_QUEUES + ON_ITS_WAY));
+            let age = sent
+                .get(number)
+                .map(|sent| call.at.saturating_duration_since(sent.at));
+            ghosts
+                .extend(age.filter(|age| *age > DEADLINE + BELIEVED_PAST + IN_QUEUES + ON_ITS_WAY));
         }
-        let twice: Vec<String> =
-            times.iter().filter(|(_, times)| **times > 1).map(|(number, _)| class_id(*number)).collect();
+        let twice: Vec<String> = times
+            .iter()
+            .filter(|(_, times)| **times > 1)
+            .map(|(number, _)| class_id(*number))
+            .collect();
         let oldest = ghosts.iter().max();
         self.check("ghosts", ghosts.is_empty(), || {
             format!(
@@ -37,8 +48,12 @@ impl Stage {
                 ghosts.len()
             )
         });
-        self.check("ghosts", !times.is_empty(), || "nobody was called, so nothing was seen".to_owned());
-        self.check("doubled calls", twice.is_empty(), || format!("called more than once: {twice:?}"));
+        self.check("ghosts", !times.is_empty(), || {
+            "nobody was called, so nothing was seen".to_owned()
+        });
+        self.check("doubled calls", twice.is_empty(), || {
+            format!("called more than once: {twice:?}")
+        });
     }
 
     /// Follows what a router takes in and answers, from now on.
@@ -48,7 +63,13 @@ impl Stage {
 
     /// Whatever a router took in had its end by its deadline, whether or not the bus could carry the answer.
     pub(in crate::chaos) fn nobody_hung(&mut self, progress: &Progress) {
-        let lag = self.load.lags().into_iter().map(|(_, lag)| lag).max().unwrap_or_default();
+        let lag = self
+            .load
+            .lags()
+            .into_iter()
+            .map(|(_, lag)| lag)
+            .max()
+            .unwrap_or_default();
         let overdue = progress.overdue(DEADLINE + ON_ITS_WAY + lag);
         self.check("hung", overdue == Some(0.0), || match overdue {
             Some(count) => format!("{count} requests were not answered by their deadline"),

@@ -19,8 +19,11 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Served as if nothing had been: nothing degraded, nobody's fallback.
 pub(super) fn whole(sent: &Sent) -> bool {
-    let by_spare =
-        sent.class == &FALLBACK && sent.answers.iter().any(|answer| answer.provider.as_deref() != Some("model"));
+    let by_spare = sent.class == &FALLBACK
+        && sent
+            .answers
+            .iter()
+            .any(|answer| answer.provider.as_deref() != Some("model"));
     sent.served() && !by_spare && !sent.answers.iter().any(|answer| answer.degraded)
 }
 
@@ -35,7 +38,9 @@ impl Stage {
             let now = Instant::now();
             let failed = self.last_failure(healed);
             let since = failed.map_or(healed, |at| at.max(healed));
-            let enough = self.load.since(since, |sent| sent.iter().filter(|sent| whole(sent)).count() >= 10);
+            let enough = self.load.since(since, |sent| {
+                sent.iter().filter(|sent| whole(sent)).count() >= 10
+            });
             let quiet = now.saturating_duration_since(since) > QUIET && enough;
             if quiet && self.open_breakers().await.is_empty() {
                 self.recovery = Some(since - healed);
@@ -44,7 +49,9 @@ impl Stage {
             if now > limit {
                 let open = self.open_breakers().await;
                 let failed = |sent: &&Sent| !sent.answers.is_empty() && !whole(sent);
-                let last = self.load.since(healed, |sent| sent.iter().rev().find(failed).cloned());
+                let last = self
+                    .load
+                    .since(healed, |sent| sent.iter().rev().find(failed).cloned());
                 self.check("I8", false, || {
                     format!(
                         "not whole {:?} after the fault; open breakers {open:?}; last failure {last:?}",
@@ -55,28 +62,42 @@ impl Stage {
             }
         }
         let took = self.recovery.unwrap_or_default();
-        self.check("I8", took <= bound + SLACK, || format!("recovery took {took:?}, the bound is {bound:?}"));
+        self.check("I8", took <= bound + SLACK, || {
+            format!("recovery took {took:?}, the bound is {bound:?}")
+        });
         let calm = Instant::now();
         sleep(self.pace.after).await;
         let (failed, all) = self.load.since(calm, |sent| {
             let answered = sent.iter().filter(|sent| !sent.answers.is_empty());
-            (answered.clone().filter(|sent| !whole(sent)).count(), answered.count())
+            (
+                answered.clone().filter(|sent| !whole(sent)).count(),
+                answered.count(),
+            )
         });
-        self.check("I8", failed * 1_000 <= all, || format!("{failed} of {all} failed after the recovery"));
+        self.check("I8", failed * 1_000 <= all, || {
+            format!("{failed} of {all} failed after the recovery")
+        });
     }
 
     /// What has been sent since then was served as always.
     pub(in crate::chaos) fn nobody_noticed(&mut self, since: Instant) {
         let (failed, all) = self.load.since(since, |sent| {
             let answered = sent.iter().filter(|sent| !sent.answers.is_empty());
-            (answered.clone().filter(|sent| !sent.served()).count(), answered.count())
+            (
+                answered.clone().filter(|sent| !sent.served()).count(),
+                answered.count(),
+            )
         });
-        self.check("data path", failed == 0 && all > 0, || format!("{failed} of {all} requests failed"));
+        self.check("data path", failed == 0 && all > 0, || {
+            format!("{failed} of {all} requests failed")
+        });
     }
 
     fn last_failure(&self, healed: Instant) -> Option<Instant> {
         let overdue = |sent: &&Sent| sent.answers.is_empty() && sent.at.elapsed() > USUAL;
         let failed = |sent: &&Sent| (!sent.answers.is_empty() && !whole(sent)) || overdue(sent);
-        self.load.since(healed, |all| all.iter().rev().find(failed).map(|sent| sent.at))
+        self.load.since(healed, |all| {
+            all.iter().rev().find(failed).map(|sent| sent.at)
+        })
     }
 }

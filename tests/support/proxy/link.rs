@@ -21,7 +21,11 @@ enum End {
 }
 
 /// Carries bytes both ways until both ends have closed, or the weather ends it.
-pub(super) async fn carry(mut client: TcpStream, mut server: TcpStream, mut weather: watch::Receiver<Weather>) {
+pub(super) async fn carry(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    mut weather: watch::Receiver<Weather>,
+) {
     let resets = weather.borrow().resets;
     let (to_server, to_client) = (weather.clone(), weather.clone());
     let end = {
@@ -29,8 +33,10 @@ pub(super) async fn carry(mut client: TcpStream, mut server: TcpStream, mut weat
         let (server_reads, server_writes) = server.split();
         let both = async {
             tokio::join!(
-                pump(client_reads, server_writes, to_server, |now| now.hole_to_server),
-                pump(server_reads, client_writes, to_client, |now| now.hole_from_server),
+                pump(client_reads, server_writes, to_server, |now| now
+                    .hole_to_server),
+                pump(server_reads, client_writes, to_client, |now| now
+                    .hole_from_server),
             )
         };
         tokio::select! {
@@ -68,10 +74,14 @@ async fn pump(
         }
         let mut rest = &piece[..size];
         while !rest.is_empty() {
-            let Ok(now) = weather.wait_for(|now| !hole(now)).await.map(|now| *now) else { return Ok(()) };
+            let Ok(now) = weather.wait_for(|now| !hole(now)).await.map(|now| *now) else {
+                return Ok(());
+            };
             let (slice, later) = rest.split_at(now.slice.unwrap_or(size).min(rest.len()));
             let travel = now.bytes_per_second.map_or(Duration::ZERO, |rate| {
-                Duration::from_secs_f64(f64::from(u32::try_from(slice.len()).unwrap_or(u32::MAX)) / f64::from(rate))
+                Duration::from_secs_f64(
+                    f64::from(u32::try_from(slice.len()).unwrap_or(u32::MAX)) / f64::from(rate),
+                )
             });
             if now.latency + travel > Duration::ZERO {
                 sleep(now.latency + travel).await;

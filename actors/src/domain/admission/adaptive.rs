@@ -68,12 +68,25 @@ const CALM: Duration = Duration::from_secs(1);
 
 impl AdaptiveLimit {
     pub fn new(ceiling: usize) -> Self {
-        Self { ceiling, held: None, outside: 0.0, late_since: None, last_look: None, last_bound: None }
+        Self {
+            ceiling,
+            held: None,
+            outside: 0.0,
+            late_since: None,
+            last_look: None,
+            last_bound: None,
+        }
     }
 
     pub fn limit(&self) -> usize {
-        let Some(inside) = self.held else { return self.ceiling };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "never negative, and saturates")]
+        let Some(inside) = self.held else {
+            return self.ceiling;
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "never negative, and saturates"
+        )]
         let limit = (self.outside + inside).round() as usize;
         limit.min(self.ceiling)
     }
@@ -94,23 +107,38 @@ impl AdaptiveLimit {
     }
 
     pub fn observe(&mut self, seen: &Observed, now: Instant) {
-        let since = self.last_look.replace(now).map_or(LOOK_EVERY, |last| now.saturating_duration_since(last));
+        let since = self
+            .last_look
+            .replace(now)
+            .map_or(LOOK_EVERY, |last| now.saturating_duration_since(last));
         let on_bus = seen.on_bus(since);
         let (inside, outside) = (count(seen.inside) + on_bus, count(seen.outside) - on_bus);
         if seen.bound {
             self.last_bound = Some(now);
         }
-        self.outside = if self.held.is_some() { (self.outside + outside) / 2.0 } else { outside };
+        self.outside = if self.held.is_some() {
+            (self.outside + outside) / 2.0
+        } else {
+            outside
+        };
         let wait = seen.work.mean_wait();
         let room = TARGET.as_secs_f64() / wait.max(f64::MIN_POSITIVE);
         let late = room < 1.0 && inside > LEAST;
         self.late_since = late.then(|| self.late_since.unwrap_or(now));
-        let stands = self.late_since.is_some_and(|since| now.saturating_duration_since(since) >= LATE_FOR);
+        let stands = self
+            .late_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= LATE_FOR);
         self.held = match self.held {
             // By Little's law, with so many at work the same throughput would be had in time.
             None if stands => Some((inside * room).max(LEAST)),
             None => None,
-            Some(_) if self.last_bound.is_none_or(|last| now.saturating_duration_since(last) >= CALM) => None,
+            Some(_)
+                if self
+                    .last_bound
+                    .is_none_or(|last| now.saturating_duration_since(last) >= CALM) =>
+            {
+                None
+            }
             Some(held) if late => Some((held * room.max(SHRINK)).max(LEAST.min(held))),
             Some(held) if seen.bound && room > 2.0 => Some((held * GROW).min(count(self.ceiling))),
             Some(held) => Some(held),

@@ -27,7 +27,11 @@ impl Priority {
     }
 
     fn of(word: Option<&str>) -> Self {
-        if word.is_some_and(|word| word.trim().eq_ignore_ascii_case("batch")) { Self::Batch } else { Self::Interactive }
+        if word.is_some_and(|word| word.trim().eq_ignore_ascii_case("batch")) {
+            Self::Batch
+        } else {
+            Self::Interactive
+        }
     }
 }
 
@@ -49,11 +53,19 @@ const MAX_TENANT: usize = 256;
 impl Claim {
     /// Never fails: what is wrong with a request is found when it is parsed, after its admission.
     pub fn read(headers: &RequestHeaders, body: &[u8], limits: &RequestLimits) -> Self {
-        let told = headers.tenant_id.is_some() && headers.priority.is_some() && headers.timeout_ms.is_some();
-        let glance = if told { Glance::default() } else { Glance::at(body) };
+        let told = headers.tenant_id.is_some()
+            && headers.priority.is_some()
+            && headers.timeout_ms.is_some();
+        let glance = if told {
+            Glance::default()
+        } else {
+            Glance::at(body)
+        };
         let in_body = text(glance.tenant_id);
         let tenant = headers.tenant_id.as_deref().or(in_body.as_deref());
-        let tenant = tenant.filter(|tenant| tenant.len() <= MAX_TENANT).unwrap_or_default();
+        let tenant = tenant
+            .filter(|tenant| tenant.len() <= MAX_TENANT)
+            .unwrap_or_default();
         let context: GlanceContext<'_> = read(glance.context).unwrap_or_default();
         let told_ms = headers.timeout_ms.as_deref().and_then(|ms| ms.parse().ok());
         let timeout = told_ms.into_iter().chain(read(glance.timeout_ms)).min();
@@ -85,7 +97,11 @@ struct GlanceContext<'a> {
 
 impl<'a> Glance<'a> {
     fn at(body: &'a [u8]) -> Self {
-        if body.len() > LOOK_AT_MOST { Self::default() } else { serde_json::from_slice(body).unwrap_or_default() }
+        if body.len() > LOOK_AT_MOST {
+            Self::default()
+        } else {
+            serde_json::from_slice(body).unwrap_or_default()
+        }
     }
 }
 

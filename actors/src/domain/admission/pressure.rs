@@ -44,7 +44,11 @@ struct Lateness {
 }
 
 /// Envoy's thresholds of its overload manager.
-const LEVELS: [(Pressure, f64); 3] = [(Pressure::Critical, 0.95), (Pressure::Severe, 0.92), (Pressure::High, 0.85)];
+const LEVELS: [(Pressure, f64); 3] = [
+    (Pressure::Critical, 0.95),
+    (Pressure::Severe, 0.92),
+    (Pressure::High, 0.85),
+];
 /// So many places are never taken away: the last few hardly cost anything, and somebody must be served.
 const LEAST: usize = 8;
 /// A level is left so far below where it was entered, so that it does not flap.
@@ -76,7 +80,11 @@ impl Pressure {
 
     /// What remains of a limit.
     pub(super) fn limit(self, limit: usize) -> usize {
-        if self >= Self::Severe { limit.div_ceil(2).max(LEAST.min(limit)) } else { limit }
+        if self >= Self::Severe {
+            limit.div_ceil(2).max(LEAST.min(limit))
+        } else {
+            limit
+        }
     }
 }
 
@@ -84,17 +92,27 @@ impl PressureGauge {
     pub fn observe(&mut self, reading: Reading, now: Instant) -> Pressure {
         let used = reading.memory.unwrap_or_default();
         let of_memory = LEVELS.iter().find(|(level, entered)| {
-            let threshold = if *level <= self.of_memory { entered - MARGIN } else { *entered };
+            let threshold = if *level <= self.of_memory {
+                entered - MARGIN
+            } else {
+                *entered
+            };
             used >= threshold
         });
         self.of_memory = of_memory.map_or(Pressure::None, |(level, _)| *level);
-        let of_lag = if self.late.observe(reading.lag, now) { Pressure::Severe } else { Pressure::None };
+        let of_lag = if self.late.observe(reading.lag, now) {
+            Pressure::Severe
+        } else {
+            Pressure::None
+        };
         self.of_memory.max(of_lag)
     }
 
     /// The threads were late a moment ago: what took long since may have been there in time.
     pub fn was_late(&self, now: Instant) -> bool {
-        self.late.last.is_some_and(|last| now.saturating_duration_since(last) < FOR)
+        self.late
+            .last
+            .is_some_and(|last| now.saturating_duration_since(last) < FOR)
     }
 }
 

@@ -31,7 +31,11 @@ const TENANTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
 impl Rates {
     pub(super) fn new(rate: Rate) -> Self {
         let interval = Duration::from_secs(1) / rate.per_second.get();
-        Self { interval, tolerance: interval * (rate.burst.get() - 1), settled: LruCache::new(TENANTS) }
+        Self {
+            interval,
+            tolerance: interval * (rate.burst.get() - 1),
+            settled: LruCache::new(TENANTS),
+        }
     }
 
     /// Takes a request out of the tenant's allowance, or says how long until there is one.
@@ -41,7 +45,8 @@ impl Rates {
         if ahead > self.tolerance {
             return Err(ahead - self.tolerance);
         }
-        self.settled.put(Arc::clone(tenant), settled + self.interval);
+        self.settled
+            .put(Arc::clone(tenant), settled + self.interval);
         Ok(())
     }
 }

@@ -33,7 +33,9 @@ impl TripTimes {
 
     /// Zero before the first.
     pub fn usual(&self) -> Duration {
-        self.usual.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default()
+        self.usual
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .unwrap_or_default()
     }
 
     /// It did not come back: that says that the bus is gone, and nothing of a queue.
@@ -54,10 +56,22 @@ mod tests {
     fn only_what_is_beyond_the_usual_and_no_chance_counts() {
         let mut trips = TripTimes::default();
         let mut excess = |times: [u64; 4]| times.map(|time| trips.took(ms(time)).as_millis());
-        assert_eq!(excess([30, 30, 30, 30]), [0, 0, 0, 0], "a bus that is far away is not late");
-        assert_eq!(excess([90, 90, 30, 30]), [0, 0, 0, 0], "two in a row may be chance");
+        assert_eq!(
+            excess([30, 30, 30, 30]),
+            [0, 0, 0, 0],
+            "a bus that is far away is not late"
+        );
+        assert_eq!(
+            excess([90, 90, 30, 30]),
+            [0, 0, 0, 0],
+            "two in a row may be chance"
+        );
         assert_eq!(excess([50, 60, 70, 80]), [0, 0, 19, 29]);
-        assert!((ms(30)..ms(31)).contains(&trips.usual()), "{:?}", trips.usual());
+        assert!(
+            (ms(30)..ms(31)).contains(&trips.usual()),
+            "{:?}",
+            trips.usual()
+        );
         trips.lost();
         assert_eq!(trips.took(ms(500)), Duration::ZERO);
     }
@@ -66,9 +80,15 @@ mod tests {
     fn a_bus_that_stays_slow_becomes_the_usual() {
         let mut trips = TripTimes::default();
         trips.took(ms(10));
-        let minute = (0..3_000).map(|_| trips.took(ms(40))).last().expect("trips");
+        let minute = (0..3_000)
+            .map(|_| trips.took(ms(40)))
+            .last()
+            .expect("trips");
         assert!((ms(15)..ms(25)).contains(&minute), "{minute:?}");
-        let later = (0..6_000).map(|_| trips.took(ms(40))).last().expect("trips");
+        let later = (0..6_000)
+            .map(|_| trips.took(ms(40)))
+            .last()
+            .expect("trips");
         assert_eq!(later, Duration::ZERO);
     }
 }

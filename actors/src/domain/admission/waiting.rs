@@ -55,12 +55,18 @@ impl<T> Queue<T> {
     /// its order, but who has waited beyond the target is worth less than who has just come.
     pub(super) fn gives_way(&self, now: Instant) -> bool {
         let oldest = self.waiting.front();
-        self.standing.stands || oldest.is_some_and(|oldest| now.saturating_duration_since(oldest.since) > TARGET)
+        self.standing.stands
+            || oldest.is_some_and(|oldest| now.saturating_duration_since(oldest.since) > TARGET)
     }
 
     pub(super) fn push(&mut self, waiting: Waiting<T>) {
         // Emptied by letting go, it has not recovered yet.
-        if self.waiting.is_empty() && self.standing.interval_ends.is_none_or(|end| end <= waiting.since) {
+        if self.waiting.is_empty()
+            && self
+                .standing
+                .interval_ends
+                .is_none_or(|end| end <= waiting.since)
+        {
             self.standing = Standing::from(waiting.since);
         }
         self.waiting.push_back(waiting);
@@ -69,8 +75,13 @@ impl<T> Queue<T> {
     /// Whose turn it is.
     pub(super) fn take_next(&mut self, now: Instant) -> Option<Waiting<T>> {
         let oldest = self.waiting.front()?.since;
-        self.standing.observe(now.saturating_duration_since(oldest), now);
-        let next = if self.standing.stands { self.waiting.pop_back() } else { self.waiting.pop_front() };
+        self.standing
+            .observe(now.saturating_duration_since(oldest), now);
+        let next = if self.standing.stands {
+            self.waiting.pop_back()
+        } else {
+            self.waiting.pop_front()
+        };
         if self.waiting.is_empty() {
             self.standing = Standing::default();
         }
@@ -82,27 +93,42 @@ impl<T> Queue<T> {
     }
 
     pub(super) fn has_late(&self, now: Instant) -> bool {
-        self.waiting.iter().any(|waiting| self.late_at(waiting) <= now)
+        self.waiting
+            .iter()
+            .any(|waiting| self.late_at(waiting) <= now)
     }
 
     pub(super) fn take_late(&mut self, now: Instant) -> Option<Waiting<T>> {
-        let at = self.waiting.iter().position(|waiting| self.late_at(waiting) <= now)?;
+        let at = self
+            .waiting
+            .iter()
+            .position(|waiting| self.late_at(waiting) <= now)?;
         self.waiting.remove(at)
     }
 
     /// When the next of them will have waited long enough.
     pub(super) fn next_late(&self) -> Option<Instant> {
-        self.waiting.iter().map(|waiting| self.late_at(waiting)).min()
+        self.waiting
+            .iter()
+            .map(|waiting| self.late_at(waiting))
+            .min()
     }
 
     fn late_at(&self, waiting: &Waiting<T>) -> Instant {
-        if self.standing.stands { waiting.until.min(waiting.since + STANDING_WAIT) } else { waiting.until }
+        if self.standing.stands {
+            waiting.until.min(waiting.since + STANDING_WAIT)
+        } else {
+            waiting.until
+        }
     }
 }
 
 impl Standing {
     fn from(now: Instant) -> Self {
-        Self { interval_ends: Some(now + INTERVAL), ..Self::default() }
+        Self {
+            interval_ends: Some(now + INTERVAL),
+            ..Self::default()
+        }
     }
 
     fn observe(&mut self, wait: Duration, now: Instant) {
@@ -117,6 +143,9 @@ impl Standing {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), standing: Standing::default() }
+        Self {
+            waiting: VecDeque::new(),
+            standing: Standing::default(),
+        }
     }
 }

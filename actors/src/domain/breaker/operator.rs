@@ -20,8 +20,11 @@ pub enum OperatorState {
 }
 
 impl OperatorState {
-    pub const WORDS: [(&'static str, Self); 3] =
-        [("disabled", Self::Disabled), ("forced_open", Self::ForcedOpen), ("metrics_only", Self::MetricsOnly)];
+    pub const WORDS: [(&'static str, Self); 3] = [
+        ("disabled", Self::Disabled),
+        ("forced_open", Self::ForcedOpen),
+        ("metrics_only", Self::MetricsOnly),
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,7 +86,10 @@ impl Operator {
 
     /// The time that it holds still; `None` when it is over.
     pub fn left(&self, wall: SystemTime) -> Option<Duration> {
-        self.until.duration_since(wall).ok().filter(|left| !left.is_zero())
+        self.until
+            .duration_since(wall)
+            .ok()
+            .filter(|left| !left.is_zero())
     }
 
     pub fn mode(&self, wall: SystemTime) -> Mode {
@@ -96,11 +102,16 @@ impl Operator {
     }
 }
 
-pub(crate) fn write_time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn write_time<S: Serializer>(
+    time: &SystemTime,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_rfc3339_millis(*time))
 }
 
-pub(crate) fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+pub(crate) fn read_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<SystemTime, D::Error> {
     humantime::parse_rfc3339(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
@@ -114,9 +125,18 @@ mod tests {
         let left = Duration::from_secs(60);
         for (word, state) in OperatorState::WORDS {
             assert_eq!(state.as_str(), word);
-            let operator = Operator { state, until: start + left, reason: "a trial".into() };
+            let operator = Operator {
+                state,
+                until: start + left,
+                reason: "a trial".into(),
+            };
             let json = serde_json::to_string(&operator).unwrap();
-            assert_eq!(json, format!(r#"{{"state":"{word}","until":"1970-01-12T13:47:40.000Z","reason":"a trial"}}"#));
+            assert_eq!(
+                json,
+                format!(
+                    r#"{{"state":"{word}","until":"1970-01-12T13:47:40.000Z","reason":"a trial"}}"#
+                )
+            );
             assert_eq!(serde_json::from_str::<Operator>(&json).unwrap(), operator);
             assert_eq!(operator.mode(start + left), Mode::Normal);
             assert_ne!(operator.mode(start), Mode::Normal);

@@ -42,19 +42,27 @@ fn event(outcome: impl Strategy<Value = Outcome>) -> impl Strategy<Value = Event
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    (1u32..30, 1u32..=100, 1u32..=100, 1u32..8, (1u32..6, 1u32..6), any::<bool>()).prop_map(
-        |(minimum, failure, slow, in_a_row, (permits, successes), quick)| {
-            let mut written = Overrides::default();
-            written.set(Setting::MinimumCalls, minimum);
-            written.set(Setting::FailureRate, failure);
-            written.set(Setting::SlowCallRate, slow);
-            written.set(Setting::ConsecutiveFailures, in_a_row);
-            written.set(Setting::HalfOpenPermits, permits);
-            written.set(Setting::HalfOpenSuccesses, successes);
-            let timeout = Duration::from_millis(if quick { 80 } else { 20_000 });
-            Settings::new(Kind::Pre, timeout, &written)
-        },
+    (
+        1u32..30,
+        1u32..=100,
+        1u32..=100,
+        1u32..8,
+        (1u32..6, 1u32..6),
+        any::<bool>(),
     )
+        .prop_map(
+            |(minimum, failure, slow, in_a_row, (permits, successes), quick)| {
+                let mut written = Overrides::default();
+                written.set(Setting::MinimumCalls, minimum);
+                written.set(Setting::FailureRate, failure);
+                written.set(Setting::SlowCallRate, slow);
+                written.set(Setting::ConsecutiveFailures, in_a_row);
+                written.set(Setting::HalfOpenPermits, permits);
+                written.set(Setting::HalfOpenSuccesses, successes);
+                let timeout = Duration::from_millis(if quick { 80 } else { 20_000 });
+                Settings::new(Kind::Pre, timeout, &written)
+            },
+        )
 }
 
 /// A breaker, its clock, and the calls in flight.
@@ -68,7 +76,13 @@ struct World {
 
 impl World {
     fn new(settings: Settings, roll: f64) -> Self {
-        Self { breaker: Breaker::default(), settings, now: Instant::now(), in_flight: Vec::new(), roll }
+        Self {
+            breaker: Breaker::default(),
+            settings,
+            now: Instant::now(),
+            in_flight: Vec::new(),
+            roll,
+        }
     }
 
     fn happens(&mut self, event: Event) -> bool {
@@ -87,14 +101,17 @@ impl World {
     }
 
     fn start(&mut self) -> bool {
-        let permit = self.breaker.check(Mode::Normal, &self.settings, self.now, self.roll);
+        let permit = self
+            .breaker
+            .check(Mode::Normal, &self.settings, self.now, self.roll);
         self.in_flight.extend(permit.ok());
         permit.is_ok()
     }
 
     fn end(&mut self, permit: Permit, outcome: Outcome, took: u64) {
         let took = Duration::from_millis(took);
-        self.breaker.record(permit, outcome, took, &self.settings, self.now, self.roll);
+        self.breaker
+            .record(permit, outcome, took, &self.settings, self.now, self.roll);
     }
 
     fn state(&self) -> State {
@@ -103,7 +120,10 @@ impl World {
 
     /// Calls that the breaker let through as probes and that are still out.
     fn probes(&self) -> usize {
-        self.in_flight.iter().filter(|permit| permit.generation == self.breaker.generation).count()
+        self.in_flight
+            .iter()
+            .filter(|permit| permit.generation == self.breaker.generation)
+            .count()
     }
 
     fn opened(settings: Settings, roll: f64) -> Self {

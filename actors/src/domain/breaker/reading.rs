@@ -28,7 +28,9 @@ impl State {
     /// Of two, the one through which a call gets sooner.
     fn better(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Open { until: one }, Self::Open { until: other }) => Self::Open { until: one.min(other) },
+            (Self::Open { until: one }, Self::Open { until: other }) => Self::Open {
+                until: one.min(other),
+            },
             (Self::Closed, _) | (_, Self::Closed) => Self::Closed,
             (Self::HalfOpen, _) | (_, Self::HalfOpen) => Self::HalfOpen,
         }
@@ -71,7 +73,8 @@ pub enum Reason {
 impl Reason {
     /// Whether the extension itself said for how long.
     pub fn asked_to_wait(self) -> bool {
-        matches!(self, Self::AskedToWait { .. }) || matches!(self, Self::ProbeFailed { asked } if !asked.is_zero())
+        matches!(self, Self::AskedToWait { .. })
+            || matches!(self, Self::ProbeFailed { asked } if !asked.is_zero())
     }
 
     /// The word for it in answers and logs.
@@ -92,10 +95,18 @@ impl fmt::Display for Reason {
         match self {
             Self::FailuresInARow { failures: 1 } => write!(out, "one failure"),
             Self::FailuresInARow { failures } => write!(out, "{failures} failures in a row"),
-            Self::FailureRate { percent, calls } => write!(out, "{percent} % of {calls} calls failed"),
-            Self::SlowCalls { percent, calls } => write!(out, "{percent} % of {calls} calls were slow"),
+            Self::FailureRate { percent, calls } => {
+                write!(out, "{percent} % of {calls} calls failed")
+            }
+            Self::SlowCalls { percent, calls } => {
+                write!(out, "{percent} % of {calls} calls were slow")
+            }
             Self::AskedToWait { wait } => {
-                write!(out, "the extension asked twice to wait, the last time {} s", wait.as_secs_f64())
+                write!(
+                    out,
+                    "the extension asked twice to wait, the last time {} s",
+                    wait.as_secs_f64()
+                )
             }
             Self::ProbeFailed { .. } => write!(out, "a probe failed"),
             Self::NoVerdict => write!(out, "too few probes were answered in time"),
@@ -120,15 +131,28 @@ pub struct BreakerReading {
 impl BreakerReading {
     /// The breakers of an extension's targets as one: closed while any of them lets calls through, open only when all are.
     pub fn over(readings: impl IntoIterator<Item = Self>) -> Self {
-        let closed = Self { state: State::Closed, failures: 0, opened_at: None, last: None, suspect_until: None };
+        let closed = Self {
+            state: State::Closed,
+            failures: 0,
+            opened_at: None,
+            last: None,
+            suspect_until: None,
+        };
         let better = |one: Self, other: Self| Self {
             state: one.state.better(other.state),
             failures: one.failures.max(other.failures),
             opened_at: one.opened_at.into_iter().chain(other.opened_at).min(),
-            last: one.last.into_iter().chain(other.last).max_by_key(|opening| opening.at),
+            last: one
+                .last
+                .into_iter()
+                .chain(other.last)
+                .max_by_key(|opening| opening.at),
             suspect_until: one.suspect_until.max(other.suspect_until),
         };
         let all = readings.into_iter().reduce(better).unwrap_or(closed);
-        Self { opened_at: all.opened_at.filter(|_| all.state != State::Closed), ..all }
+        Self {
+            opened_at: all.opened_at.filter(|_| all.state != State::Closed),
+            ..all
+        }
     }
 }

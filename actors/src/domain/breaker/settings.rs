@@ -53,7 +53,11 @@ impl Setting {
 
     /// The name in a policy, where failures in a row have always had one of their own.
     pub fn policy_name(self, name: &'static str) -> &'static str {
-        if self == Self::ConsecutiveFailures { "failure_threshold" } else { name }
+        if self == Self::ConsecutiveFailures {
+            "failure_threshold"
+        } else {
+            name
+        }
     }
 }
 
@@ -76,7 +80,8 @@ pub enum Isolation {
 }
 
 impl Isolation {
-    pub const WORDS: [(&'static str, Self); 2] = [("shared", Self::Shared), ("tenant", Self::Tenant)];
+    pub const WORDS: [(&'static str, Self); 2] =
+        [("shared", Self::Shared), ("tenant", Self::Tenant)];
 }
 
 /// Its name in a record; a policy has no say in it.
@@ -86,7 +91,10 @@ impl Overrides {
     /// Reads the `breaker` object of a record.
     pub fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> Self {
         let isolation = object.choice(ISOLATION, &Isolation::WORDS, mistakes);
-        Self { isolation, ..Self::read_as(object, |_, name| name, mistakes) }
+        Self {
+            isolation,
+            ..Self::read_as(object, |_, name| name, mistakes)
+        }
     }
 
     /// Reads the `circuit_breaker` object of a policy.
@@ -101,7 +109,11 @@ impl Overrides {
     ) -> Self {
         let mut overrides = Self::default();
         for (setting, name, least, most) in Setting::ALL {
-            let number = object.whole(call(setting, name), u64::from(least)..=u64::from(most), mistakes);
+            let number = object.whole(
+                call(setting, name),
+                u64::from(least)..=u64::from(most),
+                mistakes,
+            );
             if let Some(number) = number.and_then(|number| u32::try_from(number).ok()) {
                 overrides.set(setting, number);
             }
@@ -137,7 +149,9 @@ impl Overrides {
     #[must_use]
     pub fn overlaid(self, other: &Self) -> Self {
         let mut all = self;
-        other.iter().for_each(|(setting, _, number)| all.set(setting, number));
+        other
+            .iter()
+            .for_each(|(setting, _, number)| all.set(setting, number));
         all
     }
 }
@@ -230,11 +244,15 @@ impl Settings {
     pub fn new(kind: Kind, timeout: Duration, written: &Overrides) -> Self {
         let number = |setting, default| written.get(setting).unwrap_or(default);
         let time = |setting, default: Duration| {
-            written.get(setting).map_or(default, |ms| Duration::from_millis(u64::from(ms)))
+            written
+                .get(setting)
+                .map_or(default, |ms| Duration::from_millis(u64::from(ms)))
         };
         let slow_call_rate = if kind == Kind::Provider { 100 } else { 80 };
         Self {
-            window: number(Setting::Window, MAX_WINDOW * 1_000).div_ceil(1_000).clamp(1, MAX_WINDOW),
+            window: number(Setting::Window, MAX_WINDOW * 1_000)
+                .div_ceil(1_000)
+                .clamp(1, MAX_WINDOW),
             minimum_calls: number(Setting::MinimumCalls, 20),
             failure_rate: number(Setting::FailureRate, 50),
             slow_call_duration: time(Setting::SlowCallDuration, timeout.mul_f64(0.8)),
@@ -247,7 +265,10 @@ impl Settings {
             reset_after: time(Setting::ResetAfter, Duration::from_secs(60)),
             half_open_permits: number(Setting::HalfOpenPermits, 3),
             half_open_successes: number(Setting::HalfOpenSuccesses, 3),
-            half_open_max: time(Setting::HalfOpenMax, (timeout * 2).max(Duration::from_secs(10))),
+            half_open_max: time(
+                Setting::HalfOpenMax,
+                (timeout * 2).max(Duration::from_secs(10)),
+            ),
             timeout,
             isolation: written.isolation.unwrap_or_default(),
         }
@@ -268,7 +289,10 @@ impl Settings {
         let factor = self.open_factor.saturating_pow(n.saturating_sub(1).min(20));
         let jitter = f64::from(self.jitter) / 100.0;
         let part = 1.0 - jitter + 2.0 * jitter * roll.clamp(0.0, 1.0);
-        self.open_base.saturating_mul(factor).min(self.open_cap).mul_f64(part)
+        self.open_base
+            .saturating_mul(factor)
+            .min(self.open_cap)
+            .mul_f64(part)
     }
 
     /// No open time is longer.
@@ -278,7 +302,10 @@ impl Settings {
 
     /// Each by its name in a record, for people to see.
     pub fn shown(&self) -> Vec<(&'static str, u64)> {
-        Setting::ALL.into_iter().map(|(setting, name, ..)| (name, self.number(setting))).collect()
+        Setting::ALL
+            .into_iter()
+            .map(|(setting, name, ..)| (name, self.number(setting)))
+            .collect()
     }
 
     fn number(&self, setting: Setting) -> u64 {
@@ -316,10 +343,16 @@ mod tests {
     #[test]
     fn what_is_written_lies_over_the_defaults() {
         let read = |json: &str| serde_json::from_str::<Overrides>(json).unwrap();
-        let own = read(r#"{"minimum_calls": 7, "window_ms": 2500, "open_base_ms": 100, "from_the_future": {"a": []}}"#);
+        let own = read(
+            r#"{"minimum_calls": 7, "window_ms": 2500, "open_base_ms": 100, "from_the_future": {"a": []}}"#,
+        );
         let all = own.overlaid(&read(r#"{"minimum_calls": 9, "half_open_max_ms": 30000}"#));
         let settings = Settings::new(Kind::Pre, Duration::from_millis(100), &all);
-        let shown: Vec<String> = settings.shown().iter().map(|(name, number)| format!("{name}={number}")).collect();
+        let shown: Vec<String> = settings
+            .shown()
+            .iter()
+            .map(|(name, number)| format!("{name}={number}"))
+            .collect();
         assert_eq!(
             shown.join(" "),
             "window_ms=3000 minimum_calls=9 failure_rate=50 slow_call_duration_ms=80 slow_call_rate=80 \
@@ -334,16 +367,28 @@ mod tests {
 
     #[test]
     fn slow_models_do_not_open_it_and_long_calls_get_time_to_answer() {
-        let settings = Settings::new(Kind::Provider, Duration::from_secs(20), &Overrides::default());
-        assert_eq!((settings.slow_call_rate, settings.half_open_max), (100, Duration::from_secs(40)));
+        let settings = Settings::new(
+            Kind::Provider,
+            Duration::from_secs(20),
+            &Overrides::default(),
+        );
+        assert_eq!(
+            (settings.slow_call_rate, settings.half_open_max),
+            (100, Duration::from_secs(40))
+        );
         let settings = Settings::new(Kind::Post, Duration::from_secs(1), &Overrides::default());
-        assert_eq!((settings.slow_call_rate, settings.half_open_max), (80, Duration::from_secs(10)));
+        assert_eq!(
+            (settings.slow_call_rate, settings.half_open_max),
+            (80, Duration::from_secs(10))
+        );
     }
 
     #[test]
     fn open_times_grow_to_the_cap() {
         let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
-        let grown: Vec<u64> = (1..=6).map(|n| settings.open_time(n, 0.5).as_secs()).collect();
+        let grown: Vec<u64> = (1..=6)
+            .map(|n| settings.open_time(n, 0.5).as_secs())
+            .collect();
         assert_eq!(grown, [5, 10, 20, 40, 60, 60]);
         assert_eq!(settings.open_time(1, 0.0), Duration::from_millis(3_750));
         assert_eq!(settings.open_time(u32::MAX, 1.0), Duration::from_secs(75));

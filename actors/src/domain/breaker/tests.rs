@@ -19,14 +19,21 @@ impl Bench {
 
     fn with(kind: Kind, written: &[(Setting, u32)]) -> Self {
         let mut overrides = Overrides::default();
-        written.iter().for_each(|(setting, number)| overrides.set(*setting, *number));
+        written
+            .iter()
+            .for_each(|(setting, number)| overrides.set(*setting, *number));
         overrides.set(Setting::Jitter, 0);
         let settings = Settings::new(kind, TIMEOUT, &overrides);
-        Self { breaker: Breaker::default(), settings, now: Instant::now() }
+        Self {
+            breaker: Breaker::default(),
+            settings,
+            now: Instant::now(),
+        }
     }
 
     fn permit(&mut self) -> Result<Permit, Duration> {
-        self.breaker.check(Mode::Normal, &self.settings, self.now, 0.5)
+        self.breaker
+            .check(Mode::Normal, &self.settings, self.now, 0.5)
     }
 
     fn record(&mut self, permit: Permit, outcome: Outcome) {
@@ -34,7 +41,8 @@ impl Bench {
     }
 
     fn took(&mut self, permit: Permit, outcome: Outcome, took: Duration) {
-        self.breaker.record(permit, outcome, took, &self.settings, self.now, 0.5);
+        self.breaker
+            .record(permit, outcome, took, &self.settings, self.now, 0.5);
     }
 
     fn calls(&mut self, times: u32, outcome: Outcome) {
@@ -63,22 +71,45 @@ fn opens_after_five_failures_in_a_row_and_closes_after_three_probes() {
     bench.calls(4, Outcome::Failure);
     bench.calls(1, Outcome::Success);
     bench.calls(5, Outcome::Failure);
-    assert_eq!((bench.state(), bench.reason()), ("open", Some(Reason::FailuresInARow { failures: 5 })));
+    assert_eq!(
+        (bench.state(), bench.reason()),
+        ("open", Some(Reason::FailuresInARow { failures: 5 }))
+    );
     bench.wait(4);
     assert_eq!(bench.permit(), Err(SECOND));
 
     bench.wait(1);
-    assert_eq!((bench.state(), bench.breaker.held_back(Mode::Normal, bench.now)), ("half_open", None));
+    assert_eq!(
+        (
+            bench.state(),
+            bench.breaker.held_back(Mode::Normal, bench.now)
+        ),
+        ("half_open", None)
+    );
     let probes: Vec<Permit> = (0..3).map(|_| bench.permit().unwrap()).collect();
     assert_eq!(bench.permit(), Err(SECOND), "three probes at a time");
-    assert!(bench.breaker.held_back(Mode::Normal, bench.now).is_some(), "nobody is sent after them");
+    assert!(
+        bench.breaker.held_back(Mode::Normal, bench.now).is_some(),
+        "nobody is sent after them"
+    );
     bench.record(probes[0], Outcome::Success);
     bench.record(probes[1], Outcome::Success);
     assert_eq!(bench.state(), "half_open", "two lucky ones do not close it");
     bench.record(probes[2], Outcome::Success);
-    assert_eq!((bench.state(), bench.breaker.reading(bench.now).failures), ("closed", 0));
-    assert_eq!(bench.reason(), Some(Reason::FailuresInARow { failures: 5 }), "why it opened is still known");
-    assert_eq!(bench.breaker.counts(&bench.settings, bench.now), Counts::default(), "and the window is empty");
+    assert_eq!(
+        (bench.state(), bench.breaker.reading(bench.now).failures),
+        ("closed", 0)
+    );
+    assert_eq!(
+        bench.reason(),
+        Some(Reason::FailuresInARow { failures: 5 }),
+        "why it opened is still known"
+    );
+    assert_eq!(
+        bench.breaker.counts(&bench.settings, bench.now),
+        Counts::default(),
+        "and the window is empty"
+    );
 }
 
 #[test]
@@ -95,12 +126,20 @@ fn one_failed_probe_opens_it_again_for_longer() {
     bench.calls(3, Outcome::Success);
     bench.wait(59);
     bench.calls(5, Outcome::Failure);
-    assert_eq!(bench.permit(), Err(SECOND * 60), "it was closed for less than a minute");
+    assert_eq!(
+        bench.permit(),
+        Err(SECOND * 60),
+        "it was closed for less than a minute"
+    );
     bench.wait(60);
     bench.calls(3, Outcome::Success);
     bench.wait(60);
     bench.calls(5, Outcome::Failure);
-    assert_eq!(bench.permit(), Err(SECOND * 5), "a quiet minute is forgiven");
+    assert_eq!(
+        bench.permit(),
+        Err(SECOND * 5),
+        "a quiet minute is forgiven"
+    );
 }
 
 #[test]
@@ -111,9 +150,22 @@ fn too_many_failures_among_enough_calls_open_it() {
         bench.calls(1, Outcome::Success);
     }
     bench.calls(1, Outcome::Failure);
-    assert_eq!(bench.state(), "closed", "ten of nineteen, but nineteen are few");
+    assert_eq!(
+        bench.state(),
+        "closed",
+        "ten of nineteen, but nineteen are few"
+    );
     bench.calls(1, Outcome::Success);
-    assert_eq!((bench.state(), bench.reason()), ("open", Some(Reason::FailureRate { percent: 50, calls: 20 })));
+    assert_eq!(
+        (bench.state(), bench.reason()),
+        (
+            "open",
+            Some(Reason::FailureRate {
+                percent: 50,
+                calls: 20
+            })
+        )
+    );
 }
 
 #[test]
@@ -126,7 +178,14 @@ fn what_is_older_than_the_window_does_not_count() {
     bench.wait(30);
     bench.calls(1, Outcome::Failure);
     bench.calls(5, Outcome::Success);
-    assert_eq!(bench.breaker.counts(&bench.settings, bench.now), Counts { calls: 6, failures: 1, slow: 0 });
+    assert_eq!(
+        bench.breaker.counts(&bench.settings, bench.now),
+        Counts {
+            calls: 6,
+            failures: 1,
+            slow: 0
+        }
+    );
     assert_eq!(bench.state(), "closed");
 }
 
@@ -142,10 +201,23 @@ fn slow_calls_open_it_but_not_a_models() {
         }
         assert_eq!(bench.state(), state, "{kind:?}");
     }
-    let mut bench = Bench::with(Kind::Pre, &[(Setting::ConsecutiveFailures, 1_000), (Setting::FailureRate, 100)]);
+    let mut bench = Bench::with(
+        Kind::Pre,
+        &[
+            (Setting::ConsecutiveFailures, 1_000),
+            (Setting::FailureRate, 100),
+        ],
+    );
     bench.calls(4, Outcome::Success);
     bench.calls(16, Outcome::Timeout);
-    assert_eq!(bench.reason(), Some(Reason::SlowCalls { percent: 80, calls: 20 }), "a timeout is slow");
+    assert_eq!(
+        bench.reason(),
+        Some(Reason::SlowCalls {
+            percent: 80,
+            calls: 20
+        }),
+        "a timeout is slow"
+    );
 }
 
 #[test]
@@ -159,7 +231,11 @@ fn an_extension_that_asks_twice_to_wait_is_obeyed() {
     bench.calls(1, asked(17));
     assert_eq!(bench.permit(), Err(SECOND * 17));
     bench.breaker.is_alive(bench.now);
-    assert_eq!(bench.permit(), Err(SECOND * 17), "it answers pings, and still wants to be left alone");
+    assert_eq!(
+        bench.permit(),
+        Err(SECOND * 17),
+        "it answers pings, and still wants to be left alone"
+    );
     bench.wait(17);
     bench.calls(1, asked(600));
     assert_eq!(bench.permit(), Err(SECOND * 60), "at most a minute");
@@ -203,11 +279,19 @@ fn where_calls_are_rare_it_closes_all_the_same() {
     for _ in 0..2 {
         bench.calls(1, Outcome::Success);
         bench.wait(60);
-        assert_eq!(bench.state(), "half_open", "one success at a time is a verdict in the making");
+        assert_eq!(
+            bench.state(),
+            "half_open",
+            "one success at a time is a verdict in the making"
+        );
     }
     let silent = bench.permit().unwrap();
     bench.wait(10);
-    assert_eq!((bench.state(), bench.permit()), ("open", Err(SECOND * 5)), "a probe without an answer is not");
+    assert_eq!(
+        (bench.state(), bench.permit()),
+        ("open", Err(SECOND * 5)),
+        "a probe without an answer is not"
+    );
     bench.record(silent, Outcome::Success);
     bench.wait(5);
     bench.calls(3, Outcome::Success);
@@ -235,7 +319,10 @@ fn a_wait_that_is_asked_for_is_obeyed_up_to_a_minute_whatever_the_open_times() {
         bench.wait(held);
         bench.calls(1, wait(asked));
         bench.breaker.is_alive(bench.now);
-        assert!(bench.permit().is_err(), "a probe was told to wait: a ping changes nothing");
+        assert!(
+            bench.permit().is_err(),
+            "a probe was told to wait: a ping changes nothing"
+        );
     }
 }
 
@@ -251,9 +338,17 @@ fn late_and_ignored_outcomes_change_nothing() {
     for _ in 0..50 {
         bench.calls(1, Outcome::Ignored);
     }
-    assert_eq!((bench.state(), bench.breaker.in_flight()), ("half_open", 0), "a probe that told nothing gives way");
+    assert_eq!(
+        (bench.state(), bench.breaker.in_flight()),
+        ("half_open", 0),
+        "a probe that told nothing gives way"
+    );
     bench.record(late[1], Outcome::Failure);
-    assert_eq!(bench.state(), "half_open", "a failure of before says nothing of now");
+    assert_eq!(
+        bench.state(),
+        "half_open",
+        "a failure of before says nothing of now"
+    );
     bench.calls(3, Outcome::Success);
     bench.calls(50, Outcome::Ignored);
     assert_eq!(bench.state(), "closed");
@@ -265,10 +360,18 @@ fn an_outcome_is_judged_by_the_settings_of_its_own_call() {
     let mut bench = Bench::with(Kind::Provider, &[(Setting::ConsecutiveFailures, 2)]);
     let impatient = std::mem::replace(&mut bench.settings, patient);
     bench.calls(7, Outcome::Failure);
-    assert_eq!(bench.state(), "closed", "seven failures are few for a patient policy");
+    assert_eq!(
+        bench.state(),
+        "closed",
+        "seven failures are few for a patient policy"
+    );
     bench.settings = impatient;
     bench.calls(1, Outcome::Failure);
-    assert_eq!(bench.state(), "open", "and many for another, which shares the breaker");
+    assert_eq!(
+        bench.state(),
+        "open",
+        "and many for another, which shares the breaker"
+    );
 }
 
 #[test]
@@ -276,26 +379,49 @@ fn an_operator_has_the_last_word() {
     let mut bench = Bench::new();
     let ask = |bench: &mut Bench, mode| bench.breaker.check(mode, &bench.settings, bench.now, 0.5);
     assert_eq!(ask(&mut bench, Mode::ForcedOpen(SECOND)), Err(SECOND));
-    assert_eq!(bench.breaker.held_back(Mode::ForcedOpen(SECOND), bench.now), Some(SECOND));
+    assert_eq!(
+        bench.breaker.held_back(Mode::ForcedOpen(SECOND), bench.now),
+        Some(SECOND)
+    );
 
     for _ in 0..20 {
         let permit = ask(&mut bench, Mode::Disabled).unwrap();
         bench.record(permit, Outcome::Failure);
     }
-    assert_eq!((bench.state(), bench.breaker.counts(&bench.settings, bench.now).failures), ("closed", 20));
+    assert_eq!(
+        (
+            bench.state(),
+            bench.breaker.counts(&bench.settings, bench.now).failures
+        ),
+        ("closed", 20)
+    );
     bench.calls(1, Outcome::Failure);
-    assert_eq!(bench.state(), "open", "what was counted counts when it is switched on again");
+    assert_eq!(
+        bench.state(),
+        "open",
+        "what was counted counts when it is switched on again"
+    );
 
     assert!(ask(&mut bench, Mode::Normal).is_err());
     let unseen = ask(&mut bench, Mode::MetricsOnly).unwrap();
     bench.record(unseen, Outcome::Success);
-    assert_eq!((bench.state(), bench.breaker.held_back(Mode::MetricsOnly, bench.now)), ("open", None));
+    assert_eq!(
+        (
+            bench.state(),
+            bench.breaker.held_back(Mode::MetricsOnly, bench.now)
+        ),
+        ("open", None)
+    );
     bench.wait(5);
     for _ in 0..3 {
         let probe = ask(&mut bench, Mode::MetricsOnly).unwrap();
         bench.record(probe, Outcome::Success);
     }
-    assert_eq!(bench.state(), "closed", "it goes through its states as if it were in force");
+    assert_eq!(
+        bench.state(),
+        "closed",
+        "it goes through its states as if it were in force"
+    );
 }
 
 #[test]
@@ -307,16 +433,31 @@ fn while_another_replicas_is_open_two_failures_are_enough() {
     assert_eq!(bench.state(), "closed");
     bench.wait(4);
     bench.calls(1, Outcome::Failure);
-    assert_eq!(bench.reason(), Some(Reason::FailuresInARow { failures: 2 }), "the longer hint holds");
+    assert_eq!(
+        bench.reason(),
+        Some(Reason::FailuresInARow { failures: 2 }),
+        "the longer hint holds"
+    );
 
     let mut bench = Bench::new();
     bench.breaker.suspect(bench.now + SECOND * 5);
-    for outcome in [Outcome::Failure, Outcome::Success, Outcome::Failure, Outcome::Success] {
+    for outcome in [
+        Outcome::Failure,
+        Outcome::Success,
+        Outcome::Failure,
+        Outcome::Success,
+    ] {
         bench.calls(1, outcome);
     }
     assert_eq!(bench.state(), "closed");
     bench.calls(1, Outcome::Failure);
-    assert_eq!(bench.reason(), Some(Reason::FailureRate { percent: 60, calls: 5 }));
+    assert_eq!(
+        bench.reason(),
+        Some(Reason::FailureRate {
+            percent: 60,
+            calls: 5
+        })
+    );
 
     let mut bench = Bench::new();
     bench.breaker.suspect(bench.now + SECOND * 5);
@@ -327,7 +468,11 @@ fn while_another_replicas_is_open_two_failures_are_enough() {
     let mut bench = Bench::with(Kind::Pre, &[(Setting::ConsecutiveFailures, 1)]);
     bench.breaker.suspect(bench.now + SECOND * 5);
     bench.calls(1, Outcome::Failure);
-    assert_eq!(bench.state(), "open", "settings of its own that need less hold");
+    assert_eq!(
+        bench.state(),
+        "open",
+        "settings of its own that need less hold"
+    );
 }
 
 #[test]
@@ -340,21 +485,41 @@ fn an_operator_closes_what_is_open_or_half_open() {
         assert_eq!(bench.state(), state);
         let before = bench.breaker.generation;
         assert!(bench.breaker.reset(bench.now));
-        assert_eq!((bench.state(), bench.breaker.counts(&bench.settings, bench.now)), ("closed", Counts::default()));
+        assert_eq!(
+            (
+                bench.state(),
+                bench.breaker.counts(&bench.settings, bench.now)
+            ),
+            ("closed", Counts::default())
+        );
         assert!(bench.breaker.generation > before);
         bench.record(late, Outcome::Failure);
         bench.calls(4, Outcome::Failure);
-        assert_eq!(bench.state(), "closed", "it needs five failures again, and the late one is none");
+        assert_eq!(
+            bench.state(),
+            "closed",
+            "it needs five failures again, and the late one is none"
+        );
         bench.calls(1, Outcome::Failure);
-        assert_eq!(bench.permit(), Err(SECOND * 5), "and begins with the first open time");
+        assert_eq!(
+            bench.permit(),
+            Err(SECOND * 5),
+            "and begins with the first open time"
+        );
     }
-    assert!(!Bench::new().breaker.reset(Instant::now()), "there was nothing to close");
+    assert!(
+        !Bench::new().breaker.reset(Instant::now()),
+        "there was nothing to close"
+    );
 }
 
 #[test]
 fn several_breakers_are_as_good_as_the_best_of_them() {
     let start = Instant::now();
-    let opening = |at| Opening { at, reason: Reason::FailuresInARow { failures: 5 } };
+    let opening = |at| Opening {
+        at,
+        reason: Reason::FailuresInARow { failures: 5 },
+    };
     let reading = |state, failures, opened_at: Option<Instant>| BreakerReading {
         state,
         failures,
@@ -364,20 +529,43 @@ fn several_breakers_are_as_good_as_the_best_of_them() {
     };
     let open = |second| {
         let at = start + SECOND * second;
-        reading(State::Open { until: at + SECOND * 5 }, 5, Some(at))
+        reading(
+            State::Open {
+                until: at + SECOND * 5,
+            },
+            5,
+            Some(at),
+        )
     };
-    let (half_open, closed) = (reading(State::HalfOpen, 6, Some(start)), reading(State::Closed, 2, None));
+    let (half_open, closed) = (
+        reading(State::HalfOpen, 6, Some(start)),
+        reading(State::Closed, 2, None),
+    );
     assert_eq!(BreakerReading::over([]), reading(State::Closed, 0, None));
     assert_eq!(BreakerReading::over([open(3)]), open(3));
     let all = BreakerReading::over([open(3), open(1), open(2)]);
-    assert_eq!((all.state, all.opened_at), (open(1).state, open(1).opened_at), "the one that is tried first");
+    assert_eq!(
+        (all.state, all.opened_at),
+        (open(1).state, open(1).opened_at),
+        "the one that is tried first"
+    );
     assert_eq!(all.last, open(3).last, "the reason is the newest");
-    assert_eq!(BreakerReading::over([open(3), half_open]).state, State::HalfOpen);
+    assert_eq!(
+        BreakerReading::over([open(3), half_open]).state,
+        State::HalfOpen
+    );
     let all = BreakerReading::over([half_open, closed, open(1)]);
-    assert_eq!((all.state, all.failures, all.opened_at), (State::Closed, 6, None));
+    assert_eq!(
+        (all.state, all.failures, all.opened_at),
+        (State::Closed, 6, None)
+    );
 }
 
 #[test]
 fn a_breaker_is_small() {
-    assert!(std::mem::size_of::<Breaker>() <= 1_024, "{} bytes", std::mem::size_of::<Breaker>());
+    assert!(
+        std::mem::size_of::<Breaker>() <= 1_024,
+        "{} bytes",
+        std::mem::size_of::<Breaker>()
+    );
 }

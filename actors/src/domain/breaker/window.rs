@@ -46,26 +46,40 @@ impl Window {
     pub(super) fn add(&mut self, failure: bool, slow: bool, now: Instant) {
         self.origin.get_or_insert(now);
         let second = self.second(now);
-        let Some(bucket) = self.buckets.get_mut((second % MAX_WINDOW) as usize) else { return };
+        let Some(bucket) = self.buckets.get_mut((second % MAX_WINDOW) as usize) else {
+            return;
+        };
         if bucket.second != second {
-            *bucket = Bucket { second, counts: Counts::default() };
+            *bucket = Bucket {
+                second,
+                counts: Counts::default(),
+            };
         }
         if failure || slow {
             self.bad = Some(second);
         }
-        bucket.counts.add(Counts { calls: 1, failures: failure.into(), slow: slow.into() });
+        bucket.counts.add(Counts {
+            calls: 1,
+            failures: failure.into(),
+            slow: slow.into(),
+        });
     }
 
     /// True when no call that could still count failed or was slow: the usual case, and cheap to know.
     pub(super) fn is_clean(&self, now: Instant) -> bool {
-        self.bad.is_none_or(|second| second + MAX_WINDOW <= self.second(now))
+        self.bad
+            .is_none_or(|second| second + MAX_WINDOW <= self.second(now))
     }
 
     /// The calls of this second and those before it, `seconds` of them in all.
     pub(super) fn counts(&self, seconds: u32, now: Instant) -> Counts {
         let present = self.second(now);
         let mut sum = Counts::default();
-        for bucket in self.buckets.iter().filter(|bucket| bucket.second + seconds > present) {
+        for bucket in self
+            .buckets
+            .iter()
+            .filter(|bucket| bucket.second + seconds > present)
+        {
             sum.add(bucket.counts);
         }
         sum
@@ -77,7 +91,9 @@ impl Window {
     }
 
     fn second(&self, now: Instant) -> u32 {
-        let since = self.origin.map(|origin| now.saturating_duration_since(origin).as_secs());
+        let since = self
+            .origin
+            .map(|origin| now.saturating_duration_since(origin).as_secs());
         u32::try_from(since.unwrap_or_default()).unwrap_or(u32::MAX - MAX_WINDOW)
     }
 }

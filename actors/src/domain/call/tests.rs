@@ -1,7 +1,10 @@
 use super::*;
 
 fn answer(body: &str) -> Answer {
-    Answer { body: Bytes::copy_from_slice(body.as_bytes()), ..Answer::default() }
+    Answer {
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        ..Answer::default()
+    }
 }
 
 fn failure(kind: Kind, body: &str) -> CallFailure {
@@ -10,8 +13,10 @@ fn failure(kind: Kind, body: &str) -> CallFailure {
 
 #[test]
 fn all_forms_of_failure_are_understood() {
-    let object =
-        failure(Kind::Pre, r#"{"error": {"code": 503, "message": "busy", "retryable": true, "retry_after_ms": 20}}"#);
+    let object = failure(
+        Kind::Pre,
+        r#"{"error": {"code": 503, "message": "busy", "retryable": true, "retry_after_ms": 20}}"#,
+    );
     let want = CallFailure::Answered {
         code: "503".into(),
         message: "busy".into(),
@@ -19,14 +24,30 @@ fn all_forms_of_failure_are_understood() {
         retry_after: Some(Duration::from_millis(20)),
     };
     assert_eq!(object, want);
-    let status = failure(Kind::Validator, r#"{"status": "error", "error_code": "E1", "error_message": "no"}"#);
+    let status = failure(
+        Kind::Validator,
+        r#"{"status": "error", "error_code": "E1", "error_message": "no"}"#,
+    );
     assert_eq!(status.sentence("x"), "x answered the error E1: no");
     let odd = failure(Kind::Post, r#"{"error": "boom"}"#);
     assert_eq!(odd.sentence("x"), "x answered the error error: boom");
-    let typed = failure(Kind::Post, r#"{"error": {"code": "E", "retryable": "true", "retry_after_ms": 1500.0}}"#);
-    assert_eq!((typed.retryable(Kind::Provider), typed.asked_to_wait()), (true, Some(Duration::from_millis(1500))));
-    let headers = Answer { body: Bytes::new(), service_error: Some((Some(500), "down".into())), ..Answer::default() };
-    assert_eq!(read(Kind::Post, &headers).unwrap_err().sentence("x"), "x answered the error 500: down");
+    let typed = failure(
+        Kind::Post,
+        r#"{"error": {"code": "E", "retryable": "true", "retry_after_ms": 1500.0}}"#,
+    );
+    assert_eq!(
+        (typed.retryable(Kind::Provider), typed.asked_to_wait()),
+        (true, Some(Duration::from_millis(1500)))
+    );
+    let headers = Answer {
+        body: Bytes::new(),
+        service_error: Some((Some(500), "down".into())),
+        ..Answer::default()
+    };
+    assert_eq!(
+        read(Kind::Post, &headers).unwrap_err().sentence("x"),
+        "x answered the error 500: down"
+    );
 }
 
 #[test]
@@ -34,14 +55,22 @@ fn a_wait_in_the_headers_stands_in_for_one_in_the_body() {
     let asked = |body: &str, code: Option<u16>, header: u64| {
         let service_error = code.map(|code| (Some(code), String::new()));
         let retry_after = Some(Duration::from_secs(header));
-        let answer =
-            Answer { body: Bytes::copy_from_slice(body.as_bytes()), service_error, retry_after, retryable: None };
+        let answer = Answer {
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            service_error,
+            retry_after,
+            retryable: None,
+        };
         read(Kind::Pre, &answer).unwrap_err()
     };
     let waits = [
         asked("", Some(503), 3),
         asked(r#"{"error": {"code": 503}}"#, None, 3),
-        asked(r#"{"error": {"code": 503, "retry_after_ms": "soon"}}"#, None, 3),
+        asked(
+            r#"{"error": {"code": 503, "retry_after_ms": "soon"}}"#,
+            None,
+            3,
+        ),
         asked(r#"{"error": {"code": 503, "retry_after_ms": -1}}"#, None, 3),
         asked(r#"{"status": "error"}"#, None, 3),
         asked(r#"{"error": {"code": 503, "retry_after_ms": 20}}"#, None, 3),
@@ -50,11 +79,32 @@ fn a_wait_in_the_headers_stands_in_for_one_in_the_body() {
     ]
     .map(|failure| failure.asked_to_wait());
     let header = Some(Duration::from_secs(3));
-    assert_eq!(waits, [header, header, header, header, header, Some(Duration::from_millis(20)), None]);
+    assert_eq!(
+        waits,
+        [
+            header,
+            header,
+            header,
+            header,
+            header,
+            Some(Duration::from_millis(20)),
+            None
+        ]
+    );
     assert_eq!(asked("", Some(429), 3).wants_patience(), header);
-    assert_eq!(asked("", Some(503), 3).outcome(), Outcome::AskedToWait(Duration::from_secs(3)));
-    let fine = Answer { body: Bytes::from_static(b"{}"), retry_after: header, ..Answer::default() };
-    assert!(read(Kind::Pre, &fine).is_ok(), "an answer that is no error asks for nothing");
+    assert_eq!(
+        asked("", Some(503), 3).outcome(),
+        Outcome::AskedToWait(Duration::from_secs(3))
+    );
+    let fine = Answer {
+        body: Bytes::from_static(b"{}"),
+        retry_after: header,
+        ..Answer::default()
+    };
+    assert!(
+        read(Kind::Pre, &fine).is_ok(),
+        "an answer that is no error asks for nothing"
+    );
 }
 
 #[test]
@@ -77,24 +127,42 @@ fn nonsense_is_a_failure_that_counts() {
         assert!(matches!(failure, CallFailure::Malformed(_)), "{body}");
         assert_eq!(failure.outcome(), Outcome::Failure);
     }
-    assert!(matches!(failure(Kind::Validator, r#"{"status": "maybe"}"#), CallFailure::Malformed(_)));
-    assert!(matches!(failure(Kind::Provider, "{}"), CallFailure::Malformed(_)));
+    assert!(matches!(
+        failure(Kind::Validator, r#"{"status": "maybe"}"#),
+        CallFailure::Malformed(_)
+    ));
+    assert!(matches!(
+        failure(Kind::Provider, "{}"),
+        CallFailure::Malformed(_)
+    ));
     let long = format!(r#"{{"metadata": {{"a": "{}"}}}}"#, "x".repeat(MAX_METADATA));
-    assert!(matches!(failure(Kind::Post, &long), CallFailure::Malformed(_)));
+    assert!(matches!(
+        failure(Kind::Post, &long),
+        CallFailure::Malformed(_)
+    ));
 }
 
 #[test]
 fn answers_are_read_with_their_defaults() {
-    assert!(matches!(read(Kind::Validator, &answer("{}")), Ok(Reply::Accept)));
-    assert!(matches!(read(Kind::Pre, &answer("{}")), Ok(Reply::Edit { payload: None, .. })));
-    let Ok(Reply::Reject { reason, .. }) = read(Kind::Validator, &answer(r#"{"status": "reject", "reason": "pii"}"#))
-    else {
+    assert!(matches!(
+        read(Kind::Validator, &answer("{}")),
+        Ok(Reply::Accept)
+    ));
+    assert!(matches!(
+        read(Kind::Pre, &answer("{}")),
+        Ok(Reply::Edit { payload: None, .. })
+    ));
+    let Ok(Reply::Reject { reason, .. }) = read(
+        Kind::Validator,
+        &answer(r#"{"status": "reject", "reason": "pii"}"#),
+    ) else {
         panic!("not a rejection")
     };
     assert_eq!(reason, "pii");
-    let Ok(Reply::Completion { output, .. }) =
-        read(Kind::Provider, &answer(r#"{"output": [1.10], "usage": {"total_tokens": 0.5}}"#))
-    else {
+    let Ok(Reply::Completion { output, .. }) = read(
+        Kind::Provider,
+        &answer(r#"{"output": [1.10], "usage": {"total_tokens": 0.5}}"#),
+    ) else {
         panic!("not a completion")
     };
     assert_eq!(output.get(), "[1.10]");
@@ -122,14 +190,31 @@ fn only_what_the_extension_did_wrong_counts() {
         (answered("boom"), Outcome::Failure),
         (answered("503"), Outcome::Failure),
         (told("503", at_once), Outcome::Failure),
-        (told("503", wait), Outcome::AskedToWait(Duration::from_secs(7))),
-        (told("529", wait), Outcome::AskedToWait(Duration::from_secs(7))),
+        (
+            told("503", wait),
+            Outcome::AskedToWait(Duration::from_secs(7)),
+        ),
+        (
+            told("529", wait),
+            Outcome::AskedToWait(Duration::from_secs(7)),
+        ),
         (told("500", wait), Outcome::Failure),
         (told("429", wait), Outcome::Ignored),
         (CallFailure::Malformed(String::new()), Outcome::Failure),
-        (CallFailure::CircuitOpen { retry_after: Duration::ZERO }, Outcome::Ignored),
-        (CallFailure::TooLarge { size: 2, limit: 1 }, Outcome::Ignored),
-        (CallFailure::Refused("no permission".into()), Outcome::Ignored),
+        (
+            CallFailure::CircuitOpen {
+                retry_after: Duration::ZERO,
+            },
+            Outcome::Ignored,
+        ),
+        (
+            CallFailure::TooLarge { size: 2, limit: 1 },
+            Outcome::Ignored,
+        ),
+        (
+            CallFailure::Refused("no permission".into()),
+            Outcome::Ignored,
+        ),
         (CallFailure::Cancelled, Outcome::Ignored),
     ] {
         assert_eq!(failure.outcome(), outcome, "{failure:?}");
@@ -152,7 +237,11 @@ fn an_error_is_tried_again_when_it_says_so_or_says_when() {
         (told("429", None, None), 0),
         (told("429", Some(false), Some(20)), 0),
     ] {
-        assert_eq!([Kind::Pre, Kind::Provider].map(|kind| failure.retries(kind, 2)), [retries; 2], "{failure:?}");
+        assert_eq!(
+            [Kind::Pre, Kind::Provider].map(|kind| failure.retries(kind, 2)),
+            [retries; 2],
+            "{failure:?}"
+        );
         assert_eq!(failure.retries(Kind::Pre, 0), 0, "it is not granted");
     }
 }
@@ -167,7 +256,13 @@ fn a_service_error_says_by_header_or_body_whether_it_may_be_tried_again() {
             retry_after: None,
             retryable: header,
         };
-        let Err(CallFailure::Answered { code, retryable, retry_after, .. }) = read(Kind::Pre, &answer) else {
+        let Err(CallFailure::Answered {
+            code,
+            retryable,
+            retry_after,
+            ..
+        }) = read(Kind::Pre, &answer)
+        else {
             panic!("no error")
         };
         assert_eq!(code, "503");
@@ -177,7 +272,11 @@ fn a_service_error_says_by_header_or_body_whether_it_may_be_tried_again() {
     assert_eq!(told(Some(true), ""), (Some(true), None));
     assert_eq!(told(Some(false), "nonsense"), (Some(false), None));
     let body = r#"{"error": {"retryable": true, "retry_after_ms": 20}}"#;
-    assert_eq!([told(None, body), told(Some(false), body)], [(Some(true), wait); 2], "the body goes first");
+    assert_eq!(
+        [told(None, body), told(Some(false), body)],
+        [(Some(true), wait); 2],
+        "the body goes first"
+    );
     let plain = Answer {
         body: Bytes::from_static(br#"{"error": {"code": "500"}}"#),
         retryable: Some(true),
@@ -188,11 +287,19 @@ fn a_service_error_says_by_header_or_body_whether_it_may_be_tried_again() {
 
 #[test]
 fn the_prompt_is_found_in_a_string_or_an_object() {
-    for (payload, want) in
-        [(r#""hi""#, "hi"), (r#"{"text": "a"}"#, "a"), (r#"{"content": "c"}"#, "c"), ("[1]", ""), ("{}", "")]
-    {
+    for (payload, want) in [
+        (r#""hi""#, "hi"),
+        (r#"{"text": "a"}"#, "a"),
+        (r#"{"content": "c"}"#, "c"),
+        ("[1]", ""),
+        ("{}", ""),
+    ] {
         let raw = RawValue::from_string(payload.to_owned()).unwrap();
-        assert_eq!(prompt(&raw, &Fields::parse(payload).unwrap_or_default()), want, "{payload}");
+        assert_eq!(
+            prompt(&raw, &Fields::parse(payload).unwrap_or_default()),
+            want,
+            "{payload}"
+        );
     }
 }
 

@@ -20,8 +20,15 @@ fn shrunk_to_one(ceiling: u32, now: &mut Instant) -> ConcurrencyLimit {
 
 #[test]
 fn nothing_is_known_at_first_and_everything_is_allowed() {
-    assert_eq!(ConcurrencyLimit::new(CEILING, Instant::now()).get(), CEILING);
-    assert_eq!(ConcurrencyLimit::new(0, Instant::now()).get(), 1, "a call must be possible");
+    assert_eq!(
+        ConcurrencyLimit::new(CEILING, Instant::now()).get(),
+        CEILING
+    );
+    assert_eq!(
+        ConcurrencyLimit::new(0, Instant::now()).get(),
+        1,
+        "a call must be possible"
+    );
 }
 
 #[test]
@@ -44,7 +51,11 @@ fn what_was_called_before_a_reset_shrinks_nothing() {
     let mut now = Instant::now();
     let mut limit = shrunk_to_one(CEILING, &mut now);
     limit.reset(now);
-    limit.ended(Load::Overloaded, now - Duration::from_millis(1), now + seconds(1));
+    limit.ended(
+        Load::Overloaded,
+        now - Duration::from_millis(1),
+        now + seconds(1),
+    );
     assert_eq!(limit.get(), CEILING);
     limit.ended(Load::Overloaded, now + seconds(1), now + seconds(2));
     assert_eq!(limit.get(), CEILING * 9 / 10);
@@ -68,7 +79,11 @@ fn one_call_in_a_hundred_is_chance() {
     let mut limit = ConcurrencyLimit::new(CEILING, start);
     for call in 1..100_000_u64 {
         let now = start + Duration::from_millis(call);
-        let load = if call % 100 == 0 { Load::Overloaded } else { Load::Carried };
+        let load = if call % 100 == 0 {
+            Load::Overloaded
+        } else {
+            Load::Carried
+        };
         limit.ended(load, now, now);
     }
     assert_eq!(limit.get(), CEILING);
@@ -98,7 +113,10 @@ fn a_limit_that_nobody_comes_near_to_grows_when_the_evidence_is_old() {
         now += WINDOW;
     });
     let tested = limit.get();
-    assert!(tested > 1 && tested < 10, "{tested}: one in use is half of two");
+    assert!(
+        tested > 1 && tested < 10,
+        "{tested}: one in use is half of two"
+    );
     now += seconds(3);
     limit.wanted(0, now);
     assert!(limit.get() > tested);
@@ -142,27 +160,63 @@ fn what_speaks_of_overload_is_what_the_extension_did() {
         retry_after: Some(seconds(3)),
     };
     let of = |failure: &CallFailure| Load::of(Some(failure), failure.outcome(), Isolation::Shared);
-    for failure in
-        [CallFailure::Timeout, CallFailure::NoResponders, answered("429"), answered("overloaded"), answered("503")]
-    {
+    for failure in [
+        CallFailure::Timeout,
+        CallFailure::NoResponders,
+        answered("429"),
+        answered("overloaded"),
+        answered("503"),
+    ] {
         assert_eq!(of(&failure), Load::Overloaded, "{failure:?}");
     }
-    for failure in [answered("500"), answered("404"), CallFailure::Malformed("odd".to_owned())] {
+    for failure in [
+        answered("500"),
+        answered("404"),
+        CallFailure::Malformed("odd".to_owned()),
+    ] {
         assert_eq!(of(&failure), Load::Carried, "{failure:?}");
     }
     let wait = seconds(1);
-    let own = [CallFailure::Deadline, CallFailure::BusUnavailable, CallFailure::CircuitOpen { retry_after: wait }];
-    for failure in own.into_iter().chain([CallFailure::Overloaded { retry_after: wait }, CallFailure::Cancelled]) {
+    let own = [
+        CallFailure::Deadline,
+        CallFailure::BusUnavailable,
+        CallFailure::CircuitOpen { retry_after: wait },
+    ];
+    for failure in own.into_iter().chain([
+        CallFailure::Overloaded { retry_after: wait },
+        CallFailure::Cancelled,
+    ]) {
         assert_eq!(of(&failure), Load::Unknown, "{failure:?}");
     }
     // Late by the router's own fault, or while the bus was on its way back.
     for failure in [CallFailure::Timeout, CallFailure::NoResponders] {
-        assert_eq!(Load::of(Some(&failure), Outcome::Ignored, Isolation::Shared), Load::Unknown, "{failure:?}");
+        assert_eq!(
+            Load::of(Some(&failure), Outcome::Ignored, Isolation::Shared),
+            Load::Unknown,
+            "{failure:?}"
+        );
     }
-    assert_eq!(Load::of(None, Outcome::Success, Isolation::Shared), Load::Carried);
-    let of_tenant = |code| Load::of(Some(&answered(code)), answered(code).outcome(), Isolation::Tenant);
-    assert_eq!(["429", "rate_limited"].map(of_tenant), [Load::Unknown; 2], "that tenant has used up what it has");
-    assert_eq!(["overloaded", "503"].map(of_tenant), [Load::Overloaded; 2], "it is too much for the extension");
+    assert_eq!(
+        Load::of(None, Outcome::Success, Isolation::Shared),
+        Load::Carried
+    );
+    let of_tenant = |code| {
+        Load::of(
+            Some(&answered(code)),
+            answered(code).outcome(),
+            Isolation::Tenant,
+        )
+    };
+    assert_eq!(
+        ["429", "rate_limited"].map(of_tenant),
+        [Load::Unknown; 2],
+        "that tenant has used up what it has"
+    );
+    assert_eq!(
+        ["overloaded", "503"].map(of_tenant),
+        [Load::Overloaded; 2],
+        "it is too much for the extension"
+    );
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -173,7 +227,11 @@ enum Event {
 }
 
 fn loads() -> impl Strategy<Value = Load> {
-    prop_oneof![Just(Load::Carried), Just(Load::Overloaded), Just(Load::Unknown)]
+    prop_oneof![
+        Just(Load::Carried),
+        Just(Load::Overloaded),
+        Just(Load::Unknown)
+    ]
 }
 
 /// Milliseconds since the last one, and what happens.

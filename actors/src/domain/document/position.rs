@@ -21,12 +21,19 @@ impl Position {
         let before = text.get(..byte).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |end| end + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-        Self { line: before.matches('\n').count() + 1, column }
+        Self {
+            line: before.matches('\n').count() + 1,
+            column,
+        }
     }
 
     /// The place that serde_json reports; its columns are bytes, and 0 stands for the end of the line before.
     pub fn of_error(text: &str, error: &serde_json::Error) -> Self {
-        let line_start: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+        let line_start: usize = text
+            .split_inclusive('\n')
+            .take(error.line().saturating_sub(1))
+            .map(str::len)
+            .sum();
         let mut byte = (line_start + error.column().saturating_sub(1)).min(text.len());
         while !text.is_char_boundary(byte) {
             byte -= 1;
@@ -37,17 +44,23 @@ impl Position {
 
 /// Where `pointer` leads in a valid JSON text. What does not exist is at the innermost object or list that it is not in.
 pub fn position(json: &str, pointer: &str, part: Part) -> Position {
-    let byte = serde_json::from_str::<&RawValue>(json).map_or(0, |root| offset(json, find(root, pointer, part).get()));
+    let byte = serde_json::from_str::<&RawValue>(json)
+        .map_or(0, |root| offset(json, find(root, pointer, part).get()));
     Position::of_byte(json, byte)
 }
 
 fn find<'a>(root: &'a RawValue, pointer: &str, part: Part) -> &'a RawValue {
     let mut here = root;
-    let mut segments =
-        pointer.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~")).peekable();
+    let mut segments = pointer
+        .split('/')
+        .skip(1)
+        .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
+        .peekable();
     while let Some(segment) = segments.next() {
         let is_last = segments.peek().is_none();
-        let Some(next) = step(here, &segment, if is_last { part } else { Part::Value }) else { break };
+        let Some(next) = step(here, &segment, if is_last { part } else { Part::Value }) else {
+            break;
+        };
         here = next;
     }
     here
@@ -59,7 +72,8 @@ fn step<'a>(here: &'a RawValue, segment: &str, part: Part) -> Option<&'a RawValu
         return items.get(segment.parse::<usize>().ok()?).copied();
     }
     let Members(members) = serde_json::from_str(here.get()).ok()?;
-    let is_named = |key: &&RawValue| serde_json::from_str::<String>(key.get()).is_ok_and(|key| key == segment);
+    let is_named =
+        |key: &&RawValue| serde_json::from_str::<String>(key.get()).is_ok_and(|key| key == segment);
     let mut named = members.into_iter().filter(|(key, _)| is_named(key));
     match part {
         Part::Value => named.next().map(|(_, value)| value),
@@ -119,22 +133,37 @@ mod tests {
             ("nonsense", Part::Value, (1, 1)),
         ];
         for (pointer, part, (line, column)) in table {
-            assert_eq!(position(TEXT, pointer, part), Position { line, column }, "{pointer} {part:?}");
+            assert_eq!(
+                position(TEXT, pointer, part),
+                Position { line, column },
+                "{pointer} {part:?}"
+            );
         }
     }
 
     #[test]
     fn errors_of_the_parser_count_characters_too() {
-        for (text, line, column) in
-            [("{\"ä\": x}", 1, 7), ("{\n\n  \"a\": 1,\n}", 4, 1), ("", 1, 1), ("{\"a\": 1", 1, 7), ("{\"ä", 1, 3)]
-        {
+        for (text, line, column) in [
+            ("{\"ä\": x}", 1, 7),
+            ("{\n\n  \"a\": 1,\n}", 4, 1),
+            ("", 1, 1),
+            ("{\"a\": 1", 1, 7),
+            ("{\"ä", 1, 3),
+        ] {
             let error = serde_json::from_str::<&RawValue>(text).unwrap_err();
-            assert_eq!(Position::of_error(text, &error), Position { line, column }, "{text:?} {error}");
+            assert_eq!(
+                Position::of_error(text, &error),
+                Position { line, column },
+                "{text:?} {error}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_json_is_at_its_start() {
-        assert_eq!(position("{\"a\": ", "/a", Part::Value), Position { line: 1, column: 1 });
+        assert_eq!(
+            position("{\"a\": ", "/a", Part::Value),
+            Position { line: 1, column: 1 }
+        );
     }
 }

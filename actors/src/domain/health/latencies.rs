@@ -49,7 +49,9 @@ impl Latencies {
     ) -> [Option<Duration>; N] {
         let (mut sums, mut total, mut range) = ([0_u64; BUCKETS], 0, None);
         for latencies in all.filter(|latencies| latencies.total > 0) {
-            sums.iter_mut().zip(&latencies.counts).for_each(|(sum, count)| *sum += u64::from(*count));
+            sums.iter_mut()
+                .zip(&latencies.counts)
+                .for_each(|(sum, count)| *sum += u64::from(*count));
             total += u64::from(latencies.total);
             range = around(range, latencies.range);
         }
@@ -66,7 +68,10 @@ impl Latencies {
     }
 }
 
-fn around(one: Option<(Duration, Duration)>, other: Option<(Duration, Duration)>) -> Option<(Duration, Duration)> {
+fn around(
+    one: Option<(Duration, Duration)>,
+    other: Option<(Duration, Duration)>,
+) -> Option<(Duration, Duration)> {
     match (one, other) {
         (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
         (one, other) => one.or(other),
@@ -74,7 +79,9 @@ fn around(one: Option<(Duration, Duration)>, other: Option<(Duration, Duration)>
 }
 
 fn bucket(latency: Duration) -> usize {
-    let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).clamp(0, (1 << (FIRST + DOUBLINGS)) - 1);
+    let micros = u64::try_from(latency.as_micros())
+        .unwrap_or(u64::MAX)
+        .clamp(0, (1 << (FIRST + DOUBLINGS)) - 1);
     // Number of the doubling, 0 below the first.
     let doubling = (micros >> FIRST).checked_ilog2().map_or(0, |n| n + 1);
     let shift = (FIRST - STEP_BITS) + doubling.saturating_sub(1);
@@ -87,7 +94,11 @@ fn middle(bucket: usize) -> Duration {
     let bucket = bucket as u64;
     let (doubling, step) = (bucket >> STEP_BITS, bucket & u64::from(STEPS - 1));
     let width = 1 << (u64::from(FIRST - STEP_BITS) + doubling.saturating_sub(1));
-    let start = if doubling > 0 { (step + u64::from(STEPS)) * width } else { step * width };
+    let start = if doubling > 0 {
+        (step + u64::from(STEPS)) * width
+    } else {
+        step * width
+    };
     Duration::from_micros(start + width / 2)
 }
 
@@ -112,12 +123,23 @@ mod tests {
         let (mut fast, mut slow) = (Latencies::default(), Latencies::default());
         (0..94).for_each(|_| fast.add(Duration::from_millis(1)));
         (0..6).for_each(|_| slow.add(Duration::from_secs(1)));
-        let near = |found: Option<Duration>, exact: f64| (found.unwrap().as_secs_f64() / exact - 1.0).abs() < 0.02;
-        let [p50, p94, p95] = Latencies::percentiles([&fast, &slow, &Latencies::default()].into_iter(), [50, 94, 95]);
-        assert!(near(p50, 0.001) && near(p94, 0.001) && near(p95, 1.0), "{p50:?} {p94:?} {p95:?}");
+        let near = |found: Option<Duration>, exact: f64| {
+            (found.unwrap().as_secs_f64() / exact - 1.0).abs() < 0.02
+        };
+        let [p50, p94, p95] = Latencies::percentiles(
+            [&fast, &slow, &Latencies::default()].into_iter(),
+            [50, 94, 95],
+        );
+        assert!(
+            near(p50, 0.001) && near(p94, 0.001) && near(p95, 1.0),
+            "{p50:?} {p94:?} {p95:?}"
+        );
         let mut same = Latencies::default();
         (0..3).for_each(|_| same.add(Duration::from_millis(400)));
-        assert_eq!(Latencies::percentiles([&same].into_iter(), [1, 99]), [Some(Duration::from_millis(400)); 2]);
+        assert_eq!(
+            Latencies::percentiles([&same].into_iter(), [1, 99]),
+            [Some(Duration::from_millis(400)); 2]
+        );
         slow.clear();
         assert_eq!(Latencies::percentiles([&slow].into_iter(), [99]), [None]);
     }

@@ -35,7 +35,11 @@ pub enum ChangeKind {
 pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
     let mut changes = Changes::default();
     changes.value("version", Some(&old.version), Some(&new.version));
-    changes.value("policy_id", old.policy_id.as_deref(), new.policy_id.as_deref());
+    changes.value(
+        "policy_id",
+        old.policy_id.as_deref(),
+        new.policy_id.as_deref(),
+    );
     processors("pre", &old.pre, &new.pre, &mut changes);
     validators(&old.validators, &new.validators, &mut changes);
     providers::diff(old, new, &mut changes);
@@ -43,7 +47,13 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
     fallbacks::diff(&old.fallbacks, &new.fallbacks, &mut changes);
     sticky(old.sticky.as_ref(), new.sticky.as_ref(), &mut changes);
     breaker(&old.circuit_breaker, &new.circuit_breaker, &mut changes);
-    fields::diff("metadata", "metadata", &old.metadata, &new.metadata, &mut changes);
+    fields::diff(
+        "metadata",
+        "metadata",
+        &old.metadata,
+        &new.metadata,
+        &mut changes,
+    );
     changes.0
 }
 
@@ -52,7 +62,11 @@ struct Changes(Vec<Change>);
 
 impl Changes {
     fn added(&mut self, what: &str, details: &str) {
-        self.push(ChangeKind::Added, what, format!("{what} is new ({details})"));
+        self.push(
+            ChangeKind::Added,
+            what,
+            format!("{what} is new ({details})"),
+        );
     }
 
     fn removed(&mut self, what: &str) {
@@ -72,40 +86,72 @@ impl Changes {
     }
 
     fn push(&mut self, kind: ChangeKind, what: &str, sentence: String) {
-        self.0.push(Change { kind, what: what.to_owned(), sentence });
+        self.0.push(Change {
+            kind,
+            what: what.to_owned(),
+            sentence,
+        });
     }
 
     /// Those that stay, if they change places among themselves.
     fn order(&mut self, stage: &str, old: &[String], new: &[String]) {
         let stay = |these: &[String], others: &[String]| -> Vec<String> {
-            these.iter().filter(|id| others.contains(id)).cloned().collect()
+            these
+                .iter()
+                .filter(|id| others.contains(id))
+                .cloned()
+                .collect()
         };
         let (before, after) = (stay(old, new), stay(new, old));
         if before != after {
-            let sentence = format!("the order of {stage} changes: {} -> {}", before.join(", "), after.join(", "));
+            let sentence = format!(
+                "the order of {stage} changes: {} -> {}",
+                before.join(", "),
+                after.join(", ")
+            );
             self.push(ChangeKind::Moved, stage, sentence);
         }
     }
 }
 
 fn processors(stage: &str, old: &[Processor], new: &[Processor], changes: &mut Changes) {
-    for gone in old.iter().filter(|p| !new.iter().any(|other| other.id == p.id)) {
+    for gone in old
+        .iter()
+        .filter(|p| !new.iter().any(|other| other.id == p.id))
+    {
         changes.removed(&format!("{stage} {}", gone.id));
     }
     for (index, now) in new.iter().enumerate() {
         let what = format!("{stage} {}", now.id);
         let Some(position) = old.iter().position(|p| p.id == now.id) else {
-            changes.added(&what, &format!("{}, {}", now.mode.as_str(), waits(new, index)));
+            changes.added(
+                &what,
+                &format!("{}, {}", now.mode.as_str(), waits(new, index)),
+            );
             continue;
         };
-        let Some(was) = old.get(position) else { continue };
+        let Some(was) = old.get(position) else {
+            continue;
+        };
         if was.mode != now.mode {
-            changes.changed(&what, &format!("mode {} -> {}", was.mode.as_str(), now.mode.as_str()));
+            changes.changed(
+                &what,
+                &format!("mode {} -> {}", was.mode.as_str(), now.mode.as_str()),
+            );
         }
         if dependencies(was) != dependencies(now) {
-            changes.changed(&what, &format!("starts {} -> {}", waits(old, position), waits(new, index)));
+            changes.changed(
+                &what,
+                &format!("starts {} -> {}", waits(old, position), waits(new, index)),
+            );
         }
-        fields::diff(&what, &format!("config of {}", now.id), &was.config, &now.config, changes);
+        fields::diff(
+            &what,
+            &format!("config of {}", now.id),
+            &was.config,
+            &now.config,
+            changes,
+        );
     }
     let ids = |all: &[Processor]| all.iter().map(|p| p.id.clone()).collect::<Vec<_>>();
     changes.order(stage, &ids(old), &ids(new));
@@ -113,13 +159,23 @@ fn processors(stage: &str, old: &[Processor], new: &[Processor], changes: &mut C
 
 /// Their order says nothing.
 fn dependencies(processor: &Processor) -> Option<BTreeSet<&str>> {
-    processor.depends_on.as_ref().map(|names| names.iter().map(String::as_str).collect())
+    processor
+        .depends_on
+        .as_ref()
+        .map(|names| names.iter().map(String::as_str).collect())
 }
 
 /// What one of the entries waits for.
 fn waits(all: &[Processor], index: usize) -> String {
-    let before: Vec<&str> = all.iter().take(index).map(|processor| processor.id.as_str()).collect();
-    match all.get(index).and_then(|processor| processor.depends_on.as_deref()) {
+    let before: Vec<&str> = all
+        .iter()
+        .take(index)
+        .map(|processor| processor.id.as_str())
+        .collect();
+    match all
+        .get(index)
+        .and_then(|processor| processor.depends_on.as_deref())
+    {
         Some([]) => "at once".to_owned(),
         Some(names) => format!("after {}", names.join(" and ")),
         None if before.is_empty() => "first".to_owned(),
@@ -129,7 +185,10 @@ fn waits(all: &[Processor], index: usize) -> String {
 
 fn validators(old: &[Validator], new: &[Validator], changes: &mut Changes) {
     let what = |id: &str| format!("validator {id}");
-    for gone in old.iter().filter(|v| !new.iter().any(|other| other.id == v.id)) {
+    for gone in old
+        .iter()
+        .filter(|v| !new.iter().any(|other| other.id == v.id))
+    {
         changes.removed(&what(&gone.id));
     }
     for now in new {
@@ -139,9 +198,22 @@ fn validators(old: &[Validator], new: &[Validator], changes: &mut Changes) {
             continue;
         };
         if was.on_fail != now.on_fail {
-            changes.changed(&what, &format!("on_fail {} -> {}", was.on_fail.as_str(), now.on_fail.as_str()));
+            changes.changed(
+                &what,
+                &format!(
+                    "on_fail {} -> {}",
+                    was.on_fail.as_str(),
+                    now.on_fail.as_str()
+                ),
+            );
         }
-        fields::diff(&what, &format!("config of {}", now.id), &was.config, &now.config, changes);
+        fields::diff(
+            &what,
+            &format!("config of {}", now.id),
+            &was.config,
+            &now.config,
+            changes,
+        );
     }
     let ids = |all: &[Validator]| all.iter().map(|v| v.id.clone()).collect::<Vec<_>>();
     changes.order("validators", &ids(old), &ids(new));
@@ -159,7 +231,10 @@ fn sticky(old: Option<&Sticky>, new: Option<&Sticky>, changes: &mut Changes) {
         }
         (Some(was), Some(now)) => {
             if was.session_key != now.session_key {
-                changes.changed(what, &format!("session_key {} -> {}", was.session_key, now.session_key));
+                changes.changed(
+                    what,
+                    &format!("session_key {} -> {}", was.session_key, now.session_key),
+                );
             }
             if was.ttl != now.ttl {
                 changes.changed(what, &format!("ttl {} -> {}", ttl(was), ttl(now)));
@@ -169,11 +244,21 @@ fn sticky(old: Option<&Sticky>, new: Option<&Sticky>, changes: &mut Changes) {
 }
 
 fn breaker(old: &Overrides, new: &Overrides, changes: &mut Changes) {
-    let shown = |number: Option<u32>| number.map_or_else(|| "the router's own".to_owned(), |number| number.to_string());
+    let shown = |number: Option<u32>| {
+        number.map_or_else(
+            || "the router's own".to_owned(),
+            |number| number.to_string(),
+        )
+    };
     for (setting, name, ..) in Setting::ALL {
         let (was, now) = (old.get(setting), new.get(setting));
         if was != now {
-            let sentence = format!("{} {} -> {}", setting.policy_name(name), shown(was), shown(now));
+            let sentence = format!(
+                "{} {} -> {}",
+                setting.policy_name(name),
+                shown(was),
+                shown(now)
+            );
             changes.changed("circuit breaker", &sentence);
         }
     }

@@ -23,7 +23,11 @@ impl Form {
     /// Looks at the keys only.
     pub(super) fn of(object: &Object<'_>, names: bool) -> Self {
         let has = |keys: &[&str]| keys.iter().any(|key| object.has(key));
-        let (steps, weights, fallback) = (object.has("steps"), object.has("weights"), object.has("fallback"));
+        let (steps, weights, fallback) = (
+            object.has("steps"),
+            object.has("weights"),
+            object.has("fallback"),
+        );
         let lists = has(&["pre", "validators", "providers", "post", "fallbacks"]);
         match (steps, weights) {
             (true, false) if !lists => Self::Steps,

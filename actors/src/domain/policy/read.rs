@@ -32,16 +32,25 @@ pub(super) const KEYS: &[&str] = &[
 
 pub(super) fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> (Policy, Form) {
     let form = Form::of(&object, providers::are_names(&object));
-    let version = object.text("version", mistakes).unwrap_or_else(|| "1.0".into());
+    let version = object
+        .text("version", mistakes)
+        .unwrap_or_else(|| "1.0".into());
     let policy_id = object.text("policy_id", mistakes);
     if let Some(problem) = policy_id.as_deref().and_then(id_problem) {
         mistakes.add("/policy_id", problem);
     }
     let steps = steps::read(&mut object, mistakes);
     let pre = stages::processors(Stage::of(&mut object, "pre", steps.pre, mistakes), mistakes);
-    let validators = stages::validators(Stage::of(&mut object, "validators", steps.validators, mistakes), mistakes);
-    let (providers, order) = providers::read(&mut object, steps.are_written, steps.providers, mistakes);
-    let post = stages::processors(Stage::of(&mut object, "post", steps.post, mistakes), mistakes);
+    let validators = stages::validators(
+        Stage::of(&mut object, "validators", steps.validators, mistakes),
+        mistakes,
+    );
+    let (providers, order) =
+        providers::read(&mut object, steps.are_written, steps.providers, mistakes);
+    let post = stages::processors(
+        Stage::of(&mut object, "post", steps.post, mistakes),
+        mistakes,
+    );
     let fallbacks = fallbacks::read(&mut object, &providers.items, mistakes);
     let sticky = settings::sticky(&mut object, mistakes);
     let circuit_breaker = settings::circuit_breaker(&mut object, mistakes);
@@ -81,7 +90,10 @@ struct Listed<T> {
 
 impl<T> Default for Listed<T> {
     fn default() -> Self {
-        Self { items: Vec::new(), places: Vec::new() }
+        Self {
+            items: Vec::new(),
+            places: Vec::new(),
+        }
     }
 }
 
@@ -98,7 +110,9 @@ fn read_id(item: &mut Object<'_>, key: &str, mistakes: &mut Mistakes) -> Option<
 }
 
 fn check_id(id: String, pointer: &str, mistakes: &mut Mistakes) -> Option<String> {
-    let Some(problem) = id_problem(&id) else { return Some(id) };
+    let Some(problem) = id_problem(&id) else {
+        return Some(id);
+    };
     mistakes.add(pointer, problem);
     None
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Backoff, Fallback, Mode, OnFail, Order, Policy, Processor, Sticky, Strategy, Validator, When};
+use super::{
+    Backoff, Fallback, Mode, OnFail, Order, Policy, Processor, Sticky, Strategy, Validator, When,
+};
 use crate::domain::breaker::Overrides;
 use crate::domain::fields::Fields;
 
@@ -59,8 +61,18 @@ struct ProcessorEntry<'a> {
 
 impl<'a> ProcessorEntry<'a> {
     fn of(processor: &'a Processor) -> Self {
-        let Processor { id, mode, config, depends_on } = processor;
-        Self { id, mode: *mode, config, depends_on: depends_on.as_deref() }
+        let Processor {
+            id,
+            mode,
+            config,
+            depends_on,
+        } = processor;
+        Self {
+            id,
+            mode: *mode,
+            config,
+            depends_on: depends_on.as_deref(),
+        }
     }
 }
 
@@ -74,7 +86,11 @@ struct ValidatorEntry<'a> {
 
 impl<'a> ValidatorEntry<'a> {
     fn of(validator: &'a Validator) -> Self {
-        Self { id: &validator.id, on_fail: validator.on_fail, config: &validator.config }
+        Self {
+            id: &validator.id,
+            on_fail: validator.on_fail,
+            config: &validator.config,
+        }
     }
 }
 
@@ -101,7 +117,13 @@ impl<'a> Providers<'a> {
             config: &provider.config,
         };
         match policy.order {
-            Order::Priority => Self::Names(policy.providers.iter().map(|provider| provider.name.as_str()).collect()),
+            Order::Priority => Self::Names(
+                policy
+                    .providers
+                    .iter()
+                    .map(|provider| provider.name.as_str())
+                    .collect(),
+            ),
             Order::Weighted => Self::Weighted(policy.providers.iter().map(entry).collect()),
         }
     }
@@ -109,7 +131,11 @@ impl<'a> Providers<'a> {
 
 /// `70` and `0.7` as people write them, and exactly the same number when read again.
 fn number(weight: f64) -> Box<RawValue> {
-    let text = if (1e-6..1e15).contains(&weight) || weight == 0.0 { weight.to_string() } else { format!("{weight:e}") };
+    let text = if (1e-6..1e15).contains(&weight) || weight == 0.0 {
+        weight.to_string()
+    } else {
+        format!("{weight:e}")
+    };
     RawValue::from_string(text).unwrap_or_default()
 }
 
@@ -135,10 +161,25 @@ struct BackoffEntry {
 
 impl<'a> Rule<'a> {
     fn of(rule: &'a Fallback) -> Self {
-        let Backoff { strategy, base, max, jitter } = rule.backoff;
-        let entry = BackoffEntry { strategy, base_ms: base.as_millis(), max_ms: max.as_millis(), jitter };
+        let Backoff {
+            strategy,
+            base,
+            max,
+            jitter,
+        } = rule.backoff;
+        let entry = BackoffEntry {
+            strategy,
+            base_ms: base.as_millis(),
+            max_ms: max.as_millis(),
+            jitter,
+        };
         let backoff = (rule.backoff != Backoff::default()).then_some(entry);
-        Self { when: rule.when.to_fields(), retry: rule.retry, backoff, to: rule.to.as_deref() }
+        Self {
+            when: rule.when.to_fields(),
+            retry: rule.retry,
+            backoff,
+            to: rule.to.as_deref(),
+        }
     }
 }
 
@@ -164,11 +205,17 @@ struct StickyEntry<'a> {
 impl<'a> StickyEntry<'a> {
     fn of(sticky: &'a Sticky) -> Self {
         let ttl = humantime::format_duration(sticky.ttl).to_string();
-        Self { enabled: true, session_key: &sticky.session_key, ttl }
+        Self {
+            enabled: true,
+            session_key: &sticky.session_key,
+            ttl,
+        }
     }
 }
 
 fn breaker(overrides: &Overrides) -> Option<BTreeMap<&'static str, u32>> {
-    let named = overrides.iter().map(|(setting, name, number)| (setting.policy_name(name), number));
+    let named = overrides
+        .iter()
+        .map(|(setting, name, number)| (setting.policy_name(name), number));
     (!overrides.is_empty()).then(|| named.collect())
 }

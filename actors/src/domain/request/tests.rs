@@ -14,9 +14,19 @@ fn parse(body: &str) -> Result<Request, Refusal> {
 
 /// The code, the intake code and the pointer of a refusal.
 fn refused(body: &[u8]) -> (&'static str, &'static str, String) {
-    let (error, _) = *Request::parse(body, &RequestHeaders::default(), &limits(), || 1).unwrap_err();
-    let pointer = error.details.get("pointer").and_then(|p| p.as_str()).unwrap_or_default().to_owned();
-    (error.code.as_str(), error.intake_code.map_or("", IntakeCode::as_str), pointer)
+    let (error, _) =
+        *Request::parse(body, &RequestHeaders::default(), &limits(), || 1).unwrap_err();
+    let pointer = error
+        .details
+        .get("pointer")
+        .and_then(|p| p.as_str())
+        .unwrap_or_default()
+        .to_owned();
+    (
+        error.code.as_str(),
+        error.intake_code.map_or("", IntakeCode::as_str),
+        pointer,
+    )
 }
 
 fn with(field: &str) -> Vec<u8> {
@@ -32,8 +42,15 @@ fn a_full_request_is_read() {
             "policy_id": "p", "context": {"user_id": "u-7"}, "timeout_ms": 2000, "unknown": 1}"#,
     )
     .unwrap();
-    assert_eq!(request.message.payload.get(), "[1.10, 1e400]", "the payload passes as it was written");
-    assert_eq!((request.policy_id.as_str(), request.timeout), ("p", Duration::from_secs(2)));
+    assert_eq!(
+        request.message.payload.get(),
+        "[1.10, 1e400]",
+        "the payload passes as it was written"
+    );
+    assert_eq!(
+        (request.policy_id.as_str(), request.timeout),
+        ("p", Duration::from_secs(2))
+    );
     assert_eq!(request.trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
 }
 
@@ -42,8 +59,17 @@ fn the_older_task_form_and_defaults() {
     let request =
         parse(r#"{"version": "1", "tenant_id": "t", "request_id": "r", "task": {"type": "sum", "payload": null}}"#)
             .unwrap();
-    assert_eq!((&*request.message.message_type, request.message.payload.get()), ("sum", "null"));
-    assert_eq!((&*request.message.message_id, request.policy_id.as_str()), ("r", "default"));
+    assert_eq!(
+        (
+            &*request.message.message_type,
+            request.message.payload.get()
+        ),
+        ("sum", "null")
+    );
+    assert_eq!(
+        (&*request.message.message_id, request.policy_id.as_str()),
+        ("r", "default")
+    );
     assert_eq!(request.timeout, Duration::from_secs(30));
 }
 
@@ -57,32 +83,56 @@ fn headers_win_over_the_body_and_the_shorter_time_counts() {
     };
     let body = br#"{"version": "1", "tenant_id": "body", "request_id": "r", "trace_id": "b", "timeout_ms": 900, "message": {"payload": 1}}"#;
     let request = Request::parse(body, &headers, &limits(), || 1).unwrap();
-    assert_eq!((&*request.tenant_id, request.trace.trace_id.as_str()), ("head", "trace"));
+    assert_eq!(
+        (&*request.tenant_id, request.trace.trace_id.as_str()),
+        ("head", "trace")
+    );
     assert_eq!(request.timeout, Duration::from_millis(500));
 }
 
 #[test]
 fn more_time_than_the_most_is_cut_to_it_and_noticed() {
     let timeout = |text: Option<&str>| {
-        let headers = RequestHeaders { timeout_ms: text.map(str::to_owned), ..RequestHeaders::default() };
-        let body = br#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}}"#;
+        let headers = RequestHeaders {
+            timeout_ms: text.map(str::to_owned),
+            ..RequestHeaders::default()
+        };
+        let body =
+            br#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}}"#;
         let request = Request::parse(body, &headers, &limits(), || 1).unwrap();
         (request.timeout, request.clamped)
     };
     let most = limits().max_timeout;
     assert_eq!(timeout(None), (limits().default_timeout, false));
     assert_eq!(timeout(Some(&most.as_millis().to_string())), (most, false));
-    assert_eq!(timeout(Some(&(most.as_millis() + 1).to_string())), (most, true));
+    assert_eq!(
+        timeout(Some(&(most.as_millis() + 1).to_string())),
+        (most, true)
+    );
 }
 
 #[test]
 fn the_attempt_of_the_caller_is_read_where_it_can_be() {
-    for (text, attempt) in [(None, 1), (Some("1"), 1), (Some("2"), 2), (Some("0"), 0), (Some("x"), 1), (Some("-1"), 1)]
-    {
-        let headers = RequestHeaders { attempt: text.map(str::to_owned), ..RequestHeaders::default() };
-        let body = br#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}}"#;
+    for (text, attempt) in [
+        (None, 1),
+        (Some("1"), 1),
+        (Some("2"), 2),
+        (Some("0"), 0),
+        (Some("x"), 1),
+        (Some("-1"), 1),
+    ] {
+        let headers = RequestHeaders {
+            attempt: text.map(str::to_owned),
+            ..RequestHeaders::default()
+        };
+        let body =
+            br#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}}"#;
         let request = Request::parse(body, &headers, &limits(), || 1).unwrap();
-        assert_eq!((request.attempt, request.is_retry()), (attempt, attempt > 1), "{text:?}");
+        assert_eq!(
+            (request.attempt, request.is_retry()),
+            (attempt, attempt > 1),
+            "{text:?}"
+        );
     }
 }
 
@@ -90,7 +140,11 @@ fn the_attempt_of_the_caller_is_read_where_it_can_be() {
 fn bad_input_gets_a_code_and_a_place() {
     let schema = "SCHEMA_VALIDATION_FAILED";
     let correlation = "CORRELATION_FIELDS_INVALID";
-    let deep = [br#"{"version": "1", "message": "#.as_slice(), "[".repeat(100_000).as_bytes()].concat();
+    let deep = [
+        br#"{"version": "1", "message": "#.as_slice(),
+        "[".repeat(100_000).as_bytes(),
+    ]
+    .concat();
     let cases: Vec<(Vec<u8>, &str, &str)> = vec![
         (b"".to_vec(), schema, ""),
         (b" \n".to_vec(), schema, ""),
@@ -135,21 +189,44 @@ fn bad_input_gets_a_code_and_a_place() {
     ];
     for (body, intake_code, pointer) in cases {
         let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-        assert_eq!(refused(&body), ("invalid_request", intake_code, pointer.to_owned()), "{shown}");
+        assert_eq!(
+            refused(&body),
+            ("invalid_request", intake_code, pointer.to_owned()),
+            "{shown}"
+        );
     }
 }
 
 #[test]
 fn a_refusal_is_correlated_as_far_as_the_request_could_be_read() {
-    let (_, correlation) = *parse(r#"{"version": "2", "request_id": "r-9", "trace_id": "t-9"}"#).unwrap_err();
-    assert_eq!((correlation.request_id.as_deref(), correlation.trace_id.as_str()), (Some("r-9"), "t-9"));
+    let (_, correlation) =
+        *parse(r#"{"version": "2", "request_id": "r-9", "trace_id": "t-9"}"#).unwrap_err();
+    assert_eq!(
+        (
+            correlation.request_id.as_deref(),
+            correlation.trace_id.as_str()
+        ),
+        (Some("r-9"), "t-9")
+    );
 }
 
 #[test]
 fn strangers_are_refused_where_tenants_are_listed() {
-    let limits = RequestLimits { allowed_tenants: Some(vec!["acme".into()]), ..limits() };
-    let (error, _) = *Request::parse(&with(r#""x": 1"#), &RequestHeaders::default(), &limits, || 1).unwrap_err();
-    assert_eq!((error.code, error.intake_code), (ErrorCode::Unauthorized, Some(IntakeCode::TenantForbidden)));
+    let limits = RequestLimits {
+        allowed_tenants: Some(vec!["acme".into()]),
+        ..limits()
+    };
+    let (error, _) = *Request::parse(
+        &with(r#""x": 1"#),
+        &RequestHeaders::default(),
+        &limits,
+        || 1,
+    )
+    .unwrap_err();
+    assert_eq!(
+        (error.code, error.intake_code),
+        (ErrorCode::Unauthorized, Some(IntakeCode::TenantForbidden))
+    );
 }
 
 proptest::proptest! {

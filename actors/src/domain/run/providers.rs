@@ -125,7 +125,11 @@ impl Run {
 
     /// Why each of the plan's providers cannot be called now, if it cannot.
     pub fn exclusions(&self, outlook: &Outlook<'_>) -> Vec<Option<Exclusion>> {
-        self.plan.providers.iter().map(|candidate| self.exclusion(candidate, outlook)).collect()
+        self.plan
+            .providers
+            .iter()
+            .map(|candidate| self.exclusion(candidate, outlook))
+            .collect()
     }
 
     /// The session's provider, as far as anybody knows.
@@ -143,9 +147,17 @@ impl Run {
         if !pinned.shared {
             self.session_is_local();
         }
-        let Some(decision) = &self.decision else { return };
-        let other = self.plan.providers.iter().position(|candidate| candidate.name == pinned.provider);
-        let Some(other) = other.filter(|index| *index != decision.candidate) else { return };
+        let Some(decision) = &self.decision else {
+            return;
+        };
+        let other = self
+            .plan
+            .providers
+            .iter()
+            .position(|candidate| candidate.name == pinned.provider);
+        let Some(other) = other.filter(|index| *index != decision.candidate) else {
+            return;
+        };
         let exclusions = decision.exclusions.clone();
         let can_run = self.kind == RequestKind::Decide || self.can_run_here(other);
         if can_run && exclusions.get(other).is_some_and(Option::is_none) {
@@ -165,28 +177,51 @@ impl Run {
         };
         let key = SessionKey::new(&self.request.tenant_id, &self.plan.policy_id, &session);
         let ttl = sticky.ttl;
-        self.session = Session::Named { key: key.clone(), had: None, shared: true };
+        self.session = Session::Named {
+            key: key.clone(),
+            had: None,
+            shared: true,
+        };
         Some(Next::Recall { key, ttl })
     }
 
     /// A provider that takes traffic is kept for the session; one that only stands in is not.
     pub(super) fn pin(&self) -> Option<Next> {
-        let (Session::Named { key, had, .. }, Some(decision)) = (&self.session, &self.decision) else { return None };
+        let (Session::Named { key, had, .. }, Some(decision)) = (&self.session, &self.decision)
+        else {
+            return None;
+        };
         let candidate = self.plan.providers.get(decision.candidate)?;
         let exclusion = |name: &String| {
-            let index = self.plan.providers.iter().position(|known| known.name == *name)?;
+            let index = self
+                .plan
+                .providers
+                .iter()
+                .position(|known| known.name == *name)?;
             decision.exclusions.get(index).copied().flatten()
         };
         // A request in a hurry says nothing about the provider: the next one may have time for it.
-        let hurried = matches!(had.as_ref().and_then(exclusion), Some(Exclusion::TooSlow(_)));
-        let keeps = self.takes_traffic(decision.candidate) && had.as_ref() != Some(&candidate.name) && !hurried;
+        let hurried = matches!(
+            had.as_ref().and_then(exclusion),
+            Some(Exclusion::TooSlow(_))
+        );
+        let keeps = self.takes_traffic(decision.candidate)
+            && had.as_ref() != Some(&candidate.name)
+            && !hurried;
         let ttl = self.plan.policy.sticky.as_ref().map(|sticky| sticky.ttl)?;
-        keeps.then(|| Next::Pin { key: key.clone(), provider: candidate.name.clone(), ttl, instead_of: had.clone() })
+        keeps.then(|| Next::Pin {
+            key: key.clone(),
+            provider: candidate.name.clone(),
+            ttl,
+            instead_of: had.clone(),
+        })
     }
 
     /// Takes the result of an attempt at the provider.
     pub(super) fn provided(&mut self, result: CallResult) {
-        let Some(decision) = self.decision.clone() else { return };
+        let Some(decision) = self.decision.clone() else {
+            return;
+        };
         let call = &decision.call;
         self.pursuit.note(&decision, &result);
         self.report_provider(call, &result);
@@ -217,7 +252,10 @@ impl Run {
             return None;
         }
         let vitals = (outlook.vitals)(call.id(), &call.target.place(0)?.subject);
-        vitals.latency.filter(|usual| vitals.fresh && *usual > outlook.left).map(Exclusion::TooSlow)
+        vitals
+            .latency
+            .filter(|usual| vitals.fresh && *usual > outlook.left)
+            .map(Exclusion::TooSlow)
     }
 
     fn choose_first(&mut self, exclusions: Vec<Option<Exclusion>>, outlook: &mut Outlook<'_>) {
@@ -227,28 +265,59 @@ impl Run {
         if let Some(index) = self.sticky_choice(&exclusions) {
             return self.settle(index, Reason::Sticky, None, exclusions, outlook);
         }
-        let listed = |index: &usize| self.plan.providers.get(*index).is_some_and(|candidate| candidate.listed);
+        let listed = |index: &usize| {
+            self.plan
+                .providers
+                .get(*index)
+                .is_some_and(|candidate| candidate.listed)
+        };
         let free = |index: &usize| exclusions.get(*index).is_some_and(Option::is_none);
         let chosen = match self.plan.policy.order {
             policy::Order::Weighted => {
-                let weigh = |(index, candidate): (usize, &Candidate)| if free(&index) { candidate.weight } else { 0.0 };
+                let weigh = |(index, candidate): (usize, &Candidate)| {
+                    if free(&index) { candidate.weight } else { 0.0 }
+                };
                 let weights: Vec<f64> = self.plan.providers.iter().enumerate().map(weigh).collect();
-                selection::weighted(&weights, (outlook.roll)()).map(|index| (index, Reason::Weighted))
+                selection::weighted(&weights, (outlook.roll)())
+                    .map(|index| (index, Reason::Weighted))
             }
             policy::Order::Priority => {
                 let first = (0..self.plan.providers.len()).filter(listed).find(free);
-                first.map(|index| (index, if index == 0 { Reason::Weighted } else { Reason::Fallback }))
+                first.map(|index| {
+                    (
+                        index,
+                        if index == 0 {
+                            Reason::Weighted
+                        } else {
+                            Reason::Fallback
+                        },
+                    )
+                })
             }
         };
         if let Some((index, reason)) = chosen {
             return self.settle(index, reason, None, exclusions, outlook);
         }
-        let circuit_open = exclusions.iter().any(|e| matches!(e, Some(Exclusion::CircuitOpen(_))));
+        let circuit_open = exclusions
+            .iter()
+            .any(|e| matches!(e, Some(Exclusion::CircuitOpen(_))));
         let failing = Failing::none_chosen(circuit_open);
-        let open = |index: usize| free(&index) && (self.kind == RequestKind::Decide || self.can_run_here(index));
+        let open = |index: usize| {
+            free(&index) && (self.kind == RequestKind::Decide || self.can_run_here(index))
+        };
         let (plan, facts) = (&*self.plan, &self.facts());
-        match (Situation { plan, facts, setback: None, open: &open, roll: 0.0 }).next_move(failing) {
-            Move::Switch { to, rule } => self.settle(to, Reason::Fallback, rule, exclusions, outlook),
+        match (Situation {
+            plan,
+            facts,
+            setback: None,
+            open: &open,
+            roll: 0.0,
+        })
+        .next_move(failing)
+        {
+            Move::Switch { to, rule } => {
+                self.settle(to, Reason::Fallback, rule, exclusions, outlook)
+            }
             Move::Retry { .. } | Move::Draw { .. } | Move::Stop => {
                 self.fail(no_provider(&self.plan.providers, &exclusions))
             }
@@ -257,8 +326,14 @@ impl Run {
 
     /// The provider that the session has, while it can be called and takes traffic.
     fn sticky_choice(&self, exclusions: &[Option<Exclusion>]) -> Option<usize> {
-        let Session::Named { had: Some(had), .. } = &self.session else { return None };
-        let index = self.plan.providers.iter().position(|candidate| candidate.name == *had)?;
+        let Session::Named { had: Some(had), .. } = &self.session else {
+            return None;
+        };
+        let index = self
+            .plan
+            .providers
+            .iter()
+            .position(|candidate| candidate.name == *had)?;
         let free = exclusions.get(index).is_some_and(Option::is_none);
         (free && self.takes_traffic(index)).then_some(index)
     }
@@ -266,15 +341,27 @@ impl Run {
     /// Whether a request may be sent to a provider without a rule that says so.
     fn takes_traffic(&self, index: usize) -> bool {
         let by_weight = self.plan.policy.order == policy::Order::Weighted;
-        self.plan.providers.get(index).is_some_and(|c| c.listed && (!by_weight || c.weight > 0.0))
+        self.plan
+            .providers
+            .get(index)
+            .is_some_and(|c| c.listed && (!by_weight || c.weight > 0.0))
     }
 
     /// The present provider failed: again, another one, or the end.
-    fn go_on(&mut self, failure: CallFailure, exclusions: Vec<Option<Exclusion>>, outlook: &mut Outlook<'_>) {
-        let Some(decision) = self.decision.clone() else { return };
+    fn go_on(
+        &mut self,
+        failure: CallFailure,
+        exclusions: Vec<Option<Exclusion>>,
+        outlook: &mut Outlook<'_>,
+    ) {
+        let Some(decision) = self.decision.clone() else {
+            return;
+        };
         let open = |index: usize| {
             let untried = !self.pursuit.tried.contains(&index);
-            untried && exclusions.get(index).is_some_and(Option::is_none) && self.can_run_here(index)
+            untried
+                && exclusions.get(index).is_some_and(Option::is_none)
+                && self.can_run_here(index)
         };
         let setback = self.setback(&decision, &failure, outlook);
         let next = match self.affordable(setback, &decision, &open, (outlook.roll)()) {
@@ -290,11 +377,23 @@ impl Run {
                 self.pursuit.made += 1;
                 self.pursuit.waited = wait;
                 // A retry of a fallback is still a fallback.
-                let reason = if decision.reason == Reason::Fallback { Reason::Fallback } else { Reason::Retry };
-                self.decide(decision.candidate, reason, rule, exclusions, decision.expected_latency);
+                let reason = if decision.reason == Reason::Fallback {
+                    Reason::Fallback
+                } else {
+                    Reason::Retry
+                };
+                self.decide(
+                    decision.candidate,
+                    reason,
+                    rule,
+                    exclusions,
+                    decision.expected_latency,
+                );
                 self.step = Step::Wait(wait);
             }
-            Move::Switch { to, rule } => self.settle(to, Reason::Fallback, rule, exclusions, outlook),
+            Move::Switch { to, rule } => {
+                self.settle(to, Reason::Fallback, rule, exclusions, outlook)
+            }
             Move::Draw { to } => self.settle(to, Reason::Weighted, None, exclusions, outlook),
             Move::Stop => self.give_up(&decision.call, &failure),
         }
@@ -309,10 +408,21 @@ impl Run {
         open: &dyn Fn(usize) -> bool,
         roll: f64,
     ) -> Result<Move, &'static str> {
-        let pays = |again| self.retry_tokens.as_ref().is_none_or(|tokens| tokens.take(again));
+        let pays = |again| {
+            self.retry_tokens
+                .as_ref()
+                .is_none_or(|tokens| tokens.take(again))
+        };
         let (plan, facts) = (&*self.plan, &self.facts());
         let next = |setback: &Setback| {
-            Situation { plan, facts, setback: Some(setback), open, roll }.next_move(setback.failing)
+            Situation {
+                plan,
+                facts,
+                setback: Some(setback),
+                open,
+                roll,
+            }
+            .next_move(setback.failing)
         };
         let mut refused = false;
         loop {
@@ -326,7 +436,11 @@ impl Run {
                 }
                 Move::Retry { .. } => pays(Again::Retry(decision.call.id())),
                 Move::Switch { to, .. } => {
-                    let id = self.plan.providers.get(to).map(|candidate| candidate.name.as_str());
+                    let id = self
+                        .plan
+                        .providers
+                        .get(to)
+                        .map(|candidate| candidate.name.as_str());
                     pays(Again::Fallback(id.unwrap_or_default()))
                 }
             };
@@ -336,18 +450,33 @@ impl Run {
                     return Ok(next);
                 }
                 Move::Retry { .. } => (refused, setback.may_retry) = (true, false),
-                Move::Switch { .. } | Move::Draw { .. } | Move::Stop => return Err(RETRY_BUDGET_EXHAUSTED),
+                Move::Switch { .. } | Move::Draw { .. } | Move::Stop => {
+                    return Err(RETRY_BUDGET_EXHAUSTED);
+                }
             }
         }
     }
 
-    fn setback(&self, decision: &Decision, failure: &CallFailure, outlook: &Outlook<'_>) -> Setback {
+    fn setback(
+        &self,
+        decision: &Decision,
+        failure: &CallFailure,
+        outlook: &Outlook<'_>,
+    ) -> Setback {
         let target = &decision.call.target;
-        let refuses = matches!(failure, CallFailure::Answered { retryable: Some(false), .. });
+        let refuses = matches!(
+            failure,
+            CallFailure::Answered {
+                retryable: Some(false),
+                ..
+            }
+        );
         Setback {
             failing: Failing::of(failure),
             own_retries: failure.retries(Kind::Provider, target.retry),
-            may_retry: !refuses && !self.request.is_retry() && !matches!(failure, CallFailure::CircuitOpen { .. }),
+            may_retry: !refuses
+                && !self.request.is_retry()
+                && !matches!(failure, CallFailure::CircuitOpen { .. }),
             made: self.pursuit.made,
             only_place: target.places.len() == 1,
             asked_to_wait: failure.asked_to_wait(),
@@ -359,7 +488,9 @@ impl Run {
     /// A provider that the caller executes itself cannot take over inside the router.
     fn can_run_here(&self, index: usize) -> bool {
         let candidate = self.plan.providers.get(index);
-        candidate.and_then(|c| c.choice.as_ref().ok()).is_some_and(|call| !call.extension.is_external())
+        candidate
+            .and_then(|c| c.choice.as_ref().ok())
+            .is_some_and(|call| !call.extension.is_external())
     }
 
     /// Takes a candidate that was not tried yet.
@@ -374,12 +505,21 @@ impl Run {
         let first = self.pursuit.tried.is_empty();
         self.pursuit.tried.push(index);
         (self.pursuit.made, self.pursuit.turn, self.pursuit.waited) = (0, 0, Duration::ZERO);
-        let call = self.plan.providers.get(index).and_then(|candidate| candidate.choice.as_ref().ok());
+        let call = self
+            .plan
+            .providers
+            .get(index)
+            .and_then(|candidate| candidate.choice.as_ref().ok());
         let latency = call.and_then(|call| usual_latency(call, outlook));
-        let refused = call.filter(|call| self.kind == RequestKind::Route && call.extension.is_external());
+        let refused =
+            call.filter(|call| self.kind == RequestKind::Route && call.extension.is_external());
         let refused = refused.map(|call| external(call.id()));
         self.decide(index, reason, rule, exclusions, latency);
-        self.step = if first { Step::Pin } else { self.step_after_choice() };
+        self.step = if first {
+            Step::Pin
+        } else {
+            self.step_after_choice()
+        };
         if let Some(error) = refused {
             self.fail(error);
         }
@@ -393,10 +533,29 @@ impl Run {
         exclusions: Vec<Option<Exclusion>>,
         expected_latency: Option<Duration>,
     ) {
-        let Some(Ok(call)) = self.plan.providers.get(candidate).map(|c| c.choice.as_ref()) else { return };
-        let message = self.decision.as_ref().map_or(&self.message, |before| &before.message).clone();
+        let Some(Ok(call)) = self
+            .plan
+            .providers
+            .get(candidate)
+            .map(|c| c.choice.as_ref())
+        else {
+            return;
+        };
+        let message = self
+            .decision
+            .as_ref()
+            .map_or(&self.message, |before| &before.message)
+            .clone();
         let call = Arc::clone(call);
-        let decision = Decision { candidate, call, reason, exclusions, rule, expected_latency, message };
+        let decision = Decision {
+            candidate,
+            call,
+            reason,
+            exclusions,
+            rule,
+            expected_latency,
+            message,
+        };
         self.decision = Some(Arc::new(decision));
     }
 
@@ -407,7 +566,10 @@ impl Run {
     }
 
     fn session_is_local(&mut self) {
-        let degraded = Degraded { id: "sticky".into(), reason: "known_to_this_replica_only".into() };
+        let degraded = Degraded {
+            id: "sticky".into(),
+            reason: "known_to_this_replica_only".into(),
+        };
         if !self.degraded.contains(&degraded) {
             self.degraded.push(degraded);
         }
@@ -415,10 +577,16 @@ impl Run {
 
     /// One line for each provider, whatever number of attempts it took.
     fn report_provider(&mut self, call: &PlannedCall, result: &CallResult) {
-        let status = result.outcome.as_ref().map_or_else(CallFailure::status, |_| "success");
+        let status = result
+            .outcome
+            .as_ref()
+            .map_or_else(CallFailure::status, |_| "success");
         let instance = instance_of(call, result.place);
         let latency_ms = milliseconds(result.latency);
-        let known = self.reports.iter_mut().find(|r| r.id == call.id() && r.kind == Kind::Provider);
+        let known = self
+            .reports
+            .iter_mut()
+            .find(|r| r.id == call.id() && r.kind == Kind::Provider);
         if let Some(report) = known {
             (report.status, report.instance) = (status, instance);
             report.latency_ms += latency_ms;
@@ -445,7 +613,10 @@ impl Pursuit {
             version: decision.call.target.version.to_string(),
             instance: instance_of(&decision.call, result.place),
             reason: decision.reason.as_str(),
-            status: result.outcome.as_ref().map_or_else(CallFailure::status, |_| "success"),
+            status: result
+                .outcome
+                .as_ref()
+                .map_or_else(CallFailure::status, |_| "success"),
             error_type: result.outcome.as_ref().err().map(CallFailure::reason),
             rule: decision.rule,
             waited_ms: milliseconds(std::mem::take(&mut self.waited)),
@@ -455,7 +626,11 @@ impl Pursuit {
 }
 
 fn instance_of(call: &PlannedCall, place: usize) -> Option<String> {
-    call.target.places.get(place).and_then(|place| place.instance.as_deref()).map(str::to_owned)
+    call.target
+        .places
+        .get(place)
+        .and_then(|place| place.instance.as_deref())
+        .map(str::to_owned)
 }
 
 /// Why no place of a provider may be called, and for how long that is so; `None` when one may.
@@ -467,7 +642,11 @@ fn held_back_everywhere(call: &PlannedCall, outlook: &Outlook<'_>) -> Option<Exc
         patience |= vitals.asked_to_wait.is_some();
         soonest = Some(soonest.map_or(wait, |known| known.min(wait)));
     }
-    soonest.map(if patience { Exclusion::AskedToWait } else { Exclusion::CircuitOpen })
+    soonest.map(if patience {
+        Exclusion::AskedToWait
+    } else {
+        Exclusion::CircuitOpen
+    })
 }
 
 /// How long the answers of a provider usually take, at the place that would be called.
@@ -481,6 +660,8 @@ fn ends_the_request(failure: &CallFailure) -> bool {
         CallFailure::Deadline | CallFailure::BusUnavailable | CallFailure::TooLarge { .. } => true,
         CallFailure::TooLittleTime | CallFailure::Refused(_) | CallFailure::Cancelled => true,
         CallFailure::Timeout | CallFailure::NoResponders | CallFailure::CircuitOpen { .. } => false,
-        CallFailure::Answered { .. } | CallFailure::Malformed(_) | CallFailure::Overloaded { .. } => false,
+        CallFailure::Answered { .. }
+        | CallFailure::Malformed(_)
+        | CallFailure::Overloaded { .. } => false,
     }
 }

@@ -20,7 +20,9 @@ impl Run {
         let id = &call.extension.id;
         let retry_refused = result.retry_refused;
         let (status, error) = match result.outcome {
-            Ok(Reply::Reject { reason, details }) => self.rejected(call, &reason, details.as_deref()),
+            Ok(Reply::Reject { reason, details }) => {
+                self.rejected(call, &reason, details.as_deref())
+            }
             Ok(reply) => {
                 self.accept(call, reply);
                 ("success", None)
@@ -28,7 +30,10 @@ impl Run {
             Err(failure) => {
                 let error = fatal(call, &failure);
                 if error.is_none() && failure != CallFailure::Cancelled {
-                    self.degraded.push(Degraded { id: id.clone(), reason: failure.reason().to_owned() });
+                    self.degraded.push(Degraded {
+                        id: id.clone(),
+                        reason: failure.reason().to_owned(),
+                    });
                 }
                 (failure.status(), error)
             }
@@ -37,12 +42,23 @@ impl Run {
             id: id.clone(),
             kind: call.extension.kind,
             version: call.target.version.to_string(),
-            instance: call.target.places.get(result.place).and_then(|p| p.instance.as_deref()).map(str::to_owned),
+            instance: call
+                .target
+                .places
+                .get(result.place)
+                .and_then(|p| p.instance.as_deref())
+                .map(str::to_owned),
             status,
             latency_ms: milliseconds(result.latency),
             attempts: result.attempts,
         });
-        error.map(|error| if retry_refused { error.with(RETRY_BUDGET_EXHAUSTED, true) } else { error })
+        error.map(|error| {
+            if retry_refused {
+                error.with(RETRY_BUDGET_EXHAUSTED, true)
+            } else {
+                error
+            }
+        })
     }
 
     pub(super) fn accept(&mut self, call: &PlannedCall, reply: Reply) {
@@ -55,13 +71,21 @@ impl Run {
                     Arc::make_mut(&mut self.context).overlay(&metadata);
                 }
             }
-            Reply::Completion { output, usage, metadata } => {
+            Reply::Completion {
+                output,
+                usage,
+                metadata,
+            } => {
                 let mut about = Fields::clone(&self.message.metadata);
                 about.set_text("provider_id", &call.extension.id);
                 self.message.payload = output.into();
                 self.message.metadata = Arc::new(about);
                 let provider_id = call.extension.id.clone();
-                self.response = Some(Response { provider_id, usage: usage.map(Arc::from), metadata });
+                self.response = Some(Response {
+                    provider_id,
+                    usage: usage.map(Arc::from),
+                    metadata,
+                });
             }
             Reply::Accept | Reply::Reject { .. } => {}
         }
@@ -88,7 +112,10 @@ impl Run {
         let id = &call.extension.id;
         match call.rule {
             Rule::Validator(OnFail::Warn) => {
-                self.degraded.push(Degraded { id: id.clone(), reason: reason.to_owned() });
+                self.degraded.push(Degraded {
+                    id: id.clone(),
+                    reason: reason.to_owned(),
+                });
                 ("warned", None)
             }
             Rule::Validator(OnFail::Ignore) => ("rejected", None),

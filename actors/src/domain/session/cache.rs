@@ -46,7 +46,12 @@ pub enum Look {
 impl SessionCache {
     /// Without a store, until [`Self::share`].
     pub fn new(capacity: NonZeroUsize) -> Self {
-        Self { entries: LruCache::unbounded(), capacity, sharing: false, epoch: DOUBTFUL + 1 }
+        Self {
+            entries: LruCache::unbounded(),
+            capacity,
+            sharing: false,
+            epoch: DOUBTFUL + 1,
+        }
     }
 
     /// The store's changes are followed from now on.
@@ -81,7 +86,10 @@ impl SessionCache {
 
     /// What this replica remembers by itself. It renews the session, as a request with a store would.
     pub fn recall_alone(&mut self, key: &SessionKey, now_ms: u64, ttl: Duration) -> Option<String> {
-        let entry = self.entries.get_mut(key).filter(|entry| entry.pin.is_live(now_ms))?;
+        let entry = self
+            .entries
+            .get_mut(key)
+            .filter(|entry| entry.pin.is_live(now_ms))?;
         let renewed = Pin::new(&entry.pin.provider, now_ms, ttl);
         entry.pin.expires_at_ms = entry.pin.expires_at_ms.max(renewed.expires_at_ms);
         entry.epoch = DOUBTFUL;
@@ -89,28 +97,52 @@ impl SessionCache {
     }
 
     /// Pins without a store, and answers who has the session.
-    pub fn pin_alone(&mut self, key: &SessionKey, pin: Pin, instead_of: Option<&str>, now_ms: u64) -> String {
+    pub fn pin_alone(
+        &mut self,
+        key: &SessionKey,
+        pin: Pin,
+        instead_of: Option<&str>,
+        now_ms: u64,
+    ) -> String {
         let known = self.entries.get(key);
         if let Some(entry) = known.filter(|entry| entry.pin.keeps(instead_of, now_ms)) {
             return entry.pin.provider.clone();
         }
         let provider = pin.provider.clone();
         let revision = known.and_then(|entry| entry.revision);
-        self.put(key, Entry { pin, revision, epoch: DOUBTFUL });
+        self.put(
+            key,
+            Entry {
+                pin,
+                revision,
+                epoch: DOUBTFUL,
+            },
+        );
         provider
     }
 
     /// What is remembered of a session, current or not, and without an effect on what is forgotten first.
     pub fn peek(&self, key: &SessionKey) -> Option<(&Pin, Option<u64>)> {
-        self.entries.peek(key).map(|entry| (&entry.pin, entry.revision))
+        self.entries
+            .peek(key)
+            .map(|entry| (&entry.pin, entry.revision))
     }
 
     /// Takes what the store has answered to a question of the given epoch.
     pub fn insert(&mut self, key: &SessionKey, stored: Stored, epoch: u64) {
         let Stored { pin, revision } = stored;
-        let newer = |known: &Entry| known.epoch > epoch || (known.epoch == epoch && known.revision > Some(revision));
+        let newer = |known: &Entry| {
+            known.epoch > epoch || (known.epoch == epoch && known.revision > Some(revision))
+        };
         if !self.entries.peek(key).is_some_and(newer) {
-            self.put(key, Entry { pin, revision: Some(revision), epoch });
+            self.put(
+                key,
+                Entry {
+                    pin,
+                    revision: Some(revision),
+                    epoch,
+                },
+            );
         }
     }
 
@@ -128,15 +160,27 @@ impl SessionCache {
     /// another request has done so.
     pub fn renew(&mut self, key: &SessionKey, now_ms: u64, ttl: Duration) -> Option<Stored> {
         let (sharing, epoch) = (self.sharing, self.epoch);
-        let entry = self.entries.peek_mut(key).filter(|entry| sharing && entry.epoch == epoch)?;
-        let revision = entry.revision.filter(|_| entry.pin.is_renewal_due(now_ms, ttl))?;
+        let entry = self
+            .entries
+            .peek_mut(key)
+            .filter(|entry| sharing && entry.epoch == epoch)?;
+        let revision = entry
+            .revision
+            .filter(|_| entry.pin.is_renewal_due(now_ms, ttl))?;
         entry.pin = Pin::new(&entry.pin.provider, now_ms, ttl);
-        Some(Stored { pin: entry.pin.clone(), revision })
+        Some(Stored {
+            pin: entry.pin.clone(),
+            revision,
+        })
     }
 
     /// Somebody else has written over this revision: the next request asks.
     pub fn doubt(&mut self, key: &SessionKey, revision: u64) {
-        if let Some(entry) = self.entries.peek_mut(key).filter(|entry| entry.revision == Some(revision)) {
+        if let Some(entry) = self
+            .entries
+            .peek_mut(key)
+            .filter(|entry| entry.revision == Some(revision))
+        {
             entry.epoch = DOUBTFUL;
         }
     }

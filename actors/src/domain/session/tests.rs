@@ -17,7 +17,10 @@ fn pin(provider: &str) -> Pin {
 }
 
 fn stored(provider: &str, revision: u64) -> Stored {
-    Stored { pin: pin(provider), revision }
+    Stored {
+        pin: pin(provider),
+        revision,
+    }
 }
 
 fn cache(capacity: usize) -> SessionCache {
@@ -31,19 +34,43 @@ fn sharing() -> SessionCache {
 }
 
 fn known(provider: &str) -> Look {
-    Look::Known { provider: provider.to_owned(), renewal_due: false }
+    Look::Known {
+        provider: provider.to_owned(),
+        renewal_due: false,
+    }
 }
 
 #[test]
 fn a_key_tells_tenant_policy_and_session_apart_and_says_none_of_them() {
-    let parts = [("t", "p", "s"), ("tp", "", "s"), ("t", "ps", ""), ("", "tp", "s"), ("t", "", "ps"), ("t", "p", "s2")];
-    let keys: Vec<SessionKey> = parts.iter().map(|(t, p, s)| SessionKey::new(t, p, s)).collect();
+    let parts = [
+        ("t", "p", "s"),
+        ("tp", "", "s"),
+        ("t", "ps", ""),
+        ("", "tp", "s"),
+        ("t", "", "ps"),
+        ("t", "p", "s2"),
+    ];
+    let keys: Vec<SessionKey> = parts
+        .iter()
+        .map(|(t, p, s)| SessionKey::new(t, p, s))
+        .collect();
     for (at, one) in keys.iter().enumerate() {
-        assert!(keys[at + 1..].iter().all(|other| other != one), "{:?}", parts[at]);
+        assert!(
+            keys[at + 1..].iter().all(|other| other != one),
+            "{:?}",
+            parts[at]
+        );
     }
     assert_eq!(key("user@example.com"), key("user@example.com"));
     assert_eq!(SessionKey::parse(key("s").as_str()), Some(key("s")));
-    for odd in ["", "s", &"A".repeat(32), &"0".repeat(31), &"0".repeat(33), "0000000000000000000000000000000\u{df}"] {
+    for odd in [
+        "",
+        "s",
+        &"A".repeat(32),
+        &"0".repeat(31),
+        &"0".repeat(33),
+        "0000000000000000000000000000000\u{df}",
+    ] {
         assert_eq!(SessionKey::parse(odd), None, "{odd}");
     }
 }
@@ -51,7 +78,10 @@ fn a_key_tells_tenant_policy_and_session_apart_and_says_none_of_them() {
 #[test]
 fn a_key_stays_the_same_from_version_to_version() {
     // Replicas of two versions share one bucket during an update.
-    assert_eq!(SessionKey::new("acme", "chat", "user-1").as_str(), "865030b1c7fd60131b335042608a0151");
+    assert_eq!(
+        SessionKey::new("acme", "chat", "user-1").as_str(),
+        "865030b1c7fd60131b335042608a0151"
+    );
 }
 
 #[test]
@@ -70,9 +100,16 @@ fn what_was_read_under_a_followed_store_is_known() {
     assert_eq!(cache.look(&key("s"), NOW, TTL), Look::Ask);
     cache.insert(&key("s"), stored("a", 1), cache.epoch());
     assert_eq!(cache.look(&key("s"), NOW, TTL), known("a"));
-    let due = Look::Known { provider: "a".into(), renewal_due: true };
+    let due = Look::Known {
+        provider: "a".into(),
+        renewal_due: true,
+    };
     assert_eq!(cache.look(&key("s"), NOW + 10_000, TTL), due);
-    assert_eq!(cache.look(&key("s"), NOW + 100_000, TTL), Look::Ask, "somebody else may have renewed it");
+    assert_eq!(
+        cache.look(&key("s"), NOW + 100_000, TTL),
+        Look::Ask,
+        "somebody else may have renewed it"
+    );
 }
 
 #[test]
@@ -80,7 +117,10 @@ fn a_lost_store_makes_everything_doubtful_and_forgets_nothing() {
     let mut cache = sharing();
     cache.insert(&key("s"), stored("a", 1), cache.epoch());
     cache.unshare();
-    assert_eq!(cache.look(&key("s"), NOW, TTL), Look::Alone(Some("a".into())));
+    assert_eq!(
+        cache.look(&key("s"), NOW, TTL),
+        Look::Alone(Some("a".into()))
+    );
     assert_eq!(cache.look(&key("other"), NOW, TTL), Look::Alone(None));
     cache.share();
     assert_eq!(cache.look(&key("s"), NOW, TTL), Look::Ask);
@@ -97,20 +137,34 @@ fn an_answer_to_a_question_from_before_the_loss_is_doubtful() {
     assert_eq!(cache.look(&key("s"), NOW, TTL), Look::Ask);
     cache.insert(&key("s"), stored("b", 2), cache.epoch());
     cache.insert(&key("s"), stored("a", 1), before);
-    assert_eq!(cache.look(&key("s"), NOW, TTL), known("b"), "the late answer is older");
+    assert_eq!(
+        cache.look(&key("s"), NOW, TTL),
+        known("b"),
+        "the late answer is older"
+    );
 }
 
 #[test]
 fn changes_are_taken_in_the_order_of_the_store() {
     let mut cache = sharing();
     cache.follow(&key("s"), stored("a", 5));
-    assert_eq!(cache.look(&key("s"), NOW, TTL), known("a"), "another replica's session may come here next");
+    assert_eq!(
+        cache.look(&key("s"), NOW, TTL),
+        known("a"),
+        "another replica's session may come here next"
+    );
     cache.insert(&key("s"), stored("old", 4), cache.epoch());
     cache.follow(&key("s"), stored("old", 5));
     assert_eq!(cache.look(&key("s"), NOW, TTL), known("a"));
     cache.follow(&key("s"), stored("b", 6));
     assert_eq!(cache.look(&key("s"), NOW, TTL), known("b"));
-    cache.follow(&key("s"), Stored { pin: Pin::dead(), revision: 7 });
+    cache.follow(
+        &key("s"),
+        Stored {
+            pin: Pin::dead(),
+            revision: 7,
+        },
+    );
     assert_eq!(cache.look(&key("s"), NOW, TTL), Look::Ask, "it was deleted");
 }
 
@@ -132,15 +186,25 @@ fn alone_the_first_provider_keeps_the_session_unless_it_cannot_be_called() {
     assert_eq!(cache.pin_alone(&key("s"), at(1), None, NOW + 1), "a");
     assert_eq!(cache.pin_alone(&key("s"), at(1), Some("c"), NOW + 1), "a");
     assert_eq!(cache.pin_alone(&key("s"), at(1), Some("a"), NOW + 1), "b");
-    assert_eq!(cache.pin_alone(&key("s"), pin("a"), None, NOW + 100_001), "a", "b's time was up");
+    assert_eq!(
+        cache.pin_alone(&key("s"), pin("a"), None, NOW + 100_001),
+        "a",
+        "b's time was up"
+    );
 }
 
 #[test]
 fn alone_a_request_renews_its_session() {
     let mut cache = cache(10);
     cache.pin_alone(&key("s"), pin("a"), None, NOW);
-    assert_eq!(cache.look(&key("s"), NOW + 60_000, TTL), Look::Alone(Some("a".into())));
-    assert_eq!(cache.look(&key("s"), NOW + 120_000, TTL), Look::Alone(Some("a".into())));
+    assert_eq!(
+        cache.look(&key("s"), NOW + 60_000, TTL),
+        Look::Alone(Some("a".into()))
+    );
+    assert_eq!(
+        cache.look(&key("s"), NOW + 120_000, TTL),
+        Look::Alone(Some("a".into()))
+    );
     assert_eq!(cache.look(&key("s"), NOW + 220_000, TTL), Look::Alone(None));
 }
 
@@ -149,12 +213,25 @@ fn one_request_renews_and_the_others_see_it_done() {
     let mut cache = sharing();
     cache.insert(&key("s"), stored("a", 3), cache.epoch());
     assert_eq!(cache.renew(&key("s"), NOW + 9_999, TTL), None, "too early");
-    let renewed = Stored { pin: Pin::new("a", NOW + 50_000, TTL), revision: 3 };
+    let renewed = Stored {
+        pin: Pin::new("a", NOW + 50_000, TTL),
+        revision: 3,
+    };
     assert_eq!(cache.renew(&key("s"), NOW + 50_000, TTL), Some(renewed));
     assert_eq!(cache.renew(&key("s"), NOW + 50_000, TTL), None);
-    assert_eq!(cache.look(&key("s"), NOW + 120_000, TTL), Look::Known { provider: "a".into(), renewal_due: true });
+    assert_eq!(
+        cache.look(&key("s"), NOW + 120_000, TTL),
+        Look::Known {
+            provider: "a".into(),
+            renewal_due: true
+        }
+    );
     cache.doubt(&key("s"), 2);
-    assert_ne!(cache.look(&key("s"), NOW + 50_000, TTL), Look::Ask, "another revision");
+    assert_ne!(
+        cache.look(&key("s"), NOW + 50_000, TTL),
+        Look::Ask,
+        "another revision"
+    );
     cache.doubt(&key("s"), 3);
     assert_eq!(cache.look(&key("s"), NOW + 50_000, TTL), Look::Ask);
 }

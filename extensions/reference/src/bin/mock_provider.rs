@@ -23,7 +23,14 @@ struct Flags {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Flags { id, behaviour, seed, settings } = Flags::parse();
+    let Flags {
+        id,
+        behaviour,
+        seed,
+        settings,
+    } = Flags::parse();
     let mock = MockProvider::new(behaviour, seed);
-    Extension::provider(id, move |prompt, call| mock.clone().handle(prompt, call)).run_with(&settings).await
+    Extension::provider(id, move |prompt, call| mock.clone().handle(prompt, call))
+        .run_with(&settings)
+        .await
 }

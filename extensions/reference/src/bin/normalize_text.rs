@@ -7,5 +7,7 @@ use beamline_reference_extensions::normalize_text;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    Extension::pre("normalize_text", normalize_text::handle).run().await
+    Extension::pre("normalize_text", normalize_text::handle)
+        .run()
+        .await
 }

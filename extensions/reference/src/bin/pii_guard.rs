@@ -7,5 +7,7 @@ use beamline_reference_extensions::pii_guard;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    Extension::validator("pii_guard", pii_guard::handle).run().await
+    Extension::validator("pii_guard", pii_guard::handle)
+        .run()
+        .await
 }

@@ -7,7 +7,10 @@ use super::digits::{Run, is_space_or_hyphen, runs, stands_alone};
 const LENGTHS: std::ops::RangeInclusive<usize> = 13..=19;
 
 pub(super) fn find(text: &str) -> Vec<Range<usize>> {
-    runs(text, is_space_or_hyphen).iter().flat_map(|run| find_in_run(text, run)).collect()
+    runs(text, is_space_or_hyphen)
+        .iter()
+        .flat_map(|run| find_in_run(text, run))
+        .collect()
 }
 
 /// A card may have other numbers beside it, such as an expiry date: every stretch of groups is tried, longest first.
@@ -52,7 +55,12 @@ pub(super) fn is_card(digits: &str) -> bool {
 }
 
 fn has_issuer(digits: &str) -> bool {
-    let prefix = |length: usize| digits.get(..length).and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+    let prefix = |length: usize| {
+        digits
+            .get(..length)
+            .and_then(|text| text.parse::<u32>().ok())
+            .unwrap_or(0)
+    };
     let length = digits.len();
     match (prefix(1), prefix(2), prefix(3), prefix(4)) {
         // Visa

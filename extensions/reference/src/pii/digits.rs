@@ -32,7 +32,9 @@ fn push(runs: &mut Vec<Run>, text: &str, group: Range<usize>, is_separator: fn(c
     });
     match last {
         Some(run) => run.groups.push(group),
-        None => runs.push(Run { groups: vec![group] }),
+        None => runs.push(Run {
+            groups: vec![group],
+        }),
     }
 }
 

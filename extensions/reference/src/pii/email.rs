@@ -5,7 +5,9 @@ use std::ops::Range;
 const IMAGES: [&str; 6] = ["png", "jpg", "jpeg", "gif", "svg", "webp"];
 
 pub(super) fn find(text: &str) -> Vec<Range<usize>> {
-    text.match_indices('@').filter_map(|(at, _)| address_around(text, at)).collect()
+    text.match_indices('@')
+        .filter_map(|(at, _)| address_around(text, at))
+        .collect()
 }
 
 fn address_around(text: &str, at: usize) -> Option<Range<usize>> {
@@ -18,11 +20,22 @@ fn address_around(text: &str, at: usize) -> Option<Range<usize>> {
 /// The longest end of the text that can be a local part. Quotes, slashes and "=" are allowed by the standard and left
 /// out here, because around real addresses they are punctuation.
 fn local_part(before: &str) -> &str {
-    let allowed =
-        |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '%' | '+' | '-' | '&' | '~' | '#' | '!' | '$');
-    let start = before.char_indices().rev().take_while(|(_, c)| allowed(*c)).last().map_or(before.len(), |(at, _)| at);
+    let allowed = |c: char| {
+        c.is_alphanumeric()
+            || matches!(c, '.' | '_' | '%' | '+' | '-' | '&' | '~' | '#' | '!' | '$')
+    };
+    let start = before
+        .char_indices()
+        .rev()
+        .take_while(|(_, c)| allowed(*c))
+        .last()
+        .map_or(before.len(), |(at, _)| at);
     let local = before.get(start..).unwrap_or_default();
-    if local.ends_with('.') { "" } else { local.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '_') }
+    if local.ends_with('.') {
+        ""
+    } else {
+        local.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '_')
+    }
 }
 
 fn domain(after: &str) -> &str {
@@ -33,18 +46,24 @@ fn domain(after: &str) -> &str {
 }
 
 fn is_domain(domain: &str) -> bool {
-    let label =
-        |label: &str| (1..=63).contains(&label.chars().count()) && !label.starts_with('-') && !label.ends_with('-');
+    let label = |label: &str| {
+        (1..=63).contains(&label.chars().count())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
     let top_level = domain.rsplit_once('.').map(|(_, top)| top);
     domain.split('.').all(label)
         && top_level.is_some_and(|top| {
-            top.starts_with("xn--") || (top.chars().count() >= 2 && top.chars().all(char::is_alphabetic))
+            top.starts_with("xn--")
+                || (top.chars().count() >= 2 && top.chars().all(char::is_alphabetic))
         })
 }
 
 /// `logo@2x.png` is a file name.
 fn is_image_scale(domain: &str) -> bool {
-    let Some((scale, extension)) = domain.split_once('.') else { return false };
+    let Some((scale, extension)) = domain.split_once('.') else {
+        return false;
+    };
     let factor = scale.strip_suffix('x').unwrap_or_default();
     !factor.is_empty() && factor.bytes().all(|b| b.is_ascii_digit()) && IMAGES.contains(&extension)
 }

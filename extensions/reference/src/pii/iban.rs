@@ -23,7 +23,9 @@ pub(super) fn find(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
     // A candidate starts with two letters and two digits; looking for the digits first keeps ordinary text cheap.
     for (at, _) in text.match_indices(|c: char| c.is_ascii_digit()) {
-        let Some(start) = at.checked_sub(2) else { continue };
+        let Some(start) = at.checked_sub(2) else {
+            continue;
+        };
         let free = found.last().is_none_or(|last| last.end <= start);
         if free && !char_before(text, start).is_some_and(char::is_alphanumeric) {
             found.extend(iban_at(text, start));
@@ -62,7 +64,9 @@ fn gather(text: &str, length: usize) -> Option<(String, usize)> {
 }
 
 fn is_iban(compact: &str) -> bool {
-    let (Some(head), Some(account)) = (compact.get(..4), compact.get(4..)) else { return false };
+    let (Some(head), Some(account)) = (compact.get(..4), compact.get(4..)) else {
+        return false;
+    };
     let digits = account.bytes().filter(u8::is_ascii_digit).count();
     // Sentences pass the checksum once in 97 times; account numbers are mostly digits and sentences are not.
     let plausible = head.bytes().skip(2).all(|b| b.is_ascii_digit()) && digits * 2 >= account.len();

@@ -57,7 +57,11 @@ pub fn mask_text(text: &str, wanted: &Kinds, style: Style) -> Option<(String, Co
         if found.is_empty() {
             break;
         }
-        let style = if round == MAX_ROUNDS { Style::Stars } else { style };
+        let style = if round == MAX_ROUNDS {
+            Style::Stars
+        } else {
+            style
+        };
         masked = Some(replace(current, &found, style, &mut counts));
     }
     masked.map(|masked| (masked, counts))
@@ -81,7 +85,11 @@ fn replace(text: &str, found: &[Find], style: Style, counts: &mut Counts) -> Str
 }
 
 fn push_last_four(output: &mut String, secret: &str) {
-    let hidden = secret.chars().filter(|c| c.is_alphanumeric()).count().saturating_sub(4);
+    let hidden = secret
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .count()
+        .saturating_sub(4);
     let mut seen = 0;
     for c in secret.chars() {
         let counted = c.is_alphanumeric();

@@ -17,7 +17,9 @@ pub fn inspect_payload(json: &str, wanted: &Kinds, max_locations: usize) -> Find
     let unchanged = rewrite(json, |scalar| {
         let found = find_in_token(scalar.token, wanted);
         if !found.is_empty() && findings.locations.len() < max_locations {
-            findings.locations.push(pointer(scalar.path, key_without_data));
+            findings
+                .locations
+                .push(pointer(scalar.path, key_without_data));
         }
         for find in found {
             *findings.counts.entry(find.kind).or_default() += 1;
@@ -31,8 +33,15 @@ pub fn inspect_payload(json: &str, wanted: &Kinds, max_locations: usize) -> Find
 pub(super) fn find_in_token(token: Token<'_>, wanted: &Kinds) -> Vec<Find> {
     match token {
         Token::String(content) => find(&unescape(content), wanted),
-        Token::Number(number) if wanted.card && number.bytes().all(|b| b.is_ascii_digit()) && card::is_card(number) => {
-            vec![Find { kind: Kind::Card, range: 0..number.len() }]
+        Token::Number(number)
+            if wanted.card
+                && number.bytes().all(|b| b.is_ascii_digit())
+                && card::is_card(number) =>
+        {
+            vec![Find {
+                kind: Kind::Card,
+                range: 0..number.len(),
+            }]
         }
         Token::Number(_) => Vec::new(),
     }
@@ -40,5 +49,6 @@ pub(super) fn find_in_token(token: Token<'_>, wanted: &Kinds) -> Vec<Find> {
 
 /// A key may be an address too, and a pointer would repeat it.
 fn key_without_data(key: &str) -> String {
-    mask_text(key, &Kinds::default(), Style::Label).map_or_else(|| key.to_owned(), |(masked, _)| masked)
+    mask_text(key, &Kinds::default(), Style::Label)
+        .map_or_else(|| key.to_owned(), |(masked, _)| masked)
 }

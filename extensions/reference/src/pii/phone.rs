@@ -40,7 +40,9 @@ fn phone_at(text: &str, start: usize) -> Option<Range<usize>> {
 
 /// Not the middle of something longer, and not the next of a list of digit groups.
 fn begins_a_token(text: &str, start: usize) -> bool {
-    let Some(before) = char_before(text, start) else { return true };
+    let Some(before) = char_before(text, start) else {
+        return true;
+    };
     let further = char_before(text, start - before.len_utf8());
     match before {
         '#' | '_' | '$' | '€' | '£' => false,
@@ -71,28 +73,50 @@ impl<'a> Number<'a> {
     /// Reads groups until something that no phone number has, or more digits than one has.
     fn read(text: &'a str, start: usize) -> Option<Self> {
         let plus = text.get(start..)?.starts_with('+');
-        let mut number = Self { text, plus, digits: String::new(), groups: Vec::new() };
+        let mut number = Self {
+            text,
+            plus,
+            digits: String::new(),
+            groups: Vec::new(),
+        };
         let mut at = if plus { start + 1 } else { start };
         while number.digits.len() <= MAX_DIGITS {
             let rest = text.get(at..)?;
             // No more is looked at than may stand there, so that a long line of brackets stays cheap.
-            let length: usize = rest.chars().take(4).take_while(|c| is_separator(*c)).map(char::len_utf8).sum();
+            let length: usize = rest
+                .chars()
+                .take(4)
+                .take_while(|c| is_separator(*c))
+                .map(char::len_utf8)
+                .sum();
             let separator = rest.get(..length)?;
             let rest = rest.get(separator.len()..)?;
-            let digits = rest.get(..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()))?;
+            let digits = rest.get(
+                ..rest
+                    .find(|c: char| !c.is_ascii_digit())
+                    .unwrap_or(rest.len()),
+            )?;
             if digits.is_empty() || separator.chars().count() > 3 {
                 break;
             }
             at += separator.len() + digits.len();
             number.digits.push_str(digits);
-            number.groups.push(Group { digits, separator, end: at });
+            number.groups.push(Group {
+                digits,
+                separator,
+                end: at,
+            });
         }
         (!number.groups.is_empty()).then_some(number)
     }
 
     /// A country code is one to three digits and never begins with zero; the whole has at most fifteen (ITU-T E.164).
     fn international(&self, lengths: std::ops::RangeInclusive<usize>) -> Option<usize> {
-        let code = if self.plus { self.digits.as_str() } else { self.digits.get(2..)? };
+        let code = if self.plus {
+            self.digits.as_str()
+        } else {
+            self.digits.get(2..)?
+        };
         let adjoins = !self.plus || self.groups.first()?.separator.is_empty();
         let plausible = adjoins && code.starts_with(|c: char| matches!(c, '1'..='9'));
         self.longest(lengths).filter(|_| plausible)
@@ -105,8 +129,17 @@ impl<'a> Number<'a> {
             && !first.digits.starts_with("00")
             && !self.is_date()
             && !self.is_machine_address()
-            && self.groups.iter().skip(2).all(|group| !group.separator.contains('/'))
-            && self.groups.iter().take(5).skip(1).all(|group| (2..=8).contains(&group.digits.len()));
+            && self
+                .groups
+                .iter()
+                .skip(2)
+                .all(|group| !group.separator.contains('/'))
+            && self
+                .groups
+                .iter()
+                .take(5)
+                .skip(1)
+                .all(|group| (2..=8).contains(&group.digits.len()));
         self.groups.get(1)?;
         self.longest(9..=12).filter(|_| plausible)
     }
@@ -114,9 +147,12 @@ impl<'a> Number<'a> {
     /// "(415) 555-0132", "415-555-0132", "1-415-555-0132": the area code begins with 2 to 9.
     fn north_american(&self) -> Option<usize> {
         let skip = usize::from(self.groups.first().is_some_and(|group| group.digits == "1"));
-        let [area, exchange, line, ..] = self.groups.get(skip..)? else { return None };
+        let [area, exchange, line, ..] = self.groups.get(skip..)? else {
+            return None;
+        };
         let lengths = (area.digits.len(), exchange.digits.len(), line.digits.len());
-        let uniform = exchange.separator == line.separator && exchange.separator.chars().count() == 1;
+        let uniform =
+            exchange.separator == line.separator && exchange.separator.chars().count() == 1;
         let in_parentheses = area.separator.ends_with('(') && exchange.separator.starts_with(')');
         let plausible = lengths == (3, 3, 4)
             && area.digits.starts_with(|c: char| matches!(c, '2'..='9'))
@@ -152,12 +188,16 @@ impl<'a> Number<'a> {
     /// "01.02.2024 10", "01-02-24 1030": day and month, then a year. French numbers have pairs of digits as well, but
     /// one separator throughout.
     fn is_date(&self) -> bool {
-        let [first, second, third, rest @ ..] = self.groups.as_slice() else { return false };
+        let [first, second, third, rest @ ..] = self.groups.as_slice() else {
+            return false;
+        };
         let value = |group: &Group<'_>| group.digits.parse::<u32>().unwrap_or(u32::MAX);
         let (a, b) = (value(first), value(second));
         let day_and_month = (a <= 31 && b <= 12) || (a <= 12 && b <= 31);
         let pairs = first.digits.len() <= 2 && second.digits.len() <= 2;
-        let ends_here = rest.first().is_none_or(|next| next.separator != third.separator);
+        let ends_here = rest
+            .first()
+            .is_none_or(|next| next.separator != third.separator);
         let year = third.digits.len() == 4 || (third.digits.len() == 2 && ends_here);
         pairs && day_and_month && year && second.separator == third.separator
     }
@@ -166,7 +206,11 @@ impl<'a> Number<'a> {
         let octet = |group: &Group<'_>| group.digits.parse::<u32>().is_ok_and(|value| value <= 255);
         self.groups.len() == 4
             && self.groups.iter().all(octet)
-            && self.groups.iter().skip(1).all(|group| group.separator == ".")
+            && self
+                .groups
+                .iter()
+                .skip(1)
+                .all(|group| group.separator == ".")
             && self.groups.iter().all(|group| group.digits.len() == 3)
     }
 }

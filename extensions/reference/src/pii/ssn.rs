@@ -9,13 +9,17 @@ pub(super) fn find(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for run in runs(text, is_space_or_hyphen) {
         for (index, window) in run.groups.windows(3).enumerate() {
-            let [area, group, serial] = window else { continue };
+            let [area, group, serial] = window else {
+                continue;
+            };
             let separator = single_char(text, area.end..group.start);
             let before = index.checked_sub(1).and_then(|index| run.groups.get(index));
             let after = run.groups.get(index + 3);
             // A longer chain with the same separator is another kind of number.
-            let chained = before.is_some_and(|before| single_char(text, before.end..area.start) == separator)
-                || after.is_some_and(|after| single_char(text, serial.end..after.start) == separator);
+            let chained = before
+                .is_some_and(|before| single_char(text, before.end..area.start) == separator)
+                || after
+                    .is_some_and(|after| single_char(text, serial.end..after.start) == separator);
             let range = area.start..serial.end;
             if separator == single_char(text, group.end..serial.start)
                 && !chained

@@ -6,7 +6,10 @@ use super::iban::with_check_digits;
 use super::*;
 
 fn found(text: &str) -> Vec<(Kind, &str)> {
-    find(text, &Kinds::default()).into_iter().map(|find| (find.kind, &text[find.range])).collect()
+    find(text, &Kinds::default())
+        .into_iter()
+        .map(|find| (find.kind, &text[find.range]))
+        .collect()
 }
 
 #[track_caller]
@@ -91,14 +94,20 @@ fn emails() {
         Kind::Email,
         &[
             ("jane@example.com", "jane@example.com"),
-            ("Write to <jane.doe+tag@mail.example.co.uk>!", "jane.doe+tag@mail.example.co.uk"),
+            (
+                "Write to <jane.doe+tag@mail.example.co.uk>!",
+                "jane.doe+tag@mail.example.co.uk",
+            ),
             ("mailto:j_d%x@example-1.org.", "j_d%x@example-1.org"),
             ("email='jane@example.com'", "jane@example.com"),
             ("https://user:secret@example.com/path", "secret@example.com"),
             ("jörg@münchen.de", "jörg@münchen.de"),
             ("a@xn--bcher-kva.example", "a@xn--bcher-kva.example"),
             ("...jane@example.com...", "jane@example.com"),
-            ("4111111111111111@example.com", "4111111111111111@example.com"),
+            (
+                "4111111111111111@example.com",
+                "4111111111111111@example.com",
+            ),
             ("x@y@example.com", "y@example.com"),
         ],
     );
@@ -157,7 +166,12 @@ fn phones() {
         "06.12.34.56.78",
     ];
     for phone in whole {
-        for text in [phone.to_owned(), format!("call {phone}."), format!("tel:{phone}, or"), format!("\"{phone}\"")] {
+        for text in [
+            phone.to_owned(),
+            format!("call {phone}."),
+            format!("tel:{phone}, or"),
+            format!("\"{phone}\""),
+        ] {
             assert_eq!(found(&text), [(Kind::Phone, phone)], "{text:?}");
         }
     }
@@ -225,9 +239,12 @@ fn ibans() {
         "DE89-3704-0044-0532-0130-00",
     ];
     for iban in whole {
-        for text in
-            [iban.to_owned(), format!("IBAN: {iban}."), format!("({iban}) and more"), format!("pay {iban} now 5")]
-        {
+        for text in [
+            iban.to_owned(),
+            format!("IBAN: {iban}."),
+            format!("({iban}) and more"),
+            format!("pay {iban} now 5"),
+        ] {
             assert_eq!(found(&text), [(Kind::Iban, iban)], "{text:?}");
         }
     }
@@ -278,9 +295,15 @@ fn social_security_numbers() {
 
 #[test]
 fn a_switched_off_kind_is_not_found_as_another() {
-    let no_iban = Kinds { iban: false, ..Kinds::default() };
+    let no_iban = Kinds {
+        iban: false,
+        ..Kinds::default()
+    };
     assert_eq!(find("DE89 3704 0044 0532 0130 00", &no_iban), []);
-    let no_card = Kinds { card: false, ..Kinds::default() };
+    let no_card = Kinds {
+        card: false,
+        ..Kinds::default()
+    };
     assert_eq!(find("4111 1111 1111 1111", &no_card), []);
     for kind in Kind::ALL {
         let all = Kinds::default();
@@ -292,7 +315,11 @@ fn a_switched_off_kind_is_not_found_as_another() {
 fn numbers_count_only_as_cards() {
     let inspect = |json| inspect_payload(json, &Kinds::default(), 9).counts;
     assert_eq!(inspect("4111111111111111"), Counts::from([(Kind::Card, 1)]));
-    assert_eq!(inspect("[4111111111111111, 14155550132, 123456789, 4111111111111112, -4111111111111111]").len(), 1);
+    assert_eq!(
+        inspect("[4111111111111111, 14155550132, 123456789, 4111111111111112, -4111111111111111]")
+            .len(),
+        1
+    );
     assert!(inspect("4111111111111111.0").is_empty());
 }
 
@@ -301,12 +328,21 @@ fn styles() {
     let text = "jane@example.com paid with 4111 1111 1111 1111, tel +1 415 555 0132";
     for (style, expected) in [
         (Style::Label, "[EMAIL] paid with [CARD], tel [PHONE]"),
-        (Style::Partial, "****@******e.com paid with **** **** **** 1111, tel +* *** *** 0132"),
-        (Style::Stars, "**************** paid with *******************, tel ***************"),
+        (
+            Style::Partial,
+            "****@******e.com paid with **** **** **** 1111, tel +* *** *** 0132",
+        ),
+        (
+            Style::Stars,
+            "**************** paid with *******************, tel ***************",
+        ),
     ] {
         let (masked, counts) = mask_text(text, &Kinds::default(), style).unwrap();
         assert_eq!(masked, expected);
-        assert_eq!(counts, Counts::from([(Kind::Email, 1), (Kind::Card, 1), (Kind::Phone, 1)]));
+        assert_eq!(
+            counts,
+            Counts::from([(Kind::Email, 1), (Kind::Card, 1), (Kind::Phone, 1)])
+        );
     }
 }
 
@@ -314,44 +350,83 @@ fn styles() {
 fn masking_a_payload_leaves_the_rest_byte_for_byte() {
     let json = r#"{ "b":1.10, "a":["x\u0041", "jane@example.com", 4111111111111111 ], "jane@example.com" : null}"#;
     let masked = mask_payload(json, &Kinds::default(), Style::Label).unwrap();
-    assert_eq!(masked.json, r#"{ "b":1.10, "a":["x\u0041", "[EMAIL]", "[CARD]" ], "jane@example.com" : null}"#);
-    assert_eq!(masked.counts, Counts::from([(Kind::Email, 1), (Kind::Card, 1)]));
-    assert_eq!(mask_payload(r#"{"a": "nothing to see"}"#, &Kinds::default(), Style::Label), None);
+    assert_eq!(
+        masked.json,
+        r#"{ "b":1.10, "a":["x\u0041", "[EMAIL]", "[CARD]" ], "jane@example.com" : null}"#
+    );
+    assert_eq!(
+        masked.counts,
+        Counts::from([(Kind::Email, 1), (Kind::Card, 1)])
+    );
+    assert_eq!(
+        mask_payload(
+            r#"{"a": "nothing to see"}"#,
+            &Kinds::default(),
+            Style::Label
+        ),
+        None
+    );
 }
 
 #[test]
 fn escapes_hide_nothing() {
     let json = r#""jane\u0040example.com \ud800 \u0034111111111111111""#;
-    assert_eq!(inspect_payload(json, &Kinds::default(), 1).counts, Counts::from([(Kind::Email, 1), (Kind::Card, 1)]));
+    assert_eq!(
+        inspect_payload(json, &Kinds::default(), 1).counts,
+        Counts::from([(Kind::Email, 1), (Kind::Card, 1)])
+    );
 }
 
 /// Texts that make careless scanners quadratic. A run that takes minutes is the failure; no clock is asked.
 #[test]
 fn hostile_texts_stay_cheap() {
-    for unit in ["(", "+", "0 ", "1", "1 ", "a@", "@", "DE89 ", "4111 ", "123-", "a.", "(1", "+1(", "\u{a0}1", "00 1 "]
-    {
+    for unit in [
+        "(", "+", "0 ", "1", "1 ", "a@", "@", "DE89 ", "4111 ", "123-", "a.", "(1", "+1(",
+        "\u{a0}1", "00 1 ",
+    ] {
         let text = unit.repeat(40_000);
         let _ = find(&text, &Kinds::default());
     }
 }
 
 fn luhn_digit(digits: &str) -> char {
-    (b'0'..=b'9').map(char::from).find(|digit| luhn_valid(&format!("{digits}{digit}"))).unwrap()
+    (b'0'..=b'9')
+        .map(char::from)
+        .find(|digit| luhn_valid(&format!("{digits}{digit}")))
+        .unwrap()
 }
 
 /// Written from the standard's words, not from the code under test.
 fn luhn_valid(number: &str) -> bool {
-    let digits: Vec<u32> = number.chars().rev().filter_map(|c| c.to_digit(10)).collect();
+    let digits: Vec<u32> = number
+        .chars()
+        .rev()
+        .filter_map(|c| c.to_digit(10))
+        .collect();
     let odd: u32 = digits.iter().step_by(2).sum();
-    let even: u32 = digits.iter().skip(1).step_by(2).map(|d| (d * 2) / 10 + (d * 2) % 10).sum();
+    let even: u32 = digits
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .map(|d| (d * 2) / 10 + (d * 2) % 10)
+        .sum();
     (odd + even).is_multiple_of(10)
 }
 
 fn card() -> impl Strategy<Value = String> {
-    let issuers =
-        prop_oneof![Just(("4", 16)), Just(("51", 16)), Just(("2221", 16)), Just(("34", 15)), Just(("6011", 16))];
-    (issuers, "[0-9]{15}", prop_oneof![Just(""), Just(" "), Just("-")]).prop_map(
-        |((prefix, length), random, separator)| {
+    let issuers = prop_oneof![
+        Just(("4", 16)),
+        Just(("51", 16)),
+        Just(("2221", 16)),
+        Just(("34", 15)),
+        Just(("6011", 16))
+    ];
+    (
+        issuers,
+        "[0-9]{15}",
+        prop_oneof![Just(""), Just(" "), Just("-")],
+    )
+        .prop_map(|((prefix, length), random, separator)| {
             let digits = format!("{prefix}{random}")[..length - 1].to_owned();
             let digits = format!("{digits}{}", luhn_digit(&digits));
             let groups: &[usize] = if length == 15 { &[4, 10] } else { &[4, 8, 12] };
@@ -360,8 +435,7 @@ fn card() -> impl Strategy<Value = String> {
                 grouped.insert_str(*at, separator);
             }
             grouped
-        },
-    )
+        })
 }
 
 fn iban() -> impl Strategy<Value = String> {
@@ -373,7 +447,11 @@ fn iban() -> impl Strategy<Value = String> {
     ];
     (accounts, any::<bool>()).prop_map(|((country, account), spaced)| {
         let iban = with_check_digits(country, &account);
-        let groups: Vec<&str> = iban.as_bytes().chunks(4).filter_map(|group| std::str::from_utf8(group).ok()).collect();
+        let groups: Vec<&str> = iban
+            .as_bytes()
+            .chunks(4)
+            .filter_map(|group| std::str::from_utf8(group).ok())
+            .collect();
         if spaced { groups.join(" ") } else { iban }
     })
 }

@@ -41,9 +41,18 @@ struct Told {
 impl Target {
     /// `TENANT/POLICY`; the `router:` that `policy diff` needs is no mistake.
     pub(super) fn parse(argument: &str) -> Result<Self, String> {
-        match argument.strip_prefix("router:").unwrap_or(argument).split_once('/') {
-            Some((tenant, policy)) if !tenant.is_empty() && !policy.is_empty() && !policy.contains('/') => {
-                Ok(Self { tenant: tenant.to_owned(), policy: policy.to_owned() })
+        match argument
+            .strip_prefix("router:")
+            .unwrap_or(argument)
+            .split_once('/')
+        {
+            Some((tenant, policy))
+                if !tenant.is_empty() && !policy.is_empty() && !policy.contains('/') =>
+            {
+                Ok(Self {
+                    tenant: tenant.to_owned(),
+                    policy: policy.to_owned(),
+                })
             }
             _ => Err("write it as TENANT/POLICY".to_owned()),
         }
@@ -53,8 +62,15 @@ impl Target {
     pub(super) async fn ask(&self, client: &Client, file: &mut File) -> Result<(), Failure> {
         let document: Box<RawValue> = serde_json::from_str(&file.text)
             .map_err(|error| Failure::Failed(format!("{} cannot be sent: {error}.", file.name)))?;
-        let body = Checking { tenant_id: &self.tenant, policy_id: &self.policy, policy: &document, check_only: true };
-        let Err(failure) = client.admin("put_policy", &body).await else { return Ok(()) };
+        let body = Checking {
+            tenant_id: &self.tenant,
+            policy_id: &self.policy,
+            policy: &document,
+            check_only: true,
+        };
+        let Err(failure) = client.admin("put_policy", &body).await else {
+            return Ok(());
+        };
         let mistakes = mistakes(&failure.document(), &file.text);
         // Refused for another reason, or nobody answered.
         if mistakes.is_empty() {
@@ -75,10 +91,14 @@ struct Checking<'a> {
 
 /// The mistakes in a refusal, with their places in the text.
 fn mistakes(refusal: &str, text: &str) -> Vec<Located> {
-    let told = serde_json::from_str::<Refused>(refusal).map(|refused| refused.error.details.mistakes);
+    let told =
+        serde_json::from_str::<Refused>(refusal).map(|refused| refused.error.details.mistakes);
     let locate = |Told { pointer, message }: Told| {
         let position = position(text, &pointer, Part::Value);
-        Located { position, mistake: Mistake { pointer, message } }
+        Located {
+            position,
+            mistake: Mistake { pointer, message },
+        }
     };
     let mut located: Vec<Located> = told.unwrap_or_default().into_iter().map(locate).collect();
     located.sort_by_key(|located| located.position);
@@ -91,7 +111,10 @@ mod tests {
 
     #[test]
     fn a_target_is_a_tenant_and_a_policy() {
-        let target = Target { tenant: "acme".into(), policy: "default".into() };
+        let target = Target {
+            tenant: "acme".into(),
+            policy: "default".into(),
+        };
         assert_eq!(Target::parse("acme/default"), Ok(target.clone()));
         assert_eq!(Target::parse("router:acme/default"), Ok(target));
         for wrong in ["acme", "/default", "acme/", "a/b/c", ""] {
@@ -106,9 +129,27 @@ mod tests {
             {"pointer":"/pre/0/id","message":"x is not registered"},{"pointer":"/providers/1","message":"gpt is not"}]}}}"#;
         let places: Vec<_> = mistakes(refusal, text)
             .into_iter()
-            .map(|found| (found.position.line, found.position.column, found.mistake.pointer))
+            .map(|found| {
+                (
+                    found.position.line,
+                    found.position.column,
+                    found.mistake.pointer,
+                )
+            })
             .collect();
-        assert_eq!(places, [(3, 5, "/providers/1".to_owned()), (4, 18, "/pre/0/id".to_owned())]);
-        assert!(mistakes(r#"{"ok":false,"error":{"code":"unreachable","message":"no"}}"#, text).is_empty());
+        assert_eq!(
+            places,
+            [
+                (3, 5, "/providers/1".to_owned()),
+                (4, 18, "/pre/0/id".to_owned())
+            ]
+        );
+        assert!(
+            mistakes(
+                r#"{"ok":false,"error":{"code":"unreachable","message":"no"}}"#,
+                text
+            )
+            .is_empty()
+        );
     }
 }

@@ -36,7 +36,11 @@ impl Tone {
             Self::Doubtful => "33",
             Self::Bad => "31",
         };
-        if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if colour {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -49,7 +53,11 @@ pub(super) fn draw(waves: &[Wave], width: usize, colour: bool) -> Vec<String> {
     let mut lines = Vec::new();
     let mut above: &[usize] = &[];
     for (position, row) in rows.iter().enumerate() {
-        let ends = if position == 0 { ('┌', '┐') } else { ('├', '┤') };
+        let ends = if position == 0 {
+            ('┌', '┐')
+        } else {
+            ('├', '┤')
+        };
         lines.push(rule(ends, above, &row.walls, row.title, width));
         lines.extend(row.lines(colour));
         above = &row.walls;
@@ -73,35 +81,58 @@ fn rows(wave: &Wave, width: usize) -> Vec<Row<'_>> {
     let number = wave.cells.len().div_ceil(most).max(1);
     let each = wave.cells.len().div_ceil(number).max(1);
     let rows = wave.cells.chunks(each).enumerate();
-    rows.map(|(position, cells)| Row::new((position == 0).then_some(wave.title.as_str()), cells, width)).collect()
+    rows.map(|(position, cells)| {
+        Row::new((position == 0).then_some(wave.title.as_str()), cells, width)
+    })
+    .collect()
 }
 
 impl<'a> Row<'a> {
     /// Cells of the same width, as far as that can be.
     fn new(title: Option<&'a str>, cells: &'a [Cell], width: usize) -> Self {
         let (number, inside) = (cells.len().max(1), width.saturating_sub(cells.len() + 1));
-        let widths: Vec<usize> =
-            (0..cells.len()).map(|index| inside / number + usize::from(index < inside % number)).collect();
+        let widths: Vec<usize> = (0..cells.len())
+            .map(|index| inside / number + usize::from(index < inside % number))
+            .collect();
         let end = |wall: &mut usize, width: &usize| {
             *wall += width + 1;
             Some(*wall)
         };
-        let walls = widths.iter().scan(0, end).take(cells.len().saturating_sub(1)).collect();
-        Self { title, cells, walls, widths }
+        let walls = widths
+            .iter()
+            .scan(0, end)
+            .take(cells.len().saturating_sub(1))
+            .collect();
+        Self {
+            title,
+            cells,
+            walls,
+            widths,
+        }
     }
 
     fn lines(&self, colour: bool) -> Vec<String> {
-        let columns: Vec<Vec<(Option<Tone>, String)>> =
-            self.cells.iter().zip(&self.widths).map(|(cell, width)| cell.lines(width.saturating_sub(2))).collect();
+        let columns: Vec<Vec<(Option<Tone>, String)>> = self
+            .cells
+            .iter()
+            .zip(&self.widths)
+            .map(|(cell, width)| cell.lines(width.saturating_sub(2)))
+            .collect();
         let height = columns.iter().map(Vec::len).max().unwrap_or_default();
         let part = |index: usize, (column, width): (&Vec<(Option<Tone>, String)>, &usize)| {
-            let (tone, text) = column.get(index).map_or((None, ""), |(tone, text)| (*tone, text.as_str()));
+            let (tone, text) = column
+                .get(index)
+                .map_or((None, ""), |(tone, text)| (*tone, text.as_str()));
             let space = " ".repeat(width.saturating_sub(text.chars().count() + 1));
             let text = tone.map_or_else(|| text.to_owned(), |tone| tone.paint(text, colour));
             format!(" {text}{space}")
         };
         let line = |index: usize| {
-            let parts: Vec<String> = columns.iter().zip(&self.widths).map(|cell| part(index, cell)).collect();
+            let parts: Vec<String> = columns
+                .iter()
+                .zip(&self.widths)
+                .map(|cell| part(index, cell))
+                .collect();
             format!("│{}│", parts.join("│"))
         };
         (0..height).map(line).collect()
@@ -110,29 +141,52 @@ impl<'a> Row<'a> {
 
 impl Cell {
     fn lines(&self, width: usize) -> Vec<(Option<Tone>, String)> {
-        let toned = |tone: Tone, text: &str| wrapped(text, width).into_iter().map(move |line| (Some(tone), line));
+        let toned = |tone: Tone, text: &str| {
+            wrapped(text, width)
+                .into_iter()
+                .map(move |line| (Some(tone), line))
+        };
         let mut lines: Vec<_> = toned(Tone::Strong, &self.name).collect();
-        lines.extend(filled(&self.phrases, width).into_iter().map(|line| (None, line)));
-        lines.extend(self.notes.iter().flat_map(|(tone, note)| toned(*tone, note)));
+        lines.extend(
+            filled(&self.phrases, width)
+                .into_iter()
+                .map(|line| (None, line)),
+        );
+        lines.extend(
+            self.notes
+                .iter()
+                .flat_map(|(tone, note)| toned(*tone, note)),
+        );
         lines
     }
 }
 
-fn rule(ends: (char, char), above: &[usize], below: &[usize], title: Option<&str>, width: usize) -> String {
+fn rule(
+    ends: (char, char),
+    above: &[usize],
+    below: &[usize],
+    title: Option<&str>,
+    width: usize,
+) -> String {
     let level = if title.is_some() { '─' } else { '╌' };
     let mut line: Vec<char> = (0..width)
-        .map(|column| match (above.contains(&column), below.contains(&column)) {
-            _ if column == 0 => ends.0,
-            _ if column + 1 == width => ends.1,
-            (true, true) => '┼',
-            (true, false) => '┴',
-            (false, true) => '┬',
-            (false, false) => level,
-        })
+        .map(
+            |column| match (above.contains(&column), below.contains(&column)) {
+                _ if column == 0 => ends.0,
+                _ if column + 1 == width => ends.1,
+                (true, true) => '┼',
+                (true, false) => '┴',
+                (false, true) => '┬',
+                (false, false) => level,
+            },
+        )
         .collect();
     if let Some(title) = title.filter(|title| !title.is_empty()) {
         let title = format!(" {} ", text::shortened(title, width.saturating_sub(6)));
-        line.iter_mut().skip(2).zip(title.chars()).for_each(|(place, letter)| *place = letter);
+        line.iter_mut()
+            .skip(2)
+            .zip(title.chars())
+            .for_each(|(place, letter)| *place = letter);
     }
     line.into_iter().collect()
 }
@@ -141,7 +195,11 @@ fn rule(ends: (char, char), above: &[usize], below: &[usize], title: Option<&str
 fn filled(phrases: &[String], width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for (position, phrase) in phrases.iter().enumerate() {
-        let comma = if position + 1 < phrases.len() { "," } else { "" };
+        let comma = if position + 1 < phrases.len() {
+            ","
+        } else {
+            ""
+        };
         let phrase = format!("{phrase}{comma}");
         match lines.last_mut() {
             Some(last) if last.chars().count() + 1 + phrase.chars().count() <= width => {
@@ -160,7 +218,10 @@ pub(in crate::cli::policy) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         let mut rest: Vec<char> = word.chars().collect();
-        if let Some(last) = lines.last_mut().filter(|last| last.chars().count() + 1 + rest.len() <= width) {
+        if let Some(last) = lines
+            .last_mut()
+            .filter(|last| last.chars().count() + 1 + rest.len() <= width)
+        {
             last.push(' ');
             last.extend(rest);
             continue;
@@ -180,19 +241,35 @@ mod tests {
     use super::*;
 
     fn cell(name: &str, phrase: &str) -> Cell {
-        Cell { name: name.into(), phrases: vec![phrase.into()], notes: Vec::new() }
+        Cell {
+            name: name.into(),
+            phrases: vec![phrase.into()],
+            notes: Vec::new(),
+        }
     }
 
     fn wave(title: &str, cells: Vec<Cell>) -> Wave {
-        Wave { title: title.into(), cells }
+        Wave {
+            title: title.into(),
+            cells,
+        }
     }
 
     #[test]
     fn walls_meet_the_rows_above_and_below() {
         let waves = [
             wave("1 pre", vec![cell("a v1", "optional")]),
-            wave("2 validators", vec![cell("b v1", "blocks"), cell("c v1", "warns, at most 200ms and more")]),
-            wave("3 post", vec![cell("d v1", "required"), cell("e v1", "optional")]),
+            wave(
+                "2 validators",
+                vec![
+                    cell("b v1", "blocks"),
+                    cell("c v1", "warns, at most 200ms and more"),
+                ],
+            ),
+            wave(
+                "3 post",
+                vec![cell("d v1", "required"), cell("e v1", "optional")],
+            ),
         ];
         let expected = "\
 ┌─ 1 pre ──────────────────────────────────────────┐
@@ -220,30 +297,58 @@ mod tests {
 │ c                                                │
 │ blocks                                           │
 └──────────────────────────────────────────────────┘";
-        assert_eq!(draw(&[wave("1 validators", cells)], 52, false).join("\n"), expected);
+        assert_eq!(
+            draw(&[wave("1 validators", cells)], 52, false).join("\n"),
+            expected
+        );
     }
 
     #[test]
     fn colours_change_no_width() {
         let note = (Tone::Bad, "circuit open".to_owned());
-        let waves = [wave("1 pre", vec![Cell { notes: vec![note], ..cell("a v1", "optional") }])];
+        let waves = [wave(
+            "1 pre",
+            vec![Cell {
+                notes: vec![note],
+                ..cell("a v1", "optional")
+            }],
+        )];
         let coloured = draw(&waves, 30, true).join("\n");
-        assert!(coloured.contains("│ \u{1b}[31mcircuit open\u{1b}[0m               │"), "{coloured}");
-        let bare = ["\u{1b}[1m", "\u{1b}[31m", "\u{1b}[0m"].iter().fold(coloured, |text, code| text.replace(code, ""));
+        assert!(
+            coloured.contains("│ \u{1b}[31mcircuit open\u{1b}[0m               │"),
+            "{coloured}"
+        );
+        let bare = ["\u{1b}[1m", "\u{1b}[31m", "\u{1b}[0m"]
+            .iter()
+            .fold(coloured, |text, code| text.replace(code, ""));
         assert_eq!(bare, draw(&waves, 30, false).join("\n"));
     }
 
     #[test]
     fn phrases_stay_whole_where_they_fit() {
         let phrases = ["optional", "limit 1s", "usually 1.1 ms", "on a"].map(str::to_owned);
-        assert_eq!(filled(&phrases, 18), ["optional,", "limit 1s,", "usually 1.1 ms,", "on a"].map(str::to_owned));
-        assert_eq!(filled(&phrases, 19).first().map(String::as_str), Some("optional, limit 1s,"));
-        assert_eq!(filled(&phrases, 8), ["optional", ",", "limit", "1s,", "usually", "1.1 ms,", "on a"]);
+        assert_eq!(
+            filled(&phrases, 18),
+            ["optional,", "limit 1s,", "usually 1.1 ms,", "on a"].map(str::to_owned)
+        );
+        assert_eq!(
+            filled(&phrases, 19).first().map(String::as_str),
+            Some("optional, limit 1s,")
+        );
+        assert_eq!(
+            filled(&phrases, 8),
+            [
+                "optional", ",", "limit", "1s,", "usually", "1.1 ms,", "on a"
+            ]
+        );
     }
 
     #[test]
     fn long_words_are_broken() {
-        assert_eq!(wrapped("on a_very_long_instance now", 10), ["on", "a_very_lon", "g_instance", "now"]);
+        assert_eq!(
+            wrapped("on a_very_long_instance now", 10),
+            ["on", "a_very_lon", "g_instance", "now"]
+        );
         assert!(wrapped("", 10).is_empty());
     }
 }

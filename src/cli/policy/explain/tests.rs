@@ -5,9 +5,11 @@ use super::*;
 use crate::cli::{Cli, Command, policy::PolicyCommand};
 
 fn parsed(arguments: &[&str]) -> ExplainArgs {
-    let words =
-        ["beamline-router", "policy", "explain", "acme", "default"].into_iter().chain(arguments.iter().copied());
-    let Command::Policy(PolicyCommand::Explain(args)) = Cli::try_parse_from(words).expect("valid arguments").command
+    let words = ["beamline-router", "policy", "explain", "acme", "default"]
+        .into_iter()
+        .chain(arguments.iter().copied());
+    let Command::Policy(PolicyCommand::Explain(args)) =
+        Cli::try_parse_from(words).expect("valid arguments").command
     else {
         panic!("not an explanation: {arguments:?}")
     };
@@ -55,14 +57,20 @@ fn everything_that_is_given_is_sent() {
 #[test]
 fn what_does_not_fit_together_is_refused() {
     let parse = |more: &[&str]| {
-        let words = ["beamline-router", "policy", "explain", "acme", "default"].into_iter().chain(more.iter().copied());
-        Cli::try_parse_from(words).map(|_cli| ()).map_err(|error| error.exit_code())
+        let words = ["beamline-router", "policy", "explain", "acme", "default"]
+            .into_iter()
+            .chain(more.iter().copied());
+        Cli::try_parse_from(words)
+            .map(|_cli| ())
+            .map_err(|error| error.exit_code())
     };
     assert_eq!(parse(&["hello", "--payload-json", "1"]), Err(2));
     assert_eq!(parse(&["--provider-output", "1"]), Err(2));
     assert_eq!(parse(&["--detail", "chatty"]), Err(2));
     assert_eq!(parse(&["--timeout-ms", "0"]), Err(2));
-    let twice = parsed(&["--file", "-", "--payload-json", "-"]).asked().expect_err("one standard input");
+    let twice = parsed(&["--file", "-", "--payload-json", "-"])
+        .asked()
+        .expect_err("one standard input");
     assert_eq!(twice.exit_code(), 2);
 }
 
@@ -72,7 +80,9 @@ fn mistakes_of_an_unsaved_document_have_their_places() {
     std::fs::write(file.path(), "{\"providers\": [\"a\"],\n \"stepps\": []}").expect("written");
     let path = file.path().to_str().expect("a name");
     let failure = parsed(&["--file", path]).asked().expect_err("a mistake");
-    let want = format!("error: 1 mistake in {path}:\n{path}:2:2: /stepps: is not a known key; did you mean steps?");
+    let want = format!(
+        "error: 1 mistake in {path}:\n{path}:2:2: /stepps: is not a known key; did you mean steps?"
+    );
     assert_eq!((failure.sentence(), failure.exit_code()), (want, 1));
 }
 
@@ -96,7 +106,10 @@ fn answer() -> Value {
     let provider = |id: &str, share: f64, more: Value| {
         let mut provider = json!({"provider_id": id, "weight": share * 100.0, "share": share, "fallback_only": false,
             "call": step(id, "provider", json!({"usual_latency_ms": 800.0}))});
-        provider.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        provider
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         provider
     };
     json!({"ok": true, "result": {
@@ -118,8 +131,19 @@ fn answer() -> Value {
 }
 
 fn shown(answer: &Value, detail: Detail, width: usize) -> String {
-    let told = serde_json::from_value::<told::Answer>(answer.clone()).expect("an answer of a router").result;
-    report::text(&told, "acme", None, report::Look { detail, width, colour: false })
+    let told = serde_json::from_value::<told::Answer>(answer.clone())
+        .expect("an answer of a router")
+        .result;
+    report::text(
+        &told,
+        "acme",
+        None,
+        report::Look {
+            detail,
+            width,
+            colour: false,
+        },
+    )
 }
 
 #[test]
@@ -164,8 +188,14 @@ on failure  add_lang: The request goes on.
 #[test]
 fn little_and_much_can_be_asked_for() {
     let minimal = shown(&answer(), Detail::Minimal, 72);
-    assert!(minimal.contains("│ add_lang v2 ") && !minimal.contains("limit"), "{minimal}");
-    assert!(!minimal.contains("SHARE") && !minimal.contains("on failure"), "{minimal}");
+    assert!(
+        minimal.contains("│ add_lang v2 ") && !minimal.contains("limit"),
+        "{minimal}"
+    );
+    assert!(
+        !minimal.contains("SHARE") && !minimal.contains("on failure"),
+        "{minimal}"
+    );
     let verbose = shown(&answer(), Detail::Verbose, 72);
     let expected = "\
 steps       1. policy default
@@ -234,17 +264,27 @@ fn the_choice_has_its_sentence() {
         let mut answer = answer();
         change(&mut answer["result"]);
         let shown = shown(&answer, Detail::Minimal, 100);
-        shown.lines().find(|line| line.starts_with("provider ")).map(|line| line.trim().to_owned()).unwrap_or_default()
+        shown
+            .lines()
+            .find(|line| line.starts_with("provider "))
+            .map(|line| line.trim().to_owned())
+            .unwrap_or_default()
     };
     let sticky = said(&|told| told["decision"]["reason"] = "sticky".into());
     assert_eq!(sticky, "provider  gpt, because the session has it");
     let first = said(&|told| told["pipeline"]["order"] = "priority".into());
-    assert_eq!(first, "provider  gpt, the first in the list that can be called");
+    assert_eq!(
+        first,
+        "provider  gpt, the first in the list that can be called"
+    );
     let next = said(&|told| {
         told["pipeline"]["order"] = "priority".into();
         told["decision"]["reason"] = "fallback".into();
     });
-    assert_eq!(next, "provider  gpt, the next in the list, because what stands before it is excluded");
+    assert_eq!(
+        next,
+        "provider  gpt, the next in the list, because what stands before it is excluded"
+    );
     let only = said(&|told| told["pipeline"]["providers"][1]["share"] = 0.0.into());
     assert_eq!(only, "provider  gpt, the only one that can be chosen");
     let none = said(&|told| told["decision"] = Value::Null);

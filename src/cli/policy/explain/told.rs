@@ -150,19 +150,34 @@ pub(super) struct Problem {
 impl Told {
     /// Every extension but the providers, in the order of the pipeline.
     pub(super) fn guardrails(&self) -> impl Iterator<Item = &Step> {
-        let Pipeline { pre, validators, post, .. } = &self.pipeline;
-        pre.iter().flatten().chain(validators).chain(post.iter().flatten())
+        let Pipeline {
+            pre,
+            validators,
+            post,
+            ..
+        } = &self.pipeline;
+        pre.iter()
+            .flatten()
+            .chain(validators)
+            .chain(post.iter().flatten())
     }
 
     /// What happened to an extension that was called.
     pub(super) fn report(&self, step: &Step) -> Option<&Report> {
-        let reports = if step.kind == "post" { &self.post_processors_executed } else { &self.executed_extensions };
+        let reports = if step.kind == "post" {
+            &self.post_processors_executed
+        } else {
+            &self.executed_extensions
+        };
         reports.iter().find(|report| report.id == step.id)
     }
 
     /// The provider that would get the request.
     pub(super) fn chosen(&self) -> Option<&Provider> {
         let decision = self.decision.as_ref()?;
-        self.pipeline.providers.iter().find(|provider| provider.provider_id == decision.provider_id)
+        self.pipeline
+            .providers
+            .iter()
+            .find(|provider| provider.provider_id == decision.provider_id)
     }
 }

@@ -43,9 +43,17 @@ root                         running   2h 03m         0  -                      
 #[test]
 fn colours_touch_the_status_and_nothing_else() {
     let coloured = frame(&picture(), true);
-    assert!(coloured.contains("│  └─ invoker:running        \u{1b}[32mrunning\u{1b}[0m"), "{coloured}");
-    assert!(coloured.contains("\u{1b}[33mdraining\u{1b}[0m   250ms"), "{coloured}");
-    let bare = ["\u{1b}[32m", "\u{1b}[33m", "\u{1b}[0m"].iter().fold(coloured, |text, code| text.replace(code, ""));
+    assert!(
+        coloured.contains("│  └─ invoker:running        \u{1b}[32mrunning\u{1b}[0m"),
+        "{coloured}"
+    );
+    assert!(
+        coloured.contains("\u{1b}[33mdraining\u{1b}[0m   250ms"),
+        "{coloured}"
+    );
+    let bare = ["\u{1b}[32m", "\u{1b}[33m", "\u{1b}[0m"]
+        .iter()
+        .fold(coloured, |text, code| text.replace(code, ""));
     assert_eq!(bare, frame(&picture(), false));
 }
 
@@ -55,7 +63,13 @@ fn a_snapshot_from_disk_says_how_old_it_is() {
     picture.router.registry_source = "disk".to_owned();
     picture.router.stale_seconds = 307.4;
     let frame = frame(&picture, false);
-    assert!(frame.lines().next().is_some_and(|line| line.ends_with("revision 3 from disk, 5m 07s old")), "{frame}");
+    assert!(
+        frame
+            .lines()
+            .next()
+            .is_some_and(|line| line.ends_with("revision 3 from disk, 5m 07s old")),
+        "{frame}"
+    );
 }
 
 #[test]
@@ -63,9 +77,15 @@ fn a_limit_below_its_ceiling_and_pressure_are_shown() {
     let mut picture = picture();
     picture.router.pressure = Some("severe".to_owned());
     (picture.router.lag_ms, picture.router.memory_used) = (120.4, 0.931);
-    (picture.tree.children[2].limit, picture.tree.children[2].ceiling) = (Some(64), Some(1024));
+    (
+        picture.tree.children[2].limit,
+        picture.tree.children[2].ceiling,
+    ) = (Some(64), Some(1024));
     let frame = frame(&picture, false);
     let end = "from store; pressure severe: 93.1% of the memory in use, timers 120 ms late";
-    assert!(frame.lines().next().is_some_and(|line| line.ends_with(end)), "{frame}");
+    assert!(
+        frame.lines().next().is_some_and(|line| line.ends_with(end)),
+        "{frame}"
+    );
     assert!(frame.contains(" 1/64 of 1024 "), "{frame}");
 }

@@ -11,7 +11,16 @@ fn ms(milliseconds: u64) -> Duration {
 
 /// A look at so many hops that waited so long each.
 fn seen(wait: Duration, inside: usize, outside: usize, bound: bool) -> Observed {
-    Observed { work: WorkDone { waited: wait * 100, hops: 100, ..WorkDone::default() }, inside, outside, bound }
+    Observed {
+        work: WorkDone {
+            waited: wait * 100,
+            hops: 100,
+            ..WorkDone::default()
+        },
+        inside,
+        outside,
+        bound,
+    }
 }
 
 /// Looks the same many times in a row.
@@ -30,16 +39,29 @@ fn it_is_open_until_work_is_late_and_then_holds_what_the_threads_do_in_time() {
     look(&mut limit, seen(ms(10), 900, 100, true), 10, &mut now);
     assert_eq!(limit.limit(), 1_000, "that may be a burst");
     look(&mut limit, seen(ms(10), 900, 100, true), 1, &mut now);
-    assert_eq!(limit.limit(), 190, "those outside, and a tenth of those at work");
+    assert_eq!(
+        limit.limit(),
+        190,
+        "those outside, and a tenth of those at work"
+    );
 }
 
 #[test]
 fn a_slow_provider_holds_nobody_back() {
     let (mut limit, mut now) = (AdaptiveLimit::new(1_000), Instant::now());
-    look(&mut limit, seen(ms(30), LEAST as usize, 900, true), 100, &mut now);
+    look(
+        &mut limit,
+        seen(ms(30), LEAST as usize, 900, true),
+        100,
+        &mut now,
+    );
     assert_eq!(limit.limit(), 1_000, "so few at work are no queue");
     look(&mut limit, seen(ms(30), 100, 500, true), 100, &mut now);
-    assert_eq!(limit.limit(), 500 + LEAST as usize, "they may all wait, and some may be at work");
+    assert_eq!(
+        limit.limit(),
+        500 + LEAST as usize,
+        "they may all wait, and some may be at work"
+    );
 }
 
 #[test]
@@ -50,7 +72,11 @@ fn it_grows_while_it_is_wanted_and_not_else() {
     look(&mut limit, seen(ms(0), 4, 0, false), 50, &mut now);
     assert_eq!(limit.limit(), LEAST as usize, "nobody wanted more");
     look(&mut limit, seen(ms(1) * 2 / 3, 8, 0, true), 50, &mut now);
-    assert_eq!(limit.limit(), LEAST as usize, "just in time is not enough to grow");
+    assert_eq!(
+        limit.limit(),
+        LEAST as usize,
+        "just in time is not enough to grow"
+    );
     let mut before = limit.limit();
     while limit.limit() < 200 {
         look(&mut limit, seen(ms(0), before, 0, true), 5, &mut now);
@@ -67,7 +93,11 @@ fn what_was_learnt_is_forgotten_when_nobody_wants_for_a_place_any_more() {
     limit.observe(&seen(ms(0), 1, 0, false), now + CALM - ms(1));
     assert!(limit.limit() < 100);
     limit.observe(&seen(ms(0), 1, 0, false), now + CALM);
-    assert_eq!(limit.limit(), 1_000, "the next burst of slow completions finds its places");
+    assert_eq!(
+        limit.limit(),
+        1_000,
+        "the next burst of slow completions finds its places"
+    );
 }
 
 #[test]
@@ -75,7 +105,10 @@ fn it_looks_when_there_is_something_to_see() {
     let (mut limit, now) = (AdaptiveLimit::new(10), Instant::now());
     assert!(limit.is_due(0, now));
     limit.observe(&Observed::default(), now);
-    assert!(!limit.is_due(1_000, now + LOOK_EVERY - ms(1)) && limit.is_due(LEAST_HOPS, now + LOOK_EVERY));
+    assert!(
+        !limit.is_due(1_000, now + LOOK_EVERY - ms(1))
+            && limit.is_due(LEAST_HOPS, now + LOOK_EVERY)
+    );
     assert!(!limit.is_due(LEAST_HOPS - 1, now + LOOK_EVERY) && limit.is_due(0, now + LONGEST_LOOK));
 }
 
@@ -83,8 +116,23 @@ fn it_looks_when_there_is_something_to_see() {
 fn who_waits_to_be_read_is_at_work_and_who_waits_for_a_provider_is_not() {
     let (mut limit, mut now) = (AdaptiveLimit::new(1_000), Instant::now());
     // Fifty thousand trips a second, each 4 ms longer than usual: two hundred of those outside.
-    let work = WorkDone { hops: 500, trips: 500, trip_excess: ms(4), ..WorkDone::default() };
-    look(&mut limit, Observed { work, inside: 10, outside: 500, bound: true }, 11, &mut now);
+    let work = WorkDone {
+        hops: 500,
+        trips: 500,
+        trip_excess: ms(4),
+        ..WorkDone::default()
+    };
+    look(
+        &mut limit,
+        Observed {
+            work,
+            inside: 10,
+            outside: 500,
+            bound: true,
+        },
+        11,
+        &mut now,
+    );
     assert_eq!(
         limit.limit(),
         405,
@@ -183,7 +231,11 @@ impl World {
     fn arrive(&mut self) {
         if self.limit.is_due(self.seen.work.hops, self.now) {
             let inside = self.in_flight - self.outside;
-            let seen = Observed { inside, outside: self.outside, ..std::mem::take(&mut self.seen) };
+            let seen = Observed {
+                inside,
+                outside: self.outside,
+                ..std::mem::take(&mut self.seen)
+            };
             self.limit.observe(&seen, self.now);
         }
         if self.in_flight < self.limit.limit() {
@@ -233,8 +285,16 @@ fn ten_times_what_the_processor_does_is_served_at_its_capacity_and_in_time() {
     world.run(CAPACITY * 10, SECOND);
     let (served, refused) = world.run(CAPACITY * 10, 4 * SECOND);
     assert!(served > CAPACITY * 4 * 95 / 100, "{served}");
-    assert!(refused > 0 && world.waited_longest < ms(10), "{:?}", world.waited_longest);
-    assert!((8..200).contains(&world.limit.limit()), "{}", world.limit.limit());
+    assert!(
+        refused > 0 && world.waited_longest < ms(10),
+        "{:?}",
+        world.waited_longest
+    );
+    assert!(
+        (8..200).contains(&world.limit.limit()),
+        "{}",
+        world.limit.limit()
+    );
 }
 
 #[test]

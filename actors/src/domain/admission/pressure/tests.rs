@@ -7,11 +7,17 @@ fn ms(milliseconds: u64) -> Duration {
 }
 
 fn memory(share: f64) -> Reading {
-    Reading { memory: Some(share), lag: Duration::ZERO }
+    Reading {
+        memory: Some(share),
+        lag: Duration::ZERO,
+    }
 }
 
 fn lag(milliseconds: u64) -> Reading {
-    Reading { memory: None, lag: ms(milliseconds) }
+    Reading {
+        memory: None,
+        lag: ms(milliseconds),
+    }
 }
 
 #[test]
@@ -33,7 +39,11 @@ fn memory_has_three_levels_and_each_is_left_below_where_it_was_entered() {
     for (share, level) in story {
         assert_eq!(gauge.observe(memory(share), now), level, "{share}");
     }
-    assert_eq!(gauge.observe(Reading::default(), now), Pressure::None, "nobody says");
+    assert_eq!(
+        gauge.observe(Reading::default(), now),
+        Pressure::None,
+        "nobody says"
+    );
 }
 
 #[test]
@@ -41,8 +51,16 @@ fn threads_that_are_late_for_a_second_are_severe_until_they_were_in_time_for_one
     let (mut gauge, begin) = (PressureGauge::default(), Instant::now());
     // Blocked for 100 ms at a time, with moments in between.
     for at in (0..1_000).step_by(100) {
-        assert_eq!(gauge.observe(lag(90), begin + ms(at)), Pressure::None, "{at}");
-        assert_eq!(gauge.observe(lag(0), begin + ms(at + 10)), Pressure::None, "{at}");
+        assert_eq!(
+            gauge.observe(lag(90), begin + ms(at)),
+            Pressure::None,
+            "{at}"
+        );
+        assert_eq!(
+            gauge.observe(lag(0), begin + ms(at + 10)),
+            Pressure::None,
+            "{at}"
+        );
     }
     assert_eq!(gauge.observe(lag(51), begin + ms(1_000)), Pressure::Severe);
     assert!(gauge.was_late(begin + ms(1_999)) && !gauge.was_late(begin + ms(2_000)));
@@ -54,8 +72,14 @@ fn threads_that_are_late_for_a_second_are_severe_until_they_were_in_time_for_one
 fn a_stall_now_and_then_is_no_pressure() {
     let (mut gauge, begin) = (PressureGauge::default(), Instant::now());
     for second in 0..20 {
-        assert_eq!(gauge.observe(lag(400), begin + ms(second * 300)), Pressure::None);
-        assert_eq!(gauge.observe(lag(0), begin + ms(second * 300 + 10)), Pressure::None);
+        assert_eq!(
+            gauge.observe(lag(400), begin + ms(second * 300)),
+            Pressure::None
+        );
+        assert_eq!(
+            gauge.observe(lag(0), begin + ms(second * 300 + 10)),
+            Pressure::None
+        );
     }
 }
 
@@ -67,8 +91,15 @@ fn each_level_refuses_what_the_one_before_it_does() {
     assert_eq!(shed(Pressure::High), [true, false]);
     assert_eq!(shed(Pressure::Severe), [true, false]);
     assert_eq!(shed(Pressure::Critical), [true, true]);
-    assert_eq!([Pressure::None, Pressure::High, Pressure::Severe].map(|level| level.limit(101)), [101, 101, 51]);
-    assert_eq!([1, 8, 12].map(|limit| Pressure::Severe.limit(limit)), [1, 8, 8], "somebody must be served");
+    assert_eq!(
+        [Pressure::None, Pressure::High, Pressure::Severe].map(|level| level.limit(101)),
+        [101, 101, 51]
+    );
+    assert_eq!(
+        [1, 8, 12].map(|limit| Pressure::Severe.limit(limit)),
+        [1, 8, 8],
+        "somebody must be served"
+    );
 }
 
 proptest! {

@@ -4,17 +4,36 @@ use super::{ChangeKind, Changes};
 use crate::domain::policy::{Backoff, Fallback, When};
 
 pub(super) fn diff(old: &[Fallback], new: &[Fallback], changes: &mut Changes) {
-    let first = old.iter().zip(new).take_while(|(was, now)| was == now).count();
-    let (old, new) = (old.get(first..).unwrap_or_default(), new.get(first..).unwrap_or_default());
-    let last = old.iter().rev().zip(new.iter().rev()).take_while(|(was, now)| was == now).count();
+    let first = old
+        .iter()
+        .zip(new)
+        .take_while(|(was, now)| was == now)
+        .count();
+    let (old, new) = (
+        old.get(first..).unwrap_or_default(),
+        new.get(first..).unwrap_or_default(),
+    );
+    let last = old
+        .iter()
+        .rev()
+        .zip(new.iter().rev())
+        .take_while(|(was, now)| was == now)
+        .count();
     let middle = |rules: &'_ [Fallback]| rules.len().saturating_sub(last);
     let (old_middle, new_middle) = (middle(old), middle(new));
     for index in 0..old_middle.max(new_middle) {
         let what = format!("fallback rule {}", first + index + 1);
-        match (old.get(index).filter(|_| index < old_middle), new.get(index).filter(|_| index < new_middle)) {
+        match (
+            old.get(index).filter(|_| index < old_middle),
+            new.get(index).filter(|_| index < new_middle),
+        ) {
             (Some(was), Some(now)) => rule(&what, was, now, changes),
-            (None, Some(now)) => changes.push(ChangeKind::Added, &what, format!("{what} is new: {now}")),
-            (Some(was), None) => changes.push(ChangeKind::Removed, &what, format!("{what} is gone: {was}")),
+            (None, Some(now)) => {
+                changes.push(ChangeKind::Added, &what, format!("{what} is new: {now}"))
+            }
+            (Some(was), None) => {
+                changes.push(ChangeKind::Removed, &what, format!("{what} is gone: {was}"))
+            }
             (None, None) => {}
         }
     }
@@ -25,7 +44,10 @@ fn rule(what: &str, was: &Fallback, now: &Fallback, changes: &mut Changes) {
         changes.changed(what, &format!("{} -> {}", was.when, now.when));
     }
     if was.retry != now.retry {
-        changes.changed(what, &format!("retry {} -> {}", retry(was.retry), retry(now.retry)));
+        changes.changed(
+            what,
+            &format!("retry {} -> {}", retry(was.retry), retry(now.retry)),
+        );
     }
     if was.backoff != now.backoff {
         changes.changed(what, &format!("backoff {} -> {}", was.backoff, now.backoff));
@@ -37,7 +59,10 @@ fn rule(what: &str, was: &Fallback, now: &Fallback, changes: &mut Changes) {
 }
 
 fn retry(retry: Option<u32>) -> String {
-    retry.map_or_else(|| "of the provider's record".to_owned(), |number| number.to_string())
+    retry.map_or_else(
+        || "of the provider's record".to_owned(),
+        |number| number.to_string(),
+    )
 }
 
 /// For a sentence: `on timeout, 5xx: retry 2 with backoff exponential 100ms to 2s with jitter, then anthropic_claude`.
@@ -58,16 +83,31 @@ impl std::fmt::Display for Fallback {
 impl std::fmt::Display for When {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let words: Vec<String> = self.status.iter().map(ToString::to_string).collect();
-        let words = if words.is_empty() { "any failure".to_owned() } else { words.join(", ") };
-        let and = if self.conditions.is_empty() { "" } else { " if " };
+        let words = if words.is_empty() {
+            "any failure".to_owned()
+        } else {
+            words.join(", ")
+        };
+        let and = if self.conditions.is_empty() {
+            ""
+        } else {
+            " if "
+        };
         write!(out, "on {words}{and}{}", self.conditions)
     }
 }
 
 impl std::fmt::Display for Backoff {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (base, max) = (humantime::format_duration(self.base), humantime::format_duration(self.max));
-        let jitter = if self.jitter { "with jitter" } else { "without jitter" };
+        let (base, max) = (
+            humantime::format_duration(self.base),
+            humantime::format_duration(self.max),
+        );
+        let jitter = if self.jitter {
+            "with jitter"
+        } else {
+            "without jitter"
+        };
         write!(out, "{} {base} to {max} {jitter}", self.strategy.as_str())
     }
 }

@@ -15,7 +15,9 @@ pub(super) fn diff(what: &str, title: &str, old: &Fields, new: &Fields, changes:
         let (shown_key, shown) = (shorten(key), |raw: &RawValue| shorten(raw.get()));
         let sentence = match (old.get(key), new.get(key)) {
             (Some(was), Some(now)) if same(was, now) => continue,
-            (Some(was), Some(now)) => format!("{title}: {shown_key} {} -> {}", shown(was), shown(now)),
+            (Some(was), Some(now)) => {
+                format!("{title}: {shown_key} {} -> {}", shown(was), shown(now))
+            }
             (None, Some(now)) => format!("{title}: {shown_key} is new, {}", shown(now)),
             (Some(was), None) => format!("{title}: {shown_key} is gone, it was {}", shown(was)),
             (None, None) => continue,
@@ -31,12 +33,20 @@ fn same(a: &RawValue, b: &RawValue) -> bool {
         return true;
     }
     if let (Ok(a), Ok(b)) = (Fields::parse(a), Fields::parse(b)) {
-        return a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| same(value, other)));
+        return a.len() == b.len()
+            && a.iter()
+                .all(|(key, value)| b.get(key).is_some_and(|other| same(value, other)));
     }
-    if let (Ok(a), Ok(b)) = (serde_json::from_str::<Vec<&RawValue>>(a), serde_json::from_str::<Vec<&RawValue>>(b)) {
+    if let (Ok(a), Ok(b)) = (
+        serde_json::from_str::<Vec<&RawValue>>(a),
+        serde_json::from_str::<Vec<&RawValue>>(b),
+    ) {
         return a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b));
     }
-    match (serde_json::from_str::<String>(a), serde_json::from_str::<String>(b)) {
+    match (
+        serde_json::from_str::<String>(a),
+        serde_json::from_str::<String>(b),
+    ) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }

@@ -1,8 +1,12 @@
 use super::*;
 
 fn sentences(old: &str, new: &str) -> Vec<String> {
-    let read = |json: &str| Policy::parse(json).unwrap_or_else(|mistakes| panic!("{json}: {mistakes:?}"));
-    diff(&read(old), &read(new)).into_iter().map(|change| change.sentence).collect()
+    let read =
+        |json: &str| Policy::parse(json).unwrap_or_else(|mistakes| panic!("{json}: {mistakes:?}"));
+    diff(&read(old), &read(new))
+        .into_iter()
+        .map(|change| change.sentence)
+        .collect()
 }
 
 /// Two documents and what changes from the first to the second.
@@ -50,9 +54,17 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     (
         r#"{"providers": ["a", "b", "c"]}"#,
         r#"{"providers": ["d", "c", "a"]}"#,
-        &["provider b is gone", "provider d is new (choice 1 of 3)", "the order of providers changes: a, c -> c, a"],
+        &[
+            "provider b is gone",
+            "provider d is new (choice 1 of 3)",
+            "the order of providers changes: a, c -> c, a",
+        ],
     ),
-    (r#"{"providers": ["a"]}"#, r#"{"providers": [{"name": "a"}]}"#, &[]),
+    (
+        r#"{"providers": ["a"]}"#,
+        r#"{"providers": [{"name": "a"}]}"#,
+        &[],
+    ),
     (
         r#"{"providers": ["a"], "pre": [{"id": "normalize_text", "config": {"lowercase": true, "gone": 1}}, {"id": "x"}], "post": [{"id": "mask_pii"}]}"#,
         r#"{"providers": ["a"], "pre": [{"id": "x", "mode": "required", "depends_on": []}, {"id": "normalize_text", "config": {"lowercase": false, "k": [1]}},
@@ -97,7 +109,11 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
             "metadata: owner is new, \"y\"",
         ],
     ),
-    (r#"{"providers": ["a"], "sticky": {"enabled": true}}"#, r#"{"providers": ["a"]}"#, &["sticky sessions are gone"]),
+    (
+        r#"{"providers": ["a"], "sticky": {"enabled": true}}"#,
+        r#"{"providers": ["a"]}"#,
+        &["sticky sessions are gone"],
+    ),
     (
         r#"{"providers": ["a"], "fallbacks": [{"retry": 1}, {"when": {"status": "5xx"}, "to": "b"}, {"to": "c"}]}"#,
         r#"{"providers": ["a"], "fallbacks": [{"retry": 1}, {"when": {"status": ["timeout", 503], "lang": "en"}, "retry": 2, "to": "d", "backoff": {"strategy": "fixed"}}, {"to": "c"}]}"#,
@@ -111,7 +127,9 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     (
         r#"{"providers": ["a"], "fallbacks": [{"to": "b"}, {"to": "c"}]}"#,
         r#"{"providers": ["a"], "fallbacks": [{"when": {"status": "429"}, "retry": 2, "to": "b"}, {"to": "b"}, {"to": "c"}]}"#,
-        &["fallback rule 1 is new: on 429: retry 2 with backoff exponential 100ms to 2s with jitter, then b"],
+        &[
+            "fallback rule 1 is new: on 429: retry 2 with backoff exponential 100ms to 2s with jitter, then b",
+        ],
     ),
     (
         r#"{"providers": ["a"], "fallbacks": [{"to": "b"}, {"to": "c"}]}"#,
@@ -130,9 +148,18 @@ fn every_change_is_one_sentence() {
 #[test]
 fn each_change_has_its_kind_and_subject() {
     let read = |json: &str| Policy::parse(json).unwrap();
-    let changes =
-        diff(&read(r#"{"providers": ["a", "b"]}"#), &read(r#"{"providers": ["b", "a", "c"], "version": "2"}"#));
-    let kinds: Vec<(ChangeKind, &str)> = changes.iter().map(|change| (change.kind, change.what.as_str())).collect();
-    let want = [(ChangeKind::Changed, "version"), (ChangeKind::Added, "provider c"), (ChangeKind::Moved, "providers")];
+    let changes = diff(
+        &read(r#"{"providers": ["a", "b"]}"#),
+        &read(r#"{"providers": ["b", "a", "c"], "version": "2"}"#),
+    );
+    let kinds: Vec<(ChangeKind, &str)> = changes
+        .iter()
+        .map(|change| (change.kind, change.what.as_str()))
+        .collect();
+    let want = [
+        (ChangeKind::Changed, "version"),
+        (ChangeKind::Added, "provider c"),
+        (ChangeKind::Moved, "providers"),
+    ];
     assert_eq!(kinds, want);
 }

@@ -6,23 +6,46 @@ use crate::domain::document::{Mistakes, shorten};
 use crate::domain::policy::Processor;
 
 /// `pointers` are the places of `depends_on` of each processor.
-pub(super) fn check(stage: &str, processors: &[Processor], pointers: &[String], mistakes: &mut Mistakes) {
-    let positions: HashMap<&str, usize> = processors.iter().enumerate().map(|(i, p)| (p.id.as_str(), i)).collect();
+pub(super) fn check(
+    stage: &str,
+    processors: &[Processor],
+    pointers: &[String],
+    mistakes: &mut Mistakes,
+) {
+    let positions: HashMap<&str, usize> = processors
+        .iter()
+        .enumerate()
+        .map(|(i, p)| (p.id.as_str(), i))
+        .collect();
     let before = mistakes.count();
     for (processor, pointer) in processors.iter().zip(pointers) {
         for (index, name) in processor.depends_on.iter().flatten().enumerate() {
             if !positions.contains_key(name.as_str()) {
-                mistakes.add(format!("{pointer}/{index}"), format!("{} is not in {stage}", shorten(name)));
+                mistakes.add(
+                    format!("{pointer}/{index}"),
+                    format!("{} is not in {stage}", shorten(name)),
+                );
             }
         }
     }
     if mistakes.count() > before {
         return;
     }
-    let mut search = Search { processors, positions, state: vec![State::New; processors.len()], path: Vec::new() };
+    let mut search = Search {
+        processors,
+        positions,
+        state: vec![State::New; processors.len()],
+        path: Vec::new(),
+    };
     if let Some(circle) = (0..processors.len()).find_map(|start| search.circle_from(start)) {
-        let pointer = circle.iter().filter(|at| search.has_list(**at)).find_map(|at| pointers.get(*at));
-        mistakes.add(pointer.cloned().unwrap_or_default(), search.sentence(&circle));
+        let pointer = circle
+            .iter()
+            .filter(|at| search.has_list(**at))
+            .find_map(|at| pointers.get(*at));
+        mistakes.add(
+            pointer.cloned().unwrap_or_default(),
+            search.sentence(&circle),
+        );
     }
 }
 
@@ -45,7 +68,11 @@ impl Search<'_> {
     fn circle_from(&mut self, at: usize) -> Option<Vec<usize>> {
         match self.state.get(at) {
             Some(State::OnPath) => {
-                let circle = self.path.iter().copied().skip_while(|on_path| *on_path != at);
+                let circle = self
+                    .path
+                    .iter()
+                    .copied()
+                    .skip_while(|on_path| *on_path != at);
                 return Some(circle.chain([at]).collect());
             }
             Some(State::New) => {}
@@ -53,7 +80,10 @@ impl Search<'_> {
         }
         self.set(at, State::OnPath);
         self.path.push(at);
-        let found = self.waits_for(at).into_iter().find_map(|next| self.circle_from(next));
+        let found = self
+            .waits_for(at)
+            .into_iter()
+            .find_map(|next| self.circle_from(next));
         self.path.pop();
         self.set(at, State::Done);
         found
@@ -61,8 +91,15 @@ impl Search<'_> {
 
     /// Without a list of its own an entry waits for everything before it.
     fn waits_for(&self, at: usize) -> Vec<usize> {
-        match self.processors.get(at).and_then(|processor| processor.depends_on.as_ref()) {
-            Some(names) => names.iter().filter_map(|name| self.positions.get(name.as_str()).copied()).collect(),
+        match self
+            .processors
+            .get(at)
+            .and_then(|processor| processor.depends_on.as_ref())
+        {
+            Some(names) => names
+                .iter()
+                .filter_map(|name| self.positions.get(name.as_str()).copied())
+                .collect(),
             None => (0..at).collect(),
         }
     }
@@ -74,16 +111,25 @@ impl Search<'_> {
     }
 
     fn has_list(&self, at: usize) -> bool {
-        self.processors.get(at).is_some_and(|processor| processor.depends_on.is_some())
+        self.processors
+            .get(at)
+            .is_some_and(|processor| processor.depends_on.is_some())
     }
 
     fn sentence(&self, circle: &[usize]) -> String {
-        let name = |at: &usize| self.processors.get(*at).map_or("", |processor| processor.id.as_str());
+        let name = |at: &usize| {
+            self.processors
+                .get(*at)
+                .map_or("", |processor| processor.id.as_str())
+        };
         let path: Vec<&str> = circle.iter().map(name).collect();
         let silent = circle.iter().find(|at| !self.has_list(**at)).map(name);
         let because = silent.map_or(String::new(), |id| {
             format!("; {id} has no depends_on, so it waits for everything listed before it")
         });
-        format!("goes in a circle, so nothing in it could ever start: {}{because}", path.join(" -> "))
+        format!(
+            "goes in a circle, so nothing in it could ever start: {}{because}",
+            path.join(" -> ")
+        )
     }
 }

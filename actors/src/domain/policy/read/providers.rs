@@ -27,9 +27,11 @@ struct Weight {
 
 /// Whether `providers` lists names.
 pub(super) fn are_names(object: &Object<'_>) -> bool {
-    object
-        .peek("providers")
-        .is_some_and(|raw| raw.get().trim_start_matches(['[', ' ', '\t', '\r', '\n']).starts_with('"'))
+    object.peek("providers").is_some_and(|raw| {
+        raw.get()
+            .trim_start_matches(['[', ' ', '\t', '\r', '\n'])
+            .starts_with('"')
+    })
 }
 
 pub(super) fn read(
@@ -39,14 +41,22 @@ pub(super) fn read(
     mistakes: &mut Mistakes,
 ) -> (Listed<Provider>, Order) {
     let before = mistakes.count();
-    let written = ["weights", "providers"].into_iter().find(|key| steps.is_empty() && object.has(key));
+    let written = ["weights", "providers"]
+        .into_iter()
+        .find(|key| steps.is_empty() && object.has(key));
     let source = written.unwrap_or(if has_steps { "steps" } else { "providers" });
     let listed = object.items("providers", mistakes);
     let weights = read_weights(object, mistakes);
     if !steps.is_empty() {
-        let elsewhere = [("providers", listed.is_empty()), ("weights", weights.is_empty())];
+        let elsewhere = [
+            ("providers", listed.is_empty()),
+            ("weights", weights.is_empty()),
+        ];
         for (key, _) in elsewhere.iter().filter(|(_, is_empty)| !is_empty) {
-            mistakes.add(object.at(key), "steps select the providers already; write them in one of the two places");
+            mistakes.add(
+                object.at(key),
+                "steps select the providers already; write them in one of the two places",
+            );
         }
     }
     let (named, order) = match (steps.is_empty(), listed.is_empty(), weights.is_empty()) {
@@ -64,7 +74,10 @@ pub(super) fn read(
             }
             (named, if no_weights { order } else { Order::Weighted })
         }
-        (true, true, false) => (weights.into_iter().map(Weight::into_named).collect(), Order::Weighted),
+        (true, true, false) => (
+            weights.into_iter().map(Weight::into_named).collect(),
+            Order::Weighted,
+        ),
         (true, true, true) => (Vec::new(), Order::Weighted),
     };
     let providers = finish(named, order);
@@ -74,31 +87,65 @@ pub(super) fn read(
     (providers, order)
 }
 
-fn from_list(listed: Vec<(String, &RawValue)>, pointer: &str, mistakes: &mut Mistakes) -> (Vec<Named>, Order) {
-    let names = listed.iter().filter(|(_, raw)| raw.get().starts_with('"')).count();
+fn from_list(
+    listed: Vec<(String, &RawValue)>,
+    pointer: &str,
+    mistakes: &mut Mistakes,
+) -> (Vec<Named>, Order) {
+    let names = listed
+        .iter()
+        .filter(|(_, raw)| raw.get().starts_with('"'))
+        .count();
     if names > 0 && names < listed.len() {
-        mistakes.add(pointer, "must be either names in priority order, or objects with weights");
+        mistakes.add(
+            pointer,
+            "must be either names in priority order, or objects with weights",
+        );
         return (Vec::new(), Order::Weighted);
     }
     let mut named: Vec<Named> = Vec::new();
     for (pointer, raw) in listed {
-        let read = if names > 0 { read_name(raw, pointer, mistakes) } else { read_object(raw, pointer, mistakes) };
+        let read = if names > 0 {
+            read_name(raw, pointer, mistakes)
+        } else {
+            read_object(raw, pointer, mistakes)
+        };
         let Some(read) = read else { continue };
-        refuse_repeated(Some(&read.name), named.iter().map(|n| n.name.as_str()), &read.place, mistakes);
+        refuse_repeated(
+            Some(&read.name),
+            named.iter().map(|n| n.name.as_str()),
+            &read.place,
+            mistakes,
+        );
         named.push(read);
     }
-    (named, if names > 0 { Order::Priority } else { Order::Weighted })
+    (
+        named,
+        if names > 0 {
+            Order::Priority
+        } else {
+            Order::Weighted
+        },
+    )
 }
 
 fn read_name(raw: &RawValue, pointer: String, mistakes: &mut Mistakes) -> Option<Named> {
     let name = serde_json::from_str::<String>(raw.get()).unwrap_or_default();
     let name = check_id(name, &pointer, mistakes)?;
-    Some(Named { name, weight: None, config: Fields::default(), place: pointer })
+    Some(Named {
+        name,
+        weight: None,
+        config: Fields::default(),
+        place: pointer,
+    })
 }
 
 fn read_object(raw: &RawValue, pointer: String, mistakes: &mut Mistakes) -> Option<Named> {
     if !raw.get().starts_with('{') {
-        let message = format!("must be a name or an object like {{\"name\": \"mock_provider\"}}, is {}", kind_of(raw));
+        let message = format!(
+            "must be a name or an object like {{\"name\": \"mock_provider\"}}, is {}",
+            kind_of(raw)
+        );
         mistakes.add(pointer, message);
         return None;
     }
@@ -108,12 +155,21 @@ fn read_object(raw: &RawValue, pointer: String, mistakes: &mut Mistakes) -> Opti
     let weight = item.weight("weight", mistakes);
     let config = item.fields("config", mistakes);
     item.finish(PROVIDER_KEYS, mistakes);
-    Some(Named { name: name?, weight, config, place })
+    Some(Named {
+        name: name?,
+        weight,
+        config,
+        place,
+    })
 }
 
 /// Without any weight the order of the steps is the order of preference.
 fn from_steps(steps: Vec<Object<'_>>, mistakes: &mut Mistakes) -> (Vec<Named>, Order) {
-    let order = if steps.iter().any(|step| step.has("weight")) { Order::Weighted } else { Order::Priority };
+    let order = if steps.iter().any(|step| step.has("weight")) {
+        Order::Weighted
+    } else {
+        Order::Priority
+    };
     let mut named: Vec<Named> = Vec::new();
     for mut step in steps {
         let place = step.at("provider_id");
@@ -121,19 +177,36 @@ fn from_steps(steps: Vec<Object<'_>>, mistakes: &mut Mistakes) -> (Vec<Named>, O
         let weight = step.weight("weight", mistakes);
         step.finish(STEP_KEYS, mistakes);
         let Some(name) = name else { continue };
-        refuse_repeated(Some(&name), named.iter().map(|n| n.name.as_str()), &place, mistakes);
-        named.push(Named { name, weight, config: Fields::default(), place });
+        refuse_repeated(
+            Some(&name),
+            named.iter().map(|n| n.name.as_str()),
+            &place,
+            mistakes,
+        );
+        named.push(Named {
+            name,
+            weight,
+            config: Fields::default(),
+            place,
+        });
     }
     (named, order)
 }
 
 fn read_weights(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Vec<Weight> {
-    let Some(raw) = object.take("weights") else { return Vec::new() };
-    let Some(mut map) = Object::read(raw, object.at("weights"), mistakes) else { return Vec::new() };
+    let Some(raw) = object.take("weights") else {
+        return Vec::new();
+    };
+    let Some(mut map) = Object::read(raw, object.at("weights"), mistakes) else {
+        return Vec::new();
+    };
     let mut weights = Vec::new();
     let names = map.keys();
     if names.len() > MAX_ITEMS {
-        mistakes.add(map.pointer(), format!("has {} entries; at most {MAX_ITEMS} are read", names.len()));
+        mistakes.add(
+            map.pointer(),
+            format!("has {} entries; at most {MAX_ITEMS} are read", names.len()),
+        );
         return weights;
     }
     for name in names {
@@ -142,25 +215,47 @@ fn read_weights(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Vec<Weight>
             mistakes.add(&place, "must be a number of 0 or more, is null");
         }
         let weight = map.weight(&name, mistakes);
-        let (Some(name), Some(weight)) = (check_id(name, &place, mistakes), weight) else { continue };
-        weights.push(Weight { name, weight, place });
+        let (Some(name), Some(weight)) = (check_id(name, &place, mistakes), weight) else {
+            continue;
+        };
+        weights.push(Weight {
+            name,
+            weight,
+            place,
+        });
     }
     weights
 }
 
 impl Weight {
     fn into_named(self) -> Named {
-        Named { name: self.name, weight: Some(self.weight), config: Fields::default(), place: self.place }
+        Named {
+            name: self.name,
+            weight: Some(self.weight),
+            config: Fields::default(),
+            place: self.place,
+        }
     }
 }
 
 /// `weights` beside `providers`: each provider has exactly one weight, and each weight a provider.
 fn lay_over(named: &mut [Named], weights: Vec<Weight>, mistakes: &mut Mistakes) {
-    for provider in named.iter().filter(|provider| !weights.iter().any(|weight| weight.name == provider.name)) {
-        let message = format!("{} is missing in weights, which must name every provider", provider.name);
+    for provider in named
+        .iter()
+        .filter(|provider| !weights.iter().any(|weight| weight.name == provider.name))
+    {
+        let message = format!(
+            "{} is missing in weights, which must name every provider",
+            provider.name
+        );
         mistakes.add(&provider.place, message);
     }
-    for Weight { name, weight, place } in weights {
+    for Weight {
+        name,
+        weight,
+        place,
+    } in weights
+    {
         match named.iter_mut().find(|provider| provider.name == name) {
             None => mistakes.add(place, format!("{name} is not in providers")),
             Some(provider) if provider.weight.is_some() => {
@@ -175,9 +270,22 @@ fn lay_over(named: &mut [Named], weights: Vec<Weight>, mistakes: &mut Mistakes) 
 /// By priority a weight says nothing, so that it is the same for all.
 fn finish(named: Vec<Named>, order: Order) -> Listed<Provider> {
     let mut providers = Listed::default();
-    for Named { name, weight, config, place } in named {
+    for Named {
+        name,
+        weight,
+        config,
+        place,
+    } in named
+    {
         let weight = weight.filter(|_| order == Order::Weighted).unwrap_or(1.0);
-        providers.push(Provider { name, weight, config }, place);
+        providers.push(
+            Provider {
+                name,
+                weight,
+                config,
+            },
+            place,
+        );
     }
     providers
 }

@@ -22,11 +22,18 @@ pub(super) struct Steps<'a> {
 }
 
 pub(super) fn read<'a>(object: &mut Object<'a>, mistakes: &mut Mistakes) -> Steps<'a> {
-    let mut steps = Steps { are_written: object.has("steps"), ..Steps::default() };
+    let mut steps = Steps {
+        are_written: object.has("steps"),
+        ..Steps::default()
+    };
     let mut latest: Option<(&str, Kind)> = None;
     for (pointer, raw) in object.items("steps", mistakes) {
-        let Some(mut step) = Object::read(raw, pointer, mistakes) else { continue };
-        let Some(kind) = read_action(&mut step, mistakes) else { continue };
+        let Some(mut step) = Object::read(raw, pointer, mistakes) else {
+            continue;
+        };
+        let Some(kind) = read_action(&mut step, mistakes) else {
+            continue;
+        };
         match latest {
             Some((before, latest)) if rank(kind) < rank(latest) => mistakes.add(
                 step.at("action"),
@@ -50,7 +57,10 @@ pub(super) fn read<'a>(object: &mut Object<'a>, mistakes: &mut Mistakes) -> Step
 fn read_action(step: &mut Object<'_>, mistakes: &mut Mistakes) -> Option<Kind> {
     if !step.has("action") {
         let actions: Vec<&str> = ACTIONS.iter().map(|(word, _)| *word).collect();
-        mistakes.add(step.at("action"), format!("is required: one of {}", actions.join(", ")));
+        mistakes.add(
+            step.at("action"),
+            format!("is required: one of {}", actions.join(", ")),
+        );
     }
     step.choice("action", ACTIONS, mistakes)
 }

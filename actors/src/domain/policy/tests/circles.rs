@@ -10,7 +10,10 @@ use crate::domain::plan;
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 fn any_stage() -> impl Strategy<Value = Vec<Option<Vec<&'static str>>>> {
-    prop::collection::vec(prop::option::weighted(0.8, subsequence(IDS.to_vec(), 0..3)), IDS.len())
+    prop::collection::vec(
+        prop::option::weighted(0.8, subsequence(IDS.to_vec(), 0..3)),
+        IDS.len(),
+    )
 }
 
 proptest! {

@@ -4,8 +4,16 @@ use super::*;
 
 /// A document, its form, and the canonical document that means the same.
 pub(super) const TWINS: [(&str, Form, &str); 18] = [
-    (r#"{"$schema": "./policy.schema.json", "providers": ["a"]}"#, Form::Names, r#"{"providers": ["a"]}"#),
-    (r#"{"providers": ["a", "b"]}"#, Form::Names, r#"{"providers": ["a", "b"]}"#),
+    (
+        r#"{"$schema": "./policy.schema.json", "providers": ["a"]}"#,
+        Form::Names,
+        r#"{"providers": ["a"]}"#,
+    ),
+    (
+        r#"{"providers": ["a", "b"]}"#,
+        Form::Names,
+        r#"{"providers": ["a", "b"]}"#,
+    ),
     (
         r#"{"steps": [{"action": "extension_pre", "extension_id": "p", "mode": "required", "config": {"x": 1}},
             {"action": "extension_pre", "extension_id": "q", "depends_on": []},
@@ -135,7 +143,10 @@ fn the_canonical_document_says_what_is_not_self_evident() {
 fn extensions_are_named_where_the_document_names_them() {
     let places = |json: &str| {
         let policy = policy(json);
-        policy.references().map(|(id, kind, place)| format!("{} {id} {place}", kind.as_str())).collect::<Vec<_>>()
+        policy
+            .references()
+            .map(|(id, kind, place)| format!("{} {id} {place}", kind.as_str()))
+            .collect::<Vec<_>>()
     };
     let canonical = r#"{"pre": [{"id": "p"}], "validators": [{"id": "v"}], "providers": [{"name": "a"}], "post": [{"id": "o"}],
         "fallbacks": [{"retry": 1}, {"to": "b"}]}"#;
@@ -150,12 +161,23 @@ fn extensions_are_named_where_the_document_names_them() {
     let steps = r#"{"steps": [{"action": "extension_pre", "extension_id": "p"}, {"action": "select_provider", "provider_id": "a"}], "fallback": ["b"]}"#;
     assert_eq!(
         places(steps),
-        ["pre p /steps/0/extension_id", "provider a /steps/1/provider_id", "provider b /fallback/0"]
+        [
+            "pre p /steps/0/extension_id",
+            "provider a /steps/1/provider_id",
+            "provider b /fallback/0"
+        ]
     );
     let weights = r#"{"weights": {"a": 1}, "fallback": {"provider": "b", "conditions": ["429", {"lang": "en"}]}}"#;
     assert_eq!(
         places(weights),
-        ["provider a /weights/a", "provider b /fallback/provider", "provider b /fallback/provider"]
+        [
+            "provider a /weights/a",
+            "provider b /fallback/provider",
+            "provider b /fallback/provider"
+        ]
     );
-    assert_eq!(places(r#"{"providers": ["a"], "fallback": "b"}"#), ["provider a /providers/0", "provider b /fallback"]);
+    assert_eq!(
+        places(r#"{"providers": ["a"], "fallback": "b"}"#),
+        ["provider a /providers/0", "provider b /fallback"]
+    );
 }

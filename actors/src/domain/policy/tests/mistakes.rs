@@ -6,17 +6,32 @@ use super::*;
 pub(super) const REFUSED: &[(&str, &[&str])] = &[
     (r#"[]"#, &["(document): must be an object, is a list"]),
     (r#"{}"#, &["/providers: must list at least one provider"]),
-    (r#"{"weights": {}}"#, &["/weights: must name at least one provider"]),
-    (r#"{"steps": []}"#, &["/steps: must select at least one provider"]),
-    (r#"{"providers": 7}"#, &["/providers: must be a list, is a number"]),
+    (
+        r#"{"weights": {}}"#,
+        &["/weights: must name at least one provider"],
+    ),
+    (
+        r#"{"steps": []}"#,
+        &["/steps: must select at least one provider"],
+    ),
+    (
+        r#"{"providers": 7}"#,
+        &["/providers: must be a list, is a number"],
+    ),
     (
         r#"{"providers": ["a", {"name": "b"}]}"#,
         &["/providers: must be either names in priority order, or objects with weights"],
     ),
-    (r#"{"providers": [7]}"#, &["/providers/0: must be a name or an object like"]),
+    (
+        r#"{"providers": [7]}"#,
+        &["/providers/0: must be a name or an object like"],
+    ),
     (
         r#"{"providers": ["a", "a", "B"]}"#,
-        &["/providers/1: a is listed twice", "/providers/2: must be 1 to 64 characters"],
+        &[
+            "/providers/1: a is listed twice",
+            "/providers/2: must be 1 to 64 characters",
+        ],
     ),
     (
         r#"{"weights": {"a": -1, "b": "5", "c": 1e999, "d": null}}"#,
@@ -27,12 +42,24 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
             "/weights/d: must be",
         ],
     ),
-    (r#"{"weights": {"a": 1e308, "b": 1e308}}"#, &["/weights: has weights that are too large to add up"]),
-    (r#"{"weights": {"a": 1, "a": 2}}"#, &["/weights/a: is given twice"]),
-    (r#"{"weights": {"Q/x": 1}}"#, &["/weights/Q~1x: must be 1 to 64 characters"]),
+    (
+        r#"{"weights": {"a": 1e308, "b": 1e308}}"#,
+        &["/weights: has weights that are too large to add up"],
+    ),
+    (
+        r#"{"weights": {"a": 1, "a": 2}}"#,
+        &["/weights/a: is given twice"],
+    ),
+    (
+        r#"{"weights": {"Q/x": 1}}"#,
+        &["/weights/Q~1x: must be 1 to 64 characters"],
+    ),
     (
         r#"{"providers": ["a", "b"], "weights": {"a": 1, "c": 1}}"#,
-        &["/providers/1: b is missing in weights", "/weights/c: c is not in providers"],
+        &[
+            "/providers/1: b is missing in weights",
+            "/weights/c: c is not in providers",
+        ],
     ),
     (
         r#"{"providers": [{"name": "a", "weight": 1}], "weights": {"a": 1}}"#,
@@ -40,7 +67,10 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
     ),
     (
         r#"{"steps": [{"action": "select_provider", "provider_id": "a"}], "providers": ["B"]}"#,
-        &["/providers: steps select the providers already", "/providers/0: must be 1 to 64"],
+        &[
+            "/providers: steps select the providers already",
+            "/providers/0: must be 1 to 64",
+        ],
     ),
     (
         r#"{"steps": [{"action": "select_provider", "provider_id": "a"}], "weights": {"b": 1}}"#,
@@ -69,7 +99,10 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
     ),
     (
         r#"{"steps": [{"action": "extension_pre", "id": "p"}], "providers": ["a"]}"#,
-        &["/steps/0/extension_id: is required", "/steps/0/id: is not a known key"],
+        &[
+            "/steps/0/extension_id: is required",
+            "/steps/0/id: is not a known key",
+        ],
     ),
     (
         r#"{"providers": ["a"], "wieghts": {}, "polciy_id": "x"}"#,
@@ -78,7 +111,10 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
             "/polciy_id: is not a known key; did you mean policy_id?",
         ],
     ),
-    (r#"{"providers": ["a"], "policy_id": "No"}"#, &["/policy_id: must be 1 to 64"]),
+    (
+        r#"{"providers": ["a"], "policy_id": "No"}"#,
+        &["/policy_id: must be 1 to 64"],
+    ),
     (
         r#"{"pre": [{"id": "a", "depends_on": ["b"]}, {"id": "b", "depends_on": ["a"]}], "providers": ["p"]}"#,
         &["/pre/0/depends_on: goes in a circle, so nothing in it could ever start: a -> b -> a"],
@@ -101,14 +137,24 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
         r#"{"pre": [{"id": "a"}, {"id": "b", "depends_on": ["a", "a"]}], "providers": ["p"]}"#,
         &["/pre/1/depends_on/1: a is listed twice"],
     ),
-    (r#"{"pre": [{"id": "a", "depends_on": ["zz"]}], "providers": ["p"]}"#, &["/pre/0/depends_on/0: zz is not in pre"]),
+    (
+        r#"{"pre": [{"id": "a", "depends_on": ["zz"]}], "providers": ["p"]}"#,
+        &["/pre/0/depends_on/0: zz is not in pre"],
+    ),
     (
         r#"{"providers": ["a"], "fallbacks": [{}, {"retry": 0}, {"when": {"status": "5xx"}}]}"#,
-        &["/fallbacks/0: does nothing", "/fallbacks/1: does nothing", "/fallbacks/2: does nothing"],
+        &[
+            "/fallbacks/0: does nothing",
+            "/fallbacks/1: does nothing",
+            "/fallbacks/2: does nothing",
+        ],
     ),
     (
         r#"{"providers": ["a"], "fallbacks": [{"to": "a"}], "fallback": {"provider": "a", "conditions": ["429", {"lang": "en"}]}}"#,
-        &["/fallbacks/0/to: a is the only provider", "/fallback/provider: a is the only provider"],
+        &[
+            "/fallbacks/0/to: a is the only provider",
+            "/fallback/provider: a is the only provider",
+        ],
     ),
     (
         r#"{"providers": ["a"], "fallbacks": [{"retry": 6, "to": "b"}, {"retry": -1}, {"retry": 1.5}]}"#,
@@ -129,7 +175,10 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
     ),
     (
         r#"{"providers": ["a"], "fallbacks": [{"when": ["5xx"], "retry": 1, "unless": 1}]}"#,
-        &["/fallbacks/0/when: must be an object, is a list", "/fallbacks/0/unless: is not a known key"],
+        &[
+            "/fallbacks/0/when: must be an object, is a list",
+            "/fallbacks/0/unless: is not a known key",
+        ],
     ),
     (
         r#"{"providers": ["a"], "fallbacks": [{"retry": 1, "backoff": {"strategy": "exp", "base_ms": 0, "max_ms": 600001, "jitter": 1, "x": 1}}]}"#,
@@ -154,15 +203,24 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
             "/fallback/2/to: is not a known key",
         ],
     ),
-    (r#"{"providers": ["a"], "fallback": true}"#, &["/fallback: must be the name of a provider"]),
+    (
+        r#"{"providers": ["a"], "fallback": true}"#,
+        &["/fallback: must be the name of a provider"],
+    ),
     (
         r#"{"providers": ["a"], "sticky": {"ttl": 600}}"#,
         &["/sticky/ttl: must have a unit: write \"600s\" for 600 seconds"],
     ),
-    (r#"{"providers": ["a"], "sticky": {"ttl": "600"}}"#, &["/sticky/ttl: must have a unit: write \"600s\""]),
+    (
+        r#"{"providers": ["a"], "sticky": {"ttl": "600"}}"#,
+        &["/sticky/ttl: must have a unit: write \"600s\""],
+    ),
     (
         r#"{"providers": ["a"], "sticky": {"ttl": "8days", "session_key": ""}}"#,
-        &["/sticky/session_key: must be 1 to 128", "/sticky/ttl: must be from 1s to 7days, is \"8days\""],
+        &[
+            "/sticky/session_key: must be 1 to 128",
+            "/sticky/ttl: must be from 1s to 7days, is \"8days\"",
+        ],
     ),
     (
         r#"{"providers": ["a"], "sticky": {"ttl": "soon"}}"#,
@@ -185,7 +243,10 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
     ),
     (
         r#"{"providers": ["a"], "version": "\ud800", "metadata": {"\udfff": 1}}"#,
-        &["/version: has half of a surrogate pair", "/metadata: has half of a surrogate pair"],
+        &[
+            "/version: has half of a surrogate pair",
+            "/metadata: has half of a surrogate pair",
+        ],
     ),
 ];
 
@@ -194,7 +255,11 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
     let mut wrong = Vec::new();
     for (json, want) in REFUSED {
         let got = mistakes_of(json);
-        let fits = got.len() == want.len() && got.iter().zip(*want).all(|(got, want)| got.starts_with(want));
+        let fits = got.len() == want.len()
+            && got
+                .iter()
+                .zip(*want)
+                .all(|(got, want)| got.starts_with(want));
         if !fits {
             wrong.push(format!("{json}\n got {got:#?}\nwant {want:#?}"));
         }
@@ -206,26 +271,53 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
 fn lists_have_their_limits() {
     let rules = |count: usize| {
         let rules: Vec<String> = (0..count).map(|n| format!(r#""f{n}""#)).collect();
-        format!(r#"{{"providers": ["a"], "fallback": [{}]}}"#, rules.join(","))
+        format!(
+            r#"{{"providers": ["a"], "fallback": [{}]}}"#,
+            rules.join(",")
+        )
     };
     assert!(Policy::parse(&rules(32)).is_ok());
-    assert_eq!(mistakes_of(&rules(33)), ["/fallback: makes 33 fallback rules; at most 32 are allowed"]);
-    assert_eq!(mistakes_of(&rules(257)), ["/fallback: has 257 entries; at most 256 are read"]);
-    let members = |count: usize| (0..count).map(|n| format!("\"k{n}\": 1")).collect::<Vec<_>>().join(",");
+    assert_eq!(
+        mistakes_of(&rules(33)),
+        ["/fallback: makes 33 fallback rules; at most 32 are allowed"]
+    );
+    assert_eq!(
+        mistakes_of(&rules(257)),
+        ["/fallback: has 257 entries; at most 256 are read"]
+    );
+    let members = |count: usize| {
+        (0..count)
+            .map(|n| format!("\"k{n}\": 1"))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
     assert_eq!(
         mistakes_of(&format!("{{\"weights\": {{{}}}}}", members(257)))[0],
         "/weights: has 257 entries; at most 256 are read"
     );
-    let json = format!(r#"{{"providers": ["a"], "fallbacks": [{{"when": {{{}}}, "to": "b"}}]}}"#, members(33));
-    assert_eq!(mistakes_of(&json), ["/fallbacks/0/when: has 33 conditions; at most 32 are read"]);
+    let json = format!(
+        r#"{{"providers": ["a"], "fallbacks": [{{"when": {{{}}}, "to": "b"}}]}}"#,
+        members(33)
+    );
+    assert_eq!(
+        mistakes_of(&json),
+        ["/fallbacks/0/when: has 33 conditions; at most 32 are read"]
+    );
     let words = vec!["1"; 257].join(",");
-    let json = format!(r#"{{"providers": ["a"], "fallbacks": [{{"when": {{"tier": [{words}]}}, "to": "b"}}]}}"#);
-    assert_eq!(mistakes_of(&json), ["/fallbacks/0/when/tier: has 257 entries; at most 256 are read"]);
+    let json = format!(
+        r#"{{"providers": ["a"], "fallbacks": [{{"when": {{"tier": [{words}]}}, "to": "b"}}]}}"#
+    );
+    assert_eq!(
+        mistakes_of(&json),
+        ["/fallbacks/0/when/tier: has 257 entries; at most 256 are read"]
+    );
 }
 
 #[test]
 fn whoever_checks_sees_all_mistakes_in_the_order_of_the_text() {
-    let validators: Vec<String> = (0..50).map(|n| format!("\n  {{\"id\": \"v{n}\", \"on_fail\": \"ask\"}}")).collect();
+    let validators: Vec<String> = (0..50)
+        .map(|n| format!("\n  {{\"id\": \"v{n}\", \"on_fail\": \"ask\"}}"))
+        .collect();
     let json = format!(
         "{{\"colour\": 1, \"validators\": [{}], \"providers\": [\"A\"], \"providers\": []}}",
         validators.join(",")
@@ -233,9 +325,15 @@ fn whoever_checks_sees_all_mistakes_in_the_order_of_the_text() {
     assert_eq!(mistakes_of(&json).len(), 20);
     let checked = Policy::check(&json);
     let located = checked.result.unwrap_err();
-    let lines: Vec<(usize, usize)> = located.iter().map(|l| (l.position.line, l.position.column)).collect();
+    let lines: Vec<(usize, usize)> = located
+        .iter()
+        .map(|l| (l.position.line, l.position.column))
+        .collect();
     assert_eq!(lines.len(), 53);
-    assert_eq!([lines[0], lines[1], lines[51], lines[52]], [(1, 2), (2, 27), (51, 51), (51, 57)]);
+    assert_eq!(
+        [lines[0], lines[1], lines[51], lines[52]],
+        [(1, 2), (2, 27), (51, 51), (51, 57)]
+    );
     assert_eq!(located[0].mistake.pointer, "/colour");
     assert_eq!(located[52].mistake.message, "is given twice");
 }
@@ -244,15 +342,27 @@ fn whoever_checks_sees_all_mistakes_in_the_order_of_the_text() {
 fn a_text_that_is_no_json_has_one_mistake_with_its_place() {
     let checked = Policy::check("{\n  \"providers\": [\"ä\" \"b\"]\n}");
     let located = &checked.result.unwrap_err()[0];
-    assert_eq!((located.position.line, located.position.column, checked.form), (2, 21, None));
-    assert_eq!(located.mistake.message, "is not valid JSON: expected `,` or `]`");
+    assert_eq!(
+        (located.position.line, located.position.column, checked.form),
+        (2, 21, None)
+    );
+    assert_eq!(
+        located.mistake.message,
+        "is not valid JSON: expected `,` or `]`"
+    );
     for (text, want) in [
         ("", "it is empty"),
         (" \n", "it is empty"),
-        ("\u{feff}{}", "it starts with a byte order mark; save it without one"),
+        (
+            "\u{feff}{}",
+            "it starts with a byte order mark; save it without one",
+        ),
     ] {
         let located = Policy::check(text).result.unwrap_err();
-        assert_eq!(located[0].mistake.message, format!("is not valid JSON: {want}"));
+        assert_eq!(
+            located[0].mistake.message,
+            format!("is not valid JSON: {want}")
+        );
     }
     let deep = format!("{{\"metadata\": {}{}}}", "[".repeat(500), "]".repeat(500));
     assert_eq!(Policy::check(&deep).result.unwrap_err().len(), 1);

@@ -53,7 +53,10 @@ fn edited(policy: &Policy, without: &[&str], with: &[(&str, String)]) -> String 
     let document = Fields::parse(&policy.to_document()).unwrap();
     let kept = document.iter().filter(|(key, _)| !without.contains(key));
     let kept = kept.map(|(key, raw)| (key, raw.get().to_owned()));
-    let all: Vec<String> = kept.chain(with.iter().cloned()).map(|(key, json)| format!("\"{key}\": {json}")).collect();
+    let all: Vec<String> = kept
+        .chain(with.iter().cloned())
+        .map(|(key, json)| format!("\"{key}\": {json}"))
+        .collect();
     format!("{{{}}}", all.join(", "))
 }
 
@@ -63,7 +66,10 @@ fn as_steps(policy: &Policy) -> String {
         serde_json::from_str(document.get(key).unwrap().get()).unwrap()
     };
     let mut steps = Vec::new();
-    for (stage, action) in [("pre", "extension_pre"), ("validators", "extension_validator")] {
+    for (stage, action) in [
+        ("pre", "extension_pre"),
+        ("validators", "extension_validator"),
+    ] {
         steps.extend(list(stage).iter().map(|entry| step(entry.get(), action)));
     }
     for provider in &policy.providers {
@@ -72,20 +78,42 @@ fn as_steps(policy: &Policy) -> String {
         } else {
             String::new()
         };
-        steps.push(format!("{{\"action\": \"select_provider\", \"provider_id\": \"{}\"{weight}}}", provider.name));
+        steps.push(format!(
+            "{{\"action\": \"select_provider\", \"provider_id\": \"{}\"{weight}}}",
+            provider.name
+        ));
     }
-    steps.extend(list("post").iter().map(|entry| step(entry.get(), "extension_post")));
-    edited(policy, &["pre", "validators", "providers", "post"], &[("steps", format!("[{}]", steps.join(", ")))])
+    steps.extend(
+        list("post")
+            .iter()
+            .map(|entry| step(entry.get(), "extension_post")),
+    );
+    edited(
+        policy,
+        &["pre", "validators", "providers", "post"],
+        &[("steps", format!("[{}]", steps.join(", ")))],
+    )
 }
 
 fn step(entry: &str, action: &str) -> String {
-    entry.replacen("{\"id\":", &format!("{{\"action\": \"{action}\", \"extension_id\": "), 1)
+    entry.replacen(
+        "{\"id\":",
+        &format!("{{\"action\": \"{action}\", \"extension_id\": "),
+        1,
+    )
 }
 
 fn with_weights(policy: &Policy, beside_names: bool) -> String {
-    let weights: Vec<String> =
-        policy.providers.iter().map(|provider| format!("\"{}\": {}", provider.name, provider.weight)).collect();
-    let names: Vec<String> = policy.providers.iter().map(|provider| format!("\"{}\"", provider.name)).collect();
+    let weights: Vec<String> = policy
+        .providers
+        .iter()
+        .map(|provider| format!("\"{}\": {}", provider.name, provider.weight))
+        .collect();
+    let names: Vec<String> = policy
+        .providers
+        .iter()
+        .map(|provider| format!("\"{}\"", provider.name))
+        .collect();
     let mut with = vec![("weights", format!("{{{}}}", weights.join(", ")))];
     if beside_names {
         with.push(("providers", format!("[{}]", names.join(", "))));
@@ -123,9 +151,14 @@ fn breaker() -> impl Strategy<Value = Overrides> {
 }
 
 fn ids(prefix: &'static str, count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<String>> {
-    let set =
-        prop::collection::btree_set(0u8..50, count).prop_map(|set: BTreeSet<u8>| set.into_iter().collect::<Vec<_>>());
-    set.prop_shuffle().prop_map(move |numbers| numbers.iter().map(|number| format!("{prefix}{number}")).collect())
+    let set = prop::collection::btree_set(0u8..50, count)
+        .prop_map(|set: BTreeSet<u8>| set.into_iter().collect::<Vec<_>>());
+    set.prop_shuffle().prop_map(move |numbers| {
+        numbers
+            .iter()
+            .map(|number| format!("{prefix}{number}"))
+            .collect()
+    })
 }
 
 fn processors() -> impl Strategy<Value = Vec<Processor>> {
@@ -133,28 +166,53 @@ fn processors() -> impl Strategy<Value = Vec<Processor>> {
         let each = |(index, id): (usize, &String)| {
             let (id, before) = (id.clone(), ids[..index].to_vec());
             let depends_on = prop::option::of(subsequence(before, 0..=index));
-            (select(vec![Mode::Required, Mode::Optional]), fields(), depends_on)
-                .prop_map(move |(mode, config, depends_on)| Processor { id: id.clone(), mode, config, depends_on })
+            (
+                select(vec![Mode::Required, Mode::Optional]),
+                fields(),
+                depends_on,
+            )
+                .prop_map(move |(mode, config, depends_on)| Processor {
+                    id: id.clone(),
+                    mode,
+                    config,
+                    depends_on,
+                })
         };
         ids.iter().enumerate().map(each).collect::<Vec<_>>()
     })
 }
 
 fn validator(id: String) -> impl Strategy<Value = Validator> {
-    (select(vec![OnFail::Block, OnFail::Warn, OnFail::Ignore]), fields()).prop_map(move |(on_fail, config)| Validator {
-        id: id.clone(),
-        on_fail,
-        config,
-    })
+    (
+        select(vec![OnFail::Block, OnFail::Warn, OnFail::Ignore]),
+        fields(),
+    )
+        .prop_map(move |(on_fail, config)| Validator {
+            id: id.clone(),
+            on_fail,
+            config,
+        })
 }
 
 /// At least two, so that every fallback leads somewhere; at least one weight above 0.
 fn any_providers() -> impl Strategy<Value = (Order, Vec<Provider>)> {
-    let weight = || prop_oneof![Just(0.0), (1u32..=100).prop_map(f64::from), 1e-300..1e300, 0.0..1.0];
-    let each = move |name: String| {
-        (weight(), fields()).prop_map(move |(weight, config)| Provider { name: name.clone(), weight, config })
+    let weight = || {
+        prop_oneof![
+            Just(0.0),
+            (1u32..=100).prop_map(f64::from),
+            1e-300..1e300,
+            0.0..1.0
+        ]
     };
-    let lists = ids("m", 2..5).prop_flat_map(move |names| names.into_iter().map(each).collect::<Vec<_>>());
+    let each = move |name: String| {
+        (weight(), fields()).prop_map(move |(weight, config)| Provider {
+            name: name.clone(),
+            weight,
+            config,
+        })
+    };
+    let lists =
+        ids("m", 2..5).prop_flat_map(move |names| names.into_iter().map(each).collect::<Vec<_>>());
     (select(vec![Order::Weighted, Order::Priority]), lists).prop_map(|(order, mut providers)| {
         providers[0].weight = providers[0].weight.max(0.25);
         for provider in providers.iter_mut().filter(|_| order == Order::Priority) {
@@ -165,7 +223,9 @@ fn any_providers() -> impl Strategy<Value = (Order, Vec<Provider>)> {
 }
 
 fn fallback() -> impl Strategy<Value = Fallback> {
-    let codes = (100u16..=999).prop_filter("a word", |code| *code != 429).prop_map(Status::Code);
+    let codes = (100u16..=999)
+        .prop_filter("a word", |code| *code != 429)
+        .prop_map(Status::Code);
     let words = select(Status::WORDS.map(|(_, status)| status).to_vec());
     let status = prop::collection::vec(prop_oneof![words, codes], 0..4).prop_map(|all| {
         let mut once: Vec<Status> = Vec::new();
@@ -176,26 +236,48 @@ fn fallback() -> impl Strategy<Value = Fallback> {
         }
         once
     });
-    let backoff = (1u64..=60_000, 0u64..=540_000, select(Retrying::WORDS.to_vec()), any::<bool>());
+    let backoff = (
+        1u64..=60_000,
+        0u64..=540_000,
+        select(Retrying::WORDS.to_vec()),
+        any::<bool>(),
+    );
     let backoff = backoff.prop_map(|(base, more, (_, strategy), jitter)| {
-        let (base, max) = (Duration::from_millis(base), Duration::from_millis(base + more));
-        Backoff { strategy, base, max, jitter }
+        let (base, max) = (
+            Duration::from_millis(base),
+            Duration::from_millis(base + more),
+        );
+        Backoff {
+            strategy,
+            base,
+            max,
+            jitter,
+        }
     });
     let backoff = prop_oneof![Just(Backoff::default()), backoff];
     let action = prop_oneof![
         (1u32..=5).prop_map(|retry| (Some(retry), None)),
         (prop::option::of(0u32..=5), "m[0-9]{1,2}".prop_map(Some)),
     ];
-    (status, conditions(), backoff, action).prop_map(|(status, conditions, backoff, (retry, to))| Fallback {
-        when: When { status, conditions },
-        retry,
-        backoff,
-        to,
-    })
+    (status, conditions(), backoff, action).prop_map(
+        |(status, conditions, backoff, (retry, to))| Fallback {
+            when: When { status, conditions },
+            retry,
+            backoff,
+            to,
+        },
+    )
 }
 
 fn conditions() -> impl Strategy<Value = Conditions> {
-    let value = select(vec!["\"en\"", "[1, 2.50]", "true", "null", "[\"\\u00e4\\n\"]", "1e3"]);
+    let value = select(vec![
+        "\"en\"",
+        "[1, 2.50]",
+        "true",
+        "null",
+        "[\"\\u00e4\\n\"]",
+        "1e3",
+    ]);
     prop::collection::btree_map("[a-r/~ ]{1,5}", value, 0..3).prop_map(|map| {
         let (mut conditions, mut mistakes) = (Conditions::default(), Mistakes::default());
         for (key, json) in map {
@@ -218,7 +300,12 @@ fn fields() -> impl Strategy<Value = Fields> {
     ]);
     prop::collection::btree_map("\\PC{0,6}", value, 0..3).prop_map(|map| {
         map.into_iter()
-            .map(|(key, json)| (key, serde_json::value::RawValue::from_string(json.into()).unwrap()))
+            .map(|(key, json)| {
+                (
+                    key,
+                    serde_json::value::RawValue::from_string(json.into()).unwrap(),
+                )
+            })
             .collect()
     })
 }

@@ -14,24 +14,38 @@ fn decide(rig: &Rig) -> (Value, Happened) {
 }
 
 fn rig(roll: f64) -> Rig {
-    Rig { context: json!({"user_id": "u-7"}), roll, ..Rig::default() }
+    Rig {
+        context: json!({"user_id": "u-7"}),
+        roll,
+        ..Rig::default()
+    }
 }
 
 #[test]
 fn a_session_keeps_its_provider() {
     let mut rig = rig(0.0);
     let (answer, happened) = decide(&rig);
-    assert_eq!((&answer["decision"]["reason"], happened.pins), (&json!("weighted"), vec![("p1".to_owned(), None)]));
+    assert_eq!(
+        (&answer["decision"]["reason"], happened.pins),
+        (&json!("weighted"), vec![("p1".to_owned(), None)])
+    );
     rig.roll = 0.9;
     let (answer, happened) = decide(&rig);
     let decision = &answer["decision"];
     assert_eq!(
-        (&decision["provider_id"], &decision["reason"], &decision["priority"]),
+        (
+            &decision["provider_id"],
+            &decision["reason"],
+            &decision["priority"]
+        ),
         (&json!("p1"), &json!("sticky"), &json!(100))
     );
     assert!(happened.pins.is_empty(), "it is written once");
     let steps = decision["explanation"]["steps"].to_string();
-    assert!(steps.contains("sticky sessions by user_id: the session has p1"), "{steps}");
+    assert!(
+        steps.contains("sticky sessions by user_id: the session has p1"),
+        "{steps}"
+    );
 }
 
 #[test]
@@ -57,18 +71,31 @@ fn a_session_moves_away_from_weight_zero() {
     *rig.session.borrow_mut() = Some("p1".into());
     let drained = POLICY.replacen("\"weight\": 1", "\"weight\": 0", 1);
     let (answer, _) = rig.finish(rig.run(RequestKind::Decide, &drained), |_| None);
-    assert_eq!((&answer["decision"]["provider_id"], &answer["decision"]["reason"]), (&json!("p2"), &json!("weighted")));
+    assert_eq!(
+        (
+            &answer["decision"]["provider_id"],
+            &answer["decision"]["reason"]
+        ),
+        (&json!("p2"), &json!("weighted"))
+    );
 }
 
 #[test]
 fn one_request_in_a_hurry_does_not_move_its_session() {
     let mut rig = rig(0.9);
     *rig.session.borrow_mut() = Some("p1".into());
-    let slow = Vitals { latency: Some(Duration::from_secs(5)), fresh: true, ..Vitals::default() };
+    let slow = Vitals {
+        latency: Some(Duration::from_secs(5)),
+        fresh: true,
+        ..Vitals::default()
+    };
     rig.vitals.insert("p1".into(), slow);
     rig.left = Duration::from_secs(1);
     let (answer, happened) = rig.finish(rig.run(RequestKind::Route, POLICY), |_| None);
-    assert_eq!((&answer["decision"]["provider_id"], happened.pins.len()), (&json!("p2"), 0));
+    assert_eq!(
+        (&answer["decision"]["provider_id"], happened.pins.len()),
+        (&json!("p2"), 0)
+    );
     assert_eq!(rig.session.borrow().as_deref(), Some("p1"));
 }
 
@@ -76,9 +103,14 @@ fn one_request_in_a_hurry_does_not_move_its_session() {
 fn a_drained_provider_that_stands_in_gets_no_session() {
     let mut rig = rig(0.0);
     rig.held_back("p1", 1);
-    let policy = POLICY.replacen("\"weight\": 1}]", "\"weight\": 0}]", 1).replace("\"to\": \"p3\"", "\"to\": \"p2\"");
+    let policy = POLICY
+        .replacen("\"weight\": 1}]", "\"weight\": 0}]", 1)
+        .replace("\"to\": \"p3\"", "\"to\": \"p2\"");
     let (answer, happened) = rig.finish(rig.run(RequestKind::Decide, &policy), |_| None);
-    assert_eq!((&answer["decision"]["reason"], happened.pins.len()), (&json!("fallback"), 0));
+    assert_eq!(
+        (&answer["decision"]["reason"], happened.pins.len()),
+        (&json!("fallback"), 0)
+    );
 }
 
 #[test]
@@ -88,24 +120,53 @@ fn the_first_replica_to_pin_a_session_wins() {
     assert!(matches!(run.next_step(), Next::Recall { .. }));
     *rig.session.borrow_mut() = Some("p2".into());
     let (answer, _) = rig.finish(run, |_| None);
-    assert_eq!((&answer["decision"]["provider_id"], &answer["decision"]["reason"]), (&json!("p2"), &json!("sticky")));
+    assert_eq!(
+        (
+            &answer["decision"]["provider_id"],
+            &answer["decision"]["reason"]
+        ),
+        (&json!("p2"), &json!("sticky"))
+    );
     let steps = answer["decision"]["explanation"]["steps"].to_string();
-    assert!(steps.contains("the session has p2") && !steps.contains("the session is new"), "{steps}");
+    assert!(
+        steps.contains("the session has p2") && !steps.contains("the session is new"),
+        "{steps}"
+    );
 }
 
 #[test]
 fn a_store_that_does_not_answer_is_said() {
-    let rig = Rig { shared: false, ..rig(0.0) };
+    let rig = Rig {
+        shared: false,
+        ..rig(0.0)
+    };
     let (answer, _) = decide(&rig);
-    assert_eq!(answer["degraded"], json!([{"id": "sticky", "reason": "known_to_this_replica_only"}]));
+    assert_eq!(
+        answer["degraded"],
+        json!([{"id": "sticky", "reason": "known_to_this_replica_only"}])
+    );
     let steps = answer["decision"]["explanation"]["steps"].to_string();
-    assert!(steps.contains("as far as this replica alone knows"), "{steps}");
+    assert!(
+        steps.contains("as far as this replica alone knows"),
+        "{steps}"
+    );
 }
 
 #[test]
 fn a_request_without_a_session_is_chosen_by_weight() {
-    let rig = Rig { context: json!({"user_id": ""}), roll: 0.9, ..Rig::default() };
+    let rig = Rig {
+        context: json!({"user_id": ""}),
+        roll: 0.9,
+        ..Rig::default()
+    };
     let (answer, happened) = decide(&rig);
-    assert_eq!((&answer["decision"]["provider_id"], happened.pins.len()), (&json!("p2"), 0));
-    assert!(answer["decision"]["explanation"]["steps"].to_string().contains("the request names no session"));
+    assert_eq!(
+        (&answer["decision"]["provider_id"], happened.pins.len()),
+        (&json!("p2"), 0)
+    );
+    assert!(
+        answer["decision"]["explanation"]["steps"]
+            .to_string()
+            .contains("the request names no session")
+    );
 }
