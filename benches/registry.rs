@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use beamline_actors::domain::breaker::{Mode, Outcome, Overrides, Settings};
-use beamline_actors::domain::extension::Kind;
-use beamline_actors::domain::snapshot::Snapshot;
+use beamline_domain::breaker::{Mode, Outcome, Overrides, Settings};
+use beamline_domain::extension::Kind;
+use beamline_domain::snapshot::Snapshot;
 use beamline_actors::invoker::Invoker;
 use beamline_actors::testing::content;
 use criterion::{Criterion, criterion_group, criterion_main};

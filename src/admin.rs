@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use beamline_actors::domain::complexity::ComplexityLimits;
+use beamline_domain::complexity::ComplexityLimits;
 use beamline_actors::fail_points;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;

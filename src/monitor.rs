@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use beamline_actors::domain::admission::{Pressure, PressureGauge, Reading, TripTimes};
+use beamline_domain::admission::{Pressure, PressureGauge, Reading, TripTimes};
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::Pipelines;

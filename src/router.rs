@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use beamline_actors::domain::admission::{AdmissionSettings, Rate};
-use beamline_actors::domain::complexity::ComplexityLimits;
-use beamline_actors::domain::plan::PlanLimits;
-use beamline_actors::domain::request::RequestLimits;
+use beamline_domain::admission::{AdmissionSettings, Rate};
+use beamline_domain::complexity::ComplexityLimits;
+use beamline_domain::plan::PlanLimits;
+use beamline_domain::request::RequestLimits;
 use beamline_actors::invokers::{HealthLog, Invokers};
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{PipelineSettings, Pipelines};

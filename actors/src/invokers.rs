@@ -11,10 +11,10 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::domain::breaker::{Isolation, Mode};
-use crate::domain::extension::Extension;
-use crate::domain::retry_budget::RetryTokens;
-use crate::domain::selection::Vitals;
+use beamline_domain::breaker::{Isolation, Mode};
+use beamline_domain::extension::Extension;
+use beamline_domain::retry_budget::RetryTokens;
+use beamline_domain::selection::Vitals;
 use crate::invoker::{Invoker, InvokerActor, Peers, Transition};
 use crate::metrics::{Metrics, NodeLabel};
 use crate::ports::Transport;

@@ -3,7 +3,6 @@
 //! Read in this order: `domain` decides, `ports` names the three things that touch the world, the actors carry a
 //! request from its admission to its one answer, and `root` supervises them all.
 
-pub mod domain;
 pub mod ports;
 
 pub mod root;

@@ -17,10 +17,10 @@ use ractor::{
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::domain::admission::{AdmissionSettings, Claim, Pressure, Shed, Usage};
-use crate::domain::error::RequestError;
-use crate::domain::plan::PlanLimits;
-use crate::domain::request::{RequestHeaders, RequestKind, RequestLimits};
+use beamline_domain::admission::{AdmissionSettings, Claim, Pressure, Shed, Usage};
+use beamline_domain::error::RequestError;
+use beamline_domain::plan::PlanLimits;
+use beamline_domain::request::{RequestHeaders, RequestKind, RequestLimits};
 use crate::invokers::Invokers;
 use crate::metrics::{Metrics, NodeLabel, OutcomeLabel};
 use crate::pipeline::Pipeline;

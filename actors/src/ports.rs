@@ -10,10 +10,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
-use crate::domain::extension::{Extension, Listener};
-use crate::domain::health::Figures;
-use crate::domain::session::{Pin, SessionKey, Stored};
-use crate::domain::snapshot::{Content, StoredPolicy};
+pub use beamline_domain::endpoint::{Answer, TransportError};
+use beamline_domain::extension::{Extension, Listener};
+use beamline_domain::health::Figures;
+use beamline_domain::session::{Pin, SessionKey, Stored};
+use beamline_domain::snapshot::{Content, StoredPolicy};
 
 /// Where extensions and policies are kept. Every method has its own time limit and fails with [`StoreError::Unavailable`]
 /// rather than wait longer.
@@ -178,36 +179,6 @@ pub struct Call {
     pub timeout: Duration,
     /// 1 for the first.
     pub attempt: u32,
-}
-
-/// What came back, before anybody has read it.
-#[derive(Debug, Clone, Default)]
-pub struct Answer {
-    pub body: Bytes,
-    /// `Nats-Service-Error-Code` and `Nats-Service-Error`, when the answer carries them.
-    pub service_error: Option<(Option<u16>, String)>,
-    /// `retry_after_ms` or `Retry-After`: what an error answer may ask for by header.
-    pub retry_after: Option<Duration>,
-    /// `retryable`: whether an error answer says by header that another attempt may help.
-    pub retryable: Option<bool>,
-}
-
-/// Why no answer came back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TransportError {
-    #[error("no answer in time")]
-    Timeout,
-    /// So late that nobody can tell whose fault the missing answer is.
-    #[error("no answer in time, and the bus is late")]
-    BusLate,
-    #[error("nobody listens on the subject")]
-    NoResponders,
-    #[error("the bus is not connected")]
-    NotConnected,
-    #[error("the message has {size} bytes, the bus carries {limit}")]
-    TooLarge { size: usize, limit: usize },
-    #[error("{0}")]
-    Refused(String),
 }
 
 /// Where all replicas keep which provider has which session. Nothing here needs to be waited for: callers put their own

@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::domain::snapshot::{Content, Snapshot};
+use beamline_domain::snapshot::{Content, Snapshot};
 use crate::metrics::Metrics;
 use crate::ports::{Author, Change, Store, StoreError};
 use crate::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::domain::answer;
-use crate::domain::error::RequestError;
-use crate::domain::request::Correlation;
+use beamline_domain::answer;
+use beamline_domain::error::RequestError;
+use beamline_domain::request::Correlation;
 
 /// An answer on its way out.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::domain::session::{Look, Pin, Pinned, Recalled, SessionCache, SessionKey, Stored};
+use beamline_domain::session::{Look, Pin, Pinned, Recalled, SessionCache, SessionKey, Stored};
 use crate::ports::{SessionChange, SessionStore, SessionStoreError};
 use clock::Clock;
 

@@ -16,8 +16,8 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::domain::extension::Extension;
-use crate::domain::snapshot::{Content, StoredPolicy};
+use beamline_domain::extension::Extension;
+use beamline_domain::snapshot::{Content, StoredPolicy};
 use crate::ports::{
     Answer, Author, Call, Change, HealthLine, Store, StoreError, Transport, TransportError,
 };

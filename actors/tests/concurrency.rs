@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use beamline_actors::domain::breaker::{Overrides, Reset, Settings};
-use beamline_actors::domain::call::CallFailure;
-use beamline_actors::domain::extension::{Extension, Kind};
-use beamline_actors::domain::fields::Fields;
-use beamline_actors::domain::plan::{Place, PlannedCall, Rule, Target};
-use beamline_actors::domain::run::{AttemptBudget, Order};
+use beamline_domain::breaker::{Overrides, Reset, Settings};
+use beamline_domain::call::CallFailure;
+use beamline_domain::extension::{Extension, Kind};
+use beamline_domain::fields::Fields;
+use beamline_domain::plan::{Place, PlannedCall, Rule, Target};
+use beamline_domain::run::{AttemptBudget, Order};
 use beamline_actors::invokers::{CallScope, InUse, Invokers, InvokersActor};
 use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, Metrics};
 use beamline_actors::ports::{Answer, Author, Change, TransportError};

@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use beamline_actors::domain::fields::Fields;
-use beamline_actors::domain::request::Message;
+use beamline_domain::fields::Fields;
+use beamline_domain::request::Message;
 use beamline_actors::dry_run::Rehearsal;
 use beamline_actors::testing::{MemoryTransport, content};
 use serde_json::value::RawValue;

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::request::RequestKind;
+use beamline_domain::request::RequestKind;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::pipelines::Pipelines;
 use beamline_actors::ports::Answer;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use beamline_actors::domain::breaker::{
+use beamline_domain::breaker::{
     Breaker, Mode, Outcome, Overrides, Permit, Setting, Settings, State,
 };
-use beamline_actors::domain::extension::Kind;
+use beamline_domain::extension::Kind;
 use beamline_actors::invoker::{Gate, Held};
 use loom::model::Builder;
 use loom::sync::Mutex;

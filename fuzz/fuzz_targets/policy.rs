@@ -2,6 +2,6 @@
 
 #![no_main]
 
-use beamline_actors::domain::policy::invariants;
+use beamline_domain::policy::invariants;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| invariants::check(bytes));

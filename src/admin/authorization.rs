@@ -1,7 +1,7 @@
 //! Who may administrate: whoever has the key, where one is configured.
 
 use async_nats::Message;
-use beamline_actors::domain::fields::Fields;
+use beamline_domain::fields::Fields;
 use beamline_bus::headers;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use beamline_actors::domain::breaker::{
+use beamline_domain::breaker::{
     BreakerReading, Isolation, Mode, Operator, OperatorState, Reset, Settings, State,
 };
-use beamline_actors::domain::document::{Mistakes, Object};
-use beamline_actors::domain::extension::Extension;
-use beamline_actors::domain::fields::Fields;
-use beamline_actors::domain::health::Figures;
-use beamline_actors::domain::snapshot::Snapshot;
+use beamline_domain::document::{Mistakes, Object};
+use beamline_domain::extension::Extension;
+use beamline_domain::fields::Fields;
+use beamline_domain::health::Figures;
+use beamline_domain::snapshot::Snapshot;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::ports::{Author, Change};
 use beamline_actors::registry::Registry;

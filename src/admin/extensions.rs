@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use beamline_actors::domain::document::{Mistake, shorten};
-use beamline_actors::domain::extension::{Extension, Kind};
-use beamline_actors::domain::fields::Fields;
-use beamline_actors::domain::snapshot::Snapshot;
+use beamline_domain::document::{Mistake, shorten};
+use beamline_domain::extension::{Extension, Kind};
+use beamline_domain::fields::Fields;
+use beamline_domain::snapshot::Snapshot;
 use beamline_actors::ports::{Author, Change, StoreError};
 use serde::Serialize;
 use serde_json::json;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_nats::Message;
-use beamline_actors::domain::document::{Mistakes, Object};
-use beamline_actors::domain::fields::Fields;
+use beamline_domain::document::{Mistakes, Object};
+use beamline_domain::fields::Fields;
 use beamline_actors::ports::Author;
 use beamline_bus::headers;
 use serde::Serialize;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::complexity::Complexity;
-use beamline_actors::domain::document::{Mistakes, Object, shorten};
-use beamline_actors::domain::fields::Fields;
-use beamline_actors::domain::policy::Policy;
-use beamline_actors::domain::request::Message;
+use beamline_domain::complexity::Complexity;
+use beamline_domain::document::{Mistakes, Object, shorten};
+use beamline_domain::fields::Fields;
+use beamline_domain::policy::Policy;
+use beamline_domain::request::Message;
 use beamline_actors::dry_run::Rehearsal;
 use serde::Serialize;
 use serde_json::value::RawValue;

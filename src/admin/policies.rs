@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use beamline_actors::domain::document::{Mistake, shorten};
-use beamline_actors::domain::extension::id_problem;
-use beamline_actors::domain::fields::Fields;
-use beamline_actors::domain::policy::Policy;
-use beamline_actors::domain::snapshot::{KnownPolicy, StoredPolicy};
+use beamline_domain::document::{Mistake, shorten};
+use beamline_domain::extension::id_problem;
+use beamline_domain::fields::Fields;
+use beamline_domain::policy::Policy;
+use beamline_domain::snapshot::{KnownPolicy, StoredPolicy};
 use beamline_actors::ports::{Author, Change};
 use serde::Serialize;
 use serde_json::json;

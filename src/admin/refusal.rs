@@ -1,7 +1,7 @@
 //! Why an operation was refused, as the contract answers it.
 
-use beamline_actors::domain::document::Mistake;
-use beamline_actors::domain::error::{ErrorCode, RequestError};
+use beamline_domain::document::Mistake;
+use beamline_domain::error::{ErrorCode, RequestError};
 use beamline_actors::ports::StoreError;
 use serde_json::{Map, Value, json};
 

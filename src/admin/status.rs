@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use beamline_actors::domain::extension::{Extension, Listener};
-use beamline_actors::domain::health::Figures;
-use beamline_actors::domain::run::milliseconds;
+use beamline_domain::extension::{Extension, Listener};
+use beamline_domain::health::Figures;
+use beamline_domain::run::milliseconds;
 use beamline_actors::invoker::{Invoker, TargetState};
 use beamline_actors::invokers::InUse;
 use serde_json::{Map, Value, json};

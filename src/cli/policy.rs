@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use beamline_actors::domain::policy::SCHEMA;
+use beamline_domain::policy::SCHEMA;
 use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::value::RawValue;

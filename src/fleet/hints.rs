@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use beamline_actors::domain::breaker::State;
+use beamline_domain::breaker::State;
 use beamline_actors::invoker::Transition;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;

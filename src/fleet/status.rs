@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_nats::Message;
-use beamline_actors::domain::breaker::Mode;
-use beamline_actors::domain::extension::Extension;
+use beamline_domain::breaker::Mode;
+use beamline_domain::extension::Extension;
 use beamline_actors::invoker::TargetState;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, PublishErrorKind, Subject};
-use beamline_actors::domain::error::{ErrorCode, IntakeCode, RequestError};
-use beamline_actors::domain::request::{Correlation, RequestHeaders, RequestKind};
+use beamline_domain::error::{ErrorCode, IntakeCode, RequestError};
+use beamline_domain::request::{Correlation, RequestHeaders, RequestKind};
 use beamline_actors::pipelines::{Incoming, Pipelines};
 use beamline_actors::reply::{Outgoing, Reply};
 use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};

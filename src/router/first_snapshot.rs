@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::snapshot::Content;
+use beamline_domain::snapshot::Content;
 use beamline_actors::ports::{Store, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;

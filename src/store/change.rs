@@ -1,9 +1,9 @@
 //! One change in one transaction: the revision first, because its row lock puts writers in order, then the rows, the
 //! audit row, and the announcement.
 
-use beamline_actors::domain::extension::Extension;
-use beamline_actors::domain::fields::Fields;
-use beamline_actors::domain::snapshot::StoredPolicy;
+use beamline_domain::extension::Extension;
+use beamline_domain::fields::Fields;
+use beamline_domain::snapshot::StoredPolicy;
 use beamline_actors::ports::{Author, Change, StoreError};
 use serde::Serialize;
 use sqlx::any::{AnyArguments, AnyRow};

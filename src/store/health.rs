@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use beamline_actors::domain::run::milliseconds;
+use beamline_domain::run::milliseconds;
 use beamline_actors::ports::{HealthLine, StoreError};
 use sqlx::{Any, Transaction};
 

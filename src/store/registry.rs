@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use beamline_actors::domain::snapshot::Content;
+use beamline_domain::snapshot::Content;
 use beamline_actors::ports::{Author, Change, HealthLine, Store, StoreError};
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;

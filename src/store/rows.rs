@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use beamline_actors::domain::extension::{Extension, ExtensionVersion, Instance, Kind};
-use beamline_actors::domain::fields::Fields;
-use beamline_actors::domain::snapshot::StoredPolicy;
+use beamline_domain::extension::{Extension, ExtensionVersion, Instance, Kind};
+use beamline_domain::fields::Fields;
+use beamline_domain::snapshot::StoredPolicy;
 use beamline_actors::ports::StoreError;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;

@@ -7,11 +7,11 @@ mod proxy;
 
 use std::time::{Duration, SystemTime};
 
-use beamline_actors::domain::breaker::{Operator, OperatorState, Reset};
-use beamline_actors::domain::extension::{Extension, ExtensionVersion, Instance, Kind};
-use beamline_actors::domain::fields::Fields;
-use beamline_actors::domain::policy::Policy;
-use beamline_actors::domain::snapshot::{Content, StoredPolicy};
+use beamline_domain::breaker::{Operator, OperatorState, Reset};
+use beamline_domain::extension::{Extension, ExtensionVersion, Instance, Kind};
+use beamline_domain::fields::Fields;
+use beamline_domain::policy::Policy;
+use beamline_domain::snapshot::{Content, StoredPolicy};
 use beamline_actors::ports::{Author, Change, StoreError};
 use secrecy::SecretString;
 use serde_json::value::RawValue;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::permit::now;
-use crate::domain::breaker::State;
+use beamline_domain::breaker::State;
 
 /// A breaker has changed its state here.
 #[derive(Debug, Clone)]
@@ -87,8 +87,8 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::breaker::{Mode, Outcome, Overrides, Settings};
-    use crate::domain::extension::Kind;
+    use beamline_domain::breaker::{Mode, Outcome, Overrides, Settings};
+    use beamline_domain::extension::Kind;
     use crate::invokers::Invokers;
     use crate::metrics::Metrics;
     use crate::registry::{Registry, RegistrySettings};

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::pause::Pause;
 use super::target::Withheld;
-use crate::domain::breaker::{Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State};
+use beamline_domain::breaker::{Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State};
 
 /// The breaker of one tenant at one target. Whoever holds a permit of it holds it too, so that an outcome never reaches another.
 #[derive(Debug)]
@@ -193,8 +193,8 @@ impl TenantBreaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::breaker::{Isolation, Overrides};
-    use crate::domain::extension::Kind;
+    use beamline_domain::breaker::{Isolation, Overrides};
+    use beamline_domain::extension::Kind;
     use crate::invoker::{Invoker, TargetState};
 
     fn settings() -> Settings {

@@ -8,15 +8,15 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Invokers;
-use crate::domain::breaker::Outcome;
-use crate::domain::call::{self, CallFailure, Reply};
-use crate::domain::concurrency::Load;
-use crate::domain::extension::Extension;
-use crate::domain::fallback::SUBSCRIBE_AGAIN;
-use crate::domain::fields::Fields;
-use crate::domain::plan::Rule;
-use crate::domain::retry_budget::{Again, RetryTokens};
-use crate::domain::run::{AttemptBudget, CallResult, Order};
+use beamline_domain::breaker::Outcome;
+use beamline_domain::call::{self, CallFailure, Reply};
+use beamline_domain::concurrency::Load;
+use beamline_domain::extension::Extension;
+use beamline_domain::fallback::SUBSCRIBE_AGAIN;
+use beamline_domain::fields::Fields;
+use beamline_domain::plan::Rule;
+use beamline_domain::retry_budget::{Again, RetryTokens};
+use beamline_domain::run::{AttemptBudget, CallResult, Order};
 use crate::invoker::{CallPermit, Finished, Invoker, InvokerMsg, LOCAL_LAG, Withheld};
 use crate::ports::{Answer, Call, TransportError};
 

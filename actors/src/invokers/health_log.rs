@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Shared, invokers_of};
-use crate::domain::extension::Extension;
-use crate::domain::health::Figures;
+use beamline_domain::extension::Extension;
+use beamline_domain::health::Figures;
 use crate::fail_points;
 use crate::invoker::{Invoker, TargetState};
 use crate::ports::{HealthLine, Store, StoreError};
@@ -121,8 +121,8 @@ fn key(line: &HealthLine) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::breaker::{Mode, Outcome, Overrides, Settings};
-    use crate::domain::extension::Kind;
+    use beamline_domain::breaker::{Mode, Outcome, Overrides, Settings};
+    use beamline_domain::extension::Kind;
     use crate::invokers::Invokers;
     use crate::metrics::Metrics;
     use crate::registry::{Registry, RegistrySettings};

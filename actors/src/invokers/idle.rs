@@ -22,8 +22,8 @@ pub(super) async fn forget(shared: Arc<Shared>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::breaker::{Mode, Outcome, Overrides, Settings};
-    use crate::domain::extension::Kind;
+    use beamline_domain::breaker::{Mode, Outcome, Overrides, Settings};
+    use beamline_domain::extension::Kind;
     use crate::invoker::Invoker;
 
     #[tokio::test(start_paused = true)]

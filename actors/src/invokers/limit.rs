@@ -12,8 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::domain::admission::longest_wait;
-use crate::domain::concurrency::{ConcurrencyLimit, Load};
+use beamline_domain::admission::longest_wait;
+use beamline_domain::concurrency::{ConcurrencyLimit, Load};
 use crate::metrics::{ExtensionLabel, ExtensionReason, Metrics};
 use crate::supervision::{NodeView, OnDrop};
 

@@ -11,7 +11,7 @@ use futures_util::stream;
 use tokio::time::{sleep, timeout};
 
 use super::{Shared, invokers_of};
-use crate::domain::breaker::State;
+use beamline_domain::breaker::State;
 use crate::invoker::Invoker;
 
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -84,8 +84,8 @@ fn is_open(invoker: &Invoker) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::breaker::{Mode, Outcome, Overrides, Settings};
-    use crate::domain::extension::Kind;
+    use beamline_domain::breaker::{Mode, Outcome, Overrides, Settings};
+    use beamline_domain::extension::Kind;
     use crate::invoker::TargetState;
     use crate::invokers::Invokers;
     use crate::metrics::Metrics;

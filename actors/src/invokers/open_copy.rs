@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Shared, has_subject, invokers_of};
 use crate::disk;
-use crate::domain::breaker::{Breaker, Opening, Reason, Settings, read_time, write_time};
-use crate::domain::extension::Extension;
+use beamline_domain::breaker::{Breaker, Opening, Reason, Settings, read_time, write_time};
+use beamline_domain::extension::Extension;
 use crate::invoker::OpenBreaker;
 
 /// Writes are at least this far apart; whatever changes between them goes with the next one.
@@ -178,8 +178,8 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::domain::breaker::{Mode, Outcome, Overrides};
-    use crate::domain::extension::Kind;
+    use beamline_domain::breaker::{Mode, Outcome, Overrides};
+    use beamline_domain::extension::Kind;
     use crate::invokers::Invokers;
     use crate::metrics::Metrics;
     use crate::registry::{Registry, RegistrySettings};

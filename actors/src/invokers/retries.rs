@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::domain::retry_budget::{Again, Allowance, RetryBudget, RetryTokens};
+use beamline_domain::retry_budget::{Again, Allowance, RetryBudget, RetryTokens};
 use crate::metrics::{Metrics, RefusedRetryLabel, RetryLabel};
 
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Incoming;
 use super::work::{Steps, Work};
-use crate::domain::admission::{
+use beamline_domain::admission::{
     Admission, AdmissionSettings, Arrived, Claim, Place, Polled, Pressure, Shed, Usage,
 };
 use crate::metrics::{Metrics, ShedLabel};

@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use super::door::Permit;
 use super::work::Steps;
 use super::{Incoming, Shared};
-use crate::domain::answer;
-use crate::domain::error::RequestError;
-use crate::domain::request::{RequestHeaders, RequestKind};
-use crate::domain::run::Run;
+use beamline_domain::answer;
+use beamline_domain::error::RequestError;
+use beamline_domain::request::{RequestHeaders, RequestKind};
+use beamline_domain::run::Run;
 use crate::reply::{Outgoing, Reply};
 use crate::supervision::{Node, NodeKind, NodeView};
 

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::domain::admission::Reason;
-use crate::domain::error::RequestError;
+use beamline_domain::admission::Reason;
+use beamline_domain::error::RequestError;
 
 /// What a refused caller is told to wait, moved by chance so that not all come back together.
 const RETRY_AFTER_MS: Range<u64> = 50..250;

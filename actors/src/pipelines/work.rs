@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::admission::WorkDone;
+use beamline_domain::admission::WorkDone;
 
 /// Of all requests in flight.
 #[derive(Debug, Default)]

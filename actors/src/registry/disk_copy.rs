@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::RegistrySettings;
 use crate::disk;
-use crate::domain::snapshot::Content;
+use beamline_domain::snapshot::Content;
 
 /// Writes the copy in the background, one writing at a time and never an older one after a newer.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::domain::extension::Extension;
+use beamline_domain::extension::Extension;
 use crate::ports::HealthLine;
 use crate::root::{Child, Root};
 use crate::testing::{MemoryStore, content};

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::watch;
 
-use crate::domain::session::{Pin, SessionKey, Stored};
+use beamline_domain::session::{Pin, SessionKey, Stored};
 use crate::ports::{SessionChange, SessionStore, SessionStoreError};
 
 /// Several `Sessions` over one of these are several replicas.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::admission::AdmissionSettings;
-use beamline_actors::domain::extension::{Extension, Kind};
-use beamline_actors::domain::plan::PlanLimits;
-use beamline_actors::domain::policy::Policy;
-use beamline_actors::domain::request::{RequestHeaders, RequestKind, RequestLimits};
+use beamline_domain::admission::AdmissionSettings;
+use beamline_domain::extension::{Extension, Kind};
+use beamline_domain::plan::PlanLimits;
+use beamline_domain::policy::Policy;
+use beamline_domain::request::{RequestHeaders, RequestKind, RequestLimits};
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{Incoming, PipelineSettings, Pipelines};

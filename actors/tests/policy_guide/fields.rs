@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use beamline_actors::domain::policy::SCHEMA;
+use beamline_domain::policy::SCHEMA;
 use serde_json::Value;
 
 use super::markdown::{code, tables};

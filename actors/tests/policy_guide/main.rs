@@ -13,9 +13,9 @@ mod fields;
 mod markdown;
 mod tables;
 
-use beamline_actors::domain::document::Located;
-use beamline_actors::domain::extension::Extension;
-use beamline_actors::domain::policy::{Form, Policy};
+use beamline_domain::document::Located;
+use beamline_domain::extension::Extension;
+use beamline_domain::policy::{Form, Policy};
 use markdown::{Block, Item, items};
 use serde_json::Value;
 

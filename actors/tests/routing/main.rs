@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use beamline_actors::domain::fields::Fields;
-use beamline_actors::domain::request::{Message, RequestKind};
+use beamline_domain::fields::Fields;
+use beamline_domain::request::{Message, RequestKind};
 use beamline_actors::dry_run::Rehearsal;
 use beamline_actors::testing::content;
 use proptest::prelude::*;
@@ -55,7 +55,7 @@ fn run(case: &Case, delays: &Delays, kind: RequestKind, timeout_ms: u64) -> Ran 
     })
 }
 
-fn registry(case: &Case) -> beamline_actors::domain::snapshot::Content {
+fn registry(case: &Case) -> beamline_domain::snapshot::Content {
     let (records, policy) = (records(), case.policy.to_string());
     content(
         &records.iter().map(String::as_str).collect::<Vec<_>>(),

@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::extension::Extension;
+use beamline_domain::extension::Extension;
 use beamline_actors::ports::{Answer, Call, TransportError};
 use beamline_actors::testing::MemoryTransport;
 use bytes::Bytes;

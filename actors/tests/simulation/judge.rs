@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use beamline_actors::domain::request::RequestKind;
+use beamline_domain::request::RequestKind;
 use beamline_actors::metrics::{ExtensionLabel, OutcomeLabel};
 use serde_json::Value;
 use tokio::time::Instant;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::breaker::{BreakerReading, State};
-use beamline_actors::domain::request::{RequestHeaders, RequestKind};
+use beamline_domain::breaker::{BreakerReading, State};
+use beamline_domain::request::{RequestHeaders, RequestKind};
 use beamline_actors::invoker::TargetState;
 use beamline_actors::pipelines::Incoming;
 use beamline_actors::ports::Change;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::admission::AdmissionSettings;
-use beamline_actors::domain::extension::Extension;
-use beamline_actors::domain::plan::PlanLimits;
-use beamline_actors::domain::request::RequestLimits;
-use beamline_actors::domain::snapshot::{Content, StoredPolicy};
+use beamline_domain::admission::AdmissionSettings;
+use beamline_domain::extension::Extension;
+use beamline_domain::plan::PlanLimits;
+use beamline_domain::request::RequestLimits;
+use beamline_domain::snapshot::{Content, StoredPolicy};
 use beamline_actors::invoker::InvokerMsg;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use beamline_actors::domain::request::RequestKind;
+use beamline_domain::request::RequestKind;
 use fastrand::Rng;
 use serde_json::{Value, json};
 

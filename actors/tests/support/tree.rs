@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::admission::AdmissionSettings;
-use beamline_actors::domain::plan::PlanLimits;
-use beamline_actors::domain::request::{RequestHeaders, RequestKind, RequestLimits};
-use beamline_actors::domain::snapshot::Content;
+use beamline_domain::admission::AdmissionSettings;
+use beamline_domain::plan::PlanLimits;
+use beamline_domain::request::{RequestHeaders, RequestKind, RequestLimits};
+use beamline_domain::snapshot::Content;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{Incoming, PipelineSettings, Pipelines};

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::breaker::{Overrides, Settings};
-use beamline_actors::domain::extension::{Extension, Kind};
-use beamline_actors::domain::fields::Fields;
-use beamline_actors::domain::plan::{Place, PlannedCall, Rule, Target};
-use beamline_actors::domain::policy::Mode;
-use beamline_actors::domain::run::{AttemptBudget, CallResult, Order};
-use beamline_actors::domain::selection::Vitals;
+use beamline_domain::breaker::{Overrides, Settings};
+use beamline_domain::extension::{Extension, Kind};
+use beamline_domain::fields::Fields;
+use beamline_domain::plan::{Place, PlannedCall, Rule, Target};
+use beamline_domain::policy::Mode;
+use beamline_domain::run::{AttemptBudget, CallResult, Order};
+use beamline_domain::selection::Vitals;
 use beamline_actors::invokers::{CallScope, Invokers, InvokersActor};
 use beamline_actors::metrics::Metrics;
 use beamline_actors::ports::Store;

@@ -9,10 +9,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::breaker::{self, Overrides, Settings, State};
-use beamline_actors::domain::call::CallFailure;
-use beamline_actors::domain::extension::{Extension, Kind};
-use beamline_actors::domain::selection::Vitals;
+use beamline_domain::breaker::{self, Overrides, Settings, State};
+use beamline_domain::call::CallFailure;
+use beamline_domain::extension::{Extension, Kind};
+use beamline_domain::selection::Vitals;
 use beamline_actors::invoker::Invoker;
 use beamline_actors::invokers::CallScope;
 use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::domain::call::CallFailure;
-use beamline_actors::domain::extension::Extension;
-use beamline_actors::domain::plan::Rule;
-use beamline_actors::domain::run::Order;
+use beamline_domain::call::CallFailure;
+use beamline_domain::extension::Extension;
+use beamline_domain::plan::Rule;
+use beamline_domain::run::Order;
 use beamline_actors::invokers::CallScope;
 use beamline_actors::metrics::{RefusedRetryLabel, RetryLabel};
 use beamline_actors::ports::{Answer, TransportError};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use beamline_actors::domain::document::Located;
-use beamline_actors::domain::policy::{Checked, Form, Order, Policy};
+use beamline_domain::document::Located;
+use beamline_domain::policy::{Checked, Form, Order, Policy};
 use clap::Args;
 use serde::Serialize;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use beamline_actors::domain::policy::diff::{Change, diff};
-use beamline_actors::domain::policy::{Form, Policy};
+use beamline_domain::policy::diff::{Change, diff};
+use beamline_domain::policy::{Form, Policy};
 use clap::Args;
 use serde::Serialize;
 

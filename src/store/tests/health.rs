@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
-use beamline_actors::domain::extension::Listener;
-use beamline_actors::domain::health::Health;
+use beamline_domain::extension::Listener;
+use beamline_domain::health::Health;
 use beamline_actors::ports::{Change, HealthLine};
 use sqlx::{AssertSqlSafe, Executor, Row};
 

@@ -1,7 +1,7 @@
 //! `--against`: what a running router has to say to a document that is right in itself.
 
-use beamline_actors::domain::document::position::position;
-use beamline_actors::domain::document::{Located, Mistake, Part};
+use beamline_domain::document::position::position;
+use beamline_domain::document::{Located, Mistake, Part};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

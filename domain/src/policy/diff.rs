@@ -1,0 +1,268 @@
+//! What changes from one policy to another, in plain words. The forms of their documents do not matter, only what they mean.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::{Policy, Processor, Sticky, Validator};
+use crate::breaker::{Overrides, Setting};
+
+mod fallbacks;
+mod fields;
+mod providers;
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub kind: ChangeKind,
+    /// What changes, for example `provider openai_gpt4`.
+    pub what: String,
+    /// All of it in one sentence.
+    pub sentence: String,
+}
+
+/// What happens to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    Added,
+    Removed,
+    Changed,
+    Moved,
+}
+
+/// Everything that differs, in the order in which a document is read; nothing when both mean the same.
+pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
+    let mut changes = Changes::default();
+    changes.value("version", Some(&old.version), Some(&new.version));
+    changes.value(
+        "policy_id",
+        old.policy_id.as_deref(),
+        new.policy_id.as_deref(),
+    );
+    processors("pre", &old.pre, &new.pre, &mut changes);
+    validators(&old.validators, &new.validators, &mut changes);
+    providers::diff(old, new, &mut changes);
+    processors("post", &old.post, &new.post, &mut changes);
+    fallbacks::diff(&old.fallbacks, &new.fallbacks, &mut changes);
+    sticky(old.sticky.as_ref(), new.sticky.as_ref(), &mut changes);
+    breaker(&old.circuit_breaker, &new.circuit_breaker, &mut changes);
+    fields::diff(
+        "metadata",
+        "metadata",
+        &old.metadata,
+        &new.metadata,
+        &mut changes,
+    );
+    changes.0
+}
+
+#[derive(Default)]
+struct Changes(Vec<Change>);
+
+impl Changes {
+    fn added(&mut self, what: &str, details: &str) {
+        self.push(
+            ChangeKind::Added,
+            what,
+            format!("{what} is new ({details})"),
+        );
+    }
+
+    fn removed(&mut self, what: &str) {
+        self.push(ChangeKind::Removed, what, format!("{what} is gone"));
+    }
+
+    fn changed(&mut self, what: &str, details: &str) {
+        self.push(ChangeKind::Changed, what, format!("{what}: {details}"));
+    }
+
+    /// A word of a document, which may be missing.
+    fn value(&mut self, what: &str, old: Option<&str>, new: Option<&str>) {
+        let shown = |value: Option<&str>| value.unwrap_or("none").to_owned();
+        if old != new {
+            self.changed(what, &format!("{} -> {}", shown(old), shown(new)));
+        }
+    }
+
+    fn push(&mut self, kind: ChangeKind, what: &str, sentence: String) {
+        self.0.push(Change {
+            kind,
+            what: what.to_owned(),
+            sentence,
+        });
+    }
+
+    /// Those that stay, if they change places among themselves.
+    fn order(&mut self, stage: &str, old: &[String], new: &[String]) {
+        let stay = |these: &[String], others: &[String]| -> Vec<String> {
+            these
+                .iter()
+                .filter(|id| others.contains(id))
+                .cloned()
+                .collect()
+        };
+        let (before, after) = (stay(old, new), stay(new, old));
+        if before != after {
+            let sentence = format!(
+                "the order of {stage} changes: {} -> {}",
+                before.join(", "),
+                after.join(", ")
+            );
+            self.push(ChangeKind::Moved, stage, sentence);
+        }
+    }
+}
+
+fn processors(stage: &str, old: &[Processor], new: &[Processor], changes: &mut Changes) {
+    for gone in old
+        .iter()
+        .filter(|p| !new.iter().any(|other| other.id == p.id))
+    {
+        changes.removed(&format!("{stage} {}", gone.id));
+    }
+    for (index, now) in new.iter().enumerate() {
+        let what = format!("{stage} {}", now.id);
+        let Some(position) = old.iter().position(|p| p.id == now.id) else {
+            changes.added(
+                &what,
+                &format!("{}, {}", now.mode.as_str(), waits(new, index)),
+            );
+            continue;
+        };
+        let Some(was) = old.get(position) else {
+            continue;
+        };
+        if was.mode != now.mode {
+            changes.changed(
+                &what,
+                &format!("mode {} -> {}", was.mode.as_str(), now.mode.as_str()),
+            );
+        }
+        if dependencies(was) != dependencies(now) {
+            changes.changed(
+                &what,
+                &format!("starts {} -> {}", waits(old, position), waits(new, index)),
+            );
+        }
+        fields::diff(
+            &what,
+            &format!("config of {}", now.id),
+            &was.config,
+            &now.config,
+            changes,
+        );
+    }
+    let ids = |all: &[Processor]| all.iter().map(|p| p.id.clone()).collect::<Vec<_>>();
+    changes.order(stage, &ids(old), &ids(new));
+}
+
+/// Their order says nothing.
+fn dependencies(processor: &Processor) -> Option<BTreeSet<&str>> {
+    processor
+        .depends_on
+        .as_ref()
+        .map(|names| names.iter().map(String::as_str).collect())
+}
+
+/// What one of the entries waits for.
+fn waits(all: &[Processor], index: usize) -> String {
+    let before: Vec<&str> = all
+        .iter()
+        .take(index)
+        .map(|processor| processor.id.as_str())
+        .collect();
+    match all
+        .get(index)
+        .and_then(|processor| processor.depends_on.as_deref())
+    {
+        Some([]) => "at once".to_owned(),
+        Some(names) => format!("after {}", names.join(" and ")),
+        None if before.is_empty() => "first".to_owned(),
+        None => format!("after {}", before.join(" and ")),
+    }
+}
+
+fn validators(old: &[Validator], new: &[Validator], changes: &mut Changes) {
+    let what = |id: &str| format!("validator {id}");
+    for gone in old
+        .iter()
+        .filter(|v| !new.iter().any(|other| other.id == v.id))
+    {
+        changes.removed(&what(&gone.id));
+    }
+    for now in new {
+        let what = what(&now.id);
+        let Some(was) = old.iter().find(|v| v.id == now.id) else {
+            changes.added(&what, &format!("on_fail {}", now.on_fail.as_str()));
+            continue;
+        };
+        if was.on_fail != now.on_fail {
+            changes.changed(
+                &what,
+                &format!(
+                    "on_fail {} -> {}",
+                    was.on_fail.as_str(),
+                    now.on_fail.as_str()
+                ),
+            );
+        }
+        fields::diff(
+            &what,
+            &format!("config of {}", now.id),
+            &was.config,
+            &now.config,
+            changes,
+        );
+    }
+    let ids = |all: &[Validator]| all.iter().map(|v| v.id.clone()).collect::<Vec<_>>();
+    changes.order("validators", &ids(old), &ids(new));
+}
+
+fn sticky(old: Option<&Sticky>, new: Option<&Sticky>, changes: &mut Changes) {
+    let what = "sticky sessions";
+    let ttl = |sticky: &Sticky| humantime::format_duration(sticky.ttl).to_string();
+    match (old, new) {
+        (None, None) => {}
+        (Some(_), None) => changes.push(ChangeKind::Removed, what, format!("{what} are gone")),
+        (None, Some(now)) => {
+            let sentence = format!("{what} are new (by {}, ttl {})", now.session_key, ttl(now));
+            changes.push(ChangeKind::Added, what, sentence);
+        }
+        (Some(was), Some(now)) => {
+            if was.session_key != now.session_key {
+                changes.changed(
+                    what,
+                    &format!("session_key {} -> {}", was.session_key, now.session_key),
+                );
+            }
+            if was.ttl != now.ttl {
+                changes.changed(what, &format!("ttl {} -> {}", ttl(was), ttl(now)));
+            }
+        }
+    }
+}
+
+fn breaker(old: &Overrides, new: &Overrides, changes: &mut Changes) {
+    let shown = |number: Option<u32>| {
+        number.map_or_else(
+            || "the router's own".to_owned(),
+            |number| number.to_string(),
+        )
+    };
+    for (setting, name, ..) in Setting::ALL {
+        let (was, now) = (old.get(setting), new.get(setting));
+        if was != now {
+            let sentence = format!(
+                "{} {} -> {}",
+                setting.policy_name(name),
+                shown(was),
+                shown(now)
+            );
+            changes.changed("circuit breaker", &sentence);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
