@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use beamline_domain::breaker::{Mode, Outcome, Overrides, Settings};
-use beamline_domain::extension::Kind;
-use beamline_domain::snapshot::Snapshot;
 use beamline_actors::invoker::Invoker;
 use beamline_actors::testing::content;
+use beamline_contract::record::Kind;
+use beamline_domain::snapshot::Snapshot;
+use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const EXTENSIONS: usize = 10_000;

@@ -13,14 +13,14 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_domain::conditions::Facts;
-use beamline_domain::fields::Fields;
-use beamline_domain::plan::{Plan, PlanLimits};
-use beamline_domain::request::{Request, RequestHeaders, RequestKind, RequestLimits};
-use beamline_domain::run::{AttemptBudget, Next, Run};
-use beamline_domain::selection::{Outlook, Vitals, weighted};
-use beamline_domain::snapshot::Snapshot;
 use beamline_actors::testing::content;
+use beamline_contract::fields::Fields;
+use beamline_domain::conditions::Facts;
+use beamline_domain::request::plan::{Plan, PlanLimits};
+use beamline_domain::request::run::{AttemptBudget, Next, Run};
+use beamline_domain::request::{Request, RequestHeaders, RequestKind, RequestLimits};
+use beamline_domain::snapshot::Snapshot;
+use beamline_domain::target::selection::{Outlook, Vitals, weighted};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
 

@@ -7,13 +7,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use beamline_domain::complexity::ComplexityLimits;
 use beamline_actors::fail_points;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::Pipelines;
 use beamline_actors::registry::Registry;
 use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
+use beamline_domain::policy::complexity::ComplexityLimits;
 use prometheus_client::encoding::text::encode;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use secrecy::SecretString;

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use beamline_domain::admission::{Pressure, PressureGauge, Reading, TripTimes};
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::Pipelines;
 use beamline_actors::supervision::OwnedTask;
+use beamline_domain::admission::{Pressure, PressureGauge, Reading, TripTimes};
 
 use crate::nats::NatsTransport;
 

@@ -6,10 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use beamline_domain::admission::{AdmissionSettings, Rate};
-use beamline_domain::complexity::ComplexityLimits;
-use beamline_domain::plan::PlanLimits;
-use beamline_domain::request::RequestLimits;
 use beamline_actors::invokers::{HealthLog, Invokers};
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{PipelineSettings, Pipelines};
@@ -18,6 +14,10 @@ use beamline_actors::registry::{Registry, RegistrySettings};
 use beamline_actors::root::{self, Child, Root};
 use beamline_actors::sessions::Sessions;
 use beamline_actors::supervision::OwnedTask;
+use beamline_domain::admission::{AdmissionSettings, Rate};
+use beamline_domain::policy::complexity::ComplexityLimits;
+use beamline_domain::request::RequestLimits;
+use beamline_domain::request::plan::PlanLimits;
 use futures_util::StreamExt;
 use tokio::time::timeout;
 

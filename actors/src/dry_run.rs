@@ -7,20 +7,21 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use beamline_domain::conditions::Facts;
-use beamline_domain::dry_run::DryRun;
-use beamline_domain::error::{ErrorCode, RequestError};
-use beamline_domain::explanation;
-use beamline_domain::fields::Fields;
-use beamline_domain::plan::Plan;
-use beamline_domain::policy::Policy;
-use beamline_domain::request::{Message, Request, RequestKind};
-use beamline_domain::run::{AttemptBudget, Next, Order, Run};
-use beamline_domain::selection::Outlook;
-use beamline_domain::trace::TraceContext;
 use crate::invokers::CallScope;
 use crate::pipeline::side_by_side;
 use crate::pipelines::Pipelines;
+use beamline_contract::error::ErrorCode;
+use beamline_contract::fields::Fields;
+use beamline_domain::conditions::Facts;
+use beamline_domain::policy::Policy;
+use beamline_domain::request::dry_run::DryRun;
+use beamline_domain::request::error::RequestError;
+use beamline_domain::request::explanation;
+use beamline_domain::request::plan::Plan;
+use beamline_domain::request::run::{AttemptBudget, Next, Order, Run};
+use beamline_domain::request::trace::TraceContext;
+use beamline_domain::request::{Message, Request, RequestKind};
+use beamline_domain::target::selection::Outlook;
 
 /// What to go through.
 #[derive(Debug)]

@@ -13,15 +13,15 @@ use parking_lot::{Mutex, RwLock};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
-use beamline_domain::breaker::{Breaker, BreakerReading, Mode};
-use beamline_domain::extension::Kind;
-use beamline_domain::health::{Figures, Health};
-use beamline_domain::selection::Vitals;
 use crate::fail_points;
 use crate::metrics::{
     ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus,
 };
 use crate::supervision::{Address, Node, NodeKind};
+use beamline_contract::record::Kind;
+use beamline_domain::target::breaker::{Breaker, BreakerReading, Mode};
+use beamline_domain::target::health::{Figures, Health};
+use beamline_domain::target::selection::Vitals;
 
 mod pause;
 mod peers;
@@ -388,7 +388,7 @@ fn log(extension_id: &str, finished: &Finished) {
         status,
         ..
     } = finished;
-    let latency_ms = beamline_domain::run::milliseconds(finished.latency);
+    let latency_ms = beamline_domain::request::run::milliseconds(finished.latency);
     match &finished.failure {
         None => {
             tracing::debug!(extension_id, %trace_id, %tenant_id, latency_ms, status, "extension called")

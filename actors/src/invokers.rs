@@ -11,10 +11,6 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-use beamline_domain::breaker::{Isolation, Mode};
-use beamline_domain::extension::Extension;
-use beamline_domain::retry_budget::RetryTokens;
-use beamline_domain::selection::Vitals;
 use crate::invoker::{Invoker, InvokerActor, Peers, Transition};
 use crate::metrics::{Metrics, NodeLabel};
 use crate::ports::Transport;
@@ -22,6 +18,10 @@ use crate::registry::Registry;
 use crate::supervision::{
     Address, BreakerView, Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict,
 };
+use beamline_domain::record::extension::Extension;
+use beamline_domain::target::breaker::{Isolation, Mode};
+use beamline_domain::target::retry_budget::RetryTokens;
+use beamline_domain::target::selection::Vitals;
 
 mod call;
 mod health_log;

@@ -11,18 +11,18 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use beamline_domain::call::CallFailure;
-use beamline_domain::conditions::Facts;
-use beamline_domain::plan::Plan;
-use beamline_domain::request::Request;
-use beamline_domain::run::{AttemptBudget, CallResult, Next, Order, Run, is_fatal};
-use beamline_domain::selection::Outlook;
-use beamline_domain::session::{Pinned, Recalled};
 use crate::fail_points;
 use crate::invokers::{CallScope, Invokers};
 use crate::pipelines::InFlight;
 use crate::reply::Outgoing;
 use crate::supervision::{OnDrop, OwnedTask};
+use beamline_domain::conditions::Facts;
+use beamline_domain::request::Request;
+use beamline_domain::request::call::CallFailure;
+use beamline_domain::request::plan::Plan;
+use beamline_domain::request::run::{AttemptBudget, CallResult, Next, Order, Run, is_fatal};
+use beamline_domain::session::{Pinned, Recalled};
+use beamline_domain::target::selection::Outlook;
 
 #[derive(Debug)]
 pub(crate) enum PipelineMsg {

@@ -17,10 +17,6 @@ use ractor::{
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use beamline_domain::admission::{AdmissionSettings, Claim, Pressure, Shed, Usage};
-use beamline_domain::error::RequestError;
-use beamline_domain::plan::PlanLimits;
-use beamline_domain::request::{RequestHeaders, RequestKind, RequestLimits};
 use crate::invokers::Invokers;
 use crate::metrics::{Metrics, NodeLabel, OutcomeLabel};
 use crate::pipeline::Pipeline;
@@ -30,6 +26,10 @@ use crate::sessions::Sessions;
 use crate::supervision::{
     Address, Intensity, Node, NodeKind, NodeView, OnDrop, OwnedTask, RestartLog, Verdict,
 };
+use beamline_domain::admission::{AdmissionSettings, Claim, Pressure, Shed, Usage};
+use beamline_domain::request::error::RequestError;
+use beamline_domain::request::plan::PlanLimits;
+use beamline_domain::request::{RequestHeaders, RequestKind, RequestLimits};
 
 mod door;
 mod in_flight;

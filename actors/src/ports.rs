@@ -10,11 +10,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
-pub use beamline_domain::endpoint::{Answer, TransportError};
-use beamline_domain::extension::{Extension, Listener};
-use beamline_domain::health::Figures;
+use beamline_domain::record::extension::{Extension, Listener};
+pub use beamline_domain::request::endpoint::{Answer, TransportError};
 use beamline_domain::session::{Pin, SessionKey, Stored};
 use beamline_domain::snapshot::{Content, StoredPolicy};
+use beamline_domain::target::health::Figures;
 
 /// Where extensions and policies are kept. Every method has its own time limit and fails with [`StoreError::Unavailable`]
 /// rather than wait longer.

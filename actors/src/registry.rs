@@ -15,10 +15,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
-use beamline_domain::snapshot::{Content, Snapshot};
 use crate::metrics::Metrics;
 use crate::ports::{Author, Change, Store, StoreError};
 use crate::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
+use beamline_domain::snapshot::{Content, Snapshot};
 
 mod disk_copy;
 

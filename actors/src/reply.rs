@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use beamline_domain::answer;
-use beamline_domain::error::RequestError;
 use beamline_domain::request::Correlation;
+use beamline_domain::request::answer;
+use beamline_domain::request::error::RequestError;
 
 /// An answer on its way out.
 #[derive(Debug, Clone)]

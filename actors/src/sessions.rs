@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use beamline_domain::session::{Look, Pin, Pinned, Recalled, SessionCache, SessionKey, Stored};
 use crate::ports::{SessionChange, SessionStore, SessionStoreError};
+use beamline_domain::session::{Look, Pin, Pinned, Recalled, SessionCache, SessionKey, Stored};
 use clock::Clock;
 
 /// A request waits no longer for the store than this.

@@ -16,11 +16,11 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use beamline_domain::extension::Extension;
-use beamline_domain::snapshot::{Content, StoredPolicy};
 use crate::ports::{
     Answer, Author, Call, Change, HealthLine, Store, StoreError, Transport, TransportError,
 };
+use beamline_domain::record::extension::Extension;
+use beamline_domain::snapshot::{Content, StoredPolicy};
 pub use sessions::MemorySessions;
 
 /// A store that can be taken away and given back.

@@ -8,10 +8,10 @@
 
 use std::time::Duration;
 
-use beamline_domain::fields::Fields;
-use beamline_domain::request::Message;
 use beamline_actors::dry_run::Rehearsal;
 use beamline_actors::testing::{MemoryTransport, content};
+use beamline_contract::fields::Fields;
+use beamline_domain::request::Message;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use support::plant;

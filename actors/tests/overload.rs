@@ -11,12 +11,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_domain::request::RequestKind;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::pipelines::Pipelines;
 use beamline_actors::ports::Answer;
 use beamline_actors::root::Root;
 use beamline_actors::testing::{MemoryTransport, content};
+use beamline_domain::request::RequestKind;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use support::{one, plant, send};

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use beamline_domain::breaker::{
+use beamline_actors::invoker::{Gate, Held};
+use beamline_contract::record::Kind;
+use beamline_domain::target::breaker::{
     Breaker, Mode, Outcome, Overrides, Permit, Setting, Settings, State,
 };
-use beamline_domain::extension::Kind;
-use beamline_actors::invoker::{Gate, Held};
 use loom::model::Builder;
 use loom::sync::Mutex;
 use loom::thread;

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use beamline_domain::request::RequestKind;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::pipelines::Pipelines;
 use beamline_actors::ports::{Answer, Author, Change, TransportError};
 use beamline_actors::registry::Registry;
 use beamline_actors::root::Root;
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
+use beamline_domain::request::RequestKind;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
@@ -533,7 +533,7 @@ async fn a_provider_that_hangs_for_the_whole_request_opens_its_breaker() {
 async fn while_all_probes_are_out_others_go_elsewhere() {
     let tree = Tree::start().await;
     let second = r#"{"id": "second", "type": "provider"}"#;
-    let second = beamline_domain::extension::Extension::parse(second, "beamline").unwrap();
+    let second = beamline_domain::record::extension::Extension::parse(second, "beamline").unwrap();
     tree.registry
         .write(Change::CreateExtension(second), Author::default())
         .await

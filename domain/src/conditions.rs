@@ -6,8 +6,8 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::document::{Mistakes, kind_of};
-use super::fields::Fields;
+use crate::document::{Mistakes, kind_of};
+use beamline_contract::fields::Fields;
 
 /// What conditions are compared with. The router's own words win over a context key of the same name, so that a caller
 /// cannot claim to be another tenant.

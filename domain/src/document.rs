@@ -10,30 +10,12 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::fields::Fields;
+use beamline_contract::fields::Fields;
+use beamline_contract::mistake::Mistake;
 
 pub mod position;
 
 use position::Position;
-
-/// One thing wrong with a document, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Mistake {
-    /// JSON pointer (RFC 6901); empty for the document itself.
-    pub pointer: String,
-    pub message: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.pointer.is_empty() {
-            "(document)"
-        } else {
-            &self.pointer
-        };
-        write!(out, "{place}: {}", self.message)
-    }
-}
 
 /// A mistake with its place in the text, for somebody who has it in an editor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

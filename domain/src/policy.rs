@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::breaker;
-use super::conditions::Conditions;
-use super::document::{Located, Mistake, Mistakes, Object, check_json};
-use super::fields::Fields;
+use crate::conditions::Conditions;
+use crate::document::{Located, Mistakes, Object, check_json};
+use crate::target::breaker;
+use beamline_contract::fields::Fields;
+use beamline_contract::mistake::Mistake;
 
+pub mod complexity;
 pub mod diff;
 mod form;
 #[cfg(any(test, feature = "testing"))]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::extension::Extension;
-use super::fields::Fields;
-use super::policy::Policy;
-use super::routing::Route;
+use crate::policy::Policy;
+use crate::record::extension::Extension;
+use crate::record::routing::Route;
+use beamline_contract::fields::Fields;
 
 /// What a store holds at one revision, in the form that is read from it and kept on disk.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

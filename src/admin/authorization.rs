@@ -1,8 +1,8 @@
 //! Who may administrate: whoever has the key, where one is configured.
 
 use async_nats::Message;
-use beamline_domain::fields::Fields;
 use beamline_bus::headers;
+use beamline_contract::fields::Fields;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 

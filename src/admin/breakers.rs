@@ -4,17 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use beamline_domain::breaker::{
-    BreakerReading, Isolation, Mode, Operator, OperatorState, Reset, Settings, State,
-};
-use beamline_domain::document::{Mistakes, Object};
-use beamline_domain::extension::Extension;
-use beamline_domain::fields::Fields;
-use beamline_domain::health::Figures;
-use beamline_domain::snapshot::Snapshot;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::ports::{Author, Change};
 use beamline_actors::registry::Registry;
+use beamline_contract::fields::Fields;
+use beamline_domain::document::{Mistakes, Object};
+use beamline_domain::record::extension::Extension;
+use beamline_domain::snapshot::Snapshot;
+use beamline_domain::target::breaker::{
+    BreakerReading, Isolation, Mode, Operator, OperatorState, Reset, Settings, State,
+};
+use beamline_domain::target::health::Figures;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;

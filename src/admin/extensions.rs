@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use beamline_domain::document::{Mistake, shorten};
-use beamline_domain::extension::{Extension, Kind};
-use beamline_domain::fields::Fields;
-use beamline_domain::snapshot::Snapshot;
 use beamline_actors::ports::{Author, Change, StoreError};
+use beamline_contract::fields::Fields;
+use beamline_contract::mistake::Mistake;
+use beamline_contract::record::Kind;
+use beamline_domain::document::shorten;
+use beamline_domain::record::extension::Extension;
+use beamline_domain::snapshot::Snapshot;
 use serde::Serialize;
 use serde_json::json;
 

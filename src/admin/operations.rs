@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_nats::Message;
-use beamline_domain::document::{Mistakes, Object};
-use beamline_domain::fields::Fields;
 use beamline_actors::ports::Author;
 use beamline_bus::headers;
+use beamline_contract::fields::Fields;
+use beamline_domain::document::{Mistakes, Object};
 use serde::Serialize;
 use serde_json::json;
 use tokio::task::spawn_blocking;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_domain::complexity::Complexity;
-use beamline_domain::document::{Mistakes, Object, shorten};
-use beamline_domain::fields::Fields;
-use beamline_domain::policy::Policy;
-use beamline_domain::request::Message;
 use beamline_actors::dry_run::Rehearsal;
+use beamline_contract::fields::Fields;
+use beamline_domain::document::{Mistakes, Object, shorten};
+use beamline_domain::policy::Policy;
+use beamline_domain::policy::complexity::Complexity;
+use beamline_domain::request::Message;
 use serde::Serialize;
 use serde_json::value::RawValue;
 

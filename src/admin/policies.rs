@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use beamline_domain::document::{Mistake, shorten};
-use beamline_domain::extension::id_problem;
-use beamline_domain::fields::Fields;
-use beamline_domain::policy::Policy;
-use beamline_domain::snapshot::{KnownPolicy, StoredPolicy};
 use beamline_actors::ports::{Author, Change};
+use beamline_contract::fields::Fields;
+use beamline_contract::mistake::Mistake;
+use beamline_domain::document::shorten;
+use beamline_domain::policy::Policy;
+use beamline_domain::record::extension::id_problem;
+use beamline_domain::snapshot::{KnownPolicy, StoredPolicy};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;

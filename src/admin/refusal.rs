@@ -1,8 +1,9 @@
 //! Why an operation was refused, as the contract answers it.
 
-use beamline_domain::document::Mistake;
-use beamline_domain::error::{ErrorCode, RequestError};
 use beamline_actors::ports::StoreError;
+use beamline_contract::error::ErrorCode;
+use beamline_contract::mistake::Mistake;
+use beamline_domain::request::error::RequestError;
 use serde_json::{Map, Value, json};
 
 #[derive(Debug)]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use beamline_domain::extension::{Extension, Listener};
-use beamline_domain::health::Figures;
-use beamline_domain::run::milliseconds;
 use beamline_actors::invoker::{Invoker, TargetState};
 use beamline_actors::invokers::InUse;
+use beamline_domain::record::extension::{Extension, Listener};
+use beamline_domain::request::run::milliseconds;
+use beamline_domain::target::health::Figures;
 use serde_json::{Map, Value, json};
 
 use super::Shared;

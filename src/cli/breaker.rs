@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use beamline_domain::breaker::OperatorState;
+use beamline_domain::target::breaker::OperatorState;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};

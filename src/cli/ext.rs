@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use beamline_domain::extension::Kind;
+use beamline_contract::record::Kind;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use serde::Deserialize;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use beamline_domain::breaker::State;
 use beamline_actors::invoker::Transition;
+use beamline_domain::target::breaker::State;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout};

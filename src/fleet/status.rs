@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_nats::Message;
-use beamline_domain::breaker::Mode;
-use beamline_domain::extension::Extension;
 use beamline_actors::invoker::TargetState;
+use beamline_domain::record::extension::Extension;
+use beamline_domain::target::breaker::Mode;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;

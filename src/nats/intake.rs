@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, PublishErrorKind, Subject};
-use beamline_domain::error::{ErrorCode, IntakeCode, RequestError};
-use beamline_domain::request::{Correlation, RequestHeaders, RequestKind};
 use beamline_actors::pipelines::{Incoming, Pipelines};
 use beamline_actors::reply::{Outgoing, Reply};
 use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{WallClock, headers};
+use beamline_contract::error::{ErrorCode, IntakeCode};
+use beamline_domain::request::error::RequestError;
+use beamline_domain::request::{Correlation, RequestHeaders, RequestKind};
 use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};

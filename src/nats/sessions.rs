@@ -15,8 +15,8 @@ use async_nats::jetstream::context::{
 };
 use async_nats::jetstream::stream::{self, DiscardPolicy, LastRawMessageErrorKind, StorageType};
 use async_nats::jetstream::{ErrorCode, kv};
-use beamline_domain::session::{Pin, SessionKey, Stored};
 use beamline_actors::ports::{SessionChange, SessionStore, SessionStoreError};
+use beamline_domain::session::{Pin, SessionKey, Stored};
 use futures_util::future::{BoxFuture, pending};
 use futures_util::stream::{BoxStream, unfold};
 use futures_util::{FutureExt, StreamExt};

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_domain::snapshot::Content;
 use beamline_actors::ports::{Store, StoreError};
+use beamline_domain::snapshot::Content;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 

@@ -1,10 +1,10 @@
 //! One change in one transaction: the revision first, because its row lock puts writers in order, then the rows, the
 //! audit row, and the announcement.
 
-use beamline_domain::extension::Extension;
-use beamline_domain::fields::Fields;
-use beamline_domain::snapshot::StoredPolicy;
 use beamline_actors::ports::{Author, Change, StoreError};
+use beamline_contract::fields::Fields;
+use beamline_domain::record::extension::Extension;
+use beamline_domain::snapshot::StoredPolicy;
 use serde::Serialize;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use beamline_domain::run::milliseconds;
 use beamline_actors::ports::{HealthLine, StoreError};
+use beamline_domain::request::run::milliseconds;
 use sqlx::{Any, Transaction};
 
 use super::backend::Backend;

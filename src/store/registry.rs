@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use beamline_domain::snapshot::Content;
 use beamline_actors::ports::{Author, Change, HealthLine, Store, StoreError};
+use beamline_domain::snapshot::Content;
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use sqlx::any::AnyRow;

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use beamline_domain::extension::{Extension, ExtensionVersion, Instance, Kind};
-use beamline_domain::fields::Fields;
-use beamline_domain::snapshot::StoredPolicy;
 use beamline_actors::ports::StoreError;
+use beamline_contract::fields::Fields;
+use beamline_contract::record::Kind;
+use beamline_domain::record::extension::{Extension, ExtensionVersion, Instance};
+use beamline_domain::snapshot::StoredPolicy;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sqlx::Row;

@@ -7,12 +7,13 @@ mod proxy;
 
 use std::time::{Duration, SystemTime};
 
-use beamline_domain::breaker::{Operator, OperatorState, Reset};
-use beamline_domain::extension::{Extension, ExtensionVersion, Instance, Kind};
-use beamline_domain::fields::Fields;
-use beamline_domain::policy::Policy;
-use beamline_domain::snapshot::{Content, StoredPolicy};
 use beamline_actors::ports::{Author, Change, StoreError};
+use beamline_contract::fields::Fields;
+use beamline_contract::record::Kind;
+use beamline_domain::policy::Policy;
+use beamline_domain::record::extension::{Extension, ExtensionVersion, Instance};
+use beamline_domain::snapshot::{Content, StoredPolicy};
+use beamline_domain::target::breaker::{Operator, OperatorState, Reset};
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 use sqlx::any::AnyRow;

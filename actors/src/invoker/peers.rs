@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::permit::now;
-use beamline_domain::breaker::State;
+use beamline_domain::target::breaker::State;
 
 /// A breaker has changed its state here.
 #[derive(Debug, Clone)]
@@ -87,12 +87,12 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use beamline_domain::breaker::{Mode, Outcome, Overrides, Settings};
-    use beamline_domain::extension::Kind;
     use crate::invokers::Invokers;
     use crate::metrics::Metrics;
     use crate::registry::{Registry, RegistrySettings};
     use crate::testing::{MemoryStore, MemoryTransport, content};
+    use beamline_contract::record::Kind;
+    use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
 
     const SUBJECT: &str = "p.ext.pre.clean.v1";
     const LEFT: Duration = Duration::from_secs(5);

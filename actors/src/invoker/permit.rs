@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use beamline_domain::breaker::{Outcome, Permit, Settings};
+use beamline_domain::target::breaker::{Outcome, Permit, Settings};
 
 /// A timeout that comes later than this after its time says that this process is late, and nothing of the extension.
 pub(crate) const LOCAL_LAG: Duration = Duration::from_millis(50);
@@ -91,8 +91,8 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use beamline_domain::breaker::{Breaker, Mode, Overrides};
-    use beamline_domain::extension::Kind;
+    use beamline_contract::record::Kind;
+    use beamline_domain::target::breaker::{Breaker, Mode, Overrides};
 
     #[derive(Debug, Default)]
     struct Told(Mutex<Vec<Outcome>>);

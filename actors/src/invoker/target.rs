@@ -12,11 +12,11 @@ use super::pause::Pause;
 use super::peers::{Peers, Transition};
 use super::permit::{Gate, Held, now};
 use super::tenants::{TenantBreaker, TenantBreakers, Waits};
-use beamline_domain::breaker::{
+use beamline_domain::target::breaker::{
     Breaker, BreakerReading, Isolation, Mode, Opening, Outcome, Permit, Settings, State,
 };
-use beamline_domain::health::{Figures, Health};
-use beamline_domain::selection::Vitals;
+use beamline_domain::target::health::{Figures, Health};
+use beamline_domain::target::selection::Vitals;
 
 /// The right to make one attempt at a target.
 pub type CallPermit = Held<TargetState>;

@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 
 use super::pause::Pause;
 use super::target::Withheld;
-use beamline_domain::breaker::{Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State};
+use beamline_domain::target::breaker::{
+    Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State,
+};
 
 /// The breaker of one tenant at one target. Whoever holds a permit of it holds it too, so that an outcome never reaches another.
 #[derive(Debug)]
@@ -193,9 +195,9 @@ impl TenantBreaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use beamline_domain::breaker::{Isolation, Overrides};
-    use beamline_domain::extension::Kind;
     use crate::invoker::{Invoker, TargetState};
+    use beamline_contract::record::Kind;
+    use beamline_domain::target::breaker::{Isolation, Overrides};
 
     fn settings() -> Settings {
         let written: Overrides = serde_json::from_str(r#"{"isolation": "tenant"}"#).unwrap();

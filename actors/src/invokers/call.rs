@@ -8,17 +8,17 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Invokers;
-use beamline_domain::breaker::Outcome;
-use beamline_domain::call::{self, CallFailure, Reply};
-use beamline_domain::concurrency::Load;
-use beamline_domain::extension::Extension;
-use beamline_domain::fallback::SUBSCRIBE_AGAIN;
-use beamline_domain::fields::Fields;
-use beamline_domain::plan::Rule;
-use beamline_domain::retry_budget::{Again, RetryTokens};
-use beamline_domain::run::{AttemptBudget, CallResult, Order};
 use crate::invoker::{CallPermit, Finished, Invoker, InvokerMsg, LOCAL_LAG, Withheld};
 use crate::ports::{Answer, Call, TransportError};
+use beamline_contract::fields::Fields;
+use beamline_domain::record::extension::Extension;
+use beamline_domain::request::call::{self, CallFailure, Reply};
+use beamline_domain::request::fallback::SUBSCRIBE_AGAIN;
+use beamline_domain::request::plan::Rule;
+use beamline_domain::request::run::{AttemptBudget, CallResult, Order};
+use beamline_domain::target::breaker::Outcome;
+use beamline_domain::target::concurrency::Load;
+use beamline_domain::target::retry_budget::{Again, RetryTokens};
 
 /// What all calls of one request have in common.
 #[derive(Debug, Clone)]

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Shared, invokers_of};
-use beamline_domain::extension::Extension;
-use beamline_domain::health::Figures;
 use crate::fail_points;
 use crate::invoker::{Invoker, TargetState};
 use crate::ports::{HealthLine, Store, StoreError};
+use beamline_domain::record::extension::Extension;
+use beamline_domain::target::health::Figures;
 
 /// Where the figures go, and how often.
 #[derive(Debug, Clone)]
@@ -121,13 +121,13 @@ fn key(line: &HealthLine) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use beamline_domain::breaker::{Mode, Outcome, Overrides, Settings};
-    use beamline_domain::extension::Kind;
     use crate::invokers::Invokers;
     use crate::metrics::Metrics;
     use crate::registry::{Registry, RegistrySettings};
     use crate::supervision::OwnedTask;
     use crate::testing::{MemoryStore, MemoryTransport, content};
+    use beamline_contract::record::Kind;
+    use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
 
     const ROUND: Duration = Duration::from_secs(6);
 

@@ -22,9 +22,9 @@ pub(super) async fn forget(shared: Arc<Shared>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use beamline_domain::breaker::{Mode, Outcome, Overrides, Settings};
-    use beamline_domain::extension::Kind;
     use crate::invoker::Invoker;
+    use beamline_contract::record::Kind;
+    use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
 
     #[tokio::test(start_paused = true)]
     async fn what_is_closed_and_unused_for_ten_minutes_is_forgotten() {

@@ -12,10 +12,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use beamline_domain::admission::longest_wait;
-use beamline_domain::concurrency::{ConcurrencyLimit, Load};
 use crate::metrics::{ExtensionLabel, ExtensionReason, Metrics};
 use crate::supervision::{NodeView, OnDrop};
+use beamline_domain::admission::longest_wait;
+use beamline_domain::target::concurrency::{ConcurrencyLimit, Load};
 
 /// The limits of all extensions that were called.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use futures_util::stream;
 use tokio::time::{sleep, timeout};
 
 use super::{Shared, invokers_of};
-use beamline_domain::breaker::State;
 use crate::invoker::Invoker;
+use beamline_domain::target::breaker::State;
 
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Replicas that started together shall not ask together.
@@ -84,14 +84,14 @@ fn is_open(invoker: &Invoker) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use beamline_domain::breaker::{Mode, Outcome, Overrides, Settings};
-    use beamline_domain::extension::Kind;
     use crate::invoker::TargetState;
     use crate::invokers::Invokers;
     use crate::metrics::Metrics;
     use crate::registry::{Registry, RegistrySettings};
     use crate::supervision::OwnedTask;
     use crate::testing::{MemoryStore, MemoryTransport, content};
+    use beamline_contract::record::Kind;
+    use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
 
     /// Any round has come within this.
     const ROUND: Duration = Duration::from_millis(2_500);

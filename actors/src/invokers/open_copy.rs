@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Shared, has_subject, invokers_of};
 use crate::disk;
-use beamline_domain::breaker::{Breaker, Opening, Reason, Settings, read_time, write_time};
-use beamline_domain::extension::Extension;
 use crate::invoker::OpenBreaker;
+use beamline_domain::record::extension::Extension;
+use beamline_domain::target::breaker::{Breaker, Opening, Reason, Settings, read_time, write_time};
 
 /// Writes are at least this far apart; whatever changes between them goes with the next one.
 const EVERY: Duration = Duration::from_secs(1);
@@ -178,13 +178,13 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use beamline_domain::breaker::{Mode, Outcome, Overrides};
-    use beamline_domain::extension::Kind;
     use crate::invokers::Invokers;
     use crate::metrics::Metrics;
     use crate::registry::{Registry, RegistrySettings};
     use crate::supervision::OwnedTask;
     use crate::testing::{MemoryStore, MemoryTransport, content};
+    use beamline_contract::record::Kind;
+    use beamline_domain::target::breaker::{Mode, Outcome, Overrides};
 
     const SUBJECT: &str = "p.ext.pre.clean.v1";
 

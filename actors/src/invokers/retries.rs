@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 
-use beamline_domain::retry_budget::{Again, Allowance, RetryBudget, RetryTokens};
 use crate::metrics::{Metrics, RefusedRetryLabel, RetryLabel};
+use beamline_domain::target::retry_budget::{Again, Allowance, RetryBudget, RetryTokens};
 
 #[derive(Debug)]
 pub(super) struct Retries {

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::Incoming;
 use super::work::{Steps, Work};
+use crate::metrics::{Metrics, ShedLabel};
 use beamline_domain::admission::{
     Admission, AdmissionSettings, Arrived, Claim, Place, Polled, Pressure, Shed, Usage,
 };
-use crate::metrics::{Metrics, ShedLabel};
 
 /// Where requests get their places.
 #[derive(Debug)]

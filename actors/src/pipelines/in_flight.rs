@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use super::door::Permit;
 use super::work::Steps;
 use super::{Incoming, Shared};
-use beamline_domain::answer;
-use beamline_domain::error::RequestError;
-use beamline_domain::request::{RequestHeaders, RequestKind};
-use beamline_domain::run::Run;
 use crate::reply::{Outgoing, Reply};
 use crate::supervision::{Node, NodeKind, NodeView};
+use beamline_domain::request::answer;
+use beamline_domain::request::error::RequestError;
+use beamline_domain::request::run::Run;
+use beamline_domain::request::{RequestHeaders, RequestKind};
 
 /// A request in flight, and what must survive the actor that carries it.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use beamline_domain::admission::Reason;
-use beamline_domain::error::RequestError;
+use beamline_domain::request::error::RequestError;
 
 /// What a refused caller is told to wait, moved by chance so that not all come back together.
 const RETRY_AFTER_MS: Range<u64> = 50..250;

@@ -4,10 +4,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use beamline_domain::extension::Extension;
 use crate::ports::HealthLine;
 use crate::root::{Child, Root};
 use crate::testing::{MemoryStore, content};
+use beamline_domain::record::extension::Extension;
 
 /// A store whose first answers panic.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::watch;
 
-use beamline_domain::session::{Pin, SessionKey, Stored};
 use crate::ports::{SessionChange, SessionStore, SessionStoreError};
+use beamline_domain::session::{Pin, SessionKey, Stored};
 
 /// Several `Sessions` over one of these are several replicas.
 #[derive(Debug, Default)]

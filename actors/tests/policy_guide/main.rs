@@ -14,8 +14,8 @@ mod markdown;
 mod tables;
 
 use beamline_domain::document::Located;
-use beamline_domain::extension::Extension;
 use beamline_domain::policy::{Form, Policy};
+use beamline_domain::record::extension::Extension;
 use markdown::{Block, Item, items};
 use serde_json::Value;
 

@@ -10,10 +10,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use beamline_domain::fields::Fields;
-use beamline_domain::request::{Message, RequestKind};
 use beamline_actors::dry_run::Rehearsal;
 use beamline_actors::testing::content;
+use beamline_contract::fields::Fields;
+use beamline_domain::request::{Message, RequestKind};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

@@ -5,9 +5,9 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_domain::extension::Extension;
 use beamline_actors::ports::{Answer, Call, TransportError};
 use beamline_actors::testing::MemoryTransport;
+use beamline_domain::record::extension::Extension;
 use bytes::Bytes;
 use fastrand::Rng;
 use futures_util::FutureExt;

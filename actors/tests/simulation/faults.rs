@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use beamline_domain::extension::Extension;
+use beamline_domain::record::extension::Extension;
 use fastrand::Rng;
 use serde_json::{Value, json};
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use beamline_domain::request::RequestKind;
 use beamline_actors::metrics::{ExtensionLabel, OutcomeLabel};
+use beamline_domain::request::RequestKind;
 use serde_json::Value;
 use tokio::time::Instant;
 

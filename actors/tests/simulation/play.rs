@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_domain::breaker::{BreakerReading, State};
-use beamline_domain::request::{RequestHeaders, RequestKind};
 use beamline_actors::invoker::TargetState;
 use beamline_actors::pipelines::Incoming;
 use beamline_actors::ports::Change;
 use beamline_actors::reply::Reply;
+use beamline_domain::request::{RequestHeaders, RequestKind};
+use beamline_domain::target::breaker::{BreakerReading, State};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};

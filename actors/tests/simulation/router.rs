@@ -3,11 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_domain::admission::AdmissionSettings;
-use beamline_domain::extension::Extension;
-use beamline_domain::plan::PlanLimits;
-use beamline_domain::request::RequestLimits;
-use beamline_domain::snapshot::{Content, StoredPolicy};
 use beamline_actors::invoker::InvokerMsg;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
@@ -17,6 +12,11 @@ use beamline_actors::registry::{Registry, RegistrySettings};
 use beamline_actors::root::{self, Root};
 use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::{MemorySessions, MemoryStore, content};
+use beamline_domain::admission::AdmissionSettings;
+use beamline_domain::record::extension::Extension;
+use beamline_domain::request::RequestLimits;
+use beamline_domain::request::plan::PlanLimits;
+use beamline_domain::snapshot::{Content, StoredPolicy};
 use serde_json::Value;
 use serde_json::value::RawValue;
 

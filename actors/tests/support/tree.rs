@@ -3,10 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_domain::admission::AdmissionSettings;
-use beamline_domain::plan::PlanLimits;
-use beamline_domain::request::{RequestHeaders, RequestKind, RequestLimits};
-use beamline_domain::snapshot::Content;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{Incoming, PipelineSettings, Pipelines};
@@ -16,6 +12,10 @@ use beamline_actors::reply::Reply;
 use beamline_actors::root::{self, Root};
 use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::{MemorySessions, MemoryStore};
+use beamline_domain::admission::AdmissionSettings;
+use beamline_domain::request::plan::PlanLimits;
+use beamline_domain::request::{RequestHeaders, RequestKind, RequestLimits};
+use beamline_domain::snapshot::Content;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;

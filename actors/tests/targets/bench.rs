@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_domain::breaker::{Overrides, Settings};
-use beamline_domain::extension::{Extension, Kind};
-use beamline_domain::fields::Fields;
-use beamline_domain::plan::{Place, PlannedCall, Rule, Target};
-use beamline_domain::policy::Mode;
-use beamline_domain::run::{AttemptBudget, CallResult, Order};
-use beamline_domain::selection::Vitals;
 use beamline_actors::invokers::{CallScope, Invokers, InvokersActor};
 use beamline_actors::metrics::Metrics;
 use beamline_actors::ports::Store;
 use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
+use beamline_contract::fields::Fields;
+use beamline_contract::record::Kind;
+use beamline_domain::policy::Mode;
+use beamline_domain::record::extension::Extension;
+use beamline_domain::request::plan::{Place, PlannedCall, Rule, Target};
+use beamline_domain::request::run::{AttemptBudget, CallResult, Order};
+use beamline_domain::target::breaker::{Overrides, Settings};
+use beamline_domain::target::selection::Vitals;
 use bytes::Bytes;
 use ractor::{Actor, ActorCell};
 use tokio::time::{Instant, sleep};

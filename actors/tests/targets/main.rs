@@ -9,14 +9,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_domain::breaker::{self, Overrides, Settings, State};
-use beamline_domain::call::CallFailure;
-use beamline_domain::extension::{Extension, Kind};
-use beamline_domain::selection::Vitals;
 use beamline_actors::invoker::Invoker;
 use beamline_actors::invokers::CallScope;
 use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus};
 use beamline_actors::ports::{Author, Change, TransportError};
+use beamline_contract::record::Kind;
+use beamline_domain::record::extension::Extension;
+use beamline_domain::request::call::CallFailure;
+use beamline_domain::target::breaker::{self, Overrides, Settings, State};
+use beamline_domain::target::selection::Vitals;
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_domain::call::CallFailure;
-use beamline_domain::extension::Extension;
-use beamline_domain::plan::Rule;
-use beamline_domain::run::Order;
 use beamline_actors::invokers::CallScope;
 use beamline_actors::metrics::{RefusedRetryLabel, RetryLabel};
 use beamline_actors::ports::{Answer, TransportError};
+use beamline_domain::record::extension::Extension;
+use beamline_domain::request::call::CallFailure;
+use beamline_domain::request::plan::Rule;
+use beamline_domain::request::run::Order;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};

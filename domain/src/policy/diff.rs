@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{Policy, Processor, Sticky, Validator};
-use crate::breaker::{Overrides, Setting};
+use crate::target::breaker::{Overrides, Setting};
 
 mod fallbacks;
 mod fields;

@@ -1,7 +1,7 @@
 //! Where a document names the extensions of its policy.
 
 use super::Policy;
-use crate::extension::Kind;
+use beamline_contract::record::Kind;
 
 /// JSON pointers in the document as it was written, one for each entry of the policy.
 ///

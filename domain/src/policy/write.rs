@@ -8,8 +8,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{
     Backoff, Fallback, Mode, OnFail, Order, Policy, Processor, Sticky, Strategy, Validator, When,
 };
-use crate::breaker::Overrides;
-use crate::fields::Fields;
+use crate::target::breaker::Overrides;
+use beamline_contract::fields::Fields;
 
 impl Policy {
     /// The document as JSON on one line. Reading it gives an equal policy.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use beamline_domain::breaker::{BreakerReading, State};
+use beamline_domain::target::breaker::{BreakerReading, State};
 use serde_json::{Value, json};
 
 use super::wall_time_ahead;

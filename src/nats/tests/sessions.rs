@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{self, StorageType};
 use async_nats::jetstream::{self, kv};
-use beamline_domain::session::{Pin, Pinned, Recalled, SessionKey, Stored};
 use beamline_actors::ports::{SessionStore, SessionStoreError};
 use beamline_actors::sessions::Sessions;
+use beamline_domain::session::{Pin, Pinned, Recalled, SessionKey, Stored};
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 

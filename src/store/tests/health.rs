@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
-use beamline_domain::extension::Listener;
-use beamline_domain::health::Health;
 use beamline_actors::ports::{Change, HealthLine};
+use beamline_domain::record::extension::Listener;
+use beamline_domain::target::health::Health;
 use sqlx::{AssertSqlSafe, Executor, Row};
 
 use super::{TestDatabase, author, extension, outsider, seeded};

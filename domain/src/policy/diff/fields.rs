@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{ChangeKind, Changes};
 use crate::document::shorten;
-use crate::fields::Fields;
+use beamline_contract::fields::Fields;
 
 /// `title` is how the sentence calls the object.
 pub(super) fn diff(what: &str, title: &str, old: &Fields, new: &Fields, changes: &mut Changes) {

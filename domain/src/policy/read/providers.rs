@@ -4,8 +4,8 @@ use serde_json::value::RawValue;
 
 use super::{Listed, check_id, read_id, refuse_repeated};
 use crate::document::{MAX_ITEMS, Mistakes, Object, kind_of};
-use crate::fields::Fields;
 use crate::policy::{Order, Provider};
+use beamline_contract::fields::Fields;
 
 const PROVIDER_KEYS: &[&str] = &["name", "weight", "config"];
 const STEP_KEYS: &[&str] = &["action", "provider_id", "weight"];

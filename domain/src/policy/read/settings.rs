@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::breaker;
 use crate::document::{Mistakes, Object, shorten};
 use crate::policy::Sticky;
+use crate::target::breaker;
 
 const STICKY_KEYS: &[&str] = &["enabled", "session_key", "ttl", "ttl_seconds"];
 const MAX_SESSION_KEY: usize = 128;

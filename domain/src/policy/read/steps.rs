@@ -1,7 +1,7 @@
 //! The step form: one list of everything, in the order in which it runs.
 
 use crate::document::{Mistakes, Object};
-use crate::extension::Kind;
+use beamline_contract::record::Kind;
 
 const ACTIONS: &[(&str, Kind)] = &[
     ("extension_pre", Kind::Pre),

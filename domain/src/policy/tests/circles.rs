@@ -5,7 +5,7 @@ use proptest::sample::subsequence;
 use proptest::strategy::Strategy;
 
 use super::*;
-use crate::plan;
+use crate::request::plan;
 
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 

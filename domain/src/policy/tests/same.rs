@@ -7,10 +7,10 @@ use proptest::sample::{select, subsequence};
 use proptest::strategy::Strategy;
 
 use super::*;
-use crate::breaker::{Overrides, Setting};
 use crate::conditions::Conditions;
 use crate::policy::Strategy as Retrying;
 use crate::policy::diff::diff;
+use crate::target::breaker::{Overrides, Setting};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]

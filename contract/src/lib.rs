@@ -1,0 +1,10 @@
+//! Wire contract, version 1: everything that crosses a process boundary, each thing once.
+//!
+//! Router, command line, SDK and tests use these types. A field name stands here and nowhere else.
+
+pub mod error;
+
+pub mod record;
+
+pub mod fields;
+pub mod mistake;

@@ -1,0 +1,319 @@
+//! How long a pipeline is, in one figure, and what makes it long.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::policy::{Policy, Processor};
+use crate::request::plan::waves;
+use crate::request::run::milliseconds;
+
+/// From when on a pipeline counts as long.
+#[derive(Debug, Clone, Copy)]
+pub struct ComplexityLimits {
+    /// Extensions in one pipeline, without the provider.
+    pub total: u32,
+    pub per_kind: u32,
+    /// What an extension is expected to take while nothing is known of its latency.
+    pub assumed_latency: Duration,
+    /// An estimate above this is warned of.
+    pub latency: Duration,
+}
+
+/// The answer of `get_pipeline_complexity`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Complexity {
+    /// 0 to 100.
+    pub complexity_score: f64,
+    pub complexity_level: &'static str,
+    pub total_extensions: u32,
+    pub pre: u32,
+    pub validators: u32,
+    pub post: u32,
+    /// Of all extensions but the provider.
+    pub estimated_latency_ms: f64,
+    pub estimate_from: EstimateFrom,
+    pub warnings: Vec<String>,
+    pub recommendations: Vec<String>,
+}
+
+/// What an estimate rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EstimateFrom {
+    /// No extension of the pipeline was called yet.
+    Assumption,
+    /// Some were; the assumption stands for the others.
+    SomeMeasurements,
+    Measurements,
+}
+
+impl EstimateFrom {
+    /// In words, for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Assumption => "assumed, nothing was called yet",
+            Self::SomeMeasurements => "measured where known, assumed otherwise",
+            Self::Measurements => "measured",
+        }
+    }
+}
+
+/// The time that the extensions of a pipeline take, and how that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    pub latency: Duration,
+    pub from: EstimateFrom,
+}
+
+impl Complexity {
+    /// `latency` says how long an extension usually takes, if that is known.
+    pub fn of(
+        policy: &Policy,
+        limits: &ComplexityLimits,
+        latency: &dyn Fn(&str) -> Option<Duration>,
+    ) -> Self {
+        let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let (pre, validators, post) = (
+            count(policy.pre.len()),
+            count(policy.validators.len()),
+            count(policy.post.len()),
+        );
+        let total = pre.saturating_add(validators).saturating_add(post);
+        let kinds = [
+            ("pre-processors", pre),
+            ("validators", validators),
+            ("post-processors", post),
+        ];
+        let score = score(total, kinds.map(|(_, count)| count), limits);
+        let estimate = estimate(policy, limits.assumed_latency, latency);
+        let mut complexity = Self {
+            complexity_score: score,
+            complexity_level: level(score),
+            total_extensions: total,
+            pre,
+            validators,
+            post,
+            estimated_latency_ms: milliseconds(estimate.latency),
+            estimate_from: estimate.from,
+            warnings: Vec::new(),
+            recommendations: Vec::new(),
+        };
+        complexity.judge(kinds, estimate, limits);
+        complexity
+    }
+
+    fn judge(&mut self, kinds: [(&str, u32); 3], estimate: Estimate, limits: &ComplexityLimits) {
+        if self.total_extensions > limits.total {
+            let (total, most) = (self.total_extensions, limits.total);
+            self.warnings.push(format!(
+                "The pipeline has {total} extensions; {most} are recommended."
+            ));
+            self.recommendations.push(
+                "Join extensions that do similar work, or move what only some messages need into a policy of its own."
+                    .into(),
+            );
+        }
+        for (name, count) in kinds
+            .into_iter()
+            .filter(|(_, count)| *count > limits.per_kind)
+        {
+            self.warnings.push(format!(
+                "The pipeline has {count} {name}; {} are recommended.",
+                limits.per_kind
+            ));
+            let how = if name == "validators" {
+                "Join validators that look at the same thing; they run side by side, so the slowest one counts."
+                    .to_owned()
+            } else {
+                format!(
+                    "Join {name}, or give them `depends_on`, so that those that do not need each other run side by side."
+                )
+            };
+            self.recommendations.push(how);
+        }
+        if estimate.latency > limits.latency {
+            let (ms, most) = (milliseconds(estimate.latency), milliseconds(limits.latency));
+            let from = estimate.from.describe();
+            self.warnings.push(format!(
+                "The extensions take about {ms} ms ({from}); at most {most} ms are recommended."
+            ));
+            self.recommendations.push(
+                "Look at the slowest extension with `beamline-router policy explain`, and let what can run side by side.".into(),
+            );
+        }
+    }
+}
+
+/// 60 points for as many extensions as recommended, up to 20 for what goes beyond, 5 for each kind that has too many, and
+/// up to 20 more for a pipeline that is too long as a whole; 100 at most.
+fn score(total: u32, kinds: [u32; 3], limits: &ComplexityLimits) -> f64 {
+    let (total, most) = (f64::from(total), f64::from(limits.total));
+    let over = (total - most).max(0.0);
+    let base = if over > 0.0 {
+        60.0 + (5.0 * over).min(20.0)
+    } else {
+        60.0 * total / most.max(1.0)
+    };
+    let crowded: f64 = kinds
+        .iter()
+        .filter(|count| **count > limits.per_kind)
+        .map(|_| 5.0)
+        .sum();
+    (base + crowded + (4.0 * over).min(20.0)).min(100.0)
+}
+
+fn level(score: f64) -> &'static str {
+    match score {
+        score if score < 30.0 => "low",
+        score if score < 60.0 => "medium",
+        score if score < 80.0 => "high",
+        _ => "very_high",
+    }
+}
+
+/// What the extensions of a policy take together. With nothing known each counts in full; with figures, those that run
+/// side by side count as the slowest of them.
+pub fn estimate(
+    policy: &Policy,
+    assumed: Duration,
+    latency: &dyn Fn(&str) -> Option<Duration>,
+) -> Estimate {
+    let validators = policy
+        .validators
+        .iter()
+        .map(|validator| validator.id.as_str())
+        .collect();
+    let mut stages = waves_of(&policy.pre);
+    stages.push(validators);
+    stages.extend(waves_of(&policy.post));
+    let all: Vec<Option<Duration>> = stages.iter().flatten().map(|id| latency(id)).collect();
+    let known = all.iter().flatten().count();
+    let from = match known {
+        0 => EstimateFrom::Assumption,
+        known if known < all.len() => EstimateFrom::SomeMeasurements,
+        _ => EstimateFrom::Measurements,
+    };
+    let latency = match from {
+        EstimateFrom::Assumption => {
+            assumed.saturating_mul(u32::try_from(all.len()).unwrap_or(u32::MAX))
+        }
+        EstimateFrom::SomeMeasurements | EstimateFrom::Measurements => {
+            let slowest = |wave: &Vec<&str>| {
+                wave.iter()
+                    .map(|id| latency(id).unwrap_or(assumed))
+                    .max()
+                    .unwrap_or_default()
+            };
+            stages.iter().map(slowest).sum()
+        }
+    };
+    Estimate { latency, from }
+}
+
+fn waves_of(processors: &[Processor]) -> Vec<Vec<&str>> {
+    let ids = |wave: Vec<usize>| {
+        wave.into_iter()
+            .filter_map(|i| processors.get(i))
+            .map(|p| p.id.as_str())
+            .collect()
+    };
+    waves(processors)
+        .unwrap_or_default()
+        .into_iter()
+        .map(ids)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: ComplexityLimits = ComplexityLimits {
+        total: 4,
+        per_kind: 2,
+        assumed_latency: Duration::from_millis(30),
+        latency: Duration::from_millis(150),
+    };
+
+    fn policy(pre: usize, validators: usize, post: usize) -> Policy {
+        let ids = |kind: &str, count: usize| {
+            (0..count)
+                .map(|n| serde_json::json!({"id": format!("{kind}_{n}")}))
+                .collect::<Vec<_>>()
+        };
+        let document = serde_json::json!({"pre": ids("pre", pre), "validators": ids("val", validators),
+            "post": ids("post", post), "providers": [{"name": "p"}]});
+        Policy::parse(&document.to_string()).unwrap()
+    }
+
+    fn unknown(_: &str) -> Option<Duration> {
+        None
+    }
+
+    #[test]
+    fn the_score_follows_its_formula() {
+        for ((pre, validators, post), score, level) in [
+            ((0, 0, 0), 0.0, "low"),
+            ((1, 0, 0), 15.0, "low"),
+            ((1, 1, 0), 30.0, "medium"),
+            ((1, 1, 1), 45.0, "medium"),
+            ((3, 0, 0), 50.0, "medium"),
+            ((2, 1, 1), 60.0, "high"),
+            ((2, 2, 1), 69.0, "high"),
+            ((2, 2, 2), 78.0, "high"),
+            ((3, 2, 2), 92.0, "very_high"),
+            ((3, 3, 3), 100.0, "very_high"),
+            ((20, 5, 5), 100.0, "very_high"),
+        ] {
+            let complexity = Complexity::of(&policy(pre, validators, post), &LIMITS, &unknown);
+            assert_eq!(
+                (complexity.complexity_score, complexity.complexity_level),
+                (score, level),
+                "{pre} {validators} {post}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_limit_passed_has_a_warning_and_a_recommendation() {
+        let warnings = |pre, validators, post| {
+            let complexity = Complexity::of(&policy(pre, validators, post), &LIMITS, &unknown);
+            assert_eq!(complexity.warnings.len(), complexity.recommendations.len());
+            complexity.warnings
+        };
+        assert!(warnings(2, 1, 1).is_empty());
+        assert_eq!(
+            warnings(0, 3, 0),
+            ["The pipeline has 3 validators; 2 are recommended."]
+        );
+        assert_eq!(
+            warnings(3, 3, 0),
+            [
+                "The pipeline has 6 extensions; 4 are recommended.",
+                "The pipeline has 3 pre-processors; 2 are recommended.",
+                "The pipeline has 3 validators; 2 are recommended.",
+                "The extensions take about 180 ms (assumed, nothing was called yet); at most 150 ms are recommended.",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_estimate_uses_what_is_known_and_says_so() {
+        let policy = policy(2, 2, 0);
+        let estimate = |latency: &dyn Fn(&str) -> Option<Duration>| {
+            let complexity = Complexity::of(&policy, &LIMITS, latency);
+            (complexity.estimated_latency_ms, complexity.estimate_from)
+        };
+        assert_eq!(estimate(&unknown), (120.0, EstimateFrom::Assumption));
+        let some = |id: &str| (id == "val_0").then_some(Duration::from_millis(200));
+        assert_eq!(
+            estimate(&some),
+            (30.0 + 30.0 + 200.0, EstimateFrom::SomeMeasurements)
+        );
+        assert_eq!(
+            estimate(&|_| Some(Duration::from_millis(1))),
+            (3.0, EstimateFrom::Measurements)
+        );
+    }
+}

@@ -1,0 +1,462 @@
+//! What will run for a request, decided before the first call, so that a run, a dry run and an explanation show the same
+//! thing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::conditions::Facts;
+use crate::document::shorten;
+use crate::policy::{Mode, OnFail, Policy, Processor, Provider, Validator};
+use crate::record::extension::{Extension, Instance};
+use crate::record::routing::Route;
+use crate::request::call::CallFailure;
+use crate::request::error::RequestError;
+use crate::snapshot::{KnownExtension, Snapshot};
+use crate::target::breaker;
+use crate::target::selection::{self, Outlook};
+use beamline_contract::error::{ErrorCode, IntakeCode};
+use beamline_contract::fields::Fields;
+use beamline_contract::record::Kind;
+
+mod waves;
+
+pub use waves::waves;
+
+/// Everything that may be called for a request under one policy at one revision of the registry.
+#[derive(Debug)]
+pub struct Plan {
+    pub policy: Arc<Policy>,
+    pub policy_id: String,
+    pub revision: u64,
+    /// Waves of pre-processors; those of one wave run side by side.
+    pub pre: Vec<Vec<Arc<PlannedCall>>>,
+    pub validators: Vec<Arc<PlannedCall>>,
+    /// The policy's providers, and after them those that only a fallback rule names.
+    pub providers: Vec<Candidate>,
+    pub post: Vec<Vec<Arc<PlannedCall>>>,
+}
+
+/// One extension as it will be called.
+#[derive(Debug, Clone)]
+pub struct PlannedCall {
+    pub extension: Arc<Extension>,
+    pub rule: Rule,
+    pub target: Target,
+    /// The version that a routing rule chose; `None`: the extension's own.
+    pub route: Option<Arc<Route>>,
+    /// The registry's config overlaid by the version's, overlaid by the policy's.
+    pub config: Arc<Fields>,
+}
+
+/// What a failure of the call means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    Processor(Mode),
+    Validator(OnFail),
+    Provider,
+}
+
+/// Where a call goes, and how long and how often it may try.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub version: Arc<str>,
+    /// The first takes the call, the others its retries; never empty.
+    pub places: Vec<Place>,
+    /// Instances, at the end of `places`, that were avoided because they are unhealthy.
+    pub avoided: usize,
+    pub timeout: Duration,
+    pub retry: u32,
+    /// What its breaker goes by.
+    pub breaker: breaker::Settings,
+}
+
+/// One place where a version runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub subject: Arc<str>,
+    /// The instance, when the extension has several.
+    pub instance: Option<Arc<str>>,
+}
+
+/// A provider that the policy names.
+#[derive(Debug)]
+pub struct Candidate {
+    pub name: String,
+    pub weight: f64,
+    /// False when only a fallback rule names it.
+    pub listed: bool,
+    pub choice: Result<Arc<PlannedCall>, Exclusion>,
+}
+
+/// Why a provider cannot be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusion {
+    Unknown,
+    Disabled,
+    /// For this long.
+    CircuitOpen(Duration),
+    /// It asked to be left alone for this long.
+    AskedToWait(Duration),
+    /// The time left is less than its answers usually take.
+    TooSlow(Duration),
+}
+
+impl Exclusion {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "not registered",
+            Self::Disabled => "disabled",
+            Self::CircuitOpen(_) => "circuit open",
+            Self::AskedToWait(_) => "asked to be left alone for a while",
+            Self::TooSlow(_) => "deadline too short for its usual latency",
+        }
+    }
+}
+
+/// What a deployment adds to every plan.
+#[derive(Debug, Clone)]
+pub struct PlanLimits {
+    pub subject_prefix: String,
+    /// Extensions in one pipeline, the provider counted as one.
+    pub max_extensions: usize,
+}
+
+impl Target {
+    /// Places take turns: a retry goes elsewhere where there is a choice.
+    pub fn place(&self, turn: usize) -> Option<&Place> {
+        self.places.get(turn.checked_rem(self.places.len())?)
+    }
+}
+
+impl PlannedCall {
+    pub fn id(&self) -> &str {
+        &self.extension.id
+    }
+
+    /// Attempts after the first that the call may make by itself after such a failure. What comes after a failed provider is
+    /// the pipeline's.
+    pub fn own_retries(&self, failure: &CallFailure) -> u32 {
+        if self.rule == Rule::Provider {
+            0
+        } else {
+            failure.retries(self.extension.kind, self.target.retry)
+        }
+    }
+
+    /// The retries that its record grants.
+    pub fn registered_retries(&self) -> u32 {
+        if self.rule == Rule::Provider {
+            0
+        } else {
+            self.target.retry
+        }
+    }
+
+    /// The one that it has without any of these, when it was not reached.
+    pub fn unregistered_retries(&self) -> u32 {
+        u32::from(self.rule != Rule::Provider && self.target.retry == 0)
+    }
+}
+
+impl Plan {
+    /// Plans the tenant's stored policy.
+    pub fn new(
+        facts: &Facts<'_>,
+        snapshot: &Snapshot,
+        limits: &PlanLimits,
+        outlook: &mut Outlook<'_>,
+    ) -> Result<Self, RequestError> {
+        let Some(known) = snapshot.policy(facts.tenant_id, facts.policy_id) else {
+            return Err(no_policy(facts, snapshot));
+        };
+        Self::of_policy(Arc::clone(&known.policy), facts, snapshot, limits, outlook)
+    }
+
+    /// Plans a policy that need not be stored.
+    pub fn of_policy(
+        policy: Arc<Policy>,
+        facts: &Facts<'_>,
+        snapshot: &Snapshot,
+        limits: &PlanLimits,
+        outlook: &mut Outlook<'_>,
+    ) -> Result<Self, RequestError> {
+        let (length, most, policy_id) = (
+            policy.pipeline_length(),
+            limits.max_extensions,
+            facts.policy_id,
+        );
+        if length > most {
+            let message = format!(
+                "Policy {policy_id} has {length} extensions in its pipeline; at most {most} are allowed."
+            );
+            return Err(RequestError::invalid(
+                IntakeCode::SchemaValidationFailed,
+                "/policy_id",
+                message,
+            ));
+        }
+        let mut planner = Planner {
+            snapshot,
+            limits,
+            facts,
+            policy: &policy,
+            outlook,
+        };
+        let pre = planner.processors(&policy.pre, Kind::Pre)?;
+        let validators = planner.validators(&policy.validators)?;
+        let providers = planner.providers();
+        let post = planner.processors(&policy.post, Kind::Post)?;
+        let (policy_id, revision) = (policy_id.to_owned(), snapshot.revision());
+        Ok(Self {
+            policy_id,
+            revision,
+            pre,
+            validators,
+            providers,
+            post,
+            policy,
+        })
+    }
+
+    /// Every guardrail in the order of its stage: pre-processors, validators, post-processors.
+    pub fn guardrails(&self) -> impl Iterator<Item = &Arc<PlannedCall>> {
+        self.pre
+            .iter()
+            .flatten()
+            .chain(&self.validators)
+            .chain(self.post.iter().flatten())
+    }
+}
+
+fn no_policy(facts: &Facts<'_>, snapshot: &Snapshot) -> RequestError {
+    let (policy, tenant) = (shorten(facts.policy_id), shorten(facts.tenant_id));
+    let message = match snapshot.unreadable_reason(facts.tenant_id, facts.policy_id) {
+        Some(reason) => {
+            format!(
+                "Policy {policy} of tenant {tenant} is saved, but this router cannot read it: {reason}."
+            )
+        }
+        None => format!(
+            "Tenant {tenant} has no policy {policy}; create it with `beamline-router policy put`."
+        ),
+    };
+    RequestError::new(ErrorCode::PolicyNotFound, message)
+}
+
+struct Planner<'a, 'o> {
+    snapshot: &'a Snapshot,
+    limits: &'a PlanLimits,
+    facts: &'a Facts<'a>,
+    policy: &'a Policy,
+    outlook: &'a mut Outlook<'o>,
+}
+
+impl Planner<'_, '_> {
+    fn processors(
+        &mut self,
+        processors: &[Processor],
+        kind: Kind,
+    ) -> Result<Vec<Vec<Arc<PlannedCall>>>, RequestError> {
+        let mut planned = Vec::new();
+        for wave in waves(processors).unwrap_or_default() {
+            let entries = wave.into_iter().filter_map(|index| processors.get(index));
+            let calls =
+                entries.map(|p| self.required(&p.id, kind, Rule::Processor(p.mode), &p.config));
+            planned.push(calls.collect::<Result<_, _>>()?);
+        }
+        Ok(planned)
+    }
+
+    fn validators(
+        &mut self,
+        validators: &[Validator],
+    ) -> Result<Vec<Arc<PlannedCall>>, RequestError> {
+        let plan = |v: &Validator| {
+            self.required(
+                &v.id,
+                Kind::Validator,
+                Rule::Validator(v.on_fail),
+                &v.config,
+            )
+        };
+        validators.iter().map(plan).collect()
+    }
+
+    fn providers(&mut self) -> Vec<Candidate> {
+        let policy = self.policy;
+        let mut candidates: Vec<Candidate> = Vec::with_capacity(policy.providers.len());
+        for Provider {
+            name,
+            weight,
+            config,
+        } in &policy.providers
+        {
+            let choice = self.call(name, Kind::Provider, Rule::Provider, config);
+            candidates.push(Candidate {
+                name: name.clone(),
+                weight: *weight,
+                listed: true,
+                choice,
+            });
+        }
+        for name in policy.fallbacks.iter().filter_map(|rule| rule.to.as_ref()) {
+            if candidates.iter().all(|known| known.name != *name) {
+                let choice = self.call(name, Kind::Provider, Rule::Provider, &Fields::default());
+                candidates.push(Candidate {
+                    name: name.clone(),
+                    weight: 0.0,
+                    listed: false,
+                    choice,
+                });
+            }
+        }
+        candidates
+    }
+
+    /// A guardrail that the policy names must be there: without it the policy cannot be kept.
+    fn required(
+        &mut self,
+        id: &str,
+        kind: Kind,
+        rule: Rule,
+        config: &Fields,
+    ) -> Result<Arc<PlannedCall>, RequestError> {
+        self.call(id, kind, rule, config).map_err(|exclusion| {
+            let message = format!(
+                "The policy names the {} {id}, which is {}.",
+                kind.as_str(),
+                exclusion.as_str()
+            );
+            RequestError::new(ErrorCode::ExtensionNotFound, message).with("extension_id", id)
+        })
+    }
+
+    fn call(
+        &mut self,
+        id: &str,
+        kind: Kind,
+        rule: Rule,
+        config: &Fields,
+    ) -> Result<Arc<PlannedCall>, Exclusion> {
+        let known = self
+            .snapshot
+            .known(id)
+            .filter(|known| known.record.kind == kind)
+            .ok_or(Exclusion::Unknown)?;
+        if !known.record.enabled {
+            return Err(Exclusion::Disabled);
+        }
+        let session_key = self
+            .policy
+            .sticky
+            .as_ref()
+            .map(|sticky| sticky.session_key.as_str());
+        let route = known
+            .routes
+            .iter()
+            .find(|route| route.takes(id, self.facts, session_key))
+            .cloned();
+        let target = match &route {
+            Some(route) => self.target_of(route, &known.record),
+            None => self.own_target(known),
+        };
+        let merged = config_for(
+            route.as_ref().map_or(&known.config, |route| &route.config),
+            config,
+        );
+        Ok(Arc::new(PlannedCall {
+            extension: Arc::clone(&known.record),
+            rule,
+            target,
+            route,
+            config: merged,
+        }))
+    }
+
+    fn target_of(&self, route: &Route, extension: &Extension) -> Target {
+        let subject = route.subject.clone();
+        let derived = || {
+            extension
+                .kind
+                .subject(&self.limits.subject_prefix, &extension.id, &route.version)
+                .into()
+        };
+        Target {
+            version: Arc::clone(&route.version),
+            places: vec![Place {
+                subject: subject.unwrap_or_else(derived),
+                instance: None,
+            }],
+            avoided: 0,
+            timeout: route.timeout,
+            retry: route.retry,
+            breaker: self.breaker(extension, route.timeout),
+        }
+    }
+
+    fn own_target(&mut self, known: &KnownExtension) -> Target {
+        let extension = &known.record;
+        let (mut places, avoided) = self.instances(extension);
+        if places.is_empty() {
+            // No instances, or none of them switched on: whoever listens on the extension's own subject.
+            let subject = extension
+                .effective_subject(&self.limits.subject_prefix)
+                .into();
+            places.push(Place {
+                subject,
+                instance: None,
+            });
+        }
+        Target {
+            version: Arc::clone(&known.version),
+            places,
+            avoided,
+            timeout: Duration::from_millis(extension.timeout_ms),
+            retry: extension.retry,
+            breaker: self.breaker(extension, Duration::from_millis(extension.timeout_ms)),
+        }
+    }
+
+    /// The instances in the order in which a call tries them, and how many of them are avoided.
+    fn instances(&mut self, extension: &Extension) -> (Vec<Place>, usize) {
+        if extension.instances.is_empty() {
+            return (Vec::new(), 0);
+        }
+        let weigh = |instance: &Instance| if instance.enabled { instance.weight } else { 0 };
+        let weights: Vec<u32> = extension.instances.iter().map(weigh).collect();
+        let sick =
+            |instance: &Instance| (self.outlook.vitals)(&extension.id, &instance.subject).unhealthy;
+        let unhealthy: Vec<bool> = extension.instances.iter().map(sick).collect();
+        let turns = selection::instances(&weights, &unhealthy, (self.outlook.roll)());
+        let place = |instance: &Instance| Place {
+            subject: instance.subject.as_str().into(),
+            instance: Some(instance.instance_id.as_str().into()),
+        };
+        let places = turns
+            .order
+            .iter()
+            .filter_map(|index| extension.instances.get(*index))
+            .map(place)
+            .collect();
+        (places, turns.avoided)
+    }
+
+    /// A policy has a say in the breakers of its providers only: guardrails are there for everybody.
+    fn breaker(&self, extension: &Extension, timeout: Duration) -> breaker::Settings {
+        let written = match extension.kind {
+            Kind::Provider => extension.breaker.overlaid(&self.policy.circuit_breaker),
+            Kind::Pre | Kind::Validator | Kind::Post => extension.breaker,
+        };
+        breaker::Settings::new(extension.kind, timeout, &written)
+    }
+}
+
+/// Shared with all other plans as long as the policy adds nothing of its own.
+fn config_for(registered: &Arc<Fields>, own: &Fields) -> Arc<Fields> {
+    if own.is_empty() {
+        return Arc::clone(registered);
+    }
+    let mut merged = Fields::clone(registered);
+    merged.overlay(own);
+    Arc::new(merged)
+}

@@ -1,0 +1,165 @@
+//! What happens when the budgets that all requests share are empty, and when the request is a retry itself.
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::rig::{Rig, answered};
+use super::*;
+use crate::target::retry_budget::Again;
+
+const RETRY_THEN_FALLBACK: &str = r#"{"providers": [{"name": "p1"}], "fallbacks": [
+    {"when": {"status": "5xx"}, "retry": 2, "to": "p2"}, {"when": {"status": "5xx"}, "to": "p3"}]}"#;
+const RETRY_ONLY: &str =
+    r#"{"providers": [{"name": "p1"}], "fallbacks": [{"when": {"status": "5xx"}, "retry": 2}]}"#;
+
+/// Grants so many retries and fallbacks, and remembers who asked.
+#[derive(Debug)]
+struct Purse {
+    left: Mutex<(u32, u32)>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl RetryTokens for Purse {
+    fn take(&self, again: Again<'_>) -> bool {
+        let mut left = self.left.lock();
+        let (purse, asked) = match again {
+            Again::Retry(id) => (&mut left.0, format!("retry {id}")),
+            Again::Fallback(id) => (&mut left.1, format!("fallback {id}")),
+        };
+        self.asked.lock().push(asked);
+        let granted = *purse > 0;
+        *purse = purse.saturating_sub(1);
+        granted
+    }
+}
+
+/// Who was called, the answer, and what the budgets were asked for, when every provider answers 500.
+fn failing(
+    policy: &str,
+    retries: u32,
+    fallbacks: u32,
+    attempt: u32,
+) -> (Vec<String>, Value, Vec<String>) {
+    let purse = Arc::new(Purse {
+        left: Mutex::new((retries, fallbacks)),
+        asked: Mutex::default(),
+    });
+    let rig = Rig::default();
+    let mut run = rig.run(RequestKind::Route, policy);
+    run.retry_tokens = Some(Arc::clone(&purse) as Arc<dyn RetryTokens>);
+    Arc::get_mut(&mut run.request).unwrap().attempt = attempt;
+    let (answer, happened) = rig.finish(run, |_| Some(Err(answered("500"))));
+    let asked = purse.asked.lock().clone();
+    (happened.called, answer, asked)
+}
+
+#[test]
+fn every_further_attempt_is_paid_for() {
+    let (called, answer, asked) = failing(RETRY_THEN_FALLBACK, 9, 9, 1);
+    assert_eq!(
+        called,
+        ["p1", "p1", "p1", "p2", "p2", "p2", "p3", "p3", "p3"]
+    );
+    let want = [
+        "retry p1",
+        "retry p1",
+        "fallback p2",
+        "retry p2",
+        "retry p2",
+        "fallback p3",
+        "retry p3",
+        "retry p3",
+    ];
+    assert_eq!(asked, want);
+    assert_eq!(
+        answer["error"]["details"].get("retry_budget_exhausted"),
+        None,
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_retry_that_nobody_pays_for_lets_another_provider_take_over() {
+    let (called, answer, _) = failing(RETRY_THEN_FALLBACK, 0, 9, 1);
+    assert_eq!(called, ["p1", "p2", "p3"]);
+    assert_eq!(
+        answer["error"]["details"]["retry_budget_exhausted"], true,
+        "{answer}"
+    );
+}
+
+#[test]
+fn without_tokens_the_first_error_goes_out_and_says_so() {
+    for (policy, fallbacks) in [(RETRY_ONLY, 9), (RETRY_THEN_FALLBACK, 0)] {
+        let (called, answer, _) = failing(policy, 0, fallbacks, 1);
+        assert_eq!(called, ["p1"]);
+        let error = &answer["error"];
+        assert_eq!(
+            (&error["code"], &error["details"]["extension_id"]),
+            (&json!("extension_error"), &json!("p1"))
+        );
+        assert_eq!(error["details"]["retry_budget_exhausted"], true, "{answer}");
+    }
+}
+
+#[test]
+fn the_budget_of_the_request_is_not_charged_for_what_was_refused() {
+    let purse = Purse {
+        left: Mutex::new((0, 1)),
+        asked: Mutex::default(),
+    };
+    let rig = Rig {
+        budget: 1,
+        ..Rig::default()
+    };
+    let mut run = rig.run(RequestKind::Route, RETRY_THEN_FALLBACK);
+    run.retry_tokens = Some(Arc::new(purse));
+    let (_, happened) = rig.finish(run, |order| {
+        (order.call.id() == "p1").then(|| Err(answered("500")))
+    });
+    assert_eq!(happened.called, ["p1", "p2"]);
+}
+
+#[test]
+fn a_request_that_is_a_retry_falls_back_and_retries_nothing() {
+    let (called, answer, asked) = failing(RETRY_THEN_FALLBACK, 9, 9, 2);
+    assert_eq!(
+        (called, asked),
+        (
+            vec!["p1".into(), "p2".into(), "p3".into()],
+            vec!["fallback p2".into(), "fallback p3".to_string()]
+        )
+    );
+    assert_eq!(
+        answer["error"]["details"].get("retry_budget_exhausted"),
+        None,
+        "none was wanted"
+    );
+
+    let mut run = Rig::default().run(RequestKind::Route, RETRY_ONLY);
+    assert_eq!(run.guardrail_budget().left(), 10);
+    Arc::get_mut(&mut run.request).unwrap().attempt = 2;
+    assert_eq!((run.guardrail_budget().left(), run.budget.left()), (0, 10));
+}
+
+#[test]
+fn a_guardrail_that_was_not_tried_again_says_so() {
+    let mut run = Rig::default().run(
+        RequestKind::Route,
+        r#"{"pre": [{"id": "pre_a", "mode": "required"}], "providers": ["p1"]}"#,
+    );
+    assert!(matches!(run.next_step(), Next::Call(_)));
+    let outcome = Err(CallFailure::Timeout);
+    run.apply(vec![CallResult {
+        outcome,
+        latency: Duration::ZERO,
+        attempts: 1,
+        place: 0,
+        retry_refused: true,
+    }]);
+    let error = run.failure.unwrap();
+    assert_eq!(
+        (error.code, &error.details["retry_budget_exhausted"]),
+        (ErrorCode::ExtensionTimeout, &json!(true))
+    );
+}
