@@ -20,10 +20,10 @@ use secrecy::SecretString;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet::Fleet;
-use crate::http::{self, Probes, Readiness};
-use crate::nats::Connection;
-use crate::nats::intake::Intake;
+use crate::edge::http::{self, Probes, Readiness};
+use crate::edge::nats::Connection;
+use crate::edge::nats::control::Fleet;
+use crate::edge::nats::intake::Intake;
 
 mod authorization;
 mod breakers;

@@ -7,10 +7,8 @@ pub mod router;
 pub mod up;
 
 pub mod admin;
-pub mod fleet;
-pub mod http;
+pub mod edge;
 mod monitor;
-pub mod nats;
 pub mod store;
 
 pub mod config;

@@ -15,7 +15,7 @@ use beamline_actors::pipelines::Pipelines;
 use beamline_actors::supervision::OwnedTask;
 use beamline_domain::admission::{Pressure, PressureGauge, Reading, TripTimes};
 
-use crate::nats::NatsTransport;
+use crate::edge::nats::NatsTransport;
 
 mod memory;
 

@@ -23,10 +23,10 @@ use tokio::time::timeout;
 
 use crate::admin::{Admin, AdminActor, Identity, Surroundings};
 use crate::config::Config;
-use crate::fleet::{Fleet, FleetActor};
+use crate::edge::nats::control::{Fleet, FleetActor};
+use crate::edge::nats::intake::{Intake, IntakeActor};
+use crate::edge::nats::{self, Connection, NatsSessions, NatsTransport};
 use crate::monitor::{Monitor, Watched};
-use crate::nats::intake::{Intake, IntakeActor};
-use crate::nats::{self, Connection, NatsSessions, NatsTransport};
 use crate::store;
 
 mod first_snapshot;

@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 mod fleet;
 mod tenants;
 
-use crate::fleet::ReplicaStatus;
+use crate::edge::nats::control::ReplicaStatus;
 
 use super::Shared;
 use super::extensions::{find, save};

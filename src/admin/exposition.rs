@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::runtime::Handle;
 
 use super::{Shared, breakers};
-use crate::nats::Connection;
+use crate::edge::nats::Connection;
 use crate::telemetry;
 
 pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry {

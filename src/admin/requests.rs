@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 use super::operations::{self, WaitsFor};
 use super::refusal::Refusal;
 use super::{Shared, when_ended};
-use crate::nats::intake::is_answerable;
-use crate::nats::queue::{NotSubscribed, Queue};
-use crate::nats::{Connection, Report};
+use crate::edge::nats::intake::is_answerable;
+use crate::edge::nats::queue::{NotSubscribed, Queue};
+use crate::edge::nats::{Connection, Report};
 
 /// What the requests share, whichever actor reads them.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::failure::{Failure, Refusal};
 use super::text;
 use crate::config::Config;
-use crate::nats::{addresses, cause_of, options};
+use crate::edge::nats::{addresses, cause_of, options};
 
 /// A connection to the router's NATS server.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::fleet::ReplicaStatus;
+use crate::edge::nats::control::ReplicaStatus;
 
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 struct Count {

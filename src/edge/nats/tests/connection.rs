@@ -6,8 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::nats::testing::{Server, Wire, config, config_with, subscribe, until, within};
-use crate::nats::{ConnectError, connect};
+use crate::edge::nats::testing::{Server, Wire, config, config_with, subscribe, until, within};
+use crate::edge::nats::{ConnectError, connect};
 
 #[tokio::test]
 async fn without_a_server_it_gives_up_with_advice() {

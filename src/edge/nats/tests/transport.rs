@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::nats::testing::{Server, Wire, config, subscribe, until, within};
-use crate::nats::{Connection, NatsTransport, connect};
+use crate::edge::nats::testing::{Server, Wire, config, subscribe, until, within};
+use crate::edge::nats::{Connection, NatsTransport, connect};
 
 const SUBJECT: &str = "beamline.ext.pre.normalize_text.v1";
 /// Longer than the limit of every test.

@@ -1,6 +1,7 @@
 //! How the router meets NATS: one connection, the calls to extensions that go over it, and the bucket of sticky sessions.
 
 pub mod connection;
+pub mod control;
 mod denials;
 mod events;
 mod headers;

@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
 use super::connection::publish_deadly;
-use crate::nats::testing::{LIMIT, Server, Wire, config, config_with, subscribe, within};
-use crate::nats::{Connection, NatsSessions, connect};
+use crate::edge::nats::testing::{LIMIT, Server, Wire, config, config_with, subscribe, within};
+use crate::edge::nats::{Connection, NatsSessions, connect};
 
 const TTL: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(10);

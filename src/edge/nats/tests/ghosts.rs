@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 
-use crate::nats::testing::{Server, config, until, within};
-use crate::nats::{NatsTransport, connect};
+use crate::edge::nats::testing::{Server, config, until, within};
+use crate::edge::nats::{NatsTransport, connect};
 
 const SUBJECT: &str = "beamline.ext.pre.clean.v1";
 /// Longer than the client needs to notice that a server hangs, so that nothing but the deadline ends these calls.

@@ -7,8 +7,8 @@ use beamline_actors::ports::{Call, Transport};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::nats::testing::{Server, config, subscribe, within};
-use crate::nats::{NatsTransport, connect};
+use crate::edge::nats::testing::{Server, config, subscribe, within};
+use crate::edge::nats::{NatsTransport, connect};
 
 const SUBJECT: &str = "beamline.ext.pre.silent.v1";
 const TIMEOUT: Duration = Duration::from_millis(50);

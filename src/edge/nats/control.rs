@@ -13,8 +13,8 @@ use futures_util::StreamExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::{Instant, timeout};
 
-use crate::nats::Connection;
-use crate::nats::queue::OVERLAP;
+use crate::edge::nats::Connection;
+use crate::edge::nats::queue::OVERLAP;
 
 mod hints;
 mod status;

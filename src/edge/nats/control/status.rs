@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Fleet, SEND_LIMIT, Shared};
-use crate::nats::intake::is_answerable;
+use crate::edge::nats::intake::is_answerable;
 
 /// The last token of the subject.
 pub(super) const WORD: &str = "breakers";
