@@ -11,5 +11,7 @@ pub mod edge;
 mod monitor;
 pub mod store;
 
+#[cfg(feature = "count-allocations")]
+mod allocations;
 pub mod config;
 pub mod telemetry;

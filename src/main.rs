@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use beamline_router::cli::{self, Cli, Failure};
 use clap::Parser;
 
+#[cfg(feature = "count-allocations")]
+#[global_allocator]
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let console = cli.console();

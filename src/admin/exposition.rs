@@ -39,6 +39,8 @@ pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry
         registry: of,
         runtime,
     }));
+    #[cfg(feature = "count-allocations")]
+    registry.register_collector(Box::new(crate::allocations::Allocations));
     registry
 }
 
