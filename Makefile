@@ -1,7 +1,7 @@
 # One place for what people and CI type. What a target does is in scripts/, so that it can be read and run on its own.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test chaos simulate load bench deny clean
+.PHONY: help run build test chaos simulate load pairs bench deny clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,10 +22,14 @@ simulate: ## Play thousands of schedules of faults in virtual time (SEEDS=5000, 
 	@SIMULATION_SEEDS=$(or $(SEEDS),5000) $(if $(SEED),SIMULATION_SEED=$(SEED)) cargo test --release --quiet --locked -p beamline-actors --test simulation every_promise -- --nocapture
 
 load: ## Measure a router under more load than it can carry (ARGS="--seconds 60")
-	@cargo bench --quiet --locked --bench load -- $(ARGS)
+	@cargo bench --quiet --locked --bench load -- overload $(ARGS)
 
-bench: ## Measure lookups, plans and choices
+pairs: ## Compare the throughput with that of another build (BASE=path/to/beamline-router, ROUNDS=10, ARGS="--seconds 5")
+	@cargo bench --quiet --locked --bench load -- pairs --base $(or $(BASE),$(error BASE names the program to compare with)) --rounds $(or $(ROUNDS),10) $(ARGS)
+
+bench: ## Measure lookups, plans and choices, and count the heap allocations of a request
 	cargo bench --locked --bench registry --bench routing
+	cargo bench --quiet --locked --features count-allocations --bench load -- allocations
 
 deny: ## Check licences and sources of the dependencies (needs cargo-deny)
 	@scripts/deny.sh

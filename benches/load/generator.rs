@@ -1,12 +1,13 @@
 //! Clients: a closed loop that finds out what the router can do, and an open one that does not care.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::world::World;
@@ -16,6 +17,43 @@ pub(crate) struct Generator {
     sender: Client,
     /// A connection of its own, so that answers do not wait behind requests.
     receiver: Client,
+}
+
+/// What is asked, over and over.
+#[derive(Debug)]
+pub(crate) struct Request {
+    subject: &'static str,
+    body: &'static [u8],
+}
+
+/// A pre-processor, a validator, a provider and a post-processor are called.
+pub(crate) const ROUTE: Request = Request {
+    subject: "beamline.router.v1.route",
+    body: br#"{"version": "1", "tenant_id": "acme", "request_id": "r-1", "timeout_ms": 5000,
+    "message": {"message_id": "m-1", "message_type": "chat", "payload": "What is the capital of France?"}}"#,
+};
+
+/// Nobody is called; the provider is one that the caller reaches itself.
+pub(crate) const DECIDE: Request = Request {
+    subject: "beamline.router.v1.decide",
+    body: br#"{"version": "1", "tenant_id": "acme", "request_id": "r-1", "timeout_ms": 5000, "policy_id": "choice",
+    "message": {"message_id": "m-1", "message_type": "chat", "payload": "What is the capital of France?"}}"#,
+};
+
+/// When a closed loop ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    Elapsed(Duration),
+    Sent(usize),
+}
+
+/// What a closed loop got.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) served: usize,
+    /// Refused, failed otherwise, or never answered.
+    pub(crate) failed: usize,
+    seconds: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +81,6 @@ pub(crate) struct Run {
     pub(crate) refused_p99: Duration,
 }
 
-const SUBJECT: &str = "beamline.router.v1.route";
-const BODY: &[u8] = br#"{"version": "1", "tenant_id": "acme", "request_id": "r-1", "timeout_ms": 5000,
-    "message": {"message_id": "m-1", "message_type": "chat", "payload": "What is the capital of France?"}}"#;
 /// Answers that have not come by then do not come.
 const PATIENCE: Duration = Duration::from_secs(6);
 const TICK: Duration = Duration::from_millis(1);
@@ -63,30 +98,37 @@ impl Generator {
         }
     }
 
-    /// Answers a second with so many clients, each of which waits for its answer.
-    pub(crate) async fn closed_loop(&self, clients: usize, time: Duration) -> f64 {
-        let (begun, served) = (Instant::now(), Arc::new(Semaphore::new(0)));
-        let clients: Vec<_> = (0..clients)
-            .map(|_| {
-                let (client, served) = (self.sender.clone(), Arc::clone(&served));
-                tokio::spawn(async move {
-                    while begun.elapsed() < time {
-                        let answer =
-                            timeout(PATIENCE, client.request(SUBJECT, Bytes::from_static(BODY)))
-                                .await;
-                        if answer.is_ok_and(|answer| {
-                            answer.is_ok_and(|answer| is_served(&answer.payload))
-                        }) {
-                            served.add_permits(1);
-                        }
-                    }
-                })
-            })
-            .collect();
-        for client in clients {
-            client.await.expect("a client");
+    /// So many clients, each of which sends its next request when it has an answer.
+    pub(crate) async fn closed_loop(
+        &self,
+        request: &'static Request,
+        clients: usize,
+        until: Until,
+    ) -> Done {
+        let begun = Instant::now();
+        let sent = Arc::new(AtomicUsize::new(0));
+        let mut running = JoinSet::new();
+        for _ in 0..clients {
+            running.spawn(closed_client(
+                self.sender.clone(),
+                request,
+                until,
+                begun,
+                Arc::clone(&sent),
+            ));
         }
-        served.available_permits() as f64 / begun.elapsed().as_secs_f64()
+        let mut done = Done {
+            served: 0,
+            failed: 0,
+            seconds: 0.0,
+        };
+        while let Some(client) = running.join_next().await {
+            let (served, failed) = client.expect("a client");
+            done.served += served;
+            done.failed += failed;
+        }
+        done.seconds = begun.elapsed().as_secs_f64();
+        done
     }
 
     /// Sends so many requests a second, whatever comes back.
@@ -118,7 +160,7 @@ impl Generator {
             while sent < due {
                 let reply = format!("{inbox}.{sent}");
                 self.sender
-                    .publish_with_reply(SUBJECT, reply, Bytes::from_static(BODY))
+                    .publish_with_reply(ROUTE.subject, reply, Bytes::from_static(ROUTE.body))
                     .await
                     .expect("published");
                 sent += 1;
@@ -138,13 +180,7 @@ impl Generator {
         let mut good = 0;
         while good < 5 && begun.elapsed() < Duration::from_secs(30) {
             let asked = Instant::now();
-            let answer = timeout(
-                PATIENCE,
-                self.sender.request(SUBJECT, Bytes::from_static(BODY)),
-            )
-            .await;
-            let served =
-                answer.is_ok_and(|answer| answer.is_ok_and(|answer| is_served(&answer.payload)));
+            let served = is_answered(&self.sender, &ROUTE).await;
             good = if served && asked.elapsed() <= usual * 2 {
                 good + 1
             } else {
@@ -155,6 +191,46 @@ impl Generator {
             }
         }
         recovered_at - begun
+    }
+}
+
+impl Done {
+    pub(crate) fn per_second(&self) -> f64 {
+        self.served as f64 / self.seconds
+    }
+}
+
+/// How many of its requests were served, and how many were not.
+async fn closed_client(
+    client: Client,
+    request: &Request,
+    until: Until,
+    begun: Instant,
+    sent: Arc<AtomicUsize>,
+) -> (usize, usize) {
+    let mut served = 0;
+    let mut failed = 0;
+    loop {
+        let is_over = match until {
+            Until::Elapsed(time) => begun.elapsed() >= time,
+            Until::Sent(total) => sent.fetch_add(1, Ordering::Relaxed) >= total,
+        };
+        if is_over {
+            return (served, failed);
+        }
+        if is_answered(&client, request).await {
+            served += 1;
+        } else {
+            failed += 1;
+        }
+    }
+}
+
+async fn is_answered(client: &Client, request: &Request) -> bool {
+    let body = Bytes::from_static(request.body);
+    match timeout(PATIENCE, client.request(request.subject, body)).await {
+        Ok(Ok(answer)) => is_served(&answer.payload),
+        Ok(Err(_)) | Err(_) => false,
     }
 }
 
@@ -193,7 +269,7 @@ async fn collect(
             tries[number] += 1;
             let reply = format!("{inbox}.{number}");
             sender
-                .publish_with_reply(SUBJECT, reply, Bytes::from_static(BODY))
+                .publish_with_reply(ROUTE.subject, reply, Bytes::from_static(ROUTE.body))
                 .await
                 .expect("published");
         } else {

@@ -1,21 +1,34 @@
 //! Servers and programs of one measurement, all of which end with it.
 
 use std::fs::{File, read_to_string};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use beamline_extension::{Extension, Kind, RawRequest, Running, Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::options::Options;
+/// What is started.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) router: PathBuf,
+    /// Configuration of the router.
+    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) provider_takes: Duration,
+    /// Router and nats-server get a processor of their own, everything else the others.
+    pub(crate) apart: bool,
+}
 
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) client: async_nats::Client,
     pub(crate) url: String,
+    http: SocketAddr,
     router: Ended,
     _nats: Ended,
     _extensions: Vec<Running>,
@@ -38,59 +51,19 @@ const LIMIT: Duration = Duration::from_secs(30);
 const TICKS_PER_SECOND: u64 = 100;
 
 impl World {
-    pub(crate) async fn start(options: &Options) -> Self {
+    pub(crate) async fn start(setup: &Setup) -> Self {
         let directory = TempDir::new().expect("a directory");
-        let port = free_port();
-        let url = format!("nats://127.0.0.1:{port}");
-        let mut server = program("nats-server", options);
-        server
-            .args(["-a", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let nats = Ended(server.spawn().expect("nats-server on the PATH"));
+        let nats_port = free_address().port();
+        let url = format!("nats://127.0.0.1:{nats_port}");
+        let nats = start_nats(nats_port, setup);
         let client = eventually("nats-server", async || async_nats::connect(&url).await.ok()).await;
-        let extensions = serve(&url, options).await;
-
-        let log = File::create(directory.path().join("router.log")).expect("a log file");
-        let mut router = program(env!("CARGO_BIN_EXE_beamline-router"), options);
-        router
-            .arg("serve")
-            .current_dir(directory.path())
-            .stdout(Stdio::null())
-            .stderr(log);
-        let own = [
-            ("nats.url", url.clone()),
-            ("http.listen", format!("127.0.0.1:{}", free_port())),
-            ("telemetry.log_filter", "error".to_owned()),
-        ];
-        let fixed = options.limit.map(|limit| {
-            [
-                ("router.adaptive_limit", "false".to_owned()),
-                ("router.max_in_flight", limit.to_string()),
-                (
-                    "router.max_in_flight_per_extension",
-                    limit.max(500).to_string(),
-                ),
-            ]
-        });
-        let given = options
-            .settings
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.clone()));
-        for (key, value) in own
-            .into_iter()
-            .chain(fixed.into_iter().flatten())
-            .chain(given)
-        {
-            router.env(
-                format!("BEAMLINE__{}", key.to_ascii_uppercase().replace('.', "__")),
-                value,
-            );
-        }
-        let router = Ended(router.spawn().expect("the router"));
+        let extensions = serve(&url, setup).await;
+        let http = free_address();
+        let router = start_router(setup, directory.path(), &url, http);
         let world = Self {
             client,
             url,
+            http,
             router,
             _nats: nats,
             _extensions: extensions,
@@ -102,6 +75,21 @@ impl World {
         .await;
         world.register().await;
         world
+    }
+
+    /// What the router shows of itself at `/metrics`.
+    pub(crate) async fn metrics(&self) -> String {
+        let mut connection = TcpStream::connect(self.http)
+            .await
+            .expect("the router's HTTP");
+        connection
+            .write_all(b"GET /metrics HTTP/1.0\r\n\r\n")
+            .await
+            .expect("sent");
+        let mut answer = String::new();
+        let read = timeout(LIMIT, connection.read_to_string(&mut answer)).await;
+        read.expect("metrics in time").expect("metrics");
+        answer
     }
 
     /// Time that the router has spent on the processor so far.
@@ -149,9 +137,20 @@ impl World {
                 .await
                 .expect("a record");
         }
+        let external =
+            json!({"id": "elsewhere", "type": "provider", "metadata": {"external": true}});
+        self.admin("create_extension", external)
+            .await
+            .expect("a record");
         let policy = json!({"pre": [{"id": "clean", "mode": "required"}], "validators": [{"id": "guard"}],
             "providers": [{"name": "model"}], "post": [{"id": "mask", "mode": "required"}]});
-        let body = json!({"tenant_id": "acme", "policy_id": "default", "policy": policy});
+        self.put_policy("default", policy).await;
+        let choice = json!({"providers": [{"name": "elsewhere"}]});
+        self.put_policy("choice", choice).await;
+    }
+
+    async fn put_policy(&self, id: &str, policy: Value) {
+        let body = json!({"tenant_id": "acme", "policy_id": id, "policy": policy});
         self.admin("put_policy", body).await.expect("a policy");
     }
 
@@ -193,17 +192,46 @@ pub(crate) fn leave_to_router() {
     );
 }
 
-fn program(path: &str, options: &Options) -> Command {
-    if !options.apart {
+fn start_nats(port: u16, setup: &Setup) -> Ended {
+    let mut server = program(Path::new("nats-server"), setup);
+    server
+        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Ended(server.spawn().expect("nats-server on the PATH"))
+}
+
+fn start_router(setup: &Setup, directory: &Path, url: &str, http: SocketAddr) -> Ended {
+    let log = File::create(directory.join("router.log")).expect("a log file");
+    let mut router = program(&setup.router, setup);
+    router
+        .arg("serve")
+        .current_dir(directory)
+        .stdout(Stdio::null())
+        .stderr(log);
+    let own = [
+        ("nats.url".to_owned(), url.to_owned()),
+        ("http.listen".to_owned(), http.to_string()),
+        ("telemetry.log_filter".to_owned(), "error".to_owned()),
+    ];
+    for (key, value) in own.iter().chain(&setup.settings) {
+        let name = key.to_ascii_uppercase().replace('.', "__");
+        router.env(format!("BEAMLINE__{name}"), value);
+    }
+    Ended(router.spawn().expect("the router"))
+}
+
+fn program(path: &Path, setup: &Setup) -> Command {
+    if !setup.apart {
         return Command::new(path);
     }
     let mut command = Command::new("taskset");
-    command.args(["--cpu-list", &ROUTERS.to_string(), path]);
+    command.args(["--cpu-list", &ROUTERS.to_string()]).arg(path);
     command
 }
 
-async fn serve(url: &str, options: &Options) -> Vec<Running> {
-    let takes = Duration::from_millis(options.provider_ms);
+async fn serve(url: &str, setup: &Setup) -> Vec<Running> {
+    let takes = setup.provider_takes;
     let stubs = [
         (Kind::Pre, "clean", "{}", Duration::ZERO),
         (
@@ -251,7 +279,7 @@ async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) 
         .unwrap_or_else(|_| panic!("{what} did not start"))
 }
 
-fn free_port() -> u16 {
+fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
+    listener.local_addr().expect("an address")
 }
