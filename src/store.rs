@@ -1,6 +1,8 @@
-//! The store of extensions and policies in SQL: Postgres in production, SQLite as the embedded default, one interface.
+//! The store of extensions and policies in SQL: Postgres in production, SQLite as the embedded
+//! default, one interface.
 //!
-//! Everything that is SQL is below this module. The two databases share their statements; `backend` holds what differs.
+//! Everything that is SQL is below this module. Each database has its statements in a file of its
+//! own, `postgres` and `sqlite`; all other code serves both.
 
 mod backend;
 mod change;
@@ -8,13 +10,15 @@ mod error;
 mod health;
 mod listener;
 mod migrations;
+mod postgres;
 mod registry;
 mod rows;
+mod sqlite;
 mod statements;
+mod storable;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use beamline_actors::ports::Store;
@@ -23,30 +27,19 @@ use crate::config::DatabaseConfig;
 use backend::Backend;
 use registry::Registry;
 
+pub use error::OpenError;
 pub use migrations::{Applied, MigrationState, MigrationStatus, migrate, migration_status};
-
-/// Why a store cannot even be tried. A database that is away is no reason: each operation says so by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("database.url cannot be used: {0}")]
-    Address(String),
-    #[error("the directory {} for the database cannot be created: {source}; choose another place in database.url", directory.display())]
-    Directory {
-        directory: PathBuf,
-        source: std::io::Error,
-    },
-}
 
 /// Opens the store that `database.url` names, without waiting for the database.
 pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Store>, OpenError> {
     let backend = Backend::new(config)?;
     backend.create_directory().await?;
     let pool = backend.pool(config)?;
-    let listener = backend.listen();
-    Ok(Arc::new(Registry::new(
-        backend,
+    let registry = Registry::new(
+        backend.statements(),
         pool,
-        listener,
+        backend.listen(),
         config.acquire_timeout,
-    )))
+    );
+    Ok(Arc::new(registry))
 }

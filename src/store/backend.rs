@@ -1,5 +1,6 @@
-//! What differs between the two databases: how to connect, how to begin, and two casts in the statements.
+//! The two databases: how to connect to each, and which statements are its own.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -7,10 +8,12 @@ use secrecy::ExposeSecret;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Executor, SqlSafeStr, SqlStr};
+use sqlx::{AnyConnection, AnyPool, Executor};
 
-use super::OpenError;
+use super::error::OpenError;
 use super::listener::Listener;
+use super::statements::{ConnectionStatements, Statements};
+use super::{postgres, sqlite};
 use crate::config::DatabaseConfig;
 
 /// A database and where it is.
@@ -20,39 +23,16 @@ pub(super) enum Backend {
     Sqlite { file: PathBuf },
 }
 
-/// A lock held elsewhere must not keep an administrator waiting, and a statement ends before the patience of whoever asked for
-/// it. The last of several may go on a little longer; it changes nothing then, because nobody commits it. A commit has no
-/// limit in Postgres: whoever gives up on one does not know what it did.
-const POSTGRES_SESSION: &str = "SET statement_timeout = '2500ms'; SET lock_timeout = '1s'; \
-                                SET idle_in_transaction_session_timeout = '10s'";
-const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 2000";
-/// A migration waits for another process that migrates the same database.
-const SQLITE_MIGRATION: &str = "PRAGMA busy_timeout = 30000";
-const POSTGRES_MIGRATION: &str =
-    "SET statement_timeout = '60s'; SET client_min_messages = 'warning'";
-/// Readers go on while somebody writes. Kept in the file, so one success is enough for good.
-const SQLITE_JOURNAL: &str = "PRAGMA journal_mode = WAL";
-
 impl Backend {
     pub(super) fn new(config: &DatabaseConfig) -> Result<Self, OpenError> {
         let url = config.url.expose_secret();
-        if !url.starts_with("sqlite:") {
-            let options = PgConnectOptions::from_str(url)
-                .map_err(|error| OpenError::Address(error.to_string()))?;
-            return Ok(Self::Postgres(Box::new(options)));
+        if url.starts_with("sqlite:") {
+            return Ok(Self::Sqlite {
+                file: sqlite_file(url)?,
+            });
         }
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(|error| OpenError::Address(error.to_string()))?;
-        let file = options.get_filename();
-        // Every connection would have a memory of its own.
-        if url.contains(":memory:") || url.contains("mode=memory") {
-            return Err(OpenError::Address(
-                "a database in memory cannot be shared; name a file".into(),
-            ));
-        }
-        let file =
-            std::path::absolute(file).map_err(|error| OpenError::Address(error.to_string()))?;
-        Ok(Self::Sqlite { file })
+        let options = PgConnectOptions::from_str(url).map_err(bad_address)?;
+        Ok(Self::Postgres(Box::new(options)))
     }
 
     /// SQLite creates its file, but not the directory that it is in.
@@ -72,11 +52,11 @@ impl Backend {
 
     /// A pool that connects when somebody first asks.
     pub(super) fn pool(&self, config: &DatabaseConfig) -> Result<AnyPool, OpenError> {
-        let sqlite = matches!(self, Self::Sqlite { .. });
+        let statements = &self.statements().connection;
         let options = AnyPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
-            .after_connect(move |connection, _| Box::pin(prepare_session(connection, sqlite)));
+            .after_connect(move |connection, _| Box::pin(set_up(connection, statements)));
         Ok(options.connect_lazy_with(self.connect_options(config)?))
     }
 
@@ -89,14 +69,13 @@ impl Backend {
             Self::Postgres(_) => AnyConnectOptions::from_str(config.url.expose_secret()),
             Self::Sqlite { file } => AnyConnectOptions::from_str(&sqlite_url(file)),
         };
-        options.map_err(|error| OpenError::Address(error.to_string()))
+        options.map_err(bad_address)
     }
 
-    /// What a connection is told before it migrates.
-    pub(super) fn migration_session(&self) -> &'static str {
+    pub(super) fn statements(&self) -> &'static Statements {
         match self {
-            Self::Postgres(_) => POSTGRES_MIGRATION,
-            Self::Sqlite { .. } => SQLITE_MIGRATION,
+            Self::Postgres(_) => &postgres::STATEMENTS,
+            Self::Sqlite { .. } => &sqlite::STATEMENTS,
         }
     }
 
@@ -107,62 +86,36 @@ impl Backend {
             Self::Sqlite { .. } => Listener::none(),
         }
     }
-
-    /// Begins a transaction in which every read sees the same revision.
-    pub(super) fn begin_read(&self) -> &'static str {
-        match self {
-            Self::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            Self::Sqlite { .. } => "BEGIN",
-        }
-    }
-
-    /// What a transaction is told that reads everything: the statement that reads many rows takes its time.
-    pub(super) fn load_limits(&self) -> Option<&'static str> {
-        match self {
-            Self::Postgres(_) => Some("SET LOCAL statement_timeout = '60s'"),
-            Self::Sqlite { .. } => None,
-        }
-    }
-
-    /// Begins a transaction that will write. SQLite takes its lock at once: one taken later is refused, not waited for.
-    pub(super) fn begin_write(&self) -> &'static str {
-        match self {
-            Self::Postgres(_) => "BEGIN",
-            Self::Sqlite { .. } => "BEGIN IMMEDIATE",
-        }
-    }
-
-    /// A statement in this database's words. Statements are written for Postgres; SQLite keeps JSON and times
-    /// as text.
-    pub(super) fn sql(&self, statement: &'static str) -> SqlStr {
-        match self {
-            Self::Postgres(_) => SqlStr::from_static(statement),
-            Self::Sqlite { .. } => {
-                let casts = ["::jsonb", "::json", "::timestamptz"];
-                let plain = casts
-                    .iter()
-                    .fold(statement.to_owned(), |sql, cast| sql.replace(cast, ""));
-                AssertSqlSafe(plain).into_sql_str()
-            }
-        }
-    }
-
-    /// True when a commit must be announced to other replicas.
-    pub(super) fn notifies(&self) -> bool {
-        matches!(self, Self::Postgres(_))
-    }
 }
 
-async fn prepare_session(connection: &mut AnyConnection, sqlite: bool) -> Result<(), sqlx::Error> {
-    if !sqlite {
-        return connection.execute(POSTGRES_SESSION).await.map(drop);
-    }
-    connection.execute(SQLITE_SESSION).await?;
+async fn set_up(
+    connection: &mut AnyConnection,
+    statements: &ConnectionStatements,
+) -> Result<(), sqlx::Error> {
+    connection.execute(statements.limit).await?;
+    let Some(journal) = statements.journal else {
+        return Ok(());
+    };
     // A file that cannot be written to can still be read.
-    if let Err(error) = connection.execute(SQLITE_JOURNAL).await {
+    if let Err(error) = connection.execute(journal).await {
         tracing::warn!(%error, "the SQLite file is not in WAL mode: readers and writers wait for each other");
     }
     Ok(())
+}
+
+fn sqlite_file(url: &str) -> Result<PathBuf, OpenError> {
+    // Every connection would have a memory of its own.
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(bad_address(
+            "a database in memory cannot be shared; name a file",
+        ));
+    }
+    let options = SqliteConnectOptions::from_str(url).map_err(bad_address)?;
+    std::path::absolute(options.get_filename()).map_err(bad_address)
+}
+
+fn bad_address(reason: impl Display) -> OpenError {
+    OpenError::Address(reason.to_string())
 }
 
 /// The address of a file in which any byte of the path is safe.

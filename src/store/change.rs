@@ -1,146 +1,190 @@
-//! One change in one transaction: the revision first, because its row lock puts writers in order, then the rows, the
-//! audit row, and the announcement.
+//! One change in one transaction: the revision first, because its row lock puts writers in order,
+//! then the rows, the audit row, and the announcement.
 
 use beamline_actors::ports::{Author, Change, StoreError};
 use beamline_contract::fields::Fields;
-use beamline_domain::record::extension::Extension;
+use beamline_domain::record::extension::{Extension, ExtensionVersion, Instance};
 use beamline_domain::snapshot::StoredPolicy;
 use serde::Serialize;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, Row, Transaction};
 
-use super::backend::Backend;
 use super::listener::CHANNEL;
-use super::{error, rows, statements};
+use super::statements::Statements;
+use super::{error, rows, storable};
 
 type Tx = Transaction<'static, Any>;
 
 /// Writes `change` into `tx` and answers the revision that it will have.
 pub(super) async fn write(
-    backend: &Backend,
+    statements: &'static Statements,
     tx: &mut Tx,
     change: &Change,
     by: &Author,
 ) -> Result<u64, StoreError> {
     let (kind, id) = change.object();
-    let work = Work {
-        backend,
-        name: format!("{kind} {id}"),
+    let object = format!("{kind} {id}");
+    storable::check(change, &object)?;
+    let mut writer = Writer {
+        statements,
+        tx,
+        object,
     };
-    work.check(change)?;
-    let revision = sqlx::query(statements::NEXT_REVISION)
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(error::reading)?;
-    let revision = rows::number(&revision, "revision")?;
+    let revision = writer.next_revision().await?;
     if by.based_on.is_some_and(|seen| seen + 1 != revision) {
         return Err(StoreError::Stale);
     }
-    let (before, after) = work.apply(tx, change).await?;
-    let audit = work
-        .query(statements::INSERT_AUDIT)
-        .bind(i64::try_from(revision).unwrap_or(i64::MAX))
-        .bind(without_nul(&by.source))
-        .bind(by.actor.as_deref().map(without_nul))
-        .bind(by.trace_id.as_deref().map(without_nul))
-        .bind(change.action())
-        .bind(kind)
-        .bind(id)
-        .bind(before)
-        .bind(after);
-    work.run(tx, audit).await?;
-    if backend.notifies() {
-        work.run(
-            tx,
-            sqlx::query(statements::NOTIFY)
-                .bind(CHANNEL)
-                .bind(revision.to_string()),
-        )
-        .await?;
-    }
+    let images = writer.apply(change).await?;
+    writer.record(change, by, revision, images).await?;
+    writer.announce(revision).await?;
     Ok(revision)
 }
 
 /// What every step of one change needs.
-struct Work<'a> {
-    backend: &'a Backend,
-    /// The object, for errors.
-    name: String,
+struct Writer<'t> {
+    statements: &'static Statements,
+    tx: &'t mut Tx,
+    /// For errors.
+    object: String,
 }
 
 /// The object as JSON before and after the change.
-type Images = (Option<String>, Option<String>);
+struct Images {
+    before: Option<String>,
+    after: Option<String>,
+}
 
-impl Work<'_> {
-    async fn apply(&self, tx: &mut Tx, change: &Change) -> Result<Images, StoreError> {
+impl Writer<'_> {
+    async fn next_revision(&mut self) -> Result<u64, StoreError> {
+        let row = sqlx::query(self.statements.revision.next)
+            .fetch_one(&mut **self.tx)
+            .await
+            .map_err(error::reading)?;
+        rows::number(&row, "revision")
+    }
+
+    async fn record(
+        &mut self,
+        change: &Change,
+        by: &Author,
+        revision: u64,
+        images: Images,
+    ) -> Result<(), StoreError> {
+        let (kind, id) = change.object();
+        let insert = sqlx::query(self.statements.insert_audit)
+            .bind(signed(revision))
+            .bind(storable::without_nul(&by.source))
+            .bind(by.actor.as_deref().map(storable::without_nul))
+            .bind(by.trace_id.as_deref().map(storable::without_nul))
+            .bind(change.action())
+            .bind(kind)
+            .bind(id)
+            .bind(images.before)
+            .bind(images.after);
+        self.run(insert).await
+    }
+
+    async fn announce(&mut self, revision: u64) -> Result<(), StoreError> {
+        let Some(announce) = self.statements.revision.announce else {
+            return Ok(());
+        };
+        let announce = sqlx::query(announce)
+            .bind(CHANNEL)
+            .bind(revision.to_string());
+        self.run(announce).await
+    }
+
+    async fn apply(&mut self, change: &Change) -> Result<Images, StoreError> {
         match change {
-            Change::CreateExtension(extension) => {
-                self.write_extension(tx, statements::INSERT_EXTENSION, extension)
-                    .await?;
-                self.insert_parts(tx, extension).await?;
-                Ok((None, Some(to_json(extension)?)))
-            }
-            Change::UpdateExtension(extension) => {
-                let before = self.extension(tx, &extension.id).await?;
-                self.write_extension(tx, statements::UPDATE_EXTENSION, extension)
-                    .await?;
-                self.delete_parts(tx, &extension.id).await?;
-                self.insert_parts(tx, extension).await?;
-                Ok((Some(before), Some(to_json(extension)?)))
-            }
-            Change::DeleteExtension { id } => {
-                let before = self.extension(tx, id).await?;
-                self.run(tx, self.query(statements::DELETE_EXTENSION).bind(id))
-                    .await?;
-                self.run(tx, self.query(statements::DELETE_HEALTH).bind(id))
-                    .await?;
-                self.run(tx, self.query(statements::DELETE_TARGET_HEALTH).bind(id))
-                    .await?;
-                self.delete_parts(tx, id).await?;
-                Ok((Some(before), None))
-            }
-            Change::PutPolicy(policy) => self.put_policy(tx, policy).await,
+            Change::CreateExtension(extension) => self.create_extension(extension).await,
+            Change::UpdateExtension(extension) => self.update_extension(extension).await,
+            Change::DeleteExtension { id } => self.delete_extension(id).await,
+            Change::PutPolicy(policy) => self.put_policy(policy).await,
             Change::DeletePolicy {
                 tenant_id,
                 policy_id,
-            } => {
-                let before = self.policy(tx, tenant_id, policy_id).await?;
-                let before = before.ok_or_else(|| StoreError::NotFound(self.name.clone()))?;
-                self.run(
-                    tx,
-                    self.query(statements::DELETE_POLICY)
-                        .bind(tenant_id)
-                        .bind(policy_id),
-                )
-                .await?;
-                Ok((Some(before), None))
-            }
+            } => self.delete_policy(tenant_id, policy_id).await,
         }
     }
 
-    async fn put_policy(&self, tx: &mut Tx, policy: &StoredPolicy) -> Result<Images, StoreError> {
-        let before = self
-            .policy(tx, &policy.tenant_id, &policy.policy_id)
+    async fn create_extension(&mut self, extension: &Extension) -> Result<Images, StoreError> {
+        self.write_extension(self.statements.extensions.insert, extension)
             .await?;
+        self.insert_parts(extension).await?;
+        Ok(Images {
+            before: None,
+            after: Some(to_json(extension)?),
+        })
+    }
+
+    async fn update_extension(&mut self, extension: &Extension) -> Result<Images, StoreError> {
+        let before = self.extension(&extension.id).await?;
+        self.write_extension(self.statements.extensions.update, extension)
+            .await?;
+        self.delete_parts(&extension.id).await?;
+        self.insert_parts(extension).await?;
+        Ok(Images {
+            before: Some(before),
+            after: Some(to_json(extension)?),
+        })
+    }
+
+    async fn delete_extension(&mut self, id: &str) -> Result<Images, StoreError> {
+        let before = self.extension(id).await?;
+        self.run_for(self.statements.extensions.delete, id).await?;
+        self.run_for(self.statements.health.delete, id).await?;
+        self.run_for(self.statements.target_health.delete, id)
+            .await?;
+        self.delete_parts(id).await?;
+        Ok(Images {
+            before: Some(before),
+            after: None,
+        })
+    }
+
+    async fn put_policy(&mut self, policy: &StoredPolicy) -> Result<Images, StoreError> {
+        let before = self.policy(&policy.tenant_id, &policy.policy_id).await?;
         let document = policy.document.get();
-        let put = self
-            .query(statements::PUT_POLICY)
+        let put = sqlx::query(self.statements.policies.put)
             .bind(&policy.tenant_id)
             .bind(&policy.policy_id)
             .bind(document);
-        self.run(tx, put).await?;
-        Ok((before, Some(document.to_owned())))
+        self.run(put).await?;
+        Ok(Images {
+            before,
+            after: Some(document.to_owned()),
+        })
     }
 
+    async fn delete_policy(
+        &mut self,
+        tenant_id: &str,
+        policy_id: &str,
+    ) -> Result<Images, StoreError> {
+        let Some(before) = self.policy(tenant_id, policy_id).await? else {
+            return Err(self.not_found());
+        };
+        let delete = sqlx::query(self.statements.policies.delete)
+            .bind(tenant_id)
+            .bind(policy_id);
+        self.run(delete).await?;
+        Ok(Images {
+            before: Some(before),
+            after: None,
+        })
+    }
+
+    /// `statement` inserts or updates.
     async fn write_extension(
-        &self,
-        tx: &mut Tx,
-        sql: &'static str,
+        &mut self,
+        statement: &'static str,
         extension: &Extension,
     ) -> Result<(), StoreError> {
-        let write = self
-            .query(sql)
+        let breaker = to_json(&extension.breaker)?;
+        let operator = extension.breaker_operator.as_ref().map(to_json);
+        let reset = extension.breaker_reset.as_ref().map(to_json);
+        let write = sqlx::query(statement)
             .bind(&extension.id)
             .bind(extension.kind.as_str())
             .bind(extension.subject.as_deref())
@@ -150,160 +194,130 @@ impl Work<'_> {
             .bind(&extension.version)
             .bind(extension.config.to_json())
             .bind(extension.metadata.to_json())
-            .bind(to_json(&extension.breaker)?)
-            .bind(
-                extension
-                    .breaker_operator
-                    .as_ref()
-                    .map(to_json)
-                    .transpose()?,
-            )
-            .bind(extension.breaker_reset.as_ref().map(to_json).transpose()?)
+            .bind(breaker)
+            .bind(operator.transpose()?)
+            .bind(reset.transpose()?)
             .bind(extension.max_in_flight.map(i64::from));
-        self.run(tx, write).await
+        self.run(write).await
     }
 
-    async fn insert_parts(&self, tx: &mut Tx, extension: &Extension) -> Result<(), StoreError> {
-        for (position, version) in (0_i64..).zip(&extension.versions) {
-            let insert = self
-                .query(statements::INSERT_VERSION)
-                .bind(&extension.id)
-                .bind(position)
-                .bind(&version.version)
-                .bind(version.subject.as_deref())
-                .bind(version.timeout_ms.map(signed))
-                .bind(version.retry.map(i64::from))
-                .bind(version.config.as_ref().map(Fields::to_json))
-                .bind(version.routing_rules.to_json())
-                .bind(version.enabled);
-            self.run(tx, insert).await?;
+    async fn insert_parts(&mut self, extension: &Extension) -> Result<(), StoreError> {
+        for (position, version) in (0..).zip(&extension.versions) {
+            self.insert_version(&extension.id, position, version)
+                .await?;
         }
-        for (position, instance) in (0_i64..).zip(&extension.instances) {
-            let insert = self
-                .query(statements::INSERT_INSTANCE)
-                .bind(&extension.id)
-                .bind(position)
-                .bind(&instance.instance_id)
-                .bind(&instance.subject)
-                .bind(i64::from(instance.weight))
-                .bind(instance.enabled);
-            self.run(tx, insert).await?;
+        for (position, instance) in (0..).zip(&extension.instances) {
+            self.insert_instance(&extension.id, position, instance)
+                .await?;
         }
         Ok(())
     }
 
-    async fn delete_parts(&self, tx: &mut Tx, id: &str) -> Result<(), StoreError> {
-        self.run(tx, self.query(statements::DELETE_VERSIONS).bind(id))
-            .await?;
-        self.run(tx, self.query(statements::DELETE_INSTANCES).bind(id))
-            .await
+    async fn insert_version(
+        &mut self,
+        extension_id: &str,
+        position: i64,
+        version: &ExtensionVersion,
+    ) -> Result<(), StoreError> {
+        let insert = sqlx::query(self.statements.versions.insert)
+            .bind(extension_id)
+            .bind(position)
+            .bind(&version.version)
+            .bind(version.subject.as_deref())
+            .bind(version.timeout_ms.map(signed))
+            .bind(version.retry.map(i64::from))
+            .bind(version.config.as_ref().map(Fields::to_json))
+            .bind(version.routing_rules.to_json())
+            .bind(version.enabled);
+        self.run(insert).await
+    }
+
+    async fn insert_instance(
+        &mut self,
+        extension_id: &str,
+        position: i64,
+        instance: &Instance,
+    ) -> Result<(), StoreError> {
+        let insert = sqlx::query(self.statements.instances.insert)
+            .bind(extension_id)
+            .bind(position)
+            .bind(&instance.instance_id)
+            .bind(&instance.subject)
+            .bind(i64::from(instance.weight))
+            .bind(instance.enabled);
+        self.run(insert).await
+    }
+
+    async fn delete_parts(&mut self, id: &str) -> Result<(), StoreError> {
+        self.run_for(self.statements.versions.delete, id).await?;
+        self.run_for(self.statements.instances.delete, id).await
     }
 
     /// The extension as it is stored now, as JSON.
-    async fn extension(&self, tx: &mut Tx, id: &str) -> Result<String, StoreError> {
-        let row = self
-            .rows(tx, self.query(statements::EXTENSION).bind(id))
+    async fn extension(&mut self, id: &str) -> Result<String, StoreError> {
+        let found = self
+            .read_for(self.statements.extensions.one, id, rows::extension)
             .await?;
         let versions = self
-            .rows(tx, self.query(statements::VERSIONS_OF).bind(id))
+            .read_for(self.statements.versions.of_extension, id, rows::version)
             .await?;
         let instances = self
-            .rows(tx, self.query(statements::INSTANCES_OF).bind(id))
+            .read_for(self.statements.instances.of_extension, id, rows::instance)
             .await?;
-        let found = row.iter().map(rows::extension).collect::<Result<_, _>>()?;
-        let versions = versions
-            .iter()
-            .map(rows::version)
-            .collect::<Result<_, _>>()?;
-        let instances = instances
-            .iter()
-            .map(rows::instance)
-            .collect::<Result<_, _>>()?;
         let found = rows::put_together(found, versions, instances);
-        to_json(
-            found
-                .first()
-                .ok_or_else(|| StoreError::NotFound(self.name.clone()))?,
-        )
+        let Some(extension) = found.first() else {
+            return Err(self.not_found());
+        };
+        to_json(extension)
     }
 
+    /// The document of the policy as it is stored now.
     async fn policy(
-        &self,
-        tx: &mut Tx,
+        &mut self,
         tenant_id: &str,
         policy_id: &str,
     ) -> Result<Option<String>, StoreError> {
-        let found = self
-            .rows(
-                tx,
-                self.query(statements::POLICY)
-                    .bind(tenant_id)
-                    .bind(policy_id),
-            )
-            .await?;
-        found
-            .first()
-            .map(|row| row.try_get("document").map_err(error::reading))
-            .transpose()
-    }
-
-    fn query<'q>(&self, sql: &'static str) -> Query<'q, Any, AnyArguments> {
-        sqlx::query(self.backend.sql(sql))
-    }
-
-    async fn run(
-        &self,
-        tx: &mut Tx,
-        query: Query<'_, Any, AnyArguments>,
-    ) -> Result<(), StoreError> {
-        query
-            .execute(&mut **tx)
-            .await
-            .map(drop)
-            .map_err(|error| error::writing(error, &self.name))
-    }
-
-    async fn rows(
-        &self,
-        tx: &mut Tx,
-        query: Query<'_, Any, AnyArguments>,
-    ) -> Result<Vec<AnyRow>, StoreError> {
-        query
-            .fetch_all(&mut **tx)
-            .await
-            .map_err(|error| error::writing(error, &self.name))
-    }
-
-    /// Postgres has no U+0000, neither in text nor in jsonb, so that nothing with it is saved in SQLite either.
-    fn check(&self, change: &Change) -> Result<(), StoreError> {
-        let refused = match change {
-            Change::CreateExtension(extension) | Change::UpdateExtension(extension) => {
-                let version_fields = extension
-                    .versions
-                    .iter()
-                    .flat_map(|v| v.config.iter().chain([&v.routing_rules]));
-                let mut all = version_fields.chain([&extension.config, &extension.metadata]);
-                let decided = extension
-                    .breaker_operator
-                    .as_ref()
-                    .map(|operator| &operator.reason);
-                let mut reasons = decided
-                    .into_iter()
-                    .chain(extension.breaker_reset.as_ref().map(|reset| &reset.reason));
-                all.any(|fields| has_nul_escape(&fields.to_json()))
-                    || reasons.any(|reason| reason.contains('\0'))
-            }
-            Change::PutPolicy(_) | Change::DeleteExtension { .. } | Change::DeletePolicy { .. } => {
-                false
-            }
+        let select = sqlx::query(self.statements.policies.one)
+            .bind(tenant_id)
+            .bind(policy_id);
+        let found = select.fetch_optional(&mut **self.tx).await;
+        let Some(row) = found.map_err(|error| self.failed(error))? else {
+            return Ok(None);
         };
-        if refused || self.name.contains('\0') {
-            return Err(error::not_storable(
-                &self.name,
-                "it holds the character U+0000",
-            ));
+        row.try_get("document").map_err(error::reading)
+    }
+
+    /// Runs a statement that takes nothing but the id of an extension.
+    async fn run_for(&mut self, statement: &'static str, id: &str) -> Result<(), StoreError> {
+        self.run(sqlx::query(statement).bind(id)).await
+    }
+
+    /// Reads with a statement that takes nothing but the id of an extension.
+    async fn read_for<T>(
+        &mut self,
+        statement: &'static str,
+        id: &str,
+        read: fn(&AnyRow) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let select = sqlx::query(statement).bind(id);
+        let found = select.fetch_all(&mut **self.tx).await;
+        let found = found.map_err(|error| self.failed(error))?;
+        found.iter().map(read).collect()
+    }
+
+    async fn run(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<(), StoreError> {
+        match query.execute(&mut **self.tx).await {
+            Ok(_rows) => Ok(()),
+            Err(error) => Err(self.failed(error)),
         }
-        Ok(())
+    }
+
+    fn failed(&self, error: sqlx::Error) -> StoreError {
+        error::writing(error, &self.object)
+    }
+
+    fn not_found(&self) -> StoreError {
+        StoreError::NotFound(self.object.clone())
     }
 }
 
@@ -311,24 +325,7 @@ fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
+/// The columns are signed. No timeout is this long, and no revision this high.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Who wrote must not decide whether it is written.
-fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
-/// True when valid JSON holds `\u0000`; an escaped backslash before it makes it plain text.
-fn has_nul_escape(json: &str) -> bool {
-    json.match_indices("\\u0000").any(|(at, _)| {
-        let backslashes = json
-            .bytes()
-            .take(at)
-            .rev()
-            .take_while(|byte| *byte == b'\\')
-            .count();
-        backslashes % 2 == 0
-    })
 }

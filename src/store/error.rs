@@ -1,6 +1,8 @@
-//! What an error of the database means to whoever called: only a few are worth a branch, and the rest are "away".
+//! What an error of the database means to whoever called: only a few are worth a branch, and the
+//! rest mean that the database is away.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use beamline_actors::ports::StoreError;
 use sqlx::error::DatabaseError;
@@ -8,7 +10,21 @@ use sqlx::error::DatabaseError;
 pub(super) const NO_CONNECTION: &str =
     "no connection in time; check database.url and whether the database is running";
 
-/// An error while reading. In doubt the database is away: the router goes on with what it has and asks again.
+/// Why a store cannot even be tried. A database that is away is no reason: each operation says so
+/// by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("database.url cannot be used: {0}")]
+    Address(String),
+    #[error("the directory {} for the database cannot be created: {source}; choose another place in database.url", directory.display())]
+    Directory {
+        directory: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+/// An error while reading. In doubt the database is away: the router goes on with what it has and
+/// asks again.
 pub(super) fn reading(error: sqlx::Error) -> StoreError {
     if let sqlx::Error::Database(error) = &error {
         return of_database(error.as_ref());
@@ -29,34 +45,40 @@ pub(super) fn reading(error: sqlx::Error) -> StoreError {
 pub(super) fn writing(error: sqlx::Error, object: &str) -> StoreError {
     match error.as_database_error() {
         Some(error) if error.is_unique_violation() => StoreError::Conflict(object.to_owned()),
-        Some(error) if sqlstate_class(error).as_deref() == Some("22") => {
-            not_storable(object, error.message())
-        }
+        Some(error) if is_data_exception(error) => not_storable(object, error.message()),
         _ => reading(error),
     }
 }
 
 /// An error while committing: where the database itself refuses, nothing was changed.
 pub(super) fn committing(error: sqlx::Error) -> StoreError {
-    let refused = error
-        .as_database_error()
-        .is_some_and(|error| !leaves_open(error));
-    if refused {
-        reading(error)
-    } else {
-        StoreError::Unknown(with_sources(&error))
+    match error.as_database_error() {
+        Some(refusal) if !leaves_open(refusal) => reading(error),
+        Some(_) | None => StoreError::Unknown(with_sources(&error)),
     }
 }
 
-/// The server was told to end in the middle (57P), the connection broke (08), or nobody knows (40003). 10: SQLite could not
-/// write a file to its end.
+/// True when the commit may have been made all the same: a SQLite file could not be written to its
+/// end, or the server of Postgres was told to end (57P), the connection broke (08), or nobody knows
+/// (40003).
 fn leaves_open(error: &dyn DatabaseError) -> bool {
     let code = error.code().unwrap_or_default();
-    let of_sqlite = code.parse::<u32>().ok().filter(|_| code.len() < 5);
+    if !is_sqlstate(&code) {
+        return code.parse().is_ok_and(is_sqlite_io_error);
+    }
     ["57P", "08", "40003"]
         .iter()
-        .any(|start| code.len() == 5 && code.starts_with(start))
-        || of_sqlite.is_some_and(|number| number & 0xff == 10)
+        .any(|start| code.starts_with(start))
+}
+
+/// Of an extended code, the lowest byte says what kind it is.
+fn is_sqlite_io_error(code: u32) -> bool {
+    code & 0xff == 10
+}
+
+/// SQLite's codes are numbers, and shorter.
+fn is_sqlstate(code: &str) -> bool {
+    code.len() == 5
 }
 
 /// Something well-formed that no column can hold, such as U+0000: the caller has to change it.
@@ -75,7 +97,8 @@ fn of_database(error: &dyn DatabaseError) -> StoreError {
             "its tables are missing; run `beamline-router migrate`".into(),
         );
     }
-    // XX: Postgres found its own files damaged. 11 and 26: SQLite did, or the file is something else.
+    // XX: Postgres found its own files damaged. 11 and 26: SQLite did, or the file is something
+    // else.
     let code = error.code().unwrap_or_default();
     if code.starts_with("XX") || matches!(code.as_ref(), "11" | "26") {
         return StoreError::Corrupt(error.message().to_owned());
@@ -87,10 +110,10 @@ fn missing_table(error: &dyn DatabaseError) -> bool {
     error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
 }
 
-/// The first two characters of a SQLSTATE; SQLite's codes are shorter or longer than five.
-fn sqlstate_class(error: &dyn DatabaseError) -> Option<String> {
-    let code = error.code().filter(|code| code.len() == 5)?;
-    code.get(..2).map(str::to_owned)
+/// Class 22 of SQLSTATE: a value that does not fit its type.
+fn is_data_exception(error: &dyn DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    is_sqlstate(&code) && code.starts_with("22")
 }
 
 fn with_sources(error: &dyn Error) -> String {

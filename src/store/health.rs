@@ -1,4 +1,5 @@
-//! How extensions do, as the replicas see it: no part of the registry, so there is no revision and no audit.
+//! How extensions do, as the replicas see it: no part of the registry, so there is no revision and
+//! no audit.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,58 +7,72 @@ use beamline_actors::ports::{HealthLine, StoreError};
 use beamline_domain::request::run::milliseconds;
 use sqlx::{Any, Transaction};
 
-use super::backend::Backend;
-use super::{error, statements};
+use super::error;
+use super::statements::Statements;
 
 /// Replicas get new names when they start: nobody takes away what an ended one wrote.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// Writes the lines in one transaction with forgetting old ones.
+/// Writes the lines of `replica` into `tx`, and forgets what no replica has written for long.
 pub(super) async fn write(
-    backend: &Backend,
-    mut tx: Transaction<'static, Any>,
+    statements: &Statements,
+    tx: &mut Transaction<'static, Any>,
     replica: &str,
     lines: &[HealthLine],
 ) -> Result<(), StoreError> {
     let now = SystemTime::now();
-    let wall = |at: Option<Instant>| at.and_then(|at| now.checked_sub(at.elapsed())).map(time);
     for line in lines {
-        let figures = &line.figures;
-        let put = if line.target.is_some() {
-            statements::PUT_TARGET_HEALTH
-        } else {
-            statements::PUT_HEALTH
-        };
-        let query = sqlx::query(backend.sql(put))
-            .bind(&*line.extension_id)
-            .bind(replica)
-            .bind(figures.status())
-            .bind(figures.success_rate)
-            .bind(i64::try_from(figures.requests).unwrap_or(i64::MAX))
-            .bind(figures.p50.map(milliseconds))
-            .bind(figures.p95.map(milliseconds))
-            .bind(figures.p99.map(milliseconds))
-            .bind(wall(figures.last_success))
-            .bind(wall(figures.last_failure))
-            .bind(time(now));
-        let query = match &line.target {
-            Some((subject, listener)) => query
-                .bind(&**subject)
-                .bind(listener.version.as_str())
-                .bind(listener.instance.as_deref()),
-            None => query,
-        };
-        query.execute(&mut *tx).await.map_err(error::reading)?;
+        put(statements, tx, replica, line, now).await?;
     }
-    let old = now.checked_sub(KEPT_FOR).map(time);
-    for forget in [statements::FORGET_HEALTH, statements::FORGET_TARGET_HEALTH] {
-        let query = sqlx::query(backend.sql(forget)).bind(old.clone());
-        query.execute(&mut *tx).await.map_err(error::reading)?;
+    let oldest = now.checked_sub(KEPT_FOR).map(rfc3339);
+    for forget in [statements.health.forget, statements.target_health.forget] {
+        let forget = sqlx::query(forget).bind(oldest.as_deref());
+        forget.execute(&mut **tx).await.map_err(error::reading)?;
     }
-    tx.commit().await.map_err(error::reading)
+    Ok(())
 }
 
-/// As text sorts by time, which is how SQLite compares it.
-fn time(at: SystemTime) -> String {
+async fn put(
+    statements: &Statements,
+    tx: &mut Transaction<'static, Any>,
+    replica: &str,
+    line: &HealthLine,
+    now: SystemTime,
+) -> Result<(), StoreError> {
+    let statement = match &line.target {
+        Some(_) => statements.target_health.put,
+        None => statements.health.put,
+    };
+    let figures = &line.figures;
+    let mut put = sqlx::query(statement)
+        .bind(&*line.extension_id)
+        .bind(replica)
+        .bind(figures.status())
+        .bind(figures.success_rate)
+        .bind(i64::try_from(figures.requests).unwrap_or(i64::MAX))
+        .bind(figures.p50.map(milliseconds))
+        .bind(figures.p95.map(milliseconds))
+        .bind(figures.p99.map(milliseconds))
+        .bind(wall_clock(figures.last_success, now))
+        .bind(wall_clock(figures.last_failure, now))
+        .bind(rfc3339(now));
+    if let Some((subject, listener)) = &line.target {
+        put = put
+            .bind(&**subject)
+            .bind(listener.version.as_str())
+            .bind(listener.instance.as_deref());
+    }
+    put.execute(&mut **tx).await.map_err(error::reading)?;
+    Ok(())
+}
+
+/// The monotonic time `at` as the wall clock says it, which shows `now`.
+fn wall_clock(at: Option<Instant>, now: SystemTime) -> Option<String> {
+    let at = now.checked_sub(at?.elapsed())?;
+    Some(rfc3339(at))
+}
+
+/// As text these sort by time, which is how SQLite compares them.
+fn rfc3339(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }

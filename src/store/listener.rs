@@ -1,5 +1,6 @@
-//! "Look again": a counter that changes with each notification of Postgres, with each restored connection, because
-//! notifications may have been missed meanwhile, and with each write of this process.
+//! "Look again": a counter that changes with each notification of Postgres, with each write of this
+//! process, and with each restored connection, because notifications may have been missed
+//! meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(super) const CHANNEL: &str = "beamline_registry";
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// After so much silence the connection is tried: a peer that vanished without a word looks just like silence.
+/// After so much silence the connection is tried: a peer that has vanished looks just like it.
 const SILENCE: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -41,7 +42,8 @@ impl Listener {
     /// Listens for as long as the store is open, on a connection of its own.
     pub(super) fn postgres(options: PgConnectOptions) -> Self {
         let listener = Self::none();
-        let (hints, end) = (Arc::clone(&listener.hints), listener.end.clone());
+        let hints = Arc::clone(&listener.hints);
+        let end = listener.end.clone();
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT_LIMIT)
@@ -69,7 +71,7 @@ fn look_again(hints: &watch::Sender<u64>) {
     hints.send_modify(|counter| *counter = counter.wrapping_add(1));
 }
 
-/// Returns never: a lost connection is tried again, sooner first and then less often.
+/// Never returns: a lost connection is tried again, first soon and then less often.
 async fn listen_forever(pool: PgPool, hints: &watch::Sender<u64>) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -85,39 +87,39 @@ async fn listen_forever(pool: PgPool, hints: &watch::Sender<u64>) {
 }
 
 async fn connect(pool: &PgPool) -> Option<PgListener> {
-    let connect = async {
-        let mut listener = PgListener::connect_with(pool).await?;
-        listener.eager_reconnect(false);
-        listener.listen(CHANNEL).await?;
-        Ok::<_, sqlx::Error>(listener)
-    };
-    match timeout(CONNECT_LIMIT, connect).await {
+    match timeout(CONNECT_LIMIT, start_listening(pool)).await {
         Ok(Ok(listener)) => Some(listener),
         Ok(Err(error)) => {
             tracing::debug!(%error, "cannot listen for changes of the registry; the poll goes on");
             None
         }
-        Err(_) => {
+        Err(_elapsed) => {
             tracing::debug!("cannot listen for changes of the registry in time; the poll goes on");
             None
         }
     }
 }
 
+async fn start_listening(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
+}
+
 /// Returns when the connection is lost.
 async fn listen(mut listener: PgListener, hints: &watch::Sender<u64>) {
     loop {
         match timeout(SILENCE, listener.try_recv()).await {
-            Ok(Ok(Some(_))) => look_again(hints),
+            Ok(Ok(Some(_notification))) => look_again(hints),
             Ok(Ok(None) | Err(_)) => return,
-            Err(_) => {
-                if !matches!(
-                    timeout(CONNECT_LIMIT, listener.execute("SELECT 1")).await,
-                    Ok(Ok(_))
-                ) {
-                    return;
-                }
-            }
+            Err(_elapsed) if is_alive(&mut listener).await => {}
+            Err(_elapsed) => return,
         }
     }
+}
+
+async fn is_alive(listener: &mut PgListener) -> bool {
+    let answer = timeout(CONNECT_LIMIT, listener.execute("SELECT 1")).await;
+    matches!(answer, Ok(Ok(_)))
 }

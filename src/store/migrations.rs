@@ -1,8 +1,9 @@
-//! Brings the database to the schema of this version. Several replicas may start at once: one migrates, the others
-//! wait for it and find nothing left to do.
+//! Brings the database to the schema of this version. Several replicas may start at once: one
+//! migrates, the others wait for it and find nothing left to do.
+
+mod files;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::time::Duration;
 
 use beamline_actors::ports::StoreError;
@@ -11,8 +12,9 @@ use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, Migratio
 use sqlx::{AnyConnection, Connection, Executor, SqlStr};
 use tokio::time::timeout;
 
+use self::files::File;
 use super::backend::Backend;
-use super::error;
+use super::error::{self, OpenError};
 use crate::config::DatabaseConfig;
 
 /// A migration that was applied just now.
@@ -41,81 +43,20 @@ pub enum MigrationState {
     Newer,
 }
 
-/// Names and texts in the order in which they are applied; the first is the dialect's own.
-type Source = (i64, &'static str, &'static str);
-const POSTGRES: &[Source] = &[
-    (
-        1,
-        "registry",
-        include_str!("../../migrations/postgres/0001_registry.sql"),
-    ),
-    SEEDS,
-    (
-        3,
-        "breakers",
-        include_str!("../../migrations/postgres/0003_breakers.sql"),
-    ),
-    (
-        4,
-        "breaker resets",
-        include_str!("../../migrations/postgres/0004_breaker_resets.sql"),
-    ),
-    (
-        5,
-        "max in flight",
-        include_str!("../../migrations/postgres/0005_max_in_flight.sql"),
-    ),
-    (
-        6,
-        "health of targets",
-        include_str!("../../migrations/postgres/0006_health_of_targets.sql"),
-    ),
-];
-const SQLITE: &[Source] = &[
-    (
-        1,
-        "registry",
-        include_str!("../../migrations/sqlite/0001_registry.sql"),
-    ),
-    SEEDS,
-    (
-        3,
-        "breakers",
-        include_str!("../../migrations/sqlite/0003_breakers.sql"),
-    ),
-    (
-        4,
-        "breaker resets",
-        include_str!("../../migrations/sqlite/0004_breaker_resets.sql"),
-    ),
-    (
-        5,
-        "max in flight",
-        include_str!("../../migrations/sqlite/0005_max_in_flight.sql"),
-    ),
-    (
-        6,
-        "health of targets",
-        include_str!("../../migrations/sqlite/0006_health_of_targets.sql"),
-    ),
-];
-const SEEDS: Source = (
-    2,
-    "seeds",
-    include_str!("../../migrations/shared/0002_seeds.sql"),
-);
-
-/// The table in which sqlx keeps what was applied, so that its own command line tool can read it too.
+/// The table in which sqlx keeps what was applied, so that its own command line tool can read it
+/// too.
 const TABLE: &str = "_sqlx_migrations";
 /// For everything, the wait for another replica that migrates included.
 const LIMIT: Duration = Duration::from_secs(60);
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Applies what is pending and answers it, in order.
 pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<Applied>, StoreError> {
     migrate_to(config, i64::MAX).await
 }
 
-/// Answers every migration that this version or the database knows. Changes nothing, not even by creating a file.
+/// Answers every migration that this version or the database knows. Changes nothing, not even by
+/// creating a file.
 pub async fn migration_status(config: &DatabaseConfig) -> Result<Vec<MigrationStatus>, StoreError> {
     let backend = Backend::new(config).map_err(unusable)?;
     let known = migrations(&backend);
@@ -135,16 +76,21 @@ pub(super) async fn migrate_to(
     backend.create_directory().await.map_err(unusable)?;
     let mut wanted = migrations(&backend);
     wanted.retain(|migration| migration.version <= target);
-    limited(async {
-        let mut connection = connect(&backend, config).await?;
-        let outcome = match &backend {
-            Backend::Postgres(_) => apply_under_advisory_lock(&mut connection, &wanted).await,
-            Backend::Sqlite { .. } => apply_in_one_transaction(&mut connection, &wanted).await,
-        };
-        close(connection).await;
-        outcome
-    })
-    .await
+    limited(apply(&backend, config, &wanted)).await
+}
+
+async fn apply(
+    backend: &Backend,
+    config: &DatabaseConfig,
+    wanted: &[Migration],
+) -> Result<Vec<Applied>, StoreError> {
+    let mut connection = connect(backend, config).await?;
+    let outcome = match backend {
+        Backend::Postgres(_) => apply_under_advisory_lock(&mut connection, wanted).await,
+        Backend::Sqlite { .. } => apply_in_one_transaction(backend, &mut connection, wanted).await,
+    };
+    close(connection).await;
+    outcome
 }
 
 /// The lock belongs to the session: it goes with the connection, however this ends.
@@ -158,22 +104,22 @@ async fn apply_under_advisory_lock(
     outcome
 }
 
-/// SQLite has no advisory locks; its write lock, held from the first statement to the last, does the same.
+/// SQLite has no advisory locks; its write lock, held from the first statement to the last, does
+/// the same.
 async fn apply_in_one_transaction(
+    backend: &Backend,
     connection: &mut AnyConnection,
     wanted: &[Migration],
 ) -> Result<Vec<Applied>, StoreError> {
-    let mut tx = connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(error::reading)?;
+    let begin = backend.statements().connection.begin_write;
+    let mut tx = connection.begin_with(begin).await.map_err(error::reading)?;
     let applied = apply_pending(&mut tx, wanted).await?;
     tx.commit().await.map_err(error::reading)?;
     Ok(applied)
 }
 
-/// A database that is ahead of this version is left alone, so that a replica of the old version can still start while
-/// the new one is being rolled out.
+/// A database that is ahead of this version is left alone, so that a replica of the old version can
+/// still start while the new one is being rolled out.
 async fn apply_pending(
     connection: &mut AnyConnection,
     wanted: &[Migration],
@@ -191,19 +137,18 @@ async fn apply_pending(
         .map_err(failed)?;
     let mut done = Vec::new();
     for migration in wanted {
-        match present
-            .iter()
-            .find(|applied| applied.version == migration.version)
-        {
-            Some(applied) if applied.checksum == migration.checksum => {}
-            Some(_) => return Err(failed(MigrateError::VersionMismatch(migration.version))),
-            None => {
+        match state_of(migration, &present) {
+            MigrationState::Pending => {
                 connection.apply(TABLE, migration).await.map_err(failed)?;
                 done.push(Applied {
                     version: migration.version,
                     description: migration.description.to_string(),
                 });
             }
+            MigrationState::Changed => {
+                return Err(failed(MigrateError::VersionMismatch(migration.version)));
+            }
+            MigrationState::Applied | MigrationState::Newer => {}
         }
     }
     Ok(done)
@@ -223,78 +168,88 @@ async fn applied(
 }
 
 fn compare(known: &[Migration], applied: &[AppliedMigration]) -> Vec<MigrationStatus> {
-    let mut applied: HashMap<i64, &AppliedMigration> =
-        applied.iter().map(|a| (a.version, a)).collect();
-    let mut all: Vec<MigrationStatus> = known
-        .iter()
-        .map(|migration| {
-            let state = match applied.remove(&migration.version) {
-                None => MigrationState::Pending,
-                Some(applied) if applied.checksum == migration.checksum => MigrationState::Applied,
-                Some(_) => MigrationState::Changed,
-            };
-            MigrationStatus {
-                version: migration.version,
-                description: migration.description.to_string(),
-                state,
-            }
-        })
-        .collect();
-    all.extend(applied.into_keys().map(|version| MigrationStatus {
-        version,
-        description: String::new(),
-        state: MigrationState::Newer,
-    }));
+    let mut all: Vec<MigrationStatus> = Vec::new();
+    for migration in known {
+        all.push(MigrationStatus {
+            version: migration.version,
+            description: migration.description.to_string(),
+            state: state_of(migration, applied),
+        });
+    }
+    for applied in applied {
+        if !known.iter().any(|known| known.version == applied.version) {
+            all.push(MigrationStatus {
+                version: applied.version,
+                description: String::new(),
+                state: MigrationState::Newer,
+            });
+        }
+    }
     all.sort_by_key(|status| status.version);
     all
 }
 
-/// The texts are listed and not found by a macro, so that adding a file without listing it fails a test.
+fn state_of(migration: &Migration, applied: &[AppliedMigration]) -> MigrationState {
+    match find(applied, migration.version) {
+        None => MigrationState::Pending,
+        Some(applied) if applied.checksum == migration.checksum => MigrationState::Applied,
+        Some(_) => MigrationState::Changed,
+    }
+}
+
+fn find(applied: &[AppliedMigration], version: i64) -> Option<&AppliedMigration> {
+    applied.iter().find(|applied| applied.version == version)
+}
+
 fn migrations(backend: &Backend) -> Vec<Migration> {
-    let sources = match backend {
-        Backend::Postgres(_) => POSTGRES,
-        Backend::Sqlite { .. } => SQLITE,
+    let files = match backend {
+        Backend::Postgres(_) => files::POSTGRES,
+        Backend::Sqlite { .. } => files::SQLITE,
     };
-    let read = |(version, name, sql): &Source| {
-        let (sql, kind) = (SqlStr::from_static(sql), MigrationType::Simple);
-        Migration::new(*version, Cow::Borrowed(*name), kind, sql, false)
-    };
-    sources.iter().map(read).collect()
+    files.iter().map(migration).collect()
+}
+
+fn migration(file: &File) -> Migration {
+    Migration::new(
+        file.version,
+        Cow::Borrowed(file.name),
+        MigrationType::Simple,
+        SqlStr::from_static(file.sql),
+        false,
+    )
 }
 
 async fn connect(backend: &Backend, config: &DatabaseConfig) -> Result<AnyConnection, StoreError> {
     let options = backend.connect_options(config).map_err(unusable)?;
-    let late = |_| StoreError::Unavailable(error::NO_CONNECTION.into());
-    let connecting = timeout(
-        config.acquire_timeout,
-        AnyConnection::connect_with(&options),
-    );
-    let mut connection = connecting.await.map_err(late)?.map_err(error::reading)?;
-    connection
-        .execute(backend.migration_session())
-        .await
-        .map_err(error::reading)?;
+    let connecting = AnyConnection::connect_with(&options);
+    let Ok(connected) = timeout(config.acquire_timeout, connecting).await else {
+        return Err(StoreError::Unavailable(error::NO_CONNECTION.into()));
+    };
+    let mut connection = connected.map_err(error::reading)?;
+    let limits = backend.statements().connection.limit_migration;
+    connection.execute(limits).await.map_err(error::reading)?;
     Ok(connection)
 }
 
-/// Everything is committed by now, so that a connection that does not say goodbye is no reason to fail.
+/// Everything is committed by now, so that a connection that does not say goodbye is no reason to
+/// fail.
 async fn close(connection: AnyConnection) {
-    if let Ok(Err(error)) = timeout(Duration::from_secs(1), connection.close()).await {
+    if let Ok(Err(error)) = timeout(CLOSE_LIMIT, connection.close()).await {
         tracing::debug!(%error, "the connection for migrations did not close");
     }
 }
 
 async fn limited<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = |_| {
-        StoreError::Unavailable(format!(
+    match timeout(LIMIT, work).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => Err(StoreError::Unavailable(format!(
             "the migration did not end within {} s",
             LIMIT.as_secs()
-        ))
-    };
-    timeout(LIMIT, work).await.map_err(late)?
+        ))),
+    }
 }
 
-fn unusable(error: super::OpenError) -> StoreError {
+fn unusable(error: OpenError) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
@@ -303,75 +258,57 @@ fn unusable(error: super::OpenError) -> StoreError {
     reason = "all others say that the schema is not what it should be"
 )]
 fn failed(error: MigrateError) -> StoreError {
-    let (error, place) = match error {
-        MigrateError::Execute(error) => (error, String::new()),
-        MigrateError::ExecuteMigration(error, version) => (error, format!("migration {version}: ")),
-        other => return StoreError::Corrupt(other.to_string()),
-    };
-    match error::reading(error) {
-        StoreError::Unavailable(reason) => StoreError::Unavailable(place + &reason),
-        corrupt @ (StoreError::Corrupt(_)
-        | StoreError::NotFound(_)
-        | StoreError::Conflict(_)
-        | StoreError::Refused(_)
-        | StoreError::Unknown(_)
-        | StoreError::Stale) => corrupt,
+    match error {
+        MigrateError::Execute(error) => error::reading(error),
+        MigrateError::ExecuteMigration(error, version) => failed_at(version, error),
+        other => StoreError::Corrupt(other.to_string()),
     }
+}
+
+/// Names the migration when it may work another time.
+fn failed_at(version: i64, error: sqlx::Error) -> StoreError {
+    let error = error::reading(error);
+    if let StoreError::Unavailable(reason) = error {
+        return StoreError::Unavailable(format!("migration {version}: {reason}"));
+    }
+    error
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_file_is_listed() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-        let files = |directory: &str| std::fs::read_dir(root.join(directory)).unwrap().count();
-        assert_eq!(POSTGRES.len(), files("postgres") + files("shared"));
-        assert_eq!(SQLITE.len(), files("sqlite") + files("shared"));
+    fn known(version: i64, sql: &'static str) -> Migration {
+        migration(&File {
+            version,
+            name: "m",
+            sql,
+        })
     }
 
-    #[test]
-    fn both_databases_have_the_same_versions() {
-        let names = |sources: &[Source]| {
-            sources
-                .iter()
-                .map(|(v, name, _)| (*v, *name))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(names(POSTGRES), names(SQLITE));
-        assert!(names(POSTGRES).is_sorted());
+    fn applied(version: i64, sql: &'static str) -> AppliedMigration {
+        AppliedMigration {
+            version,
+            checksum: known(version, sql).checksum,
+        }
     }
 
     #[test]
     fn a_database_can_be_behind_ahead_and_different() {
-        let known = [(1, "SELECT 1"), (2, "SELECT 2"), (3, "SELECT 3")].map(|(version, sql)| {
-            Migration::new(
-                version,
-                "m".into(),
-                MigrationType::Simple,
-                SqlStr::from_static(sql),
-                false,
-            )
-        });
-        let applied = [
-            AppliedMigration {
-                version: 1,
-                checksum: known[0].checksum.clone(),
-            },
-            AppliedMigration {
-                version: 2,
-                checksum: known[0].checksum.clone(),
-            },
-            AppliedMigration {
-                version: 9,
-                checksum: known[0].checksum.clone(),
-            },
+        let known = [
+            known(1, "SELECT 1"),
+            known(2, "SELECT 2"),
+            known(3, "SELECT 3"),
         ];
-        let states: Vec<_> = compare(&known, &applied)
-            .iter()
-            .map(|status| (status.version, status.state))
-            .collect();
+        let applied = [
+            applied(1, "SELECT 1"),
+            applied(2, "SELECT 'other'"),
+            applied(9, "SELECT 9"),
+        ];
+        let mut states = Vec::new();
+        for status in compare(&known, &applied) {
+            states.push((status.version, status.state));
+        }
         let want = [
             (1, MigrationState::Applied),
             (2, MigrationState::Changed),

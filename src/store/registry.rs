@@ -1,6 +1,5 @@
 //! The store itself: every operation with its time limit.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use beamline_actors::ports::{Author, Change, HealthLine, Store, StoreError};
@@ -11,13 +10,14 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::watch;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::backend::Backend;
 use super::listener::Listener;
-use super::{change, error, health, rows, statements};
+use super::statements::Statements;
+use super::{change, error, health, rows};
 
-/// What an operation may take once it has a connection. No statement gets as much in Postgres, see `backend`.
+/// What an operation may take once it has a connection. No statement gets as much in Postgres: the
+/// last of several may go on a little longer, and changes nothing then, because nobody commits it.
 const STATEMENTS_LIMIT: Duration = Duration::from_secs(3);
 /// Reading everything: a registry may have very many extensions, and nobody's request waits for it.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
@@ -27,21 +27,22 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Registry {
-    backend: Backend,
+    statements: &'static Statements,
     pool: AnyPool,
     listener: Listener,
+    /// For one operation, the wait for a connection included.
     limit: Duration,
 }
 
 impl Registry {
     pub(super) fn new(
-        backend: Backend,
+        statements: &'static Statements,
         pool: AnyPool,
         listener: Listener,
         acquire_timeout: Duration,
     ) -> Self {
         Self {
-            backend,
+            statements,
             pool,
             listener,
             limit: acquire_timeout + STATEMENTS_LIMIT,
@@ -49,7 +50,7 @@ impl Registry {
     }
 
     async fn read_revision(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query(statements::REVISION)
+        let row = sqlx::query(self.statements.revision.read)
             .fetch_one(&self.pool)
             .await
             .map_err(error::reading)?;
@@ -57,44 +58,54 @@ impl Registry {
     }
 
     async fn read_all(&self) -> Result<Content, StoreError> {
-        let mut tx = self
-            .pool
-            .begin_with(self.backend.begin_read())
-            .await
-            .map_err(error::reading)?;
-        let content = read_content(&self.backend, &mut tx).await?;
+        let mut tx = self.begin(self.statements.connection.begin_read).await?;
+        let content = read_content(self.statements, &mut tx).await?;
         tx.commit().await.map_err(error::reading)?;
         Ok(content)
     }
 
-    /// `committing` is set as soon as the change may have been made.
-    async fn change(
-        &self,
-        change: &Change,
-        by: &Author,
-        committing: &AtomicBool,
-    ) -> Result<u64, StoreError> {
-        let mut tx = self
-            .pool
-            .begin_with(self.backend.begin_write())
-            .await
-            .map_err(error::reading)?;
-        let revision = change::write(&self.backend, &mut tx, change, by).await?;
-        committing.store(true, Ordering::Relaxed);
-        tx.commit().await.map_err(error::committing)?;
+    async fn change(&self, change: &Change, by: &Author) -> Result<u64, StoreError> {
+        let deadline = Instant::now() + self.limit;
+        // Whoever drops a transaction rolls it back: until the commit begins, nothing is changed.
+        let written = timeout_at(deadline, self.write_uncommitted(change, by)).await;
+        let Ok(written) = written else {
+            return Err(StoreError::Unavailable(late(self.limit)));
+        };
+        let (tx, revision) = written?;
+        let Ok(committed) = timeout_at(deadline, tx.commit()).await else {
+            return Err(StoreError::Unknown(late(self.limit)));
+        };
+        committed.map_err(error::committing)?;
         self.listener.changed_here();
         Ok(revision)
     }
 
-    /// A frozen server holds up even what has its own limit inside, so there is one around everything.
-    async fn limited<T>(
+    async fn write_uncommitted(
         &self,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        within(self.limit, work).await
+        change: &Change,
+        by: &Author,
+    ) -> Result<(Transaction<'static, Any>, u64), StoreError> {
+        let mut tx = self.begin(self.statements.connection.begin_write).await?;
+        let revision = change::write(self.statements, &mut tx, change, by).await?;
+        Ok((tx, revision))
+    }
+
+    async fn write_lines(&self, replica: &str, lines: &[HealthLine]) -> Result<(), StoreError> {
+        let mut tx = self.begin(self.statements.connection.begin_write).await?;
+        health::write(self.statements, &mut tx, replica, lines).await?;
+        tx.commit().await.map_err(error::reading)
+    }
+
+    async fn begin(
+        &self,
+        statement: &'static str,
+    ) -> Result<Transaction<'static, Any>, StoreError> {
+        let begun = self.pool.begin_with(statement).await;
+        begun.map_err(error::reading)
     }
 }
 
+/// A frozen server holds up even what has a limit inside, so there is one around everything.
 async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
@@ -110,7 +121,7 @@ fn late(limit: Duration) -> String {
 
 impl Store for Registry {
     fn revision(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(self.limited(self.read_revision()))
+        Box::pin(within(self.limit, self.read_revision()))
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Content, StoreError>> {
@@ -122,19 +133,7 @@ impl Store for Registry {
     }
 
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(async move {
-            let committing = AtomicBool::new(false);
-            let changing = timeout(self.limit, self.change(&change, &by, &committing));
-            changing.await.unwrap_or_else(|_| {
-                // What is not committed is rolled back with its connection.
-                let kind = if committing.load(Ordering::Relaxed) {
-                    StoreError::Unknown
-                } else {
-                    StoreError::Unavailable
-                };
-                Err(kind(late(self.limit)))
-            })
-        })
+        Box::pin(async move { self.change(&change, &by).await })
     }
 
     fn write_health<'a>(
@@ -142,14 +141,7 @@ impl Store for Registry {
         replica: &'a str,
         lines: &'a [HealthLine],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.limited(async move {
-            let tx = self
-                .pool
-                .begin_with(self.backend.begin_write())
-                .await
-                .map_err(error::reading)?;
-            health::write(&self.backend, tx, replica, lines).await
-        }))
+        Box::pin(within(self.limit, self.write_lines(replica, lines)))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -163,23 +155,21 @@ impl Store for Registry {
 }
 
 async fn read_content(
-    backend: &Backend,
+    statements: &Statements,
     tx: &mut Transaction<'_, Any>,
 ) -> Result<Content, StoreError> {
-    if let Some(limits) = backend.load_limits() {
-        sqlx::query(limits)
-            .execute(&mut **tx)
-            .await
-            .map_err(error::reading)?;
+    if let Some(more_time) = statements.connection.extend_read {
+        let extended = sqlx::query(more_time).execute(&mut **tx).await;
+        extended.map_err(error::reading)?;
     }
-    let revision = sqlx::query(statements::REVISION)
+    let revision = sqlx::query(statements.revision.read)
         .fetch_one(&mut **tx)
         .await
         .map_err(error::reading)?;
-    let versions = read_each(tx, statements::VERSIONS, rows::version).await?;
-    let instances = read_each(tx, statements::INSTANCES, rows::instance).await?;
-    let extensions = read_each(tx, statements::EXTENSIONS, rows::extension).await?;
-    let policies = read_each(tx, statements::POLICIES, rows::policy).await?;
+    let versions = read_each(tx, statements.versions.all, rows::version).await?;
+    let instances = read_each(tx, statements.instances.all, rows::instance).await?;
+    let extensions = read_each(tx, statements.extensions.all, rows::extension).await?;
+    let policies = read_each(tx, statements.policies.all, rows::policy).await?;
     Ok(Content {
         revision: rows::number(&revision, "revision")?,
         extensions: rows::put_together(extensions, versions, instances),

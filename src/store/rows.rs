@@ -1,4 +1,4 @@
-//! Rows as extensions and policies, and back.
+//! Rows as extensions and policies.
 
 use std::collections::HashMap;
 
@@ -13,46 +13,6 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::error::reading;
-
-/// Puts what the three tables hold together; what belongs to no extension is left out.
-pub(super) fn put_together(
-    mut extensions: Vec<Extension>,
-    versions: Vec<(String, ExtensionVersion)>,
-    instances: Vec<(String, Instance)>,
-) -> Vec<Extension> {
-    let mut versions = by_extension(versions);
-    let mut instances = by_extension(instances);
-    for extension in &mut extensions {
-        extension.versions = versions.remove(&extension.id).unwrap_or_default();
-        extension.instances = instances.remove(&extension.id).unwrap_or_default();
-    }
-    extensions
-}
-
-pub(super) fn policy(row: &AnyRow) -> Result<StoredPolicy, StoreError> {
-    let (tenant_id, policy_id) = (text(row, "tenant_id")?, text(row, "policy_id")?);
-    let document = text(row, "document")?;
-    let document = RawValue::from_string(document)
-        .map_err(|error| StoreError::Corrupt(format!("policy {tenant_id}/{policy_id}: {error}")))?;
-    Ok(StoredPolicy {
-        tenant_id,
-        policy_id,
-        document,
-    })
-}
-
-pub(super) fn number(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
-    let number: i64 = row.try_get(column).map_err(reading)?;
-    u64::try_from(number).map_err(|_| corrupt(column, number))
-}
-
-fn by_extension<T>(parts: Vec<(String, T)>) -> HashMap<String, Vec<T>> {
-    let mut grouped: HashMap<String, Vec<T>> = HashMap::new();
-    for (extension_id, part) in parts {
-        grouped.entry(extension_id).or_default().push(part);
-    }
-    grouped
-}
 
 /// Without its versions and instances.
 pub(super) fn extension(row: &AnyRow) -> Result<Extension, StoreError> {
@@ -99,6 +59,46 @@ pub(super) fn instance(row: &AnyRow) -> Result<(String, Instance), StoreError> {
         enabled: flag(row, "enabled")?,
     };
     Ok((text(row, "extension_id")?, instance))
+}
+
+pub(super) fn policy(row: &AnyRow) -> Result<StoredPolicy, StoreError> {
+    let tenant_id = text(row, "tenant_id")?;
+    let policy_id = text(row, "policy_id")?;
+    let document = RawValue::from_string(text(row, "document")?)
+        .map_err(|error| StoreError::Corrupt(format!("policy {tenant_id}/{policy_id}: {error}")))?;
+    Ok(StoredPolicy {
+        tenant_id,
+        policy_id,
+        document,
+    })
+}
+
+pub(super) fn number(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
+    let number: i64 = row.try_get(column).map_err(reading)?;
+    u64::try_from(number).map_err(|_| corrupt(column, number))
+}
+
+/// Puts what the three tables hold together; what belongs to no extension is left out.
+pub(super) fn put_together(
+    mut extensions: Vec<Extension>,
+    versions: Vec<(String, ExtensionVersion)>,
+    instances: Vec<(String, Instance)>,
+) -> Vec<Extension> {
+    let mut versions = by_extension(versions);
+    let mut instances = by_extension(instances);
+    for extension in &mut extensions {
+        extension.versions = versions.remove(&extension.id).unwrap_or_default();
+        extension.instances = instances.remove(&extension.id).unwrap_or_default();
+    }
+    extensions
+}
+
+fn by_extension<T>(parts: Vec<(String, T)>) -> HashMap<String, Vec<T>> {
+    let mut grouped: HashMap<String, Vec<T>> = HashMap::new();
+    for (extension_id, part) in parts {
+        grouped.entry(extension_id).or_default().push(part);
+    }
+    grouped
 }
 
 fn text(row: &AnyRow, column: &str) -> Result<String, StoreError> {

@@ -1,0 +1,211 @@
+//! The statements in the words of Postgres.
+//!
+//! Parameters arrive as text, numbers and booleans; JSON and times are cast to the type of their
+//! column.
+
+use super::statements::{
+    ConnectionStatements, ExtensionStatements, HealthStatements, PartStatements, PolicyStatements,
+    RevisionStatements, Statements,
+};
+
+pub(super) const STATEMENTS: Statements = Statements {
+    connection: CONNECTION,
+    revision: REVISION,
+    insert_audit: INSERT_AUDIT,
+    extensions: EXTENSIONS,
+    versions: VERSIONS,
+    instances: INSTANCES,
+    policies: POLICIES,
+    health: HEALTH,
+    target_health: TARGET_HEALTH,
+};
+
+const CONNECTION: ConnectionStatements = ConnectionStatements {
+    // A statement ends before the router stops waiting for it, and a lock held elsewhere keeps no
+    // administrator waiting. Postgres has no limit for a commit: see `registry` for what that
+    // means.
+    limit: "
+        SET statement_timeout = '2500ms';
+        SET lock_timeout = '1s';
+        SET idle_in_transaction_session_timeout = '10s'",
+    journal: None,
+    limit_migration: "
+        SET statement_timeout = '60s';
+        SET client_min_messages = 'warning'",
+    begin_read: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    extend_read: Some("SET LOCAL statement_timeout = '60s'"),
+    begin_write: "BEGIN",
+};
+
+const REVISION: RevisionStatements = RevisionStatements {
+    read: "SELECT revision FROM registry_revision",
+    next: "UPDATE registry_revision SET revision = revision + 1 RETURNING revision",
+    announce: Some("SELECT pg_notify($1, $2)"),
+};
+
+const INSERT_AUDIT: &str = "
+    INSERT INTO extension_audit_log
+        (revision, source, actor, trace_id, action, object_kind, object_id, before, after)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8::json, $9::json)";
+
+const EXTENSIONS: ExtensionStatements = ExtensionStatements {
+    all: "
+        SELECT
+            id, type, subject, timeout_ms, retry, enabled::int AS enabled, version,
+            config::text AS config, metadata::text AS metadata, breaker::text AS breaker,
+            breaker_operator::text AS breaker_operator, breaker_reset::text AS breaker_reset,
+            max_in_flight
+        FROM extensions
+        ORDER BY id",
+    one: "
+        SELECT
+            id, type, subject, timeout_ms, retry, enabled::int AS enabled, version,
+            config::text AS config, metadata::text AS metadata, breaker::text AS breaker,
+            breaker_operator::text AS breaker_operator, breaker_reset::text AS breaker_reset,
+            max_in_flight
+        FROM extensions
+        WHERE id = $1",
+    insert: "
+        INSERT INTO extensions
+            (id, type, subject, timeout_ms, retry, enabled, version,
+             config, metadata, breaker,
+             breaker_operator, breaker_reset,
+             max_in_flight)
+        VALUES
+            ($1, $2, $3, $4, $5, $6, $7,
+             $8::jsonb, $9::jsonb, $10::jsonb,
+             $11::jsonb, $12::jsonb,
+             $13)",
+    update: "
+        UPDATE extensions
+        SET type = $2,
+            subject = $3,
+            timeout_ms = $4,
+            retry = $5,
+            enabled = $6,
+            version = $7,
+            config = $8::jsonb,
+            metadata = $9::jsonb,
+            breaker = $10::jsonb,
+            breaker_operator = $11::jsonb,
+            breaker_reset = $12::jsonb,
+            max_in_flight = $13,
+            updated_at = CURRENT_TIMESTAMP
+        WHERE id = $1",
+    delete: "DELETE FROM extensions WHERE id = $1",
+};
+
+const VERSIONS: PartStatements = PartStatements {
+    all: "
+        SELECT
+            extension_id, version, subject, timeout_ms, retry,
+            config::text AS config, routing_rules::text AS routing_rules, enabled::int AS enabled
+        FROM extension_versions
+        ORDER BY extension_id, position",
+    of_extension: "
+        SELECT
+            extension_id, version, subject, timeout_ms, retry,
+            config::text AS config, routing_rules::text AS routing_rules, enabled::int AS enabled
+        FROM extension_versions
+        WHERE extension_id = $1
+        ORDER BY position",
+    insert: "
+        INSERT INTO extension_versions
+            (extension_id, position, version, subject, timeout_ms, retry,
+             config, routing_rules, enabled)
+        VALUES
+            ($1, $2, $3, $4, $5, $6,
+             $7::jsonb, $8::jsonb, $9)",
+    delete: "DELETE FROM extension_versions WHERE extension_id = $1",
+};
+
+const INSTANCES: PartStatements = PartStatements {
+    all: "
+        SELECT extension_id, instance_id, subject, weight, enabled::int AS enabled
+        FROM extension_instances
+        ORDER BY extension_id, position",
+    of_extension: "
+        SELECT extension_id, instance_id, subject, weight, enabled::int AS enabled
+        FROM extension_instances
+        WHERE extension_id = $1
+        ORDER BY position",
+    insert: "
+        INSERT INTO extension_instances
+            (extension_id, position, instance_id, subject, weight, enabled)
+        VALUES ($1, $2, $3, $4, $5, $6)",
+    delete: "DELETE FROM extension_instances WHERE extension_id = $1",
+};
+
+const POLICIES: PolicyStatements = PolicyStatements {
+    all: "
+        SELECT tenant_id, policy_id, document::text AS document
+        FROM policies
+        ORDER BY tenant_id, policy_id",
+    one: "
+        SELECT document::text AS document
+        FROM policies
+        WHERE tenant_id = $1 AND policy_id = $2",
+    put: "
+        INSERT INTO policies (tenant_id, policy_id, document)
+        VALUES ($1, $2, $3::json)
+        ON CONFLICT (tenant_id, policy_id) DO UPDATE
+        SET document = excluded.document,
+            updated_at = CURRENT_TIMESTAMP",
+    delete: "DELETE FROM policies WHERE tenant_id = $1 AND policy_id = $2",
+};
+
+const HEALTH: HealthStatements = HealthStatements {
+    put: "
+        INSERT INTO extension_health
+            (extension_id, replica, status, success_rate, requests,
+             latency_ms, latency_p95_ms, latency_p99_ms,
+             last_success_at, last_failure_at, updated_at)
+        SELECT
+            id, $2, $3, $4, $5,
+            $6, $7, $8,
+            $9::timestamptz, $10::timestamptz, $11::timestamptz
+        FROM extensions
+        WHERE id = $1
+        ON CONFLICT (extension_id, replica) DO UPDATE
+        SET status = excluded.status,
+            success_rate = excluded.success_rate,
+            requests = excluded.requests,
+            latency_ms = excluded.latency_ms,
+            latency_p95_ms = excluded.latency_p95_ms,
+            latency_p99_ms = excluded.latency_p99_ms,
+            last_success_at = excluded.last_success_at,
+            last_failure_at = excluded.last_failure_at,
+            updated_at = excluded.updated_at",
+    delete: "DELETE FROM extension_health WHERE extension_id = $1",
+    forget: "DELETE FROM extension_health WHERE updated_at < $1::timestamptz",
+};
+
+const TARGET_HEALTH: HealthStatements = HealthStatements {
+    put: "
+        INSERT INTO extension_target_health
+            (extension_id, replica, status, success_rate, requests,
+             latency_p50_ms, latency_p95_ms, latency_p99_ms,
+             last_success_at, last_failure_at, updated_at,
+             subject, version, instance)
+        SELECT
+            id, $2, $3, $4, $5,
+            $6, $7, $8,
+            $9::timestamptz, $10::timestamptz, $11::timestamptz,
+            $12, $13, $14
+        FROM extensions
+        WHERE id = $1
+        ON CONFLICT (extension_id, replica, subject) DO UPDATE
+        SET version = excluded.version,
+            instance = excluded.instance,
+            status = excluded.status,
+            success_rate = excluded.success_rate,
+            requests = excluded.requests,
+            latency_p50_ms = excluded.latency_p50_ms,
+            latency_p95_ms = excluded.latency_p95_ms,
+            latency_p99_ms = excluded.latency_p99_ms,
+            last_success_at = excluded.last_success_at,
+            last_failure_at = excluded.last_failure_at,
+            updated_at = excluded.updated_at",
+    delete: "DELETE FROM extension_target_health WHERE extension_id = $1",
+    forget: "DELETE FROM extension_target_health WHERE updated_at < $1::timestamptz",
+};
