@@ -1,7 +1,18 @@
-//! Databases that are away, silent or frozen, connections that come back, and addresses that cannot work.
+//! Databases that are away, silent or frozen, connections that come back, and addresses that cannot
+//! work.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use beamline_actors::ports::{Change, Store, StoreError};
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use tokio::time::timeout;
+
+use super::database::TestDatabase;
+use super::fixtures::{LIMIT, author, config, extension, find, outsider, seeded};
 use super::proxy::Proxy;
-use super::*;
+use crate::config::DatabaseConfig;
+use crate::store::{OpenError, migrate, migration_status, open};
 
 /// Nobody listens on the port: it was free a moment ago.
 #[tokio::test]
@@ -62,8 +73,8 @@ async fn a_database_that_says_nothing_is_unavailable_in_time() {
     ));
 }
 
-/// Operations end in time while nothing comes through, also those whose connection was good, and the pool is not worn
-/// out by them.
+/// Operations end in time while nothing comes through, also those whose connection was good, and
+/// the pool is not worn out by them.
 #[tokio::test]
 async fn a_frozen_database_is_used_again_when_it_thaws() {
     let database = TestDatabase::postgres().await;

@@ -1,5 +1,5 @@
-//! A database of its own for each test, gone when the test is, also after a panic. It uses nothing of this crate, so
-//! that tests of the whole router include this file as it is.
+//! A database of its own for each test, gone when the test is, also after a panic. It uses nothing
+//! of this crate, so that tests of the whole router include this file as it is.
 
 use std::time::Duration;
 

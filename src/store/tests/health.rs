@@ -1,3 +1,5 @@
+//! What the replicas write about the health of extensions.
+
 use std::time::{Duration, Instant};
 
 use beamline_actors::ports::{Change, HealthLine};
@@ -5,7 +7,8 @@ use beamline_domain::record::extension::Listener;
 use beamline_domain::target::health::Health;
 use sqlx::{AssertSqlSafe, Executor, Row};
 
-use super::{TestDatabase, author, extension, outsider, seeded};
+use super::database::TestDatabase;
+use super::fixtures::{author, extension, outsider, seeded};
 
 fn line(extension_id: &str, successes: u32, failures: u32) -> HealthLine {
     let mut health = Health::default();

@@ -1,4 +1,5 @@
-//! A TCP proxy before a database that can be frozen: connections stay open, and nothing comes through.
+//! A TCP proxy before a database that can be frozen: connections stay open, and nothing comes
+//! through.
 
 use std::net::SocketAddr;
 
