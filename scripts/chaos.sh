@@ -19,4 +19,4 @@ ensure_nats_server
 ensure_postgres
 # The same build as for `make test`: fail points are in builds for tests only.
 cargo build --workspace --all-targets --locked
-RUST_BACKTRACE=0 cargo test --locked --workspace --test router -- --ignored --exact --nocapture chaos::matrix::the_whole_matrix
+RUST_BACKTRACE=0 cargo test --locked --workspace --test chaos -- --ignored --exact --nocapture matrix::the_whole_matrix

@@ -2,9 +2,8 @@
 //! answered. The command line on top of it is in `command_line`.
 
 use beamline_extension::Kind;
+use beamline_test_support::{Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request};
 use serde_json::{Value, json};
-
-use crate::support::{Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request};
 
 struct World {
     nats: Nats,

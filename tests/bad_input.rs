@@ -5,15 +5,14 @@ use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use beamline_extension::{Bytes, Kind};
+use beamline_test_support::{
+    Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request, request_with,
+};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use crate::support::{
-    Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request, request_with,
-};
 
 /// What NATS takes by default, and what a request may have of it.
 const MAX_PAYLOAD: usize = 1_048_576;

@@ -3,12 +3,11 @@
 use std::process::{Command, Stdio};
 
 use beamline_extension::Kind;
-use serde_json::{Value, json};
-
-use crate::support::{
-    BROKEN, Gateway, LIMIT, Nats, PROGRAM, PostgresDatabase, RouterProcess, Routing, Stub,
-    eventually, report, request, request_with,
+use beamline_test_support::{
+    BROKEN, Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, Routing, Stub, eventually,
+    program, report, request, request_with,
 };
+use serde_json::{Value, json};
 
 /// A breaker that opens soon and for a short time.
 fn quick() -> Value {
@@ -645,7 +644,7 @@ async fn breakers_from_the_command_line() {
     let routing = Routing::start(&[]).await;
     routing.gateway.register("pre", "clean", json!({})).await;
     let run = |arguments: &[&str]| {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program("beamline-router"));
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BEAMLINE"))
         {

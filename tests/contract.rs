@@ -3,9 +3,8 @@
 
 use async_nats::HeaderMap;
 use beamline_extension::Kind;
+use beamline_test_support::{Gateway, Nats, RouterProcess, Stub, request, request_with};
 use serde_json::{Value, json};
-
-use crate::support::{Gateway, Nats, RouterProcess, Stub, request, request_with};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const COMPLETION: &str = r#"{"provider_id": "model", "output": "fine", "usage": {"prompt_tokens": 12, "completion_tokens": 0.5,

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
+use beamline_test_support::{
+    Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, TcpProxy, Weather, assert_served,
+    eventually,
+};
 use serde_json::{Value, json};
 use sqlx::migrate::Migrate;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-
-use crate::support::{
-    Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, TcpProxy, Weather, assert_served,
-    eventually,
-};
 
 /// Within this a refusal must have come: somebody waits for it.
 const REFUSED_WITHIN: Duration = Duration::from_secs(12);

@@ -3,9 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use beamline_extension::{Kind, RawRequest};
+use beamline_test_support::{Gateway, Nats, RouterProcess, Stub, request, request_with};
 use serde_json::{Value, json};
-
-use crate::support::{Gateway, Nats, RouterProcess, Stub, request, request_with};
 
 /// Busy, and says that it may be asked again. No breaker counts that.
 const BUSY: &str = r#"{"error": {"code": 429, "message": "busy", "retryable": true}}"#;

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use beamline_extension::{CallContext, Completion, Extension, Kind, Prompt};
-use serde_json::{Value, json};
-use tokio::sync::Semaphore;
-
-use crate::support::{
+use beamline_test_support::{
     Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request, request_with, serve,
 };
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 struct World {
     gateway: Gateway,

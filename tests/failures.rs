@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use beamline_extension::{Kind, RawAnswer, RawRequest};
+use beamline_test_support::{Gateway, Nats, RouterProcess, Stub, request, request_with};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-
-use crate::support::{Gateway, Nats, RouterProcess, Stub, request, request_with};
 
 /// An answer that can be changed while the extension runs; `None` is silence.
 type Script = Arc<Mutex<Option<RawAnswer>>>;

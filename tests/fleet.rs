@@ -4,14 +4,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use beamline_test_support::{
+    BROKEN, Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, program, request,
+};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-
-use crate::support::{
-    BROKEN, Gateway, LIMIT, Nats, PROGRAM, PostgresDatabase, RouterProcess, eventually, request,
-};
 
 const HINTS: &str = "beamline.router.v1.control.breaker";
 const SUBJECT: &str = "beamline.provider.model.v1";
@@ -224,7 +223,7 @@ async fn when_one_has_opened_two_failures_are_enough_for_the_other_and_the_fleet
     assert_eq!(states["replicas"].as_array().expect("replicas").len(), 2);
 
     let run = |arguments: &[&str]| {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program("beamline-router"));
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BEAMLINE"))
         {

@@ -1,11 +1,10 @@
 //! How extensions do: who is back is found before its open time is over, and the figures are written down.
 
 use beamline_extension::Kind;
-use serde_json::{Value, json};
-
-use crate::support::{
+use beamline_test_support::{
     LIMIT, PostgresDatabase, Routing, Stub, eventually, lines, request, request_with,
 };
+use serde_json::{Value, json};
 
 async fn alive(routing: &Routing, id: &str) -> Value {
     routing.admin("get_extension_health", json!({})).await["health"][id]["alive"].clone()

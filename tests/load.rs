@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use beamline_extension::{Extension, Kind};
+use beamline_test_support::{
+    ExtensionProcess, Gateway, LIMIT, Nats, RouterProcess, Stub, request, serve,
+};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
-
-use crate::support::{ExtensionProcess, Gateway, LIMIT, Nats, RouterProcess, Stub, request, serve};
 
 const REQUESTS: usize = 2_000;
 const AT_ONCE: usize = 64;

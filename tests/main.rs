@@ -10,8 +10,6 @@ mod bad_input;
 #[cfg(test)]
 mod breakers;
 #[cfg(test)]
-mod chaos;
-#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod contract;
@@ -57,7 +55,5 @@ mod routing_versions;
 mod start;
 #[cfg(test)]
 mod sticky;
-#[cfg(test)]
-mod support;
 #[cfg(test)]
 mod up;

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use beamline_extension::{Kind, RawAnswer, RawRequest};
-use futures_util::{FutureExt, StreamExt};
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
-
-use crate::support::{
+use beamline_test_support::{
     Caller, Demo, Gateway, LIMIT, Nats, RouterProcess, Stub, TcpProxy, assert_served, eventually,
     free_port, request, request_with,
 };
+use futures_util::{FutureExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
 
 /// A caller that gives up; some of its requests meet no server.
 const PATIENCE: Duration = Duration::from_secs(1);

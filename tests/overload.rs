@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beamline_extension::{CallContext, Completion, Extension, Kind, Prompt, Running};
+use beamline_test_support::{
+    Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request, request_with, serve,
+};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-
-use crate::support::{
-    Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request, request_with, serve,
-};
 
 /// A router whose model answers when the gate is opened.
 struct World {

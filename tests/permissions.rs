@@ -1,8 +1,7 @@
 //! A router that its NATS server does not let do what it needs says so, and blames no extension.
 
+use beamline_test_support::{Caller, Demo, LIMIT, Nats, RouterProcess, eventually};
 use serde_json::{Value, json};
-
-use crate::support::{Caller, Demo, LIMIT, Nats, RouterProcess, eventually};
 
 /// A server where the router alone lacks a permission.
 async fn server_that_denies(what: &str, subject: &str) -> Nats {

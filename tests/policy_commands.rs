@@ -4,10 +4,9 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
+use beamline_test_support::{ExtensionProcess, Nats, RouterProcess, program};
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::support::{ExtensionProcess, Nats, PROGRAM, RouterProcess};
 
 struct World {
     nats: Nats,
@@ -38,7 +37,7 @@ impl World {
     }
 
     fn run(&self, arguments: &[&str]) -> Said {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program("beamline-router"));
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BEAMLINE"))
         {

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use beamline_extension::{CallContext, Edit, Extension, Failure, Message};
+use beamline_test_support::{
+    ExtensionProcess, LIMIT, Nats, PostgresDatabase, TcpProxy, eventually, serve,
+};
 use serde_json::{Value, json};
 use sqlx::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use crate::support::{
-    ExtensionProcess, LIMIT, Nats, PostgresDatabase, TcpProxy, eventually, serve,
-};
 
 async fn call(client: &async_nats::Client, subject: &str) -> Option<Value> {
     let body = json!({

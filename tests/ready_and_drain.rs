@@ -6,15 +6,14 @@ use std::time::Duration;
 use beamline_extension::{
     CallContext, Completion, Edit, Extension, Failure, Message, Prompt, Running, Verdict,
 };
+use beamline_test_support::{
+    Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, request, serve,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-
-use crate::support::{
-    Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, request, serve,
-};
 
 async fn unchanged(_message: Message, _call: CallContext) -> Result<Edit, Failure> {
     Ok(Edit::unchanged())

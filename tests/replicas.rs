@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use beamline_test_support::{
+    Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, assert_served, eventually, load_id,
+};
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
-
-use crate::support::{
-    Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, assert_served, eventually, load_id,
-};
 
 const REQUESTS: usize = 600;
 const AT_ONCE: usize = 32;

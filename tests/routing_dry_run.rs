@@ -1,11 +1,10 @@
 //! What the router tells about a pipeline: explanations at three levels, dry runs, and how complex it is.
 
 use beamline_extension::Kind;
+use beamline_test_support::{LIMIT, Routing, Stub, eventually, lines, report, request_with, steps};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::timeout;
-
-use crate::support::{LIMIT, Routing, Stub, eventually, lines, report, request_with, steps};
 
 const SECRET: &str = "hush-4711";
 

@@ -1,9 +1,8 @@
 //! What comes after a failed provider: retries, another provider, or an error that says what was tried.
 
 use beamline_extension::Kind;
+use beamline_test_support::{BROKEN, Routing, Stub, lines, report, request, request_with, steps};
 use serde_json::{Value, json};
-
-use crate::support::{BROKEN, Routing, Stub, lines, report, request, request_with, steps};
 
 const TRAIL: &[&str] = &["provider_id", "reason", "status"];
 

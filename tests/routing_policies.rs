@@ -1,9 +1,8 @@
 //! Every form in which policies are written (contract section 4) is saved, and a request is served as it says.
 
 use beamline_extension::Kind;
+use beamline_test_support::{Routing, Stub, lines, report, request, request_with, steps};
 use serde_json::{Value, json};
-
-use crate::support::{Routing, Stub, lines, report, request, request_with, steps};
 
 /// The extensions that the contract's own examples name.
 async fn the_usual(routing: &Routing) -> [Stub; 5] {

@@ -2,10 +2,9 @@
 //! each other, so that the order is the test's and no clock's.
 
 use beamline_extension::{Kind, RawAnswer};
+use beamline_test_support::{Routing, Stub, lines, report, request};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-
-use crate::support::{Routing, Stub, lines, report, request};
 
 /// Something that happens once and that anybody can wait for.
 #[derive(Clone, Debug)]

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use beamline_extension::Kind;
-use serde_json::{Value, json};
-
-use crate::support::{
+use beamline_test_support::{
     BROKEN, Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, Routing, Stub, eventually,
     lines, report, request, request_with, steps,
 };
+use serde_json::{Value, json};
 
 const SESSIONS: usize = 200;
 

@@ -3,12 +3,11 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::support::{
+use beamline_test_support::{
     Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, TcpProxy, assert_served,
     eventually, free_port,
 };
+use tokio::time::Instant;
 
 /// The router ends by itself with this code and says all of this.
 async fn assert_ends(mut router: RouterProcess, code: i32, said: &[&str]) {

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
-use crate::support::{
+use beamline_test_support::{
     Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, request_with,
 };
+use serde_json::{Value, json};
 
 const USERS: usize = 20;
 const LOST: &str = "sticky sessions hold on this replica only";

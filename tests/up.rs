@@ -4,12 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use beamline_test_support::{LIMIT, Process, eventually, program};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::support::{LIMIT, PROGRAM, Process, eventually};
 
 /// `up` in a directory of its own.
 struct Up {
@@ -21,7 +20,7 @@ struct Up {
 impl Up {
     async fn start() -> Self {
         let directory = TempDir::new().expect("a directory");
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program("beamline-router"));
         command
             .args(["up", "--http-listen", "127.0.0.1:0"])
             .current_dir(directory.path());
@@ -42,7 +41,7 @@ impl Up {
 
     /// Another command in the same directory, without any flag that says where the router is.
     fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program("beamline-router"));
         command.args(arguments).current_dir(self.directory.path());
         command
             .env_remove("BEAMLINE__NATS__URL")
@@ -193,7 +192,7 @@ async fn nothing_outlives_a_killed_one() {
 #[tokio::test]
 async fn without_extensions_only_nats_and_the_router_run() {
     let directory = TempDir::new().expect("a directory");
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program("beamline-router"));
     command
         .args([
             "--output",

@@ -1,0 +1,73 @@
+//! What a test of the whole router needs: servers and programs of its own, all of which go with it, also after a panic.
+//! A crate, so that the tests in `tests/`, `chaos/` and the other crates share one build of it. Needs nats-server on the PATH.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test ends where something that it needs is missing"
+)]
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+mod caller;
+mod demo;
+mod extension;
+mod gateway;
+mod nats;
+mod postgres;
+mod postgres_server;
+mod process;
+mod proxy;
+mod router;
+mod routing;
+mod stub;
+
+pub use caller::{Caller, load_id};
+pub use demo::{Demo, assert_served};
+pub use extension::{ExtensionProcess, serve};
+pub use gateway::{Gateway, request, request_with};
+pub use nats::Nats;
+pub use postgres::PostgresDatabase;
+pub use postgres_server::PostgresServer;
+pub use process::{LogPipe, Process, program};
+pub use proxy::{TcpProxy, Weather};
+pub use router::{RouterProcess, get as http_get};
+pub use routing::{BROKEN, Routing, lines, report, steps};
+pub use stub::Stub;
+
+/// Far beyond what anything here takes, also on a busy machine; reaching it means that something never happens.
+pub const LIMIT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(10);
+
+/// Tries until there is something, up to the limit. The only way in which a test waits.
+pub async fn eventually<T>(
+    limit: Duration,
+    what: &str,
+    mut attempt: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let tries = async {
+        loop {
+            if let Some(found) = attempt().await {
+                return found;
+            }
+            sleep(POLL).await;
+        }
+    };
+    timeout(limit, tries)
+        .await
+        .unwrap_or_else(|_| panic!("not within {limit:?}: {what}"))
+}
+
+/// A port that is free now, for programs that cannot be asked which one they got. It lies below the range from which the
+/// system takes the ports of connections, so that it stays free while a program is restarted.
+pub fn free_port() -> u16 {
+    let candidates = std::iter::repeat_with(|| fastrand::u16(10_000..30_000)).take(1_000);
+    let mut free =
+        candidates.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    free.next().expect("a free port")
+}
