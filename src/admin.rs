@@ -12,7 +12,7 @@ use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::Pipelines;
 use beamline_actors::registry::Registry;
-use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
+use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_domain::policy::complexity::ComplexityLimits;
 use prometheus_client::encoding::text::encode;
 use ractor::{Actor, ActorProcessingErr, ActorRef};

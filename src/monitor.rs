@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::Pipelines;
-use beamline_actors::supervision::OwnedTask;
+use beamline_actors::tree::OwnedTask;
 use beamline_domain::admission::{Pressure, PressureGauge, Reading, TripTimes};
 
 use crate::edge::nats::NatsTransport;

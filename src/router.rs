@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use beamline_actors::children;
 use beamline_actors::invokers::{HealthLog, Invokers};
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{PipelineSettings, Pipelines};
 use beamline_actors::ports::Store;
 use beamline_actors::registry::{Registry, RegistrySettings};
-use beamline_actors::root::{self, Child, Root};
 use beamline_actors::sessions::Sessions;
-use beamline_actors::supervision::OwnedTask;
+use beamline_actors::tree::OwnedTask;
+use beamline_actors::tree::{Child, Root};
 use beamline_domain::admission::{AdmissionSettings, Rate};
 use beamline_domain::policy::complexity::ComplexityLimits;
 use beamline_domain::request::RequestLimits;
@@ -281,7 +282,7 @@ impl Prepared {
         let draining = Arc::new(AtomicBool::new(false));
         let subscribed = Arc::new(AtomicBool::new(false));
 
-        let mut children = root::core(&registry, &invokers, &pipelines);
+        let mut children = children::core(&registry, &invokers, &pipelines);
         let for_intake = intake.clone();
         children.push(Child::new(intake.node(), true, move || {
             (IntakeActor, for_intake.clone())

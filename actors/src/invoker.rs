@@ -17,7 +17,7 @@ use crate::fail_points;
 use crate::metrics::{
     ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus,
 };
-use crate::supervision::{Address, Node, NodeKind};
+use crate::tree::{Address, Node, NodeKind};
 use beamline_contract::record::Kind;
 use beamline_domain::target::breaker::{Breaker, BreakerReading, Mode};
 use beamline_domain::target::health::{Figures, Health};

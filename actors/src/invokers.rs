@@ -15,7 +15,7 @@ use crate::invoker::{Invoker, InvokerActor, Peers, Transition};
 use crate::metrics::{Metrics, NodeLabel};
 use crate::ports::Transport;
 use crate::registry::Registry;
-use crate::supervision::{
+use crate::tree::{
     Address, BreakerView, Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict,
 };
 use beamline_domain::record::extension::Extension;

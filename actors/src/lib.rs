@@ -1,12 +1,11 @@
 //! What the router does, with no SQL, NATS or HTTP in its dependency list.
 //!
 //! Read in this order: `domain` decides, `ports` names the three things that touch the world, the actors carry a
-//! request from its admission to its one answer, and `root` supervises them all.
+//! request from its admission to its one answer, and `tree` supervises them all.
 
 pub mod ports;
 
-pub mod root;
-pub mod supervision;
+pub mod tree;
 
 pub mod registry;
 
@@ -19,6 +18,8 @@ pub mod dry_run;
 mod pipeline;
 pub mod pipelines;
 pub mod reply;
+
+pub mod children;
 
 mod disk;
 pub mod metrics;

@@ -15,7 +15,7 @@ use crate::fail_points;
 use crate::invokers::{CallScope, Invokers};
 use crate::pipelines::InFlight;
 use crate::reply::Outgoing;
-use crate::supervision::{OnDrop, OwnedTask};
+use crate::tree::{OnDrop, OwnedTask};
 use beamline_domain::conditions::Facts;
 use beamline_domain::request::Request;
 use beamline_domain::request::call::CallFailure;

@@ -23,7 +23,7 @@ use crate::pipeline::Pipeline;
 use crate::registry::Registry;
 use crate::reply::{Outgoing, Reply};
 use crate::sessions::Sessions;
-use crate::supervision::{
+use crate::tree::{
     Address, Intensity, Node, NodeKind, NodeView, OnDrop, OwnedTask, RestartLog, Verdict,
 };
 use beamline_domain::admission::{AdmissionSettings, Claim, Pressure, Shed, Usage};

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::metrics::Metrics;
 use crate::ports::{Author, Change, Store, StoreError};
-use crate::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
+use crate::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_domain::snapshot::{Content, Snapshot};
 
 mod disk_copy;

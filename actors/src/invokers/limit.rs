@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::metrics::{ExtensionLabel, ExtensionReason, Metrics};
-use crate::supervision::{NodeView, OnDrop};
+use crate::tree::{NodeView, OnDrop};
 use beamline_domain::admission::longest_wait;
 use beamline_domain::target::concurrency::{ConcurrencyLimit, Load};
 

@@ -88,8 +88,8 @@ mod tests {
     use crate::invokers::Invokers;
     use crate::metrics::Metrics;
     use crate::registry::{Registry, RegistrySettings};
-    use crate::supervision::OwnedTask;
     use crate::testing::{MemoryStore, MemoryTransport, content};
+    use crate::tree::OwnedTask;
     use beamline_contract::record::Kind;
     use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
 

@@ -13,7 +13,7 @@ use super::door::Permit;
 use super::work::Steps;
 use super::{Incoming, Shared};
 use crate::reply::{Outgoing, Reply};
-use crate::supervision::{Node, NodeKind, NodeView};
+use crate::tree::{Node, NodeKind, NodeView};
 use beamline_domain::request::answer;
 use beamline_domain::request::error::RequestError;
 use beamline_domain::request::run::Run;

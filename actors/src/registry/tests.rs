@@ -5,8 +5,8 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::ports::HealthLine;
-use crate::root::{Child, Root};
 use crate::testing::{MemoryStore, content};
+use crate::tree::{Child, Root};
 use beamline_domain::record::extension::Extension;
 
 /// A store whose first answers panic.

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_actors::children;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{Incoming, PipelineSettings, Pipelines};
 use beamline_actors::ports::{Store, TransportError};
 use beamline_actors::registry::{Registry, RegistrySettings};
 use beamline_actors::reply::Reply;
-use beamline_actors::root::{self, Root};
 use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::{MemorySessions, MemoryStore, MemoryTransport, content};
+use beamline_actors::tree::Root;
 use beamline_contract::record::Kind;
 use beamline_domain::admission::AdmissionSettings;
 use beamline_domain::policy::Policy;
@@ -122,7 +123,7 @@ impl Stage {
             shared,
             metrics.clone(),
         );
-        let children = root::core(&registry, &invokers, &pipelines);
+        let children = children::core(&registry, &invokers, &pipelines);
         let root = Root::start(Root::node_above(&children), children, metrics)
             .await
             .unwrap();

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_actors::children;
 use beamline_actors::invoker::InvokerMsg;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{PipelineSettings, Pipelines};
 use beamline_actors::ports::{Change, Store};
 use beamline_actors::registry::{Registry, RegistrySettings};
-use beamline_actors::root::{self, Root};
 use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::{MemorySessions, MemoryStore, content};
+use beamline_actors::tree::Root;
 use beamline_domain::admission::AdmissionSettings;
 use beamline_domain::record::extension::Extension;
 use beamline_domain::request::RequestLimits;
@@ -78,7 +79,7 @@ impl Router {
             shared,
             metrics.clone(),
         );
-        let children = root::core(&registry, &invokers, &pipelines);
+        let children = children::core(&registry, &invokers, &pipelines);
         let root = Root::start(Root::node_above(&children), children, metrics.clone())
             .await
             .unwrap();

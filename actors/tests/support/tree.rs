@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_actors::children;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{Incoming, PipelineSettings, Pipelines};
 use beamline_actors::ports::{Store, Transport};
 use beamline_actors::registry::{Registry, RegistrySettings};
 use beamline_actors::reply::Reply;
-use beamline_actors::root::{self, Root};
 use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::{MemorySessions, MemoryStore};
+use beamline_actors::tree::Root;
 use beamline_domain::admission::AdmissionSettings;
 use beamline_domain::request::plan::PlanLimits;
 use beamline_domain::request::{RequestHeaders, RequestKind, RequestLimits};
@@ -64,7 +65,7 @@ pub(crate) async fn plant(
         sessions,
         metrics.clone(),
     );
-    let children = root::core(&registry, &invokers, &pipelines);
+    let children = children::core(&registry, &invokers, &pipelines);
     let root = Root::start(Root::node_above(&children), children, metrics)
         .await
         .unwrap();

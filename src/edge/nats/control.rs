@@ -8,7 +8,7 @@ use async_nats::{Client, SubscribeError, Subscriber};
 use beamline_actors::fail_points;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::registry::Registry;
-use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
+use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use futures_util::StreamExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::{Instant, timeout};

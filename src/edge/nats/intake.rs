@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_nats::{Client, HeaderMap, Message, PublishErrorKind, Subject};
 use beamline_actors::pipelines::{Incoming, Pipelines};
 use beamline_actors::reply::{Outgoing, Reply};
-use beamline_actors::supervision::{Address, Node, NodeKind, OnDrop, OwnedTask};
+use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{WallClock, headers};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_domain::request::error::RequestError;

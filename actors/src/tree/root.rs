@@ -9,11 +9,10 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, Supervisi
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::invokers::{Invokers, InvokersActor};
+use super::node::{Node, NodeKind, NodeView};
+use super::restarts::{Intensity, RestartLog, Verdict};
+use super::task::OwnedTask;
 use crate::metrics::{Metrics, NodeLabel};
-use crate::pipelines::{Pipelines, PipelinesActor};
-use crate::registry::{Registry, RegistryActor};
-use crate::supervision::{Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict};
 
 /// More restarts of essential children than this, and the process is better started anew by its platform.
 const INTENSITY: Intensity = Intensity {
@@ -65,16 +64,6 @@ impl Child {
             essential,
         }
     }
-}
-
-/// The three children that every router has; what stands at its edge comes after them.
-pub fn core(registry: &Registry, invokers: &Invokers, pipelines: &Pipelines) -> Vec<Child> {
-    let (r, i, p) = (registry.clone(), invokers.clone(), pipelines.clone());
-    vec![
-        Child::new(registry.node(), true, move || (RegistryActor, r.clone())),
-        Child::new(invokers.node(), true, move || (InvokersActor, i.clone())),
-        Child::new(pipelines.node(), true, move || (PipelinesActor, p.clone())),
-    ]
 }
 
 /// A running tree.
@@ -132,7 +121,7 @@ impl Root {
 }
 
 #[derive(Debug)]
-pub enum RootMsg {
+enum RootMsg {
     Restart(usize),
     /// Stop everything, last started first.
     Stop,

@@ -1,0 +1,24 @@
+//! The children of the root that every router has, in the order in which they start.
+
+use crate::invokers::{Invokers, InvokersActor};
+use crate::pipelines::{Pipelines, PipelinesActor};
+use crate::registry::{Registry, RegistryActor};
+use crate::tree::Child;
+
+/// The three children that every router has; what stands at its edge comes after them.
+pub fn core(registry: &Registry, invokers: &Invokers, pipelines: &Pipelines) -> Vec<Child> {
+    let for_registry = registry.clone();
+    let for_invokers = invokers.clone();
+    let for_pipelines = pipelines.clone();
+    vec![
+        Child::new(registry.node(), true, move || {
+            (RegistryActor, for_registry.clone())
+        }),
+        Child::new(invokers.node(), true, move || {
+            (InvokersActor, for_invokers.clone())
+        }),
+        Child::new(pipelines.node(), true, move || {
+            (PipelinesActor, for_pipelines.clone())
+        }),
+    ]
+}

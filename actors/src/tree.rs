@@ -1,0 +1,15 @@
+//! The supervision tree: who restarts whom, when to give up, and what `beamline-router tree` shows.
+//!
+//! ractor gives links and events; what a supervisor here adds is restarts with a wait, their limit, and the tree as data.
+
+mod address;
+mod node;
+mod restarts;
+mod root;
+mod task;
+
+pub use address::{Address, Vacant};
+pub use node::{BreakerView, Node, NodeKind, NodeView};
+pub use restarts::{Intensity, RestartLog, Verdict};
+pub use root::{Child, Root};
+pub use task::{OnDrop, OwnedTask};

@@ -1,0 +1,69 @@
+//! The way to the actor of the moment. Addresses outlive restarts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use ractor::{ActorCell, ActorRef, Message};
+
+use super::node::Node;
+
+/// Where messages for one place of the tree go, whichever actor fills it.
+#[derive(Debug)]
+pub struct Address<M> {
+    actor: ArcSwapOption<ActorRef<M>>,
+    node: Arc<Node>,
+}
+
+/// Nobody fills the place at the moment: its supervisor is about to restart it.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the actor is being restarted")]
+pub struct Vacant;
+
+impl<M: Message> Address<M> {
+    pub fn new(node: Arc<Node>) -> Self {
+        Self {
+            actor: ArcSwapOption::empty(),
+            node,
+        }
+    }
+
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    pub fn send(&self, message: M) -> Result<(), Vacant> {
+        let actor = self.actor.load();
+        let Some(actor) = actor.as_ref() else {
+            return Err(Vacant);
+        };
+        // Counted before it is sent, so that the actor never counts it down first.
+        self.node.queued();
+        actor.send_message(message).map_err(|_| {
+            self.node.unqueued();
+            Vacant
+        })
+    }
+
+    /// Sends after a while; lost if nobody fills the place by then.
+    pub fn send_after(self: &Arc<Self>, wait: Duration, message: M)
+    where
+        M: Sync,
+    {
+        let address = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let _ = address.send(message);
+        });
+    }
+
+    /// An actor takes the place; called from its `pre_start`.
+    pub fn filled_by(&self, actor: &ActorRef<M>) {
+        self.node.started(actor.get_cell());
+        self.actor.store(Some(Arc::new(actor.clone())));
+    }
+
+    pub fn cell(&self) -> Option<ActorCell> {
+        self.actor.load().as_ref().map(|actor| actor.get_cell())
+    }
+}

@@ -1,0 +1,214 @@
+//! The supervision tree as data: one node for each place that actors fill one after the other.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use ractor::{ActorCell, ActorStatus};
+use serde::Serialize;
+use tokio::time::Instant;
+
+/// What a node of the tree is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeKind {
+    Supervisor,
+    Worker,
+}
+
+/// One place in the tree. It outlives the actors that fill it one after the other.
+pub struct Node {
+    name: String,
+    kind: NodeKind,
+    life: Mutex<Life>,
+    queue: AtomicI64,
+    handled: AtomicU64,
+    details: Mutex<Option<Details>>,
+}
+
+#[derive(Debug, Default)]
+struct Life {
+    cell: Option<ActorCell>,
+    started: Option<Instant>,
+    restarting: bool,
+    gave_up: bool,
+    restarts: VecDeque<Instant>,
+    restarts_in_all: u64,
+    last_exit: Option<String>,
+}
+
+type Details = Box<dyn Fn(&mut NodeView) + Send + Sync>;
+
+/// Restarts shown as "in the window".
+const SHOWN_WINDOW: Duration = Duration::from_secs(60);
+
+/// A node as `admin.supervision_tree` answers it.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeView {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: NodeKind,
+    pub status: &'static str,
+    pub uptime_ms: u64,
+    pub restarts: u64,
+    pub restarts_in_window: u64,
+    pub last_exit: Option<String>,
+    /// Messages sent to the actor that it has not begun to handle.
+    pub queue_depth: u64,
+    pub in_flight: Option<u64>,
+    /// How many may be in flight.
+    pub limit: Option<u64>,
+    /// What the limit may be at most, where it follows what comes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<u64>,
+    /// Those that wait for a place.
+    pub waiting: Option<u64>,
+    pub handled: u64,
+    pub breaker: Option<BreakerView>,
+    pub success_rate: Option<f64>,
+    /// Children beyond those listed.
+    pub omitted_children: u64,
+    pub children: Vec<NodeView>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct BreakerView {
+    /// What the next call meets.
+    pub state: &'static str,
+    /// What it would meet, had no operator decided otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured_state: Option<&'static str>,
+}
+
+impl Node {
+    pub fn new(name: impl Into<String>, kind: NodeKind) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            kind,
+            life: Mutex::default(),
+            queue: AtomicI64::new(0),
+            handled: AtomicU64::new(0),
+            details: Mutex::default(),
+        })
+    }
+
+    /// Adds what only the owner of the node knows: its children, its breaker, what is in flight.
+    pub fn describe(&self, details: impl Fn(&mut NodeView) + Send + Sync + 'static) {
+        *self.details.lock() = Some(Box::new(details));
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An actor has taken this place.
+    pub fn started(&self, cell: ActorCell) {
+        let mut life = self.life.lock();
+        life.cell = Some(cell);
+        life.started = Some(Instant::now());
+        life.restarting = false;
+        life.gave_up = false;
+        self.queue.store(0, Ordering::Relaxed);
+    }
+
+    /// The actor is gone. `restarting` when another will take its place.
+    pub fn ended(&self, reason: &str, restarting: bool) {
+        let mut life = self.life.lock();
+        life.last_exit = Some(reason.to_owned());
+        life.restarting = restarting;
+        life.gave_up = !restarting;
+        if restarting {
+            life.restarts_in_all += 1;
+            life.restarts.push_back(Instant::now());
+            if life.restarts.len() > 100 {
+                life.restarts.pop_front();
+            }
+        }
+    }
+
+    /// A message was sent to the actor.
+    pub(super) fn queued(&self) {
+        self.queue.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It could not be sent after all.
+    pub(super) fn unqueued(&self) {
+        self.queue.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Every handler calls this first, so that the queue depth and the count are true.
+    pub fn handling(&self) {
+        self.queue.fetch_sub(1, Ordering::Relaxed);
+        self.handled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A message that the actor sent to itself: off the queue, and no work to count.
+    pub fn timer_handled(&self) {
+        self.queue.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts work that reached the actor by another way than its mailbox.
+    pub fn count_handled(&self) {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn view(&self) -> NodeView {
+        let (status, now) = (self.status(), Instant::now());
+        let life = self.life.lock();
+        let uptime = life
+            .started
+            .map_or(Duration::ZERO, |at| now.duration_since(at));
+        let in_window = life
+            .restarts
+            .iter()
+            .filter(|at| now.duration_since(**at) <= SHOWN_WINDOW)
+            .count();
+        let mut view = NodeView {
+            name: self.name.clone(),
+            kind: self.kind,
+            status,
+            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            restarts: life.restarts_in_all,
+            restarts_in_window: in_window as u64,
+            last_exit: life.last_exit.clone(),
+            queue_depth: u64::try_from(self.queue.load(Ordering::Relaxed)).unwrap_or_default(),
+            in_flight: None,
+            limit: None,
+            ceiling: None,
+            waiting: None,
+            handled: self.handled.load(Ordering::Relaxed),
+            breaker: None,
+            success_rate: None,
+            omitted_children: 0,
+            children: Vec::new(),
+        };
+        drop(life);
+        if let Some(details) = &*self.details.lock() {
+            details(&mut view);
+        }
+        view
+    }
+
+    fn status(&self) -> &'static str {
+        let life = self.life.lock();
+        match life.cell.as_ref().map(ActorCell::get_status) {
+            _ if life.restarting => "restarting",
+            None | Some(ActorStatus::Unstarted | ActorStatus::Starting) => "starting",
+            Some(ActorStatus::Running | ActorStatus::Upgrading) => "running",
+            Some(ActorStatus::Draining | ActorStatus::Stopping) => "draining",
+            Some(ActorStatus::Stopped) if life.gave_up => "failed",
+            Some(ActorStatus::Stopped) => "stopped",
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Node")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
