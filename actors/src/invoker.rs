@@ -17,24 +17,12 @@ use crate::fail_points;
 use crate::metrics::{
     ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus,
 };
+use crate::targets::{Peers, TargetState};
 use crate::tree::{Address, Node, NodeKind};
 use beamline_contract::record::Kind;
 use beamline_domain::target::breaker::{Breaker, BreakerReading, Mode};
 use beamline_domain::target::health::{Figures, Health};
 use beamline_domain::target::selection::Vitals;
-
-mod pause;
-mod peers;
-mod permit;
-mod target;
-mod tenants;
-
-pub use peers::{Peers, Transition};
-pub(crate) use permit::LOCAL_LAG;
-pub use permit::{Gate, Held};
-pub(crate) use target::OpenBreaker;
-pub use target::{CallPermit, TargetState, Withheld};
-pub use tenants::TenantBreaker;
 
 /// What an extension's callers and its actor share. It outlives the actor, so that a restart keeps the breakers.
 #[derive(Debug)]

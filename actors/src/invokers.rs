@@ -11,10 +11,11 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::invoker::{Invoker, InvokerActor, Peers, Transition};
+use crate::invoker::{Invoker, InvokerActor};
 use crate::metrics::{Metrics, NodeLabel};
 use crate::ports::Transport;
 use crate::registry::Registry;
+use crate::targets::{Peers, Transition};
 use crate::tree::{
     Address, BreakerView, Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict,
 };
@@ -30,6 +31,8 @@ mod limit;
 mod liveness;
 mod open_copy;
 mod retries;
+#[cfg(test)]
+mod tests;
 
 pub use call::CallScope;
 pub use health_log::HealthLog;

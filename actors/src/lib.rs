@@ -11,6 +11,8 @@ pub mod registry;
 
 pub mod sessions;
 
+pub mod targets;
+
 pub mod invoker;
 pub mod invokers;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use beamline_actors::invoker::{Gate, Held};
+use beamline_actors::targets::{Gate, Held};
 use beamline_contract::record::Kind;
 use beamline_domain::target::breaker::{
     Breaker, Mode, Outcome, Overrides, Permit, Setting, Settings, State,

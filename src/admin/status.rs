@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use beamline_actors::invoker::{Invoker, TargetState};
+use beamline_actors::invoker::Invoker;
 use beamline_actors::invokers::InUse;
+use beamline_actors::targets::TargetState;
 use beamline_domain::record::extension::{Extension, Listener};
 use beamline_domain::request::run::milliseconds;
 use beamline_domain::target::health::Figures;

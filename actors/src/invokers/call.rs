@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Invokers;
-use crate::invoker::{CallPermit, Finished, Invoker, InvokerMsg, LOCAL_LAG, Withheld};
+use crate::invoker::{Finished, Invoker, InvokerMsg};
 use crate::ports::{Answer, Call, TransportError};
+use crate::targets::{CallPermit, LOCAL_LAG, Withheld};
 use beamline_contract::fields::Fields;
 use beamline_domain::record::extension::Extension;
 use beamline_domain::request::call::{self, CallFailure, Reply};

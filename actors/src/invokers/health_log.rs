@@ -8,8 +8,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Shared, invokers_of};
 use crate::fail_points;
-use crate::invoker::{Invoker, TargetState};
+use crate::invoker::Invoker;
 use crate::ports::{HealthLine, Store, StoreError};
+use crate::targets::TargetState;
 use beamline_domain::record::extension::Extension;
 use beamline_domain::target::health::Figures;
 

@@ -84,10 +84,10 @@ fn is_open(invoker: &Invoker) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invoker::TargetState;
     use crate::invokers::Invokers;
     use crate::metrics::Metrics;
     use crate::registry::{Registry, RegistrySettings};
+    use crate::targets::TargetState;
     use crate::testing::{MemoryStore, MemoryTransport, content};
     use crate::tree::OwnedTask;
     use beamline_contract::record::Kind;

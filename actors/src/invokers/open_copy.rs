@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Shared, has_subject, invokers_of};
 use crate::disk;
-use crate::invoker::OpenBreaker;
+use crate::targets::OpenBreaker;
 use beamline_domain::record::extension::Extension;
 use beamline_domain::target::breaker::{Breaker, Opening, Reason, Settings, read_time, write_time};
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::invoker::TargetState;
 use beamline_actors::pipelines::Incoming;
 use beamline_actors::ports::Change;
 use beamline_actors::reply::Reply;
+use beamline_actors::targets::TargetState;
 use beamline_domain::request::{RequestHeaders, RequestKind};
 use beamline_domain::target::breaker::{BreakerReading, State};
 use bytes::Bytes;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use beamline_actors::invoker::Transition;
+use beamline_actors::targets::Transition;
 use beamline_domain::target::breaker::State;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;

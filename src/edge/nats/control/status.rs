@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_nats::Message;
-use beamline_actors::invoker::TargetState;
+use beamline_actors::targets::TargetState;
 use beamline_domain::record::extension::Extension;
 use beamline_domain::target::breaker::Mode;
 use futures_util::StreamExt;

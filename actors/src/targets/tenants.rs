@@ -8,7 +8,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::pause::Pause;
-use super::target::Withheld;
+use super::withheld::Withheld;
 use beamline_domain::target::breaker::{
     Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State,
 };
@@ -195,13 +195,17 @@ impl TenantBreaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invoker::{Invoker, TargetState};
+    use crate::targets::TargetState;
     use beamline_contract::record::Kind;
     use beamline_domain::target::breaker::{Isolation, Overrides};
 
     fn settings() -> Settings {
         let written: Overrides = serde_json::from_str(r#"{"isolation": "tenant"}"#).unwrap();
         Settings::new(Kind::Pre, Duration::from_secs(1), &written)
+    }
+
+    fn target() -> Arc<TargetState> {
+        TargetState::new(&"clean".into(), &"p.a".into(), &Arc::default())
     }
 
     fn call(target: &Arc<TargetState>, tenant: &str, outcome: Outcome) -> bool {
@@ -214,29 +218,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_tenants_failures_are_nobody_elses() {
-        let invoker = Invoker::new("clean");
-        let target = invoker.target(&"p.a".into());
+        let target = target();
         while call(&target, "acme", Outcome::Failure) {}
         assert!((0..20).all(|_| call(&target, "globex", Outcome::Success)));
-        let held_back = |tenant| {
-            invoker
-                .vitals_for(tenant, "p.a", Mode::Normal, true)
-                .held_back
-        };
+        let held_back = |tenant| target.vitals_for(tenant, Mode::Normal).held_back;
         assert!(
             held_back("acme").is_some()
                 && held_back("globex").is_none()
                 && held_back("new").is_none()
         );
         assert!(
-            invoker.vitals("p.a", Mode::Normal).held_back.is_none(),
+            target.vitals(Mode::Normal).held_back.is_none(),
             "without a tenant there is nothing to say"
         );
         assert_eq!(
             (target.breaker().state, target.figures().requests),
             (State::Closed, 0)
         );
-        invoker.publish();
+        target.publish();
         assert_eq!(target.figures().requests, 25, "the figures are of all");
         let mut open: Vec<_> = target
             .tenants()
@@ -262,8 +261,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_is_asked_to_wait_is_one_tenant() {
-        let invoker = Invoker::new("clean");
-        let target = invoker.target(&"p.a".into());
+        let target = target();
         let wait = Duration::from_secs(3);
         target.pause_for(&"acme".into(), Isolation::Tenant, wait);
         let refused = |tenant: &str| {
@@ -275,11 +273,7 @@ mod tests {
             (refused("acme"), refused("globex")),
             (Some(Withheld::AskedToWait(wait)), None)
         );
-        let asked_to_wait = |tenant| {
-            invoker
-                .vitals_for(tenant, "p.a", Mode::Normal, true)
-                .asked_to_wait
-        };
+        let asked_to_wait = |tenant| target.vitals_for(tenant, Mode::Normal).asked_to_wait;
         assert_eq!(
             (asked_to_wait("acme"), asked_to_wait("globex")),
             (Some(wait), None)
@@ -306,7 +300,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn tenants_are_bounded_and_idle_ones_forgotten() {
-        let target = Invoker::new("clean").target(&"p.a".into());
+        let target = target();
         while call(&target, "bad", Outcome::Failure) {}
         for n in 0..MOST - 1 {
             call(&target, &format!("t{n}"), Outcome::Success);

@@ -87,36 +87,21 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invokers::Invokers;
-    use crate::metrics::Metrics;
-    use crate::registry::{Registry, RegistrySettings};
-    use crate::testing::{MemoryStore, MemoryTransport, content};
+    use crate::targets::TargetState;
     use beamline_contract::record::Kind;
     use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
 
-    const SUBJECT: &str = "p.ext.pre.clean.v1";
-    const LEFT: Duration = Duration::from_secs(5);
-
-    fn invokers() -> Invokers {
-        let content = content(&[r#"{"id": "clean", "type": "pre"}"#], &[]);
-        let settings = RegistrySettings {
-            poll_interval: Duration::from_secs(5),
-            disk_copy: None,
-        };
-        let registry = Registry::new(
-            MemoryStore::new(content.clone()),
-            settings,
-            Metrics::default(),
-            Some((content, true)),
-        );
-        Invokers::new(MemoryTransport::new(), registry, Metrics::default())
+    fn target(peers: &Arc<Peers>) -> Arc<TargetState> {
+        TargetState::new(&"clean".into(), &SUBJECT.into(), peers)
     }
+
+    const SUBJECT: &str = "p.ext.pre.clean.v1";
 
     #[tokio::test(start_paused = true)]
     async fn transitions_are_told_and_outcomes_are_not() {
         let peers = Arc::new(Peers::default());
         let mut told = peers.transitions();
-        let target = crate::invoker::Invoker::among(peers, "clean").target(&SUBJECT.into());
+        let target = target(&peers);
         let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
         while let Ok(permit) = target.permit(Mode::Normal, &settings) {
             permit.finish(Outcome::Failure, Duration::ZERO);
@@ -144,8 +129,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_call_that_finds_it_half_open_for_too_long_tells_that_it_is_open() {
         let peers = Arc::new(Peers::default());
-        let target =
-            crate::invoker::Invoker::among(Arc::clone(&peers), "clean").target(&SUBJECT.into());
+        let target = target(&peers);
         let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
         while let Ok(permit) = target.permit(Mode::Normal, &settings) {
             permit.finish(Outcome::Failure, Duration::ZERO);
@@ -162,33 +146,22 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_about_what_nobody_calls_here_makes_no_state() {
-        let invokers = invokers();
-        assert!(
-            !invokers.heard_open("nobody", SUBJECT, LEFT),
-            "no such extension"
-        );
-        assert!(
-            !invokers.heard_open("clean", "p.ext.pre.other.v1", LEFT),
-            "nor such a subject of it"
-        );
-        assert!(!invokers.heard_open("clean", SUBJECT, Duration::ZERO));
-        assert_eq!(invokers.peers().remembers(), 0);
+    fn what_was_heard_is_remembered_until_the_first_call_and_not_without_end() {
+        let peers = Arc::new(Peers::default());
         for n in 0..REMEMBERED.get() * 3 {
-            assert!(invokers.heard_open("clean", &format!("{n}.ext.pre.clean.v1"), Duration::MAX));
+            let subject = format!("{n}.ext.pre.clean.v1");
+            peers.remember(&subject, Peers::until(Duration::MAX));
         }
-        assert!(invokers.heard_open("clean", SUBJECT, LEFT));
-        assert_eq!(invokers.peers().remembers(), REMEMBERED.get());
-        assert!(invokers.find("clean").is_none());
+        peers.remember(SUBJECT, Peers::until(Duration::from_secs(5)));
+        assert_eq!(peers.remembers(), REMEMBERED.get());
 
-        let invoker = crate::invoker::Invoker::among(Arc::clone(invokers.peers()), "clean");
-        let target = invoker.target(&SUBJECT.into());
+        let reading = target(&peers).breaker();
         assert!(
-            target.breaker().suspect_until.is_some(),
+            reading.suspect_until.is_some(),
             "its first call finds what was heard"
         );
         assert_eq!(
-            (target.breaker().state, invokers.peers().remembers()),
+            (reading.state, peers.remembers()),
             (State::Closed, REMEMBERED.get() - 1)
         );
     }

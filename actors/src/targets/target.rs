@@ -12,6 +12,7 @@ use super::pause::Pause;
 use super::peers::{Peers, Transition};
 use super::permit::{Gate, Held, now};
 use super::tenants::{TenantBreaker, TenantBreakers, Waits};
+use super::withheld::Withheld;
 use beamline_domain::target::breaker::{
     Breaker, BreakerReading, Isolation, Mode, Opening, Outcome, Permit, Settings, State,
 };
@@ -26,7 +27,7 @@ pub type CallPermit = Held<TargetState>;
 pub struct TargetState {
     extension_id: Arc<str>,
     pub subject: Arc<str>,
-    record: Mutex<Record>,
+    record: Mutex<TargetRecord>,
     figures: ArcSwap<Figures>,
     /// There are outcomes that the figures do not show yet.
     unpublished: AtomicBool,
@@ -36,7 +37,7 @@ pub struct TargetState {
 }
 
 #[derive(Debug)]
-struct Record {
+struct TargetRecord {
     breaker: Breaker,
     health: Health,
     used_at: Instant,
@@ -51,15 +52,8 @@ pub(crate) struct OpenBreaker {
     pub(crate) last: Opening,
 }
 
-/// Why a target takes no call now, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Withheld {
-    CircuitOpen(Duration),
-    AskedToWait(Duration),
-}
-
 impl TargetState {
-    pub(super) fn new(
+    pub(crate) fn new(
         extension_id: &Arc<str>,
         subject: &Arc<str>,
         peers: &Arc<Peers>,
@@ -71,13 +65,13 @@ impl TargetState {
         Self::with(breaker, extension_id, subject, peers)
     }
 
-    pub(super) fn with(
+    pub(crate) fn with(
         breaker: Breaker,
         extension_id: &Arc<str>,
         subject: &Arc<str>,
         peers: &Arc<Peers>,
     ) -> Arc<Self> {
-        let record = Record {
+        let record = TargetRecord {
             breaker,
             health: Health::default(),
             used_at: now(),
@@ -174,12 +168,12 @@ impl TargetState {
     }
 
     /// Another replica's breaker is open until then.
-    pub(super) fn suspect(&self, until: Instant) {
+    pub(crate) fn suspect(&self, until: Instant) {
         self.record.lock().breaker.suspect(until);
     }
 
     /// An operator closes its breaker, and wants it to be called.
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         let mut record = self.record.lock();
         let (before, now) = (record.breaker.generation(), now());
         record.pause = Pause::default();
@@ -220,7 +214,7 @@ impl TargetState {
         })
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.breaker().state == State::Closed
             && self
                 .tenants
@@ -236,7 +230,7 @@ impl TargetState {
             .unwrap_or_default()
     }
 
-    pub(super) fn forget_idle_tenants(&self, after: Duration) {
+    pub(crate) fn forget_idle_tenants(&self, after: Duration) {
         if let Some(tenants) = self.tenants.get() {
             tenants.forget_idle(after, now());
         }
@@ -248,12 +242,12 @@ impl TargetState {
 
     /// What a choice between targets goes by. One that is only waiting for its probe is not unhealthy: if everybody went
     /// elsewhere, it would wait for ever.
-    pub(super) fn vitals(&self, mode: Mode) -> Vitals {
+    pub(crate) fn vitals(&self, mode: Mode) -> Vitals {
         self.vitals_with(mode, |_| Waits::default())
     }
 
     /// The same for a tenant that has a breaker of its own.
-    pub(super) fn vitals_for(&self, tenant_id: &str, mode: Mode) -> Vitals {
+    pub(crate) fn vitals_for(&self, tenant_id: &str, mode: Mode) -> Vitals {
         self.vitals_with(mode, |now| {
             self.tenants
                 .get()
@@ -290,7 +284,7 @@ impl TargetState {
     }
 
     /// Brings the figures up to date.
-    pub(super) fn publish(&self) {
+    pub(crate) fn publish(&self) {
         if self.unpublished.swap(false, Ordering::Relaxed) {
             let figures = self.record.lock().health.figures();
             self.figures.store(Arc::new(figures));
