@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use beamline_actors::children;
-use beamline_actors::invokers::{HealthLog, Invokers};
+use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::{PipelineSettings, Pipelines};
 use beamline_actors::ports::Store;
@@ -15,6 +15,7 @@ use beamline_actors::registry::{Registry, RegistrySettings};
 use beamline_actors::sessions::Sessions;
 use beamline_actors::tree::OwnedTask;
 use beamline_actors::tree::{Child, Root};
+use beamline_actors::watch::HealthLog;
 use beamline_domain::admission::{AdmissionSettings, Rate};
 use beamline_domain::policy::complexity::ComplexityLimits;
 use beamline_domain::request::RequestLimits;

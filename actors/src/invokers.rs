@@ -19,23 +19,19 @@ use crate::targets::{Peers, Transition};
 use crate::tree::{
     Address, BreakerView, Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict,
 };
+use crate::watch::{self, HealthLog};
 use beamline_domain::record::extension::Extension;
 use beamline_domain::target::breaker::{Isolation, Mode};
 use beamline_domain::target::retry_budget::RetryTokens;
 use beamline_domain::target::selection::Vitals;
 
 mod call;
-mod health_log;
-mod idle;
 mod limit;
-mod liveness;
-mod open_copy;
 mod retries;
 #[cfg(test)]
 mod tests;
 
 pub use call::CallScope;
-pub use health_log::HealthLog;
 use limit::CallLimits;
 pub use limit::InUse;
 use retries::Retries;
@@ -65,6 +61,10 @@ struct Shared {
 }
 
 impl Shared {
+    fn all(&self) -> Vec<Arc<Invoker>> {
+        self.table.read().values().cloned().collect()
+    }
+
     fn holds(&self, invoker: &Arc<Invoker>) -> bool {
         self.table
             .read()
@@ -155,7 +155,7 @@ impl Invokers {
             let Some(shared) = shown.upgrade() else {
                 return;
             };
-            let mut invokers: Vec<Arc<Invoker>> = shared.table.read().values().cloned().collect();
+            let mut invokers: Vec<Arc<Invoker>> = shared.all();
             invokers.sort_by(|a, b| a.id.cmp(&b.id));
             view.omitted_children = invokers.len().saturating_sub(SHOWN) as u64;
             view.children = invokers
@@ -191,7 +191,7 @@ impl Invokers {
     /// Keeps in a file which breakers are open, from the next start of the supervisor on, and opens at once what the file says is
     /// still open.
     pub fn keep_open_breakers(&self, path: PathBuf) {
-        open_copy::restore(&self.shared, &path);
+        watch::reopen_breakers(self, &path);
         let _ = self.shared.open_copy.set(path);
     }
 
@@ -202,6 +202,24 @@ impl Invokers {
 
     pub fn node(&self) -> &Arc<Node> {
         self.shared.address.node()
+    }
+
+    /// Every invoker, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Invoker>> {
+        self.shared.all()
+    }
+
+    /// The invoker of an extension, made when there is none.
+    pub(crate) fn insert(&self, id: &str) -> Arc<Invoker> {
+        self.shared.insert(id)
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        self.shared.transport.as_ref()
     }
 
     /// For tests of the supervision: fails the actor.
@@ -227,7 +245,7 @@ impl Invokers {
         let Some(extension) = snapshot.extension(extension_id) else {
             return false;
         };
-        if left.is_zero() || !has_subject(extension, subject) {
+        if left.is_zero() || extension.listener(subject).is_none() {
             return false;
         }
         let until = Peers::until(left);
@@ -354,26 +372,25 @@ impl Actor for InvokersActor {
         let shared = invokers.shared;
         shared.address.filled_by(&myself);
         // After a restart of this supervisor its children are gone; their breakers are not.
-        for invoker in invokers_of(&shared)
-            .into_iter()
-            .filter(|invoker| !invoker.rests())
-        {
+        for invoker in shared.all().into_iter().filter(|invoker| !invoker.rests()) {
             let _ = shared.address.send(InvokersMsg::Start(invoker, None));
         }
         let _ = shared.address.send(InvokersMsg::Prune);
-        let lasting = Arc::clone(&shared);
-        let watch = OwnedTask::lasting(move || prune_on_change(Arc::clone(&lasting)));
-        let lasting = Arc::clone(&shared);
-        let liveness = OwnedTask::lasting(move || liveness::watch(Arc::clone(&lasting)));
-        let lasting = Arc::clone(&shared);
-        let idle = OwnedTask::lasting(move || idle::forget(Arc::clone(&lasting)));
-        let (lasting, path) = (Arc::clone(&shared), shared.open_copy.get().cloned());
-        let open_copy = path.map(|path| {
-            OwnedTask::lasting(move || open_copy::keep(Arc::clone(&lasting), path.clone()))
+        let all = Invokers {
+            shared: Arc::clone(&shared),
+        };
+        let lasting = all.clone();
+        let watch = OwnedTask::lasting(move || prune_on_change(Arc::clone(&lasting.shared)));
+        let lasting = all.clone();
+        let liveness = OwnedTask::lasting(move || watch::ping_silent_extensions(lasting.clone()));
+        let lasting = all.clone();
+        let idle = OwnedTask::lasting(move || watch::forget_idle_targets(lasting.clone()));
+        let lasting = all.clone();
+        let open_copy = shared.open_copy.get().cloned().map(|path| {
+            OwnedTask::lasting(move || watch::keep_open_breakers(lasting.clone(), path.clone()))
         });
-        let (lasting, log) = (Arc::clone(&shared), shared.health_log.get().cloned());
-        let health_log = log.map(|log| {
-            OwnedTask::lasting(move || health_log::keep(Arc::clone(&lasting), log.clone()))
+        let health_log = shared.health_log.get().cloned().map(|log| {
+            OwnedTask::lasting(move || watch::write_health_rows(all.clone(), log.clone()))
         });
         Ok(InvokersState {
             shared,
@@ -433,7 +450,7 @@ impl InvokersState {
                 .cell()
                 .is_some_and(|own| own.get_id() == cell.get_id())
         };
-        let Some(invoker) = invokers_of(&self.shared).into_iter().find(is_it) else {
+        let Some(invoker) = self.shared.all().into_iter().find(is_it) else {
             return Ok(());
         };
         self.restart_later(invoker, reason)
@@ -545,7 +562,7 @@ impl InvokersState {
             cell.stop(Some("the extension was deleted".to_owned()));
         }
         // Every call looks into the table: it is not held for what takes a while.
-        for invoker in invokers_of(&self.shared) {
+        for invoker in self.shared.all() {
             if let Some(extension) = snapshot.extension(&invoker.id) {
                 retain_targets(&invoker, extension);
                 if invoker.follow_resets(extension.breaker_resets()) {
@@ -558,14 +575,6 @@ impl InvokersState {
 
 fn retain_targets(invoker: &Invoker, extension: &Extension) {
     invoker.retain_targets(|subject| extension.listener(subject).is_some());
-}
-
-fn has_subject(extension: &Extension, subject: &str) -> bool {
-    extension.listener(subject).is_some()
-}
-
-fn invokers_of(shared: &Shared) -> Vec<Arc<Invoker>> {
-    shared.table.read().values().cloned().collect()
 }
 
 /// Starts an invoker's actor unless one runs already.

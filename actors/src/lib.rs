@@ -15,6 +15,7 @@ pub mod targets;
 
 pub mod invoker;
 pub mod invokers;
+pub mod watch;
 
 pub mod dry_run;
 mod pipeline;

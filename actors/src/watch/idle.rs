@@ -1,19 +1,19 @@
 //! Forgets targets that nobody has called for a while and that there is nothing to say about.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Shared, invokers_of};
+use crate::invokers::Invokers;
 
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Looks for as long as it is not dropped.
-pub(super) async fn forget(shared: Arc<Shared>) {
+pub(crate) async fn forget_idle_targets(invokers: Invokers) {
     loop {
         sleep(LOOK_EVERY).await;
-        invokers_of(&shared)
+        invokers
+            .all()
             .iter()
             .for_each(|invoker| invoker.forget_idle());
     }
@@ -21,6 +21,8 @@ pub(super) async fn forget(shared: Arc<Shared>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::invoker::Invoker;
     use beamline_contract::record::Kind;

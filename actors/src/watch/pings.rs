@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::{sleep, timeout};
 
-use super::{Shared, invokers_of};
 use crate::invoker::Invoker;
+use crate::invokers::Invokers;
 use beamline_domain::target::breaker::State;
 
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -23,30 +23,31 @@ const IDLE_AFTER: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 16;
 
 /// Asks for as long as it is not dropped.
-pub(super) async fn watch(shared: Arc<Shared>) {
+pub(crate) async fn ping_silent_extensions(invokers: Invokers) {
     loop {
         sleep(ASK_EVERY.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))).await;
         // Silence on a bus that is away is not the extensions'.
-        if shared.transport.is_connected() {
-            ask_all(&shared).await;
+        if invokers.transport().is_connected() {
+            ask_all(&invokers).await;
         }
     }
 }
 
-async fn ask_all(shared: &Shared) {
-    let (mut asked, others): (Vec<_>, Vec<_>) = invokers_of(shared)
+async fn ask_all(invokers: &Invokers) {
+    let (mut asked, others): (Vec<_>, Vec<_>) = invokers
+        .all()
         .into_iter()
         .partition(|invoker| is_asked(invoker));
     others.iter().for_each(|invoker| invoker.set_alive(None));
     // Somebody may be waiting for these.
     asked.sort_by_cached_key(|invoker| !is_open(invoker));
     stream::iter(asked)
-        .for_each_concurrent(AT_ONCE, |invoker| ask(shared, invoker))
+        .for_each_concurrent(AT_ONCE, |invoker| ask(invokers, invoker))
         .await;
 }
 
-async fn ask(shared: &Shared, invoker: Arc<Invoker>) {
-    let asking = shared.transport.ping(&invoker.id, ANSWER_WITHIN);
+async fn ask(invokers: &Invokers, invoker: Arc<Invoker>) {
+    let asking = invokers.transport().ping(&invoker.id, ANSWER_WITHIN);
     match timeout(ANSWER_WITHIN * 2, asking).await {
         Ok(Ok(answered)) => {
             let is_back = answered && invoker.alive() == Some(false);
@@ -117,12 +118,8 @@ mod tests {
                 Metrics::default(),
                 Some((content(&[], &[]), true)),
             );
-            let shared = Invokers::new(bus.clone(), registry, Metrics::default()).shared;
-            let invoker = Invoker::new("clean");
-            shared
-                .table
-                .write()
-                .insert("clean".to_owned(), Arc::clone(&invoker));
+            let invokers = Invokers::new(bus.clone(), registry, Metrics::default());
+            let invoker = invokers.insert("clean");
             let target = invoker.target(&"p.ext.pre.clean.v1".into());
             let mut settings =
                 Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
@@ -132,7 +129,7 @@ mod tests {
                 invoker,
                 target,
                 settings,
-                _watch: OwnedTask::spawn(watch(shared)),
+                _watch: OwnedTask::spawn(ping_silent_extensions(invokers)),
             }
         }
 

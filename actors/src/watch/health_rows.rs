@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Shared, invokers_of};
 use crate::fail_points;
 use crate::invoker::Invoker;
+use crate::invokers::Invokers;
 use crate::ports::{HealthLine, Store, StoreError};
 use crate::targets::TargetState;
 use beamline_domain::record::extension::Extension;
@@ -37,7 +37,7 @@ type Written = HashMap<Key, (Figures, Instant)>;
 type Key = (Arc<str>, Option<Arc<str>>);
 
 /// Writes for as long as it is not dropped.
-pub(super) async fn keep(shared: Arc<Shared>, log: HealthLog) {
+pub(crate) async fn write_health_rows(invokers: Invokers, log: HealthLog) {
     let mut written = Written::new();
     loop {
         sleep(
@@ -46,7 +46,7 @@ pub(super) async fn keep(shared: Arc<Shared>, log: HealthLog) {
         )
         .await;
         fail_points::reached("health");
-        let lines = changed(&shared, &mut written);
+        let lines = changed(&invokers, &mut written);
         for batch in lines.chunks(BATCH) {
             if let Err(error) = write(&log, batch).await {
                 // The next round tries again, with the figures of then.
@@ -71,12 +71,12 @@ async fn write(log: &HealthLog, batch: &[HealthLine]) -> Result<(), StoreError> 
 }
 
 /// What the store does not have yet. What nobody has called has no figures.
-fn changed(shared: &Shared, written: &mut Written) -> Vec<HealthLine> {
-    let snapshot = shared.registry.snapshot();
+fn changed(invokers: &Invokers, written: &mut Written) -> Vec<HealthLine> {
+    let snapshot = invokers.registry().snapshot();
     let of_invoker = |invoker: Arc<Invoker>| {
         lines_of(&invoker, snapshot.extension(&invoker.id).map(Arc::as_ref))
     };
-    let lines = invokers_of(shared).into_iter().flat_map(of_invoker);
+    let lines = invokers.all().into_iter().flat_map(of_invoker);
     let lines: HashMap<_, _> = lines
         .filter(|line| line.figures.last.is_some())
         .map(|line| (key(&line), line))
@@ -143,21 +143,16 @@ mod tests {
         };
         let first = Some((content(records, &[]), true));
         let registry = Registry::new(store.clone(), settings, Metrics::default(), first);
-        let shared = Invokers::new(MemoryTransport::new(), registry, Metrics::default()).shared;
+        let all = Invokers::new(MemoryTransport::new(), registry, Metrics::default());
         let invokers: Vec<_> = (0..extensions)
-            .map(|n| Invoker::new(&format!("e{n}")))
+            .map(|n| all.insert(&format!("e{n}")))
             .collect();
-        shared.table.write().extend(
-            invokers
-                .iter()
-                .map(|invoker| (invoker.id.to_string(), Arc::clone(invoker))),
-        );
         let log = HealthLog {
             store: store.clone(),
             replica: "r1".into(),
             every: Duration::from_secs(5),
         };
-        (invokers, OwnedTask::spawn(keep(shared, log)))
+        (invokers, OwnedTask::spawn(write_health_rows(all, log)))
     }
 
     fn record(invoker: &Invoker, success: bool) {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Shared, has_subject, invokers_of};
 use crate::disk;
+use crate::invokers::Invokers;
 use crate::targets::OpenBreaker;
 use beamline_domain::record::extension::Extension;
 use beamline_domain::target::breaker::{Breaker, Opening, Reason, Settings, read_time, write_time};
@@ -47,8 +47,8 @@ struct Line {
 }
 
 /// Writes after every change, for as long as it is not dropped.
-pub(super) async fn keep(shared: Arc<Shared>, path: PathBuf) {
-    let mut transitions = shared.peers.transitions();
+pub(crate) async fn keep_open_breakers(invokers: Invokers, path: PathBuf) {
+    let mut transitions = invokers.transitions();
     let mut next = Instant::now();
     loop {
         match transitions.recv().await {
@@ -57,7 +57,7 @@ pub(super) async fn keep(shared: Arc<Shared>, path: PathBuf) {
         }
         sleep_until(next).await;
         while transitions.try_recv().is_ok() {}
-        let (copy, to) = (copy_of(&shared), path.clone());
+        let (copy, to) = (copy_of(&invokers), path.clone());
         // Nobody waits for the disk but this task.
         let _ = tokio::task::spawn_blocking(move || write(&to, &copy)).await;
         next = Instant::now() + EVERY;
@@ -66,16 +66,16 @@ pub(super) async fn keep(shared: Arc<Shared>, path: PathBuf) {
 
 /// Opens what was open when the last process wrote the file, if that time is not over. Never longer than the extension's longest
 /// open time, so that a clock that was set back does no harm.
-pub(super) fn restore(shared: &Shared, path: &Path) {
+pub(crate) fn reopen_breakers(invokers: &Invokers, path: &Path) {
     let (copy, wall) = (read(path), SystemTime::now());
-    let snapshot = shared.registry.snapshot();
+    let snapshot = invokers.registry().snapshot();
     let mut opened = 0;
     for line in copy.breakers {
         let Some(extension) = snapshot.extension(&line.extension_id) else {
             continue;
         };
         if let Some(breaker) = line.breaker(extension, wall) {
-            shared
+            invokers
                 .insert(&extension.id)
                 .reopen(&line.subject.into(), breaker);
             opened += 1;
@@ -89,10 +89,10 @@ pub(super) fn restore(shared: &Shared, path: &Path) {
     }
 }
 
-fn copy_of(shared: &Shared) -> Copy {
+fn copy_of(invokers: &Invokers) -> Copy {
     let (now, wall) = (Instant::now().into_std(), SystemTime::now());
     let mut breakers = Vec::new();
-    for invoker in invokers_of(shared) {
+    for invoker in invokers.all() {
         let line = |subject: &Arc<str>, open: OpenBreaker| Line {
             extension_id: invoker.id.to_string(),
             subject: subject.to_string(),
@@ -159,7 +159,7 @@ impl Line {
         let left = self.until.duration_since(wall).ok()?.min(longest);
         if left.is_zero()
             || self.resets != extension.breaker_resets()
-            || !has_subject(extension, &self.subject)
+            || extension.listener(&self.subject).is_none()
         {
             return None;
         }
@@ -189,9 +189,9 @@ mod tests {
     const SUBJECT: &str = "p.ext.pre.clean.v1";
 
     /// A file of its own that goes with the test.
-    struct Place(PathBuf);
+    struct TempFile(PathBuf);
 
-    impl Place {
+    impl TempFile {
         fn new() -> Self {
             let name = format!(
                 "open-breakers-{}-{}.json",
@@ -208,13 +208,13 @@ mod tests {
         }
     }
 
-    impl Drop for Place {
+    impl Drop for TempFile {
         fn drop(&mut self) {
             let _ = fs::remove_file(&self.0);
         }
     }
 
-    fn shared(record: &str) -> Arc<Shared> {
+    fn invokers(record: &str) -> Invokers {
         let content = content(&[record], &[]);
         let settings = RegistrySettings {
             poll_interval: Duration::from_secs(5),
@@ -226,11 +226,13 @@ mod tests {
             Metrics::default(),
             Some((content, true)),
         );
-        Invokers::new(MemoryTransport::new(), registry, Metrics::default()).shared
+        Invokers::new(MemoryTransport::new(), registry, Metrics::default())
     }
 
-    fn clean() -> Arc<Shared> {
-        shared(r#"{"id": "clean", "type": "pre", "breaker": {"jitter": 0, "open_cap_ms": 30000}}"#)
+    fn clean() -> Invokers {
+        invokers(
+            r#"{"id": "clean", "type": "pre", "breaker": {"jitter": 0, "open_cap_ms": 30000}}"#,
+        )
     }
 
     fn line(until: SystemTime, more: &str) -> String {
@@ -241,15 +243,15 @@ mod tests {
         )
     }
 
-    fn left(shared: &Shared) -> Option<Duration> {
-        let target = invokers_of(shared).first()?.targets().first()?.clone();
+    fn left(invokers: &Invokers) -> Option<Duration> {
+        let target = invokers.all().first()?.targets().first()?.clone();
         Some(target.open_breaker()?.until - Instant::now().into_std())
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_open_outlives_the_process_with_its_reason_and_level() {
-        let (place, before) = (Place::new(), clean());
-        let _keep = OwnedTask::spawn(keep(Arc::clone(&before), place.0.clone()));
+        let (place, before) = (TempFile::new(), clean());
+        let _keep = OwnedTask::spawn(keep_open_breakers(before.clone(), place.0.clone()));
         tokio::task::yield_now().await;
         let target = before.insert("clean").target(&SUBJECT.into());
         let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
@@ -260,7 +262,7 @@ mod tests {
             sleep(Duration::from_millis(10)).await;
         }
         let after = clean();
-        restore(&after, &place.0);
+        reopen_breakers(&after, &place.0);
         assert!(
             left(&after).is_some_and(|left| left > Duration::from_secs(2)),
             "{:?}",
@@ -282,18 +284,18 @@ mod tests {
             (wall + minute * 60 * 24 * 365, 30),
             (wall + Duration::from_secs(20), 20),
         ] {
-            let (place, shared) = (Place::holding(&line(until, "")), clean());
-            restore(&shared, &place.0);
-            let left = left(&shared).expect("open").as_secs_f64();
+            let (place, invokers) = (TempFile::holding(&line(until, "")), clean());
+            reopen_breakers(&invokers, &place.0);
+            let left = left(&invokers).expect("open").as_secs_f64();
             assert!(
                 left <= f64::from(longest) && left > f64::from(longest - 5),
                 "{left}"
             );
         }
-        let (place, shared) = (Place::holding(&line(wall - minute, "")), clean());
-        restore(&shared, &place.0);
+        let (place, invokers) = (TempFile::holding(&line(wall - minute, "")), clean());
+        reopen_breakers(&invokers, &place.0);
         assert!(
-            invokers_of(&shared).is_empty(),
+            invokers.all().is_empty(),
             "it is over, and nothing is made of it"
         );
     }
@@ -315,13 +317,16 @@ mod tests {
             "[".repeat(100_000),
         ];
         for text in foreign {
-            let (place, shared) = (Place::holding(&text), clean());
-            restore(&shared, &place.0);
-            assert!(invokers_of(&shared).is_empty(), "{text:.300}");
+            let (place, invokers) = (TempFile::holding(&text), clean());
+            reopen_breakers(&invokers, &place.0);
+            assert!(invokers.all().is_empty(), "{text:.300}");
         }
-        let (place, shared) = (Place::holding(&good), clean());
-        restore(&shared, &place.0);
-        assert!(left(&shared).is_some(), "but for those mistakes it is read");
-        restore(&clean(), &std::env::temp_dir());
+        let (place, invokers) = (TempFile::holding(&good), clean());
+        reopen_breakers(&invokers, &place.0);
+        assert!(
+            left(&invokers).is_some(),
+            "but for those mistakes it is read"
+        );
+        reopen_breakers(&clean(), &std::env::temp_dir());
     }
 }
