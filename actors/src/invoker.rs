@@ -376,7 +376,7 @@ fn log(extension_id: &str, finished: &Finished) {
         status,
         ..
     } = finished;
-    let latency_ms = beamline_domain::request::run::milliseconds(finished.latency);
+    let latency_ms = beamline_contract::time::milliseconds(finished.latency);
     match &finished.failure {
         None => {
             tracing::debug!(extension_id, %trace_id, %tenant_id, latency_ms, status, "extension called")

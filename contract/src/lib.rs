@@ -8,3 +8,4 @@ pub mod record;
 
 pub mod fields;
 pub mod mistake;
+pub mod time;

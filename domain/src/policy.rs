@@ -20,6 +20,7 @@ mod form;
 pub mod invariants;
 mod places;
 mod read;
+pub mod waves;
 mod write;
 
 pub use form::Form;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use beamline_actors::invoker::Invoker;
 use beamline_actors::invokers::InUse;
 use beamline_actors::targets::TargetState;
+use beamline_contract::time::milliseconds;
 use beamline_domain::record::extension::{Extension, Listener};
-use beamline_domain::request::run::milliseconds;
 use beamline_domain::target::health::Figures;
 use serde_json::{Map, Value, json};
 

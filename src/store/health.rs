@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use beamline_actors::ports::{HealthLine, StoreError};
-use beamline_domain::request::run::milliseconds;
+use beamline_contract::time::milliseconds;
 use sqlx::{Any, Transaction};
 
 use super::error;

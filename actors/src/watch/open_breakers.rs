@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::disk;
 use crate::invokers::Invokers;
 use crate::targets::OpenBreaker;
+use beamline_contract::time::{read_time, write_time};
 use beamline_domain::record::extension::Extension;
-use beamline_domain::target::breaker::{Breaker, Opening, Reason, Settings, read_time, write_time};
+use beamline_domain::target::breaker::{Breaker, Opening, Reason, Settings};
 
 /// Writes are at least this far apart; whatever changes between them goes with the next one.
 const EVERY: Duration = Duration::from_secs(1);

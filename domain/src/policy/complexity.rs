@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::policy::waves::waves;
 use crate::policy::{Policy, Processor};
-use crate::request::plan::waves;
-use crate::request::run::milliseconds;
+use beamline_contract::time::milliseconds;
 
 /// From when on a pipeline counts as long.
 #[derive(Debug, Clone, Copy)]

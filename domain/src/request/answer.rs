@@ -12,9 +12,10 @@ use crate::request::Correlation;
 use crate::request::call::WireMessage;
 use crate::request::error::RequestError;
 use crate::request::explanation;
-use crate::request::run::{Attempt, Decision, Degraded, Report, Run, milliseconds};
+use crate::request::run::{Attempt, Decision, Degraded, Report, Run};
 use beamline_contract::error::IntakeCode;
 use beamline_contract::fields::Fields;
+use beamline_contract::time::milliseconds;
 
 /// The answer to a finished run.
 pub fn of_run(run: &Run, now: SystemTime) -> Bytes {

@@ -14,10 +14,11 @@ use crate::request::answer::{self, WireDecision};
 use crate::request::error::RequestError;
 use crate::request::explanation::{self, ProviderChance};
 use crate::request::plan::{PlannedCall, Rule};
-use crate::request::run::{Degraded, Report, Run, milliseconds};
+use crate::request::run::{Degraded, Report, Run};
 use crate::target::selection::Outlook;
 use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
+use beamline_contract::time::milliseconds;
 
 /// The `result` of `dry_run_pipeline` (contract section 5), with more than it asks for.
 #[derive(Debug, Serialize)]

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use crate::policy::{Fallback, Order};
 use crate::record::routing::RoutingRules;
 use crate::request::plan::{Candidate, Exclusion, Plan, PlannedCall};
-use crate::request::run::{Attempt, Decision, Reason, Report, Run, Session, milliseconds};
+use crate::request::run::{Attempt, Decision, Reason, Report, Run, Session};
+use beamline_contract::time::milliseconds;
 
 /// How much is told; `context.detail_level` of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::conditions::Facts;
 use crate::document::shorten;
+use crate::policy::waves::waves;
 use crate::policy::{Mode, OnFail, Policy, Processor, Provider, Validator};
 use crate::record::extension::{Extension, Instance};
 use crate::record::routing::Route;
@@ -17,10 +18,6 @@ use crate::target::selection::{self, Outlook};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
-
-mod waves;
-
-pub use waves::waves;
 
 /// Everything that may be called for a request under one policy at one revision of the registry.
 #[derive(Debug)]

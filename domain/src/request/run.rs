@@ -463,10 +463,5 @@ impl Run {
     }
 }
 
-/// Milliseconds with three decimals.
-pub fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
-}
-
 #[cfg(test)]
 mod tests;

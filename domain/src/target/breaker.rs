@@ -12,7 +12,6 @@ mod settings;
 mod window;
 
 pub use operator::{Mode, Operator, OperatorState, Reset};
-pub use operator::{read_time, write_time};
 pub use reading::{BreakerReading, Opening, Reason, State};
 pub use settings::{Isolation, Overrides, Setting, Settings};
 pub use window::Counts;

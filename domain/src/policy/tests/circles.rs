@@ -5,7 +5,7 @@ use proptest::sample::subsequence;
 use proptest::strategy::Strategy;
 
 use super::*;
-use crate::request::plan;
+use crate::policy::waves::waves;
 
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -34,7 +34,7 @@ proptest! {
             depends_on: names.map(|names| names.into_iter().map(str::to_owned).collect()),
         }).collect();
         let parsed = Policy::parse(&json);
-        prop_assert_eq!(plan::waves(&processors).is_some(), parsed.is_ok(), "{}", json);
+        prop_assert_eq!(waves(&processors).is_some(), parsed.is_ok(), "{}", json);
         if let Err(mistakes) = parsed {
             let path = mistakes[0].message.split(": ").nth(1).unwrap_or_default().split(';').next().unwrap_or_default();
             let names: Vec<&str> = path.split(" -> ").collect();

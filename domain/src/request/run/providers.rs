@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::failures::{external, fatal, no_provider};
 use super::results::RETRY_BUDGET_EXHAUSTED;
-use super::{CallResult, Degraded, Next, Report, Run, Step, milliseconds};
+use super::{CallResult, Degraded, Next, Report, Run, Step};
 use crate::policy;
 use crate::request::call::CallFailure;
 use crate::request::fallback::{Failing, Move, Setback, Situation};
@@ -17,6 +17,7 @@ use crate::session::{Pinned, Recalled, SessionKey};
 use crate::target::retry_budget::Again;
 use crate::target::selection::{self, Outlook};
 use beamline_contract::record::Kind;
+use beamline_contract::time::milliseconds;
 
 /// Which provider, and why.
 #[derive(Debug, Clone)]

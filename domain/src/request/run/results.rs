@@ -4,12 +4,13 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 
 use super::failures::{fatal, rejection};
-use super::{CallResult, Degraded, Report, Response, Run, milliseconds};
+use super::{CallResult, Degraded, Report, Response, Run};
 use crate::policy::OnFail;
 use crate::request::call::{CallFailure, Edit, Reply};
 use crate::request::error::RequestError;
 use crate::request::plan::{PlannedCall, Rule};
 use beamline_contract::fields::Fields;
+use beamline_contract::time::milliseconds;
 
 /// The detail of an error that might have been none after another attempt.
 pub(super) const RETRY_BUDGET_EXHAUSTED: &str = "retry_budget_exhausted";

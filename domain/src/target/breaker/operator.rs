@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::reading::State;
+use beamline_contract::time::{read_time, write_time};
 
 /// What holds instead of what the breaker measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,14 +100,6 @@ impl Operator {
             (Some(_), OperatorState::MetricsOnly) => Mode::MetricsOnly,
         }
     }
-}
-
-pub fn write_time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_rfc3339_millis(*time))
-}
-
-pub fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-    humantime::parse_rfc3339(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 #[cfg(test)]
