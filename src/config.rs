@@ -4,13 +4,18 @@
 //! commands that ask a running router, the address of the one that `up` runs here stands in for the default.
 
 mod complexity;
+mod content;
 mod database;
+mod environment;
 mod file;
 mod http;
+mod layer;
 mod layers;
 mod memory;
 mod mistakes;
 mod nats;
+mod origin;
+mod overrides;
 mod printout;
 mod reader;
 mod router;
@@ -18,10 +23,10 @@ mod suggest;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
 
 use layers::Layers;
 use printout::Printout;
@@ -32,6 +37,7 @@ pub use database::DatabaseConfig;
 pub use http::{AdminConfig, HttpConfig};
 pub use mistakes::{Mistake, Mistakes};
 pub use nats::{NatsConfig, NatsTlsConfig};
+pub use overrides::{Discovered, Overrides};
 pub use router::RouterConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
@@ -49,26 +55,6 @@ pub struct Config {
     printout: Printout,
 }
 
-/// What the command line says about the configuration.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    /// The file of `--config`; without it `BEAMLINE_CONFIG` names the file, and without both there is none.
-    pub config_file: Option<PathBuf>,
-    /// Keys such as `nats.url` with their values; of a key given twice the last value counts.
-    pub set: Vec<(String, String)>,
-    /// A router that was found running. Whatever somebody has written wins over it.
-    pub discovered: Option<Discovered>,
-}
-
-/// Values that nobody has written: where a running router says that it is.
-#[derive(Debug, Clone)]
-pub struct Discovered {
-    /// The file that says so, as the origin of these values.
-    pub place: PathBuf,
-    /// Keys with their values.
-    pub set: Vec<(String, String)>,
-}
-
 /// Reads the configuration with the environment of this process.
 pub fn load(overrides: &Overrides) -> Result<Config, Mistakes> {
     load_from(overrides, std::env::vars_os())
@@ -79,30 +65,33 @@ pub fn load_from(
     overrides: &Overrides,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Config, Mistakes> {
-    let mut reader = Reader::new(Layers::read(overrides, environment));
-    let nats = NatsConfig::read(&mut reader);
-    let database = DatabaseConfig::read(&mut reader);
-    let http = HttpConfig::read(&mut reader);
-    let router = RouterConfig::read(&mut reader);
-    let complexity = ComplexityConfig::read(&mut reader);
-    let admin = AdminConfig::read(&mut reader);
-    let telemetry = TelemetryConfig::read(&mut reader);
-    admin.check_exposure(&http, &mut reader);
-    let (printout, warnings) = reader.finish()?;
-    Ok(Config {
-        nats,
-        database,
-        http,
-        router,
-        complexity,
-        admin,
-        telemetry,
-        warnings,
-        printout,
-    })
+    // The parts name their keys and defaults where they read them, so a reading of nothing collects the lowest layer.
+    let mut blank = Reader::new(Layers::default());
+    Config::read(&mut blank);
+    let layers = Layers::read(blank.into_defaults(), overrides, environment);
+    let mut reader = Reader::new(layers);
+    let mut config = Config::read(&mut reader);
+    (config.printout, config.warnings) = reader.finish()?;
+    Ok(config)
 }
 
 impl Config {
+    fn read(from: &mut Reader) -> Self {
+        let config = Self {
+            nats: NatsConfig::read(from),
+            database: DatabaseConfig::read(from),
+            http: HttpConfig::read(from),
+            router: RouterConfig::read(from),
+            complexity: ComplexityConfig::read(from),
+            admin: AdminConfig::read(from),
+            telemetry: TelemetryConfig::read(from),
+            warnings: Vec::new(),
+            printout: Printout::default(),
+        };
+        config.admin.check_exposure(&config.http, from);
+        config
+    }
+
     /// What is allowed but should be looked at, such as a secret in a file that everybody can read.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

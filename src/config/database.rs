@@ -8,8 +8,9 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::printout::REDACTED;
-use super::reader::{Problem, Reader};
+use super::reader::Reader;
 use super::suggest;
+use super::values::Problem;
 
 /// Section `database`.
 #[derive(Debug, Clone)]
@@ -57,9 +58,8 @@ impl DatabaseConfig {
     pub(super) fn read(from: &mut Reader) -> Self {
         let waits = Duration::from_millis(1)..=Duration::from_secs(600);
         let polls = Duration::from_millis(100)..=Duration::from_secs(3600);
-        let url = from.secret("database.url", redact_url, check_url);
         Self {
-            url: url.unwrap_or_else(|| from.secret_default("database.url", DEFAULT_URL)),
+            url: from.secret_or("database.url", DEFAULT_URL, redact_url, check_url),
             max_connections: from.number("database.max_connections", 5, 1..=1000),
             startup_timeout: from.duration(
                 "database.startup_timeout",

@@ -1,112 +1,116 @@
 //! The TOML file as a layer: flat keys with the line and the column of each.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::collections::HashMap;
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use toml::de::{DeTable, DeValue};
+use beamline_actors::domain::document::position::Position;
+use config::{Value, ValueKind};
+use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::layers::{Layers, Origin, Raw, SECTION};
+use super::content::read_limited;
+use super::layer::Layer;
+use super::mistakes::Found;
+use super::origin::Origin;
 
 /// More than any configuration needs; it keeps `--config /dev/zero` from filling the memory.
 const MAX_BYTES: u64 = 1024 * 1024;
-const EVERYBODY_READS: u32 = 0o004;
 
-pub(super) fn read(path: &Path, layers: &mut Layers) {
-    let place = path.display().to_string();
-    let whole = Origin::File {
-        path: place.clone(),
-        position: None,
-    };
-    let content = match read_limited(path, MAX_BYTES) {
-        Ok(content) => content,
-        Err(error) => return layers.mistake(whole, None, format!("cannot be read: {error}")),
-    };
-    if content.world_readable {
-        layers.world_readable_file = Some(path.to_owned());
-    }
-    match String::from_utf8(content.bytes) {
-        Ok(text) => read_text(&place, &text, layers),
-        Err(error) => {
-            let valid = error.utf8_error().valid_up_to();
-            let start = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default())
-                .into_owned();
-            let origin = Origin::File {
-                path: place,
-                position: Some(position(&start, valid)),
-            };
-            layers.mistake(
-                origin,
-                None,
-                "this is not valid UTF-8; save the file as UTF-8".to_owned(),
-            );
-        }
-    }
-}
-
-pub(super) struct Content {
-    pub(super) bytes: Vec<u8>,
+/// A configuration file that was read as far as possible.
+///
+/// The `config` crate could read one too, but it stops at the first mistake and forgets the lines.
+#[derive(Default)]
+pub(super) struct ConfigFile {
+    pub(super) layer: Layer,
+    pub(super) mistakes: Vec<Found>,
     /// Everybody on this machine can read the file.
     pub(super) world_readable: bool,
+    /// As it was named, for the places of mistakes.
+    path: String,
 }
 
-/// Whether everybody on this machine can read the file, which is an error if not even the router can.
-pub(super) fn is_world_readable(path: &Path) -> io::Result<bool> {
-    let metadata = File::open(path)?.metadata()?;
-    if metadata.is_dir() {
-        Err(io::ErrorKind::IsADirectory.into())
-    } else {
-        Ok(everybody_reads(&metadata))
+impl ConfigFile {
+    pub(super) fn read(path: &Path) -> Self {
+        let mut file = Self {
+            path: path.display().to_string(),
+            ..Self::default()
+        };
+        match read_limited(path, MAX_BYTES) {
+            Ok(content) => {
+                file.world_readable = content.world_readable;
+                file.add_bytes(content.bytes);
+            }
+            Err(error) => file.mistake(None, format!("cannot be read: {error}")),
+        }
+        file
     }
-}
 
-pub(super) fn read_limited(path: &Path, max_bytes: u64) -> io::Result<Content> {
-    let file = File::open(path)?;
-    let world_readable = everybody_reads(&file.metadata()?);
-    let mut bytes = Vec::new();
-    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max_bytes {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it has more than {max_bytes} bytes"),
-        ));
-    }
-    Ok(Content {
-        bytes,
-        world_readable,
-    })
-}
-
-fn everybody_reads(metadata: &Metadata) -> bool {
-    metadata.permissions().mode() & EVERYBODY_READS != 0
-}
-
-fn read_text(path: &str, text: &str, layers: &mut Layers) {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let mut broken_lines = Vec::new();
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        let at = position(text, span.start);
-        // One slip often breaks several rules of the grammar; the first one says enough. The parser's own rendering
-        // would quote the line, which may hold a secret.
-        if !broken_lines.contains(&at.0) {
-            let origin = Origin::File {
-                path: path.to_owned(),
-                position: Some(at),
-            };
-            layers.mistake(origin, None, syntax_message(error.message(), text, span));
-            broken_lines.extend(lines_lost_at(text, at.0));
+    fn add_bytes(&mut self, bytes: Vec<u8>) {
+        match String::from_utf8(bytes) {
+            Ok(text) => self.add_text(&text),
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let bytes = error.as_bytes().get(..valid).unwrap_or_default();
+                let start = String::from_utf8_lossy(bytes);
+                let message = "this is not valid UTF-8; save the file as UTF-8";
+                self.mistake(Some(Position::of_byte(&start, valid)), message.to_owned());
+            }
         }
     }
-    let mut walk = Walk {
-        path,
-        text,
-        broken_lines,
-        layers,
-    };
-    walk.table("", table.get_ref());
+
+    fn add_text(&mut self, text: &str) {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut broken_lines = Vec::new();
+        for error in errors {
+            let span = error.span().unwrap_or(0..0);
+            let position = Position::of_byte(text, span.start);
+            // One slip often breaks several rules of the grammar; the first one says enough. The parser's own
+            // rendering would quote the line, which may hold a secret.
+            if !broken_lines.contains(&position.line) {
+                self.mistake(Some(position), syntax_message(error.message(), text, span));
+                broken_lines.extend(lines_lost_at(text, position.line));
+            }
+        }
+        let walk = Walk { text, broken_lines };
+        walk.table("", table.get_ref(), self);
+    }
+
+    fn mistake(&mut self, position: Option<Position>, message: String) {
+        self.mistakes.push(Found {
+            origin: self.origin(position),
+            key: None,
+            message,
+        });
+    }
+
+    fn origin(&self, position: Option<Position>) -> Origin {
+        Origin::File {
+            path: self.path.clone(),
+            position,
+        }
+    }
+}
+
+struct Walk<'a> {
+    text: &'a str,
+    /// What the parser made of a line that it could not read is a guess, and not worth a second mistake.
+    broken_lines: Vec<usize>,
+}
+
+impl Walk<'_> {
+    fn table(&self, prefix: &str, table: &DeTable<'_>, file: &mut ConfigFile) {
+        for (name, value) in table {
+            let position = Position::of_byte(self.text, name.span().start);
+            let key = join(prefix, name.get_ref());
+            if let Some(inner) = value.get_ref().as_table().filter(|inner| !inner.is_empty()) {
+                self.table(&key, inner, file);
+            } else if !self.broken_lines.contains(&position.line) {
+                let origin = file.origin(Some(position));
+                file.layer
+                    .add(key, kind_of(value.get_ref(), &origin), &origin);
+            }
+        }
+    }
 }
 
 /// The lines that nobody can tell the meaning of after a mistake of the grammar: this one, and if it should have opened a
@@ -136,32 +140,6 @@ fn syntax_message(message: &str, text: &str, span: Range<usize>) -> String {
     }
 }
 
-struct Walk<'a> {
-    path: &'a str,
-    text: &'a str,
-    /// What the parser made of a line that it could not read is a guess, and not worth a second mistake.
-    broken_lines: Vec<usize>,
-    layers: &'a mut Layers,
-}
-
-impl Walk<'_> {
-    fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
-        for (name, value) in table {
-            let at = position(self.text, name.span().start);
-            let key = join(prefix, name.get_ref());
-            if let Some(inner) = value.get_ref().as_table().filter(|inner| !inner.is_empty()) {
-                self.table(&key, inner);
-            } else if !self.broken_lines.contains(&at.0) {
-                let origin = Origin::File {
-                    path: self.path.to_owned(),
-                    position: Some(at),
-                };
-                self.layers.add(key, raw(value.get_ref()), origin);
-            }
-        }
-    }
-}
-
 /// A name that needs quotes in TOML keeps them, so that `"nats.url"` is not taken for the key `url` of `nats`.
 fn join(prefix: &str, name: &str) -> String {
     let bare = !name.is_empty()
@@ -180,28 +158,27 @@ fn join(prefix: &str, name: &str) -> String {
     }
 }
 
-fn raw(value: &DeValue<'_>) -> Raw {
+/// A date, which no key takes and the `config` crate does not know, is nil.
+fn kind_of(value: &DeValue<'_>, origin: &Origin) -> ValueKind {
     match value {
-        DeValue::String(text) => Raw::Text(text.to_string()),
-        DeValue::Integer(number) => Raw::Integer(number.to_string()),
-        DeValue::Boolean(truth) => Raw::Boolean(*truth),
-        DeValue::Array(items) => Raw::List(items.iter().map(|item| raw(item.get_ref())).collect()),
-        DeValue::Float(_) => Raw::Other("a fraction"),
-        DeValue::Datetime(_) => Raw::Other("a date"),
-        DeValue::Table(_) => Raw::Other(SECTION),
+        DeValue::String(text) => ValueKind::from(text.as_ref()),
+        DeValue::Integer(number) => whole(number),
+        DeValue::Float(number) => ValueKind::Float(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(truth) => ValueKind::Boolean(*truth),
+        DeValue::Datetime(_) => ValueKind::Nil,
+        DeValue::Array(items) => items
+            .iter()
+            .map(|item| origin.mark(kind_of(item.get_ref(), origin)))
+            .collect::<Vec<_>>()
+            .into(),
+        DeValue::Table(_) => HashMap::<String, Value>::new().into(),
     }
 }
 
-/// Line and column of a byte, both counted from one, the column in characters.
-fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .count()
-        + 1;
-    (line, column)
+/// All that a key takes has at most 64 bits; of what has more than 128 only so much is kept.
+fn whole(number: &DeInteger<'_>) -> ValueKind {
+    match i128::from_str_radix(number.as_str(), number.radix()) {
+        Ok(number) => i64::try_from(number).map_or(ValueKind::I128(number), ValueKind::I64),
+        Err(_) => ValueKind::I128(i128::MAX),
+    }
 }

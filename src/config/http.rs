@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::printout::redacted;
-use super::reader::{Problem, Reader};
+use super::reader::Reader;
+use super::values::Problem;
 
 /// Section `http`.
 #[derive(Debug, Clone)]

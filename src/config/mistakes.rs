@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::origin::Origin;
+
 /// One thing that is wrong: where, and what to do about it. Never holds the value of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mistake {
@@ -24,11 +26,34 @@ impl fmt::Display for Mistake {
 /// All mistakes of a configuration in the order of their layers; never empty when returned as an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Mistakes(pub(super) Vec<Mistake>);
+pub struct Mistakes(Vec<Mistake>);
+
+/// A mistake that still knows its layer, so that all of them can be put in order.
+pub(super) struct Found {
+    pub(super) origin: Origin,
+    pub(super) key: Option<String>,
+    pub(super) message: String,
+}
 
 impl Mistakes {
+    /// The mistakes in the order of the layers, and in a file in the order of its lines.
+    pub(super) fn in_order(mut found: Vec<Found>) -> Self {
+        found.sort_by(|a, b| a.origin.cmp(&b.origin));
+        Self(found.into_iter().map(Mistake::from).collect())
+    }
+
     pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
         self.0.iter()
+    }
+}
+
+impl From<Found> for Mistake {
+    fn from(found: Found) -> Self {
+        Self {
+            place: found.origin.to_string(),
+            key: found.key,
+            message: found.message,
+        }
     }
 }
 

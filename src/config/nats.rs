@@ -7,7 +7,8 @@ use async_nats::ServerAddr;
 use secrecy::SecretString;
 
 use super::printout::redacted;
-use super::reader::{Problem, Reader, shown};
+use super::reader::Reader;
+use super::values::{Problem, shown};
 
 /// Section `nats`. At most one way to log in is given: a credentials file, a user with a password, or a token.
 #[derive(Debug, Clone)]
@@ -61,7 +62,7 @@ impl NatsConfig {
             token: from.secret("nats.token", redacted, |_| Ok(())),
             ping_interval: from.duration("nats.ping_interval", Duration::from_secs(2), pings),
             startup_timeout: from.duration("nats.startup_timeout", Duration::from_secs(30), waits),
-            sessions_bucket: from.text("nats.sessions_bucket", &own_bucket, check_bucket),
+            sessions_bucket: from.text_or_else("nats.sessions_bucket", &own_bucket, check_bucket),
             sessions_replicas: read_replicas(from),
             tls: NatsTlsConfig::read(from),
         };

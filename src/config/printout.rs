@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::layers::printable;
+use super::origin::printable;
 
 /// Stands for a secret wherever one would be shown.
 pub(super) const REDACTED: &str = "[redacted]";
@@ -14,6 +14,8 @@ pub(super) struct Entry {
     /// Already without its secrets.
     pub(super) value: Option<toml::Value>,
     pub(super) origin: String,
+    /// Nobody has given a value, and what counts instead follows from other keys.
+    pub(super) follows: bool,
 }
 
 /// All keys in the order in which the parts have read them, a section's own keys before those of its sections.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::memory;
-use super::reader::{Problem, Reader, shown};
+use super::reader::Reader;
+use super::values::{Problem, shown};
 
 /// Section `router`.
 #[derive(Debug, Clone)]

@@ -1,31 +1,41 @@
 //! Finds out what was meant by a key that does not exist.
 
-use super::layers::{Found, Layers, Origin, Raw, SECTION, printable, variable_of};
+use config::{Value, ValueKind};
 
-/// The mistakes for all values whose key is not among the known ones.
-pub(super) fn unknown_keys(layers: &Layers, known: &[&str]) -> Vec<Found> {
-    let is_known = |key: &str, raw: &Raw| {
-        known.contains(&key) || (matches!(raw, Raw::Other(SECTION)) && is_section(key, known))
-    };
-    let unknown = layers
-        .all()
-        .filter(|(key, given)| !is_known(key, &given.raw));
-    unknown
-        .map(|(key, given)| mistake(key, &given.origin, known))
-        .collect()
+use super::environment::variable_of;
+use super::layer::Layer;
+use super::mistakes::Found;
+use super::origin::{Origin, printable};
+
+/// Takes the values out of a layer that no key is there for, and says what is wrong with each. They may not be merged: a
+/// value for a section would take the place of all keys in the section.
+pub(super) fn take_unknown(layer: &mut Layer, known: &[&str]) -> Vec<Found> {
+    let mut mistakes = Vec::new();
+    for (key, value) in layer.take_misplaced(known) {
+        if let Some(message) = message(&key, &value, known) {
+            mistakes.push(Found {
+                origin: Origin::of(&value),
+                key: Some(key),
+                message,
+            });
+        }
+    }
+    mistakes
 }
 
 /// Warnings for variables such as `BEAMLINE_NATS_URL`, which are easily written for `BEAMLINE__NATS__URL`. They are no
 /// mistakes, because a platform may set variables of that form for its own ends.
-pub(super) fn lookalikes(layers: &Layers, known: &[&str]) -> Vec<String> {
-    let meant = |name: &String| {
-        let variable = known
-            .iter()
-            .map(|key| variable_of(key))
-            .find(|variable| variable.replace("__", "_") == *name)?;
-        Some(format!("{name} is not read; did you mean {variable}?"))
-    };
-    layers.lookalikes.iter().filter_map(meant).collect()
+pub(super) fn lookalikes(names: &[String], known: &[&str]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for name in names {
+        let plain = name.to_ascii_uppercase().replace("__", "_");
+        let mut variables = known.iter().map(|key| variable_of(key));
+        if let Some(variable) = variables.find(|variable| variable.replace("__", "_") == plain) {
+            let name = printable(name);
+            warnings.push(format!("{name} is not read; did you mean {variable}?"));
+        }
+    }
+    warnings
 }
 
 /// The word that is at most a slip or two away.
@@ -35,42 +45,40 @@ pub(super) fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str>
     } else {
         2.max(word.len() / 6)
     };
-    let measured = candidates
+    candidates
         .iter()
-        .map(|candidate| (distance(word, candidate), *candidate));
-    measured
+        .map(|candidate| (strsim::levenshtein(word, candidate), *candidate))
         .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
+        .min()
         .map(|(_, found)| found)
 }
 
-fn mistake(key: &str, origin: &Origin, known: &[&str]) -> Found {
-    let message = if is_section(key, known) {
-        format!(
-            "{key} is a section and takes no value; give one to its keys, such as {}",
-            first_of(key, known)
-        )
-    } else if let Origin::Environment(variable) = origin {
+const REMOVE: &str = "remove it";
+
+fn message(key: &str, value: &Value, known: &[&str]) -> Option<String> {
+    if known.contains(&key) {
+        return Some(format!("{key} is no section; give it a value"));
+    }
+    if is_section(key, known) {
+        let is_empty_section = matches!(value.kind, ValueKind::Table(_));
+        let first = first_of(key, known);
+        let message =
+            format!("{key} is a section and takes no value; give one to its keys, such as {first}");
+        return (!is_empty_section).then_some(message);
+    }
+    if let Origin::Environment(variable) = Origin::of(value) {
         let normal = variable.to_ascii_lowercase().replace("__", ".");
         let meant = meant(normal.strip_prefix("beamline.").unwrap_or(&normal), known);
         let advice = meant.map_or_else(
             || REMOVE.to_owned(),
             |key| format!("did you mean {}?", variable_of(key)),
         );
-        format!("unknown variable; {advice}")
-    } else {
-        let advice = meant(key, known)
-            .map_or_else(|| REMOVE.to_owned(), |key| format!("did you mean {key}?"));
-        format!("unknown key {}; {advice}", printable(key))
-    };
-    Found {
-        origin: origin.clone(),
-        key: Some(key.to_owned()),
-        message,
+        return Some(format!("unknown variable; {advice}"));
     }
+    let advice = meant(&key.to_ascii_lowercase(), known)
+        .map_or_else(|| REMOVE.to_owned(), |key| format!("did you mean {key}?"));
+    Some(format!("unknown key {}; {advice}", printable(key)))
 }
-
-const REMOVE: &str = "remove it";
 
 /// A key that is spelled almost so, or one of the same name in another section.
 fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
@@ -84,37 +92,15 @@ fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 fn is_section(key: &str, known: &[&str]) -> bool {
-    known.iter().any(|candidate| {
-        candidate
-            .strip_prefix(key)
-            .is_some_and(|rest| rest.starts_with('.'))
-    })
+    known.iter().any(|candidate| is_in(candidate, key))
 }
 
 fn first_of<'a>(section: &str, known: &[&'a str]) -> &'a str {
-    known
-        .iter()
-        .copied()
-        .find(|key| key.starts_with(section))
-        .unwrap_or_default()
+    let first = known.iter().find(|candidate| is_in(candidate, section));
+    first.copied().unwrap_or_default()
 }
 
-/// How many letters must be added, removed or replaced to turn one word into the other (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (index, removed) in from.chars().enumerate() {
-        let (mut diagonal, mut left) = (index, index + 1);
-        let mut next = vec![left];
-        for (added, above) in to.chars().zip(row.iter().skip(1)) {
-            let cost = if removed == added {
-                diagonal
-            } else {
-                1 + diagonal.min(left).min(*above)
-            };
-            (diagonal, left) = (*above, cost);
-            next.push(cost);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
+fn is_in(key: &str, section: &str) -> bool {
+    key.strip_prefix(section)
+        .is_some_and(|rest| rest.starts_with('.'))
 }

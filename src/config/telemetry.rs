@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 
-use super::reader::{Problem, Reader, shown};
+use super::reader::Reader;
 use super::suggest;
+use super::values::{Problem, shown};
 
 /// Section `telemetry`.
 #[derive(Debug, Clone)]

@@ -45,7 +45,10 @@ fn the_document_has_every_key_with_its_variable_and_default() {
                 format!("`{other}`")
             }
         };
-        let row = format!("| `{key}` | `{}` | {default} | ", layers::variable_of(&key));
+        let row = format!(
+            "| `{key}` | `{}` | {default} | ",
+            environment::variable_of(&key)
+        );
         assert!(
             DOCUMENT.contains(&row),
             "docs/configuration.md has no row that starts with\n{row}"

@@ -1,0 +1,23 @@
+//! What the command line knows about the configuration before it is read.
+
+use std::path::PathBuf;
+
+/// What the command line says about the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// The file of `--config`; without it `BEAMLINE_CONFIG` names the file, and without both there is none.
+    pub config_file: Option<PathBuf>,
+    /// Keys such as `nats.url` with their values; of a key given twice the last value counts.
+    pub set: Vec<(String, String)>,
+    /// A router that was found running. Whatever somebody has written wins over it.
+    pub discovered: Option<Discovered>,
+}
+
+/// Values that nobody has written: where a running router says that it is.
+#[derive(Debug, Clone)]
+pub struct Discovered {
+    /// The file that says so, as the origin of these values.
+    pub place: PathBuf,
+    /// Keys with their values.
+    pub set: Vec<(String, String)>,
+}
