@@ -1,10 +1,10 @@
 //! The TOML file as a layer: flat keys with the line and the column of each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::Path;
 
-use beamline_actors::domain::document::position::Position;
+use beamline_domain::document::position::Position;
 use config::{Value, ValueKind};
 use toml::de::{DeInteger, DeTable, DeValue};
 
@@ -15,6 +15,9 @@ use super::origin::Origin;
 
 /// More than any configuration needs; it keeps `--config /dev/zero` from filling the memory.
 const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Whoever made mistakes of the grammar in more places mends these first.
+const MAX_ROUNDS: usize = 20;
 
 /// A configuration file that was read as far as possible.
 ///
@@ -58,21 +61,55 @@ impl ConfigFile {
         }
     }
 
+    /// After some mistakes the parser skips much that is in order. So the lines with mistakes are left out and the rest
+    /// is parsed again, until nothing new is found.
     fn add_text(&mut self, text: &str) {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        let mut broken_lines = Vec::new();
-        for error in errors {
+        let mut readable = text.trim_start_matches('\u{feff}').to_owned();
+        let mut lost = BTreeSet::new();
+        for _ in 0..MAX_ROUNDS {
+            let newly_lost = self.add_syntax_mistakes(&readable, &lost);
+            if newly_lost.is_empty() {
+                break;
+            }
+            readable = without_lines(&readable, &newly_lost);
+            lost.extend(newly_lost);
+        }
+        let (table, _) = DeTable::parse_recoverable(&readable);
+        self.add_table("", table.get_ref(), &readable);
+    }
+
+    /// Gives back the lines that nobody can tell the meaning of, beside those that were left out before.
+    fn add_syntax_mistakes(&mut self, text: &str, left_out: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let mut lost = BTreeSet::new();
+        for error in DeTable::parse_recoverable(text).1 {
             let span = error.span().unwrap_or(0..0);
             let position = Position::of_byte(text, span.start);
-            // One slip often breaks several rules of the grammar; the first one says enough. The parser's own
-            // rendering would quote the line, which may hold a secret.
-            if !broken_lines.contains(&position.line) {
+            // One slip often breaks several rules of the grammar; the first one says enough.
+            if lost.contains(&position.line) || left_out.contains(&position.line) {
+                continue;
+            }
+            lost.extend(lines_lost_at(text, position.line));
+            // What breaks before a line that was left out breaks because of that, such as a list that is not closed.
+            if left_out.first().is_none_or(|first| position.line > *first) {
+                // The parser's own rendering would quote the line, which may hold a secret.
                 self.mistake(Some(position), syntax_message(error.message(), text, span));
-                broken_lines.extend(lines_lost_at(text, position.line));
             }
         }
-        let walk = Walk { text, broken_lines };
-        walk.table("", table.get_ref(), self);
+        lost
+    }
+
+    fn add_table(&mut self, prefix: &str, table: &DeTable<'_>, text: &str) {
+        for (name, value) in table {
+            let position = Position::of_byte(text, name.span().start);
+            let key = join(prefix, name.get_ref());
+            if let Some(inner) = value.get_ref().as_table().filter(|inner| !inner.is_empty()) {
+                self.add_table(&key, inner, text);
+            } else {
+                let origin = self.origin(Some(position));
+                self.layer
+                    .add(key, kind_of(value.get_ref(), &origin), &origin);
+            }
+        }
     }
 
     fn mistake(&mut self, position: Option<Position>, message: String) {
@@ -91,26 +128,16 @@ impl ConfigFile {
     }
 }
 
-struct Walk<'a> {
-    text: &'a str,
-    /// What the parser made of a line that it could not read is a guess, and not worth a second mistake.
-    broken_lines: Vec<usize>,
-}
-
-impl Walk<'_> {
-    fn table(&self, prefix: &str, table: &DeTable<'_>, file: &mut ConfigFile) {
-        for (name, value) in table {
-            let position = Position::of_byte(self.text, name.span().start);
-            let key = join(prefix, name.get_ref());
-            if let Some(inner) = value.get_ref().as_table().filter(|inner| !inner.is_empty()) {
-                self.table(&key, inner, file);
-            } else if !self.broken_lines.contains(&position.line) {
-                let origin = file.origin(Some(position));
-                file.layer
-                    .add(key, kind_of(value.get_ref(), &origin), &origin);
-            }
-        }
+fn without_lines(text: &str, lost: &BTreeSet<usize>) -> String {
+    let mut kept = String::with_capacity(text.len());
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        kept.push_str(if lost.contains(&(index + 1)) {
+            "\n"
+        } else {
+            line
+        });
     }
+    kept
 }
 
 /// The lines that nobody can tell the meaning of after a mistake of the grammar: this one, and if it should have opened a

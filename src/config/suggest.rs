@@ -57,7 +57,7 @@ const REMOVE: &str = "remove it";
 
 fn message(key: &str, value: &Value, known: &[&str]) -> Option<String> {
     if known.contains(&key) {
-        return Some(format!("{key} is no section; give it a value"));
+        return Some(format!("{key} is a key, not a section; give it a value"));
     }
     if is_section(key, known) {
         let is_empty_section = matches!(value.kind, ValueKind::Table(_));
