@@ -13,9 +13,10 @@ use serde_json::value::RawValue;
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
 
-pub mod position;
+pub mod pointer;
 
-use position::Position;
+use crate::position::Position;
+pub use pointer::Part;
 
 /// A mistake with its place in the text, for somebody who has it in an editor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,16 +25,6 @@ pub struct Located {
     pub position: Position,
     #[serde(flatten)]
     pub mistake: Mistake,
-}
-
-/// What of the place a mistake is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// The value; where there is none, the innermost value around it.
-    Value,
-    Key,
-    /// The key where it stands for the second time.
-    SecondKey,
 }
 
 /// Whoever made more mistakes mends these first. The list is part of an answer, so it has an end.
@@ -86,7 +77,7 @@ impl Mistakes {
     /// All mistakes in the order of the text that they were found in.
     pub fn located_in(self, json: &str) -> Vec<Located> {
         let locate = |(mistake, part): (Mistake, Part)| {
-            let position = position::position(json, &mistake.pointer, part);
+            let position = pointer::position(json, &mistake.pointer, part);
             Located { position, mistake }
         };
         let mut located: Vec<Located> = self.found.into_iter().map(locate).collect();
@@ -403,7 +394,7 @@ pub fn check_json(json: &str) -> Result<(), (Mistake, Position)> {
                 .map_or(text.as_str(), |(what, _)| what);
             (
                 mistake(format!("is not valid JSON: {what}")),
-                Position::of_error(json, &error),
+                pointer::position_of_error(json, &error),
             )
         })
 }

@@ -2,6 +2,7 @@
 
 pub mod conditions;
 pub mod document;
+pub mod position;
 
 pub mod target;
 

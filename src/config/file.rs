@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::Path;
 
-use beamline_domain::document::position::Position;
+use beamline_domain::position::{Lines, Position};
 use config::{Value, ValueKind};
 use toml::de::{DeInteger, DeTable, DeValue};
 
@@ -75,20 +75,21 @@ impl ConfigFile {
             lost.extend(newly_lost);
         }
         let (table, _) = DeTable::parse_recoverable(&readable);
-        self.add_table("", table.get_ref(), &readable);
+        self.add_table("", table.get_ref(), &Lines::of(&readable));
     }
 
     /// Gives back the lines that nobody can tell the meaning of, beside those that were left out before.
     fn add_syntax_mistakes(&mut self, text: &str, left_out: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let lines = Lines::of(text);
         let mut lost = BTreeSet::new();
         for error in DeTable::parse_recoverable(text).1 {
             let span = error.span().unwrap_or(0..0);
-            let position = Position::of_byte(text, span.start);
+            let position = lines.position(span.start);
             // One slip often breaks several rules of the grammar; the first one says enough.
             if lost.contains(&position.line) || left_out.contains(&position.line) {
                 continue;
             }
-            lost.extend(lines_lost_at(text, position.line));
+            lost.extend(lines_lost_at(&lines, position.line));
             // What breaks before a line that was left out breaks because of that, such as a list that is not closed.
             if left_out.first().is_none_or(|first| position.line > *first) {
                 // The parser's own rendering would quote the line, which may hold a secret.
@@ -98,12 +99,12 @@ impl ConfigFile {
         lost
     }
 
-    fn add_table(&mut self, prefix: &str, table: &DeTable<'_>, text: &str) {
+    fn add_table(&mut self, prefix: &str, table: &DeTable<'_>, lines: &Lines<'_>) {
         for (name, value) in table {
-            let position = Position::of_byte(text, name.span().start);
+            let position = lines.position(name.span().start);
             let key = join(prefix, name.get_ref());
             if let Some(inner) = value.get_ref().as_table().filter(|inner| !inner.is_empty()) {
-                self.add_table(&key, inner, text);
+                self.add_table(&key, inner, lines);
             } else {
                 let origin = self.origin(Some(position));
                 self.layer
@@ -131,20 +132,17 @@ impl ConfigFile {
 fn without_lines(text: &str, lost: &BTreeSet<usize>) -> String {
     let mut kept = String::with_capacity(text.len());
     for (index, line) in text.split_inclusive('\n').enumerate() {
-        kept.push_str(if lost.contains(&(index + 1)) {
-            "\n"
-        } else {
-            line
-        });
+        let is_lost = lost.contains(&(index + 1));
+        kept.push_str(if is_lost { "\n" } else { line });
     }
     kept
 }
 
 /// The lines that nobody can tell the meaning of after a mistake of the grammar: this one, and if it should have opened a
 /// section, all that should have been in the section.
-fn lines_lost_at(text: &str, line: usize) -> Range<usize> {
+fn lines_lost_at(lines: &Lines<'_>, line: usize) -> Range<usize> {
     let is_header = |text: &&str| text.trim_start().starts_with('[');
-    let mut lines = text.lines().skip(line - 1);
+    let mut lines = lines.from(line).lines();
     let in_section = if lines.next().as_ref().is_some_and(is_header) {
         lines.take_while(|l| !is_header(l)).count()
     } else {

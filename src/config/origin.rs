@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use beamline_domain::document::position::Position;
+use beamline_domain::position::Position;
 use config::{Value, ValueKind};
 use serde::{Deserialize, Serialize};
 

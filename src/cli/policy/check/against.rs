@@ -1,7 +1,7 @@
 //! `--against`: what a running router has to say to a document that is right in itself.
 
 use beamline_contract::mistake::Mistake;
-use beamline_domain::document::position::position;
+use beamline_domain::document::pointer::position;
 use beamline_domain::document::{Located, Part};
 use serde::Deserialize;
 use serde_json::value::RawValue;

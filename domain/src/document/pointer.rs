@@ -3,43 +3,19 @@
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::Part;
+use crate::position::{Lines, Position};
 
-/// A place in a text, both counted from 1; columns are characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Position {
-    pub line: usize,
-    pub column: usize,
-}
-
-impl Position {
-    /// The place of a byte; one beyond the end is the end.
-    pub fn of_byte(text: &str, byte: usize) -> Self {
-        let before = text.get(..byte).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-        Self {
-            line: before.matches('\n').count() + 1,
-            column,
-        }
-    }
-
-    /// The place that serde_json reports; its columns are bytes, and 0 stands for the end of the line before.
-    pub fn of_error(text: &str, error: &serde_json::Error) -> Self {
-        let line_start: usize = text
-            .split_inclusive('\n')
-            .take(error.line().saturating_sub(1))
-            .map(str::len)
-            .sum();
-        let mut byte = (line_start + error.column().saturating_sub(1)).min(text.len());
-        while !text.is_char_boundary(byte) {
-            byte -= 1;
-        }
-        Self::of_byte(text, byte)
-    }
+/// What of the place a mistake is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The value; where there is none, the innermost value around it.
+    Value,
+    Key,
+    /// The key where it stands for the second time.
+    SecondKey,
 }
 
 /// Where `pointer` leads in a valid JSON text. What does not exist is at the innermost object or list that it is not in.
@@ -47,6 +23,13 @@ pub fn position(json: &str, pointer: &str, part: Part) -> Position {
     let byte = serde_json::from_str::<&RawValue>(json)
         .map_or(0, |root| offset(json, find(root, pointer, part).get()));
     Position::of_byte(json, byte)
+}
+
+/// The place that serde_json reports; its columns are bytes, and 0 stands for the end of the line before.
+pub fn position_of_error(json: &str, error: &serde_json::Error) -> Position {
+    let lines = Lines::of(json);
+    let line_start = json.len() - lines.from(error.line()).len();
+    lines.position(line_start + error.column().saturating_sub(1))
 }
 
 fn find<'a>(root: &'a RawValue, pointer: &str, part: Part) -> &'a RawValue {
@@ -152,7 +135,7 @@ mod tests {
         ] {
             let error = serde_json::from_str::<&RawValue>(text).unwrap_err();
             assert_eq!(
-                Position::of_error(text, &error),
+                position_of_error(text, &error),
                 Position { line, column },
                 "{text:?} {error}"
             );
