@@ -16,6 +16,7 @@ use beamline_contract::mistake::Mistake;
 pub mod pointer;
 
 use crate::position::Position;
+use crate::suggest::closest;
 pub use pointer::Part;
 
 /// A mistake with its place in the text, for somebody who has it in an editor.
@@ -452,34 +453,6 @@ pub fn shorten(text: &str) -> String {
     } else {
         cut
     }
-}
-
-/// The known word that differs from `word` by at most two edits.
-fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|k| (distance(word, k), *k))
-        .filter(|(d, _)| *d <= 2)
-        .min()
-        .map(|(_, k)| k)
-}
-
-/// Levenshtein distance over bytes, two rows.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, byte_a) in a.bytes().enumerate() {
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (byte_b, above) in b.bytes().zip(row.windows(2)) {
-            let [diagonal, up] = *above else { continue };
-            left = (diagonal + usize::from(byte_a != byte_b))
-                .min(up + 1)
-                .min(left + 1);
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 /// The entries of an object in order, repeated keys included.

@@ -3,6 +3,7 @@
 pub mod conditions;
 pub mod document;
 pub mod position;
+pub mod suggest;
 
 pub mod target;
 

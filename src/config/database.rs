@@ -3,13 +3,13 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use beamline_domain::suggest::closest;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::printout::REDACTED;
 use super::reader::Reader;
-use super::suggest;
 use super::values::Problem;
 
 /// Section `database`.
@@ -111,7 +111,7 @@ fn check_url(url: &str) -> Result<(), Problem> {
     if let Some((unknown, _)) = parameters(rest).find(|(name, _)| !is_parameter(name)) {
         // After a slip with the separators, the unknown name may be a piece of the password.
         let known = POSTGRES_PARAMETERS.join(", ");
-        return Err(match suggest::closest(unknown, &POSTGRES_PARAMETERS) {
+        return Err(match closest(unknown, &POSTGRES_PARAMETERS) {
             Some(name) => format!("has an unknown parameter; did you mean {name}?"),
             None => format!("has an unknown parameter; there are {known}"),
         });

@@ -1,5 +1,6 @@
 //! Finds out what was meant by a key that does not exist.
 
+use beamline_domain::suggest::closest;
 use config::{Value, ValueKind};
 
 use super::environment::variable_of;
@@ -36,21 +37,6 @@ pub(super) fn lookalikes(names: &[String], known: &[&str]) -> Vec<String> {
         }
     }
     warnings
-}
-
-/// The word that is at most a slip or two away.
-pub(super) fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let limit = if word.len() < 4 {
-        1
-    } else {
-        2.max(word.len() / 6)
-    };
-    candidates
-        .iter()
-        .map(|candidate| (strsim::levenshtein(word, candidate), *candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, found)| found)
 }
 
 const REMOVE: &str = "remove it";

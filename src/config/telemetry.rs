@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use beamline_domain::suggest::closest;
 use tracing_subscriber::EnvFilter;
 
 use super::reader::Reader;
-use super::suggest;
 use super::values::{Problem, shown};
 
 /// Section `telemetry`.
@@ -74,16 +74,15 @@ fn check_filter(filter: &str) -> Result<(), Problem> {
     })?;
     // To the filter a misspelled level is the name of a module, and nearly nothing would be logged.
     let lower = |word: &str| word.trim().to_ascii_lowercase();
-    let slip =
-        filter
-            .split(',')
-            .map(lower)
-            .find_map(|word| match suggest::closest(&word, &LEVELS) {
-                Some(level) if level != word => Some(format!(
-                    "has no level {}; did you mean {level}?",
-                    shown(&word)
-                )),
-                _ => None,
-            });
+    let slip = filter
+        .split(',')
+        .map(lower)
+        .find_map(|word| match closest(&word, &LEVELS) {
+            Some(level) if level != word => Some(format!(
+                "has no level {}; did you mean {level}?",
+                shown(&word)
+            )),
+            _ => None,
+        });
     slip.map_or(Ok(()), Err)
 }
