@@ -66,15 +66,14 @@ fn message(key: &str, value: &Value, known: &[&str]) -> Option<String> {
     Some(format!("unknown key {}; {advice}", printable(key)))
 }
 
-/// A key that is spelled almost so, or one of the same name in another section.
+/// A key that is spelled almost so, one that this one is written below, or one of the same name in another section.
 fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = key.rsplit('.').next();
-    closest(key, known).or_else(|| {
-        known
-            .iter()
-            .copied()
-            .find(|candidate| candidate.rsplit('.').next() == name)
-    })
+    let above = |candidate: &&&str| is_in(key, candidate);
+    let same_name = |candidate: &&&str| candidate.rsplit('.').next() == name;
+    closest(key, known)
+        .or_else(|| known.iter().find(above).copied())
+        .or_else(|| known.iter().find(same_name).copied())
 }
 
 fn is_section(key: &str, known: &[&str]) -> bool {

@@ -733,4 +733,5 @@ fn a_configuration_in_print_loads_to_itself() {
 }
 
 mod examples;
+mod odd_inputs;
 mod secrets;
