@@ -68,12 +68,19 @@ fn message(key: &str, value: &Value, known: &[&str]) -> Option<String> {
 
 /// A key that is spelled almost so, one that this one is written below, or one of the same name in another section.
 fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let name = key.rsplit('.').next();
-    let above = |candidate: &&&str| is_in(key, candidate);
-    let same_name = |candidate: &&&str| candidate.rsplit('.').next() == name;
-    closest(key, known)
-        .or_else(|| known.iter().find(above).copied())
-        .or_else(|| known.iter().find(same_name).copied())
+    if let Some(near) = closest(key, known) {
+        return Some(near);
+    }
+    let mut candidates = known.iter().copied();
+    if let Some(above) = candidates.find(|candidate| is_in(key, candidate)) {
+        return Some(above);
+    }
+    let mut candidates = known.iter().copied();
+    candidates.find(|candidate| name_of(candidate) == name_of(key))
+}
+
+fn name_of(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
 }
 
 fn is_section(key: &str, known: &[&str]) -> bool {
