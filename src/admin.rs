@@ -13,6 +13,7 @@ use beamline_actors::metrics::Metrics;
 use beamline_actors::pipelines::Pipelines;
 use beamline_actors::registry::Registry;
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
+use beamline_contract::subject;
 use beamline_domain::policy::complexity::ComplexityLimits;
 use prometheus_client::encoding::text::encode;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -251,7 +252,7 @@ async fn serve_http(
 
 /// Whether requests cannot be served without this subscription. Administration is not among them.
 fn serves_requests(subject: &str) -> bool {
-    ![".router.v1.admin.", ".router.v1.control."]
+    ![subject::admin("", ""), subject::control("", "")]
         .iter()
         .any(|part| subject.contains(part))
 }

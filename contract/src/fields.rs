@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+
+mod read;
+
+pub use read::MissingField;
 
 /// A JSON object of raw values: a request's context, an extension's config, anybody's metadata.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -43,6 +48,11 @@ impl Fields {
     pub fn flag(&self, key: &str) -> Option<bool> {
         self.get(key)
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
+    }
+
+    /// The type that these are the fields of. A value of another type than its field's counts as absent.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, MissingField> {
+        read::read(&self.0)
     }
 
     pub fn set(&mut self, key: impl Into<String>, value: Box<RawValue>) {

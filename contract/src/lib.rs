@@ -2,9 +2,14 @@
 //!
 //! Router, command line, SDK and tests use these types. A field name stands here and nowhere else.
 
+pub mod header;
+pub mod subject;
+
 pub mod error;
 
 pub mod record;
+
+pub mod admin;
 
 pub mod fields;
 pub mod mistake;

@@ -3,6 +3,7 @@
 use async_nats::Message;
 use beamline_bus::headers;
 use beamline_contract::fields::Fields;
+use beamline_contract::header;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
@@ -18,7 +19,7 @@ pub(super) fn check(
     let header = message
         .headers
         .as_ref()
-        .and_then(|all| headers::text(all, "Authorization"));
+        .and_then(|all| headers::text(all, header::AUTHORIZATION));
     let bearer = header
         .and_then(|text| text.strip_prefix("Bearer "))
         .map(str::to_owned);

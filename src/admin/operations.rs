@@ -6,6 +6,7 @@ use async_nats::Message;
 use beamline_actors::ports::Author;
 use beamline_bus::headers;
 use beamline_contract::fields::Fields;
+use beamline_contract::{header, subject};
 use beamline_domain::document::{Mistakes, Object};
 use serde::Serialize;
 use serde_json::json;
@@ -50,7 +51,7 @@ pub(super) fn changes(operation: &str) -> bool {
 
 /// The last token of the subject.
 pub(super) fn name(message: &Message) -> &str {
-    message.subject.rsplit('.').next().unwrap_or_default()
+    subject::last_token(&message.subject)
 }
 
 /// The answer to one request, as JSON.
@@ -158,8 +159,8 @@ fn author(message: &Message) -> Author {
     };
     Author {
         source: "nats-admin".into(),
-        actor: text("Router-Actor"),
-        trace_id: text("trace_id"),
+        actor: text(header::ACTOR),
+        trace_id: text(header::TRACE_ID),
         based_on: None,
     }
 }

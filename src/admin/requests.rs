@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::{Message, Subject};
 use beamline_actors::tree::OwnedTask;
+use beamline_contract::subject;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -108,7 +109,7 @@ impl Requests {
 
 /// Reads requests until the router ends.
 pub(super) async fn serve(shared: &Arc<Shared>) -> Result<OwnedTask, NotSubscribed> {
-    let subject = format!("{}.router.v1.admin.*", shared.surroundings.prefix);
+    let subject = subject::admin(&shared.surroundings.prefix, "*");
     let reader = shared.requests.queue.subscribe(subject).await?;
     let (shared, lost) = (
         Arc::clone(shared),

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_nats::{ConnectErrorKind, HeaderMap, HeaderValue, RequestErrorKind};
+use beamline_contract::header;
 use secrecy::ExposeSecret;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
@@ -88,7 +89,7 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             let mut headers = HeaderMap::new();
             headers.insert(
-                async_nats::header::HeaderName::from_static("Authorization"),
+                async_nats::header::HeaderName::from_static(header::AUTHORIZATION),
                 authorization.clone(),
             );
             request = request.headers(headers);

@@ -11,9 +11,11 @@ use crate::target::breaker::{Operator, Overrides, Reset};
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
 use beamline_contract::record::Kind;
+use beamline_contract::subject;
 
 mod listener;
 
+pub use beamline_contract::record::{ExtensionVersion, Instance};
 pub use listener::Listener;
 
 /// One extension as the registry holds it.
@@ -51,33 +53,6 @@ pub struct Extension {
     /// How often operators have closed its breakers; set like the above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker_reset: Option<Reset>,
-}
-
-/// Another version of an extension, chosen by its routing rules; what it leaves out it takes from the extension.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExtensionVersion {
-    pub version: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config: Option<Fields>,
-    #[serde(default)]
-    pub routing_rules: Fields,
-    pub enabled: bool,
-}
-
-/// One of several places where the same extension runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Instance {
-    pub instance_id: String,
-    pub subject: String,
-    /// 0 to 100; 0 takes no traffic.
-    pub weight: u32,
-    pub enabled: bool,
 }
 
 const KEYS: &[&str] = &[
@@ -165,10 +140,9 @@ impl Extension {
     /// Every subject that belongs to it: its own, and those of its versions and instances.
     pub fn subjects(&self, prefix: &str) -> Vec<String> {
         let of_version = |version: &ExtensionVersion| {
-            version
-                .subject
-                .clone()
-                .unwrap_or_else(|| self.kind.subject(prefix, &self.id, &version.version))
+            version.subject.clone().unwrap_or_else(|| {
+                subject::extension(prefix, self.kind, &self.id, &version.version)
+            })
         };
         let own = std::iter::once(self.effective_subject(prefix));
         own.chain(self.versions.iter().map(of_version))
@@ -180,7 +154,7 @@ impl Extension {
     pub fn effective_subject(&self, prefix: &str) -> String {
         self.subject
             .clone()
-            .unwrap_or_else(|| self.kind.subject(prefix, &self.id, &self.version))
+            .unwrap_or_else(|| subject::extension(prefix, self.kind, &self.id, &self.version))
     }
 
     /// True for a provider that the caller of `decide` executes itself (contract section 4).
@@ -217,7 +191,8 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
     object.finish(KEYS, mistakes);
     let (id, kind) = (id?, kind?);
     // Written out by a list or an editor, the subject that follows anyway stays the one that follows.
-    let subject = subject.filter(|subject| *subject != kind.subject(prefix, &id, &version));
+    let subject =
+        subject.filter(|subject| *subject != subject::extension(prefix, kind, &id, &version));
     let timeout_ms = timeout_ms.unwrap_or(kind.default_timeout_ms());
     let retry = u32::try_from(retry).unwrap_or_default();
     Some(Extension {
@@ -381,12 +356,13 @@ pub fn subject_problem(subject: &str, prefix: &str) -> Option<String> {
             "must have 3 to 12 tokens and at most 255 characters, has {count} tokens"
         ));
     }
-    if subject.starts_with(&format!("{prefix}.router.")) {
+    let reserved = subject::router_start(prefix);
+    if subject.starts_with(&reserved) {
         return Some(format!(
-            "is reserved: {prefix}.router. belongs to the router itself"
+            "is reserved: {reserved} belongs to the router itself"
         ));
     }
-    let allowed = [format!("{prefix}.ext."), format!("{prefix}.provider.")];
+    let allowed = subject::extension_starts(prefix);
     let starts = allowed
         .iter()
         .any(|start| subject.starts_with(start.as_str()));

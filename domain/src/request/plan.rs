@@ -18,6 +18,7 @@ use crate::target::selection::{self, Outlook};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
+use beamline_contract::subject;
 
 /// Everything that may be called for a request under one policy at one revision of the registry.
 #[derive(Debug)]
@@ -373,10 +374,13 @@ impl Planner<'_, '_> {
     fn target_of(&self, route: &Route, extension: &Extension) -> Target {
         let subject = route.subject.clone();
         let derived = || {
-            extension
-                .kind
-                .subject(&self.limits.subject_prefix, &extension.id, &route.version)
-                .into()
+            subject::extension(
+                &self.limits.subject_prefix,
+                extension.kind,
+                &extension.id,
+                &route.version,
+            )
+            .into()
         };
         Target {
             version: Arc::clone(&route.version),

@@ -9,6 +9,7 @@ use beamline_actors::fail_points;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::registry::Registry;
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
+use beamline_contract::subject;
 use futures_util::StreamExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::{Instant, timeout};
@@ -126,9 +127,7 @@ impl Actor for FleetActor {
 
 /// Without a queue group: everybody hears everything.
 async fn subscribe(shared: &Shared, client: &Client) -> Result<Subscriber, SubscribeError> {
-    client
-        .subscribe(format!("{}.router.v1.control.*", shared.prefix))
-        .await
+    client.subscribe(shared.subject("*")).await
 }
 
 async fn listen(shared: Arc<Shared>, mut client: Arc<Client>, mut subscription: Subscriber) {
@@ -161,11 +160,11 @@ async fn hear(shared: &Arc<Shared>, subscription: &mut Subscriber) {
     );
     while let Some(message) = subscription.next().await {
         shared.address.node().count_handled();
-        match message.subject.rsplit('.').next() {
-            Some(hints::WORD) if hints.is_left() => hints::take(shared, &message.payload),
-            Some(status::WORD) if questions.is_left() => status::answer(shared, message).await,
+        match subject::last_token(&message.subject) {
+            hints::WORD if hints.is_left() => hints::take(shared, &message.payload),
+            status::WORD if questions.is_left() => status::answer(shared, message).await,
             // A flood, or something of a newer router.
-            Some(_) | None => {}
+            _ => {}
         }
     }
 }
@@ -211,7 +210,7 @@ impl Allowance {
 
 impl Shared {
     fn subject(&self, word: &str) -> String {
-        format!("{}.router.v1.control.{word}", self.prefix)
+        subject::control(&self.prefix, word)
     }
 }
 

@@ -12,6 +12,7 @@ use beamline_actors::reply::{Outgoing, Reply};
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{WallClock, headers};
 use beamline_contract::error::{ErrorCode, IntakeCode};
+use beamline_contract::{header, subject};
 use beamline_domain::request::error::RequestError;
 use beamline_domain::request::{Correlation, RequestHeaders, RequestKind};
 use futures_util::FutureExt;
@@ -129,14 +130,15 @@ impl Actor for IntakeActor {
         let shared = &intake.shared;
         shared.address.filled_by(&myself);
         let mut readers = Vec::new();
-        for (name, kind) in [
-            ("decide", RequestKind::Decide),
-            ("route", RequestKind::Route),
+        for (name, kind, subject) in [
+            (
+                "decide",
+                RequestKind::Decide,
+                subject::decide(&shared.prefix),
+            ),
+            ("route", RequestKind::Route, subject::route(&shared.prefix)),
         ] {
-            let reader = shared
-                .queue
-                .subscribe(format!("{}.router.v1.{name}", shared.prefix))
-                .await?;
+            let reader = shared.queue.subscribe(subject).await?;
             readers.push(OwnedTask::spawn(read(
                 Arc::clone(shared),
                 reader,
@@ -197,7 +199,7 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
     let deadline = message
         .headers
         .as_ref()
-        .and_then(|given| headers::text(given, "Router-Deadline"));
+        .and_then(|given| headers::text(given, header::DEADLINE));
     let is_expired = deadline.is_some_and(|deadline| shared.clock.is_past(deadline));
     let (headers, body) = (request_headers, message.payload);
     let (size, limit) = (body.len(), max_body(shared));
@@ -227,21 +229,18 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
 
 /// An answer goes to a caller's inbox, never to the router's own subjects or to an extension.
 pub(crate) fn is_answerable(reply: &str, prefix: &str) -> bool {
-    let reserved = reply
-        .strip_prefix(prefix)
-        .is_some_and(|rest| rest.starts_with('.'));
-    !reserved && !reply.starts_with('$')
+    !subject::is_under(prefix, reply) && !reply.starts_with('$')
 }
 
 fn read_headers(from: &HeaderMap) -> RequestHeaders {
     let text = |name| headers::text(from, name).map(str::to_owned);
     RequestHeaders {
-        tenant_id: text("tenant_id"),
-        trace_id: text("trace_id"),
-        traceparent: text("traceparent"),
-        timeout_ms: text("Router-Timeout-Ms"),
-        priority: text("Router-Priority"),
-        attempt: text("Router-Attempt"),
+        tenant_id: text(header::TENANT_ID),
+        trace_id: text(header::TRACE_ID),
+        traceparent: text(header::TRACEPARENT),
+        timeout_ms: text(header::TIMEOUT_MS),
+        priority: text(header::PRIORITY),
+        attempt: text(header::ATTEMPT),
     }
 }
 
@@ -312,12 +311,12 @@ fn headers_of(outgoing: &Outgoing) -> HeaderMap {
         .map(|given| given.as_millis().to_string());
     let known = [
         (
-            "trace_id",
+            header::TRACE_ID,
             Some(outgoing.trace_id.as_str()).filter(|id| !id.is_empty()),
         ),
-        ("traceparent", outgoing.traceparent.as_deref()),
-        ("tenant_id", outgoing.tenant_id.as_deref()),
-        ("Router-Timeout-Clamped", clamped.as_deref()),
+        (header::TRACEPARENT, outgoing.traceparent.as_deref()),
+        (header::TENANT_ID, outgoing.tenant_id.as_deref()),
+        (header::TIMEOUT_CLAMPED, clamped.as_deref()),
     ];
     for (name, value) in known {
         if let Some(value) = value {

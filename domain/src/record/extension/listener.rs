@@ -1,5 +1,7 @@
 //! Which version and which instance of an extension listens on a subject.
 
+use beamline_contract::subject;
+
 use super::Extension;
 
 /// Who takes the calls on one subject of an extension.
@@ -38,7 +40,7 @@ impl Extension {
     /// Which prefix the deployment has, nobody here knows: a subject that follows from a version is known by how it ends.
     fn is_subject(&self, written: Option<&str>, version: &str, subject: &str) -> bool {
         written.map_or_else(
-            || subject.ends_with(&self.kind.subject("", &self.id, version)),
+            || subject.ends_with(&subject::extension("", self.kind, &self.id, version)),
             |own| own == subject,
         )
     }

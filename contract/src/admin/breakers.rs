@@ -1,0 +1,199 @@
+//! The circuit breakers, and what an operator decides about them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetCircuitBreakerStates {
+    /// Absent: all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Asks all replicas, and counts where they are open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<bool>,
+}
+
+/// Sets or ends an operator's decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetBreaker {
+    /// Of the extension.
+    pub id: String,
+    /// `disabled`, `forced_open`, `metrics_only`, or `normal` to end a decision.
+    pub state: Cow<'static, str>,
+    /// How long it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ms: Option<u64>,
+    /// For whoever finds it like this; a decision needs one.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Closes the breakers of an extension, and ends an operator's decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResetBreaker {
+    pub id: String,
+    #[serde(default)]
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BreakerStatesAnswer {
+    pub ok: bool,
+    /// By extension.
+    pub states: BTreeMap<String, ExtensionBreakers>,
+    /// Those that answered, when they were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Vec<ReplicaSeen>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtensionBreakers {
+    #[serde(flatten)]
+    pub breaker: ShownBreaker,
+    /// What its record makes of the defaults, by name.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Value>,
+    /// When each tenant has breakers of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<TenantBreakers>,
+    /// Each subject that was called, when there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetBreaker>,
+    /// When all replicas were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetBreakers>,
+}
+
+/// Of an extension, or of one of its targets. Times are RFC 3339.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShownBreaker {
+    /// What the next call meets: `closed`, `open` or `half_open`.
+    pub state: Cow<'static, str>,
+    /// Null when it is closed.
+    pub opened_at: Option<String>,
+    /// In a row.
+    pub failure_count: u64,
+    /// 0 to 1.
+    pub error_rate: f64,
+    /// The end of the open time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Why it opened the last time: a sentence, and its word for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_code: Option<Cow<'static, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_opened_at: Option<String>,
+    /// Another replica's is open: until then, fewer failures open this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect_until: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorDecision>,
+    /// What the next call would meet, had no operator decided otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_state: Option<Cow<'static, str>>,
+}
+
+/// What an operator has decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorDecision {
+    /// `disabled`, `forced_open` or `metrics_only`.
+    pub state: Cow<'static, str>,
+    /// RFC 3339.
+    pub until: String,
+    #[serde(default)]
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TargetBreaker {
+    /// Absent when the registry knows the subject no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    pub subject: String,
+    #[serde(flatten)]
+    pub breaker: ShownBreaker,
+}
+
+/// Breakers of tenants, counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantBreakers {
+    /// Tenants that have called lately.
+    pub known: usize,
+    pub open: usize,
+    pub half_open: usize,
+    /// A few of those that are not closed, the worst first.
+    #[serde(default)]
+    pub worst: Vec<TenantBreaker>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantBreaker {
+    pub tenant_id: String,
+    pub state: Cow<'static, str>,
+    pub failure_count: u64,
+    pub reason: Option<String>,
+    pub until: Option<String>,
+}
+
+/// The breakers of one extension on all replicas that answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetBreakers {
+    /// Replicas that answered.
+    pub replicas: usize,
+    /// Of the extension as a whole.
+    #[serde(flatten)]
+    pub count: FleetCount,
+    /// Targets that are not closed everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<BTreeMap<String, FleetCount>>,
+}
+
+/// On how many replicas a breaker is open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetCount {
+    pub open: usize,
+    pub half_open: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaSeen {
+    pub replica_id: String,
+    /// Of the registry, as far as it has it.
+    pub revision: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerSet {
+    pub ok: bool,
+    pub revision: u64,
+    /// Of the extension.
+    pub id: String,
+    /// What was set.
+    pub state: Cow<'static, str>,
+    /// Null when a decision was ended.
+    pub operator: Option<OperatorDecision>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerReset {
+    pub ok: bool,
+    pub revision: u64,
+    pub id: String,
+    /// How often operators have closed these breakers, with this time.
+    pub resets: u64,
+    pub replicas: ReplicasReset,
+}
+
+/// How many replicas answered, and how many of them have closed their breakers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicasReset {
+    pub answered: usize,
+    pub closed: usize,
+}

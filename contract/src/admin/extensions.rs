@@ -1,0 +1,70 @@
+//! Operations on extensions.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fields::Fields;
+use crate::record::{Kind, RegistryRecord};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListExtensions {
+    /// Only these.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetExtension {
+    pub id: String,
+}
+
+/// The registry record as somebody wrote it; what it leaves out has a default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CreateExtension(pub Fields);
+
+/// The `id`, and the parts of the record that change. A part is not looked into: a changed `config` is a whole one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UpdateExtension(pub Fields);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteExtension {
+    pub id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnableExtension {
+    pub id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisableExtension {
+    pub id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtensionsAnswer {
+    pub ok: bool,
+    /// Of the registry.
+    pub revision: u64,
+    /// By id.
+    pub extensions: Vec<RegistryRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtensionAnswer {
+    pub ok: bool,
+    pub revision: u64,
+    pub extension: RegistryRecord,
+    /// `tenant/policy` of each policy that names it, when it was disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_by_policies: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionDeleted {
+    pub ok: bool,
+    pub revision: u64,
+    /// `tenant/policy` of each policy that still names it.
+    pub used_by_policies: Vec<String>,
+}

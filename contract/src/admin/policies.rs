@@ -1,0 +1,96 @@
+//! Operations on policies.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListPolicies {
+    /// Only those of this tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetPolicy {
+    pub tenant_id: String,
+    pub policy_id: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PutPolicy {
+    pub tenant_id: String,
+    pub policy_id: String,
+    /// The document, kept as it is written.
+    pub policy: Box<RawValue>,
+    /// Says whether it could be saved, and saves nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub check_only: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletePolicy {
+    pub tenant_id: String,
+    pub policy_id: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PoliciesAnswer {
+    pub ok: bool,
+    /// Of the registry.
+    pub revision: u64,
+    pub policies: Vec<ListedPolicy>,
+    /// Stored policies that this router cannot read.
+    #[serde(default)]
+    pub unreadable: Vec<UnreadablePolicy>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListedPolicy {
+    pub tenant_id: String,
+    pub policy_id: String,
+    /// That the document gives itself.
+    pub version: String,
+    /// Extensions in each stage, whatever form the document has.
+    pub pre: usize,
+    pub validators: usize,
+    pub providers: usize,
+    pub post: usize,
+    pub policy: Box<RawValue>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadablePolicy {
+    /// `tenant/policy`
+    pub name: String,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicyAnswer {
+    pub ok: bool,
+    pub revision: u64,
+    pub tenant_id: String,
+    pub policy_id: String,
+    pub policy: Box<RawValue>,
+}
+
+/// The answer to `put_policy`: the stored policy, or that it was only checked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicyWritten {
+    pub ok: bool,
+    pub revision: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Box<RawValue>>,
+    /// Nothing was saved.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub checked: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}

@@ -1,0 +1,32 @@
+//! The names of NATS headers. They are read in any case, and written like this.
+
+/// W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+pub const TRACE_ID: &str = "trace_id";
+pub const TENANT_ID: &str = "tenant_id";
+
+/// Milliseconds that the sender waits.
+pub const TIMEOUT_MS: &str = "Router-Timeout-Ms";
+/// When the sender's time is over, in RFC 3339; what is read later is not worth doing.
+pub const DEADLINE: &str = "Router-Deadline";
+/// 1 for the first attempt.
+pub const ATTEMPT: &str = "Router-Attempt";
+/// Who goes first when not everybody can.
+pub const PRIORITY: &str = "Router-Priority";
+/// In an answer: the milliseconds that the caller asked for, when it was given fewer.
+pub const TIMEOUT_CLAMPED: &str = "Router-Timeout-Clamped";
+
+/// `Bearer`, and the key of the administration.
+pub const AUTHORIZATION: &str = "Authorization";
+/// Who is behind an operation of the administration, for the audit log.
+pub const ACTOR: &str = "Router-Actor";
+
+/// In an answer of a NATS service: what went wrong, and its number.
+pub const SERVICE_ERROR: &str = "Nats-Service-Error";
+pub const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
+/// In the same: `true` when another attempt may help.
+pub const RETRYABLE: &str = "retryable";
+/// In the same: milliseconds to wait before it.
+pub const RETRY_AFTER_MS: &str = "retry_after_ms";
+/// In the same: seconds to wait before it.
+pub const RETRY_AFTER: &str = "Retry-After";
