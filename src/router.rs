@@ -285,7 +285,7 @@ impl Prepared {
 
         let mut children = children::core(&registry, &invokers, &pipelines);
         let for_intake = intake.clone();
-        children.push(Child::new(intake.node(), true, move || {
+        children.push(Child::essential(intake.node(), move || {
             (IntakeActor, for_intake.clone())
         }));
         let prefix = &config.nats.subject_prefix;
@@ -297,7 +297,7 @@ impl Prepared {
             prefix,
         );
         let for_fleet = fleet.clone();
-        children.push(Child::new(fleet.node(), false, move || {
+        children.push(Child::lasting(fleet.node(), move || {
             (FleetActor, for_fleet.clone())
         }));
         let admin = Admin::new(Surroundings {
@@ -318,7 +318,7 @@ impl Prepared {
             listener,
         });
         let for_admin = admin.clone();
-        children.push(Child::new(admin.node(), false, move || {
+        children.push(Child::lasting(admin.node(), move || {
             (AdminActor, for_admin.clone())
         }));
         let node = Root::node_above(&children);

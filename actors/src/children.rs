@@ -11,13 +11,13 @@ pub fn core(registry: &Registry, invokers: &Invokers, pipelines: &Pipelines) -> 
     let for_invokers = invokers.clone();
     let for_pipelines = pipelines.clone();
     vec![
-        Child::new(registry.node(), true, move || {
+        Child::essential(registry.node(), move || {
             (RegistryActor, for_registry.clone())
         }),
-        Child::new(invokers.node(), true, move || {
+        Child::essential(invokers.node(), move || {
             (InvokersActor, for_invokers.clone())
         }),
-        Child::new(pipelines.node(), true, move || {
+        Child::essential(pipelines.node(), move || {
             (PipelinesActor, for_pipelines.clone())
         }),
     ]

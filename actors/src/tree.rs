@@ -3,13 +3,19 @@
 //! ractor gives links and events; what a supervisor here adds is restarts with a wait, their limit, and the tree as data.
 
 mod address;
+mod child;
+mod guarded_task;
 mod node;
 mod restarts;
 mod root;
+mod supervisor;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use address::{Address, Vacant};
+pub use child::Child;
 pub use node::{BreakerView, Node, NodeKind, NodeView};
 pub use restarts::{Intensity, RestartLog, Verdict};
-pub use root::{Child, Root};
+pub use root::{NotStarted, Root};
 pub use task::{OnDrop, OwnedTask};

@@ -61,7 +61,7 @@ async fn start(store: Arc<dyn Store>) -> (Registry, Root) {
     let first = Some((content(&[], &[]), true));
     let registry = Registry::new(store, settings, Metrics::default(), first);
     let actor = registry.clone();
-    let children = vec![Child::new(registry.node(), true, move || {
+    let children = vec![Child::essential(registry.node(), move || {
         (RegistryActor, actor.clone())
     })];
     let root = Root::start(Root::node_above(&children), children, Metrics::default())

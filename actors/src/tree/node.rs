@@ -1,5 +1,6 @@
 //! The supervision tree as data: one node for each place that actors fill one after the other.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub enum NodeKind {
 
 /// One place in the tree. It outlives the actors that fill it one after the other.
 pub struct Node {
-    name: String,
+    name: Cow<'static, str>,
     kind: NodeKind,
     life: Mutex<Life>,
     queue: AtomicI64,
@@ -84,7 +85,7 @@ pub struct BreakerView {
 }
 
 impl Node {
-    pub fn new(name: impl Into<String>, kind: NodeKind) -> Arc<Self> {
+    pub fn new(name: impl Into<Cow<'static, str>>, kind: NodeKind) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
             kind,
@@ -102,6 +103,15 @@ impl Node {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its name as the label of a metric, whose values are a fixed set: names that are made while it runs are not told
+    /// apart.
+    pub(super) fn label(&self) -> &'static str {
+        match self.name {
+            Cow::Borrowed(name) => name,
+            Cow::Owned(_) => "other",
+        }
     }
 
     /// An actor has taken this place.
@@ -139,6 +149,14 @@ impl Node {
         self.queue.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// The actor is gone, and has done what it was there for.
+    pub(super) fn done(&self) {
+        let mut life = self.life.lock();
+        life.last_exit = Some("done".to_owned());
+        life.restarting = false;
+        life.gave_up = false;
+    }
+
     /// Every handler calls this first, so that the queue depth and the count are true.
     pub fn handling(&self) {
         self.queue.fetch_sub(1, Ordering::Relaxed);
@@ -167,7 +185,7 @@ impl Node {
             .filter(|at| now.duration_since(**at) <= SHOWN_WINDOW)
             .count();
         let mut view = NodeView {
-            name: self.name.clone(),
+            name: self.name.to_string(),
             kind: self.kind,
             status,
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),

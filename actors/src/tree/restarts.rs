@@ -15,6 +15,8 @@ pub struct Intensity {
 /// First wait before a restart; it doubles with every restart in the window.
 const BACKOFF_BASE: Duration = Duration::from_millis(50);
 const BACKOFF_CAP: Duration = Duration::from_secs(5);
+/// A child that may fail without end, and ran for so long, starts with a short wait again.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
 /// The restarts of one supervisor.
 #[derive(Debug)]
@@ -45,10 +47,9 @@ impl RestartLog {
         if self.recent.len() >= self.intensity.restarts {
             return Verdict::GiveUp;
         }
-        let doublings = u32::try_from(self.recent.len()).unwrap_or(u32::MAX).min(16);
+        let wait = backoff(self.recent.len(), jitter);
         self.recent.push_back(now);
-        let wait = BACKOFF_BASE.saturating_mul(1 << doublings).min(BACKOFF_CAP);
-        Verdict::RestartAfter(wait.mul_f64(0.75 + jitter / 2.0))
+        Verdict::RestartAfter(wait)
     }
 
     fn forget(&mut self, now: Instant) {
@@ -60,6 +61,30 @@ impl RestartLog {
             self.recent.pop_front();
         }
     }
+}
+
+/// The ends of one child that is restarted without end.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    in_a_row: usize,
+}
+
+impl Patience {
+    /// How long to wait after an end, for a child that had run for `ran`.
+    pub(super) fn record(&mut self, ran: Duration, jitter: f64) -> Duration {
+        if ran > SETTLED_AFTER {
+            self.in_a_row = 0;
+        }
+        let wait = backoff(self.in_a_row, jitter);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        wait
+    }
+}
+
+fn backoff(restarts_before: usize, jitter: f64) -> Duration {
+    let doublings = u32::try_from(restarts_before).unwrap_or(u32::MAX).min(16);
+    let wait = BACKOFF_BASE.saturating_mul(1 << doublings).min(BACKOFF_CAP);
+    wait.mul_f64(0.75 + jitter / 2.0)
 }
 
 #[cfg(test)]
@@ -83,6 +108,19 @@ mod tests {
             log.record(Instant::now(), 0.5),
             after(50),
             "old restarts are forgotten"
+        );
+    }
+
+    #[test]
+    fn a_child_that_may_fail_without_end_waits_longer_until_it_has_run_for_a_while() {
+        let mut patience = Patience::default();
+        let waits: Vec<u128> = (0..9)
+            .map(|_| patience.record(Duration::ZERO, 0.5).as_millis())
+            .collect();
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(
+            patience.record(Duration::from_secs(31), 0.5),
+            Duration::from_millis(50)
         );
     }
 }

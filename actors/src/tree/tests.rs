@@ -1,0 +1,240 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::*;
+use crate::metrics::{Metrics, NodeLabel};
+
+const SOON: Duration = Duration::from_secs(60);
+
+async fn start(children: Vec<Child>) -> Result<Root, NotStarted> {
+    let node = Root::node_above(&children);
+    Root::start(node, children, Metrics::default()).await
+}
+
+fn worker(name: &'static str) -> Arc<Node> {
+    Node::new(name, NodeKind::Worker)
+}
+
+/// A task that stays and can be made to panic.
+fn fragile(node: &Arc<Node>) -> (Child, Arc<Notify>) {
+    let blow = Arc::new(Notify::new());
+    let for_task = Arc::clone(&blow);
+    let child = Child::task(node, move || {
+        let blow = Arc::clone(&for_task);
+        async move {
+            blow.notified().await;
+            panic!("planned panic");
+        }
+    });
+    (child, blow)
+}
+
+/// Retries until it holds.
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let retrying = async {
+        while !holds() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(SOON, retrying).await.expect(what);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_panics_comes_back_and_is_counted() {
+    let node = worker("task");
+    let (child, blow) = fragile(&node);
+    let children = vec![child];
+    let metrics = Metrics::default();
+    let above = Root::node_above(&children);
+    let root = Root::start(above, children, metrics.clone()).await.unwrap();
+    for panics in 1..=10 {
+        blow.notify_one();
+        eventually("it comes back", || {
+            let view = node.view();
+            (view.restarts, view.status) == (panics, "running")
+        })
+        .await;
+    }
+    let shown = root.tree().children.remove(0);
+    assert_eq!(
+        shown.last_exit.as_deref(),
+        Some("the task panicked: planned panic")
+    );
+    let counted = metrics.restarts.get_or_create(&NodeLabel { node: "task" });
+    assert_eq!(counted.get(), 10);
+    drop(counted);
+    assert!(root.stop(SOON).await, "it takes nobody down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_returns_is_made_anew_unless_its_work_is_done() {
+    let made = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let count = |which: usize| {
+        let made = Arc::clone(&made);
+        move || {
+            // The first of each panics.
+            let times = made[which].fetch_add(1, Ordering::SeqCst);
+            async move { assert_ne!(times, 0, "planned panic") }
+        }
+    };
+    let (lasting, once) = (worker("lasting"), worker("once"));
+    let children = vec![
+        Child::task(&lasting, count(0)),
+        Child::task_until_done(&once, count(1)),
+    ];
+    let _root = start(children).await.unwrap();
+    sleep(SOON).await;
+    assert!(made[0].load(Ordering::SeqCst) > 10);
+    assert_eq!(made[1].load(Ordering::SeqCst), 2, "the panic, and the work");
+    let view = once.view();
+    assert_eq!(
+        (view.status, view.restarts, view.last_exit.as_deref()),
+        ("stopped", 1, Some("done"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_goes_with_its_tree() {
+    let held = Arc::new(());
+    let for_task = Arc::clone(&held);
+    let child = Child::task(&worker("task"), move || {
+        let held = Arc::clone(&for_task);
+        async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        }
+    });
+    let root = start(vec![child]).await.unwrap();
+    assert!(root.stop(SOON).await);
+    eventually("nothing is left of it", || Arc::strong_count(&held) == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_starts_when_the_one_before_it_has_started() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let child = |name: &'static str, takes: u64| {
+        let (begun, ready) = (Arc::clone(&log), Arc::clone(&log));
+        Child::task_with_start(
+            &worker(name),
+            move || {
+                begun.lock().push(format!("{name} begins"));
+                std::future::pending()
+            },
+            move || {
+                let ready = Arc::clone(&ready);
+                async move {
+                    sleep(Duration::from_millis(takes)).await;
+                    ready.lock().push(format!("{name} is there"));
+                }
+            },
+        )
+    };
+    let root = start(vec![child("slow", 500), child("fast", 1)])
+        .await
+        .unwrap();
+    assert_eq!(
+        *log.lock(),
+        [
+            "slow begins",
+            "slow is there",
+            "fast begins",
+            "fast is there"
+        ]
+    );
+    assert!(
+        root.tree()
+            .children
+            .iter()
+            .all(|child| child.status == "running")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_child_starts_anew_the_others_are_looked_after() {
+    let stuck = worker("stuck");
+    let blow = Arc::new(Notify::new());
+    let (for_task, starts) = (Arc::clone(&blow), AtomicUsize::new(0));
+    let slow = Child::task_with_start(
+        &stuck,
+        move || {
+            let blow = Arc::clone(&for_task);
+            async move {
+                blow.notified().await;
+                panic!("planned panic");
+            }
+        },
+        move || {
+            let hangs = starts.fetch_add(1, Ordering::SeqCst) > 0;
+            async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+            }
+        },
+    );
+    let other = worker("other");
+    let (fragile, blow_other) = fragile(&other);
+    let root = start(vec![slow, fragile]).await.unwrap();
+    blow.notify_one();
+    eventually("it starts anew", || stuck.view().status == "starting").await;
+    blow_other.notify_one();
+    eventually("the other one is back", || {
+        (other.view().restarts, other.view().status) == (1, "running")
+    })
+    .await;
+    assert_eq!(stuck.view().status, "starting", "and that one still hangs");
+    let begun = Instant::now();
+    assert!(root.stop(SOON).await, "it is killed when its time is over");
+    assert_eq!(begun.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_start_at_first_is_the_end_of_the_start() {
+    let later = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&later);
+    let children = vec![
+        Child::task_with_start(&worker("bad"), std::future::pending, || async {
+            panic!("no room")
+        }),
+        Child::task(&worker("later"), move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            std::future::pending()
+        }),
+    ];
+    assert_eq!(start(children).await.unwrap_err().to_string(), "no room");
+    assert_eq!(later.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_below_the_root_looks_after_its_own() {
+    let leaf = worker("leaf");
+    let (child, blow) = fragile(&leaf);
+    let metrics = Metrics::default();
+    let beside = worker("beside");
+    let children = vec![
+        Child::supervisor("branch", vec![child], &metrics),
+        Child::task(&beside, std::future::pending),
+    ];
+    let mut root = start(children).await.unwrap();
+    eventually("all run", || leaf.view().status == "running").await;
+    for panics in 1..=20 {
+        blow.notify_one();
+        eventually("the leaf is back", || {
+            (leaf.view().restarts, leaf.view().status) == (panics, "running")
+        })
+        .await;
+    }
+    let tree = root.tree();
+    let branch = &tree.children[0];
+    assert_eq!((branch.name.as_str(), branch.restarts), ("branch", 0));
+    assert_eq!(branch.children[0].name, "leaf");
+    assert!(root.ended().now_or_never().is_none());
+    assert!(root.stop(SOON).await);
+    eventually("all have ended", || leaf.view().status == "stopped").await;
+}
