@@ -1,5 +1,6 @@
 //! The router's rules: no clock, no runtime, no lock, no I/O. Time and randomness are arguments.
 
+pub mod backoff;
 pub mod conditions;
 pub mod document;
 pub mod position;

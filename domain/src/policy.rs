@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::backoff::{Exponential, full_jitter};
 use crate::conditions::Conditions;
 use crate::document::{Located, Mistakes, Object, check_json};
 use crate::target::breaker;
@@ -266,15 +267,12 @@ impl Backoff {
     /// of the full one.
     pub fn wait(&self, number: u32, roll: f64) -> Duration {
         let full = match self.strategy {
-            Strategy::Exponential => self
-                .base
-                .saturating_mul(1 << number.saturating_sub(1).min(20)),
-            Strategy::Linear => self.base.saturating_mul(number.max(1)),
-            Strategy::Fixed => self.base,
+            Strategy::Exponential => Exponential::doubling(self.base, self.max).wait(number),
+            Strategy::Linear => self.base.saturating_mul(number.max(1)).min(self.max),
+            Strategy::Fixed => self.base.min(self.max),
         };
-        let full = full.min(self.max);
         if self.jitter {
-            full.mul_f64(roll.clamp(0.0, 1.0))
+            full_jitter(full, roll)
         } else {
             full
         }

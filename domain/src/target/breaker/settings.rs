@@ -8,6 +8,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::backoff::{Exponential, jitter};
 use crate::document::{Mistakes, Object};
 use beamline_contract::record::Kind;
 
@@ -286,13 +287,12 @@ impl Settings {
 
     /// The `n`th open time in a row, counted from 1. `roll` is uniform in `0.0..1.0`.
     pub fn open_time(&self, n: u32, roll: f64) -> Duration {
-        let factor = self.open_factor.saturating_pow(n.saturating_sub(1).min(20));
-        let jitter = f64::from(self.jitter) / 100.0;
-        let part = 1.0 - jitter + 2.0 * jitter * roll.clamp(0.0, 1.0);
-        self.open_base
-            .saturating_mul(factor)
-            .min(self.open_cap)
-            .mul_f64(part)
+        let backoff = Exponential {
+            first: self.open_base,
+            factor: self.open_factor,
+            longest: self.open_cap,
+        };
+        jitter(backoff.wait(n), f64::from(self.jitter) / 100.0, roll)
     }
 
     /// No open time is longer.
