@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_domain::backoff::{Exponential, jitter};
 use sqlx::Executor;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use tokio::sync::watch;
@@ -17,8 +18,10 @@ pub(super) const CHANNEL: &str = "beamline_registry";
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// After so much silence the connection is tried: a peer that has vanished looks just like it.
 const SILENCE: Duration = Duration::from_secs(15);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const RECONNECT: Exponential =
+    Exponential::doubling(Duration::from_millis(100), Duration::from_secs(5));
+/// Replicas that lost the same server do not come back in step.
+const RECONNECT_JITTER: f64 = 0.5;
 
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -73,16 +76,17 @@ fn look_again(hints: &watch::Sender<u64>) {
 
 /// Never returns: a lost connection is tried again, first soon and then less often.
 async fn listen_forever(pool: PgPool, hints: &watch::Sender<u64>) {
-    let mut pause = FIRST_PAUSE;
+    let mut failures = 0;
     loop {
         if let Some(listener) = connect(&pool).await {
-            pause = FIRST_PAUSE;
+            failures = 0;
             look_again(hints);
             listen(listener, hints).await;
             tracing::info!("no longer listening for changes of the registry; connecting again");
         }
-        sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        failures += 1;
+        let wait = RECONNECT.wait(failures);
+        sleep(jitter(wait, RECONNECT_JITTER, fastrand::f64())).await;
     }
 }
 
