@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ToServerAddrs};
+use beamline_domain::backoff::{Exponential, equal_jitter};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -29,6 +30,8 @@ use crate::config::NatsConfig;
 const SETTLE: Duration = Duration::from_secs(5);
 /// One attempt: name lookup, connection and handshake with one server.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
+const RECONNECT: Exponential =
+    Exponential::doubling(Duration::from_millis(50), Duration::from_secs(1));
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// Routers that hear together that their server is about to end do not all come to the next one together.
@@ -235,14 +238,9 @@ fn with_events(
         })
 }
 
-/// Routers that lost the same server do not come back in step: half of the pause is drawn by lot.
+/// Routers that lost the same server do not come back in step.
 fn backoff(attempt: u32) -> Duration {
-    const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(1);
-    let pause = FIRST
-        .saturating_mul(1 << attempt.saturating_sub(1).min(16))
-        .min(LONGEST);
-    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+    equal_jitter(RECONNECT.wait(attempt), fastrand::f64())
 }
 
 impl Connection {
