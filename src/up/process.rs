@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use beamline_domain::backoff::Exponential;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt;
@@ -19,8 +20,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const RESTART: Exponential =
+    Exponential::doubling(Duration::from_millis(100), Duration::from_secs(5));
 /// Whoever ran this long has earned a quick restart.
 const STEADY: Duration = Duration::from_secs(30);
 /// Between SIGKILL and the end of a process lies only the kernel.
@@ -176,32 +177,40 @@ impl Running {
 }
 
 async fn keep_running(mut running: Running, spec: Spec, stop: CancellationToken) {
-    let mut pause = FIRST_PAUSE;
+    let mut restarts = 0;
     loop {
         let ended = tokio::select! {
             status = running.wait() => status,
             () = stop.cancelled() => return running.stop(spec.name, spec.grace).await,
         };
         if running.since.elapsed() >= STEADY {
-            pause = FIRST_PAUSE;
+            restarts = 0;
         }
         let status = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
         let log = spec.log.display();
-        warn!(program = spec.name, status, %log, restart_ms = pause.as_millis(), "ended by itself");
-        running = loop {
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = stop.cancelled() => return,
-            }
-            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-            match spec.spawn() {
-                Ok(running) => break running,
-                Err(error) => {
-                    warn!(program = spec.name, %error, restart_ms = pause.as_millis(), "cannot be started");
-                }
-            }
+        let restart_ms = RESTART.wait(restarts + 1).as_millis();
+        warn!(program = spec.name, status, %log, restart_ms, "ended by itself");
+        let Some(restarted) = restart(&spec, &stop, &mut restarts).await else {
+            return;
         };
+        running = restarted;
         info!(program = spec.name, pid = running.id(), "started again");
+    }
+}
+
+/// Starts the program as soon as it can be started; `None` when it is not wanted any more.
+async fn restart(spec: &Spec, stop: &CancellationToken, restarts: &mut u32) -> Option<Running> {
+    loop {
+        *restarts += 1;
+        let wait = RESTART.wait(*restarts);
+        stop.run_until_cancelled(sleep(wait)).await?;
+        match spec.spawn() {
+            Ok(running) => return Some(running),
+            Err(error) => {
+                let restart_ms = RESTART.wait(*restarts + 1).as_millis();
+                warn!(program = spec.name, %error, restart_ms, "cannot be started");
+            }
+        }
     }
 }
 
