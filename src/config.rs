@@ -35,7 +35,7 @@ use reader::Reader;
 pub use complexity::ComplexityConfig;
 pub use database::DatabaseConfig;
 pub use http::{AdminConfig, HttpConfig};
-pub use mistakes::{Mistake, Mistakes};
+pub use mistakes::{Mistakes, Place};
 pub use nats::{NatsConfig, NatsTlsConfig};
 pub use overrides::{Discovered, Overrides};
 pub use router::RouterConfig;
@@ -66,7 +66,7 @@ pub fn load_from(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Config, Mistakes> {
     // The parts name their keys and defaults where they read them, so a reading of nothing collects the lowest layer.
-    let mut blank = Reader::new(Layers::default());
+    let mut blank = Reader::new(Layers::none());
     Config::read(&mut blank);
     let layers = Layers::read(blank.into_defaults(), overrides, environment);
     let mut reader = Reader::new(layers);

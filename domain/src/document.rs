@@ -15,9 +15,10 @@ use beamline_contract::mistake::Mistake;
 
 pub mod pointer;
 
+use crate::mistakes::Found;
 use crate::position::Position;
 use crate::suggest::closest;
-pub use pointer::Part;
+use pointer::{Part, Place};
 
 /// A mistake with its place in the text, for somebody who has it in an editor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,12 +32,8 @@ pub struct Located {
 /// Whoever made more mistakes mends these first. The list is part of an answer, so it has an end.
 const MAX_MISTAKES: usize = 20;
 
-/// Everything found wrong so far.
-#[derive(Debug)]
-pub struct Mistakes {
-    found: Vec<(Mistake, Part)>,
-    most: usize,
-}
+/// Everything found wrong so far with a document.
+pub type Mistakes = crate::mistakes::Mistakes<Place>;
 
 impl Default for Mistakes {
     fn default() -> Self {
@@ -45,45 +42,31 @@ impl Default for Mistakes {
 }
 
 impl Mistakes {
-    /// Keeps the first `most`.
-    pub fn up_to(most: usize) -> Self {
-        Self {
-            found: Vec::new(),
-            most,
-        }
-    }
-
-    pub fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        self.add_to(Part::Value, pointer.into(), message.into());
-    }
-
-    fn add_to(&mut self, part: Part, pointer: String, message: String) {
-        if self.found.len() < self.most {
-            self.found.push((Mistake { pointer, message }, part));
-        }
-    }
-
-    pub fn count(&self) -> usize {
-        self.found.len()
-    }
-
     /// `value` if nothing was wrong, otherwise all mistakes.
     pub fn into_result<T>(self, value: Option<T>) -> Result<T, Vec<Mistake>> {
         match value {
-            Some(value) if self.found.is_empty() => Ok(value),
-            _ => Err(self.found.into_iter().map(|(mistake, _)| mistake).collect()),
+            Some(value) if self.is_empty() => Ok(value),
+            _ => Err(self.into_iter().map(mistake).collect()),
         }
     }
 
     /// All mistakes in the order of the text that they were found in.
     pub fn located_in(self, json: &str) -> Vec<Located> {
-        let locate = |(mistake, part): (Mistake, Part)| {
-            let position = pointer::position(json, &mistake.pointer, part);
-            Located { position, mistake }
-        };
-        let mut located: Vec<Located> = self.found.into_iter().map(locate).collect();
+        let mut located = Vec::with_capacity(self.count());
+        for found in self {
+            let position = pointer::position(json, &found.place);
+            let mistake = mistake(found);
+            located.push(Located { position, mistake });
+        }
         located.sort_by_key(|located| located.position);
         located
+    }
+}
+
+fn mistake(found: Found<Place>) -> Mistake {
+    Mistake {
+        pointer: found.place.pointer,
+        message: found.message,
     }
 }
 
@@ -124,10 +107,9 @@ impl<'a> Object<'a> {
                     if known.insert(key.clone()) {
                         object.entries.push((key, value));
                     } else {
-                        mistakes.add_to(
-                            Part::SecondKey,
-                            object.at(&key),
-                            "is given twice".to_owned(),
+                        mistakes.add(
+                            Place::new(object.at(&key), Part::SecondKey),
+                            "is given twice",
                         );
                     }
                 }
@@ -314,7 +296,7 @@ impl<'a> Object<'a> {
                 Some(near) => format!("is not a known key; did you mean {near}?"),
                 None => format!("is not a known key; known are {}", known.join(", ")),
             };
-            mistakes.add_to(Part::Key, self.at(key), hint);
+            mistakes.add(Place::new(self.at(key), Part::Key), hint);
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod conditions;
 pub mod document;
+pub mod mistakes;
 pub mod position;
 pub mod suggest;
 

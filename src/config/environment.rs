@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::layer::Layer;
-use super::mistakes::Found;
+use super::mistakes::Mistakes;
 use super::origin::Origin;
 
 /// Variables of the configuration start with this; sections and keys are parted by the same two underscores.
@@ -16,19 +16,23 @@ const FILE_VARIABLE: &str = "BEAMLINE_CONFIG";
 const ALMOST_PREFIX: &str = "BEAMLINE_";
 
 /// What the environment says about the configuration.
-#[derive(Default)]
 pub(super) struct Environment {
     pub(super) layer: Layer,
     pub(super) config_file: Option<PathBuf>,
     /// Variables that the router does not read, though their names start almost like those that it reads.
     pub(super) lookalikes: Vec<String>,
-    pub(super) mistakes: Vec<Found>,
+    pub(super) mistakes: Mistakes,
 }
 
 impl Environment {
     /// Picks the variables that concern the router, in the order of their names.
     pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let mut environment = Self::default();
+        let mut environment = Self {
+            layer: Layer::default(),
+            config_file: None,
+            lookalikes: Vec::new(),
+            mistakes: Mistakes::all(),
+        };
         let mut given = BTreeMap::new();
         for (name, value) in variables {
             let shown = name.to_string_lossy().into_owned();
@@ -69,11 +73,7 @@ impl Environment {
     }
 
     fn mistake(&mut self, variable: String, message: &str) {
-        self.mistakes.push(Found {
-            origin: Origin::Environment(variable),
-            key: None,
-            message: message.to_owned(),
-        });
+        self.mistakes.add(Origin::Environment(variable), message);
     }
 }
 

@@ -10,7 +10,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::content::read_limited;
 use super::layer::Layer;
-use super::mistakes::Found;
+use super::mistakes::Mistakes;
 use super::origin::Origin;
 
 /// More than any configuration needs; it keeps `--config /dev/zero` from filling the memory.
@@ -22,10 +22,9 @@ const MAX_ROUNDS: usize = 20;
 /// A configuration file that was read as far as possible.
 ///
 /// The `config` crate could read one too, but it stops at the first mistake and forgets the lines.
-#[derive(Default)]
 pub(super) struct ConfigFile {
     pub(super) layer: Layer,
-    pub(super) mistakes: Vec<Found>,
+    pub(super) mistakes: Mistakes,
     /// Everybody on this machine can read the file.
     pub(super) world_readable: bool,
     /// As it was named, for the places of mistakes.
@@ -33,19 +32,30 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
-    pub(super) fn read(path: &Path) -> Self {
+    /// Without a path there is no file, and nothing in it.
+    pub(super) fn read(path: Option<&Path>) -> Self {
         let mut file = Self {
-            path: path.display().to_string(),
-            ..Self::default()
+            layer: Layer::default(),
+            mistakes: Mistakes::all(),
+            world_readable: false,
+            path: path
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
         };
-        match read_limited(path, MAX_BYTES) {
-            Ok(content) => {
-                file.world_readable = content.world_readable;
-                file.add_bytes(content.bytes);
-            }
-            Err(error) => file.mistake(None, format!("cannot be read: {error}")),
+        if let Some(path) = path {
+            file.add_file(path);
         }
         file
+    }
+
+    fn add_file(&mut self, path: &Path) {
+        match read_limited(path, MAX_BYTES) {
+            Ok(content) => {
+                self.world_readable = content.world_readable;
+                self.add_bytes(content.bytes);
+            }
+            Err(error) => self.mistake(None, format!("cannot be read: {error}")),
+        }
     }
 
     fn add_bytes(&mut self, bytes: Vec<u8>) {
@@ -114,11 +124,7 @@ impl ConfigFile {
     }
 
     fn mistake(&mut self, position: Option<Position>, message: String) {
-        self.mistakes.push(Found {
-            origin: self.origin(position),
-            key: None,
-            message,
-        });
+        self.mistakes.add(self.origin(position), message);
     }
 
     fn origin(&self, position: Option<Position>) -> Origin {

@@ -8,7 +8,7 @@ use config::{Config, ConfigError, Value};
 use super::environment::Environment;
 use super::file::ConfigFile;
 use super::layer::Layer;
-use super::mistakes::Found;
+use super::mistakes::Mistakes;
 use super::origin::Origin;
 use super::overrides::Overrides;
 use super::suggest;
@@ -21,18 +21,28 @@ pub(super) struct Defaults {
 }
 
 /// What was written, layer upon layer.
-#[derive(Default)]
 pub(super) struct Layers {
     merged: Config,
     /// The file alone, for what concerns it even where a later layer wins.
     pub(super) file: Layer,
     /// The configuration file, if everybody on this machine can read it.
     pub(super) world_readable_file: Option<PathBuf>,
-    pub(super) mistakes: Vec<Found>,
+    pub(super) mistakes: Mistakes,
     pub(super) warnings: Vec<String>,
 }
 
 impl Layers {
+    /// Nothing is written, and nothing has a default.
+    pub(super) fn none() -> Self {
+        Self {
+            merged: Config::default(),
+            file: Layer::default(),
+            world_readable_file: None,
+            mistakes: Mistakes::all(),
+            warnings: Vec::new(),
+        }
+    }
+
     pub(super) fn read(
         defaults: Defaults,
         overrides: &Overrides,
@@ -42,18 +52,18 @@ impl Layers {
         let mut discovered = discovered(overrides);
         let mut environment = Environment::read(variables);
         let path = overrides.config_file.clone().or(environment.config_file);
-        let mut file = path.as_deref().map(ConfigFile::read).unwrap_or_default();
+        let mut file = ConfigFile::read(path.as_deref());
         let mut flags = flags(overrides);
 
         let mut mistakes = file.mistakes;
-        mistakes.append(&mut environment.mistakes);
+        mistakes.extend(environment.mistakes);
         for layer in [
             &mut discovered,
             &mut file.layer,
             &mut environment.layer,
             &mut flags,
         ] {
-            mistakes.extend(suggest::take_unknown(layer, &known));
+            suggest::take_unknown(layer, &known, &mut mistakes);
         }
         let warnings = suggest::lookalikes(&environment.lookalikes, &known);
         let layers = [
@@ -64,11 +74,7 @@ impl Layers {
             flags,
         ];
         let merged = merge(layers).unwrap_or_else(|error| {
-            mistakes.push(Found {
-                origin: Origin::Default,
-                key: None,
-                message: error.to_string(),
-            });
+            mistakes.add(Origin::Default, error.to_string());
             Config::default()
         });
         Self {

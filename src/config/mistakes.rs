@@ -1,90 +1,47 @@
-//! Everything that is wrong with a configuration, so that it can be put right in one go.
+//! What is wrong with a configuration, and where.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::origin::Origin;
 
-/// One thing that is wrong: where, and what to do about it. Never holds the value of a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Mistake {
-    /// `beamline.toml:3:5`, the name of an environment variable, or the flag.
-    pub place: String,
+/// All mistakes of a configuration in the order of its layers, and in a file in the order of its lines; never empty when
+/// returned as an error. None holds the value of a secret.
+pub type Mistakes = beamline_domain::mistakes::Mistakes<Place>;
+
+/// Where a mistake of the configuration is; shown as `beamline.toml:3:5`, the name of an environment variable, or the
+/// flag.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    #[serde(rename = "place", serialize_with = "as_text")]
+    pub(super) origin: Origin,
     /// The key in question, such as `nats.url`, if there is one.
     pub key: Option<String>,
-    /// A sentence for people.
-    pub message: String,
 }
 
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
-    }
-}
-
-/// All mistakes of a configuration in the order of their layers; never empty when returned as an error.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Mistakes(Vec<Mistake>);
-
-/// A mistake that still knows its layer, so that all of them can be put in order.
-pub(super) struct Found {
-    pub(super) origin: Origin,
-    pub(super) key: Option<String>,
-    pub(super) message: String,
-}
-
-impl Mistakes {
-    /// The mistakes in the order of the layers, and in a file in the order of its lines.
-    pub(super) fn in_order(mut found: Vec<Found>) -> Self {
-        found.sort_by(|a, b| a.origin.cmp(&b.origin));
-        Self(found.into_iter().map(Mistake::from).collect())
-    }
-
-    pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
-        self.0.iter()
-    }
-}
-
-impl From<Found> for Mistake {
-    fn from(found: Found) -> Self {
+impl Place {
+    pub(super) fn of_key(key: impl Into<String>, origin: Origin) -> Self {
         Self {
-            place: found.origin.to_string(),
-            key: found.key,
-            message: found.message,
+            origin,
+            key: Some(key.into()),
         }
     }
 }
 
-impl fmt::Display for Mistakes {
+/// A place where something is wrong that concerns no single key.
+impl From<Origin> for Place {
+    fn from(origin: Origin) -> Self {
+        Self { origin, key: None }
+    }
+}
+
+impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{mistake}")?;
-        }
-        Ok(())
+        self.origin.fmt(f)
     }
 }
 
-impl std::error::Error for Mistakes {}
-
-impl<'a> IntoIterator for &'a Mistakes {
-    type Item = &'a Mistake;
-    type IntoIter = std::slice::Iter<'a, Mistake>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
-    }
-}
-
-impl IntoIterator for Mistakes {
-    type Item = Mistake;
-    type IntoIter = std::vec::IntoIter<Mistake>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
+fn as_text<S: Serializer>(origin: &Origin, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(origin)
 }

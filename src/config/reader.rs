@@ -14,25 +14,21 @@ use config::Value;
 
 use super::content::is_world_readable;
 use super::layers::{Defaults, Layers};
-use super::mistakes::{Found, Mistakes};
+use super::mistakes::{Mistakes, Place};
 use super::origin::Origin;
 use super::printout::{Entry, Printout};
 use super::values::{self, Problem, shown};
 
 pub(super) struct Reader {
     layers: Layers,
-    mistakes: Vec<Found>,
-    warnings: Vec<String>,
     entries: Vec<Entry>,
     /// The configuration file itself holds a secret, whether or not a later layer replaces it.
     secret_in_file: bool,
 }
 
 impl Reader {
-    pub(super) fn new(mut layers: Layers) -> Self {
+    pub(super) fn new(layers: Layers) -> Self {
         Self {
-            mistakes: std::mem::take(&mut layers.mistakes),
-            warnings: std::mem::take(&mut layers.warnings),
             layers,
             entries: Vec::new(),
             secret_in_file: false,
@@ -156,9 +152,10 @@ impl Reader {
     /// Checks that concern two keys are only worth making if each of them is right by itself.
     pub(super) fn all_good(&self, keys: &[&str]) -> bool {
         let is_wrong = |key: &&str| {
-            self.mistakes
+            self.layers
+                .mistakes
                 .iter()
-                .any(|found| found.key.as_deref() == Some(*key))
+                .any(|found| found.place.key.as_deref() == Some(*key))
         };
         !keys.iter().any(is_wrong)
     }
@@ -172,15 +169,12 @@ impl Reader {
     }
 
     pub(super) fn mistake(&mut self, key: &str, problem: &str) {
-        self.mistakes.push(Found {
-            origin: self.origin(key),
-            key: Some(key.to_owned()),
-            message: format!("{key} {problem}"),
-        });
+        let place = Place::of_key(key, self.origin(key));
+        self.layers.mistakes.add(place, format!("{key} {problem}"));
     }
 
     pub(super) fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
+        self.layers.warnings.push(warning);
     }
 
     /// What a reading without any layer was asked for: all keys, with their defaults as the lowest layer.
@@ -201,10 +195,11 @@ impl Reader {
     /// Ends the reading.
     pub(super) fn finish(mut self) -> Result<(Printout, Vec<String>), Mistakes> {
         self.warn_of_secrets_in_file();
-        if self.mistakes.is_empty() {
-            Ok((Printout::new(self.entries), self.warnings))
+        if self.layers.mistakes.is_empty() {
+            Ok((Printout::new(self.entries), self.layers.warnings))
         } else {
-            Err(Mistakes::in_order(self.mistakes))
+            self.layers.mistakes.sort();
+            Err(self.layers.mistakes)
         }
     }
 

@@ -5,23 +5,17 @@ use config::{Value, ValueKind};
 
 use super::environment::variable_of;
 use super::layer::Layer;
-use super::mistakes::Found;
+use super::mistakes::{Mistakes, Place};
 use super::origin::{Origin, printable};
 
 /// Takes the values out of a layer that no key is there for, and says what is wrong with each. They may not be merged: a
 /// value for a section would take the place of all keys in the section.
-pub(super) fn take_unknown(layer: &mut Layer, known: &[&str]) -> Vec<Found> {
-    let mut mistakes = Vec::new();
+pub(super) fn take_unknown(layer: &mut Layer, known: &[&str], mistakes: &mut Mistakes) {
     for (key, value) in layer.take_misplaced(known) {
         if let Some(message) = message(&key, &value, known) {
-            mistakes.push(Found {
-                origin: Origin::of(&value),
-                key: Some(key),
-                message,
-            });
+            mistakes.add(Place::of_key(key, Origin::of(&value)), message);
         }
     }
-    mistakes
 }
 
 /// Warnings for variables such as `BEAMLINE_NATS_URL`, which are easily written for `BEAMLINE__NATS__URL`. They are no

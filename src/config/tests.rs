@@ -524,8 +524,8 @@ fn each_value_that_no_part_can_use_is_a_mistake() {
         let [mistake] = &mistakes.iter().collect::<Vec<_>>()[..] else {
             panic!("{key} = {value} gave {mistakes}")
         };
-        assert_eq!(mistake.place, format!("flag {key}"));
-        assert_eq!(mistake.key.as_deref(), Some(key));
+        assert_eq!(mistake.place.to_string(), format!("flag {key}"));
+        assert_eq!(mistake.place.key.as_deref(), Some(key));
         assert!(
             mistake.message.contains(expected),
             "{key} = {value} gave {mistake}\nnot {expected}"

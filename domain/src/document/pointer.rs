@@ -18,10 +18,34 @@ pub enum Part {
     SecondKey,
 }
 
-/// Where `pointer` leads in a valid JSON text. What does not exist is at the innermost object or list that it is not in.
-pub fn position(json: &str, pointer: &str, part: Part) -> Position {
+/// A place in a JSON document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// JSON pointer (RFC 6901); empty for the document itself.
+    pub pointer: String,
+    pub part: Part,
+}
+
+impl Place {
+    pub fn new(pointer: impl Into<String>, part: Part) -> Self {
+        Self {
+            pointer: pointer.into(),
+            part,
+        }
+    }
+}
+
+/// The place of a value.
+impl<T: Into<String>> From<T> for Place {
+    fn from(pointer: T) -> Self {
+        Self::new(pointer, Part::Value)
+    }
+}
+
+/// Where a place is in a valid JSON text. What does not exist is at the innermost object or list that it is not in.
+pub fn position(json: &str, place: &Place) -> Position {
     let byte = serde_json::from_str::<&RawValue>(json)
-        .map_or(0, |root| offset(json, find(root, pointer, part).get()));
+        .map_or(0, |root| offset(json, find(root, place).get()));
     Position::of_byte(json, byte)
 }
 
@@ -32,16 +56,21 @@ pub fn position_of_error(json: &str, error: &serde_json::Error) -> Position {
     lines.position(line_start + error.column().saturating_sub(1))
 }
 
-fn find<'a>(root: &'a RawValue, pointer: &str, part: Part) -> &'a RawValue {
+fn find<'a>(root: &'a RawValue, place: &Place) -> &'a RawValue {
     let mut here = root;
-    let mut segments = pointer
+    let mut segments = place
+        .pointer
         .split('/')
         .skip(1)
         .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
         .peekable();
     while let Some(segment) = segments.next() {
         let is_last = segments.peek().is_none();
-        let Some(next) = step(here, &segment, if is_last { part } else { Part::Value }) else {
+        let Some(next) = step(
+            here,
+            &segment,
+            if is_last { place.part } else { Part::Value },
+        ) else {
             break;
         };
         here = next;
@@ -117,7 +146,7 @@ mod tests {
         ];
         for (pointer, part, (line, column)) in table {
             assert_eq!(
-                position(TEXT, pointer, part),
+                position(TEXT, &Place::new(pointer, part)),
                 Position { line, column },
                 "{pointer} {part:?}"
             );
@@ -145,7 +174,7 @@ mod tests {
     #[test]
     fn what_is_no_json_is_at_its_start() {
         assert_eq!(
-            position("{\"a\": ", "/a", Part::Value),
+            position("{\"a\": ", &Place::from("/a")),
             Position { line: 1, column: 1 }
         );
     }

@@ -15,9 +15,10 @@ fn repeated_and_unknown_keys_are_mistakes_with_a_place() {
     object.text("id", &mut mistakes);
     object.finish(&["id", "weight"], &mut mistakes);
     let all: Vec<String> = mistakes
-        .found
+        .into_result(None::<()>)
+        .unwrap_err()
         .iter()
-        .map(|(mistake, _)| mistake.to_string())
+        .map(ToString::to_string)
         .collect();
     assert_eq!(
         all,

@@ -1,8 +1,8 @@
 //! `--against`: what a running router has to say to a document that is right in itself.
 
 use beamline_contract::mistake::Mistake;
-use beamline_domain::document::pointer::position;
-use beamline_domain::document::{Located, Part};
+use beamline_domain::document::Located;
+use beamline_domain::document::pointer::{Place, position};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -95,7 +95,7 @@ fn mistakes(refusal: &str, text: &str) -> Vec<Located> {
     let told =
         serde_json::from_str::<Refused>(refusal).map(|refused| refused.error.details.mistakes);
     let locate = |Told { pointer, message }: Told| {
-        let position = position(text, &pointer, Part::Value);
+        let position = position(text, &Place::from(pointer.as_str()));
         Located {
             position,
             mistake: Mistake { pointer, message },

@@ -1,0 +1,128 @@
+//! Everything that is wrong with what somebody wrote, so that it can be put right in one go.
+
+use std::error::Error;
+use std::fmt;
+
+use serde::Serialize;
+
+/// One thing that was found wrong: where, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Found<P> {
+    #[serde(flatten)]
+    pub place: P,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// All that was found wrong so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Mistakes<P> {
+    found: Vec<Found<P>>,
+    #[serde(skip)]
+    most: usize,
+}
+
+impl<P> Mistakes<P> {
+    /// Keeps all.
+    pub fn all() -> Self {
+        Self::up_to(usize::MAX)
+    }
+
+    /// Keeps the first `most`.
+    pub fn up_to(most: usize) -> Self {
+        Self {
+            found: Vec::new(),
+            most,
+        }
+    }
+
+    pub fn add(&mut self, place: impl Into<P>, message: impl Into<String>) {
+        if self.found.len() < self.most {
+            self.found.push(Found {
+                place: place.into(),
+                message: message.into(),
+            });
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, Found<P>> {
+        self.found.iter()
+    }
+}
+
+impl<P: Ord> Mistakes<P> {
+    /// Puts them in the order of their places; those of one place stay as they were found.
+    pub fn sort(&mut self) {
+        self.found.sort_by(|a, b| a.place.cmp(&b.place));
+    }
+}
+
+impl<P> Extend<Found<P>> for Mistakes<P> {
+    fn extend<I: IntoIterator<Item = Found<P>>>(&mut self, more: I) {
+        for Found { place, message } in more {
+            self.add(place, message);
+        }
+    }
+}
+
+impl<P> IntoIterator for Mistakes<P> {
+    type Item = Found<P>;
+    type IntoIter = std::vec::IntoIter<Found<P>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.found.into_iter()
+    }
+}
+
+impl<'a, P> IntoIterator for &'a Mistakes<P> {
+    type Item = &'a Found<P>;
+    type IntoIter = std::slice::Iter<'a, Found<P>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.found.iter()
+    }
+}
+
+impl<P: fmt::Display> fmt::Display for Found<P> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.place, self.message)
+    }
+}
+
+/// A line for each.
+impl<P: fmt::Display> fmt::Display for Mistakes<P> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, found) in self.found.iter().enumerate() {
+            let line_break = if index == 0 { "" } else { "\n" };
+            write!(out, "{line_break}{found}")?;
+        }
+        Ok(())
+    }
+}
+
+impl<P: fmt::Debug + fmt::Display> Error for Mistakes<P> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_kept_up_to_a_number_and_sorted_by_place() {
+        let mut mistakes: Mistakes<u32> = Mistakes::up_to(3);
+        for (place, message) in [(2, "a"), (1, "b"), (1, "a"), (0, "beyond the limit")] {
+            mistakes.add(place as u32, message);
+        }
+        mistakes.sort();
+        assert_eq!(mistakes.count(), 3);
+        assert_eq!(mistakes.to_string(), "1: b\n1: a\n2: a");
+    }
+}
