@@ -17,9 +17,10 @@ use beamline_actors::testing::content;
 use beamline_contract::fields::Fields;
 use beamline_domain::conditions::Facts;
 use beamline_domain::request::plan::{Plan, PlanLimits};
-use beamline_domain::request::run::{AttemptBudget, Next, Run};
+use beamline_domain::request::run::{Next, Run};
 use beamline_domain::request::{Request, RequestHeaders, RequestKind, RequestLimits};
 use beamline_domain::snapshot::Snapshot;
+use beamline_domain::target::retry_budget::Unlimited;
 use beamline_domain::target::selection::{Outlook, Vitals, weighted};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
@@ -76,14 +77,13 @@ fn ten_providers() -> Snapshot {
     Snapshot::new(content(&records, &[("acme", "default", &policy)]))
 }
 
-fn request() -> Arc<Request> {
-    let (default_timeout, max_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+fn request() -> Request {
     let limits = RequestLimits {
-        default_timeout,
-        max_timeout,
+        default_timeout: Duration::from_secs(1),
+        max_timeout: Duration::from_secs(1),
         allowed_tenants: None,
     };
-    Arc::new(Request::parse(BODY, &RequestHeaders::default(), &limits, || 1).expect("a request"))
+    Request::parse(BODY, &RequestHeaders::default(), &limits, || 1).expect("a request")
 }
 
 fn plan(snapshot: &Snapshot, context: &Fields) -> Plan {
@@ -124,13 +124,7 @@ fn plans(criterion: &mut Criterion) {
 fn choices(criterion: &mut Criterion) {
     let request = request();
     let plan = Arc::new(plan(&ten_providers(), &request.context));
-    let mut run = Run::new(
-        RequestKind::Decide,
-        request,
-        plan,
-        "prod",
-        AttemptBudget::new(6),
-    );
+    let mut run = Run::new(RequestKind::Decide, request, plan, "prod".into(), 6);
     while !matches!(run.next_step(), Next::Choose) {}
     let weights: Vec<f64> = (1..=10).map(f64::from).collect();
     let mut group = criterion.benchmark_group("choice among ten providers");
@@ -140,7 +134,7 @@ fn choices(criterion: &mut Criterion) {
     group.bench_function("exclusions, choice and decision", |b| {
         b.iter_batched_ref(
             || run.clone(),
-            |run| run.choose(&mut outlook(&mut || black_box(0.5))),
+            |run| run.choose(&mut outlook(&mut || black_box(0.5)), &Unlimited),
             BatchSize::SmallInput,
         );
     });

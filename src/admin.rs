@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use beamline_actors::door::Door;
 use beamline_actors::fail_points;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
-use beamline_actors::pipelines::Pipelines;
 use beamline_actors::registry::Registry;
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_contract::subject;
@@ -49,7 +49,7 @@ pub struct Surroundings {
     pub connection: Connection,
     pub registry: Registry,
     pub invokers: Invokers,
-    pub pipelines: Pipelines,
+    pub pipelines: Door,
     pub complexity: ComplexityLimits,
     pub max_extensions: usize,
     pub intake: Intake,

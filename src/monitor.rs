@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use beamline_actors::door::Door;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
-use beamline_actors::pipelines::Pipelines;
 use beamline_actors::tree::OwnedTask;
 use beamline_domain::admission::{Pressure, PressureGauge, Reading, TripTimes};
 
@@ -30,7 +30,7 @@ pub(crate) struct Monitor {
 /// Who is told of what is measured.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    pub(crate) pipelines: Pipelines,
+    pub(crate) pipelines: Door,
     pub(crate) invokers: Invokers,
     pub(crate) metrics: Metrics,
     pub(crate) transport: NatsTransport,
@@ -80,7 +80,7 @@ impl Monitor {
 }
 
 /// Sends messages to itself through the bus, one after the other.
-async fn watch_trips(transport: NatsTransport, pipelines: Pipelines, metrics: Metrics) {
+async fn watch_trips(transport: NatsTransport, pipelines: Door, metrics: Metrics) {
     let mut times = TripTimes::default();
     loop {
         tokio::time::sleep(TRIP_EVERY).await;

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use beamline_actors::children;
+use beamline_actors::door::Door;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
-use beamline_actors::pipelines::{PipelineSettings, Pipelines};
 use beamline_actors::ports::Store;
 use beamline_actors::registry::{Registry, RegistrySettings};
+use beamline_actors::services::PipelineSettings;
 use beamline_actors::sessions::Sessions;
 use beamline_actors::tree::OwnedTask;
 use beamline_actors::tree::{Child, Root};
@@ -41,7 +42,7 @@ pub struct Router {
     root: Root,
     intake: Intake,
     admin: Admin,
-    pipelines: Pipelines,
+    pipelines: Door,
     metrics: Metrics,
     connection: Connection,
     store: Arc<dyn Store>,
@@ -134,7 +135,7 @@ impl Router {
         };
         let cut = if self
             .pipelines
-            .idle(patience.saturating_sub(begun.elapsed()))
+            .is_idle_within(patience.saturating_sub(begun.elapsed()))
             .await
         {
             0
@@ -257,7 +258,7 @@ impl Prepared {
         // A request that came before the bucket is open would be kept by this replica alone.
         sessions.opened().await;
         let settings = pipeline_settings(&config);
-        let pipelines = Pipelines::new(
+        let pipelines = Door::new(
             settings,
             registry.clone(),
             invokers.clone(),
@@ -388,7 +389,7 @@ fn pipeline_settings(config: &Config) -> PipelineSettings {
                 .tenant_rate
                 .map(|(per_second, burst)| Rate { per_second, burst }),
         },
-        environment: router.environment.clone(),
+        environment: router.environment.as_str().into(),
         requests: RequestLimits {
             default_timeout: router.default_timeout,
             max_timeout: router.max_timeout,

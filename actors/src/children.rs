@@ -1,12 +1,13 @@
 //! The children of the root that every router has, in the order in which they start.
 
+use crate::door::Door;
 use crate::invokers::{Invokers, InvokersActor};
-use crate::pipelines::{Pipelines, PipelinesActor};
+use crate::pipelines::PipelinesActor;
 use crate::registry::{Registry, RegistryActor};
 use crate::tree::Child;
 
 /// The three children that every router has; what stands at its edge comes after them.
-pub fn core(registry: &Registry, invokers: &Invokers, pipelines: &Pipelines) -> Vec<Child> {
+pub fn core(registry: &Registry, invokers: &Invokers, pipelines: &Door) -> Vec<Child> {
     let for_registry = registry.clone();
     let for_invokers = invokers.clone();
     let for_pipelines = pipelines.clone();

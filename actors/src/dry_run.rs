@@ -7,21 +7,21 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::invokers::CallScope;
-use crate::pipeline::side_by_side;
-use crate::pipelines::Pipelines;
+use crate::call::{CallScope, side_by_side};
+use crate::services::PipelineServices;
 use beamline_contract::error::ErrorCode;
 use beamline_contract::fields::Fields;
+use beamline_contract::trace::TraceContext;
 use beamline_domain::conditions::Facts;
 use beamline_domain::policy::Policy;
 use beamline_domain::request::dry_run::DryRun;
 use beamline_domain::request::error::RequestError;
 use beamline_domain::request::explanation;
 use beamline_domain::request::plan::Plan;
-use beamline_domain::request::run::{AttemptBudget, Next, Order, Run};
-use beamline_domain::request::trace::TraceContext;
+use beamline_domain::request::run::{CallOrder, Next, Run};
 use beamline_domain::request::{Message, Request, RequestKind};
-use beamline_domain::target::selection::Outlook;
+use beamline_domain::target::retry_budget::Unlimited;
+use beamline_domain::target::selection::{Outlook, Vitals};
 
 /// What to go through.
 #[derive(Debug)]
@@ -45,48 +45,38 @@ pub struct Rehearsal {
 /// A dry run that calls extensions takes no longer than this.
 const LIMIT: Duration = Duration::from_secs(10);
 
-impl Pipelines {
+impl PipelineServices {
     /// The `result` of a dry run, as JSON.
-    pub async fn dry_run(&self, rehearsal: Rehearsal) -> Result<String, RequestError> {
-        let invokers = self.invokers();
+    pub async fn dry_run(&self, mut rehearsal: Rehearsal) -> Result<String, RequestError> {
         let tenant_id = rehearsal.tenant_id.clone();
-        let vitals = |id: &str, subject: &str| invokers.vitals_for(&tenant_id, id, subject);
-        let left = rehearsal
+        let vitals = |id: &str, subject: &str| self.invokers.vitals_for(&tenant_id, id, subject);
+        let time = rehearsal
             .timeout
-            .unwrap_or(self.settings().requests.default_timeout);
+            .unwrap_or(self.settings.requests.default_timeout);
         let mut run = self.rehearsed(
             &rehearsal,
             &mut Outlook {
                 vitals: &vitals,
                 roll: &mut || 0.0,
-                left,
+                left: time,
             },
         )?;
         let begun = Instant::now();
         let scope = CallScope {
-            trace_id: run.request.trace.trace_id.as_str().into(),
-            traceparent: run.request.trace.traceparent().into(),
+            trace_id: Arc::clone(&run.request.trace.trace_id),
+            traceparent: run.request.trace.shared_traceparent(),
             tenant_id: Arc::clone(&run.request.tenant_id),
-            deadline: begun + left.min(LIMIT),
-            budget: run.budget.clone(),
+            deadline: begun + time.min(LIMIT),
         };
         loop {
             match run.next_step() {
                 Next::Call(orders) if rehearsal.call_extensions => {
-                    self.call(&mut run, &orders, &scope).await
+                    self.call(&mut run, &orders, &scope).await;
                 }
                 Next::Call(_) => run.pass_over(),
-                Next::Recall { key, .. } => run.recalled(self.sessions().peek(&key).await),
+                Next::Recall { key, .. } => run.recalled(self.sessions.peek(&key).await),
                 Next::Choose => {
-                    let left = left.saturating_sub(begun.elapsed());
-                    choose(
-                        &mut run,
-                        &mut Outlook {
-                            vitals: &vitals,
-                            roll: &mut || 0.0,
-                            left,
-                        },
-                    );
+                    choose(&mut run, &vitals, time.saturating_sub(begun.elapsed()));
                     // A dry run gives no session to anybody, and never calls the provider.
                     break;
                 }
@@ -94,9 +84,10 @@ impl Pipelines {
             }
         }
         if rehearsal.call_extensions && run.failure.is_none() {
-            let output = rehearsal
-                .output
-                .map_or_else(|| Arc::clone(&run.message.payload), Arc::from);
+            let output = match rehearsal.output.take() {
+                Some(output) => Arc::from(output),
+                None => Arc::clone(&run.message.payload),
+            };
             run.assume_output(output);
             while let Next::Call(orders) = run.next_step() {
                 self.call(&mut run, &orders, &scope).await;
@@ -105,15 +96,15 @@ impl Pipelines {
         let outlook = Outlook {
             vitals: &vitals,
             roll: &mut || 0.0,
-            left,
+            left: time,
         };
-        let told = DryRun::new(
+        let result = DryRun::new(
             &run,
             rehearsal.call_extensions,
             rehearsal.assumed_latency,
             &outlook,
         );
-        serde_json::to_string(&told)
+        serde_json::to_string(&result)
             .map_err(|error| RequestError::new(ErrorCode::Internal, error.to_string()))
     }
 
@@ -122,25 +113,7 @@ impl Pipelines {
         rehearsal: &Rehearsal,
         outlook: &mut Outlook<'_>,
     ) -> Result<Run, RequestError> {
-        let settings = self.settings();
-        let facts = Facts {
-            tenant_id: &rehearsal.tenant_id,
-            policy_id: &rehearsal.policy_id,
-            environment: &settings.environment,
-            message_type: &rehearsal.message.message_type,
-            context: &rehearsal.context,
-        };
-        let snapshot = self.registry().snapshot();
-        let plan = match &rehearsal.policy {
-            Some(policy) => Plan::of_policy(
-                Arc::clone(policy),
-                &facts,
-                &snapshot,
-                &settings.plans,
-                outlook,
-            )?,
-            None => Plan::new(&facts, &snapshot, &settings.plans, outlook)?,
-        };
+        let plan = self.plan_for(rehearsal, outlook)?;
         let request = Request {
             tenant_id: rehearsal.tenant_id.as_str().into(),
             request_id: "dry-run".into(),
@@ -158,43 +131,71 @@ impl Pipelines {
         } else {
             RequestKind::Decide
         };
-        let budget = AttemptBudget::new(settings.extra_attempts);
         Ok(Run::new(
             kind,
-            Arc::new(request),
+            request,
             Arc::new(plan),
-            &settings.environment,
-            budget,
+            Arc::clone(&self.settings.environment),
+            self.settings.extra_attempts,
         ))
     }
 
-    async fn call(&self, run: &mut Run, orders: &[Order], scope: &CallScope) {
-        let results = side_by_side(self.invokers(), orders, scope).await;
+    fn plan_for(
+        &self,
+        rehearsal: &Rehearsal,
+        outlook: &mut Outlook<'_>,
+    ) -> Result<Plan, RequestError> {
+        let facts = Facts {
+            tenant_id: &rehearsal.tenant_id,
+            policy_id: &rehearsal.policy_id,
+            environment: &self.settings.environment,
+            message_type: &rehearsal.message.message_type,
+            context: &rehearsal.context,
+        };
+        let snapshot = self.registry.snapshot();
+        let limits = &self.settings.plans;
+        match &rehearsal.policy {
+            Some(policy) => Plan::of_policy(Arc::clone(policy), &facts, &snapshot, limits, outlook),
+            None => Plan::new(&facts, &snapshot, limits, outlook),
+        }
+    }
+
+    async fn call(&self, run: &mut Run, orders: &[CallOrder], scope: &CallScope) {
+        let results = side_by_side(&self.invokers, orders, scope).await;
         run.apply(results);
     }
 }
 
 /// Takes the provider that gets most of the requests, so that the same dry run tells the same twice.
-fn choose(run: &mut Run, outlook: &mut Outlook<'_>) {
-    let exclusions = run.exclusions(outlook);
-    let plan = Arc::clone(&run.plan);
-    let shares: Vec<f64> = explanation::chances(&plan, &exclusions)
-        .iter()
-        .map(|chance| chance.share)
-        .collect();
-    let likeliest = (0..shares.len())
-        .rev()
-        .max_by(|a, b| share(&shares, *a).total_cmp(&share(&shares, *b)));
-    let likeliest = likeliest.unwrap_or_default();
-    let before: f64 = shares.iter().take(likeliest).sum();
-    let roll = before + share(&shares, likeliest) / 2.0;
-    run.choose(&mut Outlook {
-        vitals: outlook.vitals,
+fn choose(run: &mut Run, vitals: &dyn Fn(&str, &str) -> Vitals, left: Duration) {
+    let roll = roll_of_the_likeliest(
+        run,
+        &Outlook {
+            vitals,
+            roll: &mut || 0.0,
+            left,
+        },
+    );
+    let mut outlook = Outlook {
+        vitals,
         roll: &mut || roll,
-        left: outlook.left,
-    });
+        left,
+    };
+    run.choose(&mut outlook, &Unlimited);
 }
 
-fn share(shares: &[f64], index: usize) -> f64 {
-    shares.get(index).copied().unwrap_or_default()
+/// The middle of the part of the whole that the likeliest provider has; the first of equal ones.
+fn roll_of_the_likeliest(run: &Run, outlook: &Outlook<'_>) -> f64 {
+    let exclusions = run.exclusions(outlook);
+    let mut before = 0.0;
+    let mut best_share = f64::NEG_INFINITY;
+    let mut roll = 0.0;
+    for chance in explanation::chances(&run.plan, &exclusions) {
+        if chance.share > best_share {
+            best_share = chance.share;
+            roll = before + chance.share / 2.0;
+        }
+        before += chance.share;
+    }
+    roll
 }

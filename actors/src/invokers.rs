@@ -11,10 +11,12 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::call_limits::{CallLimit, CallLimits, InUse};
 use crate::invoker::{Invoker, InvokerActor};
 use crate::metrics::{Metrics, NodeLabel};
 use crate::ports::Transport;
 use crate::registry::Registry;
+use crate::retry_budgets::RetryBudgets;
 use crate::targets::{Peers, Transition};
 use crate::tree::{
     Address, BreakerView, Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict,
@@ -22,19 +24,10 @@ use crate::tree::{
 use crate::watch::{self, HealthLog};
 use beamline_domain::record::extension::Extension;
 use beamline_domain::target::breaker::{Isolation, Mode};
-use beamline_domain::target::retry_budget::RetryTokens;
 use beamline_domain::target::selection::Vitals;
 
-mod call;
-mod limit;
-mod retries;
 #[cfg(test)]
 mod tests;
-
-pub use call::CallScope;
-use limit::CallLimits;
-pub use limit::InUse;
-use retries::Retries;
 
 /// The way to all invokers; all clones share it.
 #[derive(Debug, Clone)]
@@ -47,7 +40,7 @@ struct Shared {
     transport: Arc<dyn Transport>,
     registry: Registry,
     metrics: Metrics,
-    retries: Arc<Retries>,
+    retries: RetryBudgets,
     limits: CallLimits,
     /// The threads of this process are late.
     local_lag: AtomicBool,
@@ -131,7 +124,7 @@ impl Invokers {
     pub fn new(transport: Arc<dyn Transport>, registry: Registry, metrics: Metrics) -> Self {
         let node = Node::new("invokers", NodeKind::Supervisor);
         let address = Address::new(Arc::clone(&node));
-        let retries = Arc::new(Retries::new(metrics.clone()));
+        let retries = RetryBudgets::new(metrics.clone());
         let limits = CallLimits::new(metrics.clone());
         let (table, health_log, open_copy) = (RwLock::default(), OnceLock::new(), OnceLock::new());
         let peers = Arc::default();
@@ -310,11 +303,21 @@ impl Invokers {
     }
 
     /// Where every other attempt than a first one is paid for.
-    pub fn retry_tokens(&self) -> Arc<dyn RetryTokens> {
-        Arc::clone(&self.shared.retries) as Arc<dyn RetryTokens>
+    pub fn retry_budgets(&self) -> &RetryBudgets {
+        &self.shared.retries
     }
 
-    async fn invoker(&self, id: &str) -> Arc<Invoker> {
+    /// How many calls of an extension may run.
+    pub(crate) fn call_limit(&self, id: &Arc<str>) -> Arc<CallLimit> {
+        self.shared.limits.of(id, |id| self.max_in_flight(id))
+    }
+
+    /// Whether the threads of this process are late.
+    pub(crate) fn is_late(&self) -> bool {
+        self.shared.local_lag.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn invoker(&self, id: &str) -> Arc<Invoker> {
         if let Some(invoker) = self.find(id) {
             return invoker;
         }

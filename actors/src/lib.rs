@@ -13,14 +13,23 @@ pub mod sessions;
 
 pub mod targets;
 
+pub mod call_limits;
 pub mod invoker;
 pub mod invokers;
+pub mod retry_budgets;
 pub mod watch;
 
+pub mod call;
+
 pub mod dry_run;
+mod in_flight;
+pub mod incoming;
 mod pipeline;
+pub mod services;
+
+pub mod door;
 pub mod pipelines;
-pub mod reply;
+pub mod responder;
 
 pub mod children;
 

@@ -1,28 +1,27 @@
 //! One request through its named steps: parse, policy, plan, pre, validate, choose, call the provider, post, answer.
 //!
-//! The actor decides and hands off: calls run in a task and their results come back as a message. After each step the
-//! run is kept where it survives this actor.
+//! The actor decides and hands off: calls run in a task and their results come back as a message. While it waits, the run is
+//! kept where it survives this actor; it works on a copy, so that a panic leaves the last finished step as it was.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
-
-use crate::fail_points;
-use crate::invokers::{CallScope, Invokers};
-use crate::pipelines::InFlight;
-use crate::reply::Outgoing;
-use crate::tree::{OnDrop, OwnedTask};
 use beamline_domain::conditions::Facts;
-use beamline_domain::request::Request;
-use beamline_domain::request::call::CallFailure;
+use beamline_domain::request::error::RequestError;
 use beamline_domain::request::plan::Plan;
-use beamline_domain::request::run::{AttemptBudget, CallResult, Next, Order, Run, is_fatal};
+use beamline_domain::request::run::{CallOrder, CallResult, Next, Run};
+use beamline_domain::request::{Correlation, Request};
 use beamline_domain::session::{Pinned, Recalled};
 use beamline_domain::target::selection::Outlook;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::call::{CallScope, side_by_side};
+use crate::fail_points;
+use crate::in_flight::{FlightTable, InFlight};
+use crate::responder::{About, Outgoing};
+use crate::services::PipelineServices;
+use crate::tree::{OnDrop, OwnedTask};
 
 #[derive(Debug)]
 pub(crate) enum PipelineMsg {
@@ -43,10 +42,19 @@ pub(crate) enum PipelineMsg {
 #[derive(Debug)]
 pub(crate) struct Pipeline;
 
+/// What the actor is given.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    pub(crate) request: Arc<InFlight>,
+    pub(crate) services: Arc<PipelineServices>,
+    pub(crate) flights: Arc<FlightTable>,
+}
+
 #[derive(Debug)]
 pub(crate) struct PipelineState {
     request: Arc<InFlight>,
-    run: Option<Run>,
+    services: Arc<PipelineServices>,
+    flights: Arc<FlightTable>,
     /// What is being waited for.
     task: Option<OwnedTask>,
     deadline: Option<OwnedTask>,
@@ -59,17 +67,17 @@ const LEAST_RESERVE: Duration = Duration::from_millis(4);
 impl Actor for Pipeline {
     type Msg = PipelineMsg;
     type State = PipelineState;
-    type Arguments = Arc<InFlight>;
+    type Arguments = Carried;
 
     async fn pre_start(
         &self,
         myself: ActorRef<PipelineMsg>,
-        request: Arc<InFlight>,
+        carried: Carried,
     ) -> Result<PipelineState, ActorProcessingErr> {
-        let run = request.checkpoint.lock().clone();
         let mut state = PipelineState {
-            request,
-            run,
+            request: carried.request,
+            services: carried.services,
+            flights: carried.flights,
             task: None,
             deadline: None,
         };
@@ -84,10 +92,7 @@ impl Actor for Pipeline {
         myself: ActorRef<PipelineMsg>,
         state: &mut PipelineState,
     ) -> Result<(), ActorProcessingErr> {
-        state
-            .request
-            .shared
-            .carried_by(myself.get_id(), &state.request)?;
+        state.flights.carried_by(myself.get_id(), &state.request)?;
         myself.send_message(PipelineMsg::Advance)?;
         Ok(())
     }
@@ -101,7 +106,10 @@ impl Actor for Pipeline {
         state.request.steps.begun();
         fail_points::reached("pipeline");
         match message {
-            PipelineMsg::Advance => state.advance(&myself),
+            PipelineMsg::Advance => match state.reached() {
+                Some(run) => state.advance(run, &myself),
+                None => state.begin(&myself),
+            },
             PipelineMsg::CallsDone(results) => state.resume(&myself, |run| run.apply(results)),
             PipelineMsg::Recalled(recalled) => state.resume(&myself, |run| run.recalled(recalled)),
             PipelineMsg::Pinned(pinned) => state.resume(&myself, |run| run.pinned(&pinned)),
@@ -113,23 +121,84 @@ impl Actor for Pipeline {
 }
 
 impl PipelineState {
-    /// Goes on until something has to be waited for.
-    fn advance(&mut self, myself: &ActorRef<PipelineMsg>) {
-        let mut run = match self.run.take() {
-            Some(run) => run,
-            None => match self.begin(myself) {
-                Some(run) => run,
-                None => return myself.stop(None),
-            },
+    /// Parse, find the policy, plan; then the first step.
+    fn begin(&mut self, myself: &ActorRef<PipelineMsg>) {
+        let services = Arc::clone(&self.services);
+        let settings = &services.settings;
+        let in_flight = Arc::clone(&self.request);
+        let parsed = Request::parse(
+            &in_flight.body,
+            &in_flight.headers,
+            &settings.requests,
+            || fastrand::u64(..),
+        );
+        let request = match parsed {
+            Ok(request) => request,
+            Err(refusal) => {
+                let (error, correlation) = *refusal;
+                self.refuse(myself, || Outgoing::error(&error, &correlation));
+                return;
+            }
         };
+        let plan = match self.plan(&request) {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.refuse(myself, || refused(&error, &request, in_flight.received));
+                return;
+            }
+        };
+        let run = Run::new(
+            in_flight.kind,
+            request,
+            Arc::new(plan),
+            Arc::clone(&settings.environment),
+            settings.extra_attempts,
+        );
+        // Set by the actor before this one where that failed.
+        let _ = in_flight.request.set(Arc::clone(&run.request));
+        self.watch_deadline(myself);
+        self.advance(run, myself);
+    }
+
+    fn plan(&self, request: &Request) -> Result<Plan, RequestError> {
+        let settings = &self.services.settings;
+        let invokers = &self.services.invokers;
+        let facts = Facts {
+            tenant_id: &request.tenant_id,
+            policy_id: &request.policy_id,
+            environment: &settings.environment,
+            message_type: &request.message.message_type,
+            context: &request.context,
+        };
+        let mut outlook = Outlook {
+            vitals: &|id, subject| invokers.vitals_for(&request.tenant_id, id, subject),
+            roll: &mut fastrand::f64,
+            left: request.timeout,
+        };
+        let snapshot = self.services.registry.snapshot();
+        Plan::new(&facts, &snapshot, &settings.plans, &mut outlook)
+    }
+
+    fn refuse(&self, myself: &ActorRef<PipelineMsg>, write: impl FnOnce() -> Outgoing) {
+        self.request.answer(write);
+        myself.stop(None);
+    }
+
+    /// Goes on until something has to be waited for.
+    fn advance(&mut self, mut run: Run, myself: &ActorRef<PipelineMsg>) {
         loop {
             match run.next_step() {
+                Next::Choose => self.choose(&mut run),
+                Next::Answer => {
+                    self.request.answer_run(&run);
+                    return myself.stop(None);
+                }
                 Next::Call(orders) => {
                     self.call(orders, &run, myself);
                     break;
                 }
                 Next::Recall { key, ttl } => {
-                    let sessions = self.request.shared.sessions.clone();
+                    let sessions = self.services.sessions.clone();
                     self.hand_off(myself, async move {
                         PipelineMsg::Recalled(sessions.recall(&key, ttl).await)
                     });
@@ -141,13 +210,10 @@ impl PipelineState {
                     ttl,
                     instead_of,
                 } => {
-                    let sessions = self.request.shared.sessions.clone();
+                    let sessions = self.services.sessions.clone();
                     self.hand_off(myself, async move {
-                        PipelineMsg::Pinned(
-                            sessions
-                                .pin(&key, &provider, ttl, instead_of.as_deref())
-                                .await,
-                        )
+                        let pinned = sessions.pin(&key, &provider, ttl, instead_of.as_deref());
+                        PipelineMsg::Pinned(pinned.await)
                     });
                     break;
                 }
@@ -158,90 +224,32 @@ impl PipelineState {
                     });
                     break;
                 }
-                Next::Choose => self.choose(&mut run),
-                Next::Answer => {
-                    self.request.answer_run(&run);
-                    myself.stop(None);
-                    break;
-                }
             }
-            self.keep(&run);
         }
-        self.run = Some(run);
+        *self.request.checkpoint.lock() = Some(run);
     }
 
-    /// Parse, find the policy, plan. `None` when that ended in an answer.
-    fn begin(&mut self, myself: &ActorRef<PipelineMsg>) -> Option<Run> {
-        let shared = Arc::clone(&self.request.shared);
-        let settings = &shared.settings;
-        let parsed = Request::parse(
-            &self.request.body,
-            &self.request.headers,
-            &settings.requests,
-            || fastrand::u64(..),
-        );
-        let request = match parsed {
-            Ok(request) => request,
-            Err(refusal) => {
-                let (error, correlation) = *refusal;
-                self.request.answer(Outgoing::error(&error, &correlation));
-                return None;
-            }
-        };
-        let facts = Facts {
-            tenant_id: &request.tenant_id,
-            policy_id: &request.policy_id,
-            environment: &settings.environment,
-            message_type: &request.message.message_type,
-            context: &request.context,
-        };
-        let mut outlook = Outlook {
-            vitals: &|id, subject| shared.invokers.vitals_for(&request.tenant_id, id, subject),
-            roll: &mut fastrand::f64,
-            left: request.timeout,
-        };
-        let plan = match Plan::new(
-            &facts,
-            &shared.registry.snapshot(),
-            &settings.plans,
-            &mut outlook,
-        ) {
-            Ok(plan) => plan,
-            Err(error) => {
-                let timeout_clamped = request.clamped.then_some(request.timeout);
-                let deadline = Some(self.request.received + request.timeout);
-                let refusal = Outgoing::error(&error, &request.correlation());
-                self.request.answer(Outgoing {
-                    timeout_clamped,
-                    deadline,
-                    ..refusal
-                });
-                return None;
-            }
-        };
-        let budget = AttemptBudget::new(settings.extra_attempts);
-        let mut run = Run::new(
-            self.request.kind,
-            Arc::new(request),
-            Arc::new(plan),
-            &settings.environment,
-            budget,
-        );
-        run.retry_tokens = Some(shared.invokers.retry_tokens());
-        self.keep(&run);
-        self.watch_deadline(myself);
-        Some(run)
+    /// Goes on with what was waited for.
+    fn resume(&mut self, myself: &ActorRef<PipelineMsg>, take: impl FnOnce(&mut Run)) {
+        if let Some(mut run) = self.reached() {
+            take(&mut run);
+            self.advance(run, myself);
+        }
+    }
+
+    /// What the run has reached. A copy: what is kept stays for an actor that may have to go on from here.
+    fn reached(&self) -> Option<Run> {
+        self.request.checkpoint.lock().clone()
     }
 
     /// Makes the calls of a step side by side in a task; the actor goes on listening.
-    fn call(&mut self, orders: Vec<Order>, run: &Run, myself: &ActorRef<PipelineMsg>) {
-        let invokers = self.request.shared.invokers.clone();
+    fn call(&mut self, orders: Vec<CallOrder>, run: &Run, myself: &ActorRef<PipelineMsg>) {
+        let invokers = self.services.invokers.clone();
         let scope = CallScope {
-            trace_id: run.request.trace.trace_id.as_str().into(),
-            traceparent: run.request.trace.traceparent().into(),
+            trace_id: Arc::clone(&run.request.trace.trace_id),
+            traceparent: run.request.trace.shared_traceparent(),
             tenant_id: Arc::clone(&run.request.tenant_id),
-            deadline: self.deadline_of(run),
-            budget: run.guardrail_budget(),
+            deadline: self.deadline_of(&run.request),
         };
         self.hand_off(myself, async move {
             PipelineMsg::CallsDone(side_by_side(&invokers, &orders, &scope).await)
@@ -254,11 +262,13 @@ impl PipelineState {
         myself: &ActorRef<PipelineMsg>,
         work: impl Future<Output = PipelineMsg> + Send + 'static,
     ) {
-        let (actor, for_lost) = (myself.clone(), myself.clone());
+        let actor = myself.clone();
+        let for_lost = myself.clone();
         let lost = OnDrop::new(move || {
             let _ = for_lost.send_message(PipelineMsg::TaskLost);
         });
-        let (steps, spawned) = (Arc::clone(&self.request.steps), Instant::now());
+        let steps = Arc::clone(&self.request.steps);
+        let spawned = Instant::now();
         self.task = Some(OwnedTask::spawn(async move {
             let outside = steps.outside(spawned);
             let message = work.await;
@@ -269,52 +279,33 @@ impl PipelineState {
         }));
     }
 
-    /// Goes on with what was waited for.
-    fn resume(&mut self, myself: &ActorRef<PipelineMsg>, take: impl FnOnce(&mut Run)) {
-        let Some(mut run) = self.run.take() else {
-            return;
-        };
-        take(&mut run);
-        self.keep(&run);
-        self.run = Some(run);
-        self.advance(myself);
-    }
-
     fn choose(&self, run: &mut Run) {
-        let invokers = &self.request.shared.invokers;
+        let invokers = &self.services.invokers;
         let tenant_id = Arc::clone(&run.request.tenant_id);
-        run.choose(&mut Outlook {
+        let deadline = self.deadline_of(&run.request);
+        let mut outlook = Outlook {
             vitals: &|id, subject| invokers.vitals_for(&tenant_id, id, subject),
             roll: &mut fastrand::f64,
-            left: self
-                .deadline_of(run)
-                .saturating_duration_since(Instant::now()),
-        });
+            left: deadline.saturating_duration_since(Instant::now()),
+        };
+        run.choose(&mut outlook, invokers.retry_budgets());
     }
 
     fn deadline_reached(&mut self, myself: &ActorRef<PipelineMsg>) {
         self.task = None;
-        if let Some(mut run) = self.run.take() {
+        if let Some(mut run) = self.reached() {
             run.time_out(self.request.received.elapsed());
             self.request.answer_run(&run);
         }
         myself.stop(None);
     }
 
-    /// Keeps what the run has reached, for an actor that may have to go on from here.
-    fn keep(&self, run: &Run) {
-        *self.request.checkpoint.lock() = Some(run.clone());
-    }
-
     fn watch_deadline(&mut self, myself: &ActorRef<PipelineMsg>) {
-        let timeout = self
-            .request
-            .checkpoint
-            .lock()
-            .as_ref()
-            .map(|run| run.request.timeout);
-        let Some(timeout) = timeout else { return };
+        let Some(request) = self.request.request.get() else {
+            return;
+        };
         // Calls end at the deadline less the reserve; what still waits shortly before the deadline will not be in time.
+        let timeout = request.timeout;
         let last_moment = self.request.received + timeout.saturating_sub(reserve(timeout) / 4);
         let myself = myself.clone();
         self.deadline = Some(OwnedTask::spawn(async move {
@@ -323,63 +314,20 @@ impl PipelineState {
         }));
     }
 
-    fn deadline_of(&self, run: &Run) -> Instant {
-        self.request.received
-            + run
-                .request
-                .timeout
-                .saturating_sub(reserve(run.request.timeout))
+    fn deadline_of(&self, request: &Request) -> Instant {
+        self.request.received + request.timeout.saturating_sub(reserve(request.timeout))
     }
 }
 
-/// Makes the calls of a step at the same time. One that decides about the request cuts off those after it in the order of
-/// the policy; those before it are waited for, because theirs would be the deciding one, whoever is faster. What the
-/// request may still retry is shared out before the first of them fails.
-pub(crate) async fn side_by_side(
-    invokers: &Invokers,
-    orders: &[Order],
-    scope: &CallScope,
-) -> Vec<CallResult> {
-    let decided = watch::Sender::new(usize::MAX);
-    let registered: Vec<u32> = orders
-        .iter()
-        .map(|order| order.call.registered_retries())
-        .collect();
-    let shares = scope.budget.share_out(&registered);
-    // What is left then is for those who have one retry only when they were not reached.
-    let unregistered: Vec<u32> = orders
-        .iter()
-        .map(|order| order.call.unregistered_retries())
-        .collect();
-    let more = scope.budget.share_out(&unregistered);
-    let own = |(share, more): (&AttemptBudget, &AttemptBudget)| {
-        let budget = if share.left() > 0 { share } else { more }.clone();
-        CallScope {
-            budget,
-            ..scope.clone()
-        }
-    };
-    let scopes: Vec<CallScope> = shares.each.iter().zip(&more.each).map(own).collect();
-    let one = |(index, (order, scope))| {
-        let (decided, mut heard) = (&decided, decided.subscribe());
-        async move {
-            let begun = Instant::now();
-            let result = tokio::select! {
-                // With both at hand, chance must not decide what the answer says of this call.
-                biased;
-                result = invokers.call(order, scope) => result,
-                _ = heard.wait_for(|by| *by < index) => {
-                    let outcome = Err(CallFailure::Cancelled);
-                    return CallResult { outcome, latency: begun.elapsed(), attempts: 1, place: 0, retry_refused: false };
-                }
-            };
-            if is_fatal(&order.call, &result.outcome) {
-                decided.send_modify(|by| *by = index.min(*by));
-            }
-            result
-        }
-    };
-    join_all(orders.iter().zip(&scopes).enumerate().map(one)).await
+/// The answer to a request that was read and could not be planned.
+fn refused(error: &RequestError, request: &Request, received: Instant) -> Outgoing {
+    let correlation: Correlation = request.correlation();
+    let clamped = request.clamped.then_some(request.timeout);
+    Outgoing {
+        deadline: Some(received + request.timeout),
+        about: About::Unread(correlation.clone(), clamped),
+        ..Outgoing::error(error, &correlation)
+    }
 }
 
 fn reserve(timeout: Duration) -> Duration {

@@ -133,8 +133,8 @@ pub enum StoreError {
 
 /// Sends calls to extensions.
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// One attempt. The caller puts its own limit around it as well.
-    fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, TransportError>>;
+    /// One attempt, and everything that comes back for it. The caller puts its own limit around it as well.
+    fn call(&self, call: Call) -> Answers;
 
     /// How long the bus has been away; `None` while it is there. Nothing is sent while it is away.
     fn away_for(&self) -> Option<Duration>;
@@ -167,12 +167,16 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     fn max_body(&self) -> usize;
 }
 
+/// The messages that come back for one call, in their order; an error is the last of them. A call that is answered at once
+/// brings one. Dropping it gives up waiting.
+pub type Answers = BoxStream<'static, Result<Answer, TransportError>>;
+
 /// One attempt to call an extension (contract section 2).
 #[derive(Debug, Clone)]
 pub struct Call {
     pub subject: Arc<str>,
     pub body: Bytes,
-    pub traceparent: String,
+    pub traceparent: Arc<str>,
     pub trace_id: Arc<str>,
     pub tenant_id: Arc<str>,
     /// Time that this attempt has.

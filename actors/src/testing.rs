@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::ports::{
-    Answer, Author, Call, Change, HealthLine, Store, StoreError, Transport, TransportError,
+    Answer, Answers, Author, Call, Change, HealthLine, Store, StoreError, Transport, TransportError,
 };
+use crate::responder::{AnswerSink, Outgoing, PartSink, Responder, TooManyParts};
 use beamline_domain::record::extension::Extension;
 use beamline_domain::snapshot::{Content, StoredPolicy};
 pub use sessions::MemorySessions;
@@ -266,12 +267,12 @@ impl MemoryTransport {
 }
 
 impl Transport for MemoryTransport {
-    fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, TransportError>> {
+    fn call(&self, call: Call) -> Answers {
         self.calls.lock().push(call.clone());
         let handler = self.handlers.lock().get(&*call.subject).cloned();
         match handler {
-            Some(handler) => handler(call),
-            None => futures_util::future::ready(Err(TransportError::NoResponders)).boxed(),
+            Some(handler) => stream::once(handler(call)).boxed(),
+            None => stream::iter([Err(TransportError::NoResponders)]).boxed(),
         }
     }
 
@@ -324,5 +325,32 @@ pub fn content(extensions: &[&str], policies: &[(&str, &str, &str)]) -> Content 
         revision: 1,
         extensions: extensions.iter().map(parse).collect(),
         policies: policies.iter().map(policy).collect(),
+    }
+}
+
+/// Hands the end of an answer to `take`, whatever came before it.
+pub fn answer_to(take: impl FnOnce(Outgoing) + Send + 'static) -> Responder {
+    Responder::new(EndOf(take))
+}
+
+struct EndOf<F>(F);
+
+impl<F: FnOnce(Outgoing) + Send + 'static> AnswerSink for EndOf<F> {
+    fn answer(self: Box<Self>, answer: Outgoing) {
+        (self.0)(answer);
+    }
+
+    fn begin(self: Box<Self>, _: Outgoing) -> Box<dyn PartSink> {
+        self
+    }
+}
+
+impl<F: FnOnce(Outgoing) + Send + 'static> PartSink for EndOf<F> {
+    fn part(&mut self, _: Bytes) -> Result<(), TooManyParts> {
+        Ok(())
+    }
+
+    fn end(self: Box<Self>, end: Outgoing) {
+        (self.0)(end);
     }
 }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use beamline_actors::invokers::{CallScope, InUse, Invokers, InvokersActor};
+use beamline_actors::call::CallScope;
+use beamline_actors::call_limits::InUse;
+use beamline_actors::invokers::{Invokers, InvokersActor};
 use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, Metrics};
 use beamline_actors::ports::{Answer, Author, Change, TransportError};
 use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
@@ -19,9 +21,9 @@ use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
 use beamline_domain::record::extension::Extension;
-use beamline_domain::request::call::CallFailure;
+use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::plan::{Place, PlannedCall, Rule, Target};
-use beamline_domain::request::run::{AttemptBudget, Order};
+use beamline_domain::request::run::CallOrder;
 use beamline_domain::target::breaker::{Overrides, Reset, Settings};
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -211,7 +213,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-fn order() -> Order {
+fn order() -> CallOrder {
     let target = Target {
         version: "v1".into(),
         places: vec![Place {
@@ -232,11 +234,12 @@ fn order() -> Order {
         route: None,
         config,
     };
-    Order {
+    CallOrder {
         call: Arc::new(call),
         body: Bytes::from_static(b"{}"),
         attempt: 1,
         turn: 0,
+        extra_attempts: 0,
     }
 }
 
@@ -246,7 +249,6 @@ fn scope(patience: Duration) -> CallScope {
         traceparent: "00-0-0-00".into(),
         tenant_id: "t".into(),
         deadline: Instant::now() + patience,
-        budget: AttemptBudget::new(0),
     }
 }
 

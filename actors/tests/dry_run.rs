@@ -67,7 +67,11 @@ async fn the_provider_is_never_called_and_each_extension_once() {
             3,
         )
         .await;
-        let told = pipelines.dry_run(rehearsal(timeout)).await.unwrap();
+        let told = pipelines
+            .services()
+            .dry_run(rehearsal(timeout))
+            .await
+            .unwrap();
         let told: Value = serde_json::from_str(&told).unwrap();
         assert_eq!(
             subjects.map(|subject| bus.calls(subject).len()),

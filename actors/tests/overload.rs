@@ -11,8 +11,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_actors::door::Door;
 use beamline_actors::invokers::Invokers;
-use beamline_actors::pipelines::Pipelines;
 use beamline_actors::ports::Answer;
 use beamline_actors::testing::{MemoryTransport, content};
 use beamline_actors::tree::Root;
@@ -34,7 +34,7 @@ struct Tree {
     /// What the model waits for before each of its answers.
     gate: Arc<Semaphore>,
     invokers: Invokers,
-    pipelines: Pipelines,
+    pipelines: Door,
     root: Root,
 }
 

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use beamline_actors::door::Door;
 use beamline_actors::invokers::Invokers;
-use beamline_actors::pipelines::Pipelines;
 use beamline_actors::ports::{Answer, Author, Change, TransportError};
 use beamline_actors::registry::Registry;
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
@@ -39,7 +39,7 @@ struct Tree {
     bus: Arc<MemoryTransport>,
     registry: Registry,
     invokers: Invokers,
-    pipelines: Pipelines,
+    pipelines: Door,
     root: Root,
 }
 

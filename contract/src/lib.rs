@@ -5,11 +5,19 @@
 pub mod header;
 pub mod subject;
 
+pub mod request;
+
+pub mod message;
+
+pub mod answer;
 pub mod error;
+
+pub mod call;
 
 pub mod record;
 
 pub mod admin;
+pub mod trace;
 
 pub mod fields;
 pub mod mistake;

@@ -2,13 +2,18 @@
 
 pub mod error;
 mod incoming;
-pub mod trace;
 
-pub mod call;
-pub mod endpoint;
-
-pub mod fallback;
 pub mod plan;
+
+pub mod call_body;
+pub mod endpoint;
+pub mod reply;
+
+pub mod failure;
+pub mod fallback;
+pub mod retry;
+pub mod verdict;
+
 pub mod run;
 
 pub mod answer;

@@ -27,6 +27,7 @@ pub(super) async fn dry_run(shared: &Shared, body: &Fields) -> Result<String, Re
     let told = shared
         .surroundings
         .pipelines
+        .services()
         .dry_run(rehearsal)
         .await
         .map_err(Refusal::before_the_first_call)?;

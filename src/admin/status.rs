@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use beamline_actors::call_limits::InUse;
 use beamline_actors::invoker::Invoker;
-use beamline_actors::invokers::InUse;
 use beamline_actors::targets::TargetState;
 use beamline_contract::time::milliseconds;
 use beamline_domain::record::extension::{Extension, Listener};

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beamline_actors::children;
+use beamline_actors::door::Door;
+use beamline_actors::incoming::Incoming;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
-use beamline_actors::pipelines::{Incoming, PipelineSettings, Pipelines};
 use beamline_actors::ports::{Store, TransportError};
 use beamline_actors::registry::{Registry, RegistrySettings};
-use beamline_actors::reply::Reply;
+use beamline_actors::services::PipelineSettings;
 use beamline_actors::sessions::Sessions;
+use beamline_actors::testing::answer_to;
 use beamline_actors::testing::{MemorySessions, MemoryStore, MemoryTransport, content};
 use beamline_actors::tree::Root;
 use beamline_contract::record::Kind;
@@ -80,7 +82,7 @@ async fn every_answer_is_what_a_router_answers() {
 struct Stage {
     bus: Arc<MemoryTransport>,
     sessions: Arc<MemorySessions>,
-    pipelines: Pipelines,
+    pipelines: Door,
     root: Root,
 }
 
@@ -116,7 +118,7 @@ impl Stage {
         sessions.set_away(scene == "session-of-one-replica");
         let shared = Sessions::new(sessions.clone());
         shared.opened().await;
-        let pipelines = Pipelines::new(
+        let pipelines = Door::new(
             as_deployed(),
             registry.clone(),
             invokers.clone(),
@@ -192,7 +194,7 @@ impl Stage {
             headers: RequestHeaders::default(),
             body: Bytes::copy_from_slice(body.as_bytes()),
             received: Instant::now(),
-            reply: Reply::new(move |outgoing| answer.send(outgoing.body).unwrap()),
+            responder: answer_to(move |outgoing| answer.send(outgoing.body).unwrap()),
         });
         let body = timeout(Duration::from_secs(300), answered)
             .await

@@ -13,12 +13,14 @@ use beamline_domain::policy::complexity::{Complexity, ComplexityLimits};
 use beamline_domain::policy::waves::waves;
 use beamline_domain::policy::{Policy, Status};
 use beamline_domain::request::answer;
-use beamline_domain::request::call::{self, CallFailure};
-use beamline_domain::request::fallback::{Failing, Move, Situation};
+use beamline_domain::request::failure::CallFailure;
+use beamline_domain::request::fallback::{Fallbacks, Recovery};
 use beamline_domain::request::plan::{Plan, PlanLimits};
-use beamline_domain::request::run::{AttemptBudget, Next, Reason, Run};
+use beamline_domain::request::reply;
+use beamline_domain::request::run::{Next, Reason, Run};
 use beamline_domain::request::{Request, RequestHeaders, RequestKind, RequestLimits};
 use beamline_domain::snapshot::Snapshot;
+use beamline_domain::target::retry_budget::Unlimited;
 use beamline_domain::target::selection::{Outlook, Vitals};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -46,18 +48,17 @@ fn each_failure_fits_the_words_that_the_table_has() {
         let fits = |word: &str| {
             let policy = json!({"providers": [{"name": "p"}], "fallbacks": [{"when": {"status": word}, "to": "q"}]});
             let moved = |plan: Plan, facts: &Facts<'_>| {
-                let open = |index| index == 1;
-                Situation {
+                let fallbacks = Fallbacks {
                     plan: &plan,
                     facts,
-                    setback: None,
-                    open: &open,
+                    failed: None,
+                    is_open: &|index| index == 1,
                     roll: 0.0,
-                }
-                .next_move(Failing::of(&failure))
+                };
+                fallbacks.recovery(failure.row().class)
             };
             planned(&policy.to_string(), &[], "t", "prod", "{}", moved)
-                == Move::Switch {
+                == Recovery::Switch {
                     to: 1,
                     rule: Some(0),
                 }
@@ -84,7 +85,7 @@ fn failure(cell: &str) -> CallFailure {
             service_error,
             ..Answer::default()
         };
-        call::read(Kind::Provider, &answer).expect_err("a failure")
+        reply::read(Kind::Provider, &answer).expect_err("a failure")
     };
     match (code(cell).as_slice(), cell) {
         ([body], _) if body.starts_with('{') => answered(body, None),
@@ -282,20 +283,20 @@ fn decided(plan: Plan, facts: &Facts<'_>) -> Value {
         || 1,
     )
     .unwrap();
-    let budget = AttemptBudget::new(6);
     let mut run = Run::new(
         RequestKind::Decide,
-        Arc::new(request),
+        request,
         Arc::new(plan),
-        "prod",
-        budget,
+        "prod".into(),
+        6,
     );
     while let Next::Choose = run.next_step() {
-        run.choose(&mut Outlook {
+        let mut outlook = Outlook {
             vitals: &|_, _| Vitals::default(),
             roll: &mut || 0.0,
             left: time,
-        });
+        };
+        run.choose(&mut outlook, &Unlimited);
     }
     serde_json::from_slice(&answer::of_run(&run, SystemTime::UNIX_EPOCH)).unwrap()
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::ports::{Answer, Call, Transport, TransportError};
+use beamline_actors::ports::{Answer, Answers, Call, Transport, TransportError};
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -41,7 +41,7 @@ impl ScriptedBus {
 }
 
 impl Transport for ScriptedBus {
-    fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, TransportError>> {
+    fn call(&self, call: Call) -> Answers {
         let id = owner(&call.subject);
         let mut calls = self.calls.lock();
         let before = calls.iter().filter(|known| known.id == id).count();
@@ -54,15 +54,15 @@ impl Transport for ScriptedBus {
             .get(before % ends.len().max(1))
             .copied()
             .unwrap_or(End::Good);
-        async move {
+        let answered = async move {
             if end == End::Silent {
                 tokio::time::sleep(call.timeout).await;
                 return Err(TransportError::Timeout);
             }
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
             answer(&id, before + 1, end)
-        }
-        .boxed()
+        };
+        stream::once(answered).boxed()
     }
 
     fn away_for(&self) -> Option<Duration> {

@@ -235,7 +235,7 @@ fn rehearse(case: &Case, delays: &Delays) -> (Value, Vec<Called>) {
             output: None,
             assumed_latency: Duration::from_millis(30),
         };
-        let told = pipelines.dry_run(rehearsal).await.unwrap();
+        let told = pipelines.services().dry_run(rehearsal).await.unwrap();
         (serde_json::from_str(&told).unwrap(), bus.calls())
     })
 }

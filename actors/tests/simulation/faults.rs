@@ -70,7 +70,7 @@ pub(crate) enum Sessions {
 pub(crate) enum Part {
     Registry,
     Invokers,
-    Pipelines,
+    Door,
     Invoker(String),
 }
 
@@ -128,7 +128,7 @@ fn what(rng: &mut Rng, records: &[Value]) -> What {
             let invoker = Part::Invoker(text(record, "id").to_owned());
             What::Crash(pick(
                 rng,
-                &[Part::Registry, Part::Invokers, Part::Pipelines, invoker],
+                &[Part::Registry, Part::Invokers, Part::Door, invoker],
             ))
         }
         _ => calls(rng, records),

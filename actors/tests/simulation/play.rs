@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::pipelines::Incoming;
+use beamline_actors::incoming::Incoming;
 use beamline_actors::ports::Change;
-use beamline_actors::reply::Reply;
 use beamline_actors::targets::TargetState;
+use beamline_actors::testing::answer_to;
 use beamline_domain::request::{RequestHeaders, RequestKind};
 use beamline_domain::target::breaker::{BreakerReading, State};
 use bytes::Bytes;
@@ -96,7 +96,7 @@ impl Play {
         };
         play.trouble(world).await;
         let mut broken = Vec::new();
-        if !play.router.pipelines.idle(ALL_ANSWERED).await {
+        if !play.router.pipelines.is_idle_within(ALL_ANSWERED).await {
             broken.push(format!(
                 "{} requests are still in flight",
                 play.router.pipelines.in_flight()
@@ -177,7 +177,7 @@ impl Play {
         });
         let answers = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&answers);
-        let reply = Reply::new(move |outgoing| {
+        let responder = answer_to(move |outgoing| {
             let answer: Value = serde_json::from_slice(&outgoing.body).unwrap();
             story.tell(|| format!("answer {number}: {}", without_chance(&answer)));
             kept.lock().push((Instant::now(), answer));
@@ -198,7 +198,7 @@ impl Play {
             headers,
             body,
             received: Instant::now(),
-            reply,
+            responder,
         });
     }
 
@@ -306,8 +306,7 @@ impl Evidence {
                 .or_default()
                 .push(named(&policy.document));
         }
-        let crash =
-            |fault: &Fault| matches!(fault.what, What::Crash(crate::faults::Part::Pipelines));
+        let crash = |fault: &Fault| matches!(fault.what, What::Crash(crate::faults::Part::Door));
         Self {
             asked,
             calls: router.bus.calls(),

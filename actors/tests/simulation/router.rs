@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beamline_actors::children;
+use beamline_actors::door::Door;
 use beamline_actors::invoker::InvokerMsg;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
-use beamline_actors::pipelines::{PipelineSettings, Pipelines};
 use beamline_actors::ports::{Change, Store};
 use beamline_actors::registry::{Registry, RegistrySettings};
+use beamline_actors::services::PipelineSettings;
 use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::{MemorySessions, MemoryStore, content};
 use beamline_actors::tree::Root;
@@ -34,7 +35,7 @@ pub(crate) struct Router {
     pub(crate) metrics: Metrics,
     pub(crate) registry: Registry,
     pub(crate) invokers: Invokers,
-    pub(crate) pipelines: Pipelines,
+    pub(crate) pipelines: Door,
     _root: Root,
 }
 
@@ -72,7 +73,7 @@ impl Router {
         };
         let sessions = MemorySessions::new();
         let shared = Sessions::new(sessions.clone());
-        let pipelines = Pipelines::new(
+        let pipelines = Door::new(
             settings,
             registry.clone(),
             invokers.clone(),
@@ -101,7 +102,7 @@ impl Router {
                 self.registry.crash();
             }
             Part::Invokers => self.invokers.crash(),
-            Part::Pipelines => self.pipelines.crash(),
+            Part::Door => self.pipelines.crash(),
             Part::Invoker(id) => {
                 let _ = self
                     .invokers

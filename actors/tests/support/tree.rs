@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beamline_actors::children;
+use beamline_actors::door::Door;
+use beamline_actors::incoming::Incoming;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
-use beamline_actors::pipelines::{Incoming, PipelineSettings, Pipelines};
 use beamline_actors::ports::{Store, Transport};
 use beamline_actors::registry::{Registry, RegistrySettings};
-use beamline_actors::reply::Reply;
+use beamline_actors::services::PipelineSettings;
 use beamline_actors::sessions::Sessions;
+use beamline_actors::testing::answer_to;
 use beamline_actors::testing::{MemorySessions, MemoryStore};
 use beamline_actors::tree::Root;
 use beamline_domain::admission::AdmissionSettings;
@@ -28,7 +30,7 @@ pub(crate) async fn plant(
     bus: Arc<dyn Transport>,
     max_in_flight: usize,
     extra_attempts: u32,
-) -> (Arc<MemoryStore>, Registry, Invokers, Pipelines, Root) {
+) -> (Arc<MemoryStore>, Registry, Invokers, Door, Root) {
     let store = MemoryStore::new(content);
     let settings = RegistrySettings {
         poll_interval: Duration::from_secs(5),
@@ -58,7 +60,7 @@ pub(crate) async fn plant(
         extra_attempts,
     };
     let sessions = Sessions::new(MemorySessions::new());
-    let pipelines = Pipelines::new(
+    let pipelines = Door::new(
         settings,
         registry.clone(),
         invokers.clone(),
@@ -74,7 +76,7 @@ pub(crate) async fn plant(
 
 /// Sends a request; its answers arrive on the channel.
 pub(crate) fn send(
-    pipelines: &Pipelines,
+    pipelines: &Door,
     kind: RequestKind,
     request: &Value,
 ) -> mpsc::UnboundedReceiver<Value> {
@@ -85,7 +87,7 @@ pub(crate) fn send(
         body: Bytes::from(request.to_string()),
         received: Instant::now(),
         // What still runs when a test ends is answered when the tree falls.
-        reply: Reply::new(move |outgoing| {
+        responder: answer_to(move |outgoing| {
             drop(answers.send(serde_json::from_slice(&outgoing.body).unwrap()))
         }),
     });

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::invokers::{CallScope, Invokers, InvokersActor};
+use beamline_actors::call::CallScope;
+use beamline_actors::invokers::{Invokers, InvokersActor};
 use beamline_actors::metrics::Metrics;
 use beamline_actors::ports::Store;
 use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
@@ -13,7 +14,7 @@ use beamline_contract::record::Kind;
 use beamline_domain::policy::Mode;
 use beamline_domain::record::extension::Extension;
 use beamline_domain::request::plan::{Place, PlannedCall, Rule, Target};
-use beamline_domain::request::run::{AttemptBudget, CallResult, Order};
+use beamline_domain::request::run::{CallOrder, CallResult};
 use beamline_domain::target::breaker::{Overrides, Settings};
 use beamline_domain::target::selection::Vitals;
 use bytes::Bytes;
@@ -70,8 +71,8 @@ impl Bench {
         }
     }
 
-    pub(super) async fn call(&self, order: &Order) -> CallResult {
-        self.invokers.call(order, &scope(10)).await
+    pub(super) async fn call(&self, order: &CallOrder) -> CallResult {
+        self.invokers.call(order, &scope()).await
     }
 
     pub(super) fn vitals(&self, subject: &str) -> Vitals {
@@ -98,8 +99,8 @@ impl Drop for Bench {
     }
 }
 
-/// A call of `clean` at these places, with two retries.
-pub(super) fn order(places: &[&str]) -> Order {
+/// A call of `clean` at these places, with two retries by its record and plenty by its request.
+pub(super) fn order(places: &[&str]) -> CallOrder {
     let place = |subject: &&str| Place {
         subject: (*subject).into(),
         instance: None,
@@ -121,30 +122,38 @@ pub(super) fn order(places: &[&str]) -> Order {
         route: None,
         config: Arc::new(Fields::default()),
     };
-    Order {
+    CallOrder {
         call: Arc::new(call),
         body: Bytes::from_static(b"{}"),
         attempt: 1,
         turn: 0,
+        extra_attempts: 10,
     }
 }
 
-pub(super) fn changed(order: &Order, change: impl FnOnce(&mut PlannedCall)) -> Order {
+pub(super) fn changed(order: &CallOrder, change: impl FnOnce(&mut PlannedCall)) -> CallOrder {
     let mut call = PlannedCall::clone(&order.call);
     change(&mut call);
-    Order {
+    CallOrder {
         call: Arc::new(call),
         ..order.clone()
     }
 }
 
-pub(super) fn scope(budget: u32) -> CallScope {
+/// The same where the request grants no second attempt.
+pub(super) fn without_retries(order: &CallOrder) -> CallOrder {
+    CallOrder {
+        extra_attempts: 0,
+        ..order.clone()
+    }
+}
+
+pub(super) fn scope() -> CallScope {
     CallScope {
         trace_id: "trace".into(),
         traceparent: "00-0-0-00".into(),
         tenant_id: "t".into(),
         deadline: Instant::now() + Duration::from_secs(60),
-        budget: AttemptBudget::new(budget),
     }
 }
 

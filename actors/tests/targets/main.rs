@@ -9,13 +9,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_actors::call::CallScope;
 use beamline_actors::invoker::Invoker;
-use beamline_actors::invokers::CallScope;
 use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus};
 use beamline_actors::ports::{Author, Change, TransportError};
 use beamline_contract::record::Kind;
 use beamline_domain::record::extension::Extension;
-use beamline_domain::request::call::CallFailure;
+use beamline_domain::request::failure::CallFailure;
 use beamline_domain::target::breaker::{self, Overrides, Settings, State};
 use beamline_domain::target::selection::Vitals;
 use futures_util::FutureExt;
@@ -24,7 +24,9 @@ use tokio::time::{Instant, sleep, timeout};
 mod bench;
 mod retries;
 
-use bench::{A, B, Bench, C, OPEN_FOR, OWN, TIMEOUT, changed, eventually, order, scope};
+use bench::{
+    A, B, Bench, C, OPEN_FOR, OWN, TIMEOUT, changed, eventually, order, scope, without_retries,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_instance_opens_only_its_own_breaker_and_retries_go_to_the_next() {
@@ -35,7 +37,7 @@ async fn a_dead_instance_opens_only_its_own_breaker_and_retries_go_to_the_next()
     for _ in 0..5 {
         let result = bench.call(&both).await;
         assert!(result.outcome.is_ok());
-        assert_eq!((result.attempts, result.place), (2, 1));
+        assert_eq!((result.attempts, result.endpoint), (2, 1));
     }
     assert_eq!(bench.bus.calls(B)[0].attempt, 2);
     assert!(
@@ -49,7 +51,7 @@ async fn a_dead_instance_opens_only_its_own_breaker_and_retries_go_to_the_next()
 
     let result = bench.call(&both).await;
     assert_eq!(
-        (result.attempts, result.place, bench.sent(A)),
+        (result.attempts, result.endpoint, bench.sent(A)),
         (1, 1, 5),
         "what is open is passed over"
     );
@@ -61,7 +63,7 @@ async fn a_dead_instance_opens_only_its_own_breaker_and_retries_go_to_the_next()
         !bench.vitals(A).unhealthy,
         "its probe has to come from somebody"
     );
-    assert_eq!(bench.call(&both).await.place, 0);
+    assert_eq!(bench.call(&both).await.endpoint, 0);
     assert_eq!(bench.vitals(A).held_back, None);
 }
 
@@ -81,7 +83,7 @@ async fn after_a_place_that_was_passed_over_the_retry_goes_on() {
         "the threshold is the policy's"
     );
     let result = bench.call(&order(&[A, B, C])).await;
-    assert_eq!((result.attempts, result.place), (2, 2));
+    assert_eq!((result.attempts, result.endpoint), (2, 2));
     assert_eq!((bench.sent(A), bench.sent(B), bench.sent(C)), (1, 1, 1));
 }
 
@@ -157,7 +159,7 @@ async fn a_place_that_asks_for_patience_is_left_alone_and_not_blamed() {
     assert_eq!(bench.vitals(A).asked_to_wait, Some(Duration::from_secs(3)));
     bench.bus.answers(B, "{}");
     assert_eq!(
-        bench.call(&order(&[A, B])).await.place,
+        bench.call(&order(&[A, B])).await.endpoint,
         1,
         "others take its calls"
     );
@@ -184,7 +186,7 @@ async fn the_quota_of_one_tenant_is_nobody_elses_where_tenants_are_kept_apart() 
     ));
     let other = CallScope {
         tenant_id: "u".into(),
-        ..scope(0)
+        ..scope()
     };
     assert!(bench.invokers.call(&one, &other).await.outcome.is_ok());
     let in_use = bench.invokers.in_use("clean").unwrap();
@@ -209,9 +211,9 @@ async fn with_every_place_open_the_shortest_wait_is_told() {
             ) = (1, 0);
         })
     };
-    bench.invokers.call(&once(A), &scope(0)).await;
+    bench.call(&without_retries(&once(A))).await;
     sleep(Duration::from_secs(2)).await;
-    bench.invokers.call(&once(B), &scope(0)).await;
+    bench.call(&without_retries(&once(B))).await;
     let result = bench.call(&order(&[B, A])).await;
     let Err(CallFailure::CircuitOpen { retry_after }) = result.outcome else {
         panic!("{:?}", result.outcome)
@@ -233,7 +235,7 @@ async fn with_every_place_open_the_shortest_wait_is_told() {
 async fn a_call_that_nobody_needs_any_more_is_no_evidence() {
     let bench = Bench::start().await;
     bench.bus.hangs(A);
-    let (one, patient) = (order(&[A]), scope(10));
+    let (one, patient) = (order(&[A]), scope());
     let count = |status| {
         let label = ExtensionStatus {
             extension_id: "clean".into(),
@@ -270,7 +272,7 @@ async fn a_call_that_nobody_needs_any_more_is_no_evidence() {
 
     let hurried = CallScope {
         deadline: Instant::now() + Duration::from_millis(100),
-        ..scope(10)
+        ..scope()
     };
     bench.bus.handles(A, |_| std::future::pending().boxed());
     timeout(
@@ -295,7 +297,7 @@ async fn a_place_that_often_fails_is_unhealthy_until_its_failures_are_old() {
     for round in 0..4 {
         bench.bus.fails(A, TransportError::NoResponders);
         for _ in 0..2 {
-            bench.invokers.call(&one, &scope(0)).await;
+            bench.call(&without_retries(&one)).await;
         }
         assert!(!bench.vitals(A).unhealthy, "{round}: too few calls to tell");
         bench.bus.answers(A, "{}");

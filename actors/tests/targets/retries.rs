@@ -3,30 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::invokers::CallScope;
+use beamline_actors::call::CallScope;
 use beamline_actors::metrics::{RefusedRetryLabel, RetryLabel};
 use beamline_actors::ports::{Answer, TransportError};
 use beamline_domain::record::extension::Extension;
-use beamline_domain::request::call::CallFailure;
+use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::plan::Rule;
-use beamline_domain::request::run::Order;
+use beamline_domain::request::run::CallOrder;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
 
-use super::bench::{A, B, Bench, C, changed, eventually, order, scope};
+use super::bench::{A, B, Bench, C, changed, eventually, order, scope, without_retries};
 
 #[tokio::test(start_paused = true)]
 async fn a_request_whose_budget_is_used_up_tries_once() {
     let bench = Bench::start().await;
     bench.bus.fails(A, TransportError::NoResponders);
-    let (one, request) = (order(&[A]), scope(1));
-    let first = bench.invokers.call(&one, &request).await;
-    let second = bench.invokers.call(&one, &request).await;
-    assert_eq!(
-        (first.attempts, second.attempts, request.budget.left()),
-        (2, 1, 0)
-    );
+    let granted = |extra_attempts| CallOrder {
+        extra_attempts,
+        ..order(&[A])
+    };
+    let first = bench.call(&granted(1)).await;
+    let second = bench.call(&granted(0)).await;
+    assert_eq!((first.attempts, second.attempts), (2, 1));
     assert_eq!(second.outcome.unwrap_err(), CallFailure::NoResponders);
 }
 
@@ -37,22 +37,19 @@ async fn a_provider_gets_the_one_attempt_that_its_order_names() {
         .iter()
         .for_each(|subject| bench.bus.fails(subject, TransportError::NoResponders));
     let provider = changed(&order(&[A, B]), |call| call.rule = Rule::Provider);
-    let request = scope(10);
     let result = bench
         .invokers
         .call(
-            &Order {
+            &CallOrder {
                 attempt: 2,
                 turn: 1,
+                extra_attempts: 0,
                 ..provider
             },
-            &request,
+            &scope(),
         )
         .await;
-    assert_eq!(
-        (result.attempts, result.place, request.budget.left()),
-        (1, 1, 10)
-    );
+    assert_eq!((result.attempts, result.endpoint), (1, 1));
     assert_eq!(
         (bench.sent(A), bench.sent(B), bench.bus.calls(B)[0].attempt),
         (0, 1, 2)
@@ -206,8 +203,10 @@ async fn whom_nobody_heard_is_tried_once_more_whatever_its_record_grants() {
     assert!(bench.call(&registered(&[A, C])).await.outcome.is_ok());
     assert_eq!(
         bench
-            .invokers
-            .call(&registered(&[A]), &scope(0))
+            .call(&CallOrder {
+                extra_attempts: 0,
+                ..registered(&[A])
+            })
             .await
             .attempts,
         1,
@@ -228,11 +227,11 @@ async fn a_call_waits_for_a_bus_that_has_just_gone_and_no_longer() {
     let patient = changed(&order(&[A]), |call| {
         call.target.timeout = Duration::from_secs(20)
     });
-    let took = async |order: &Order, limit: u64| {
+    let took = async |order: &CallOrder, limit: u64| {
         let began = Instant::now();
         let scope = CallScope {
             deadline: Instant::now() + Duration::from_millis(limit),
-            ..scope(10)
+            ..scope()
         };
         let result = bench.invokers.call(order, &scope).await;
         (
@@ -319,9 +318,11 @@ async fn a_call_that_was_lost_with_the_bus_is_made_again_where_that_does_no_harm
         (result.outcome.unwrap_err(), result.attempts),
         (CallFailure::BusUnavailable, 1)
     );
-    let result = bench
-        .call(&changed(&order(&[C]), |call| call.rule = Rule::Provider))
-        .await;
+    let provider = CallOrder {
+        extra_attempts: 0,
+        ..changed(&order(&[C]), |call| call.rule = Rule::Provider)
+    };
+    let result = bench.call(&provider).await;
     assert_eq!(
         (result.outcome.unwrap_err(), result.attempts),
         (CallFailure::BusUnavailable, 1),
@@ -346,7 +347,7 @@ async fn without_time_for_its_usual_latency_nothing_is_called() {
     let one = changed(&order(&[A]), |call| call.target.retry = 1);
     let within = |ms| CallScope {
         deadline: Instant::now() + Duration::from_millis(ms),
-        ..scope(10)
+        ..scope()
     };
     assert!(
         bench
@@ -404,10 +405,11 @@ async fn a_retry_waits_for_no_place() {
         }
         .boxed()
     });
-    let (invokers, other) = (bench.invokers.clone(), order(&[B]));
+    let invokers = bench.invokers.clone();
+    let other = without_retries(&order(&[B]));
     let taken = tokio::spawn(async move {
         sleep(Duration::from_millis(10)).await;
-        invokers.call(&other, &scope(0)).await
+        invokers.call(&other, &scope()).await
     });
     let result = bench.call(&order(&[A])).await;
     assert_eq!(

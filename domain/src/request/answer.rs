@@ -1,204 +1,226 @@
 //! The answers to a gateway (contract section 1), as bytes.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
+use beamline_contract::answer::{
+    AnswerContext, AttemptReport, DecisionAnswer, DecisionBody, Degradation, ErrorAnswer,
+    ErrorBody, ExtensionReport, ProviderResponse,
+};
+use beamline_contract::error::IntakeCode;
 use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::request::Correlation;
-use crate::request::call::WireMessage;
 use crate::request::error::RequestError;
 use crate::request::explanation;
+use crate::request::plan::{Candidate, PlannedCall};
 use crate::request::run::{Attempt, Decision, Degraded, Report, Run};
-use beamline_contract::error::IntakeCode;
-use beamline_contract::fields::Fields;
 use beamline_contract::time::milliseconds;
+
+/// Room for an answer besides its message: the explanation and a line for each extension.
+const ROOM: usize = 3 * 1024;
 
 /// The answer to a finished run.
 pub fn of_run(run: &Run, now: SystemTime) -> Bytes {
-    let reports = run.all_reports();
-    match (&run.failure, &run.decision) {
-        (None, Some(decision)) => success(run, decision, &reports),
-        (failure, _) => {
-            let internal = RequestError::internal();
-            error(
-                failure.as_ref().unwrap_or(&internal),
-                &run.request.correlation(),
-                Some(Happened {
-                    reports: &reports,
-                    attempts: run.trail(),
-                    degraded: &run.degraded,
-                }),
-                now,
-            )
-        }
+    if let (None, Some(decision)) = (&run.failure, &run.decision) {
+        return success(run, decision);
     }
+    let internal = RequestError::internal();
+    let failure = run.failure.as_ref().unwrap_or(&internal);
+    let correlation = run.request.correlation();
+    write(&ErrorAnswer {
+        extensions: Some(extension_reports(run)),
+        attempts: attempt_reports(run),
+        degraded: Some(run.degraded.iter().map(degradation).collect()),
+        ..error(failure, &correlation, now)
+    })
 }
 
 /// The answer to a request that never became a run.
 pub fn of_error(failure: &RequestError, correlation: &Correlation, now: SystemTime) -> Bytes {
-    error(failure, correlation, None, now)
-}
-
-#[derive(Serialize)]
-struct Success<'a> {
-    ok: bool,
-    decision: WireDecision<'a>,
-    message: WireMessage<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<WireResponse<'a>>,
-    extensions: &'a [Report],
-    #[serde(skip_serializing_if = "<[Attempt]>::is_empty")]
-    attempts: &'a [Attempt],
-    degraded: &'a [Degraded],
-    context: WireContext<'a>,
-}
-
-/// `decision` of an answer.
-#[derive(Debug, Serialize)]
-pub(super) struct WireDecision<'a> {
-    provider_id: &'a str,
-    reason: &'a str,
-    priority: u32,
-    policy_id: &'a str,
-    policy_version: &'a str,
-    expected_latency_ms: f64,
-    expected_cost: f64,
-    metadata: &'a Fields,
-    explanation: Value,
-}
-
-#[derive(Serialize)]
-struct WireResponse<'a> {
-    provider_id: &'a str,
-    output: &'a RawValue,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<&'a RawValue>,
-    metadata: &'a Fields,
-}
-
-#[derive(Serialize)]
-struct WireContext<'a> {
-    request_id: Option<&'a str>,
-    trace_id: &'a str,
+    write(&error(failure, correlation, now))
 }
 
 /// The decision as it is answered, with its explanation.
-pub(super) fn decision<'a>(run: &'a Run, decision: &'a Decision) -> WireDecision<'a> {
+pub(super) fn decision_body<'a>(run: &'a Run, decision: &'a Decision) -> DecisionBody<'a> {
     let provider = &decision.call.extension;
-    let registered = provider.metadata.number("expected_latency_ms");
-    WireDecision {
-        provider_id: &provider.id,
-        reason: decision.reason.as_str(),
-        priority: decision.reason.priority(),
-        policy_id: &run.plan.policy_id,
-        policy_version: &run.plan.policy.version,
-        expected_latency_ms: decision
-            .expected_latency
-            .map(milliseconds)
-            .or(registered)
+    let expected_latency_ms = match decision.expected_latency {
+        Some(known) => milliseconds(known),
+        None => provider
+            .metadata
+            .number("expected_latency_ms")
             .unwrap_or_default(),
+    };
+    DecisionBody {
+        provider_id: Cow::Borrowed(&provider.id),
+        reason: Cow::Borrowed(decision.reason.as_str()),
+        priority: decision.reason.priority(),
+        policy_id: Cow::Borrowed(&run.plan.policy_id),
+        policy_version: Cow::Borrowed(&run.plan.policy.version),
+        expected_latency_ms,
         expected_cost: provider
             .metadata
             .number("expected_cost")
             .unwrap_or_default(),
-        metadata: &provider.metadata,
+        metadata: Cow::Borrowed(&provider.metadata),
         explanation: explanation::of(run, decision),
     }
 }
 
-fn success(run: &Run, decided: &Decision, reports: &[Report]) -> Bytes {
-    let answer = Success {
+/// What happened to one extension.
+pub(super) fn extension_report(report: &Report) -> ExtensionReport<'_> {
+    ExtensionReport {
+        id: Cow::Borrowed(report.call.id()),
+        kind: report.call.extension.kind,
+        version: Cow::Borrowed(&report.call.target.version),
+        instance: report.instance().map(Cow::Borrowed),
+        status: Cow::Borrowed(report.status),
+        latency_ms: milliseconds(report.latency),
+        attempts: report.attempts,
+    }
+}
+
+pub(super) fn degradation(degraded: &Degraded) -> Degradation<'_> {
+    Degradation {
+        id: Cow::Borrowed(&degraded.id),
+        reason: Cow::Borrowed(&degraded.reason),
+    }
+}
+
+fn success(run: &Run, decision: &Decision) -> Bytes {
+    let response = run.response.as_ref().map(|response| ProviderResponse {
+        provider_id: Cow::Borrowed(response.call.id()),
+        output: Cow::Borrowed(&*run.message.payload),
+        usage: response.usage.as_deref().map(Cow::Borrowed),
+        metadata: Cow::Borrowed(&*response.metadata),
+    });
+    write(&DecisionAnswer {
         ok: true,
-        decision: decision(run, decided),
-        message: WireMessage::from(&decided.message),
-        response: run.response.as_ref().map(|response| WireResponse {
-            provider_id: &response.provider_id,
-            output: &run.message.payload,
-            usage: response.usage.as_deref(),
-            metadata: &response.metadata,
-        }),
-        extensions: reports,
-        attempts: run.trail(),
-        degraded: &run.degraded,
-        context: WireContext {
-            request_id: Some(&run.request.request_id),
-            trace_id: &run.request.trace.trace_id,
+        decision: decision_body(run, decision),
+        message: decision.message.body(),
+        response,
+        extensions: extension_reports(run),
+        attempts: attempt_reports(run),
+        degraded: run.degraded.iter().map(degradation).collect(),
+        context: AnswerContext {
+            request_id: Some(Cow::Borrowed(&run.request.request_id)),
+            trace_id: Cow::Borrowed(&run.request.trace.trace_id),
         },
-    };
-    serde_json::to_vec(&answer)
-        .map(Bytes::from)
-        .unwrap_or_default()
+    })
 }
 
-fn error(
-    failure: &RequestError,
-    correlation: &Correlation,
-    happened: Option<Happened<'_>>,
+fn error<'a>(
+    failure: &'a RequestError,
+    correlation: &'a Correlation,
     now: SystemTime,
-) -> Bytes {
-    let details = Details {
-        known: &failure.details,
-        correlation,
-        now,
-    };
-    let answer = Failure {
+) -> ErrorAnswer<'a, Details<'a>> {
+    ErrorAnswer {
         ok: false,
-        error: WireError {
-            code: failure.code.as_str(),
-            message: &failure.message,
-            intake_error_code: failure.intake_code.map(IntakeCode::as_str),
-            details,
+        error: ErrorBody {
+            code: Cow::Borrowed(failure.code.as_str()),
+            message: Cow::Borrowed(&failure.message),
+            intake_error_code: failure
+                .intake_code
+                .map(IntakeCode::as_str)
+                .map(Cow::Borrowed),
+            details: Details {
+                known: &failure.details,
+                correlation,
+                now,
+            },
         },
-        extensions: happened.as_ref().map(|happened| happened.reports),
-        attempts: happened
-            .as_ref()
-            .map(|happened| happened.attempts)
-            .filter(|attempts| !attempts.is_empty()),
-        degraded: happened.as_ref().map(|happened| happened.degraded),
-        context: WireContext {
-            request_id: correlation.request_id.as_deref(),
-            trace_id: &correlation.trace_id,
+        extensions: None,
+        attempts: Vec::new(),
+        degraded: None,
+        context: AnswerContext {
+            request_id: correlation.request_id.as_deref().map(Cow::Borrowed),
+            trace_id: Cow::Borrowed(&correlation.trace_id),
         },
-    };
-    serde_json::to_vec(&answer)
-        .map(Bytes::from)
-        .unwrap_or_default()
+    }
 }
 
-/// What a request had reached when it failed.
-struct Happened<'a> {
-    reports: &'a [Report],
-    attempts: &'a [Attempt],
-    degraded: &'a [Degraded],
+/// Everything that the policy configures, in its order; what did not run is `skipped`.
+fn extension_reports(run: &Run) -> Vec<ExtensionReport<'_>> {
+    let plan = &run.plan;
+    let mut reports = Vec::with_capacity(plan.policy.pipeline_length() + plan.providers.len());
+    for call in plan.pre.iter().flatten().chain(&plan.validators) {
+        reports.push(guardrail_report(run, call));
+    }
+    for candidate in &plan.providers {
+        reports.push(candidate_report(run, candidate));
+    }
+    for call in plan.post.iter().flatten() {
+        reports.push(guardrail_report(run, call));
+    }
+    reports
 }
 
-#[derive(Serialize)]
-struct Failure<'a> {
-    ok: bool,
-    error: WireError<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    extensions: Option<&'a [Report]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attempts: Option<&'a [Attempt]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    degraded: Option<&'a [Degraded]>,
-    context: WireContext<'a>,
+fn guardrail_report<'a>(run: &'a Run, call: &'a PlannedCall) -> ExtensionReport<'a> {
+    match run.report(call) {
+        Some(report) => extension_report(report),
+        None => skipped(call.id(), call),
+    }
 }
 
-#[derive(Serialize)]
-struct WireError<'a> {
-    code: &'a str,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    intake_error_code: Option<&'a str>,
-    details: Details<'a>,
+fn candidate_report<'a>(run: &'a Run, candidate: &'a Candidate) -> ExtensionReport<'a> {
+    match &candidate.choice {
+        Ok(call) => guardrail_report(run, call),
+        Err(_) => ExtensionReport {
+            id: Cow::Borrowed(&candidate.name),
+            kind: beamline_contract::record::Kind::Provider,
+            version: Cow::Borrowed(""),
+            instance: None,
+            status: Cow::Borrowed("skipped"),
+            latency_ms: 0.0,
+            attempts: 0,
+        },
+    }
+}
+
+fn skipped<'a>(id: &'a str, call: &'a PlannedCall) -> ExtensionReport<'a> {
+    ExtensionReport {
+        id: Cow::Borrowed(id),
+        kind: call.extension.kind,
+        version: Cow::Borrowed(&call.target.version),
+        instance: None,
+        status: Cow::Borrowed("skipped"),
+        latency_ms: 0.0,
+        attempts: 0,
+    }
+}
+
+fn attempt_reports(run: &Run) -> Vec<AttemptReport<'_>> {
+    run.attempts().iter().map(attempt_report).collect()
+}
+
+fn attempt_report(attempt: &Attempt) -> AttemptReport<'_> {
+    AttemptReport {
+        provider_id: Cow::Borrowed(attempt.call.id()),
+        version: Cow::Borrowed(&attempt.call.target.version),
+        instance: attempt.instance().map(Cow::Borrowed),
+        reason: Cow::Borrowed(attempt.reason.as_str()),
+        status: Cow::Borrowed(attempt.status),
+        error_type: attempt.error_type.map(Cow::Borrowed),
+        rule: attempt.rule,
+        waited_ms: milliseconds(attempt.waited),
+        latency_ms: milliseconds(attempt.latency),
+    }
+}
+
+fn write(answer: &impl Serialize) -> Bytes {
+    let mut bytes = Vec::with_capacity(ROOM);
+    match serde_json::to_writer(&mut bytes, answer) {
+        Ok(()) => Bytes::from(bytes),
+        // Strings and raw JSON always serialise.
+        Err(_) => Bytes::new(),
+    }
 }
 
 /// Written without a copy: under overload most answers are refusals.
+#[derive(Debug)]
 struct Details<'a> {
     known: &'a Map<String, Value>,
     correlation: &'a Correlation,
@@ -208,25 +230,23 @@ struct Details<'a> {
 impl Serialize for Details<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let own = [
-            ("policy_id", &self.correlation.policy_id),
-            ("tenant_id", &self.correlation.tenant_id),
+            ("policy_id", self.correlation.policy_id.as_deref()),
+            ("tenant_id", self.correlation.tenant_id.as_deref()),
         ];
-        let own = own
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.as_deref()?)));
         let mut map = serializer.serialize_map(None)?;
         for (key, value) in self.known {
-            if key != "timestamp" && own.clone().all(|(known, _)| known != key) {
+            let is_own = own.iter().any(|(name, own)| name == key && own.is_some());
+            if key != "timestamp" && !is_own {
                 map.serialize_entry(key, value)?;
             }
         }
-        own.into_iter()
-            .try_for_each(|(key, value)| map.serialize_entry(key, value))?;
-        map.serialize_key("timestamp")?;
-        map.serialize_value(&format_args!(
-            "{}",
-            humantime::format_rfc3339_millis(self.now)
-        ))?;
+        for (name, value) in own {
+            if let Some(value) = value {
+                map.serialize_entry(name, value)?;
+            }
+        }
+        let now = humantime::format_rfc3339_millis(self.now);
+        map.serialize_entry("timestamp", &format_args!("{now}"))?;
         map.end()
     }
 }

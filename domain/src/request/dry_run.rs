@@ -10,12 +10,13 @@ use serde_json::{Map, Value};
 use crate::policy::complexity::{self, EstimateFrom};
 use crate::policy::{Backoff, Fallback, Mode, OnFail, Order, Strategy};
 use crate::record::extension::Instance;
-use crate::request::answer::{self, WireDecision};
+use crate::request::answer::{decision_body, degradation, extension_report};
 use crate::request::error::RequestError;
-use crate::request::explanation::{self, ProviderChance};
+use crate::request::explanation;
 use crate::request::plan::{PlannedCall, Rule};
-use crate::request::run::{Degraded, Report, Run};
+use crate::request::run::Run;
 use crate::target::selection::Outlook;
+use beamline_contract::answer::{DecisionBody, Degradation, ExtensionReport, ProviderChance};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
 use beamline_contract::time::milliseconds;
@@ -24,17 +25,17 @@ use beamline_contract::time::milliseconds;
 #[derive(Debug, Serialize)]
 pub struct DryRun<'a> {
     /// Null when no provider could be chosen; `error` says why.
-    decision: Option<WireDecision<'a>>,
-    executed_extensions: Vec<Report>,
+    decision: Option<DecisionBody<'a>>,
+    executed_extensions: Vec<ExtensionReport<'a>>,
     /// The extension that ends the request.
     blocked_by: Option<String>,
     final_payload: &'a RawValue,
     provider_selected: Option<&'a str>,
-    post_processors_executed: Vec<Report>,
+    post_processors_executed: Vec<ExtensionReport<'a>>,
     called_extensions: bool,
     pipeline: Pipeline<'a>,
     estimate: Estimate,
-    degraded: &'a [Degraded],
+    degraded: Vec<Degradation<'a>>,
     /// What is allowed, but hardly meant.
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,13 +131,17 @@ impl<'a> DryRun<'a> {
         outlook: &Outlook<'_>,
     ) -> Self {
         let decided = run.decision.as_deref();
-        let (post, before): (Vec<Report>, Vec<Report>) = run
-            .reports
-            .iter()
-            .cloned()
-            .partition(|r| r.kind == Kind::Post);
+        let mut before = Vec::new();
+        let mut post = Vec::new();
+        for report in &run.reports {
+            let list = match report.call.extension.kind {
+                Kind::Post => &mut post,
+                Kind::Pre | Kind::Validator | Kind::Provider => &mut before,
+            };
+            list.push(extension_report(report));
+        }
         Self {
-            decision: decided.map(|decision| answer::decision(run, decision)),
+            decision: decided.map(|decision| decision_body(run, decision)),
             executed_extensions: before,
             blocked_by: run.failure.as_ref().and_then(culprit),
             final_payload: &run.message.payload,
@@ -145,7 +150,7 @@ impl<'a> DryRun<'a> {
             called_extensions,
             pipeline: pipeline(run, outlook),
             estimate: estimate(run, assumed_latency, outlook),
-            degraded: &run.degraded,
+            degraded: run.degraded.iter().map(degradation).collect(),
             warnings: warnings(run),
             error: run.failure.as_ref().map(|error| WireError {
                 code: error.code.as_str(),

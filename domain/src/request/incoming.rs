@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 
 use crate::document::{Mistakes, Object, check_depth, shorten};
 use crate::request::error::RequestError;
-use crate::request::trace::TraceContext;
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
+use beamline_contract::trace::TraceContext;
 
 /// What the caller asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl RequestHeaders {
             entropy,
         );
         Correlation {
-            trace_id: trace.trace_id,
+            trace_id: trace.trace_id.to_string(),
             tenant_id: self.tenant_id.clone(),
             ..Correlation::default()
         }
@@ -123,7 +123,7 @@ impl Request {
         );
         let correlation = Correlation {
             request_id: envelope.request_id.clone(),
-            trace_id: trace.trace_id.clone(),
+            trace_id: trace.trace_id.to_string(),
             tenant_id: envelope.tenant_id.clone(),
             policy_id: envelope.policy_id.clone(),
         };
@@ -148,7 +148,7 @@ impl Request {
     pub fn correlation(&self) -> Correlation {
         Correlation {
             request_id: Some(self.request_id.to_string()),
-            trace_id: self.trace.trace_id.clone(),
+            trace_id: self.trace.trace_id.to_string(),
             tenant_id: Some(self.tenant_id.to_string()),
             policy_id: Some(self.policy_id.clone()),
         }

@@ -10,7 +10,6 @@ use crate::policy::waves::waves;
 use crate::policy::{Mode, OnFail, Policy, Processor, Provider, Validator};
 use crate::record::extension::{Extension, Instance};
 use crate::record::routing::Route;
-use crate::request::call::CallFailure;
 use crate::request::error::RequestError;
 use crate::snapshot::{KnownExtension, Snapshot};
 use crate::target::breaker;
@@ -131,28 +130,9 @@ impl PlannedCall {
         &self.extension.id
     }
 
-    /// Attempts after the first that the call may make by itself after such a failure. What comes after a failed provider is
-    /// the pipeline's.
-    pub fn own_retries(&self, failure: &CallFailure) -> u32 {
-        if self.rule == Rule::Provider {
-            0
-        } else {
-            failure.retries(self.extension.kind, self.target.retry)
-        }
-    }
-
-    /// The retries that its record grants.
-    pub fn registered_retries(&self) -> u32 {
-        if self.rule == Rule::Provider {
-            0
-        } else {
-            self.target.retry
-        }
-    }
-
-    /// The one that it has without any of these, when it was not reached.
-    pub fn unregistered_retries(&self) -> u32 {
-        u32::from(self.rule != Rule::Provider && self.target.retry == 0)
+    /// The instance at the endpoint of this position, when the extension has several.
+    pub fn instance(&self, endpoint: usize) -> Option<&str> {
+        self.target.places.get(endpoint)?.instance.as_deref()
     }
 }
 

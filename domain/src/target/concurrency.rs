@@ -6,9 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::request::call::CallFailure;
-use crate::target::breaker::{Isolation, Outcome};
-
 /// What the end of a call says about the load that its extension bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
@@ -18,24 +15,6 @@ pub enum Load {
     Overloaded,
     /// Nothing: the call was not made, or its end was nobody's but the router's, the bus's or the caller's.
     Unknown,
-}
-
-impl Load {
-    /// From how a call failed, if it did, and what the breaker makes of it.
-    pub fn of(failure: Option<&CallFailure>, outcome: Outcome, isolation: Isolation) -> Self {
-        // Where tenants are kept apart, what one of them has used up says nothing of the others.
-        let is_tenants_own =
-            isolation == Isolation::Tenant && failure.is_some_and(CallFailure::is_rate_limit);
-        match outcome {
-            Outcome::Ignored if is_tenants_own => Self::Unknown,
-            Outcome::Timeout | Outcome::AskedToWait(_) => Self::Overloaded,
-            Outcome::Failure if failure == Some(&CallFailure::NoResponders) => Self::Overloaded,
-            Outcome::Failure | Outcome::Success => Self::Carried,
-            // No failure for a breaker, and just what a limit is for.
-            Outcome::Ignored if failure.is_some_and(CallFailure::is_overload) => Self::Overloaded,
-            Outcome::Ignored => Self::Unknown,
-        }
-    }
 }
 
 /// The limit of one extension.

@@ -1,4 +1,4 @@
-//! The intake actor: takes requests from the queue group and hands them to the pipelines.
+//! The intake actor: takes requests from the queue group and hands them to the door.
 //!
 //! Its readers never wait for work: a request is in flight or refused before the next one is read, because a full
 //! subscription loses messages without telling anybody.
@@ -7,17 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, PublishErrorKind, Subject};
-use beamline_actors::pipelines::{Incoming, Pipelines};
-use beamline_actors::reply::{Outgoing, Reply};
+use beamline_actors::door::Door;
+use beamline_actors::incoming::Incoming;
+use beamline_actors::responder::{About, AnswerSink, Outgoing, PartSink, Responder, TooManyParts};
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{WallClock, headers};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::{header, subject};
 use beamline_domain::request::error::RequestError;
 use beamline_domain::request::{Correlation, RequestHeaders, RequestKind};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +32,8 @@ use super::queue::{Queue, Reader};
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 /// Kept free in every message for headers and for what a call adds to the request.
 const BODY_ROOM: usize = 16 * 1024;
+/// Parts of one answer that wait to be sent.
+const MOST_PARTS: usize = 256;
 
 /// The way to the intake; all clones share it.
 #[derive(Debug, Clone)]
@@ -39,7 +44,7 @@ pub struct Intake {
 #[derive(Debug)]
 struct Shared {
     connection: Connection,
-    pipelines: Pipelines,
+    door: Door,
     prefix: String,
     address: Address<IntakeMsg>,
     queue: Arc<Queue>,
@@ -55,11 +60,11 @@ struct Shared {
 }
 
 impl Intake {
-    pub fn new(connection: Connection, pipelines: Pipelines, prefix: &str) -> Self {
+    pub fn new(connection: Connection, door: Door, prefix: &str) -> Self {
         let shared = Shared {
             queue: Queue::new(connection.clone()),
             connection,
-            pipelines,
+            door,
             prefix: prefix.to_owned(),
             address: Address::new(Node::new("intake", NodeKind::Worker)),
             answers: TaskTracker::new(),
@@ -188,13 +193,9 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
         .as_ref()
         .map(read_headers)
         .unwrap_or_default();
-    let sender = Arc::clone(shared);
-    let reply = Reply::new(move |outgoing| {
-        let mut sending = Box::pin(send(Arc::clone(&sender), to, outgoing));
-        // There is room in the client, mostly; a task for every answer would cost more than the answer of a refusal.
-        if sending.as_mut().now_or_never().is_none() {
-            sender.answers.spawn(sending);
-        }
+    let responder = Responder::new(Inbox {
+        shared: Arc::clone(shared),
+        to,
     });
     let deadline = message
         .headers
@@ -208,22 +209,22 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
         headers,
         body,
         received: Instant::now(),
-        reply,
+        responder,
     };
     if size > limit {
         let sentence = format!("The request has {size} bytes; at most {limit} are taken.");
         let error = RequestError::invalid(IntakeCode::SchemaValidationFailed, "", sentence)
             .with("limit_bytes", limit);
-        shared.pipelines.refuse(incoming, &error);
+        shared.door.refuse(incoming, &error);
     } else if is_expired {
         shared.expired.inc();
         let sentence = "The request's time was over when the router read it.";
-        shared.pipelines.refuse(
+        shared.door.refuse(
             incoming,
             &RequestError::new(ErrorCode::DeadlineExceeded, sentence),
         );
     } else {
-        shared.pipelines.admit(incoming);
+        shared.door.admit(incoming);
     }
 }
 
@@ -252,6 +253,70 @@ fn max_body(shared: &Shared) -> usize {
         .saturating_sub(BODY_ROOM)
 }
 
+/// Where a caller waits for its answer.
+struct Inbox {
+    shared: Arc<Shared>,
+    to: Subject,
+}
+
+impl AnswerSink for Inbox {
+    fn answer(self: Box<Self>, answer: Outgoing) {
+        let mut sending = Box::pin(send(Arc::clone(&self.shared), self.to, answer));
+        // There is room in the client, mostly; a task for every answer would cost more than the answer of a refusal.
+        if sending.as_mut().now_or_never().is_none() {
+            self.shared.answers.spawn(sending);
+        }
+    }
+
+    fn begin(self: Box<Self>, head: Outgoing) -> Box<dyn PartSink> {
+        let about = head.about.clone();
+        let deadline = head.deadline;
+        let (messages, mut waiting) = mpsc::channel(MOST_PARTS + 2);
+        // There is room for the first.
+        let _ = messages.try_send(head);
+        let Self { shared, to } = *self;
+        let sender = Arc::clone(&shared);
+        // One after the other: the caller gets them in their order.
+        shared.answers.spawn(async move {
+            while let Some(message) = waiting.recv().await {
+                send(Arc::clone(&sender), to.clone(), message).await;
+            }
+        });
+        Box::new(InboxParts {
+            messages,
+            about,
+            deadline,
+        })
+    }
+}
+
+/// The way to a caller whose answer has begun.
+struct InboxParts {
+    messages: mpsc::Sender<Outgoing>,
+    about: About,
+    deadline: Option<Instant>,
+}
+
+impl PartSink for InboxParts {
+    fn part(&mut self, part: Bytes) -> Result<(), TooManyParts> {
+        // One place is kept for the end.
+        if self.messages.capacity() <= 1 {
+            return Err(TooManyParts);
+        }
+        let message = Outgoing {
+            body: part,
+            outcome: "ok",
+            about: self.about.clone(),
+            deadline: self.deadline,
+        };
+        self.messages.try_send(message).map_err(|_| TooManyParts)
+    }
+
+    fn end(self: Box<Self>, end: Outgoing) {
+        let _ = self.messages.try_send(end);
+    }
+}
+
 /// While NATS is away an answer waits here and not in the client, which would send it however late it is.
 async fn send(shared: Arc<Shared>, to: Subject, outgoing: Outgoing) {
     let connection = &shared.connection;
@@ -261,7 +326,7 @@ async fn send(shared: Arc<Shared>, to: Subject, outgoing: Outgoing) {
     if !connection.is_connected() && timeout_at(deadline, connection.back()).await.is_err() {
         shared.unsent.inc();
         tracing::warn!(
-            trace_id = outgoing.trace_id,
+            trace_id = outgoing.trace_id(),
             "an answer was not sent: NATS was away until its deadline"
         );
         return;
@@ -274,7 +339,10 @@ async fn send(shared: Arc<Shared>, to: Subject, outgoing: Outgoing) {
     };
     if timeout(SEND_LIMIT, sending).await.is_err() {
         shared.unsent.inc();
-        tracing::warn!(trace_id = outgoing.trace_id, "an answer could not be sent");
+        tracing::warn!(
+            trace_id = outgoing.trace_id(),
+            "an answer could not be sent"
+        );
     }
 }
 
@@ -298,7 +366,7 @@ async fn publish(client: &Client, to: &Subject, outgoing: &Outgoing) -> bool {
         Ok(()) => true,
         Err(PublishErrorKind::Send) => false,
         Err(kind @ (PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject)) => {
-            tracing::warn!(trace_id = outgoing.trace_id, error = %kind, "an answer could not be sent");
+            tracing::warn!(trace_id = outgoing.trace_id(), error = %kind, "an answer could not be sent");
             true
         }
     }
@@ -306,16 +374,15 @@ async fn publish(client: &Client, to: &Subject, outgoing: &Outgoing) -> bool {
 
 fn headers_of(outgoing: &Outgoing) -> HeaderMap {
     let mut answer_headers = HeaderMap::new();
-    let clamped = outgoing
-        .timeout_clamped
-        .map(|given| given.as_millis().to_string());
+    let clamped = outgoing.clamped_timeout();
+    let clamped = clamped.map(|given| given.as_millis().to_string());
     let known = [
         (
             header::TRACE_ID,
-            Some(outgoing.trace_id.as_str()).filter(|id| !id.is_empty()),
+            Some(outgoing.trace_id()).filter(|id| !id.is_empty()),
         ),
-        (header::TRACEPARENT, outgoing.traceparent.as_deref()),
-        (header::TENANT_ID, outgoing.tenant_id.as_deref()),
+        (header::TRACEPARENT, outgoing.traceparent()),
+        (header::TENANT_ID, outgoing.tenant_id()),
         (header::TIMEOUT_CLAMPED, clamped.as_deref()),
     ];
     for (name, value) in known {
@@ -336,14 +403,13 @@ fn too_large(outgoing: &Outgoing, limit: usize) -> Outgoing {
     );
     let error = RequestError::new(ErrorCode::ExtensionError, sentence).with("limit_bytes", limit);
     let correlation = Correlation {
-        request_id: outgoing.request_id.clone(),
-        trace_id: outgoing.trace_id.clone(),
-        tenant_id: outgoing.tenant_id.clone(),
+        request_id: outgoing.request_id().map(str::to_owned),
+        trace_id: outgoing.trace_id().to_owned(),
+        tenant_id: outgoing.tenant_id().map(str::to_owned),
         policy_id: None,
     };
     Outgoing {
-        traceparent: outgoing.traceparent.clone(),
-        timeout_clamped: outgoing.timeout_clamped,
+        about: outgoing.about.clone(),
         deadline: outgoing.deadline,
         ..Outgoing::error(&error, &correlation)
     }

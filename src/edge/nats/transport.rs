@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, PublishErrorKind, StatusCode};
-use beamline_actors::ports::{Answer, Call, Transport, TransportError};
+use beamline_actors::ports::{Answer, Answers, Call, Transport, TransportError};
 use beamline_bus::WallClock;
 use beamline_bus::headers::wire_size;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use futures_util::stream;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -96,6 +97,13 @@ impl NatsTransport {
         );
     }
 
+    /// One call and its one answer.
+    #[cfg(test)]
+    pub(super) fn ask(&self, call: Call) -> BoxFuture<'static, Result<Answer, TransportError>> {
+        let bus = Arc::clone(&self.bus);
+        Box::pin(async move { bus.call(call).await })
+    }
+
     /// Calls that wait for an answer.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
@@ -104,9 +112,10 @@ impl NatsTransport {
 }
 
 impl Transport for NatsTransport {
-    fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, TransportError>> {
+    fn call(&self, call: Call) -> Answers {
         let bus = Arc::clone(&self.bus);
-        Box::pin(async move { bus.call(call).await })
+        // A whole answer is one message; frames are asked for by a header that calls do not have.
+        Box::pin(stream::once(async move { bus.call(call).await }))
     }
 
     fn ping(
@@ -320,7 +329,7 @@ fn ping_of(extension_id: &str, limit: Duration) -> Call {
     Call {
         subject: format!("$SRV.PING.{extension_id}").into(),
         body: Bytes::new(),
-        traceparent: String::new(),
+        traceparent: "".into(),
         trace_id: "".into(),
         tenant_id: "".into(),
         timeout: limit,

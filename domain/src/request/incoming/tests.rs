@@ -51,7 +51,7 @@ fn a_full_request_is_read() {
         (request.policy_id.as_str(), request.timeout),
         ("p", Duration::from_secs(2))
     );
-    assert_eq!(request.trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(&*request.trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn headers_win_over_the_body_and_the_shorter_time_counts() {
     let body = br#"{"version": "1", "tenant_id": "body", "request_id": "r", "trace_id": "b", "timeout_ms": 900, "message": {"payload": 1}}"#;
     let request = Request::parse(body, &headers, &limits(), || 1).unwrap();
     assert_eq!(
-        (&*request.tenant_id, request.trace.trace_id.as_str()),
+        (&*request.tenant_id, &*request.trace.trace_id),
         ("head", "trace")
     );
     assert_eq!(request.timeout, Duration::from_millis(500));

@@ -1,25 +1,31 @@
 //! What a finished call changes: the message, the context, the reports.
 
-use serde_json::value::RawValue;
 use std::sync::Arc;
 
-use super::failures::{fatal, rejection};
-use super::{CallResult, Degraded, Report, Response, Run};
+use beamline_contract::record::Kind;
+use serde_json::value::RawValue;
+
+use super::consequences::{fatal, rejection};
+use super::state::{Attempt, CallResult, Decision, Degraded, Report, Response, Run};
+use super::step::Step;
 use crate::policy::OnFail;
-use crate::request::call::{CallFailure, Edit, Reply};
 use crate::request::error::RequestError;
+use crate::request::failure::CallFailure;
 use crate::request::plan::{PlannedCall, Rule};
-use beamline_contract::fields::Fields;
-use beamline_contract::time::milliseconds;
+use crate::request::reply::{Edit, Reply};
 
 /// The detail of an error that might have been none after another attempt.
 pub(super) const RETRY_BUDGET_EXHAUSTED: &str = "retry_budget_exhausted";
 
 impl Run {
-    /// Takes one result: reports it, and says which error it means for the request, if any.
-    pub(super) fn take(&mut self, call: &PlannedCall, result: CallResult) -> Option<RequestError> {
-        let id = &call.extension.id;
-        let retry_refused = result.retry_refused;
+    /// Takes the result of a guardrail: reports it, and says which error it means for the request, if any.
+    pub(super) fn take_result(
+        &mut self,
+        call: &Arc<PlannedCall>,
+        result: CallResult,
+    ) -> Option<RequestError> {
+        let retries = result.attempts.saturating_sub(1);
+        self.extra_attempts = self.extra_attempts.saturating_sub(retries);
         let (status, error) = match result.outcome {
             Ok(Reply::Reject { reason, details }) => {
                 self.rejected(call, &reason, details.as_deref())
@@ -28,41 +34,51 @@ impl Run {
                 self.accept(call, reply);
                 ("success", None)
             }
-            Err(failure) => {
-                let error = fatal(call, &failure);
-                if error.is_none() && failure != CallFailure::Cancelled {
-                    self.degraded.push(Degraded {
-                        id: id.clone(),
-                        reason: failure.reason().to_owned(),
-                    });
-                }
-                (failure.status(), error)
-            }
+            Err(failure) => (failure.status(), self.failed(call, &failure)),
         };
         self.reports.push(Report {
-            id: id.clone(),
-            kind: call.extension.kind,
-            version: call.target.version.to_string(),
-            instance: call
-                .target
-                .places
-                .get(result.place)
-                .and_then(|p| p.instance.as_deref())
-                .map(str::to_owned),
+            call: Arc::clone(call),
+            endpoint: result.endpoint,
             status,
-            latency_ms: milliseconds(result.latency),
+            latency: result.latency,
             attempts: result.attempts,
         });
-        error.map(|error| {
-            if retry_refused {
-                error.with(RETRY_BUDGET_EXHAUSTED, true)
-            } else {
-                error
-            }
-        })
+        if result.retry_refused {
+            error.map(|error| error.with(RETRY_BUDGET_EXHAUSTED, true))
+        } else {
+            error
+        }
     }
 
-    pub(super) fn accept(&mut self, call: &PlannedCall, reply: Reply) {
+    /// Takes the result of an attempt at the provider.
+    pub(super) fn take_provider_result(&mut self, result: CallResult) {
+        let Some(decision) = self.decision.clone() else {
+            return;
+        };
+        let call = &decision.call;
+        self.note_attempt(&decision, &result);
+        self.report_provider(call, &result);
+        match result.outcome {
+            Ok(reply) => {
+                self.accept(call, reply);
+                self.step = self.step_after();
+            }
+            Err(failure) if failure.row().ends_request => self.give_up(call, &failure),
+            Err(failure) => {
+                self.progress.failure = Some(failure);
+                self.step = Step::Choose;
+            }
+        }
+    }
+
+    /// The request ends with what the failed call means for it.
+    pub(super) fn give_up(&mut self, call: &PlannedCall, failure: &CallFailure) {
+        if let Some(error) = fatal(call, failure) {
+            self.fail(error);
+        }
+    }
+
+    fn accept(&mut self, call: &Arc<PlannedCall>, reply: Reply) {
         match reply {
             Reply::Edit { payload, metadata } => {
                 if let Some(edit) = payload {
@@ -77,15 +93,11 @@ impl Run {
                 usage,
                 metadata,
             } => {
-                let mut about = Fields::clone(&self.message.metadata);
-                about.set_text("provider_id", &call.extension.id);
-                self.message.payload = output.into();
-                self.message.metadata = Arc::new(about);
-                let provider_id = call.extension.id.clone();
+                self.set_output(output.into(), call);
                 self.response = Some(Response {
-                    provider_id,
+                    call: Arc::clone(call),
                     usage: usage.map(Arc::from),
-                    metadata,
+                    metadata: Arc::new(metadata),
                 });
             }
             Reply::Accept | Reply::Reject { .. } => {}
@@ -110,19 +122,69 @@ impl Run {
         reason: &str,
         details: Option<&RawValue>,
     ) -> (&'static str, Option<RequestError>) {
-        let id = &call.extension.id;
         match call.rule {
             Rule::Validator(OnFail::Warn) => {
-                self.degraded.push(Degraded {
-                    id: id.clone(),
-                    reason: reason.to_owned(),
-                });
+                self.degrade(call.id(), reason);
                 ("warned", None)
             }
             Rule::Validator(OnFail::Ignore) => ("rejected", None),
             Rule::Validator(OnFail::Block) | Rule::Processor(_) | Rule::Provider => {
-                ("rejected", Some(rejection(id, reason, details)))
+                ("rejected", Some(rejection(call.id(), reason, details)))
             }
         }
+    }
+
+    fn failed(&mut self, call: &PlannedCall, failure: &CallFailure) -> Option<RequestError> {
+        let error = fatal(call, failure);
+        if error.is_none() && *failure != CallFailure::Cancelled {
+            self.degrade(call.id(), failure.reason());
+        }
+        error
+    }
+
+    fn degrade(&mut self, id: &str, reason: &str) {
+        self.degraded.push(Degraded {
+            id: id.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn note_attempt(&mut self, decision: &Decision, result: &CallResult) {
+        self.progress.turn = result.endpoint + 1;
+        let failure = result.outcome.as_ref().err();
+        let attempt = Attempt {
+            call: Arc::clone(&decision.call),
+            endpoint: result.endpoint,
+            reason: decision.reason,
+            status: failure.map_or("success", CallFailure::status),
+            error_type: failure.map(CallFailure::reason),
+            rule: decision.rule,
+            waited: std::mem::take(&mut self.progress.waited),
+            latency: result.latency,
+        };
+        self.progress.attempts.push(attempt);
+    }
+
+    /// One line for each provider, whatever number of attempts it took.
+    fn report_provider(&mut self, call: &Arc<PlannedCall>, result: &CallResult) {
+        let failure = result.outcome.as_ref().err();
+        let status = failure.map_or("success", CallFailure::status);
+        let known = self.reports.iter_mut().find(|report| {
+            report.call.extension.kind == Kind::Provider && report.call.id() == call.id()
+        });
+        if let Some(report) = known {
+            report.status = status;
+            report.endpoint = result.endpoint;
+            report.latency += result.latency;
+            report.attempts += result.attempts;
+            return;
+        }
+        self.reports.push(Report {
+            call: Arc::clone(call),
+            endpoint: result.endpoint,
+            status,
+            latency: result.latency,
+            attempts: result.attempts,
+        });
     }
 }

@@ -1,8 +1,19 @@
 use serde_json::{Value, json};
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use beamline_contract::fields::Fields;
+use beamline_contract::record::Kind;
+use serde_json::value::RawValue;
+
 use super::*;
-use crate::request::call::Edit;
-use crate::request::plan::PlanLimits;
+use crate::conditions::Facts;
+use crate::request::failure::{AnsweredFailure, CallFailure};
+use crate::request::plan::{Plan, PlanLimits};
+use crate::request::reply::{Edit, Reply};
+use crate::request::{Request, RequestKind};
+use crate::target::retry_budget::{RetryTokens, Unlimited};
 use crate::target::selection::{Outlook, Vitals};
 use beamline_contract::error::ErrorCode;
 use rig::{Rig, edit, reject, snapshot};
@@ -123,11 +134,13 @@ fn decide_calls_no_provider_and_no_post() {
 
 #[test]
 fn what_a_failure_means_depends_on_the_policy() {
-    let answered = || CallFailure::Answered {
-        code: "E".into(),
-        message: "m".into(),
-        retryable: None,
-        retry_after: None,
+    let answered = || {
+        CallFailure::Answered(AnsweredFailure {
+            code: "E".into(),
+            message: "m".into(),
+            retryable: None,
+            retry_after: None,
+        })
     };
     let open = || CallFailure::CircuitOpen {
         retry_after: Duration::from_secs(2),
@@ -293,22 +306,4 @@ fn a_policy_that_cannot_be_kept_is_refused_before_the_first_call() {
     assert_eq!(code(POLICY, "default", 6), ErrorCode::InvalidRequest);
     let unknown = r#"{"pre": [{"id": "ghost"}], "providers": [{"name": "p1"}]}"#;
     assert_eq!(code(unknown, "default", 32), ErrorCode::ExtensionNotFound);
-}
-
-#[test]
-fn a_budget_is_shared_out_in_order_and_what_is_left_comes_back() {
-    let budget = AttemptBudget::new(5);
-    let shares = budget.share_out(&[2, 0, 2, 2, 1]);
-    let granted: Vec<u32> = shares.each.iter().map(AttemptBudget::left).collect();
-    assert_eq!((granted, budget.left()), (vec![2, 0, 1, 1, 1], 0));
-    assert!(shares.each[0].take() && shares.each[3].take() && !shares.each[3].take());
-    drop(shares);
-    assert_eq!(budget.left(), 3);
-    assert!(
-        AttemptBudget::new(0)
-            .share_out(&[1])
-            .each
-            .iter()
-            .all(|share| share.left() == 0)
-    );
 }

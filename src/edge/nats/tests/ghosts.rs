@@ -28,7 +28,7 @@ fn call(id: &str, timeout: Duration) -> Call {
     Call {
         subject: SUBJECT.into(),
         body: Bytes::from(body),
-        traceparent: String::new(),
+        traceparent: "".into(),
         trace_id: "t".into(),
         tenant_id: "acme".into(),
         timeout,
@@ -72,7 +72,7 @@ impl Worker {
 async fn until_answered(transport: &NatsTransport) {
     let works = async {
         while transport
-            .call(call("after", Duration::from_secs(5)))
+            .ask(call("after", Duration::from_secs(5)))
             .await
             .is_err()
         {
@@ -85,7 +85,7 @@ async fn until_answered(transport: &NatsTransport) {
 fn start(transport: &NatsTransport, calls: usize) -> JoinSet<Result<Answer, TransportError>> {
     let mut under_way = JoinSet::new();
     for n in 0..calls {
-        under_way.spawn(transport.call(call(&format!("ghost-{n}"), SHORT)));
+        under_way.spawn(transport.ask(call(&format!("ghost-{n}"), SHORT)));
     }
     under_way
 }
@@ -143,7 +143,7 @@ async fn what_was_queued_when_the_server_died_is_not_executed_after_its_restart(
     until("the loss is noticed", || !transport.is_connected()).await;
     for n in 0..CALLS {
         let refused = transport
-            .call(call(&format!("ghost-refused-{n}"), Duration::from_secs(60)))
+            .ask(call(&format!("ghost-refused-{n}"), Duration::from_secs(60)))
             .await;
         assert_eq!(refused.unwrap_err(), TransportError::NotConnected);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::Request;
-use beamline_actors::ports::{Call, Transport};
+use beamline_actors::ports::Call;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -19,7 +19,7 @@ fn call() -> Call {
     Call {
         subject: SUBJECT.into(),
         body: Bytes::from_static(b"{}"),
-        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
         tenant_id: "acme".into(),
         timeout: TIMEOUT,
@@ -46,7 +46,7 @@ async fn after_many_timeouts_nobody_is_waited_for() {
     let _silent = subscribe(&client, SUBJECT).await;
     // On a busy machine the server may seem to hang; that ends a call as well.
     time_out(5 * AT_ONCE, || async {
-        transport.call(call()).await.is_err()
+        transport.ask(call()).await.is_err()
     })
     .await;
     assert_eq!(transport.waiting(), 0);
@@ -70,7 +70,7 @@ async fn memory_of_timed_out_calls() {
         "| timed-out calls | this transport, RSS in MiB | async-nats `send_request`, RSS in MiB |"
     );
     let own = measure(ROUNDS, PER_ROUND, || async {
-        transport.call(call()).await.is_err()
+        transport.ask(call()).await.is_err()
     })
     .await;
     assert_eq!(transport.waiting(), 0);

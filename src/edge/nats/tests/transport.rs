@@ -25,7 +25,7 @@ fn call(timeout: Duration) -> Call {
     Call {
         subject: SUBJECT.into(),
         body: Bytes::from_static(br#"{"payload":"Hi"}"#),
-        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
         tenant_id: "acme".into(),
         timeout,
@@ -65,7 +65,7 @@ async fn respond(
 }
 
 async fn ended(transport: &NatsTransport, call: Call) -> Result<Answer, TransportError> {
-    within("the call ends", transport.call(call)).await
+    within("the call ends", transport.ask(call)).await
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn a_call_carries_its_headers_and_brings_the_answer() {
     let (transport, _connection) = transport(&server.url).await;
     let (client, mut requests) = listen(&server).await;
     let sent_at = SystemTime::now();
-    let pending = tokio::spawn(transport.call(call(ENDLESS)));
+    let pending = tokio::spawn(transport.ask(call(ENDLESS)));
 
     let request = within("the request arrives", requests.next())
         .await
@@ -125,7 +125,7 @@ async fn calls_side_by_side_get_their_own_answers() {
     let mut calls = JoinSet::new();
     for n in 0..500 {
         let body = Bytes::from(n.to_string());
-        let answer = transport.call(Call {
+        let answer = transport.ask(Call {
             body: body.clone(),
             ..call(ENDLESS)
         });
@@ -156,7 +156,7 @@ async fn a_silent_extension_times_out_and_leaves_nothing_behind() {
         TransportError::Timeout
     );
     // A caller that goes away in the middle.
-    let abandoned = transport.call(call(ENDLESS));
+    let abandoned = transport.ask(call(ENDLESS));
     assert!(abandoned.now_or_never().is_none());
     assert_eq!(transport.waiting(), 0);
 }
@@ -170,7 +170,7 @@ async fn late_and_double_answers_reach_nobody() {
         ended(&transport, call(SHORT)).await.unwrap_err(),
         TransportError::Timeout
     );
-    let pending = tokio::spawn(transport.call(call(ENDLESS)));
+    let pending = tokio::spawn(transport.ask(call(ENDLESS)));
     let mut replies = Vec::new();
     for _ in 0..2 {
         replies.push(
@@ -263,7 +263,7 @@ async fn a_server_killed_during_a_call_ends_the_call() {
     let mut server = Server::start().await;
     let (transport, _connection) = transport(&server.url).await;
     let (_client, mut requests) = listen(&server).await;
-    let pending = tokio::spawn(transport.call(call(ENDLESS)));
+    let pending = tokio::spawn(transport.ask(call(ENDLESS)));
     within("the request arrives", requests.next())
         .await
         .unwrap();
@@ -317,7 +317,7 @@ async fn ten_thousand_calls_around_a_crash_all_end() {
     let (_client, mut requests) = listen(&server).await;
     let mut calls = JoinSet::new();
     for n in 0..10_000 {
-        calls.spawn(transport.call(call(ENDLESS)));
+        calls.spawn(transport.ask(call(ENDLESS)));
         if n == 1000 {
             within("a request arrives", requests.next()).await.unwrap();
             server.kill();
@@ -346,7 +346,7 @@ async fn a_frozen_server_is_not_the_fault_of_the_extension() {
     let body = Bytes::from(vec![b'x'; 64 * 1024]);
     let mut calls = JoinSet::new();
     for _ in 0..3000 {
-        calls.spawn(transport.call(Call {
+        calls.spawn(transport.ask(Call {
             body: body.clone(),
             ..call(SHORT)
         }));
@@ -369,7 +369,7 @@ async fn a_frozen_server_is_not_the_fault_of_the_extension() {
     );
     server.thaw();
     let works = async {
-        while transport.call(call(SHORT)).await.is_err() {
+        while transport.ask(call(SHORT)).await.is_err() {
             tokio::task::yield_now().await;
         }
     };
@@ -392,7 +392,7 @@ async fn a_late_bus_is_not_the_fault_of_the_extension() {
     let _others = AbortOnDropHandle::new(tokio::spawn(async move {
         let mut calls = JoinSet::new();
         loop {
-            calls.spawn(others.call(call(ENDLESS)));
+            calls.spawn(others.ask(call(ENDLESS)));
             sleep(SHORT / 40).await;
         }
     }));
@@ -414,7 +414,7 @@ async fn a_late_bus_is_not_the_fault_of_the_extension() {
         TransportError::Timeout
     );
     wire.lag(Duration::ZERO);
-    let works = async { while transport.call(call(SHORT)).await.is_err() {} };
+    let works = async { while transport.ask(call(SHORT)).await.is_err() {} };
     within("calls work again", works).await;
 }
 
@@ -553,7 +553,7 @@ async fn outside_text_that_cannot_travel_is_refused() {
             ..call(ENDLESS)
         },
         Call {
-            traceparent: evil.to_owned(),
+            traceparent: evil.into(),
             ..call(ENDLESS)
         },
     ];
@@ -603,7 +603,7 @@ async fn after_the_end_nothing_is_called() {
     let server = Server::start().await;
     let (transport, connection) = transport(&server.url).await;
     let (_client, mut requests) = listen(&server).await;
-    let pending = tokio::spawn(transport.call(call(ENDLESS)));
+    let pending = tokio::spawn(transport.ask(call(ENDLESS)));
     within("the request arrives", requests.next())
         .await
         .unwrap();

@@ -205,7 +205,7 @@ proptest! {
         let answer = |may_cut: bool| {
             let run = rig.run(RequestKind::Route, super::POLICY);
             let decided = run.plan.validators.iter().position(|call| outcome(call.id()).is_some_and(|(_, o)| is_fatal(call, &o)));
-            let script = |order: &Order| outcome(order.call.id()).map(|(at, outcome)| {
+            let script = |order: &CallOrder| outcome(order.call.id()).map(|(at, outcome)| {
                 let was_cut = may_cut && decided.is_some_and(|by| at > by) && cut[at];
                 if was_cut { Err(CallFailure::Cancelled) } else { outcome }
             });

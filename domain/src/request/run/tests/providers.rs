@@ -18,7 +18,7 @@ fn route(
     ends: &[Result<(), CallFailure>],
 ) -> (Vec<String>, Vec<u128>, Value) {
     let mut ends = ends.iter();
-    let script = |_: &Order| match ends.next() {
+    let script = |_: &CallOrder| match ends.next() {
         Some(Err(failure)) => Some(Err(failure.clone())),
         Some(Ok(())) | None => None,
     };
@@ -229,12 +229,12 @@ fn a_wait_that_does_not_fit_into_the_deadline_is_not_begun() {
         (called, waits.len()),
         (vec!["p1".to_owned(), "p3".to_owned()], 0)
     );
-    let asked = CallFailure::Answered {
+    let asked = CallFailure::Answered(AnsweredFailure {
         code: "429".into(),
         message: String::new(),
         retryable: Some(true),
         retry_after: Some(Duration::from_millis(70)),
-    };
+    });
     let (_, waits, _) = route(&Rig::default(), RULES, &[Err(asked)]);
     assert_eq!(
         waits,
@@ -264,12 +264,12 @@ fn a_retry_that_usually_takes_longer_than_what_is_left_is_not_made() {
 
 #[test]
 fn a_provider_that_wants_no_retry_gets_none() {
-    let no = CallFailure::Answered {
+    let no = CallFailure::Answered(AnsweredFailure {
         code: "500".into(),
         message: String::new(),
         retryable: Some(false),
         retry_after: None,
-    };
+    });
     let (called, _, _) = route(&rig(json!({"lang": "en"})), RULES, &[Err(no)]);
     assert_eq!(called, ["p1", "p3"]);
 }
@@ -306,7 +306,7 @@ fn a_retry_goes_to_the_place_after_the_one_that_failed() {
     let mut turns = Vec::new();
     loop {
         match run.next_step() {
-            Next::Choose => run.choose(&mut rig.outlook(&mut || 0.0)),
+            Next::Choose => run.choose(&mut rig.outlook(&mut || 0.0), &Unlimited),
             Next::Call(orders) => {
                 turns.push(orders[0].turn);
                 // The first place was passed over because its breaker had just opened.
@@ -316,7 +316,7 @@ fn a_retry_goes_to_the_place_after_the_one_that_failed() {
                     outcome,
                     latency,
                     attempts: 1,
-                    place,
+                    endpoint: place,
                     retry_refused: false,
                 }]);
             }

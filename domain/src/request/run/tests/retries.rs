@@ -40,15 +40,14 @@ fn failing(
     fallbacks: u32,
     attempt: u32,
 ) -> (Vec<String>, Value, Vec<String>) {
-    let purse = Arc::new(Purse {
+    let purse = Purse {
         left: Mutex::new((retries, fallbacks)),
         asked: Mutex::default(),
-    });
+    };
     let rig = Rig::default();
     let mut run = rig.run(RequestKind::Route, policy);
-    run.retry_tokens = Some(Arc::clone(&purse) as Arc<dyn RetryTokens>);
     Arc::get_mut(&mut run.request).unwrap().attempt = attempt;
-    let (answer, happened) = rig.finish(run, |_| Some(Err(answered("500"))));
+    let (answer, happened) = rig.finish_within(run, &purse, |_| Some(Err(answered("500"))));
     let asked = purse.asked.lock().clone();
     (happened.called, answer, asked)
 }
@@ -112,9 +111,8 @@ fn the_budget_of_the_request_is_not_charged_for_what_was_refused() {
         budget: 1,
         ..Rig::default()
     };
-    let mut run = rig.run(RequestKind::Route, RETRY_THEN_FALLBACK);
-    run.retry_tokens = Some(Arc::new(purse));
-    let (_, happened) = rig.finish(run, |order| {
+    let run = rig.run(RequestKind::Route, RETRY_THEN_FALLBACK);
+    let (_, happened) = rig.finish_within(run, &purse, |order| {
         (order.call.id() == "p1").then(|| Err(answered("500")))
     });
     assert_eq!(happened.called, ["p1", "p2"]);
@@ -137,9 +135,9 @@ fn a_request_that_is_a_retry_falls_back_and_retries_nothing() {
     );
 
     let mut run = Rig::default().run(RequestKind::Route, RETRY_ONLY);
-    assert_eq!(run.guardrail_budget().left(), 10);
+    assert_eq!(run.guardrail_retries(), 10);
     Arc::get_mut(&mut run.request).unwrap().attempt = 2;
-    assert_eq!((run.guardrail_budget().left(), run.budget.left()), (0, 10));
+    assert_eq!((run.guardrail_retries(), run.extra_attempts), (0, 10));
 }
 
 #[test]
@@ -154,7 +152,7 @@ fn a_guardrail_that_was_not_tried_again_says_so() {
         outcome,
         latency: Duration::ZERO,
         attempts: 1,
-        place: 0,
+        endpoint: 0,
         retry_refused: true,
     }]);
     let error = run.failure.unwrap();

@@ -91,24 +91,34 @@ impl Rig {
         );
         Run::new(
             kind,
-            Arc::new(request),
+            request,
             Arc::new(plan.unwrap()),
-            "test",
-            AttemptBudget::new(self.budget),
+            Arc::from("test"),
+            self.budget,
         )
     }
 
     /// Goes through the pipeline; `reply` says how each call ends, `Ok` of an empty edit or acceptance by default.
     pub(super) fn finish(
         &self,
+        run: Run,
+        reply: impl FnMut(&CallOrder) -> Option<Result<Reply, CallFailure>>,
+    ) -> (Value, Happened) {
+        self.finish_within(run, &Unlimited, reply)
+    }
+
+    /// The same with budgets that all requests share.
+    pub(super) fn finish_within(
+        &self,
         mut run: Run,
-        mut reply: impl FnMut(&Order) -> Option<Result<Reply, CallFailure>>,
+        tokens: &dyn RetryTokens,
+        mut reply: impl FnMut(&CallOrder) -> Option<Result<Reply, CallFailure>>,
     ) -> (Value, Happened) {
         let mut happened = Happened::default();
         loop {
             match run.next_step() {
                 Next::Answer => break,
-                Next::Choose => run.choose(&mut self.outlook(&mut || self.roll)),
+                Next::Choose => run.choose(&mut self.outlook(&mut || self.roll), tokens),
                 Next::Wait(time) => happened.waits.push(time),
                 Next::Recall { .. } => {
                     run.recalled(Recalled {
@@ -134,7 +144,7 @@ impl Rig {
                     });
                 }
                 Next::Call(orders) => {
-                    let mut result = |order: &Order| {
+                    let mut result = |order: &CallOrder| {
                         let plain = match order.call.extension.kind {
                             Kind::Pre | Kind::Post => Reply::Edit {
                                 payload: None,
@@ -157,7 +167,7 @@ impl Rig {
                             outcome,
                             latency: Duration::from_millis(1),
                             attempts: 1,
-                            place: at,
+                            endpoint: at,
                             retry_refused: false,
                         }
                     };
@@ -264,10 +274,10 @@ pub(super) fn completion() -> Reply {
 
 /// An error answer of an extension.
 pub(super) fn answered(code: &str) -> CallFailure {
-    CallFailure::Answered {
+    CallFailure::Answered(AnsweredFailure {
         code: code.into(),
         message: "m".into(),
         retryable: None,
         retry_after: None,
-    }
+    })
 }

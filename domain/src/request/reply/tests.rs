@@ -1,4 +1,8 @@
+use bytes::Bytes;
+
 use super::*;
+use crate::request::failure::Repeat;
+use crate::target::breaker::Outcome;
 
 fn answer(body: &str) -> Answer {
     Answer {
@@ -17,12 +21,12 @@ fn all_forms_of_failure_are_understood() {
         Kind::Pre,
         r#"{"error": {"code": 503, "message": "busy", "retryable": true, "retry_after_ms": 20}}"#,
     );
-    let want = CallFailure::Answered {
+    let want = CallFailure::Answered(AnsweredFailure {
         code: "503".into(),
         message: "busy".into(),
         retryable: Some(true),
         retry_after: Some(Duration::from_millis(20)),
-    };
+    });
     assert_eq!(object, want);
     let status = failure(
         Kind::Validator,
@@ -36,8 +40,8 @@ fn all_forms_of_failure_are_understood() {
         r#"{"error": {"code": "E", "retryable": "true", "retry_after_ms": 1500.0}}"#,
     );
     assert_eq!(
-        (typed.retryable(Kind::Provider), typed.asked_to_wait()),
-        (true, Some(Duration::from_millis(1500)))
+        (typed.row().repeat, typed.requested_wait()),
+        (Repeat::Helps, Some(Duration::from_millis(1500)))
     );
     let headers = Answer {
         body: Bytes::new(),
@@ -77,7 +81,7 @@ fn a_wait_in_the_headers_stands_in_for_one_in_the_body() {
         // Nobody waits for longer than ten minutes.
         asked("", Some(503), 601),
     ]
-    .map(|failure| failure.asked_to_wait());
+    .map(|failure| failure.requested_wait());
     let header = Some(Duration::from_secs(3));
     assert_eq!(
         waits,
@@ -91,9 +95,12 @@ fn a_wait_in_the_headers_stands_in_for_one_in_the_body() {
             None
         ]
     );
-    assert_eq!(asked("", Some(429), 3).wants_patience(), header);
     assert_eq!(
-        asked("", Some(503), 3).outcome(),
+        asked("", Some(429), 3).answered().unwrap().backoff(),
+        header
+    );
+    assert_eq!(
+        asked("", Some(503), 3).row().breaker,
         Outcome::AskedToWait(Duration::from_secs(3))
     );
     let fine = Answer {
@@ -125,7 +132,7 @@ fn nonsense_is_a_failure_that_counts() {
     ] {
         let failure = failure(Kind::Pre, body);
         assert!(matches!(failure, CallFailure::Malformed(_)), "{body}");
-        assert_eq!(failure.outcome(), Outcome::Failure);
+        assert_eq!(failure.row().breaker, Outcome::Failure);
     }
     assert!(matches!(
         failure(Kind::Validator, r#"{"status": "maybe"}"#),
@@ -169,84 +176,6 @@ fn answers_are_read_with_their_defaults() {
 }
 
 #[test]
-fn only_what_the_extension_did_wrong_counts() {
-    let (wait, at_once) = (Some(Duration::from_secs(7)), Some(Duration::ZERO));
-    let told = |code: &str, retry_after| CallFailure::Answered {
-        code: code.into(),
-        message: String::new(),
-        retryable: None,
-        retry_after,
-    };
-    let answered = |code: &str| told(code, None);
-    for (failure, outcome) in [
-        (CallFailure::Timeout, Outcome::Timeout),
-        (CallFailure::NoResponders, Outcome::Failure),
-        (CallFailure::Deadline, Outcome::Ignored),
-        (CallFailure::BusUnavailable, Outcome::Ignored),
-        (answered("500"), Outcome::Failure),
-        (answered("408"), Outcome::Failure),
-        (answered("429"), Outcome::Ignored),
-        (answered("404"), Outcome::Success),
-        (answered("boom"), Outcome::Failure),
-        (answered("503"), Outcome::Failure),
-        (told("503", at_once), Outcome::Failure),
-        (
-            told("503", wait),
-            Outcome::AskedToWait(Duration::from_secs(7)),
-        ),
-        (
-            told("529", wait),
-            Outcome::AskedToWait(Duration::from_secs(7)),
-        ),
-        (told("500", wait), Outcome::Failure),
-        (told("429", wait), Outcome::Ignored),
-        (CallFailure::Malformed(String::new()), Outcome::Failure),
-        (
-            CallFailure::CircuitOpen {
-                retry_after: Duration::ZERO,
-            },
-            Outcome::Ignored,
-        ),
-        (
-            CallFailure::TooLarge { size: 2, limit: 1 },
-            Outcome::Ignored,
-        ),
-        (
-            CallFailure::Refused("no permission".into()),
-            Outcome::Ignored,
-        ),
-        (CallFailure::Cancelled, Outcome::Ignored),
-    ] {
-        assert_eq!(failure.outcome(), outcome, "{failure:?}");
-    }
-}
-
-#[test]
-fn an_error_is_tried_again_when_it_says_so_or_says_when() {
-    let told = |code: &str, retryable, wait: Option<u64>| CallFailure::Answered {
-        code: code.into(),
-        message: String::new(),
-        retryable,
-        retry_after: wait.map(Duration::from_millis),
-    };
-    for (failure, retries) in [
-        (told("500", Some(true), None), 2),
-        (told("500", None, Some(20)), 0),
-        (told("429", None, Some(20)), 2),
-        (told("overloaded", None, Some(20)), 2),
-        (told("429", None, None), 0),
-        (told("429", Some(false), Some(20)), 0),
-    ] {
-        assert_eq!(
-            [Kind::Pre, Kind::Provider].map(|kind| failure.retries(kind, 2)),
-            [retries; 2],
-            "{failure:?}"
-        );
-        assert_eq!(failure.retries(Kind::Pre, 0), 0, "it is not granted");
-    }
-}
-
-#[test]
 fn a_service_error_says_by_header_or_body_whether_it_may_be_tried_again() {
     let told = |header: Option<bool>, body: &str| {
         let service_error = Some((Some(503), "busy".to_owned()));
@@ -256,12 +185,12 @@ fn a_service_error_says_by_header_or_body_whether_it_may_be_tried_again() {
             retry_after: None,
             retryable: header,
         };
-        let Err(CallFailure::Answered {
+        let Err(CallFailure::Answered(AnsweredFailure {
             code,
             retryable,
             retry_after,
             ..
-        }) = read(Kind::Pre, &answer)
+        })) = read(Kind::Pre, &answer)
         else {
             panic!("no error")
         };
@@ -282,25 +211,10 @@ fn a_service_error_says_by_header_or_body_whether_it_may_be_tried_again() {
         retryable: Some(true),
         ..Answer::default()
     };
-    assert!(read(Kind::Pre, &plain).unwrap_err().retryable(Kind::Pre));
-}
-
-#[test]
-fn the_prompt_is_found_in_a_string_or_an_object() {
-    for (payload, want) in [
-        (r#""hi""#, "hi"),
-        (r#"{"text": "a"}"#, "a"),
-        (r#"{"content": "c"}"#, "c"),
-        ("[1]", ""),
-        ("{}", ""),
-    ] {
-        let raw = RawValue::from_string(payload.to_owned()).unwrap();
-        assert_eq!(
-            prompt(&raw, &Fields::parse(payload).unwrap_or_default()),
-            want,
-            "{payload}"
-        );
-    }
+    assert_eq!(
+        read(Kind::Pre, &plain).unwrap_err().row().repeat,
+        Repeat::Helps
+    );
 }
 
 proptest::proptest! {

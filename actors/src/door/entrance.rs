@@ -1,4 +1,4 @@
-//! The door: admission under a lock that is never held for long, and places that come back by themselves.
+//! Admission under a lock that is never held for long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Incoming;
 use super::work::{Steps, Work};
+use crate::incoming::Incoming;
 use crate::metrics::{Metrics, ShedLabel};
 use beamline_domain::admission::{
     Admission, AdmissionSettings, Arrived, Claim, Place, Polled, Pressure, Shed, Usage,
@@ -16,7 +16,7 @@ use beamline_domain::admission::{
 
 /// Where requests get their places.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Entrance {
     admission: Mutex<Admission<Incoming>>,
     /// Somebody waits, and there may be a place, or a wait that ends earlier than was planned.
     changed: Notify,
@@ -26,15 +26,15 @@ pub(super) struct Door {
 
 /// A place at the door. It goes back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Permit {
-    door: Arc<Door>,
+pub(crate) struct DoorPermit {
+    entrance: Arc<Entrance>,
     place: Option<Place>,
 }
 
 /// What became of a request at the door.
 #[derive(Debug)]
 pub(super) enum Entry {
-    Started(Incoming, Permit),
+    Started(Incoming, DoorPermit),
     Queued { displaced: Option<Shed<Incoming>> },
     Shed(Shed<Incoming>),
 }
@@ -42,21 +42,20 @@ pub(super) enum Entry {
 /// What is to be done for those who waited.
 #[derive(Debug, Default)]
 pub(super) struct Due {
-    pub(super) started: Vec<(Incoming, Permit)>,
+    pub(super) started: Vec<(Incoming, DoorPermit)>,
     pub(super) shed: Vec<Shed<Incoming>>,
     /// When to look again, unless something changes before.
     pub(super) again: Option<Instant>,
 }
 
-impl Door {
+impl Entrance {
     pub(super) fn new(settings: AdmissionSettings, metrics: Metrics) -> Arc<Self> {
         metrics.requests_limit.set(gauge(settings.max_in_flight));
         metrics.requests_ceiling.set(gauge(settings.max_in_flight));
-        let (admission, work) = (Mutex::new(Admission::new(settings)), Arc::default());
         Arc::new(Self {
-            admission,
+            admission: Mutex::new(Admission::new(settings)),
             changed: Notify::new(),
-            work,
+            work: Arc::default(),
             metrics,
         })
     }
@@ -148,11 +147,6 @@ impl Door {
         self.admission.lock().pressure()
     }
 
-    /// Counts the steps of a request that starts now.
-    pub(super) fn steps(&self) -> Arc<Steps> {
-        Arc::new(Steps::new(Arc::clone(&self.work)))
-    }
-
     /// Lets the limit follow what was counted, if it is time; true when more may start.
     fn look(&self, admission: &mut Admission<Incoming>, now: std::time::Instant) -> bool {
         if !admission.is_due(self.work.hops(), now) {
@@ -161,9 +155,9 @@ impl Door {
         admission.observe(self.work.take(), self.work.outside(), now)
     }
 
-    fn permit(self: &Arc<Self>, place: Place) -> Permit {
-        Permit {
-            door: Arc::clone(self),
+    fn permit(self: &Arc<Self>, place: Place) -> DoorPermit {
+        DoorPermit {
+            entrance: Arc::clone(self),
             place: Some(place),
         }
     }
@@ -183,17 +177,24 @@ impl Door {
     }
 }
 
-impl Drop for Permit {
+impl DoorPermit {
+    /// Counts the steps of the request that starts now.
+    pub(crate) fn steps(&self) -> Arc<Steps> {
+        Arc::new(Steps::new(Arc::clone(&self.entrance.work)))
+    }
+}
+
+impl Drop for DoorPermit {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else {
             return;
         };
-        let mut admission = self.door.admission.lock();
+        let mut admission = self.entrance.admission.lock();
         let wanted = admission.leave(place);
-        self.door.show(admission.usage());
+        self.entrance.show(admission.usage());
         drop(admission);
         if wanted {
-            self.door.changed.notify_one();
+            self.entrance.changed.notify_one();
         }
     }
 }

@@ -1,14 +1,15 @@
 //! W3C trace context: reads a `traceparent` header and continues it.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// The trace that a request belongs to, and the router's own span in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
     /// 32 lower-case hexadecimal digits when it came from a `traceparent` or from this router; a caller's `trace_id`
     /// otherwise, whatever its form.
-    pub trace_id: String,
-    traceparent: String,
+    pub trace_id: Arc<str>,
+    traceparent: Arc<str>,
 }
 
 impl TraceContext {
@@ -29,14 +30,18 @@ impl TraceContext {
         };
         let traceparent = format!("00-{trace}-{span_id}-{flags}");
         Self {
-            trace_id: trace_id.map_or(trace, str::to_owned),
-            traceparent,
+            trace_id: trace_id.unwrap_or(&trace).into(),
+            traceparent: traceparent.into(),
         }
     }
 
     /// The header for a call: same trace, this router's span as the parent.
     pub fn traceparent(&self) -> &str {
         &self.traceparent
+    }
+
+    pub fn shared_traceparent(&self) -> Arc<str> {
+        Arc::clone(&self.traceparent)
     }
 }
 
@@ -79,7 +84,7 @@ mod tests {
     #[test]
     fn a_valid_header_is_continued_with_a_new_span() {
         let trace = TraceContext::resume(Some(VALID), None, || 7);
-        assert_eq!(trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(&*trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(
             trace.traceparent(),
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000007-00"
@@ -98,14 +103,17 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
         ] {
             let trace = TraceContext::resume(Some(bad), None, || 1);
-            assert_eq!(trace.trace_id, "00000000000000010000000000000001", "{bad}");
+            assert_eq!(
+                &*trace.trace_id, "00000000000000010000000000000001",
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn a_trace_id_of_any_form_is_kept_for_correlation() {
         let trace = TraceContext::resume(None, Some("my-trace"), || 1);
-        assert_eq!(trace.trace_id, "my-trace");
+        assert_eq!(&*trace.trace_id, "my-trace");
         assert!(parse(trace.traceparent()).is_some());
         let w3c = TraceContext::resume(None, Some("4bf92f3577b34da6a3ce929d0e0e4736"), || 1);
         assert!(

@@ -19,7 +19,7 @@ use beamline_domain::target::concurrency::{ConcurrencyLimit, Load};
 
 /// The limits of all extensions that were called.
 #[derive(Debug)]
-pub(super) struct CallLimits {
+pub(crate) struct CallLimits {
     max_in_flight: AtomicU32,
     limits: RwLock<HashMap<Arc<str>, Arc<CallLimit>>>,
     metrics: Metrics,
@@ -27,7 +27,7 @@ pub(super) struct CallLimits {
 
 /// The limit of one extension.
 #[derive(Debug)]
-pub(super) struct CallLimit {
+pub(crate) struct CallLimit {
     id: Arc<str>,
     places: Semaphore,
     size: Mutex<Size>,
@@ -58,7 +58,7 @@ pub struct InUse {
 
 /// A call's place; it goes back when it is dropped.
 #[derive(Debug)]
-pub(super) struct CallPlace<'l> {
+pub(crate) struct CallPlace<'l> {
     limit: &'l CallLimit,
     permit: Option<SemaphorePermit<'l>>,
     began: Instant,
@@ -69,7 +69,7 @@ pub(super) struct CallPlace<'l> {
 const MAX_IN_FLIGHT: u32 = 500;
 
 impl CallLimits {
-    pub(super) fn new(metrics: Metrics) -> Self {
+    pub(crate) fn new(metrics: Metrics) -> Self {
         Self {
             max_in_flight: AtomicU32::new(MAX_IN_FLIGHT),
             limits: RwLock::default(),
@@ -78,12 +78,12 @@ impl CallLimits {
     }
 
     /// The ceiling of extensions that have none of their own; for those that are called for the first time after this.
-    pub(super) fn set(&self, max_in_flight: u32) {
+    pub(crate) fn set(&self, max_in_flight: u32) {
         self.max_in_flight.store(max_in_flight, Ordering::Relaxed);
     }
 
     /// The limit of an extension; at its first call `own` says what its record has for a ceiling.
-    pub(super) fn of(
+    pub(crate) fn of(
         &self,
         id: &Arc<str>,
         own: impl FnOnce(&str) -> Option<u32>,
@@ -109,7 +109,7 @@ impl CallLimits {
 
     /// Forgets extensions that are gone, and brings the ceilings of the others up to date: `known` says for each id
     /// whether it is there still, and with what ceiling of its own.
-    pub(super) fn retain(&self, known: impl Fn(&str) -> Option<Option<u32>>) {
+    pub(crate) fn retain(&self, known: impl Fn(&str) -> Option<Option<u32>>) {
         self.limits.write().retain(|id, limit| {
             let own = known(id);
             if let Some(own) = own {
@@ -130,7 +130,7 @@ impl CallLimits {
     }
 
     /// An operator has reset the extension.
-    pub(super) fn reset(&self, id: &str) {
+    pub(crate) fn reset(&self, id: &str) {
         let known = self.limits.read().get(id).cloned();
         if let Some(limit) = known {
             limit.reset();
@@ -138,11 +138,11 @@ impl CallLimits {
     }
 
     /// What is in use of an extension's limit; `None` before its first call.
-    pub(super) fn in_use(&self, id: &str) -> Option<InUse> {
+    pub(crate) fn in_use(&self, id: &str) -> Option<InUse> {
         self.limits.read().get(id).map(|limit| limit.in_use())
     }
 
-    pub(super) fn describe(&self, id: &str, view: &mut NodeView) {
+    pub(crate) fn describe(&self, id: &str, view: &mut NodeView) {
         let Some(in_use) = self.in_use(id) else {
             return;
         };
@@ -186,7 +186,7 @@ impl CallLimit {
     }
 
     /// A place for a call with so much time left; `None` when none comes free in time, or as many wait as may run.
-    pub(super) async fn enter(&self, left: Duration) -> Option<CallPlace<'_>> {
+    pub(crate) async fn enter(&self, left: Duration) -> Option<CallPlace<'_>> {
         self.wanted();
         let permit = match self.places.try_acquire() {
             Ok(permit) => permit,
@@ -280,7 +280,7 @@ impl CallLimit {
 
 impl CallPlace<'_> {
     /// Gives the place back and tells how its call ended. Dropped, it says nothing.
-    pub(super) fn finish(mut self, load: Load) {
+    pub(crate) fn finish(mut self, load: Load) {
         self.load = load;
     }
 }

@@ -11,14 +11,14 @@ use crate::metrics::{Metrics, RefusedRetryLabel, RetryLabel};
 use beamline_domain::target::retry_budget::{Again, Allowance, RetryBudget, RetryTokens};
 
 #[derive(Debug)]
-pub(super) struct Retries {
+pub struct RetryBudgets {
     router: Mutex<RetryBudget>,
     extensions: RwLock<HashMap<Arc<str>, Mutex<RetryBudget>>>,
     metrics: Metrics,
 }
 
-impl Retries {
-    pub(super) fn new(metrics: Metrics) -> Self {
+impl RetryBudgets {
+    pub(crate) fn new(metrics: Metrics) -> Self {
         let router = Mutex::new(RetryBudget::new(Allowance::ROUTER, now()));
         Self {
             router,
@@ -28,14 +28,14 @@ impl Retries {
     }
 
     /// A call was sent that is no retry.
-    pub(super) fn attempted(&self, id: &Arc<str>) {
+    pub(crate) fn attempted(&self, id: &Arc<str>) {
         let now = now();
         self.router.lock().attempted(now);
         self.of(id, |budget| budget.attempted(now));
     }
 
     /// Forgets the extensions that are gone.
-    pub(super) fn retain(&self, known: impl Fn(&str) -> bool) {
+    pub(crate) fn retain(&self, known: impl Fn(&str) -> bool) {
         self.extensions.write().retain(|id, _| known(id));
     }
 
@@ -73,7 +73,7 @@ impl Retries {
     }
 }
 
-impl RetryTokens for Retries {
+impl RetryTokens for RetryBudgets {
     fn take(&self, again: Again<'_>) -> bool {
         let (kind, id) = match again {
             Again::Retry(id) => ("retry", id),
@@ -112,14 +112,14 @@ fn now() -> Instant {
 mod tests {
     use super::*;
 
-    fn taken(retries: &Retries, again: Again<'_>) -> usize {
+    fn taken(retries: &RetryBudgets, again: Again<'_>) -> usize {
         (0..1_000).take_while(|_| retries.take(again)).count()
     }
 
     #[test]
     fn a_retry_takes_from_both_budgets_or_from_none() {
         let metrics = Metrics::default();
-        let retries = Retries::new(metrics.clone());
+        let retries = RetryBudgets::new(metrics.clone());
         assert_eq!(
             [
                 taken(&retries, Again::Retry("a")),
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_fallback_asks_the_router_alone() {
-        let retries = Retries::new(Metrics::default());
+        let retries = RetryBudgets::new(Metrics::default());
         assert_eq!(taken(&retries, Again::Retry("p1")), 30);
         assert_eq!(taken(&retries, Again::Fallback("p1")), 70);
         assert!(!retries.take(Again::Retry("p2")), "the router's is empty");
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_starts_anew() {
-        let retries = Retries::new(Metrics::default());
+        let retries = RetryBudgets::new(Metrics::default());
         assert_eq!(taken(&retries, Again::Retry("a")), 30);
         retries.retain(|id| id != "a");
         assert_eq!(taken(&retries, Again::Retry("a")), 30);

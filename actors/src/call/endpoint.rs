@@ -1,0 +1,62 @@
+//! Which endpoint of a target takes an attempt.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use beamline_domain::request::failure::CallFailure;
+use beamline_domain::request::run::CallOrder;
+
+use crate::invoker::Invoker;
+use crate::targets::{CallPermit, Withheld};
+
+/// An attempt that may be sent.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// The position of the endpoint.
+    pub(super) endpoint: usize,
+    pub(super) subject: Arc<str>,
+    pub(super) permit: CallPermit,
+}
+
+/// The first endpoint from `start` on, and around, that did not ask to be left alone and whose breaker lets the call
+/// through. When none does, the call is refused until the first of them opens up.
+pub(super) fn admit(
+    invoker: &Invoker,
+    order: &CallOrder,
+    tenant_id: &Arc<str>,
+    start: usize,
+) -> Result<Admitted, CallFailure> {
+    let target = &order.call.target;
+    let operator = order.call.extension.breaker_operator.as_ref();
+    let mode = operator.map(|operator| operator.mode(SystemTime::now()));
+    let mode = mode.unwrap_or_default();
+    let mut soonest: Option<Duration> = None;
+    let mut is_busy = false;
+    for turn in start..start + target.places.len() {
+        let endpoint = turn % target.places.len();
+        let Some(place) = target.places.get(endpoint) else {
+            continue;
+        };
+        let breaker = invoker.target(&place.subject);
+        let wait = match breaker.permit_for(tenant_id, mode, &target.breaker) {
+            Ok(permit) => {
+                return Ok(Admitted {
+                    endpoint,
+                    subject: Arc::clone(&place.subject),
+                    permit,
+                });
+            }
+            Err(Withheld::CircuitOpen(wait)) => wait,
+            Err(Withheld::AskedToWait(wait)) => {
+                is_busy = true;
+                wait
+            }
+        };
+        soonest = Some(soonest.map_or(wait, |known| known.min(wait)));
+    }
+    Err(match soonest {
+        Some(retry_after) if is_busy => CallFailure::Overloaded { retry_after },
+        Some(retry_after) => CallFailure::CircuitOpen { retry_after },
+        None => CallFailure::Refused("it has no subject".to_owned()),
+    })
+}

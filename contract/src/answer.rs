@@ -1,0 +1,237 @@
+//! The answers to a gateway (contract section 1).
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::fields::Fields;
+use crate::message::MessageBody;
+use crate::record::Kind;
+
+/// The answer to a request that was decided, and for `route` carried out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DecisionAnswer<'a> {
+    /// True.
+    pub ok: bool,
+    #[serde(borrow)]
+    pub decision: DecisionBody<'a>,
+    /// As the pre-processors left it.
+    #[serde(borrow)]
+    pub message: MessageBody<'a>,
+    /// What the provider answered, as the post-processors left it; absent for `decide`.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<ProviderResponse<'a>>,
+    /// What happened to every extension that the policy configures, in its order.
+    #[serde(borrow, default)]
+    pub extensions: Vec<ExtensionReport<'a>>,
+    /// The attempts at providers, in the order in which they were made.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptReport<'a>>,
+    /// What the policy wanted and did not get.
+    #[serde(borrow, default)]
+    pub degraded: Vec<Degradation<'a>>,
+    #[serde(borrow)]
+    pub context: AnswerContext<'a>,
+}
+
+/// The answer to a request that failed. `D` are the details.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorAnswer<'a, D = Map<String, Value>> {
+    /// False.
+    pub ok: bool,
+    #[serde(borrow)]
+    pub error: ErrorBody<'a, D>,
+    /// Absent when the request never had a plan.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Vec<ExtensionReport<'a>>>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptReport<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<Vec<Degradation<'a>>>,
+    #[serde(borrow)]
+    pub context: AnswerContext<'a>,
+}
+
+/// `error` of an answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorBody<'a, D = Map<String, Value>> {
+    /// An [`ErrorCode`](crate::error::ErrorCode), or one that a newer router knows.
+    #[serde(borrow)]
+    pub code: Cow<'a, str>,
+    /// A sentence for people.
+    #[serde(borrow)]
+    pub message: Cow<'a, str>,
+    /// An [`IntakeCode`](crate::error::IntakeCode).
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub intake_error_code: Option<Cow<'a, str>>,
+    pub details: D,
+}
+
+/// `decision` of an answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DecisionBody<'a> {
+    #[serde(borrow)]
+    pub provider_id: Cow<'a, str>,
+    /// `sticky`, `weighted`, `retry` or `fallback`.
+    #[serde(borrow)]
+    pub reason: Cow<'a, str>,
+    pub priority: u32,
+    #[serde(borrow)]
+    pub policy_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub policy_version: Cow<'a, str>,
+    /// Milliseconds.
+    pub expected_latency_ms: f64,
+    pub expected_cost: f64,
+    /// Of the provider's record.
+    pub metadata: Cow<'a, Fields>,
+    #[serde(borrow)]
+    pub explanation: Explanation<'a>,
+}
+
+/// Why a request went the way it went. How much of it there is, `context.detail_level` of the request says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explanation<'a> {
+    #[serde(borrow)]
+    pub reason: Cow<'a, str>,
+    #[serde(borrow)]
+    pub provider_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub policy_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub policy_version: Cow<'a, str>,
+    pub priority: u32,
+    /// Numbered sentences; from `detailed` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<String>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub context: Option<ExplanationContext<'a>>,
+    /// Of the registry; with what follows only for `verbose`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub providers: Option<Vec<ProviderChance<'a>>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub places: Option<Vec<CallPlace<'a>>>,
+    /// Where the chosen provider listens.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Cow<'a, str>>,
+}
+
+/// `context` of an explanation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExplanationContext<'a> {
+    #[serde(borrow)]
+    pub tenant_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub trace_id: Cow<'a, str>,
+}
+
+/// A provider as the choice saw it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProviderChance<'a> {
+    #[serde(borrow)]
+    pub provider_id: Cow<'a, str>,
+    pub weight: f64,
+    /// Part of the requests that it gets as things are, 0 to 1.
+    pub share: f64,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Cow<'a, str>>,
+    /// Only a fallback rule names it.
+    pub fallback_only: bool,
+}
+
+/// Where a call goes, and how long it may take.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallPlace<'a> {
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    #[serde(borrow)]
+    pub version: Cow<'a, str>,
+    /// The routing rule that chose the version; null for the extension's own.
+    pub rule: Option<String>,
+    #[serde(borrow)]
+    pub instance: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub subjects: Vec<Cow<'a, str>>,
+    pub timeout_ms: f64,
+    pub retry: u32,
+}
+
+/// `response` of an answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProviderResponse<'a> {
+    #[serde(borrow)]
+    pub provider_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub output: Cow<'a, RawValue>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Cow<'a, RawValue>>,
+    #[serde(default)]
+    pub metadata: Cow<'a, Fields>,
+}
+
+/// A line of `extensions`: what happened to one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExtensionReport<'a> {
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    #[serde(borrow)]
+    pub version: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Cow<'a, str>>,
+    /// `success`, `rejected`, `warned`, `skipped`, `timeout`, `error` or `circuit_open`.
+    #[serde(borrow)]
+    pub status: Cow<'a, str>,
+    /// Milliseconds, all attempts together.
+    pub latency_ms: f64,
+    pub attempts: u32,
+}
+
+/// A line of `attempts`: one attempt at a provider.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AttemptReport<'a> {
+    #[serde(borrow)]
+    pub provider_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub version: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub reason: Cow<'a, str>,
+    #[serde(borrow)]
+    pub status: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<Cow<'a, str>>,
+    /// The position of the fallback rule that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<usize>,
+    /// Milliseconds that passed before it.
+    pub waited_ms: f64,
+    pub latency_ms: f64,
+}
+
+/// A line of `degraded`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Degradation<'a> {
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub reason: Cow<'a, str>,
+}
+
+/// `context` of an answer: what matches it with its request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AnswerContext<'a> {
+    /// Null when it could not be read.
+    #[serde(borrow)]
+    pub request_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub trace_id: Cow<'a, str>,
+}

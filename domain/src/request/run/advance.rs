@@ -1,0 +1,160 @@
+//! From step to step: what comes next, and what the results of a step change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use beamline_contract::error::ErrorCode;
+use beamline_contract::fields::Fields;
+use beamline_contract::record::Kind;
+use serde_json::value::RawValue;
+
+use super::state::{CallOrder, CallResult, Next, Run};
+use super::step::Step;
+use crate::request::call_body::call_body;
+use crate::request::error::RequestError;
+use crate::request::failure::CallFailure;
+use crate::request::plan::PlannedCall;
+use crate::request::retry::extra_attempts;
+
+impl Run {
+    /// What comes next; steps with nothing to do are passed over.
+    pub fn next_step(&mut self) -> Next {
+        loop {
+            let here = self.step;
+            match here {
+                Step::Pre(_) | Step::Validate | Step::Post(_) => {
+                    let orders = self.guardrail_orders();
+                    if !orders.is_empty() {
+                        return Next::Call(orders);
+                    }
+                    self.step = self.step_after();
+                }
+                Step::Recall => {
+                    self.step = self.step_after();
+                    if let Some(recall) = self.recall() {
+                        return recall;
+                    }
+                }
+                Step::Choose => return Next::Choose,
+                Step::Pin => {
+                    self.step = self.step_after();
+                    if let Some(pin) = self.pin() {
+                        return pin;
+                    }
+                }
+                Step::Wait(time) => {
+                    self.step = self.step_after();
+                    return Next::Wait(time);
+                }
+                Step::Provide => return Next::Call(self.provider_order().into_iter().collect()),
+                Step::Answer => return Next::Answer,
+            }
+        }
+    }
+
+    /// Takes the results of the calls that [`Next::Call`] asked for, in the order of the policy, so that the outcome does
+    /// not depend on which came first.
+    pub fn apply(&mut self, results: Vec<CallResult>) {
+        if self.step == Step::Provide {
+            for result in results {
+                self.take_provider_result(result);
+            }
+            return;
+        }
+        let plan = Arc::clone(&self.plan);
+        let calls = self.step.guardrails(&plan);
+        self.step = self.step_after();
+        let mut first_error = None;
+        for (call, result) in calls.iter().zip(results) {
+            let error = self.take_result(call, result);
+            first_error = first_error.or(error);
+        }
+        if let Some(error) = first_error {
+            self.fail(error);
+        }
+    }
+
+    /// The request's time is over while something of this step is still running.
+    pub fn time_out(&mut self, elapsed: Duration) {
+        // At the provider a call is running, or the wait before it.
+        let running = if self.step == Step::Provide {
+            1
+        } else {
+            self.step.guardrails(&self.plan).len()
+        };
+        let mut late = Vec::with_capacity(running);
+        for _ in 0..running {
+            late.push(CallResult::ended(CallFailure::Deadline, elapsed));
+        }
+        self.apply(late);
+        if self.failure.is_none() {
+            let given = self.request.timeout.as_millis();
+            let sentence = format!("The request's time of {given} ms is over.");
+            // Between two calls it is the provider that is being found.
+            let error = RequestError::new(ErrorCode::DeadlineExceeded, sentence);
+            self.fail(error.at_stage(Kind::Provider));
+        }
+    }
+
+    /// Leaves out the calls that [`Next::Call`] asked for: a dry run that calls nobody.
+    pub fn pass_over(&mut self) {
+        self.step = self.step_after();
+    }
+
+    /// Goes on with the post-processors as if the provider had answered `output`: a dry run does not call it.
+    pub fn assume_output(&mut self, output: Arc<RawValue>) {
+        let Some(decision) = self.decision.clone() else {
+            return;
+        };
+        self.set_output(output, &decision.call);
+        self.step = Step::Provide.after(self.kind, &self.plan);
+    }
+
+    pub(super) fn set_output(&mut self, output: Arc<RawValue>, provider: &PlannedCall) {
+        let mut about = Fields::clone(&self.message.metadata);
+        about.set_text("provider_id", provider.id());
+        self.message.payload = output;
+        self.message.metadata = Arc::new(about);
+    }
+
+    fn guardrail_orders(&self) -> Vec<CallOrder> {
+        let calls = self.step.guardrails(&self.plan);
+        let extra = extra_attempts(self.guardrail_retries(), calls);
+        let mut orders = Vec::with_capacity(calls.len());
+        for (call, extra_attempts) in calls.iter().zip(extra) {
+            orders.push(CallOrder {
+                body: self.body_for(call),
+                call: Arc::clone(call),
+                attempt: 1,
+                turn: 0,
+                extra_attempts,
+            });
+        }
+        orders
+    }
+
+    /// What guardrails may retry. Nothing when the request is a retry itself: one layer retries, or they multiply.
+    pub(super) fn guardrail_retries(&self) -> u32 {
+        if self.request.is_retry() {
+            0
+        } else {
+            self.extra_attempts
+        }
+    }
+
+    fn provider_order(&self) -> Option<CallOrder> {
+        let decision = self.decision.as_ref()?;
+        Some(CallOrder {
+            body: self.body_for(&decision.call),
+            call: Arc::clone(&decision.call),
+            attempt: self.progress.made + 1,
+            turn: self.progress.turn,
+            // What comes after its attempt is decided here.
+            extra_attempts: 0,
+        })
+    }
+
+    fn body_for(&self, call: &PlannedCall) -> bytes::Bytes {
+        call_body(call, &self.request, &self.message, &self.context)
+    }
+}

@@ -1,0 +1,67 @@
+//! Why a provider of the plan cannot be called at this moment.
+
+use std::time::Duration;
+
+use super::state::Run;
+use crate::request::RequestKind;
+use crate::request::plan::{Candidate, Exclusion, PlannedCall};
+use crate::target::selection::Outlook;
+
+impl Run {
+    /// Why each of the plan's providers cannot be called now, if it cannot.
+    pub fn exclusions(&self, outlook: &Outlook<'_>) -> Vec<Option<Exclusion>> {
+        self.plan
+            .providers
+            .iter()
+            .map(|candidate| self.exclusion(candidate, outlook))
+            .collect()
+    }
+
+    fn exclusion(&self, candidate: &Candidate, outlook: &Outlook<'_>) -> Option<Exclusion> {
+        let call = match &candidate.choice {
+            Ok(call) => call,
+            Err(exclusion) => return Some(*exclusion),
+        };
+        if let Some(exclusion) = kept_back_everywhere(call, outlook) {
+            return Some(exclusion);
+        }
+        // Who only asks for a decision calls the provider itself, with time of its own.
+        if self.kind == RequestKind::Decide {
+            return None;
+        }
+        let state = (outlook.vitals)(call.id(), &call.target.place(0)?.subject);
+        let usual = state.latency.filter(|_| state.fresh)?;
+        (usual > outlook.left).then_some(Exclusion::TooSlow(usual))
+    }
+
+    /// A provider that the caller executes itself cannot take over inside the router.
+    pub(super) fn runs_here(&self, index: usize) -> bool {
+        let candidate = self.plan.providers.get(index);
+        candidate
+            .and_then(|candidate| candidate.choice.as_ref().ok())
+            .is_some_and(|call| !call.extension.is_external())
+    }
+}
+
+/// Why no endpoint of a provider may be called, and for how long that is so; `None` when one may.
+fn kept_back_everywhere(call: &PlannedCall, outlook: &Outlook<'_>) -> Option<Exclusion> {
+    let mut soonest: Option<Duration> = None;
+    let mut has_asked_to_wait = false;
+    for place in &call.target.places {
+        let state = (outlook.vitals)(call.id(), &place.subject);
+        let wait = state.asked_to_wait.or(state.held_back)?;
+        has_asked_to_wait |= state.asked_to_wait.is_some();
+        soonest = Some(soonest.map_or(wait, |known| known.min(wait)));
+    }
+    let wait = soonest?;
+    Some(if has_asked_to_wait {
+        Exclusion::AskedToWait(wait)
+    } else {
+        Exclusion::CircuitOpen(wait)
+    })
+}
+
+/// How long the answers of a provider usually take, at the endpoint that would be called.
+pub(super) fn usual_latency(call: &PlannedCall, outlook: &Outlook<'_>) -> Option<Duration> {
+    (outlook.vitals)(call.id(), &call.target.place(0)?.subject).latency
+}

@@ -1,0 +1,297 @@
+//! What is known of a run. Cloning is cheap: what can grow is shared or small, so that the last finished step can be kept
+//! for a restart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use beamline_contract::fields::Fields;
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::step::Step;
+use crate::conditions::Facts;
+use crate::request::error::RequestError;
+use crate::request::failure::CallFailure;
+use crate::request::plan::{Exclusion, Plan, PlannedCall};
+use crate::request::reply::Reply;
+use crate::request::{Message, Request, RequestKind};
+use crate::session::SessionKey;
+
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub kind: RequestKind,
+    pub request: Arc<Request>,
+    pub plan: Arc<Plan>,
+    pub environment: Arc<str>,
+    pub message: Message,
+    pub context: Arc<Fields>,
+    /// Attempts beyond the first of each extension that the request may still make.
+    pub extra_attempts: u32,
+    pub(super) step: Step,
+    pub reports: Vec<Report>,
+    pub degraded: Vec<Degraded>,
+    pub session: Session,
+    pub(super) progress: ProviderProgress,
+    pub decision: Option<Arc<Decision>>,
+    pub response: Option<Response>,
+    pub failure: Option<RequestError>,
+}
+
+/// What has to happen next.
+#[derive(Debug)]
+pub enum Next {
+    /// Make these calls side by side and bring the results in the same order.
+    Call(Vec<CallOrder>),
+    /// Ask which provider the session has.
+    Recall {
+        key: SessionKey,
+        ttl: Duration,
+    },
+    /// Choose a provider, or what to do after one failed.
+    Choose,
+    /// Let the session keep its provider. `instead_of` is the one that it had and that cannot be called now.
+    Pin {
+        key: SessionKey,
+        provider: String,
+        ttl: Duration,
+        instead_of: Option<String>,
+    },
+    /// Let some time pass before the next attempt.
+    Wait(Duration),
+    Answer,
+}
+
+/// One call to make.
+#[derive(Debug, Clone)]
+pub struct CallOrder {
+    pub call: Arc<PlannedCall>,
+    pub body: Bytes,
+    /// The number of its first attempt, counted from 1.
+    pub attempt: u32,
+    /// Whose turn it is among the endpoints of its target.
+    pub turn: usize,
+    /// Attempts beyond the first that the request grants it.
+    pub extra_attempts: u32,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct CallResult {
+    pub outcome: Result<Reply, CallFailure>,
+    pub latency: Duration,
+    pub attempts: u32,
+    /// The position of the endpoint that took the last attempt.
+    pub endpoint: usize,
+    /// It would have been tried again, but a retry budget was empty.
+    pub retry_refused: bool,
+}
+
+impl CallResult {
+    /// A call that was ended from outside, before anything came of it.
+    pub fn ended(failure: CallFailure, latency: Duration) -> Self {
+        Self {
+            outcome: Err(failure),
+            latency,
+            attempts: 1,
+            endpoint: 0,
+            retry_refused: false,
+        }
+    }
+}
+
+/// What happened to one extension.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub call: Arc<PlannedCall>,
+    /// The position of the endpoint that took the last attempt.
+    pub endpoint: usize,
+    pub status: &'static str,
+    /// All attempts together.
+    pub latency: Duration,
+    pub attempts: u32,
+}
+
+/// What the policy wanted and did not get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Degraded {
+    pub id: String,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// Who answered.
+    pub call: Arc<PlannedCall>,
+    pub usage: Option<Arc<RawValue>>,
+    pub metadata: Arc<Fields>,
+}
+
+/// Which provider, and why.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Its position among the plan's providers.
+    pub candidate: usize,
+    pub call: Arc<PlannedCall>,
+    pub reason: Reason,
+    /// Why each of the plan's providers could not be chosen, if it could not.
+    pub exclusions: Vec<Option<Exclusion>>,
+    /// The fallback rule that led to it.
+    pub rule: Option<usize>,
+    pub expected_latency: Option<Duration>,
+    /// The message as the pre-processors left it.
+    pub message: Message,
+}
+
+/// `decision.reason` and `decision.priority` of an answer (contract section 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Sticky,
+    Weighted,
+    Retry,
+    Fallback,
+}
+
+impl Reason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sticky => "sticky",
+            Self::Weighted => "weighted",
+            Self::Retry => "retry",
+            Self::Fallback => "fallback",
+        }
+    }
+
+    pub fn priority(self) -> u32 {
+        match self {
+            Self::Sticky => 100,
+            Self::Weighted | Self::Retry => 50,
+            Self::Fallback => 25,
+        }
+    }
+}
+
+/// One attempt at a provider.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    pub call: Arc<PlannedCall>,
+    /// The position of the endpoint that took it.
+    pub endpoint: usize,
+    pub reason: Reason,
+    pub status: &'static str,
+    pub error_type: Option<&'static str>,
+    /// The position of the fallback rule that asked for it.
+    pub rule: Option<usize>,
+    /// What passed before it.
+    pub waited: Duration,
+    pub latency: Duration,
+}
+
+/// What the request's session has to do with the choice.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Session {
+    /// The policy has no sticky sessions.
+    #[default]
+    Off,
+    /// It has, but the request names no session.
+    Unnamed,
+    Named {
+        key: SessionKey,
+        /// The provider that the session had.
+        had: Option<String>,
+        /// False when only this replica knows about it.
+        shared: bool,
+    },
+}
+
+/// How far the request has got with its providers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ProviderProgress {
+    /// Candidates that were tried.
+    pub(super) tried: Vec<usize>,
+    /// Retries made at the present one.
+    pub(super) made: u32,
+    /// The endpoint after the one that failed last.
+    pub(super) turn: usize,
+    /// How the last attempt failed, while nothing has come of it yet.
+    pub(super) failure: Option<CallFailure>,
+    /// The wait before the next attempt.
+    pub(super) waited: Duration,
+    pub(super) attempts: Vec<Attempt>,
+}
+
+impl Run {
+    /// `extra_attempts`: attempts beyond the first of each extension that the request may make.
+    pub fn new(
+        kind: RequestKind,
+        mut request: Request,
+        plan: Arc<Plan>,
+        environment: Arc<str>,
+        extra_attempts: u32,
+    ) -> Self {
+        let mut context = std::mem::take(&mut request.context);
+        context.set_text("policy_id", &plan.policy_id);
+        context.set_text("environment", &environment);
+        Self {
+            kind,
+            message: request.message.clone(),
+            request: Arc::new(request),
+            plan,
+            environment,
+            context: Arc::new(context),
+            extra_attempts,
+            step: Step::Pre(0),
+            reports: Vec::new(),
+            degraded: Vec::new(),
+            session: Session::default(),
+            progress: ProviderProgress::default(),
+            decision: None,
+            response: None,
+            failure: None,
+        }
+    }
+
+    /// What conditions are compared with: the request, and what the stages so far have found out about it.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            tenant_id: &self.request.tenant_id,
+            policy_id: &self.plan.policy_id,
+            environment: &self.environment,
+            message_type: &self.request.message.message_type,
+            context: &self.context,
+        }
+    }
+
+    /// The attempts at providers, in the order in which they were made.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.progress.attempts
+    }
+
+    /// What happened to the extension of a planned call; `None` when it did not run.
+    pub fn report(&self, call: &PlannedCall) -> Option<&Report> {
+        self.reports.iter().find(|report| {
+            report.call.id() == call.id() && report.call.extension.kind == call.extension.kind
+        })
+    }
+
+    /// Ends the run with an error.
+    pub fn fail(&mut self, error: RequestError) {
+        self.failure = Some(error);
+        self.step = Step::Answer;
+    }
+
+    pub(super) fn step_after(&self) -> Step {
+        self.step.after(self.kind, &self.plan)
+    }
+}
+
+impl Report {
+    pub fn instance(&self) -> Option<&str> {
+        self.call.instance(self.endpoint)
+    }
+}
+
+impl Attempt {
+    pub fn instance(&self) -> Option<&str> {
+        self.call.instance(self.endpoint)
+    }
+}
