@@ -24,8 +24,8 @@ simulate: ## Play thousands of schedules of faults in virtual time (SEEDS=5000, 
 load: ## Measure a router under more load than it can carry (ARGS="--seconds 60")
 	@cargo bench --quiet --locked --bench load -- overload $(ARGS)
 
-pairs: ## Compare the throughput with that of another build (BASE=path/to/beamline-router, ROUNDS=10, ARGS="--seconds 5")
-	@cargo bench --quiet --locked --bench load -- pairs --base $(or $(BASE),$(error BASE names the program to compare with)) --rounds $(or $(ROUNDS),10) $(ARGS)
+pairs: ## Compare the throughput with that of another build (BASE=path/to/beamline-router, ROUNDS=40)
+	@cargo bench --quiet --locked --bench load -- pairs --base $(or $(BASE),$(error BASE names the program to compare with)) --rounds $(or $(ROUNDS),20) $(ARGS)
 
 bench: ## Measure lookups, plans and choices, and count the heap allocations of a request
 	cargo bench --locked --bench registry --bench routing

@@ -60,11 +60,11 @@ pub(crate) struct Pairs {
     /// The program that is judged [default: the one that was built just now].
     #[arg(long, value_name = "FILE")]
     pub(crate) new: Option<PathBuf>,
-    /// Pairs of runs.
-    #[arg(long, default_value_t = 10)]
+    /// Pairs of runs. Many short ones tell more than a few long ones: what else the machine does changes by the second.
+    #[arg(long, default_value_t = 20)]
     pub(crate) rounds: usize,
     /// Time of each run.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 1)]
     pub(crate) seconds: u64,
     /// Requests in flight.
     #[arg(long, default_value_t = 32)]
