@@ -131,10 +131,7 @@ impl Stage {
                 .unwrap_or(&nats)
         };
         let before = proxy.as_ref().filter(|_| setting.apart.is_none());
-        let url = before.map_or_else(
-            || of(Apart::Routers).url().to_owned(),
-            |p| format!("nats://{}", p.address()),
-        );
+        let url = before.map_or_else(|| of(Apart::Routers).url().to_owned(), TcpProxy::nats_url);
         let mut keys: Vec<(&str, &str)> = vec![("nats.url", &url)];
         keys.extend(
             setting
@@ -374,7 +371,7 @@ impl Buses {
         ))
         .await;
         let proxy = TcpProxy::start(&format!("127.0.0.1:{port}")).await;
-        let route = format!("routes: [\"nats://{}\"]", proxy.address());
+        let route = format!("routes: [\"{}\"]", proxy.nats_url());
         let cluster = format!("cluster {{ name: chaos, listen: \"127.0.0.1:{other}\", {route} }}");
         // A lame duck waits for so long before it ends the connections of its clients.
         let lame_duck = "lame_duck_grace_period: \"5s\", lame_duck_duration: \"30s\"";

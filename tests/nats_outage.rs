@@ -215,7 +215,7 @@ impl Island {
     async fn start() -> Self {
         let nats = Nats::start().await;
         let proxy = TcpProxy::start(nats.address()).await;
-        let url = format!("nats://{}", proxy.address());
+        let url = proxy.nats_url();
         let router = RouterProcess::start(&[("nats.url", &url)]).await;
         Self {
             gateway: Gateway::connect(&nats).await,

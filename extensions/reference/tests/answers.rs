@@ -1,15 +1,16 @@
 //! What each program answers on its subject.
 
+use beamline_test_support::calls::{call, call_json, request, request_with};
+use beamline_test_support::{LIMIT, Nats, eventually};
 use serde_json::{Value, json};
 
 use crate::program::{MASK_PII, MOCK_PROVIDER, NORMALIZE_TEXT, PII_GUARD, Program};
-use crate::support::{Server, call, call_json, eventually, request, request_with};
 
 #[tokio::test]
 async fn normalize_text_answers_only_what_changed() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let client = server.client().await;
-    let program = Program::start(NORMALIZE_TEXT, &server.url, &[]);
+    let program = Program::start(NORMALIZE_TEXT, server.url(), &[]);
     program.until_ready(&client, "normalize_text").await;
     let subject = "beamline.ext.pre.normalize_text.v1";
 
@@ -50,9 +51,9 @@ async fn normalize_text_answers_only_what_changed() {
 
 #[tokio::test]
 async fn pii_guard_rejects_without_repeating_the_data() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let client = server.client().await;
-    let program = Program::start(PII_GUARD, &server.url, &["--version-tag", "v2"]);
+    let program = Program::start(PII_GUARD, server.url(), &["--version-tag", "v2"]);
     program.until_ready(&client, "pii_guard").await;
     let subject = "beamline.ext.validate.pii_guard.v2";
 
@@ -80,9 +81,9 @@ async fn pii_guard_rejects_without_repeating_the_data() {
 
 #[tokio::test]
 async fn mask_pii_says_what_it_masked() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let client = server.client().await;
-    let program = Program::start(MASK_PII, &server.url, &["--subject-prefix", "team"]);
+    let program = Program::start(MASK_PII, server.url(), &["--subject-prefix", "team"]);
     program.until_ready(&client, "mask_pii").await;
     let subject = "team.ext.post.mask_pii.v1";
 
@@ -108,12 +109,12 @@ async fn mask_pii_says_what_it_masked() {
 
 #[tokio::test]
 async fn mock_providers_run_side_by_side() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let client = server.client().await;
-    let one = Program::start(MOCK_PROVIDER, &server.url, &["--id", "openai_gpt4"]);
+    let one = Program::start(MOCK_PROVIDER, server.url(), &["--id", "openai_gpt4"]);
     let two = Program::start(
         MOCK_PROVIDER,
-        &server.url,
+        server.url(),
         &["--id", "failing", "--failure-rate", "1", "--seed", "7"],
     );
     one.until_ready(&client, "openai_gpt4").await;
@@ -145,14 +146,14 @@ async fn mock_providers_run_side_by_side() {
 
 #[tokio::test]
 async fn a_failed_call_is_one_log_line_without_the_payload() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let client = server.client().await;
-    let program = Program::start(MOCK_PROVIDER, &server.url, &["--failure-rate", "1"]);
+    let program = Program::start(MOCK_PROVIDER, server.url(), &["--failure-rate", "1"]);
     program.until_ready(&client, "mock_provider").await;
     let body = json!({"prompt": "the-secret", "tenant_id": "acme", "trace_id": "abc"}).to_string();
     call(&client, "beamline.provider.mock_provider.v1", &[], &body).await;
 
-    let line: Value = eventually("the line is written", || {
+    let line: Value = eventually(LIMIT, "the line is written", async || {
         let log = program.log();
         let line = log.lines().find(|line| line.contains("call failed"))?;
         serde_json::from_str(line).ok()

@@ -1,17 +1,18 @@
 //! How the programs end: by a signal, with their parent, before NATS was there, and with settings that cannot work.
 
+use beamline_test_support::calls::call;
+use beamline_test_support::{LIMIT, Nats, until};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
 use crate::program::{MOCK_PROVIDER, PII_GUARD, Program};
-use crate::support::{LIMIT, Server, call, eventually};
 
 #[tokio::test]
 async fn a_signal_lets_running_calls_finish() {
     for signal in ["TERM", "INT"] {
-        let server = Server::start().await;
+        let server = Nats::start().await;
         let client = server.client().await;
-        let mut program = Program::start(MOCK_PROVIDER, &server.url, &["--latency-ms", "300"]);
+        let mut program = Program::start(MOCK_PROVIDER, server.url(), &["--latency-ms", "300"]);
         program.until_ready(&client, "mock_provider").await;
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.unwrap();
@@ -45,9 +46,9 @@ async fn a_signal_lets_running_calls_finish() {
 
 #[tokio::test]
 async fn a_program_ends_with_its_parent() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let client = server.client().await;
-    let mut program = Program::start(PII_GUARD, &server.url, &[]);
+    let mut program = Program::start(PII_GUARD, server.url(), &[]);
     program.until_ready(&client, "pii_guard").await;
     drop(program.process.stdin.take());
     assert_eq!(program.ended().await.code(), Some(0), "{}", program.log());
@@ -59,11 +60,8 @@ async fn a_program_waits_for_nats_and_can_be_stopped_meanwhile() {
     let url = format!("nats://{}", free.local_addr().unwrap());
     drop(free);
     let mut program = Program::start(PII_GUARD, &url, &[]);
-    eventually("it says that it waits", || {
-        program
-            .log()
-            .contains("waiting for the NATS server")
-            .then_some(())
+    until("it says that it waits", || {
+        program.log().contains("waiting for the NATS server")
     })
     .await;
     program.signal("TERM");

@@ -8,6 +8,3 @@ mod ending;
 
 #[cfg(test)]
 mod program;
-#[cfg(test)]
-#[path = "../../sdk/tests/support.rs"]
-mod support;

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use beamline_extension::async_nats::Client;
+use beamline_test_support::calls::call;
+use beamline_test_support::{LIMIT, eventually};
 use tempfile::TempDir;
-
-use crate::support::{LIMIT, call, eventually};
 
 pub(crate) const NORMALIZE_TEXT: &str = env!("CARGO_BIN_EXE_beamline-normalize-text");
 pub(crate) const PII_GUARD: &str = env!("CARGO_BIN_EXE_beamline-pii-guard");
@@ -58,7 +58,10 @@ impl Program {
 
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let process = &mut self.process;
-        eventually("the program ends", || process.try_wait().unwrap()).await
+        eventually(LIMIT, "the program ends", async || {
+            process.try_wait().unwrap()
+        })
+        .await
     }
 
     pub(crate) fn log(&self) -> String {

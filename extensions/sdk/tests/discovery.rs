@@ -1,9 +1,9 @@
 //! An extension is visible to `nats micro ls` and to the router's probe.
 
 use beamline_extension::{Edit, Extension, Failure, Verdict};
+use beamline_test_support::calls::{call, call_json, request};
+use beamline_test_support::{Nats, serve};
 use serde_json::{Value, json};
-
-use crate::support::{Server, call, call_json, request};
 
 async fn ask(client: &async_nats::Client, subject: &str) -> Value {
     serde_json::from_str(&call(client, subject, &[], "").await).unwrap()
@@ -11,12 +11,12 @@ async fn ask(client: &async_nats::Client, subject: &str) -> Value {
 
 #[tokio::test]
 async fn a_service_answers_ping_and_info() {
-    let server = Server::start().await;
-    let running = server
-        .serve(Extension::validator("pii_guard", async |_, _| {
-            Ok(Verdict::Ok)
-        }))
-        .await;
+    let server = Nats::start().await;
+    let running = serve(
+        &server,
+        Extension::validator("pii_guard", async |_, _| Ok(Verdict::Ok)),
+    )
+    .await;
     let client = server.client().await;
 
     let pong = ask(&client, "$SRV.PING.pii_guard").await;
@@ -39,7 +39,7 @@ async fn a_service_answers_ping_and_info() {
 
 #[tokio::test]
 async fn stats_count_calls_and_failures() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let odd = |message: beamline_extension::Message, _| async move {
         let even = message.payload_as::<u32>()?.is_multiple_of(2);
         if even {
@@ -48,7 +48,7 @@ async fn stats_count_calls_and_failures() {
             Err(Failure::new("odd", "that is odd"))
         }
     };
-    let running = server.serve(Extension::pre("x", odd)).await;
+    let running = serve(&server, Extension::pre("x", odd)).await;
     let client = server.client().await;
     for number in 1..=5 {
         call_json(&client, running.subject(), &request(json!(number))).await;
@@ -67,10 +67,12 @@ async fn stats_count_calls_and_failures() {
 #[tokio::test]
 async fn answers_have_the_form_of_the_service_protocol() {
     use beamline_extension::async_nats::service::{Info, PingResponse, Stats};
-    let server = Server::start().await;
-    let _running = server
-        .serve(Extension::pre("x", async |_, _| Ok(Edit::unchanged())))
-        .await;
+    let server = Nats::start().await;
+    let _running = serve(
+        &server,
+        Extension::pre("x", async |_, _| Ok(Edit::unchanged())),
+    )
+    .await;
     let client = server.client().await;
     serde_json::from_str::<PingResponse>(&call(&client, "$SRV.PING.x", &[], "").await).unwrap();
     serde_json::from_str::<Info>(&call(&client, "$SRV.INFO.x", &[], "").await).unwrap();
@@ -79,9 +81,9 @@ async fn answers_have_the_form_of_the_service_protocol() {
 
 #[tokio::test]
 async fn one_queue_group_shares_the_work() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let one = || Extension::pre("x", async |_, _| Ok(Edit::unchanged()));
-    let (first, second) = (server.serve(one()).await, server.serve(one()).await);
+    let (first, second) = (serve(&server, one()).await, serve(&server, one()).await);
     let client = server.client().await;
     for _ in 0..100 {
         call_json(&client, first.subject(), &request(json!(1))).await;

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_nats::RequestErrorKind;
 use beamline_extension::{CallContext, Edit, Extension, Failure, Kind, Message, RawAnswer};
+use beamline_test_support::calls::{call, call_json, request, request_with, send};
+use beamline_test_support::{Nats, serve, serve_with, until};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-
-use crate::support::{Server, call, call_json, request, request_with, send};
 
 fn error_of(answer: &str) -> Value {
     let answer: Value = serde_json::from_str(answer).unwrap();
@@ -37,8 +37,8 @@ async fn obey(message: Message, call: CallContext) -> Result<Edit, Failure> {
 
 #[tokio::test]
 async fn failures_are_answered_in_the_error_form_and_the_process_lives_on() {
-    let server = Server::start().await;
-    let running = server.serve(Extension::pre("x", obey)).await;
+    let server = Nats::start().await;
+    let running = serve(&server, Extension::pre("x", obey)).await;
     let client = server.client().await;
     let ask = async |payload: &str| {
         let body = request(json!(payload)).to_string();
@@ -64,8 +64,8 @@ async fn failures_are_answered_in_the_error_form_and_the_process_lives_on() {
 
 #[tokio::test]
 async fn malformed_requests_are_answered_and_never_repeated() {
-    let server = Server::start().await;
-    let running = server.serve(Extension::pre("x", obey)).await;
+    let server = Nats::start().await;
+    let running = serve(&server, Extension::pre("x", obey)).await;
     let client = server.client().await;
     let deep = format!(
         r#"{{"metadata":{}1{}}}"#,
@@ -101,8 +101,8 @@ async fn malformed_requests_are_answered_and_never_repeated() {
 
 #[tokio::test]
 async fn a_bad_config_is_named() {
-    let server = Server::start().await;
-    let running = server.serve(Extension::pre("x", obey)).await;
+    let server = Nats::start().await;
+    let running = serve(&server, Extension::pre("x", obey)).await;
     let client = server.client().await;
     for (config, part) in [
         (
@@ -134,7 +134,7 @@ async fn a_bad_config_is_named() {
 
 #[tokio::test]
 async fn expired_work_is_dropped_without_an_answer() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let executed = Arc::new(AtomicUsize::new(0));
     let count = {
         let executed = Arc::clone(&executed);
@@ -143,7 +143,7 @@ async fn expired_work_is_dropped_without_an_answer() {
             async { Ok(Edit::unchanged()) }
         }
     };
-    let running = server.serve(Extension::pre("x", count)).await;
+    let running = serve(&server, Extension::pre("x", count)).await;
     let client = server.client().await;
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.unwrap();
@@ -182,8 +182,8 @@ async fn expired_work_is_dropped_without_an_answer() {
 
 #[tokio::test]
 async fn a_deadline_a_moment_ago_may_be_a_clock_that_differs() {
-    let server = Server::start().await;
-    let running = server.serve(Extension::pre("x", obey)).await;
+    let server = Nats::start().await;
+    let running = serve(&server, Extension::pre("x", obey)).await;
     let client = server.client().await;
     let now = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
     let body = request(json!("a")).to_string();
@@ -221,12 +221,11 @@ async fn a_deadline_a_moment_ago_may_be_a_clock_that_differs() {
 
 #[tokio::test]
 async fn a_handler_past_its_deadline_is_cancelled() {
-    let server = Server::start().await;
-    let running = server
-        .serve_with(Extension::pre("x", obey), |settings| {
-            settings.max_in_flight = 1.try_into().unwrap()
-        })
-        .await;
+    let server = Nats::start().await;
+    let running = serve_with(&server, Extension::pre("x", obey), |settings| {
+        settings.max_in_flight = 1.try_into().unwrap()
+    })
+    .await;
     let client = server.client().await;
     let body = request(json!("hang")).to_string();
     // The second is admitted only because the first gave its place back.
@@ -239,16 +238,13 @@ async fn a_handler_past_its_deadline_is_cancelled() {
         )
         .await;
         assert_eq!(error_of(&answer)["code"], "deadline_exceeded");
-        crate::support::eventually("the place is free again", || {
-            (running.in_flight() == 0).then_some(())
-        })
-        .await;
+        until("the place is free again", || running.in_flight() == 0).await;
     }
 }
 
 #[tokio::test]
 async fn one_call_too_many_is_answered_at_once() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let gate = Arc::new(Semaphore::new(0));
     let wait = {
         let gate = Arc::clone(&gate);
@@ -260,11 +256,10 @@ async fn one_call_too_many_is_answered_at_once() {
             }
         }
     };
-    let running = server
-        .serve_with(Extension::pre("x", wait), |settings| {
-            settings.max_in_flight = 2.try_into().unwrap()
-        })
-        .await;
+    let running = serve_with(&server, Extension::pre("x", wait), |settings| {
+        settings.max_in_flight = 2.try_into().unwrap()
+    })
+    .await;
     let client = server.client().await;
     let body = request(json!("a")).to_string();
     let (mut held, mut refused) = (0, 0);
@@ -291,7 +286,7 @@ async fn one_call_too_many_is_answered_at_once() {
 
 #[tokio::test]
 async fn a_raw_handler_answers_anything_or_nothing() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let raw = Extension::raw(Kind::Provider, "x", async |request| {
         match request.payload.as_ref() {
             b"silence" => None,
@@ -303,7 +298,7 @@ async fn a_raw_handler_answers_anything_or_nothing() {
             other => Some(RawAnswer::from([other, b" \xff"].concat())),
         }
     });
-    let running = server.serve(raw).await;
+    let running = serve(&server, raw).await;
     let client = server.client().await;
     let subject = running.subject().to_owned();
     let headers = [("Router-Timeout-Ms", "0")];

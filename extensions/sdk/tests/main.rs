@@ -10,8 +10,3 @@ mod faults;
 mod round_trips;
 #[cfg(test)]
 mod stopping;
-
-#[cfg(test)]
-mod serving;
-#[cfg(test)]
-mod support;

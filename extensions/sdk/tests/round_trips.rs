@@ -3,10 +3,10 @@
 use beamline_extension::{
     CallContext, Completion, Edit, Extension, Failure, Message, Prompt, Usage, Verdict,
 };
+use beamline_test_support::calls::{call, call_json, request, request_with};
+use beamline_test_support::{Nats, serve, serve_with};
 use serde::Deserialize;
 use serde_json::json;
-
-use crate::support::{Server, call, call_json, request, request_with};
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -31,8 +31,8 @@ async fn exclaim(message: Message, call: CallContext) -> Result<Edit, Failure> {
 
 #[tokio::test]
 async fn a_pre_processor_answers_the_changed_message() {
-    let server = Server::start().await;
-    let _running = server.serve(Extension::pre("x", exclaim)).await;
+    let server = Nats::start().await;
+    let _running = serve(&server, Extension::pre("x", exclaim)).await;
     let client = server.client().await;
     let body = request_with(json!("hello"), json!({"suffix": "?"})).to_string();
     assert_eq!(
@@ -43,9 +43,9 @@ async fn a_pre_processor_answers_the_changed_message() {
 
 #[tokio::test]
 async fn numbers_pass_with_every_digit() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let echo = |message: Message, _: CallContext| async move { Ok(Edit::replace(message)) };
-    let running = server.serve(Extension::post("x", echo)).await;
+    let running = serve(&server, Extension::post("x", echo)).await;
     assert_eq!(running.subject(), "beamline.ext.post.x.v1");
     let client = server.client().await;
     let body = r#"{"payload":{"message_id":"m","message_type":"t","payload":{"n":1.10,"big":123456789012345678901234567890},"metadata":{}}}"#;
@@ -55,10 +55,12 @@ async fn numbers_pass_with_every_digit() {
 
 #[tokio::test]
 async fn an_unchanged_message_is_not_sent_back() {
-    let server = Server::start().await;
-    let running = server
-        .serve(Extension::pre("x", async |_, _| Ok(Edit::unchanged())))
-        .await;
+    let server = Nats::start().await;
+    let running = serve(
+        &server,
+        Extension::pre("x", async |_, _| Ok(Edit::unchanged())),
+    )
+    .await;
     let client = server.client().await;
     assert_eq!(
         call(
@@ -74,7 +76,7 @@ async fn an_unchanged_message_is_not_sent_back() {
 
 #[tokio::test]
 async fn a_validator_answers_its_verdict() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let judge = |message: Message, _: CallContext| async move {
         Ok(match message.payload.get() {
             r#""good""# => Verdict::Ok,
@@ -82,7 +84,7 @@ async fn a_validator_answers_its_verdict() {
             _ => Verdict::reject_with("odd_word", json!({"words": 1})),
         })
     };
-    let _running = server.serve(Extension::validator("x", judge)).await;
+    let _running = serve(&server, Extension::validator("x", judge)).await;
     let client = server.client().await;
     for (payload, verdict) in [
         ("good", r#"{"status":"ok"}"#),
@@ -107,14 +109,14 @@ async fn a_validator_answers_its_verdict() {
 
 #[tokio::test]
 async fn a_provider_answers_a_completion() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let answer = |prompt: Prompt, _: CallContext| async move {
         let model: Option<String> = prompt.parameters.get("model");
         Ok(Completion::new(&prompt.text)?
             .with_usage(Usage::new(2.0, 1.5))
             .with_metadata("model", &model))
     };
-    let _running = server.serve(Extension::provider("gpt", answer)).await;
+    let _running = serve(&server, Extension::provider("gpt", answer)).await;
     let client = server.client().await;
     let body =
         r#"{"provider_id":"gpt","prompt":"hi you","parameters":{"model":"m1"},"context":{}}"#;
@@ -133,7 +135,7 @@ async fn a_provider_answers_a_completion() {
 
 #[tokio::test]
 async fn a_handler_knows_whose_call_it_is() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let tell = |_: Message, call: CallContext| async move {
         let parent = call
             .traceparent
@@ -145,7 +147,7 @@ async fn a_handler_knows_whose_call_it_is() {
         });
         Ok(Edit::unchanged().with_metadata("seen", &seen))
     };
-    let running = server.serve(Extension::pre("x", tell)).await;
+    let running = serve(&server, Extension::pre("x", tell)).await;
     let client = server.client().await;
     let seen = async |headers: &[(&'static str, &str)], body: &str| {
         let answer: serde_json::Value =
@@ -186,18 +188,16 @@ async fn a_handler_knows_whose_call_it_is() {
 
 #[tokio::test]
 async fn an_own_subject_and_prefix_are_served() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let unchanged = || Extension::pre("x", async |_, _| Ok(Edit::unchanged()));
-    let _prefixed = server
-        .serve_with(unchanged(), |settings| {
-            settings.subject_prefix = "team.ai".to_owned()
-        })
-        .await;
-    let _canary = server
-        .serve_with(unchanged(), |settings| {
-            settings.subject = Some("my.canary".to_owned())
-        })
-        .await;
+    let _prefixed = serve_with(&server, unchanged(), |settings| {
+        settings.subject_prefix = "team.ai".to_owned()
+    })
+    .await;
+    let _canary = serve_with(&server, unchanged(), |settings| {
+        settings.subject = Some("my.canary".to_owned())
+    })
+    .await;
     let client = server.client().await;
     for subject in ["team.ai.ext.pre.x.v1", "my.canary"] {
         assert_eq!(

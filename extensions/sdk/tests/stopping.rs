@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use async_nats::RequestErrorKind;
 use beamline_extension::{CallContext, Edit, Extension, Message, Settings};
+use beamline_test_support::calls::{call, call_json, request, send};
+use beamline_test_support::{LIMIT, Nats, serve, until};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-
-use crate::support::{LIMIT, Server, call, call_json, eventually, request, send};
 
 /// A probe that is still taken in waits like the calls before it.
 const PROBE: Duration = Duration::from_millis(50);
 
 #[tokio::test]
 async fn a_stop_answers_what_is_in_flight() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let gate = Arc::new(Semaphore::new(0));
     let wait = {
         let gate = Arc::clone(&gate);
@@ -29,7 +29,7 @@ async fn a_stop_answers_what_is_in_flight() {
             }
         }
     };
-    let running = server.serve(Extension::pre("x", wait)).await;
+    let running = serve(&server, Extension::pre("x", wait)).await;
     let subject = running.subject().to_owned();
     let client = server.client().await;
     let body = request(json!("a")).to_string();
@@ -37,10 +37,7 @@ async fn a_stop_answers_what_is_in_flight() {
         let (client, subject, body) = (client.clone(), subject.clone(), body.clone());
         async move { join_all((0..50).map(|_| call(&client, &subject, &[], &body))).await }
     });
-    eventually("all calls are in flight", || {
-        (running.in_flight() == 50).then_some(())
-    })
-    .await;
+    until("all calls are in flight", || running.in_flight() == 50).await;
 
     let stopping = tokio::spawn(running.stop());
     // Only when nobody takes work any more may the handlers go on.
@@ -65,9 +62,9 @@ async fn a_stop_answers_what_is_in_flight() {
 /// A caller that keeps calling while one of two processes stops must see every call answered.
 #[tokio::test]
 async fn a_rolling_restart_loses_no_call() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let one = || Extension::pre("x", async |message, _| Ok(Edit::replace(message)));
-    let mut running = server.serve(one()).await;
+    let mut running = serve(&server, one()).await;
     let client = server.client().await;
     let subject = running.subject().to_owned();
     let body = request(json!("a")).to_string();
@@ -87,7 +84,7 @@ async fn a_rolling_restart_loses_no_call() {
         })
         .collect();
     for _ in 0..12 {
-        let next = server.serve(one()).await;
+        let next = serve(&server, one()).await;
         running.stop().await;
         running = next;
     }
@@ -99,10 +96,12 @@ async fn a_rolling_restart_loses_no_call() {
 
 #[tokio::test]
 async fn a_dropped_handle_stops_the_extension() {
-    let server = Server::start().await;
-    let running = server
-        .serve(Extension::pre("x", async |_, _| Ok(Edit::unchanged())))
-        .await;
+    let server = Nats::start().await;
+    let running = serve(
+        &server,
+        Extension::pre("x", async |_, _| Ok(Edit::unchanged())),
+    )
+    .await;
     let subject = running.subject().to_owned();
     let client = server.client().await;
     drop(running);
@@ -117,7 +116,7 @@ async fn a_dropped_handle_stops_the_extension() {
 
 #[tokio::test]
 async fn a_shared_connection_outlives_its_extension() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let client = server.client().await;
     let extension = Extension::pre("x", async |_, _| Ok(Edit::unchanged()));
     let running = extension

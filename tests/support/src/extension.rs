@@ -8,14 +8,24 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::process::{Process, program};
-use super::{LIMIT, Nats, eventually};
+use super::{LIMIT, Nats, eventually, within};
 
 /// Serves an extension inside the test; it answers when this returns, until it is stopped or dropped.
 pub async fn serve(nats: &Nats, extension: Extension) -> Running {
-    extension
-        .serve(&Settings::for_url(nats.url()))
+    serve_with(nats, extension, |_| {}).await
+}
+
+/// The same with settings of its own.
+pub async fn serve_with(
+    nats: &Nats,
+    extension: Extension,
+    change: impl FnOnce(&mut Settings),
+) -> Running {
+    let mut settings = Settings::for_url(nats.url());
+    change(&mut settings);
+    within("the extension starts", extension.serve(&settings))
         .await
-        .expect("the extension starts")
+        .expect("it can be started")
 }
 
 /// A program such as `beamline-mock-provider`.

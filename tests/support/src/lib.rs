@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 mod caller;
+pub mod calls;
 mod demo;
 mod extension;
 mod gateway;
@@ -29,7 +30,7 @@ mod stub;
 
 pub use caller::{Caller, load_id};
 pub use demo::{Demo, assert_served};
-pub use extension::{ExtensionProcess, serve};
+pub use extension::{ExtensionProcess, serve, serve_with};
 pub use gateway::{Gateway, request, request_with};
 pub use nats::Nats;
 pub use postgres::PostgresDatabase;
@@ -61,6 +62,18 @@ pub async fn eventually<T>(
     timeout(limit, tries)
         .await
         .unwrap_or_else(|_| panic!("not within {limit:?}: {what}"))
+}
+
+/// Waits until a condition holds, up to the limit.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    eventually(LIMIT, what, async || condition().then_some(())).await;
+}
+
+/// What must end, up to the limit.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(LIMIT, future)
+        .await
+        .unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"))
 }
 
 /// A port that is free now, for programs that cannot be asked which one they got. It lies below the range from which the

@@ -50,6 +50,16 @@ impl Nats {
         Self::start_with(false, configuration).await
     }
 
+    /// Two servers that know each other, without JetStream.
+    pub async fn start_two() -> [Self; 2] {
+        let cluster = "name: test, listen: \"127.0.0.1:-1\"";
+        let first = Self::start_in_cluster(&format!("cluster {{ {cluster} }}")).await;
+        let route = port_of(&first.process, first.directory.path(), "cluster").expect("a route");
+        let joins = format!("cluster {{ {cluster}, routes: [\"{route}\"] }}");
+        let second = Self::start_in_cluster(&joins).await;
+        [first, second]
+    }
+
     /// Takes other settings while it runs.
     pub fn reload(&self, configuration: &str) {
         std::fs::write(self.directory.path().join(CONFIGURATION), configuration).expect("a file");

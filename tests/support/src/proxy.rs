@@ -1,6 +1,8 @@
 //! Stands between a program and a server: takes the server away without touching it, or spoils the link.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -16,6 +18,7 @@ pub struct TcpProxy {
     target: String,
     gate: Gate,
     weather: watch::Sender<Weather>,
+    connections: Arc<AtomicUsize>,
 }
 
 /// What happens to bytes on their way. Nothing does by default.
@@ -52,22 +55,29 @@ impl TcpProxy {
             .await
             .expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let weather = watch::Sender::default();
-        let gate = Gate::Open(tokio::spawn(pass_on(
-            listener,
-            target.to_owned(),
-            weather.subscribe(),
-        )));
-        Self {
+        let mut proxy = Self {
             address,
             target: target.to_owned(),
-            gate,
-            weather,
-        }
+            gate: Gate::Moving,
+            weather: watch::Sender::default(),
+            connections: Arc::default(),
+        };
+        proxy.open(listener);
+        proxy
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of a NATS server behind it.
+    pub fn nats_url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+
+    /// How often somebody has connected so far, whether or not the server was there.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// From now on, also for connections that stand already.
@@ -98,12 +108,18 @@ impl TcpProxy {
     pub fn restore(&mut self) {
         if let Gate::Cut(socket) = std::mem::replace(&mut self.gate, Gate::Moving) {
             let listener = socket.listen(128).expect("the port is ours");
-            self.gate = Gate::Open(tokio::spawn(pass_on(
-                listener,
-                self.target.clone(),
-                self.weather.subscribe(),
-            )));
+            self.open(listener);
         }
+    }
+
+    fn open(&mut self, listener: TcpListener) {
+        let passing = pass_on(
+            listener,
+            self.target.clone(),
+            self.weather.subscribe(),
+            Arc::clone(&self.connections),
+        );
+        self.gate = Gate::Open(tokio::spawn(passing));
     }
 }
 
@@ -122,9 +138,15 @@ fn bound(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-async fn pass_on(listener: TcpListener, target: String, weather: watch::Receiver<Weather>) {
+async fn pass_on(
+    listener: TcpListener,
+    target: String,
+    weather: watch::Receiver<Weather>,
+    accepted: Arc<AtomicUsize>,
+) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
+        accepted.fetch_add(1, Ordering::Relaxed);
         let (target, weather) = (target.clone(), weather.clone());
         connections.spawn(async move {
             if let Ok(server) = TcpStream::connect(target).await {

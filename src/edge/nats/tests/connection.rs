@@ -1,12 +1,13 @@
 use std::time::Duration;
 
+use beamline_test_support::{Nats, TcpProxy, until, within};
 use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::edge::nats::testing::{Server, Wire, config, config_with, subscribe, until, within};
+use crate::edge::nats::testing::{config, config_with, subscribe};
 use crate::edge::nats::{ConnectError, connect};
 
 #[tokio::test]
@@ -47,27 +48,28 @@ async fn a_silent_server_does_not_hold_it_up() {
 
 #[tokio::test]
 async fn it_waits_for_a_server_that_starts_later() {
-    let server = Server::start().await;
-    let wire = Wire::to(&server).await;
-    wire.cut();
-    let config = config_with(&wire.url, &[("nats.startup_timeout", "10m")]);
+    let mut server = Nats::start().await;
+    let wire = TcpProxy::start(server.address()).await;
+    server.kill();
+    let config = config_with(&wire.nats_url(), &[("nats.startup_timeout", "10m")]);
     let connecting = tokio::spawn(async move { connect(&config, "t").await });
-    wire.refused().await;
-    wire.mend();
+    until("somebody tries to connect", || wire.connections() > 0).await;
+    server.restart().await;
     let connection = within("it connects", connecting).await.unwrap().unwrap();
     assert!(connection.is_connected());
 }
 
 #[tokio::test]
 async fn wrong_credentials_are_told_at_once() {
-    let server = Server::start_with(&["--user", "joe", "--pass", "right-password"]).await;
+    let server =
+        Nats::start_configured("authorization { user: joe, password: right-password }").await;
     let with = |password| {
         let login = [
             ("nats.user", "joe"),
             ("nats.password", password),
             ("nats.startup_timeout", "10m"),
         ];
-        config_with(&server.url, &login)
+        config_with(server.url(), &login)
     };
     let error = within("it gives up", connect(&with("wrong-password"), "t"))
         .await
@@ -113,8 +115,8 @@ async fn an_unreadable_file_is_told_at_once() {
 
 #[tokio::test]
 async fn one_of_several_servers_is_enough() {
-    let server = Server::start().await;
-    let url = format!("nats://127.0.0.1:1, {}", server.url);
+    let server = Nats::start().await;
+    let url = format!("nats://127.0.0.1:1, {}", server.url());
     assert!(
         within("it connects", connect(&config(&url), "t"))
             .await
@@ -125,14 +127,14 @@ async fn one_of_several_servers_is_enough() {
 
 #[tokio::test]
 async fn loss_and_return_are_told_and_counted() {
-    let server = Server::start().await;
-    let wire = Wire::to(&server).await;
-    let connection = connect(&config(&wire.url), "t").await.unwrap();
+    let server = Nats::start().await;
+    let mut wire = TcpProxy::start(server.address()).await;
+    let connection = connect(&config(&wire.nats_url()), "t").await.unwrap();
     let mut link = connection.link();
     assert!(link.borrow_and_update().connected && connection.is_connected());
     assert_eq!(connection.reconnects(), 0);
 
-    wire.cut();
+    wire.cut().await;
     within(
         "the loss is told",
         link.wait_for(|link| !link.connected && link.losses == 1),
@@ -146,7 +148,7 @@ async fn loss_and_return_are_told_and_counted() {
     })
     .await;
 
-    wire.mend();
+    wire.restore();
     within("it is back", connection.back()).await;
     within("the return is told", link.wait_for(|link| link.connected))
         .await
@@ -158,24 +160,24 @@ async fn loss_and_return_are_told_and_counted() {
 
 #[tokio::test]
 async fn a_frozen_server_is_found_by_its_pings() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let connection = connect(
-        &config_with(&server.url, &[("nats.ping_interval", "100ms")]),
+        &config_with(server.url(), &[("nats.ping_interval", "100ms")]),
         "t",
     )
     .await
     .unwrap();
-    server.freeze().await;
+    server.pause().await;
     until("the loss is noticed", || !connection.is_connected()).await;
-    server.thaw();
+    server.resume();
     until("the connection is back", || connection.is_connected()).await;
 }
 
 #[tokio::test]
 async fn dropped_messages_are_counted_and_hide_no_loss() {
-    let server = Server::start().await;
-    let wire = Wire::to(&server).await;
-    let connection = connect(&config(&wire.url), "t").await.unwrap();
+    let server = Nats::start().await;
+    let mut wire = TcpProxy::start(server.address()).await;
+    let connection = connect(&config(&wire.nats_url()), "t").await.unwrap();
     let _never_read = subscribe(&connection.client(), "flood").await;
     // More than the subscription and the queue of events hold together.
     let other = server.client().await;
@@ -190,16 +192,16 @@ async fn dropped_messages_are_counted_and_hide_no_loss() {
     };
     within("messages are dropped", flood).await;
     assert!(connection.is_connected());
-    wire.cut();
+    wire.cut().await;
     until("the loss is noticed", || !connection.is_connected()).await;
-    wire.mend();
+    wire.restore();
     until("the connection is back", || connection.is_connected()).await;
 }
 
 #[tokio::test]
 async fn closing_writes_what_is_queued() {
-    let server = Server::start().await;
-    let connection = connect(&config(&server.url), "t").await.unwrap();
+    let server = Nats::start().await;
+    let connection = connect(&config(server.url()), "t").await.unwrap();
     let other = server.client().await;
     let mut messages = subscribe(&other, "last.words").await;
     for _ in 0..100 {
@@ -221,14 +223,14 @@ async fn closing_writes_what_is_queued() {
 
 #[tokio::test]
 async fn closing_has_a_limit() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let connection = connect(
-        &config_with(&server.url, &[("nats.ping_interval", "120s")]),
+        &config_with(server.url(), &[("nats.ping_interval", "120s")]),
         "t",
     )
     .await
     .unwrap();
-    server.freeze().await;
+    server.pause().await;
     // More than the sockets take.
     let body = bytes::Bytes::from(vec![b'x'; 512 * 1024]);
     let client = connection.client();
@@ -244,8 +246,8 @@ async fn closing_has_a_limit() {
 }
 
 /// What no client library writes: a carriage return inside a header value.
-pub(super) async fn publish_deadly(server: &Server, subject: &str) {
-    let address = server.url.strip_prefix("nats://").unwrap();
+pub(super) async fn publish_deadly(server: &Nats, subject: &str) {
+    let address = server.address();
     let mut stream = TcpStream::connect(address).await.unwrap();
     let block = "NATS/1.0\r\na: b\rc\r\n\r\n";
     let length = block.len();
@@ -266,8 +268,8 @@ pub(super) async fn publish_deadly(server: &Server, subject: &str) {
 
 #[tokio::test]
 async fn a_client_that_panics_is_replaced_and_counted() {
-    let server = Server::start().await;
-    let connection = connect(&config(&server.url), "t").await.unwrap();
+    let server = Nats::start().await;
+    let connection = connect(&config(server.url()), "t").await.unwrap();
     let mut link = connection.link();
     for round in 1..=3 {
         let client = connection.client();
@@ -310,8 +312,8 @@ async fn a_client_that_panics_is_replaced_and_counted() {
 
 #[tokio::test]
 async fn nothing_keeps_a_connection_that_nobody_has() {
-    let server = Server::start().await;
-    let connection = connect(&config(&server.url), "t").await.unwrap();
+    let server = Nats::start().await;
+    let connection = connect(&config(server.url()), "t").await.unwrap();
     let mut link = connection.link();
     drop(connection);
     within("all is dropped", async {
@@ -322,10 +324,10 @@ async fn nothing_keeps_a_connection_that_nobody_has() {
 
 #[tokio::test]
 async fn a_lame_duck_is_left_before_it_ends() {
-    let [duck, other] = Server::start_two().await;
+    let [duck, other] = Nats::start_two().await;
     let connection = within("it knows both", async {
         loop {
-            let connection = connect(&config(&duck.url), "t").await.unwrap();
+            let connection = connect(&config(duck.url()), "t").await.unwrap();
             if connection.client().server_pool().await.unwrap().len() > 1 {
                 break connection;
             }
@@ -337,9 +339,9 @@ async fn a_lame_duck_is_left_before_it_ends() {
     let after = within("another client", connection.client_after(&before)).await;
     let place = after.server_info().port;
     assert!(
-        other.url.ends_with(&place.to_string()),
+        other.url().ends_with(&place.to_string()),
         "port {place} is not that of {}",
-        other.url
+        other.url()
     );
     until("the move is known", || connection.reconnects() == 1).await;
     // The one before still serves: what is under way ends in peace.

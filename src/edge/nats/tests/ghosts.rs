@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use beamline_actors::ports::{Answer, Call, Transport, TransportError};
 use beamline_extension::{CallContext, Edit, Extension, Message, Running, Settings};
+use beamline_test_support::{Nats, until, within};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 
-use crate::edge::nats::testing::{Server, config, until, within};
+use crate::edge::nats::testing::config;
 use crate::edge::nats::{NatsTransport, connect};
 
 const SUBJECT: &str = "beamline.ext.pre.clean.v1";
@@ -43,7 +44,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn start(server: &Server) -> Self {
+    async fn start(server: &Nats) -> Self {
         let worked: Arc<Mutex<Vec<String>>> = Arc::default();
         let remember = Arc::clone(&worked);
         let extension = Extension::pre("clean", move |_: Message, call: CallContext| {
@@ -53,7 +54,7 @@ impl Worker {
         Self {
             worked,
             running: extension
-                .serve(&Settings::for_url(&server.url))
+                .serve(&Settings::for_url(server.url()))
                 .await
                 .unwrap(),
         }
@@ -90,25 +91,36 @@ fn start(transport: &NatsTransport, calls: usize) -> JoinSet<Result<Answer, Tran
     under_way
 }
 
+/// Thousands of calls at once may hold this process up, and then it cannot tell a lost bus from a late one.
+fn assert_bus_fault(error: &TransportError) {
+    assert!(
+        matches!(
+            error,
+            TransportError::NotConnected | TransportError::BusLate
+        ),
+        "{error:?}"
+    );
+}
+
 async fn until_past(deadline: SystemTime) {
     until("the deadlines are past", || SystemTime::now() > deadline).await;
 }
 
 #[tokio::test]
 async fn what_a_hanging_server_kept_is_dropped_when_it_goes_on() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let worker = Worker::start(&server).await;
-    let connection = connect(&config(&server.url), "test").await.unwrap();
+    let connection = connect(&config(server.url()), "test").await.unwrap();
     let transport = NatsTransport::new(connection.clone()).await.unwrap();
     until_answered(&transport).await;
 
-    server.freeze().await;
+    server.pause().await;
     let under_way = start(&transport, CALLS);
     for ended in within("all calls end", under_way.join_all()).await {
-        assert_eq!(ended.unwrap_err(), TransportError::NotConnected);
+        assert_bus_fault(&ended.unwrap_err());
     }
     until_past(SystemTime::now() + CLOCK_SKEW).await;
-    server.thaw();
+    server.resume();
     until_answered(&transport).await;
 
     assert_eq!(
@@ -124,9 +136,9 @@ async fn what_a_hanging_server_kept_is_dropped_when_it_goes_on() {
 
 #[tokio::test]
 async fn what_was_queued_when_the_server_died_is_not_executed_after_its_restart() {
-    let mut server = Server::start().await;
+    let mut server = Nats::start().await;
     let worker = Worker::start(&server).await;
-    let connection = connect(&config(&server.url), "test").await.unwrap();
+    let connection = connect(&config(server.url()), "test").await.unwrap();
     let transport = NatsTransport::new(connection.clone()).await.unwrap();
     until_answered(&transport).await;
 
@@ -137,7 +149,7 @@ async fn what_was_queued_when_the_server_died_is_not_executed_after_its_restart(
     for ended in within("all calls end", under_way.join_all()).await {
         match ended {
             Ok(_) => _ = answered.fetch_add(1, Ordering::Relaxed),
-            Err(error) => assert_eq!(error, TransportError::NotConnected),
+            Err(error) => assert_bus_fault(&error),
         }
     }
     until("the loss is noticed", || !transport.is_connected()).await;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use async_nats::Request;
 use beamline_actors::ports::Call;
+use beamline_test_support::{Nats, within};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::edge::nats::testing::{Server, config, subscribe, within};
+use crate::edge::nats::testing::{config, subscribe};
 use crate::edge::nats::{NatsTransport, connect};
 
 const SUBJECT: &str = "beamline.ext.pre.silent.v1";
@@ -39,8 +40,8 @@ async fn time_out<F: Future<Output = bool>>(calls: usize, one: impl Fn() -> F) {
 
 #[tokio::test]
 async fn after_many_timeouts_nobody_is_waited_for() {
-    let server = Server::start().await;
-    let connection = connect(&config(&server.url), "test").await.unwrap();
+    let server = Nats::start().await;
+    let connection = connect(&config(server.url()), "test").await.unwrap();
     let transport = NatsTransport::new(connection).await.unwrap();
     let client = server.client().await;
     let _silent = subscribe(&client, SUBJECT).await;
@@ -58,8 +59,8 @@ async fn after_many_timeouts_nobody_is_waited_for() {
 async fn memory_of_timed_out_calls() {
     const ROUNDS: usize = 6;
     const PER_ROUND: usize = 100_000;
-    let server = Server::start().await;
-    let connection = connect(&config(&server.url), "test").await.unwrap();
+    let server = Nats::start().await;
+    let connection = connect(&config(server.url()), "test").await.unwrap();
     let transport = NatsTransport::new(connection).await.unwrap();
     let listening = server.client().await;
     let mut silent = subscribe(&listening, SUBJECT).await;

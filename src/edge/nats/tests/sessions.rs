@@ -6,11 +6,12 @@ use async_nats::jetstream::{self, kv};
 use beamline_actors::ports::{SessionStore, SessionStoreError};
 use beamline_actors::sessions::Sessions;
 use beamline_domain::session::{Pin, Pinned, Recalled, SessionKey, Stored};
+use beamline_test_support::{LIMIT, Nats, TcpProxy, within};
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
 use super::connection::publish_deadly;
-use crate::edge::nats::testing::{LIMIT, Server, Wire, config, config_with, subscribe, within};
+use crate::edge::nats::testing::{config, config_with, subscribe};
 use crate::edge::nats::{Connection, NatsSessions, connect};
 
 const TTL: Duration = Duration::from_secs(600);
@@ -40,12 +41,12 @@ async fn sharing(url: &str) -> Replica {
     replica
 }
 
-async fn store(server: &Server, more: &[(&str, &str)]) -> Arc<NatsSessions> {
-    let config = config_with(&server.url, more);
+async fn store(server: &Nats, more: &[(&str, &str)]) -> Arc<NatsSessions> {
+    let config = config_with(server.url(), more);
     NatsSessions::new(connect(&config, "t").await.unwrap(), &config)
 }
 
-async fn bucket(server: &Server) -> kv::Store {
+async fn bucket(server: &Nats) -> kv::Store {
     jetstream::new(server.client().await)
         .get_key_value("beamline_sessions")
         .await
@@ -103,10 +104,10 @@ async fn becomes(sessions: &Sessions, shared: bool) {
 
 #[tokio::test]
 async fn replicas_agree_on_the_provider_of_a_session() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let (one, two) = (
-        sharing(&server.url).await.sessions,
-        sharing(&server.url).await.sessions,
+        sharing(server.url()).await.sessions,
+        sharing(server.url()).await.sessions,
     );
     assert_eq!(one.recall(&key("s"), TTL).await, recalled(None, true));
     assert_eq!(one.pin(&key("s"), "a", TTL, None).await, pinned("a", true));
@@ -124,10 +125,10 @@ async fn replicas_agree_on_the_provider_of_a_session() {
 
 #[tokio::test]
 async fn of_pins_at_the_same_moment_one_wins() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let (one, two) = (
-        sharing(&server.url).await.sessions,
-        sharing(&server.url).await.sessions,
+        sharing(server.url()).await.sessions,
+        sharing(server.url()).await.sessions,
     );
     for turn in 0..50 {
         let key = key(&turn.to_string());
@@ -142,10 +143,10 @@ async fn of_pins_at_the_same_moment_one_wins() {
 
 #[tokio::test]
 async fn a_session_ends_with_its_own_time() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let (one, two) = (
-        sharing(&server.url).await.sessions,
-        sharing(&server.url).await.sessions,
+        sharing(server.url()).await.sessions,
+        sharing(server.url()).await.sessions,
     );
     let short = Duration::from_millis(200);
     assert_eq!(
@@ -167,8 +168,8 @@ async fn a_session_ends_with_its_own_time() {
 
 #[tokio::test]
 async fn without_jetstream_a_replica_keeps_sessions_to_itself() {
-    let server = Server::start_without_jetstream().await;
-    let one = replica(&server.url).await;
+    let server = Nats::start_without_jetstream().await;
+    let one = replica(server.url()).await;
     assert!(!within("it has tried", one.sessions.opened()).await);
     assert_eq!(
         one.sessions.pin(&key("s"), "a", TTL, None).await,
@@ -191,13 +192,13 @@ async fn without_jetstream_a_replica_keeps_sessions_to_itself() {
 
 #[tokio::test]
 async fn a_server_that_gets_jetstream_later_is_used() {
-    let mut server = Server::start_without_jetstream().await;
-    let one = replica(&server.url).await;
+    let mut server = Nats::start_without_jetstream().await;
+    let one = replica(server.url()).await;
     assert!(!within("it has tried", one.sessions.opened()).await);
     one.sessions.pin(&key("s"), "a", TTL, None).await;
     server.restart().await;
     recalls(&one.sessions, &key("s"), recalled("a", true)).await;
-    let two = sharing(&server.url).await;
+    let two = sharing(server.url()).await;
     assert_eq!(
         two.sessions.recall(&key("s"), TTL).await,
         recalled("a", true),
@@ -207,8 +208,8 @@ async fn a_server_that_gets_jetstream_later_is_used() {
 
 #[tokio::test]
 async fn sessions_outlive_the_server_and_the_replica() {
-    let mut server = Server::start().await;
-    let one = sharing(&server.url).await;
+    let mut server = Nats::start().await;
+    let one = sharing(server.url()).await;
     assert_eq!(
         one.sessions.pin(&key("s"), "a", TTL, None).await,
         pinned("a", true)
@@ -220,7 +221,7 @@ async fn sessions_outlive_the_server_and_the_replica() {
         pinned("b", false)
     );
     server.restart().await;
-    let two = sharing(&server.url).await;
+    let two = sharing(server.url()).await;
     assert_eq!(
         two.sessions.recall(&key("s"), TTL).await,
         recalled("a", true),
@@ -243,15 +244,15 @@ async fn sessions_outlive_the_server_and_the_replica() {
 
 #[tokio::test]
 async fn a_change_that_was_missed_is_not_answered_from_memory() {
-    let server = Server::start().await;
-    let wire = Wire::to(&server).await;
-    let (near, far) = (sharing(&server.url).await, sharing(&wire.url).await);
+    let server = Nats::start().await;
+    let mut wire = TcpProxy::start(server.address()).await;
+    let (near, far) = (sharing(server.url()).await, sharing(&wire.nats_url()).await);
     assert_eq!(
         near.sessions.pin(&key("s"), "a", TTL, None).await,
         pinned("a", true)
     );
     recalls(&far.sessions, &key("s"), recalled("a", true)).await;
-    wire.cut();
+    wire.cut().await;
     becomes(&far.sessions, false).await;
     assert_eq!(
         near.sessions.pin(&key("s"), "b", TTL, Some("a")).await,
@@ -262,7 +263,7 @@ async fn a_change_that_was_missed_is_not_answered_from_memory() {
         recalled("a", false),
         "it cannot know"
     );
-    wire.mend();
+    wire.restore();
     becomes(&far.sessions, true).await;
     assert_eq!(
         far.sessions.recall(&key("s"), TTL).await,
@@ -272,22 +273,22 @@ async fn a_change_that_was_missed_is_not_answered_from_memory() {
 
 #[tokio::test]
 async fn a_server_that_hangs_costs_a_request_little() {
-    let server = Server::start().await;
-    let one = sharing(&server.url).await.sessions;
-    server.freeze().await;
+    let server = Nats::start().await;
+    let one = sharing(server.url()).await.sessions;
+    server.pause().await;
     assert_eq!(
         within("it goes on", one.pin(&key("s"), "a", TTL, None)).await,
         pinned("a", false)
     );
     assert!(!one.is_shared(), "the next request does not ask");
-    server.thaw();
+    server.resume();
     recalls(&one, &key("s"), recalled("a", true)).await;
 }
 
 #[tokio::test]
 async fn another_client_opens_the_bucket_again() {
-    let server = Server::start().await;
-    let one = sharing(&server.url).await;
+    let server = Nats::start().await;
+    let one = sharing(server.url()).await;
     assert_eq!(
         one.sessions.pin(&key("s"), "a", TTL, None).await,
         pinned("a", true)
@@ -309,8 +310,8 @@ async fn another_client_opens_the_bucket_again() {
 
 #[tokio::test]
 async fn a_bucket_that_is_deleted_is_made_again() {
-    let server = Server::start().await;
-    let one = sharing(&server.url).await;
+    let server = Nats::start().await;
+    let one = sharing(server.url()).await;
     assert_eq!(
         one.sessions.pin(&key("s"), "a", TTL, None).await,
         pinned("a", true)
@@ -338,8 +339,8 @@ async fn a_bucket_that_is_deleted_is_made_again() {
 
 #[tokio::test]
 async fn who_deletes_an_entry_frees_the_session() {
-    let server = Server::start().await;
-    let one = sharing(&server.url).await.sessions;
+    let server = Nats::start().await;
+    let one = sharing(server.url()).await.sessions;
     assert_eq!(one.pin(&key("s"), "a", TTL, None).await, pinned("a", true));
     bucket(&server)
         .await
@@ -352,8 +353,8 @@ async fn who_deletes_an_entry_frees_the_session() {
 
 #[tokio::test]
 async fn what_no_router_wrote_is_passed_over() {
-    let server = Server::start().await;
-    let one = sharing(&server.url).await.sessions;
+    let server = Nats::start().await;
+    let one = sharing(server.url()).await.sessions;
     let bucket = bucket(&server).await;
     bucket.put("somebody.elses", "x".into()).await.unwrap();
     bucket
@@ -367,8 +368,8 @@ async fn what_no_router_wrote_is_passed_over() {
 
 #[tokio::test]
 async fn the_bucket_keeps_what_a_restart_needs_and_no_more() {
-    let server = Server::start().await;
-    sharing(&server.url).await;
+    let server = Nats::start().await;
+    sharing(server.url()).await;
     let made = bucket(&server).await.stream.cached_info().config.clone();
     assert_eq!(
         (
@@ -383,7 +384,7 @@ async fn the_bucket_keeps_what_a_restart_needs_and_no_more() {
 
 #[tokio::test]
 async fn a_bucket_that_is_there_keeps_its_settings() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let context = jetstream::new(server.client().await);
     let given = stream::Config {
         name: "KV_own".to_owned(),
@@ -412,7 +413,7 @@ async fn a_bucket_that_is_there_keeps_its_settings() {
 
 #[tokio::test]
 async fn a_write_counts_only_over_what_its_writer_has_seen() {
-    let server = Server::start().await;
+    let server = Nats::start().await;
     let store = store(&server, &[]).await;
     let mut changes = within("it opens", SessionStore::open(&*store))
         .await
@@ -458,8 +459,8 @@ async fn a_write_counts_only_over_what_its_writer_has_seen() {
 
 #[tokio::test]
 async fn a_connection_that_is_away_is_told_at_once() {
-    let mut server = Server::start().await;
-    let one = sharing(&server.url).await;
+    let mut server = Nats::start().await;
+    let one = sharing(server.url()).await;
     server.kill();
     becomes(&one.sessions, false).await;
     let error = SessionStore::get(&*one.store, &key("s")).await.unwrap_err();

@@ -5,15 +5,15 @@ use std::time::{Duration, SystemTime};
 use async_nats::{Client, HeaderMap, Message, Subscriber};
 use beamline_actors::ports::{Answer, Call, Transport, TransportError};
 use beamline_bus::headers;
+use beamline_test_support::{Nats, TcpProxy, until, within};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt};
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::edge::nats::testing::{Server, Wire, config, subscribe, until, within};
+use crate::edge::nats::testing::{LateLink, config, subscribe};
 use crate::edge::nats::{Connection, NatsTransport, connect};
 
 const SUBJECT: &str = "beamline.ext.pre.normalize_text.v1";
@@ -41,7 +41,7 @@ async fn transport(url: &str) -> (NatsTransport, Connection) {
     )
 }
 
-async fn listen(server: &Server) -> (Client, Subscriber) {
+async fn listen(server: &Nats) -> (Client, Subscriber) {
     let client = server.client().await;
     let subscriber = subscribe(&client, SUBJECT).await;
     (client, subscriber)
@@ -49,7 +49,7 @@ async fn listen(server: &Server) -> (Client, Subscriber) {
 
 /// Answers every request with what `answer` makes of it.
 async fn respond(
-    server: &Server,
+    server: &Nats,
     answer: impl Fn(&Message) -> (HeaderMap, Bytes) + Send + 'static,
 ) -> AbortOnDropHandle<()> {
     let (client, mut requests) = listen(server).await;
@@ -70,8 +70,8 @@ async fn ended(transport: &NatsTransport, call: Call) -> Result<Answer, Transpor
 
 #[tokio::test]
 async fn a_call_carries_its_headers_and_brings_the_answer() {
-    let server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, _connection) = transport(server.url()).await;
     let (client, mut requests) = listen(&server).await;
     let sent_at = SystemTime::now();
     let pending = tokio::spawn(transport.ask(call(ENDLESS)));
@@ -116,8 +116,8 @@ async fn a_call_carries_its_headers_and_brings_the_answer() {
 
 #[tokio::test]
 async fn calls_side_by_side_get_their_own_answers() {
-    let server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, _connection) = transport(server.url()).await;
     let _echo = respond(&server, |request| {
         (HeaderMap::new(), request.payload.clone())
     })
@@ -138,8 +138,8 @@ async fn calls_side_by_side_get_their_own_answers() {
 
 #[tokio::test]
 async fn nobody_listening_is_told_at_once() {
-    let server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, _connection) = transport(server.url()).await;
     assert_eq!(
         ended(&transport, call(ENDLESS)).await.unwrap_err(),
         TransportError::NoResponders
@@ -148,8 +148,8 @@ async fn nobody_listening_is_told_at_once() {
 
 #[tokio::test]
 async fn a_silent_extension_times_out_and_leaves_nothing_behind() {
-    let server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, _connection) = transport(server.url()).await;
     let (_client, _silent) = listen(&server).await;
     assert_eq!(
         ended(&transport, call(SHORT)).await.unwrap_err(),
@@ -163,8 +163,8 @@ async fn a_silent_extension_times_out_and_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn late_and_double_answers_reach_nobody() {
-    let server = Server::start().await;
-    let (transport, connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, connection) = transport(server.url()).await;
     let (client, mut requests) = listen(&server).await;
     assert_eq!(
         ended(&transport, call(SHORT)).await.unwrap_err(),
@@ -205,24 +205,19 @@ async fn late_and_double_answers_reach_nobody() {
 }
 
 /// A server whose only user lacks a permission.
-async fn server_that_denies(what: &str, subject: &str) -> (Server, TempDir) {
-    let directory = TempDir::new().unwrap();
-    let path = directory.path().join("server.conf");
+async fn server_that_denies(what: &str, subject: &str) -> Nats {
     let permissions = format!("{{{what}: {{deny: [\"{subject}\"]}}}}");
-    let users = format!(
-        "authorization {{users: [{{user: u, password: p, permissions: {permissions}}}]}}\n"
-    );
-    std::fs::write(&path, users + "no_auth_user: u\n").unwrap();
-    (
-        Server::start_with(&["-c", path.to_str().unwrap()]).await,
-        directory,
-    )
+    let user = format!("{{user: u, password: p, permissions: {permissions}}}");
+    Nats::start_configured(&format!(
+        "authorization {{users: [{user}]}}\nno_auth_user: u\n"
+    ))
+    .await
 }
 
 #[tokio::test]
 async fn a_call_that_the_server_denies_ends_at_once_and_blames_the_permission() {
-    let (server, _directory) = server_that_denies("publish", "beamline.ext.pre.>").await;
-    let (transport, connection) = transport(&server.url).await;
+    let server = server_that_denies("publish", "beamline.ext.pre.>").await;
+    let (transport, connection) = transport(server.url()).await;
     let refused = ended(&transport, call(ENDLESS)).await.unwrap_err();
     assert!(
         matches!(&refused, TransportError::Refused(text) if text.contains("publish")),
@@ -241,8 +236,8 @@ async fn a_call_that_the_server_denies_ends_at_once_and_blames_the_permission() 
 
 #[tokio::test]
 async fn a_subscription_that_the_server_denies_is_known() {
-    let (server, _directory) = server_that_denies("subscribe", "beamline.router.v1.route").await;
-    let (_transport, connection) = transport(&server.url).await;
+    let server = server_that_denies("subscribe", "beamline.router.v1.route").await;
+    let (_transport, connection) = transport(server.url()).await;
     let denied = || connection.subscription_denied(|subject| subject == "beamline.router.v1.route");
     let _allowed = connection
         .client()
@@ -260,8 +255,8 @@ async fn a_subscription_that_the_server_denies_is_known() {
 
 #[tokio::test]
 async fn a_server_killed_during_a_call_ends_the_call() {
-    let mut server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let mut server = Nats::start().await;
+    let (transport, _connection) = transport(server.url()).await;
     let (_client, mut requests) = listen(&server).await;
     let pending = tokio::spawn(transport.ask(call(ENDLESS)));
     within("the request arrives", requests.next())
@@ -278,9 +273,9 @@ async fn a_server_killed_during_a_call_ends_the_call() {
 
 #[tokio::test]
 async fn what_is_refused_during_an_outage_is_never_sent() {
-    let server = Server::start().await;
-    let wire = Wire::to(&server).await;
-    let (transport, connection) = transport(&wire.url).await;
+    let server = Nats::start().await;
+    let mut wire = TcpProxy::start(server.address()).await;
+    let (transport, connection) = transport(&wire.nats_url()).await;
     let served = Arc::new(AtomicUsize::new(0));
     let _responder = respond(&server, {
         let served = Arc::clone(&served);
@@ -292,7 +287,7 @@ async fn what_is_refused_during_an_outage_is_never_sent() {
         }
     })
     .await;
-    wire.cut();
+    wire.cut().await;
     until("the loss is noticed", || !transport.is_connected()).await;
     for _ in 0..100 {
         assert_eq!(
@@ -300,7 +295,7 @@ async fn what_is_refused_during_an_outage_is_never_sent() {
             TransportError::NotConnected
         );
     }
-    wire.mend();
+    wire.restore();
     until("the connection is back", || transport.is_connected()).await;
     // On one connection the order holds: anything that was kept would have come before this.
     assert_eq!(
@@ -312,8 +307,8 @@ async fn what_is_refused_during_an_outage_is_never_sent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_calls_around_a_crash_all_end() {
-    let mut server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let mut server = Nats::start().await;
+    let (transport, _connection) = transport(server.url()).await;
     let (_client, mut requests) = listen(&server).await;
     let mut calls = JoinSet::new();
     for n in 0..10_000 {
@@ -334,14 +329,14 @@ async fn ten_thousand_calls_around_a_crash_all_end() {
 
 #[tokio::test]
 async fn a_frozen_server_is_not_the_fault_of_the_extension() {
-    let server = Server::start().await;
-    let (transport, connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, connection) = transport(server.url()).await;
     let _echo = respond(&server, |request| {
         (HeaderMap::new(), request.payload.clone())
     })
     .await;
     assert!(ended(&transport, call(ENDLESS)).await.is_ok());
-    server.freeze().await;
+    server.pause().await;
     // Bodies that fill the sockets and then the queue, where calls wait for a place.
     let body = Bytes::from(vec![b'x'; 64 * 1024]);
     let mut calls = JoinSet::new();
@@ -367,7 +362,7 @@ async fn a_frozen_server_is_not_the_fault_of_the_extension() {
         0,
         "found before the pings"
     );
-    server.thaw();
+    server.resume();
     let works = async {
         while transport.ask(call(SHORT)).await.is_err() {
             tokio::task::yield_now().await;
@@ -378,15 +373,15 @@ async fn a_frozen_server_is_not_the_fault_of_the_extension() {
 
 #[tokio::test]
 async fn a_late_bus_is_not_the_fault_of_the_extension() {
-    let server = Server::start().await;
-    let wire = Wire::to(&server).await;
-    let (transport, _connection) = transport(&wire.url).await;
+    let server = Nats::start().await;
+    let link = LateLink::to(&server).await;
+    let (transport, _connection) = transport(&link.url).await;
     let _echo = respond(&server, |request| {
         (HeaderMap::new(), request.payload.clone())
     })
     .await;
     assert!(ended(&transport, call(ENDLESS)).await.is_ok());
-    wire.lag(SHORT * 2);
+    link.lag(SHORT * 2);
     // Answers to others come all the while.
     let others = transport.clone();
     let _others = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -413,15 +408,15 @@ async fn a_late_bus_is_not_the_fault_of_the_extension() {
         ended(&transport, call(SHORT)).await.unwrap_err(),
         TransportError::Timeout
     );
-    wire.lag(Duration::ZERO);
+    link.lag(Duration::ZERO);
     let works = async { while transport.ask(call(SHORT)).await.is_err() {} };
     within("calls work again", works).await;
 }
 
 #[tokio::test]
 async fn what_the_bus_cannot_carry_is_not_sent() {
-    let server = Server::start().await;
-    let (transport, connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, connection) = transport(server.url()).await;
     let _echo = respond(&server, |request| {
         (
             HeaderMap::new(),
@@ -455,8 +450,8 @@ async fn what_the_bus_cannot_carry_is_not_sent() {
 
 #[tokio::test]
 async fn service_errors_are_read_in_any_case() {
-    let server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, _connection) = transport(server.url()).await;
     type Headers = &'static [(&'static str, &'static str)];
     let cases: [(Headers, Option<u16>, &str); 4] = [
         (
@@ -500,8 +495,8 @@ async fn service_errors_are_read_in_any_case() {
 
 #[tokio::test]
 async fn a_wait_is_asked_for_in_milliseconds_or_seconds() {
-    let server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, _connection) = transport(server.url()).await;
     type Headers = &'static [(&'static str, &'static str)];
     let cases: [(Headers, Option<Duration>); 7] = [
         (&[("Retry-After", "3")], Some(Duration::from_secs(3))),
@@ -539,8 +534,8 @@ async fn a_wait_is_asked_for_in_milliseconds_or_seconds() {
 
 #[tokio::test]
 async fn outside_text_that_cannot_travel_is_refused() {
-    let server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, _connection) = transport(server.url()).await;
     let (_client, mut requests) = listen(&server).await;
     let evil = "acme\r\nRouter-Attempt: 9";
     let mut calls = vec![
@@ -585,8 +580,8 @@ async fn outside_text_that_cannot_travel_is_refused() {
 
 #[tokio::test]
 async fn extreme_timeouts_do_no_harm() {
-    let server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, _connection) = transport(server.url()).await;
     assert_eq!(
         ended(&transport, call(Duration::MAX)).await.unwrap_err(),
         TransportError::NoResponders
@@ -600,8 +595,8 @@ async fn extreme_timeouts_do_no_harm() {
 
 #[tokio::test]
 async fn after_the_end_nothing_is_called() {
-    let server = Server::start().await;
-    let (transport, connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, connection) = transport(server.url()).await;
     let (_client, mut requests) = listen(&server).await;
     let pending = tokio::spawn(transport.ask(call(ENDLESS)));
     within("the request arrives", requests.next())
@@ -620,8 +615,8 @@ async fn after_the_end_nothing_is_called() {
 
 #[tokio::test]
 async fn a_ping_asks_the_service_by_its_name_and_silence_is_an_answer() {
-    let server = Server::start().await;
-    let (transport, _connection) = transport(&server.url).await;
+    let server = Nats::start().await;
+    let (transport, _connection) = transport(server.url()).await;
     let ping = |limit| within("the ping ends", transport.ping("normalize_text", limit));
     assert_eq!(ping(ENDLESS).await, Ok(false), "nobody listens");
 
