@@ -58,6 +58,10 @@ begin_step "direction of dependencies"
 scripts/direction.sh --self-test
 scripts/direction.sh
 
+begin_step "unused dependencies"
+scripts/unused.sh --self-test
+scripts/unused.sh
+
 begin_step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
