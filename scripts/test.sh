@@ -35,11 +35,24 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-# Without cargo-nextest the tests of one program share a process, which they must not mind.
+# cargo-nextest ends tests that hang, and its report says which tests are slow or flaky. Without it the tests of one program
+# share a process, which they must not mind.
 run_tests() {
-  if has cargo-nextest; then cargo nextest run --locked --no-fail-fast --no-tests=pass "$@"
-  else cargo test --locked --no-fail-fast "$@"
+  if ! has cargo-nextest; then
+    say "cargo-nextest is not installed: nothing ends a test that hangs, and there is no report"
+    cargo test --workspace --locked --no-fail-fast
+    return
   fi
+  local code=0 report
+  report=$(target_directory)/nextest/default/junit.xml
+  rm -f "$report"
+  cargo nextest run --workspace --locked --no-fail-fast || code=$?
+  scripts/report.sh "$report" >&2 || code=$?
+  return "$code"
+}
+
+target_directory() {
+  cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
 }
 
 has cargo || fail "Rust is missing. Install it with rustup or your package manager, and try again."
@@ -69,8 +82,9 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 begin_step "build"
 cargo build --workspace --all-targets --locked
 
-begin_step "tests"
-run_tests --workspace
-
 begin_step "examples in the documentation"
 cargo test --workspace --doc --locked --quiet
+
+begin_step "tests"
+scripts/report.sh --self-test
+run_tests
