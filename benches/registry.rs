@@ -100,9 +100,9 @@ fn breaker(criterion: &mut Criterion) {
         });
     });
     let mut at = subjects.iter().cycle();
-    criterion.bench_function("breaker: vitals of a known target", |b| {
+    criterion.bench_function("breaker: endpoint_state of a known target", |b| {
         b.iter(|| {
-            invoker.vitals(
+            invoker.endpoint_state(
                 black_box(at.next().map_or("", |subject| subject)),
                 Mode::Normal,
             )

@@ -21,7 +21,7 @@ use beamline_domain::request::run::{Next, Run};
 use beamline_domain::request::{Request, RequestHeaders, RequestKind, RequestLimits};
 use beamline_domain::snapshot::Snapshot;
 use beamline_domain::target::retry_budget::Unlimited;
-use beamline_domain::target::selection::{Outlook, Vitals, weighted};
+use beamline_domain::target::selection::{ChoiceContext, EndpointState, weighted};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
 
@@ -98,12 +98,12 @@ fn plan(snapshot: &Snapshot, context: &Fields) -> Plan {
         subject_prefix: "beamline".into(),
         max_extensions: 32,
     };
-    Plan::new(&facts, snapshot, &limits, &mut outlook(&mut || 0.5)).expect("a plan")
+    Plan::new(&facts, snapshot, &limits, &mut choice(&mut || 0.5)).expect("a plan")
 }
 
-fn outlook(roll: &mut dyn FnMut() -> f64) -> Outlook<'_> {
-    Outlook {
-        vitals: &|_, _| Vitals::default(),
+fn choice(roll: &mut dyn FnMut() -> f64) -> ChoiceContext<'_> {
+    ChoiceContext {
+        endpoint_state: &|_, _| EndpointState::default(),
         roll,
         left: Duration::from_secs(1),
     }
@@ -134,7 +134,7 @@ fn choices(criterion: &mut Criterion) {
     group.bench_function("exclusions, choice and decision", |b| {
         b.iter_batched_ref(
             || run.clone(),
-            |run| run.choose(&mut outlook(&mut || black_box(0.5)), &Unlimited),
+            |run| run.choose(&mut choice(&mut || black_box(0.5)), &Unlimited),
             BatchSize::SmallInput,
         );
     });

@@ -100,8 +100,8 @@ impl Invokers {
             return None;
         }
         let call = &order.call;
-        let endpoint = call.target.place(next.endpoint)?;
-        let usual = self.vitals(call.id(), &endpoint.subject).latency;
+        let endpoint = call.target.endpoint(next.endpoint)?;
+        let usual = self.endpoint_state(call.id(), &endpoint.subject).latency;
         let left = scope.deadline.saturating_duration_since(Instant::now());
         Some(FailedAttempt::new(call, failure, made, usual, left))
     }

@@ -21,7 +21,7 @@ use beamline_domain::request::plan::Plan;
 use beamline_domain::request::run::{CallOrder, Next, Run};
 use beamline_domain::request::{Message, Request, RequestKind};
 use beamline_domain::target::retry_budget::Unlimited;
-use beamline_domain::target::selection::{Outlook, Vitals};
+use beamline_domain::target::selection::{ChoiceContext, EndpointState};
 
 /// What to go through.
 #[derive(Debug)]
@@ -49,14 +49,15 @@ impl PipelineServices {
     /// The `result` of a dry run, as JSON.
     pub async fn dry_run(&self, mut rehearsal: Rehearsal) -> Result<String, RequestError> {
         let tenant_id = rehearsal.tenant_id.clone();
-        let vitals = |id: &str, subject: &str| self.invokers.vitals_for(&tenant_id, id, subject);
+        let endpoint_state =
+            |id: &str, subject: &str| self.invokers.endpoint_state_for(&tenant_id, id, subject);
         let time = rehearsal
             .timeout
             .unwrap_or(self.settings.requests.default_timeout);
         let mut run = self.rehearsed(
             &rehearsal,
-            &mut Outlook {
-                vitals: &vitals,
+            &mut ChoiceContext {
+                endpoint_state: &endpoint_state,
                 roll: &mut || 0.0,
                 left: time,
             },
@@ -76,7 +77,11 @@ impl PipelineServices {
                 Next::Call(_) => run.pass_over(),
                 Next::Recall { key, .. } => run.recalled(self.sessions.peek(&key).await),
                 Next::Choose => {
-                    choose(&mut run, &vitals, time.saturating_sub(begun.elapsed()));
+                    choose(
+                        &mut run,
+                        &endpoint_state,
+                        time.saturating_sub(begun.elapsed()),
+                    );
                     // A dry run gives no session to anybody, and never calls the provider.
                     break;
                 }
@@ -93,8 +98,8 @@ impl PipelineServices {
                 self.call(&mut run, &orders, &scope).await;
             }
         }
-        let outlook = Outlook {
-            vitals: &vitals,
+        let choice = ChoiceContext {
+            endpoint_state: &endpoint_state,
             roll: &mut || 0.0,
             left: time,
         };
@@ -102,7 +107,7 @@ impl PipelineServices {
             &run,
             rehearsal.call_extensions,
             rehearsal.assumed_latency,
-            &outlook,
+            &choice,
         );
         serde_json::to_string(&result)
             .map_err(|error| RequestError::new(ErrorCode::Internal, error.to_string()))
@@ -111,9 +116,9 @@ impl PipelineServices {
     fn rehearsed(
         &self,
         rehearsal: &Rehearsal,
-        outlook: &mut Outlook<'_>,
+        choice: &mut ChoiceContext<'_>,
     ) -> Result<Run, RequestError> {
-        let plan = self.plan_for(rehearsal, outlook)?;
+        let plan = self.plan_for(rehearsal, choice)?;
         let request = Request {
             tenant_id: rehearsal.tenant_id.as_str().into(),
             request_id: "dry-run".into(),
@@ -121,7 +126,7 @@ impl PipelineServices {
             message: rehearsal.message.clone(),
             policy_id: rehearsal.policy_id.clone(),
             context: rehearsal.context.clone(),
-            timeout: outlook.left,
+            timeout: choice.left,
             clamped: false,
             attempt: 1,
         };
@@ -143,7 +148,7 @@ impl PipelineServices {
     fn plan_for(
         &self,
         rehearsal: &Rehearsal,
-        outlook: &mut Outlook<'_>,
+        choice: &mut ChoiceContext<'_>,
     ) -> Result<Plan, RequestError> {
         let facts = Facts {
             tenant_id: &rehearsal.tenant_id,
@@ -155,8 +160,8 @@ impl PipelineServices {
         let snapshot = self.registry.snapshot();
         let limits = &self.settings.plans;
         match &rehearsal.policy {
-            Some(policy) => Plan::of_policy(Arc::clone(policy), &facts, &snapshot, limits, outlook),
-            None => Plan::new(&facts, &snapshot, limits, outlook),
+            Some(policy) => Plan::of_policy(Arc::clone(policy), &facts, &snapshot, limits, choice),
+            None => Plan::new(&facts, &snapshot, limits, choice),
         }
     }
 
@@ -167,26 +172,26 @@ impl PipelineServices {
 }
 
 /// Takes the provider that gets most of the requests, so that the same dry run tells the same twice.
-fn choose(run: &mut Run, vitals: &dyn Fn(&str, &str) -> Vitals, left: Duration) {
+fn choose(run: &mut Run, endpoint_state: &dyn Fn(&str, &str) -> EndpointState, left: Duration) {
     let roll = roll_of_the_likeliest(
         run,
-        &Outlook {
-            vitals,
+        &ChoiceContext {
+            endpoint_state,
             roll: &mut || 0.0,
             left,
         },
     );
-    let mut outlook = Outlook {
-        vitals,
+    let mut choice = ChoiceContext {
+        endpoint_state,
         roll: &mut || roll,
         left,
     };
-    run.choose(&mut outlook, &Unlimited);
+    run.choose(&mut choice, &Unlimited);
 }
 
 /// The middle of the part of the whole that the likeliest provider has; the first of equal ones.
-fn roll_of_the_likeliest(run: &Run, outlook: &Outlook<'_>) -> f64 {
-    let exclusions = run.exclusions(outlook);
+fn roll_of_the_likeliest(run: &Run, choice: &ChoiceContext<'_>) -> f64 {
+    let exclusions = run.exclusions(choice);
     let mut before = 0.0;
     let mut best_share = f64::NEG_INFINITY;
     let mut roll = 0.0;

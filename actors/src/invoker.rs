@@ -22,7 +22,7 @@ use crate::tree::{Address, Node, NodeKind};
 use beamline_contract::record::Kind;
 use beamline_domain::target::breaker::{Breaker, BreakerReading, Mode};
 use beamline_domain::target::health::{Figures, Health};
-use beamline_domain::target::selection::Vitals;
+use beamline_domain::target::selection::EndpointState;
 
 /// What an extension's callers and its actor share. It outlives the actor, so that a restart keeps the breakers.
 #[derive(Debug)]
@@ -129,23 +129,29 @@ impl Invoker {
     }
 
     /// What is known of a target; nothing before its first call. `mode` is what an operator has decided.
-    pub fn vitals(&self, subject: &str, mode: Mode) -> Vitals {
+    pub fn endpoint_state(&self, subject: &str, mode: Mode) -> EndpointState {
         self.targets
             .read()
             .get(subject)
-            .map(|target| target.vitals(mode))
+            .map(|target| target.endpoint_state(mode))
             .unwrap_or_default()
     }
 
     /// The same for a call of one tenant, which may have a breaker of its own.
-    pub fn vitals_for(&self, tenant_id: &str, subject: &str, mode: Mode, isolated: bool) -> Vitals {
+    pub fn endpoint_state_for(
+        &self,
+        tenant_id: &str,
+        subject: &str,
+        mode: Mode,
+        isolated: bool,
+    ) -> EndpointState {
         if !isolated {
-            return self.vitals(subject, mode);
+            return self.endpoint_state(subject, mode);
         }
         self.targets
             .read()
             .get(subject)
-            .map(|target| target.vitals_for(tenant_id, mode))
+            .map(|target| target.endpoint_state_for(tenant_id, mode))
             .unwrap_or_default()
     }
 

@@ -24,7 +24,7 @@ use crate::tree::{
 use crate::watch::{self, HealthLog};
 use beamline_domain::record::extension::Extension;
 use beamline_domain::target::breaker::{Isolation, Mode};
-use beamline_domain::target::selection::Vitals;
+use beamline_domain::target::selection::EndpointState;
 
 #[cfg(test)]
 mod tests;
@@ -253,31 +253,36 @@ impl Invokers {
     }
 
     /// What a choice between places goes by: asked at every choice, so it takes no message and copies nothing.
-    pub fn vitals(&self, extension_id: &str, subject: &str) -> Vitals {
-        self.vitals_of(extension_id, |invoker, mode, _| {
-            invoker.vitals(subject, mode)
+    pub fn endpoint_state(&self, extension_id: &str, subject: &str) -> EndpointState {
+        self.endpoint_state_of(extension_id, |invoker, mode, _| {
+            invoker.endpoint_state(subject, mode)
         })
     }
 
     /// The same for the calls of one tenant.
-    pub fn vitals_for(&self, tenant_id: &str, extension_id: &str, subject: &str) -> Vitals {
-        self.vitals_of(extension_id, |invoker, mode, isolated| {
-            invoker.vitals_for(tenant_id, subject, mode, isolated)
+    pub fn endpoint_state_for(
+        &self,
+        tenant_id: &str,
+        extension_id: &str,
+        subject: &str,
+    ) -> EndpointState {
+        self.endpoint_state_of(extension_id, |invoker, mode, isolated| {
+            invoker.endpoint_state_for(tenant_id, subject, mode, isolated)
         })
     }
 
-    fn vitals_of(
+    fn endpoint_state_of(
         &self,
         extension_id: &str,
-        read: impl FnOnce(&Invoker, Mode, bool) -> Vitals,
-    ) -> Vitals {
+        read: impl FnOnce(&Invoker, Mode, bool) -> EndpointState,
+    ) -> EndpointState {
         let (mode, isolated) = self.shared.mode(extension_id);
         if let Mode::ForcedOpen(left) = mode {
             // Also where nobody has called it yet.
-            return Vitals {
+            return EndpointState {
                 held_back: Some(left),
                 unhealthy: true,
-                ..Vitals::default()
+                ..EndpointState::default()
             };
         }
         self.shared

@@ -12,7 +12,7 @@ use beamline_domain::request::plan::Plan;
 use beamline_domain::request::run::{CallOrder, CallResult, Next, Run};
 use beamline_domain::request::{Correlation, Request};
 use beamline_domain::session::{Pinned, Recalled};
-use beamline_domain::target::selection::Outlook;
+use beamline_domain::target::selection::ChoiceContext;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -170,13 +170,15 @@ impl PipelineState {
             message_type: &request.message.message_type,
             context: &request.context,
         };
-        let mut outlook = Outlook {
-            vitals: &|id, subject| invokers.vitals_for(&request.tenant_id, id, subject),
+        let mut choice = ChoiceContext {
+            endpoint_state: &|id, subject| {
+                invokers.endpoint_state_for(&request.tenant_id, id, subject)
+            },
             roll: &mut fastrand::f64,
             left: request.timeout,
         };
         let snapshot = self.services.registry.snapshot();
-        Plan::new(&facts, &snapshot, &settings.plans, &mut outlook)
+        Plan::new(&facts, &snapshot, &settings.plans, &mut choice)
     }
 
     fn refuse(&self, myself: &ActorRef<PipelineMsg>, write: impl FnOnce() -> Outgoing) {
@@ -283,12 +285,12 @@ impl PipelineState {
         let invokers = &self.services.invokers;
         let tenant_id = Arc::clone(&run.request.tenant_id);
         let deadline = self.deadline_of(&run.request);
-        let mut outlook = Outlook {
-            vitals: &|id, subject| invokers.vitals_for(&tenant_id, id, subject),
+        let mut choice = ChoiceContext {
+            endpoint_state: &|id, subject| invokers.endpoint_state_for(&tenant_id, id, subject),
             roll: &mut fastrand::f64,
             left: deadline.saturating_duration_since(Instant::now()),
         };
-        run.choose(&mut outlook, invokers.retry_budgets());
+        run.choose(&mut choice, invokers.retry_budgets());
     }
 
     fn deadline_reached(&mut self, myself: &ActorRef<PipelineMsg>) {

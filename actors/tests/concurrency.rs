@@ -22,7 +22,7 @@ use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
 use beamline_domain::record::extension::Extension;
 use beamline_domain::request::failure::CallFailure;
-use beamline_domain::request::plan::{Place, PlannedCall, Rule, Target};
+use beamline_domain::request::plan::{Endpoint, PlannedCall, Rule, Target};
 use beamline_domain::request::run::CallOrder;
 use beamline_domain::target::breaker::{Overrides, Reset, Settings};
 use bytes::Bytes;
@@ -216,7 +216,7 @@ impl Drop for AbortOnDrop {
 fn order() -> CallOrder {
     let target = Target {
         version: "v1".into(),
-        places: vec![Place {
+        endpoints: vec![Endpoint {
             subject: SUBJECT.into(),
             instance: None,
         }],

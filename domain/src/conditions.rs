@@ -113,7 +113,7 @@ impl Conditions {
 
     /// The same without the other tenants that they name: what one tenant may be told of conditions that its request met.
     #[must_use]
-    pub fn told_to(&self, tenant_id: &str) -> Self {
+    pub fn visible_to(&self, tenant_id: &str) -> Self {
         let own = |condition: &Condition| {
             let is_tenant = matches!(condition.key.as_str(), "tenant" | "tenant_id");
             let may_know = |scalar: &&Scalar| !is_tenant || scalar.equals(Fact::Text(tenant_id));

@@ -200,10 +200,10 @@ impl Invokers {
         if order.call.rule == Rule::Provider {
             return false;
         }
-        let Some(endpoint) = order.call.target.place(endpoint) else {
+        let Some(endpoint) = order.call.target.endpoint(endpoint) else {
             return false;
         };
-        let state = self.vitals(order.call.id(), &endpoint.subject);
+        let state = self.endpoint_state(order.call.id(), &endpoint.subject);
         state.fresh && state.latency.is_some_and(|usual| usual > left)
     }
 }

@@ -32,9 +32,9 @@ pub(super) fn admit(
     let mode = mode.unwrap_or_default();
     let mut soonest: Option<Duration> = None;
     let mut is_busy = false;
-    for turn in start..start + target.places.len() {
-        let endpoint = turn % target.places.len();
-        let Some(place) = target.places.get(endpoint) else {
+    for turn in start..start + target.endpoints.len() {
+        let endpoint = turn % target.endpoints.len();
+        let Some(place) = target.endpoints.get(endpoint) else {
             continue;
         };
         let breaker = invoker.target(&place.subject);

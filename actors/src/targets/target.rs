@@ -17,7 +17,7 @@ use beamline_domain::target::breaker::{
     Breaker, BreakerReading, Isolation, Mode, Opening, Outcome, Permit, Settings, State,
 };
 use beamline_domain::target::health::{Figures, Health};
-use beamline_domain::target::selection::Vitals;
+use beamline_domain::target::selection::EndpointState;
 
 /// The right to make one attempt at a target.
 pub type CallPermit = Held<TargetState>;
@@ -242,13 +242,13 @@ impl TargetState {
 
     /// What a choice between targets goes by. One that is only waiting for its probe is not unhealthy: if everybody went
     /// elsewhere, it would wait for ever.
-    pub(crate) fn vitals(&self, mode: Mode) -> Vitals {
-        self.vitals_with(mode, |_| Waits::default())
+    pub(crate) fn endpoint_state(&self, mode: Mode) -> EndpointState {
+        self.endpoint_state_with(mode, |_| Waits::default())
     }
 
     /// The same for a tenant that has a breaker of its own.
-    pub(crate) fn vitals_for(&self, tenant_id: &str, mode: Mode) -> Vitals {
-        self.vitals_with(mode, |now| {
+    pub(crate) fn endpoint_state_for(&self, tenant_id: &str, mode: Mode) -> EndpointState {
+        self.endpoint_state_with(mode, |now| {
             self.tenants
                 .get()
                 .map(|all| all.waits(tenant_id, mode, now))
@@ -256,7 +256,11 @@ impl TargetState {
         })
     }
 
-    fn vitals_with(&self, mode: Mode, tenant: impl FnOnce(Instant) -> Waits) -> Vitals {
+    fn endpoint_state_with(
+        &self,
+        mode: Mode,
+        tenant: impl FnOnce(Instant) -> Waits,
+    ) -> EndpointState {
         let figures = self.figures.load();
         let now = now();
         let of_tenant = tenant(now);
@@ -269,7 +273,7 @@ impl TargetState {
             asked_to_wait.max(of_tenant.asked_to_wait),
         );
         let unhealthy = held_back.is_some() || asked_to_wait.is_some() || figures.is_unhealthy(now);
-        Vitals {
+        EndpointState {
             held_back,
             asked_to_wait,
             unhealthy,

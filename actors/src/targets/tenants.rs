@@ -221,14 +221,14 @@ mod tests {
         let target = target();
         while call(&target, "acme", Outcome::Failure) {}
         assert!((0..20).all(|_| call(&target, "globex", Outcome::Success)));
-        let held_back = |tenant| target.vitals_for(tenant, Mode::Normal).held_back;
+        let held_back = |tenant| target.endpoint_state_for(tenant, Mode::Normal).held_back;
         assert!(
             held_back("acme").is_some()
                 && held_back("globex").is_none()
                 && held_back("new").is_none()
         );
         assert!(
-            target.vitals(Mode::Normal).held_back.is_none(),
+            target.endpoint_state(Mode::Normal).held_back.is_none(),
             "without a tenant there is nothing to say"
         );
         assert_eq!(
@@ -273,7 +273,11 @@ mod tests {
             (refused("acme"), refused("globex")),
             (Some(Withheld::AskedToWait(wait)), None)
         );
-        let asked_to_wait = |tenant| target.vitals_for(tenant, Mode::Normal).asked_to_wait;
+        let asked_to_wait = |tenant| {
+            target
+                .endpoint_state_for(tenant, Mode::Normal)
+                .asked_to_wait
+        };
         assert_eq!(
             (asked_to_wait("acme"), asked_to_wait("globex")),
             (Some(wait), None)

@@ -21,7 +21,7 @@ use beamline_domain::request::run::{Next, Reason, Run};
 use beamline_domain::request::{Request, RequestHeaders, RequestKind, RequestLimits};
 use beamline_domain::snapshot::Snapshot;
 use beamline_domain::target::retry_budget::Unlimited;
-use beamline_domain::target::selection::{Outlook, Vitals};
+use beamline_domain::target::selection::{ChoiceContext, EndpointState};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -291,12 +291,12 @@ fn decided(plan: Plan, facts: &Facts<'_>) -> Value {
         6,
     );
     while let Next::Choose = run.next_step() {
-        let mut outlook = Outlook {
-            vitals: &|_, _| Vitals::default(),
+        let mut choice = ChoiceContext {
+            endpoint_state: &|_, _| EndpointState::default(),
             roll: &mut || 0.0,
             left: time,
         };
-        run.choose(&mut outlook, &Unlimited);
+        run.choose(&mut choice, &Unlimited);
     }
     serde_json::from_slice(&answer::of_run(&run, SystemTime::UNIX_EPOCH)).unwrap()
 }
@@ -339,13 +339,13 @@ fn planned<T>(
         subject_prefix: "beamline".into(),
         max_extensions: 32,
     };
-    let mut outlook = Outlook {
-        vitals: &|_, _| Vitals::default(),
+    let mut choice = ChoiceContext {
+        endpoint_state: &|_, _| EndpointState::default(),
         roll: &mut || 0.0,
         left: Duration::from_secs(1),
     };
     take(
-        Plan::of_policy(policy, &facts, &snapshot, &limits, &mut outlook).unwrap(),
+        Plan::of_policy(policy, &facts, &snapshot, &limits, &mut choice).unwrap(),
         &facts,
     )
 }

@@ -13,10 +13,10 @@ use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
 use beamline_domain::policy::Mode;
 use beamline_domain::record::extension::Extension;
-use beamline_domain::request::plan::{Place, PlannedCall, Rule, Target};
+use beamline_domain::request::plan::{Endpoint, PlannedCall, Rule, Target};
 use beamline_domain::request::run::{CallOrder, CallResult};
 use beamline_domain::target::breaker::{Overrides, Settings};
-use beamline_domain::target::selection::Vitals;
+use beamline_domain::target::selection::EndpointState;
 use bytes::Bytes;
 use ractor::{Actor, ActorCell};
 use tokio::time::{Instant, sleep};
@@ -75,8 +75,8 @@ impl Bench {
         self.invokers.call(order, &scope()).await
     }
 
-    pub(super) fn vitals(&self, subject: &str) -> Vitals {
-        self.invokers.vitals("clean", subject)
+    pub(super) fn endpoint_state(&self, subject: &str) -> EndpointState {
+        self.invokers.endpoint_state("clean", subject)
     }
 
     pub(super) fn sent(&self, subject: &str) -> usize {
@@ -99,15 +99,15 @@ impl Drop for Bench {
     }
 }
 
-/// A call of `clean` at these places, with two retries by its record and plenty by its request.
-pub(super) fn order(places: &[&str]) -> CallOrder {
-    let place = |subject: &&str| Place {
+/// A call of `clean` at these endpoints, with two retries by its record and plenty by its request.
+pub(super) fn order(subjects: &[&str]) -> CallOrder {
+    let endpoint = |subject: &&str| Endpoint {
         subject: (*subject).into(),
         instance: None,
     };
     let target = Target {
         version: "v1".into(),
-        places: places.iter().map(place).collect(),
+        endpoints: subjects.iter().map(endpoint).collect(),
         avoided: 0,
         timeout: TIMEOUT,
         retry: 2,

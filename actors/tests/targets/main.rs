@@ -17,7 +17,7 @@ use beamline_contract::record::Kind;
 use beamline_domain::record::extension::Extension;
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::target::breaker::{self, Overrides, Settings, State};
-use beamline_domain::target::selection::Vitals;
+use beamline_domain::target::selection::EndpointState;
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -42,12 +42,15 @@ async fn a_dead_instance_opens_only_its_own_breaker_and_retries_go_to_the_next()
     assert_eq!(bench.bus.calls(B)[0].attempt, 2);
     assert!(
         bench
-            .vitals(A)
+            .endpoint_state(A)
             .held_back
             .is_some_and(|wait| wait <= OPEN_FOR)
     );
-    assert!(bench.vitals(A).unhealthy && !bench.vitals(B).unhealthy);
-    assert_eq!((bench.vitals(B).held_back, bench.state()), (None, "closed"));
+    assert!(bench.endpoint_state(A).unhealthy && !bench.endpoint_state(B).unhealthy);
+    assert_eq!(
+        (bench.endpoint_state(B).held_back, bench.state()),
+        (None, "closed")
+    );
 
     let result = bench.call(&both).await;
     assert_eq!(
@@ -60,11 +63,11 @@ async fn a_dead_instance_opens_only_its_own_breaker_and_retries_go_to_the_next()
     bench.bus.answers(A, "{}");
     sleep(OPEN_FOR).await;
     assert!(
-        !bench.vitals(A).unhealthy,
+        !bench.endpoint_state(A).unhealthy,
         "its probe has to come from somebody"
     );
     assert_eq!(bench.call(&both).await.endpoint, 0);
-    assert_eq!(bench.vitals(A).held_back, None);
+    assert_eq!(bench.endpoint_state(A).held_back, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,7 +159,10 @@ async fn a_place_that_asks_for_patience_is_left_alone_and_not_blamed() {
         assert_eq!((retry_after, result.attempts), (Duration::from_secs(3), 0));
     }
     assert_eq!((bench.sent(A), bench.state()), (1, "closed"));
-    assert_eq!(bench.vitals(A).asked_to_wait, Some(Duration::from_secs(3)));
+    assert_eq!(
+        bench.endpoint_state(A).asked_to_wait,
+        Some(Duration::from_secs(3))
+    );
     bench.bus.answers(B, "{}");
     assert_eq!(
         bench.call(&order(&[A, B])).await.endpoint,
@@ -268,7 +274,7 @@ async fn a_call_that_nobody_needs_any_more_is_no_evidence() {
         ),
         (0, 0, 0)
     );
-    assert_eq!(bench.vitals(A), Vitals::default());
+    assert_eq!(bench.endpoint_state(A), EndpointState::default());
 
     let hurried = CallScope {
         deadline: Instant::now() + Duration::from_millis(100),
@@ -299,28 +305,34 @@ async fn a_place_that_often_fails_is_unhealthy_until_its_failures_are_old() {
         for _ in 0..2 {
             bench.call(&without_retries(&one)).await;
         }
-        assert!(!bench.vitals(A).unhealthy, "{round}: too few calls to tell");
+        assert!(
+            !bench.endpoint_state(A).unhealthy,
+            "{round}: too few calls to tell"
+        );
         bench.bus.answers(A, "{}");
         bench.call(&one).await;
         bench.call(&other).await;
     }
     let invoker = bench.invokers.find("clean").unwrap();
     eventually("all figures are published", || {
-        invoker.figures().requests == 16 && bench.vitals(A).unhealthy
+        invoker.figures().requests == 16 && bench.endpoint_state(A).unhealthy
     })
     .await;
     assert_eq!(
-        (bench.vitals(A).held_back, bench.vitals(B).unhealthy),
+        (
+            bench.endpoint_state(A).held_back,
+            bench.endpoint_state(B).unhealthy
+        ),
         (None, false)
     );
-    assert!(bench.vitals(B).latency.is_some() && bench.invokers.latency("clean").is_some());
+    assert!(bench.endpoint_state(B).latency.is_some() && bench.invokers.latency("clean").is_some());
     assert_eq!(
         invoker.figures().success_rate,
         Some(0.5),
         "the extension's figures cover both"
     );
     sleep(Duration::from_secs(31)).await;
-    assert!(!bench.vitals(A).unhealthy);
+    assert!(!bench.endpoint_state(A).unhealthy);
 
     let label = ExtensionLabel {
         extension_id: "clean".into(),
@@ -347,11 +359,11 @@ async fn a_place_that_recovers_is_not_avoided_for_its_past() {
         sleep(Duration::from_secs(1)).await;
     }
     eventually("it waits for its probe", || {
-        bench.vitals(A).held_back.is_none()
+        bench.endpoint_state(A).held_back.is_none()
     })
     .await;
     assert!(
-        bench.vitals(A).unhealthy,
+        bench.endpoint_state(A).unhealthy,
         "twenty failures, the last of them a moment ago"
     );
     bench.bus.answers(A, "{}");
@@ -361,7 +373,11 @@ async fn a_place_that_recovers_is_not_avoided_for_its_past() {
     // The figures follow soon; with time alone the failures would be forgotten much later.
     sleep(Duration::from_secs(1)).await;
     assert_eq!(
-        (bench.sent(A), bench.state(), bench.vitals(A).unhealthy),
+        (
+            bench.sent(A),
+            bench.state(),
+            bench.endpoint_state(A).unhealthy
+        ),
         (23, "closed", false)
     );
 }
@@ -423,7 +439,7 @@ async fn a_place_that_the_registry_no_longer_has_is_forgotten() {
             .iter()
             .all(|target| matches!(target.breaker().state, State::Open { .. }))
     );
-    assert_eq!(bench.vitals(A), Vitals::default());
+    assert_eq!(bench.endpoint_state(A), EndpointState::default());
 }
 
 #[tokio::test(start_paused = true)]

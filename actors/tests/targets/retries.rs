@@ -127,7 +127,7 @@ async fn a_timeout_is_repeated_unless_the_record_says_that_it_has_effects() {
     );
     bench.bus.fails(C, TransportError::NoResponders);
     let unheard = changed(&registered(r#"{"idempotent": false}"#), |call| {
-        call.target.places = order(&[C]).call.target.places.clone()
+        call.target.endpoints = order(&[C]).call.target.endpoints.clone()
     });
     assert_eq!(
         bench.call(&unheard).await.attempts,
@@ -358,7 +358,10 @@ async fn without_time_for_its_usual_latency_nothing_is_called() {
             .is_ok(),
         "nothing was known of it"
     );
-    eventually("its latency is known", || bench.vitals(A).latency.is_some()).await;
+    eventually("its latency is known", || {
+        bench.endpoint_state(A).latency.is_some()
+    })
+    .await;
     let result = bench.invokers.call(&one, &within(399)).await;
     assert_eq!(
         (result.outcome.unwrap_err(), result.attempts, bench.sent(A)),

@@ -83,9 +83,9 @@ impl RoutingRules {
 
     /// The same without the other tenants that they name.
     #[must_use]
-    pub fn told_to(&self, tenant_id: &str) -> Self {
+    pub fn visible_to(&self, tenant_id: &str) -> Self {
         Self {
-            conditions: self.conditions.told_to(tenant_id),
+            conditions: self.conditions.visible_to(tenant_id),
             rollout: self.rollout.clone(),
         }
     }

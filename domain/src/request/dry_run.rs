@@ -15,7 +15,7 @@ use crate::request::error::RequestError;
 use crate::request::explanation;
 use crate::request::plan::{PlannedCall, Rule};
 use crate::request::run::Run;
-use crate::target::selection::Outlook;
+use crate::target::selection::ChoiceContext;
 use beamline_contract::answer::{DecisionBody, Degradation, ExtensionReport, ProviderChance};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
@@ -128,7 +128,7 @@ impl<'a> DryRun<'a> {
         run: &'a Run,
         called_extensions: bool,
         assumed_latency: Duration,
-        outlook: &Outlook<'_>,
+        choice: &ChoiceContext<'_>,
     ) -> Self {
         let decided = run.decision.as_deref();
         let mut before = Vec::new();
@@ -148,8 +148,8 @@ impl<'a> DryRun<'a> {
             provider_selected: decided.map(|decision| decision.call.id()),
             post_processors_executed: post,
             called_extensions,
-            pipeline: pipeline(run, outlook),
-            estimate: estimate(run, assumed_latency, outlook),
+            pipeline: pipeline(run, choice),
+            estimate: estimate(run, assumed_latency, choice),
             degraded: run.degraded.iter().map(degradation).collect(),
             warnings: warnings(run),
             error: run.failure.as_ref().map(|error| WireError {
@@ -209,18 +209,18 @@ fn warnings(run: &Run) -> Vec<String> {
     warnings
 }
 
-fn pipeline<'a>(run: &'a Run, outlook: &Outlook<'_>) -> Pipeline<'a> {
+fn pipeline<'a>(run: &'a Run, choice: &ChoiceContext<'_>) -> Pipeline<'a> {
     let (plan, policy) = (&run.plan, &run.plan.policy);
     let waves = |waves: &'a [Vec<std::sync::Arc<PlannedCall>>]| -> Vec<Vec<Step<'a>>> {
         waves
             .iter()
-            .map(|wave| wave.iter().map(|call| step(call, outlook)).collect())
+            .map(|wave| wave.iter().map(|call| step(call, choice)).collect())
             .collect()
     };
     let exclusions = run
         .decision
         .as_ref()
-        .map_or_else(|| run.exclusions(outlook), |made| made.exclusions.clone());
+        .map_or_else(|| run.exclusions(choice), |made| made.exclusions.clone());
     let chances = explanation::chances(plan, &exclusions);
     let provider =
         |(candidate, chance): (&'a crate::request::plan::Candidate, ProviderChance<'a>)| {
@@ -230,7 +230,7 @@ fn pipeline<'a>(run: &'a Run, outlook: &Outlook<'_>) -> Pipeline<'a> {
                     .choice
                     .as_ref()
                     .ok()
-                    .map(|call| step(call, outlook)),
+                    .map(|call| step(call, choice)),
             }
         };
     Pipeline {
@@ -241,7 +241,7 @@ fn pipeline<'a>(run: &'a Run, outlook: &Outlook<'_>) -> Pipeline<'a> {
         validators: plan
             .validators
             .iter()
-            .map(|call| step(call, outlook))
+            .map(|call| step(call, choice))
             .collect(),
         order: policy.order,
         providers: plan.providers.iter().zip(chances).map(provider).collect(),
@@ -258,10 +258,10 @@ fn pipeline<'a>(run: &'a Run, outlook: &Outlook<'_>) -> Pipeline<'a> {
     }
 }
 
-fn step<'a>(call: &'a PlannedCall, outlook: &Outlook<'_>) -> Step<'a> {
-    let place = call.target.place(0);
-    let vitals = place
-        .map(|place| (outlook.vitals)(call.id(), &place.subject))
+fn step<'a>(call: &'a PlannedCall, choice: &ChoiceContext<'_>) -> Step<'a> {
+    let place = call.target.endpoint(0);
+    let endpoint_state = place
+        .map(|place| (choice.endpoint_state)(call.id(), &place.subject))
         .unwrap_or_default();
     let (mode, on_fail) = match call.rule {
         Rule::Processor(mode) => (Some(mode), None),
@@ -279,7 +279,7 @@ fn step<'a>(call: &'a PlannedCall, outlook: &Outlook<'_>) -> Step<'a> {
         subject: &instance.subject,
         weight: instance.weight,
         enabled: instance.enabled,
-        healthy: !(outlook.vitals)(call.id(), &instance.subject).unhealthy,
+        healthy: !(choice.endpoint_state)(call.id(), &instance.subject).unhealthy,
     };
     Step {
         id: call.id(),
@@ -294,8 +294,8 @@ fn step<'a>(call: &'a PlannedCall, outlook: &Outlook<'_>) -> Step<'a> {
         config: &call.config,
         mode,
         on_fail,
-        usual_latency_ms: vitals.latency.map(milliseconds),
-        available: vitals.held_back.is_none(),
+        usual_latency_ms: endpoint_state.latency.map(milliseconds),
+        available: endpoint_state.held_back.is_none(),
         if_it_fails: when_it_fails(call),
     }
 }
@@ -381,10 +381,10 @@ fn waits(backoff: Backoff) -> String {
     }
 }
 
-fn estimate(run: &Run, assumed: Duration, outlook: &Outlook<'_>) -> Estimate {
+fn estimate(run: &Run, assumed: Duration, choice: &ChoiceContext<'_>) -> Estimate {
     let known = |id: &str| {
         let call = run.plan.guardrails().find(|call| call.id() == id)?;
-        (outlook.vitals)(id, &call.target.place(0)?.subject).latency
+        (choice.endpoint_state)(id, &call.target.endpoint(0)?.subject).latency
     };
     let extensions = complexity::estimate(&run.plan.policy, assumed, &known);
     let provider = run.decision.as_ref().and_then(|decision| {

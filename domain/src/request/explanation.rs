@@ -59,7 +59,7 @@ pub fn of<'a>(run: &'a Run, decision: &'a Decision) -> Explanation<'a> {
     if detail == Detail::Verbose {
         let calls = run.plan.guardrails().chain([&decision.call]);
         let tenant_id = &run.request.tenant_id;
-        let endpoint = decision.call.target.place(0);
+        let endpoint = decision.call.target.endpoint(0);
         explanation.revision = Some(run.plan.revision);
         explanation.providers = Some(chances(&run.plan, &decision.exclusions));
         explanation.places = Some(calls.map(|call| place(call, tenant_id)).collect());
@@ -188,7 +188,7 @@ impl fmt::Display for Version<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.call.target.version)?;
         if let Some(route) = &self.call.route {
-            let rules = route.rules.told_to(&self.run.request.tenant_id);
+            let rules = route.rules.visible_to(&self.run.request.tenant_id);
             write!(out, " by its rule ({rules})")?;
         }
         if let Some(instance) = self.used.or_else(|| self.call.instance(0)) {
@@ -360,10 +360,10 @@ fn place<'a>(call: &'a PlannedCall, tenant_id: &str) -> CallPlace<'a> {
         id: Cow::Borrowed(call.id()),
         kind: call.extension.kind,
         version: Cow::Borrowed(&target.version),
-        rule: rule.map(|route| route.rules.told_to(tenant_id).to_string()),
+        rule: rule.map(|route| route.rules.visible_to(tenant_id).to_string()),
         instance: call.instance(0).map(Cow::Borrowed),
         subjects: target
-            .places
+            .endpoints
             .iter()
             .map(|endpoint| Cow::Borrowed(&*endpoint.subject))
             .collect(),

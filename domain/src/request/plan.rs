@@ -13,7 +13,7 @@ use crate::record::routing::Route;
 use crate::request::error::RequestError;
 use crate::snapshot::{KnownExtension, Snapshot};
 use crate::target::breaker;
-use crate::target::selection::{self, Outlook};
+use crate::target::selection::{self, ChoiceContext};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
@@ -58,8 +58,8 @@ pub enum Rule {
 pub struct Target {
     pub version: Arc<str>,
     /// The first takes the call, the others its retries; never empty.
-    pub places: Vec<Place>,
-    /// Instances, at the end of `places`, that were avoided because they are unhealthy.
+    pub endpoints: Vec<Endpoint>,
+    /// Instances, at the end of `endpoints`, that were avoided because they are unhealthy.
     pub avoided: usize,
     pub timeout: Duration,
     pub retry: u32,
@@ -67,9 +67,9 @@ pub struct Target {
     pub breaker: breaker::Settings,
 }
 
-/// One place where a version runs.
+/// Where a version, or one instance of it, listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Endpoint {
     pub subject: Arc<str>,
     /// The instance, when the extension has several.
     pub instance: Option<Arc<str>>,
@@ -119,9 +119,9 @@ pub struct PlanLimits {
 }
 
 impl Target {
-    /// Places take turns: a retry goes elsewhere where there is a choice.
-    pub fn place(&self, turn: usize) -> Option<&Place> {
-        self.places.get(turn.checked_rem(self.places.len())?)
+    /// Endpoints take turns: a retry goes elsewhere where there is a choice.
+    pub fn endpoint(&self, turn: usize) -> Option<&Endpoint> {
+        self.endpoints.get(turn.checked_rem(self.endpoints.len())?)
     }
 }
 
@@ -132,7 +132,7 @@ impl PlannedCall {
 
     /// The instance at the endpoint of this position, when the extension has several.
     pub fn instance(&self, endpoint: usize) -> Option<&str> {
-        self.target.places.get(endpoint)?.instance.as_deref()
+        self.target.endpoints.get(endpoint)?.instance.as_deref()
     }
 }
 
@@ -142,12 +142,12 @@ impl Plan {
         facts: &Facts<'_>,
         snapshot: &Snapshot,
         limits: &PlanLimits,
-        outlook: &mut Outlook<'_>,
+        choice: &mut ChoiceContext<'_>,
     ) -> Result<Self, RequestError> {
         let Some(known) = snapshot.policy(facts.tenant_id, facts.policy_id) else {
             return Err(no_policy(facts, snapshot));
         };
-        Self::of_policy(Arc::clone(&known.policy), facts, snapshot, limits, outlook)
+        Self::of_policy(Arc::clone(&known.policy), facts, snapshot, limits, choice)
     }
 
     /// Plans a policy that need not be stored.
@@ -156,7 +156,7 @@ impl Plan {
         facts: &Facts<'_>,
         snapshot: &Snapshot,
         limits: &PlanLimits,
-        outlook: &mut Outlook<'_>,
+        choice: &mut ChoiceContext<'_>,
     ) -> Result<Self, RequestError> {
         let (length, most, policy_id) = (
             policy.pipeline_length(),
@@ -178,7 +178,7 @@ impl Plan {
             limits,
             facts,
             policy: &policy,
-            outlook,
+            choice,
         };
         let pre = planner.processors(&policy.pre, Kind::Pre)?;
         let validators = planner.validators(&policy.validators)?;
@@ -226,7 +226,7 @@ struct Planner<'a, 'o> {
     limits: &'a PlanLimits,
     facts: &'a Facts<'a>,
     policy: &'a Policy,
-    outlook: &'a mut Outlook<'o>,
+    choice: &'a mut ChoiceContext<'o>,
 }
 
 impl Planner<'_, '_> {
@@ -364,7 +364,7 @@ impl Planner<'_, '_> {
         };
         Target {
             version: Arc::clone(&route.version),
-            places: vec![Place {
+            endpoints: vec![Endpoint {
                 subject: subject.unwrap_or_else(derived),
                 instance: None,
             }],
@@ -377,20 +377,20 @@ impl Planner<'_, '_> {
 
     fn own_target(&mut self, known: &KnownExtension) -> Target {
         let extension = &known.record;
-        let (mut places, avoided) = self.instances(extension);
-        if places.is_empty() {
+        let (mut endpoints, avoided) = self.instances(extension);
+        if endpoints.is_empty() {
             // No instances, or none of them switched on: whoever listens on the extension's own subject.
             let subject = extension
                 .effective_subject(&self.limits.subject_prefix)
                 .into();
-            places.push(Place {
+            endpoints.push(Endpoint {
                 subject,
                 instance: None,
             });
         }
         Target {
             version: Arc::clone(&known.version),
-            places,
+            endpoints,
             avoided,
             timeout: Duration::from_millis(extension.timeout_ms),
             retry: extension.retry,
@@ -399,27 +399,28 @@ impl Planner<'_, '_> {
     }
 
     /// The instances in the order in which a call tries them, and how many of them are avoided.
-    fn instances(&mut self, extension: &Extension) -> (Vec<Place>, usize) {
+    fn instances(&mut self, extension: &Extension) -> (Vec<Endpoint>, usize) {
         if extension.instances.is_empty() {
             return (Vec::new(), 0);
         }
         let weigh = |instance: &Instance| if instance.enabled { instance.weight } else { 0 };
         let weights: Vec<u32> = extension.instances.iter().map(weigh).collect();
-        let sick =
-            |instance: &Instance| (self.outlook.vitals)(&extension.id, &instance.subject).unhealthy;
+        let sick = |instance: &Instance| {
+            (self.choice.endpoint_state)(&extension.id, &instance.subject).unhealthy
+        };
         let unhealthy: Vec<bool> = extension.instances.iter().map(sick).collect();
-        let turns = selection::instances(&weights, &unhealthy, (self.outlook.roll)());
-        let place = |instance: &Instance| Place {
+        let turns = selection::instances(&weights, &unhealthy, (self.choice.roll)());
+        let endpoint = |instance: &Instance| Endpoint {
             subject: instance.subject.as_str().into(),
             instance: Some(instance.instance_id.as_str().into()),
         };
-        let places = turns
+        let endpoints = turns
             .order
             .iter()
             .filter_map(|index| extension.instances.get(*index))
-            .map(place)
+            .map(endpoint)
             .collect();
-        (places, turns.avoided)
+        (endpoints, turns.avoided)
     }
 
     /// A policy has a say in the breakers of its providers only: guardrails are there for everybody.

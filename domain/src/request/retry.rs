@@ -54,7 +54,7 @@ impl FailedAttempt {
             granted: granted(row.repeat, call),
             may_retry: true,
             made,
-            only_endpoint: call.target.places.len() == 1,
+            only_endpoint: call.target.endpoints.len() == 1,
             requested_wait: failure.requested_wait(),
             usual,
             time_left,

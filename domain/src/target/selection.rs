@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What is known of a place at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Vitals {
+pub struct EndpointState {
     /// Its breaker keeps calls back for this long.
     pub held_back: Option<Duration>,
     /// It asked to be left alone for this long (429 with a time to wait). That is no failure.
@@ -19,18 +19,18 @@ pub struct Vitals {
 }
 
 /// What choices are made from, besides what was asked: the state of the places, and chance.
-pub struct Outlook<'a> {
+pub struct ChoiceContext<'a> {
     /// By extension id and subject.
-    pub vitals: &'a dyn Fn(&str, &str) -> Vitals,
+    pub endpoint_state: &'a dyn Fn(&str, &str) -> EndpointState,
     /// Uniform in `0.0..1.0`.
     pub roll: &'a mut dyn FnMut() -> f64,
     /// What is left of the request's time.
     pub left: Duration,
 }
 
-impl std::fmt::Debug for Outlook<'_> {
+impl std::fmt::Debug for ChoiceContext<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Outlook")
+        out.debug_struct("ChoiceContext")
             .field("left", &self.left)
             .finish_non_exhaustive()
     }

@@ -16,31 +16,31 @@ use crate::request::fallback::{Fallbacks, Recovery};
 use crate::request::plan::Exclusion;
 use crate::request::retry::FailedAttempt;
 use crate::target::retry_budget::{Again, RetryTokens};
-use crate::target::selection::{self, Outlook};
+use crate::target::selection::{self, ChoiceContext};
 
 impl Run {
     /// Chooses the provider, or what comes after one failed. `tokens` are the budgets that all requests share.
-    pub fn choose(&mut self, outlook: &mut Outlook<'_>, tokens: &dyn RetryTokens) {
-        let exclusions = self.exclusions(outlook);
+    pub fn choose(&mut self, choice: &mut ChoiceContext<'_>, tokens: &dyn RetryTokens) {
+        let exclusions = self.exclusions(choice);
         match self.progress.failure.take() {
-            None => self.choose_first(exclusions, outlook),
-            Some(failure) => self.recover(&failure, exclusions, outlook, tokens),
+            None => self.choose_first(exclusions, choice),
+            Some(failure) => self.recover(&failure, exclusions, choice, tokens),
         }
     }
 
-    fn choose_first(&mut self, exclusions: Vec<Option<Exclusion>>, outlook: &mut Outlook<'_>) {
+    fn choose_first(&mut self, exclusions: Vec<Option<Exclusion>>, choice: &mut ChoiceContext<'_>) {
         if matches!(self.session, Session::Named { shared: false, .. }) {
             self.note_local_session();
         }
         if let Some(index) = self.session_provider(&exclusions) {
-            return self.settle(index, Reason::Sticky, None, exclusions, outlook);
+            return self.settle(index, Reason::Sticky, None, exclusions, choice);
         }
-        if let Some((index, reason)) = self.first_choice(&exclusions, outlook) {
-            return self.settle(index, reason, None, exclusions, outlook);
+        if let Some((index, reason)) = self.first_choice(&exclusions, choice) {
+            return self.settle(index, reason, None, exclusions, choice);
         }
         match self.stand_in(&exclusions) {
             Recovery::Switch { to, rule } => {
-                self.settle(to, Reason::Fallback, rule, exclusions, outlook);
+                self.settle(to, Reason::Fallback, rule, exclusions, choice);
             }
             Recovery::Retry { .. } | Recovery::Draw { .. } | Recovery::Stop => {
                 self.fail(no_provider(&self.plan.providers, &exclusions));
@@ -52,7 +52,7 @@ impl Run {
     fn first_choice(
         &self,
         exclusions: &[Option<Exclusion>],
-        outlook: &mut Outlook<'_>,
+        choice: &mut ChoiceContext<'_>,
     ) -> Option<(usize, Reason)> {
         let candidates = self.plan.providers.iter().zip(exclusions);
         match self.plan.policy.order {
@@ -65,7 +65,7 @@ impl Run {
                         0.0
                     });
                 }
-                let index = selection::weighted(&weights, (outlook.roll)())?;
+                let index = selection::weighted(&weights, (choice.roll)())?;
                 Some((index, Reason::Weighted))
             }
             Order::Priority => {
@@ -106,14 +106,14 @@ impl Run {
         &mut self,
         failure: &CallFailure,
         exclusions: Vec<Option<Exclusion>>,
-        outlook: &mut Outlook<'_>,
+        choice: &mut ChoiceContext<'_>,
         tokens: &dyn RetryTokens,
     ) {
         let Some(decision) = self.decision.clone() else {
             return;
         };
-        let failed = self.failed_attempt(&decision, failure, outlook);
-        let roll = (outlook.roll)();
+        let failed = self.failed_attempt(&decision, failure, choice);
+        let roll = (choice.roll)();
         let recovery = match self.affordable(failed, &decision, &exclusions, roll, tokens) {
             Ok(recovery) => recovery,
             Err(exhausted) => {
@@ -136,10 +136,10 @@ impl Run {
                 self.step = Step::Wait(wait);
             }
             Recovery::Switch { to, rule } => {
-                self.settle(to, Reason::Fallback, rule, exclusions, outlook);
+                self.settle(to, Reason::Fallback, rule, exclusions, choice);
             }
             Recovery::Draw { to } => {
-                self.settle(to, Reason::Weighted, None, exclusions, outlook);
+                self.settle(to, Reason::Weighted, None, exclusions, choice);
             }
             Recovery::Stop => self.give_up(&decision.call, failure),
         }
@@ -207,17 +207,17 @@ impl Run {
         &self,
         decision: &Decision,
         failure: &CallFailure,
-        outlook: &Outlook<'_>,
+        choice: &ChoiceContext<'_>,
     ) -> FailedAttempt {
         let call = &decision.call;
         let says_no = failure
             .answered()
             .is_some_and(|answered| answered.retryable == Some(false));
         let is_open = matches!(failure, CallFailure::CircuitOpen { .. });
-        let usual = usual_latency(call, outlook);
+        let usual = usual_latency(call, choice);
         FailedAttempt {
             may_retry: !says_no && !is_open && !self.request.is_retry(),
-            ..FailedAttempt::new(call, failure, self.progress.made, usual, outlook.left)
+            ..FailedAttempt::new(call, failure, self.progress.made, usual, choice.left)
         }
     }
 
@@ -228,7 +228,7 @@ impl Run {
         reason: Reason,
         rule: Option<usize>,
         exclusions: Vec<Option<Exclusion>>,
-        outlook: &Outlook<'_>,
+        choice: &ChoiceContext<'_>,
     ) {
         let is_first = self.progress.tried.is_empty();
         self.progress.tried.push(index);
@@ -240,7 +240,7 @@ impl Run {
             // Only who is not excluded is chosen.
             return self.fail(RequestError::internal());
         };
-        let expected = usual_latency(call, outlook);
+        let expected = usual_latency(call, choice);
         self.decide(index, reason, rule, exclusions, expected);
         let chosen = Step::Choose.after(self.kind, &plan);
         self.step = if is_first {

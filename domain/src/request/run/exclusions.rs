@@ -5,33 +5,33 @@ use std::time::Duration;
 use super::state::Run;
 use crate::request::RequestKind;
 use crate::request::plan::{Candidate, Exclusion, PlannedCall};
-use crate::target::selection::Outlook;
+use crate::target::selection::ChoiceContext;
 
 impl Run {
     /// Why each of the plan's providers cannot be called now, if it cannot.
-    pub fn exclusions(&self, outlook: &Outlook<'_>) -> Vec<Option<Exclusion>> {
+    pub fn exclusions(&self, choice: &ChoiceContext<'_>) -> Vec<Option<Exclusion>> {
         self.plan
             .providers
             .iter()
-            .map(|candidate| self.exclusion(candidate, outlook))
+            .map(|candidate| self.exclusion(candidate, choice))
             .collect()
     }
 
-    fn exclusion(&self, candidate: &Candidate, outlook: &Outlook<'_>) -> Option<Exclusion> {
+    fn exclusion(&self, candidate: &Candidate, choice: &ChoiceContext<'_>) -> Option<Exclusion> {
         let call = match &candidate.choice {
             Ok(call) => call,
             Err(exclusion) => return Some(*exclusion),
         };
-        if let Some(exclusion) = kept_back_everywhere(call, outlook) {
+        if let Some(exclusion) = kept_back_everywhere(call, choice) {
             return Some(exclusion);
         }
         // Who only asks for a decision calls the provider itself, with time of its own.
         if self.kind == RequestKind::Decide {
             return None;
         }
-        let state = (outlook.vitals)(call.id(), &call.target.place(0)?.subject);
+        let state = (choice.endpoint_state)(call.id(), &call.target.endpoint(0)?.subject);
         let usual = state.latency.filter(|_| state.fresh)?;
-        (usual > outlook.left).then_some(Exclusion::TooSlow(usual))
+        (usual > choice.left).then_some(Exclusion::TooSlow(usual))
     }
 
     /// A provider that the caller executes itself cannot take over inside the router.
@@ -44,11 +44,11 @@ impl Run {
 }
 
 /// Why no endpoint of a provider may be called, and for how long that is so; `None` when one may.
-fn kept_back_everywhere(call: &PlannedCall, outlook: &Outlook<'_>) -> Option<Exclusion> {
+fn kept_back_everywhere(call: &PlannedCall, choice: &ChoiceContext<'_>) -> Option<Exclusion> {
     let mut soonest: Option<Duration> = None;
     let mut has_asked_to_wait = false;
-    for place in &call.target.places {
-        let state = (outlook.vitals)(call.id(), &place.subject);
+    for place in &call.target.endpoints {
+        let state = (choice.endpoint_state)(call.id(), &place.subject);
         let wait = state.asked_to_wait.or(state.held_back)?;
         has_asked_to_wait |= state.asked_to_wait.is_some();
         soonest = Some(soonest.map_or(wait, |known| known.min(wait)));
@@ -62,6 +62,6 @@ fn kept_back_everywhere(call: &PlannedCall, outlook: &Outlook<'_>) -> Option<Exc
 }
 
 /// How long the answers of a provider usually take, at the endpoint that would be called.
-pub(super) fn usual_latency(call: &PlannedCall, outlook: &Outlook<'_>) -> Option<Duration> {
-    (outlook.vitals)(call.id(), &call.target.place(0)?.subject).latency
+pub(super) fn usual_latency(call: &PlannedCall, choice: &ChoiceContext<'_>) -> Option<Duration> {
+    (choice.endpoint_state)(call.id(), &call.target.endpoint(0)?.subject).latency
 }

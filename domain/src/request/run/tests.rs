@@ -14,7 +14,7 @@ use crate::request::plan::{Plan, PlanLimits};
 use crate::request::reply::{Edit, Reply};
 use crate::request::{Request, RequestKind};
 use crate::target::retry_budget::{RetryTokens, Unlimited};
-use crate::target::selection::{Outlook, Vitals};
+use crate::target::selection::{ChoiceContext, EndpointState};
 use beamline_contract::error::ErrorCode;
 use rig::{Rig, edit, reject, snapshot};
 
@@ -293,12 +293,12 @@ fn a_policy_that_cannot_be_kept_is_refused_before_the_first_call() {
             message_type: "chat",
             context: &context,
         };
-        let mut outlook = Outlook {
-            vitals: &|_, _| Vitals::default(),
+        let mut choice = ChoiceContext {
+            endpoint_state: &|_, _| EndpointState::default(),
             roll: &mut || 0.0,
             left: Duration::from_secs(1),
         };
-        Plan::new(&facts, &snapshot(&[], policy), &limits(most), &mut outlook)
+        Plan::new(&facts, &snapshot(&[], policy), &limits(most), &mut choice)
             .unwrap_err()
             .code
     };

@@ -53,11 +53,11 @@ fn the_answer_names_the_version_and_the_instance() {
     );
     assert_eq!(explanation["places"][1]["instance"], "a");
 
-    rig.vitals.insert(
+    rig.endpoint_state.insert(
         "beamline.provider.p1.a".into(),
-        Vitals {
+        EndpointState {
             unhealthy: true,
-            ..Vitals::default()
+            ..EndpointState::default()
         },
     );
     let (answer, _) = rig.finish(rig.run(RequestKind::Route, policy), |_| None);

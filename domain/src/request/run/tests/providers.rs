@@ -251,8 +251,10 @@ fn a_retry_that_usually_takes_longer_than_what_is_left_is_not_made() {
             left: Duration::from_millis(500),
             ..Rig::default()
         };
-        slow.vitals.entry("p1".to_owned()).or_default().latency =
-            Some(Duration::from_millis(usual));
+        slow.endpoint_state
+            .entry("p1".to_owned())
+            .or_default()
+            .latency = Some(Duration::from_millis(usual));
         let (called, _, _) = route(&slow, policy, &vec![Err(CallFailure::NoResponders); 9]);
         assert_eq!(
             called.len(),
@@ -306,7 +308,7 @@ fn a_retry_goes_to_the_place_after_the_one_that_failed() {
     let mut turns = Vec::new();
     loop {
         match run.next_step() {
-            Next::Choose => run.choose(&mut rig.outlook(&mut || 0.0), &Unlimited),
+            Next::Choose => run.choose(&mut rig.choice(&mut || 0.0), &Unlimited),
             Next::Call(orders) => {
                 turns.push(orders[0].turn);
                 // The first place was passed over because its breaker had just opened.
@@ -375,12 +377,12 @@ fn a_provider_that_would_be_too_late_is_left_out() {
         left: Duration::from_millis(500),
         ..Rig::default()
     };
-    let slow = Vitals {
+    let slow = EndpointState {
         latency: Some(Duration::from_millis(800)),
         fresh: true,
-        ..Vitals::default()
+        ..EndpointState::default()
     };
-    rig.vitals.insert("p1".into(), slow);
+    rig.endpoint_state.insert("p1".into(), slow);
     let (called, _, answer) = route(&rig, policy, &[]);
     assert_eq!(called, ["p2"]);
     let steps = answer["decision"]["explanation"]["steps"].to_string();
@@ -394,9 +396,9 @@ fn a_provider_that_would_be_too_late_is_left_out() {
         "who calls it has time of its own"
     );
     assert_eq!(decided["decision"]["expected_latency_ms"], 800.0);
-    rig.vitals.insert(
+    rig.endpoint_state.insert(
         "p1".into(),
-        Vitals {
+        EndpointState {
             fresh: false,
             ..slow
         },
@@ -406,8 +408,8 @@ fn a_provider_that_would_be_too_late_is_left_out() {
         ["p1"],
         "what was long ago is no reason to leave it out"
     );
-    rig.vitals.insert("p1".into(), slow);
-    rig.vitals.insert("p2".into(), slow);
+    rig.endpoint_state.insert("p1".into(), slow);
+    rig.endpoint_state.insert("p2".into(), slow);
     assert_eq!(
         route(&rig, policy, &[]).2["error"]["code"],
         "deadline_exceeded"

@@ -1,4 +1,4 @@
-//! A run without actors: scripted calls, a fixed roll, known vitals.
+//! A run without actors: scripted calls, a fixed roll, known endpoint_state.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ pub(super) struct Rig {
     /// Records besides the usual ones, or in place of them.
     pub(super) records: Vec<Value>,
     pub(super) context: Value,
-    pub(super) vitals: HashMap<String, Vitals>,
+    pub(super) endpoint_state: HashMap<String, EndpointState>,
     pub(super) roll: f64,
     pub(super) left: Duration,
     pub(super) budget: u32,
@@ -41,7 +41,7 @@ impl Default for Rig {
         Self {
             records: Vec::new(),
             context: json!({"user": 1}),
-            vitals: HashMap::new(),
+            endpoint_state: HashMap::new(),
             roll: 0.0,
             left: Duration::from_secs(60),
             budget: 10,
@@ -54,8 +54,10 @@ impl Default for Rig {
 impl Rig {
     /// Keeps an extension back as an open breaker does.
     pub(super) fn held_back(&mut self, id: &str, seconds: u64) {
-        self.vitals.entry(id.to_owned()).or_default().held_back =
-            Some(Duration::from_secs(seconds));
+        self.endpoint_state
+            .entry(id.to_owned())
+            .or_default()
+            .held_back = Some(Duration::from_secs(seconds));
     }
 
     pub(super) fn run(&self, kind: RequestKind, policy: &str) -> Run {
@@ -87,7 +89,7 @@ impl Rig {
             &facts,
             &snapshot(&self.records, policy),
             &limits,
-            &mut self.outlook(&mut || self.roll),
+            &mut self.choice(&mut || self.roll),
         );
         Run::new(
             kind,
@@ -118,7 +120,7 @@ impl Rig {
         loop {
             match run.next_step() {
                 Next::Answer => break,
-                Next::Choose => run.choose(&mut self.outlook(&mut || self.roll), tokens),
+                Next::Choose => run.choose(&mut self.choice(&mut || self.roll), tokens),
                 Next::Wait(time) => happened.waits.push(time),
                 Next::Recall { .. } => {
                     run.recalled(Recalled {
@@ -153,12 +155,12 @@ impl Rig {
                             Kind::Validator => Reply::Accept,
                             Kind::Provider => completion(),
                         };
-                        let place = order.call.target.place(order.turn).unwrap();
+                        let place = order.call.target.endpoint(order.turn).unwrap();
                         happened.subjects.push(place.subject.to_string());
                         let at = order
                             .call
                             .target
-                            .places
+                            .endpoints
                             .iter()
                             .position(|other| other == place)
                             .unwrap();
@@ -183,17 +185,17 @@ impl Rig {
         (serde_json::from_slice(&bytes).unwrap(), happened)
     }
 
-    pub(super) fn outlook<'a>(&'a self, roll: &'a mut dyn FnMut() -> f64) -> Outlook<'a> {
-        let vitals: &'a dyn Fn(&str, &str) -> Vitals =
+    pub(super) fn choice<'a>(&'a self, roll: &'a mut dyn FnMut() -> f64) -> ChoiceContext<'a> {
+        let endpoint_state: &'a dyn Fn(&str, &str) -> EndpointState =
             Box::leak(Box::new(|id: &str, subject: &str| {
-                self.vitals
+                self.endpoint_state
                     .get(subject)
-                    .or(self.vitals.get(id))
+                    .or(self.endpoint_state.get(id))
                     .copied()
                     .unwrap_or_default()
             }));
-        Outlook {
-            vitals,
+        ChoiceContext {
+            endpoint_state,
             roll,
             left: self.left,
         }

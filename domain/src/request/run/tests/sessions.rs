@@ -84,12 +84,12 @@ fn a_session_moves_away_from_weight_zero() {
 fn one_request_in_a_hurry_does_not_move_its_session() {
     let mut rig = rig(0.9);
     *rig.session.borrow_mut() = Some("p1".into());
-    let slow = Vitals {
+    let slow = EndpointState {
         latency: Some(Duration::from_secs(5)),
         fresh: true,
-        ..Vitals::default()
+        ..EndpointState::default()
     };
-    rig.vitals.insert("p1".into(), slow);
+    rig.endpoint_state.insert("p1".into(), slow);
     rig.left = Duration::from_secs(1);
     let (answer, happened) = rig.finish(rig.run(RequestKind::Route, POLICY), |_| None);
     assert_eq!(
