@@ -19,6 +19,7 @@ pub mod record;
 pub mod admin;
 pub mod trace;
 
+pub mod escape;
 pub mod fields;
 pub mod mistake;
 pub mod time;

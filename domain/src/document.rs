@@ -10,6 +10,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use beamline_contract::escape;
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
 
@@ -420,21 +421,13 @@ pub fn kind_of(raw: &RawValue) -> &'static str {
     }
 }
 
-/// A value for a message: at most 64 characters, control characters escaped.
+/// A value for a message: at most 64 characters, on one line.
 pub fn shorten(text: &str) -> String {
-    let mut cut = String::new();
-    for c in text.chars().take(64) {
-        if c.is_control() {
-            cut.extend(c.escape_default())
-        } else {
-            cut.push(c)
-        }
-    }
-    if text.chars().nth(64).is_some() {
-        cut + "..."
-    } else {
-        cut
-    }
+    let Some((end, _)) = text.char_indices().nth(64) else {
+        return escape::line(text);
+    };
+    let start = text.get(..end).unwrap_or_default();
+    escape::line(start) + "..."
 }
 
 /// The entries of an object in order, repeated keys included.

@@ -3,7 +3,7 @@
 //! Parsing into a tree of values and printing that again would round long numbers and sort the fields, so that
 //! `policy get` followed by `policy put` would change a document nobody edited.
 
-use super::text::is_treacherous;
+use beamline_contract::escape;
 
 /// Lays out a valid JSON text, two spaces a level. Invisible characters inside strings become `\uXXXX`, which means the
 /// same to a reader of JSON and nothing to a terminal.
@@ -94,8 +94,8 @@ impl Layout {
                     self.out.extend(characters.next());
                 }
                 '"' => break,
-                hidden if is_treacherous(hidden) => {
-                    self.out.push_str(&format!("\\u{:04x}", u32::from(hidden)))
+                hidden if escape::is_unsafe(hidden) => {
+                    self.out.push_str(&escape::in_json(hidden));
                 }
                 other => self.out.push(other),
             }

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use beamline_contract::escape;
+
 /// One line: every character that is not plainly visible becomes its escape (`\n`, `\u{1b}`).
 pub(super) fn plain(text: &str) -> String {
-    escape(text, |_| false)
+    escape::line(text)
 }
 
 /// One line, or a dash where nothing is known.
@@ -17,9 +19,7 @@ pub(super) fn or_dash(text: Option<&str>) -> String {
 
 /// Several lines: line breaks and tabs stay, everything else as in [`plain`].
 pub(super) fn plain_block(text: &str) -> String {
-    escape(&text.replace("\r\n", "\n"), |character| {
-        matches!(character, '\n' | '\t')
-    })
+    escape::block(text)
 }
 
 /// At most `limit` characters of one line; the last one is `…` when something was cut.
@@ -73,24 +73,6 @@ pub(super) fn count(number: usize, what: &str) -> String {
     } else {
         format!("{number} {what}s")
     }
-}
-
-fn escape(text: &str, keep: impl Fn(char) -> bool) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if keep(character) || !is_treacherous(character) {
-            escaped.push(character);
-        } else {
-            escaped.extend(character.escape_default());
-        }
-    }
-    escaped
-}
-
-/// Controls (C0, DEL, C1), line separators, and the marks that reorder or hide the text around them.
-pub(super) fn is_treacherous(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

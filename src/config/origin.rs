@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use beamline_contract::escape::OneLine;
 use beamline_domain::position::Position;
 use config::{Value, ValueKind};
 use serde::{Deserialize, Serialize};
@@ -52,29 +53,17 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::Discovered(path) => write!(f, "{} of the running `up`", printable(path)),
+            Self::Discovered(path) => write!(f, "{} of the running `up`", OneLine(path)),
             Self::File {
                 path,
                 position: None,
-            } => write!(f, "{}", printable(path)),
+            } => write!(f, "{}", OneLine(path)),
             Self::File {
                 path,
                 position: Some(Position { line, column }),
-            } => write!(f, "{}:{line}:{column}", printable(path)),
-            Self::Environment(variable) => write!(f, "{}", printable(variable)),
-            Self::Flag(key) => write!(f, "flag {}", printable(key)),
+            } => write!(f, "{}:{line}:{column}", OneLine(path)),
+            Self::Environment(variable) => write!(f, "{}", OneLine(variable)),
+            Self::Flag(key) => write!(f, "flag {}", OneLine(key)),
         }
     }
-}
-
-/// Names come from outside: whatever could steer a terminal or break a line is written as an escape.
-pub(super) fn printable(text: &str) -> String {
-    let escape = |c: char| {
-        if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
-    };
-    text.chars().map(escape).collect()
 }

@@ -1,8 +1,7 @@
 //! The effective configuration as text: each value with its origin, no secret.
 
+use beamline_contract::escape;
 use serde_json::{Map, Value};
-
-use super::origin::printable;
 
 /// Stands for a secret wherever one would be shown.
 pub(super) const REDACTED: &str = "[redacted]";
@@ -38,7 +37,7 @@ impl Printout {
                 current = section;
             }
             text.push_str(&match &entry.value {
-                Some(value) => format!("{name} = {value} # {}\n", printable(&entry.origin)),
+                Some(value) => format!("{name} = {value} # {}\n", escape::line(&entry.origin)),
                 None if self.has_file(&entry.key) => format!("# {name} is read from {name}_file\n"),
                 None => format!("# {name} is not set\n"),
             });

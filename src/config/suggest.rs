@@ -1,12 +1,13 @@
 //! Finds out what was meant by a key that does not exist.
 
+use beamline_contract::escape::OneLine;
 use beamline_domain::suggest::closest;
 use config::{Value, ValueKind};
 
 use super::environment::variable_of;
 use super::layer::Layer;
 use super::mistakes::{Mistakes, Place};
-use super::origin::{Origin, printable};
+use super::origin::Origin;
 
 /// Takes the values out of a layer that no key is there for, and says what is wrong with each. They may not be merged: a
 /// value for a section would take the place of all keys in the section.
@@ -26,7 +27,7 @@ pub(super) fn lookalikes(names: &[String], known: &[&str]) -> Vec<String> {
         let plain = name.to_ascii_uppercase().replace("__", "_");
         let mut variables = known.iter().map(|key| variable_of(key));
         if let Some(variable) = variables.find(|variable| variable.replace("__", "_") == plain) {
-            let name = printable(name);
+            let name = OneLine(name);
             warnings.push(format!("{name} is not read; did you mean {variable}?"));
         }
     }
@@ -57,7 +58,7 @@ fn message(key: &str, value: &Value, known: &[&str]) -> Option<String> {
     }
     let advice = meant(&key.to_ascii_lowercase(), known)
         .map_or_else(|| REMOVE.to_owned(), |key| format!("did you mean {key}?"));
-    Some(format!("unknown key {}; {advice}", printable(key)))
+    Some(format!("unknown key {}; {advice}", OneLine(key)))
 }
 
 /// A key that is spelled almost so, one that this one is written below, or one of the same name in another section.

@@ -5,15 +5,10 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
+use beamline_contract::escape::{self, OneLine};
 use tracing::field::Field;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
-
-/// Controls, line separators, and the marks that turn the direction of the text around them.
-fn is_harmful(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
-}
 
 /// One field of a line for people.
 pub(super) fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
@@ -27,16 +22,7 @@ struct Escaping<'a, 'w>(&'a mut Writer<'w>);
 
 impl fmt::Write for Escaping<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive(is_harmful) {
-            match part.chars().next_back().filter(|last| is_harmful(*last)) {
-                Some(last) => {
-                    let harmless = part.strip_suffix(last).unwrap_or_default();
-                    write!(self.0, "{harmless}{}", last.escape_default())?;
-                }
-                None => self.0.write_str(part)?,
-            }
-        }
-        Ok(())
+        write!(self.0, "{}", OneLine(text))
     }
 }
 
@@ -85,8 +71,8 @@ impl<W: Write> Write for JsonLines<W> {
 fn escape_json(line: &str) -> String {
     let mut escaped = String::with_capacity(line.len() + 16);
     for c in line.chars() {
-        if is_harmful(c) && c != '\n' {
-            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        if escape::is_unsafe(c) && c != '\n' {
+            escaped.push_str(&escape::in_json(c));
         } else {
             escaped.push(c);
         }

@@ -12,6 +12,7 @@ use async_nats::{Client, HeaderMap, PublishErrorKind, StatusCode};
 use beamline_actors::ports::{Answer, Answers, Call, Transport, TransportError};
 use beamline_bus::WallClock;
 use beamline_bus::headers::wire_size;
+use beamline_contract::escape::OneLine;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
@@ -350,7 +351,7 @@ fn check_subject(subject: &str) -> Result<(), TransportError> {
     }
     Err(TransportError::Refused(format!(
         "'{}' cannot be called: a subject has tokens with dots between them, no blanks and no wildcards",
-        subject.escape_debug()
+        OneLine(subject)
     )))
 }
 
