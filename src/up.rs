@@ -1,7 +1,17 @@
-//! Everything that a router needs on one machine: a NATS server, the reference extensions and the router itself, started
-//! in this order and stopped in the opposite one.
+//! Everything that a router needs on one machine: a NATS server, the reference extensions and the
+//! router itself, started in this order and stopped in the opposite one.
 //!
 //! The command line that uses this is `cli/up.rs`.
+
+pub mod demo;
+mod error;
+pub mod extensions;
+pub mod log;
+mod nats;
+mod process;
+pub mod state;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -16,17 +26,10 @@ use crate::config::Config;
 use process::Supervised;
 use state::StateDir;
 
-pub mod demo;
-pub mod extensions;
-pub mod log;
-mod nats;
-mod process;
-pub mod state;
+pub use error::StartError;
 
-/// Why something did not start, as a sentence that says what to do.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StartError(String);
+/// For the first connection to the server just started.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The programs around the router.
 #[derive(Debug)]
@@ -35,8 +38,6 @@ pub struct Surroundings {
     nats: Option<Supervised>,
     extensions: Vec<Supervised>,
 }
-
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 impl Surroundings {
     pub fn new(state: StateDir) -> Self {
@@ -79,7 +80,8 @@ impl Surroundings {
         extensions::until_all_answer(&nats, &self.state).await
     }
 
-    /// The extensions first and side by side, because they drain; then NATS, which carries their last answers.
+    /// The extensions first and side by side, because they drain; then NATS, which carries their
+    /// last answers.
     pub async fn stop(mut self) {
         self.state.withdraw();
         futures_util::future::join_all(self.extensions.drain(..).map(Supervised::stop)).await;
@@ -89,41 +91,52 @@ impl Surroundings {
     }
 }
 
-/// A free port instead of the default one when another program has that. A port that somebody asked for is taken as it
-/// is, or the start fails.
+/// A free port instead of the default one when another program has that. A port that somebody asked
+/// for is taken as it is, or the start fails.
 pub fn choose_http(config: &mut Config) -> Option<SocketAddr> {
     let wanted = config.http.listen;
-    let free = |error: io::Error| error.kind() != io::ErrorKind::AddrInUse;
-    if is_given(config, "http.listen")
-        || TcpListener::bind(wanted).map_or_else(free, |_listener| true)
-    {
+    if is_given(config, "http.listen") || !is_taken(wanted) {
         return None;
     }
     config.http.listen = (Ipv4Addr::LOCALHOST, 0).into();
     Some(wanted)
 }
 
+fn is_taken(address: SocketAddr) -> bool {
+    match TcpListener::bind(address) {
+        Ok(_listener) => false,
+        Err(error) => error.kind() == io::ErrorKind::AddrInUse,
+    }
+}
+
+/// `up` brings its own of these.
+const BROUGHT: [&str; 6] = [
+    "nats.url",
+    "nats.creds_file",
+    "nats.user",
+    "nats.token",
+    "database.url",
+    "router.state_dir",
+];
+
 /// The keys that somebody has written and that mean nothing here, because `up` brings its own.
 pub fn ignored(config: &Config) -> Vec<&'static str> {
-    [
-        "nats.url",
-        "nats.creds_file",
-        "nats.user",
-        "nats.token",
-        "database.url",
-        "router.state_dir",
-    ]
-    .into_iter()
-    .filter(|key| is_given(config, key))
-    .collect()
+    let mut ignored = BROUGHT.to_vec();
+    ignored.retain(|key| is_given(config, key));
+    ignored
 }
 
 fn embed(config: &mut Config, nats_url: &str, state: &StateDir) {
     let nats = &mut config.nats;
     nats_url.clone_into(&mut nats.url);
-    (nats.creds_file, nats.user, nats.password, nats.token) = (None, None, None, None);
+    nats.creds_file = None;
+    nats.user = None;
+    nats.password = None;
+    nats.token = None;
     nats.tls.required = false;
-    (nats.tls.ca_file, nats.tls.cert_file, nats.tls.key_file) = (None, None, None);
+    nats.tls.ca_file = None;
+    nats.tls.cert_file = None;
+    nats.tls.key_file = None;
     config.database.url = SecretString::from(state.database_url());
     config.router.state_dir = state.path().to_owned();
 }
@@ -136,19 +149,17 @@ fn is_given(config: &Config, key: &str) -> bool {
 }
 
 async fn connect(url: &str) -> Result<Client, StartError> {
-    let failed = |error: String| {
-        StartError(format!(
-            "the NATS server just started at {url} cannot be reached: {error}."
-        ))
-    };
     let connecting = ConnectOptions::new()
         .name("beamline-router up")
         .connect(url);
-    match timeout(CONNECT_LIMIT, connecting).await {
-        Ok(connected) => connected.map_err(|error| failed(error.to_string())),
-        Err(_elapsed) => Err(failed("it does not answer".to_owned())),
-    }
+    let Ok(connected) = timeout(CONNECT_LIMIT, connecting).await else {
+        return Err(unreachable_at(url, "it does not answer"));
+    };
+    connected.map_err(|error| unreachable_at(url, &error.to_string()))
 }
 
-#[cfg(test)]
-mod tests;
+fn unreachable_at(url: &str, reason: &str) -> StartError {
+    StartError(format!(
+        "the NATS server just started at {url} cannot be reached: {reason}."
+    ))
+}

@@ -1,4 +1,5 @@
-//! What there is to try: a new database holds a policy for the reference extensions (`migrations/shared`).
+//! What there is to try: a new database holds a policy for the reference extensions
+//! (`migrations/shared`).
 
 pub const TENANT: &str = "demo";
 pub const POLICY: &str = "default";

@@ -1,4 +1,5 @@
-//! The reference extensions as programs of their own, speaking the same NATS contract as any other extension.
+//! The reference extensions as programs of their own, speaking the same NATS contract as any other
+//! extension.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use async_nats::Client;
 use futures_util::future::try_join_all;
 use tokio::time::{sleep, timeout};
 
-use super::StartError;
+use super::error::StartError;
 use super::process::{Spec, Supervised};
 use super::state::StateDir;
 
@@ -38,7 +39,8 @@ pub const REFERENCE: [Reference; 4] = [
     },
 ];
 
-/// Would lead an extension to another server or under another name, when they are set for other work on this machine.
+/// Would lead an extension to another server or under another name, when they are set for other
+/// work on this machine.
 const ELSEWHERE: [&str; 5] = [
     "NATS_CREDS",
     "BEAMLINE_EXTENSION_SUBJECT",
@@ -51,8 +53,15 @@ const GRACE: Duration = Duration::from_secs(12);
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 
+/// A program that comes with the router, and where it is.
+#[derive(Debug)]
+pub(super) struct Found {
+    reference: Reference,
+    path: PathBuf,
+}
+
 /// The programs are built and installed together with the router, so they are found beside it.
-pub(super) fn find() -> Result<Vec<(Reference, PathBuf)>, StartError> {
+pub(super) fn find() -> Result<Vec<Found>, StartError> {
     let own = std::env::current_exe().map_err(|error| {
         StartError(format!(
             "this program does not find itself: {error}. Use --no-demo."
@@ -62,18 +71,23 @@ pub(super) fn find() -> Result<Vec<(Reference, PathBuf)>, StartError> {
     find_in(directory)
 }
 
-fn find_in(directory: &Path) -> Result<Vec<(Reference, PathBuf)>, StartError> {
-    let places = REFERENCE.map(|reference| (reference, directory.join(reference.program)));
-    let missing: Vec<&str> = places
-        .iter()
-        .filter(|(_, path)| !path.is_file())
-        .map(|(reference, _)| reference.program)
-        .collect();
+fn find_in(directory: &Path) -> Result<Vec<Found>, StartError> {
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for reference in REFERENCE {
+        let path = directory.join(reference.program);
+        if path.is_file() {
+            found.push(Found { reference, path });
+        } else {
+            missing.push(reference.program);
+        }
+    }
     if missing.is_empty() {
-        return Ok(places.into());
+        return Ok(found);
     }
     Err(StartError(format!(
-        "{} must stand beside beamline-router in {}. Build all of them with `cargo build --workspace`, or use --no-demo.",
+        "{} must stand beside beamline-router in {}. Build all of them with \
+         `cargo build --workspace`, or use --no-demo.",
         missing.join(" and "),
         directory.display()
     )))
@@ -81,51 +95,60 @@ fn find_in(directory: &Path) -> Result<Vec<(Reference, PathBuf)>, StartError> {
 
 /// Starts one program, and keeps it running.
 pub(super) fn start(
-    (reference, program): (Reference, PathBuf),
+    found: Found,
     nats_url: &str,
     subject_prefix: &str,
     state: &StateDir,
 ) -> Result<Supervised, StartError> {
+    let name = found.reference.program;
     let spec = Spec {
-        name: reference.program,
-        program,
-        arguments: ["--nats-url", nats_url, "--subject-prefix", subject_prefix]
-            .map(Into::into)
-            .into(),
+        name,
+        program: found.path,
+        arguments: vec![
+            "--nats-url".into(),
+            nats_url.into(),
+            "--subject-prefix".into(),
+            subject_prefix.into(),
+        ],
         environment: vec![
             ("BEAMLINE_EXIT_ON_STDIN_EOF", "1".into()),
             ("BEAMLINE_LOG_FORMAT", "human".into()),
         ],
         withheld: &ELSEWHERE,
-        log: state.log_file(reference.program),
+        log: state.log_file(name),
         grace: GRACE,
         guarded: false,
     };
-    let running = spec.clear_log().and_then(|()| spec.spawn());
-    let running = running.map_err(|error| {
-        StartError(format!(
+    match spec.clear_log().and_then(|()| spec.spawn()) {
+        Ok(running) => Ok(Supervised::keep(running, spec)),
+        Err(error) => Err(StartError(format!(
             "{} cannot be started: {error}.",
             spec.program.display()
-        ))
-    })?;
-    Ok(Supervised::keep(running, spec))
+        ))),
+    }
 }
 
 /// Waits until each of them answers.
 pub(super) async fn until_all_answer(nats: &Client, state: &StateDir) -> Result<(), StartError> {
-    try_join_all(REFERENCE.iter().map(|reference| async {
-        let answers = timeout(ANSWER_LIMIT, until_one_answers(nats, reference.id)).await;
-        answers.map_err(|_elapsed| {
-            StartError(format!(
-                "{} does not answer within {} s. Its log is {}.",
-                reference.program,
-                ANSWER_LIMIT.as_secs(),
-                state.log_file(reference.program).display()
-            ))
-        })
-    }))
-    .await
-    .map(drop)
+    let answers = REFERENCE.map(|reference| until_answer(nats, state, reference));
+    try_join_all(answers).await?;
+    Ok(())
+}
+
+async fn until_answer(
+    nats: &Client,
+    state: &StateDir,
+    reference: Reference,
+) -> Result<(), StartError> {
+    let answer = timeout(ANSWER_LIMIT, until_one_answers(nats, reference.id)).await;
+    answer.map_err(|_elapsed| {
+        StartError(format!(
+            "{} does not answer within {} s. Its log is {}.",
+            reference.program,
+            ANSWER_LIMIT.as_secs(),
+            state.log_file(reference.program).display()
+        ))
+    })
 }
 
 /// Without anybody on the subject, NATS answers at once that nobody is there.

@@ -1,8 +1,10 @@
-//! A nats-server of our own: on a free port of the loopback interface, with its store in the state directory.
+//! A nats-server of our own: on a free port of the loopback interface, with its store in the state
+//! directory.
 
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
-use super::StartError;
+use super::error::StartError;
 use super::process::{Running, Spec, Supervised};
 use super::state::StateDir;
 
@@ -20,20 +22,22 @@ const POLL: Duration = Duration::from_millis(10);
 const GRACE: Duration = Duration::from_secs(5);
 pub(super) const NAME: &str = "nats-server";
 
-/// The program that was named, or that of the PATH, or the one that `make run` has put into the state directory.
+/// The program that was named, or that of the PATH, or the one that `make run` has put into the
+/// state directory.
 pub(super) fn find(named: Option<&Path>, state: &StateDir) -> Result<PathBuf, StartError> {
     if let Some(path) = named {
-        return is_program(path).then(|| path.to_owned()).ok_or_else(|| {
-            StartError(format!(
-                "--nats-server {} is not a program that can be started. Correct it.",
-                path.display()
-            ))
-        });
+        return if is_program(path) {
+            Ok(path.to_owned())
+        } else {
+            Err(not_a_program(path))
+        };
     }
     let search = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&search).map(|directory| directory.join(NAME));
-    on_path
-        .chain([state.path().join("bin").join(NAME)])
+    let mut directories: Vec<PathBuf> = env::split_paths(&search).collect();
+    directories.push(state.path().join("bin"));
+    directories
+        .into_iter()
+        .map(|directory| directory.join(NAME))
         .find(|path| is_program(path))
         .ok_or_else(missing)
 }
@@ -44,88 +48,94 @@ pub(super) async fn start(
     state: &StateDir,
 ) -> Result<(Supervised, String), StartError> {
     let directory = state.path().join("nats");
-    let prepared = fs::create_dir_all(&directory).and_then(|()| remove_port_files(&directory));
-    prepared
+    prepare(&directory)
         .map_err(|error| StartError(format!("{} cannot be used: {error}.", directory.display())))?;
-
-    let spec = |port: &str| Spec {
+    let on_any_port = Spec {
         name: NAME,
-        program: program.clone(),
-        arguments: arguments(&directory, port),
+        program,
+        arguments: arguments(&directory, "-1"),
         environment: Vec::new(),
         withheld: &[],
         log: state.log_file(NAME),
         grace: GRACE,
         guarded: true,
     };
-    let any_port = spec("-1");
-    let failed = |error: String| {
-        StartError(format!(
-            "{} cannot be started: {error}. Its log is {}.",
-            program.display(),
-            any_port.log.display()
-        ))
-    };
-    any_port
-        .clear_log()
-        .map_err(|error| failed(error.to_string()))?;
-    let mut server = any_port
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    let url = timeout(START_LIMIT, address(&mut server, &directory)).await;
-    let url = url.map_err(|_elapsed| {
-        failed(format!(
+    match start_at_once(&on_any_port, &directory).await {
+        Ok((server, url)) => {
+            let port = url.rsplit(':').next().unwrap_or_default();
+            let on_its_port = Spec {
+                arguments: arguments(&directory, port),
+                ..on_any_port
+            };
+            Ok((Supervised::keep(server, on_its_port), url))
+        }
+        Err(reason) => Err(StartError(format!(
+            "{} cannot be started: {reason}. Its log is {}.",
+            on_any_port.program.display(),
+            on_any_port.log.display()
+        ))),
+    }
+}
+
+fn prepare(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    remove_port_files(directory)
+}
+
+/// Starts a server and waits until it listens. Errors are reasons for a sentence.
+async fn start_at_once(spec: &Spec, directory: &Path) -> Result<(Running, String), String> {
+    spec.clear_log().map_err(|error| error.to_string())?;
+    let mut server = spec.spawn().map_err(|error| error.to_string())?;
+    let Ok(address) = timeout(START_LIMIT, address(&mut server, directory)).await else {
+        return Err(format!(
             "it did not open a port within {} s",
             START_LIMIT.as_secs()
-        ))
-    })?;
-    let url = url.map_err(failed)?;
-    let port = url.rsplit(':').next().unwrap_or_default();
-    Ok((Supervised::keep(server, spec(port)), url))
+        ));
+    };
+    Ok((server, address?))
 }
 
 fn arguments(directory: &Path, port: &str) -> Vec<OsString> {
-    let fixed = [
-        "--addr",
-        "127.0.0.1",
-        "--port",
-        port,
-        "--jetstream",
-        "--store_dir",
-    ];
-    let mut arguments: Vec<OsString> = fixed.into_iter().map(OsString::from).collect();
-    arguments.extend([
+    vec![
+        "--addr".into(),
+        "127.0.0.1".into(),
+        "--port".into(),
+        port.into(),
+        "--jetstream".into(),
+        "--store_dir".into(),
         directory.into(),
         "--ports_file_dir".into(),
         directory.into(),
-    ]);
-    arguments
+    ]
 }
 
-/// The server writes a file with its addresses once it listens.
+/// Waits for the file that the server writes once it listens, and answers its first address.
 async fn address(server: &mut Running, directory: &Path) -> Result<String, String> {
-    #[derive(Deserialize)]
-    struct Ports {
-        nats: Vec<String>,
-    }
     loop {
         if let Some(status) = server.ended().map_err(|error| error.to_string())? {
             return Err(format!("it ended at once ({status})"));
         }
-        let ending = server
-            .id()
-            .map(|id| format!("_{id}.ports"))
-            .unwrap_or_default();
-        let file = port_files(directory)
-            .into_iter()
-            .find(|path| path.to_string_lossy().ends_with(&ending));
-        let ports =
-            file.and_then(|path| serde_json::from_slice::<Ports>(&fs::read(path).ok()?).ok());
-        if let Some(url) = ports.and_then(|ports| ports.nats.into_iter().next()) {
+        if let Some(url) = server.id().and_then(|id| written_address(directory, id)) {
             return Ok(url);
         }
         sleep(POLL).await;
     }
+}
+
+/// What a server writes about its ports.
+#[derive(Deserialize)]
+struct Ports {
+    nats: Vec<String>,
+}
+
+/// `None` also while the file is being written.
+fn written_address(directory: &Path, id: u32) -> Option<String> {
+    let ending = format!("_{id}.ports");
+    let file = port_files(directory)
+        .into_iter()
+        .find(|path| path.to_string_lossy().ends_with(&ending))?;
+    let ports: Ports = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    ports.nats.into_iter().next()
 }
 
 fn port_files(directory: &Path) -> Vec<PathBuf> {
@@ -137,14 +147,22 @@ fn port_files(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// A server that was killed leaves its file behind.
-fn remove_port_files(directory: &Path) -> std::io::Result<()> {
-    port_files(directory)
-        .into_iter()
-        .try_for_each(fs::remove_file)
+fn remove_port_files(directory: &Path) -> io::Result<()> {
+    for file in port_files(directory) {
+        fs::remove_file(file)?;
+    }
+    Ok(())
 }
 
 fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+fn not_a_program(path: &Path) -> StartError {
+    StartError(format!(
+        "--nats-server {} is not a program that can be started. Correct it.",
+        path.display()
+    ))
 }
 
 fn missing() -> StartError {

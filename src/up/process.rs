@@ -1,7 +1,8 @@
-//! A program that runs as long as the router does: started again when it ends by itself, and gone when we are.
+//! A program that runs as long as the router does: started again when it ends by itself, and gone
+//! when we are.
 //!
-//! Nothing here needs the parent to end in order: every child holds the other end of a pipe on its stdin, and ends when
-//! that closes.
+//! Nothing here needs the parent to end in order: every child holds the other end of a pipe on its
+//! stdin, and ends when that closes.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -43,9 +44,9 @@ pub(super) struct Spec {
     pub(super) guarded: bool,
 }
 
-/// Ends the program when stdin closes, a moment after those that watch their stdin themselves: they drain through it. A
-/// line on stdin says that it has ended already, so that no other process that got its number is hit. The program keeps
-/// the number of the shell.
+/// Ends the program when stdin closes, a moment after those that watch their stdin themselves: they
+/// drain through it. A line on stdin says that it has ended already, so that no other process that
+/// got its number is hit. The program keeps the number of the shell.
 const GUARD: &str =
     r#"exec 3<&0; (read -r _ <&3 || { sleep 1; kill -TERM $$; }) & exec "$0" "$@" 3<&- </dev/null"#;
 
@@ -66,7 +67,8 @@ pub(super) struct Running {
 }
 
 impl Spec {
-    /// Starts the program, in a process group of its own so that Ctrl-C on a terminal reaches only us.
+    /// Starts the program, in a process group of its own so that Ctrl-C on a terminal reaches only
+    /// us.
     pub(super) fn spawn(&self) -> io::Result<Running> {
         let log = OpenOptions::new()
             .create(true)

@@ -1,4 +1,5 @@
-//! The state directory: one `up` at a time works in it, and other commands find the running router through it.
+//! The state directory: one `up` at a time works in it, and other commands find the running router
+//! through it.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -9,15 +10,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::StartError;
+use super::error::StartError;
 
 /// Where `up` keeps everything unless told otherwise, and where other commands look for it.
 pub const DEFAULT: &str = ".beamline";
 const ANNOUNCEMENT: &str = "up.json";
 /// Whoever only asks whether `up` runs holds the lock for a moment.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(20);
 
-/// The directory, locked for this process. The operating system ends the lock with the process, however that ends.
+/// The directory, locked for this process. The operating system ends the lock with the process,
+/// however that ends.
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
@@ -36,31 +39,20 @@ pub struct Running {
 impl StateDir {
     /// Makes the directory unless it exists, and locks it.
     pub async fn open(path: &Path) -> Result<Self, StartError> {
-        let failed = |error: io::Error| {
-            StartError(format!(
-                "the state directory {} cannot be used: {error}. Name another one with --state-dir.",
-                path.display()
-            ))
-        };
-        fs::create_dir_all(path.join("logs")).map_err(failed)?;
-        let path = path.canonicalize().map_err(failed)?;
-        let directory = File::open(&path).map_err(failed)?;
+        let (path, directory) = make(path).map_err(|error| unusable(path, &error))?;
         let give_up = Instant::now() + LOCK_LIMIT;
         loop {
             match directory.try_lock() {
-                Ok(()) => {
-                    return Ok(Self {
-                        path,
-                        _lock: directory,
-                    });
-                }
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-                Err(TryLockError::WouldBlock) if Instant::now() < give_up => {
-                    sleep(Duration::from_millis(20)).await
-                }
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(unusable(&path, &error)),
+                Err(TryLockError::WouldBlock) if Instant::now() < give_up => sleep(POLL).await,
                 Err(TryLockError::WouldBlock) => return Err(taken(&path)),
             }
         }
+        Ok(Self {
+            path,
+            _lock: directory,
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -94,13 +86,12 @@ impl StateDir {
     }
 }
 
-/// What runs in this directory, if something does. An announcement that outlived its process counts for nothing.
+/// What runs in this directory, if something does. An announcement that outlived its process counts
+/// for nothing.
 pub fn running_in(directory: &Path) -> Option<Running> {
     let lock = File::open(directory).ok()?;
     match lock.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => {
-            serde_json::from_slice(&fs::read(directory.join(ANNOUNCEMENT)).ok()?).ok()
-        }
+        Err(TryLockError::WouldBlock) => announced(directory),
         Ok(()) | Err(TryLockError::Error(_)) => None,
     }
 }
@@ -110,20 +101,39 @@ pub fn announcement_in(directory: &Path) -> PathBuf {
     directory.join(ANNOUNCEMENT)
 }
 
-fn taken(path: &Path) -> StartError {
-    let who = fs::read(path.join(ANNOUNCEMENT))
-        .ok()
-        .and_then(|json| serde_json::from_slice::<Running>(&json).ok());
-    let who = who.map_or_else(String::new, |running| {
-        format!(
-            " (process {}, NATS at {}, HTTP at http://{})",
-            running.pid, running.nats_url, running.http
-        )
-    });
+/// Makes the directory, and answers its absolute path with a handle to lock.
+fn make(path: &Path) -> io::Result<(PathBuf, File)> {
+    fs::create_dir_all(path.join("logs"))?;
+    let path = path.canonicalize()?;
+    let directory = File::open(&path)?;
+    Ok((path, directory))
+}
+
+fn unusable(path: &Path, error: &io::Error) -> StartError {
     StartError(format!(
-        "`up` is running already in {}{who}. Use that one, stop it with Ctrl-C, or start another with --state-dir.",
+        "the state directory {} cannot be used: {error}. Name another one with --state-dir.",
         path.display()
     ))
+}
+
+fn taken(path: &Path) -> StartError {
+    let who = match announced(path) {
+        Some(running) => format!(
+            " (process {}, NATS at {}, HTTP at http://{})",
+            running.pid, running.nats_url, running.http
+        ),
+        None => String::new(),
+    };
+    StartError(format!(
+        "`up` is running already in {}{who}. Use that one, stop it with Ctrl-C, or start another \
+         with --state-dir.",
+        path.display()
+    ))
+}
+
+fn announced(directory: &Path) -> Option<Running> {
+    let json = fs::read(directory.join(ANNOUNCEMENT)).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 #[cfg(test)]

@@ -1,0 +1,6 @@
+//! Why something did not start.
+
+/// A sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub(super) String);
