@@ -14,4 +14,4 @@ pub mod store;
 #[cfg(feature = "count-allocations")]
 mod allocations;
 pub mod config;
-pub mod telemetry;
+pub mod observe;

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::{Shared, breakers};
 use crate::edge::nats::Connection;
-use crate::telemetry;
+use crate::observe::logs;
 
 pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry {
     let all = &shared.surroundings;
@@ -105,7 +105,7 @@ impl Collector for AtScrape {
             (
                 "router_log_lines_dropped",
                 "Lines of the log that were lost: its reader was too slow, or they could not be written",
-                telemetry::dropped_lines(),
+                logs::dropped_lines(),
             ),
         ];
         for (name, help, value) in counters {

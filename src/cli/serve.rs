@@ -3,14 +3,14 @@
 use super::stops::{INTERRUPTED, Stops};
 use super::{Failure, text};
 use crate::config::Config;
+use crate::observe::logs;
 use crate::router::{Prepared, StartError, StopReport};
-use crate::telemetry;
 
 /// Runs a router until it is told to stop: log, start, wait, drain.
 pub async fn run(config: Config) -> Result<(), Failure> {
     let mut stops = Stops::new()?;
     // Kept to the end, so that the last lines are written.
-    let _log = telemetry::start(&config.telemetry);
+    let _log = logs::start(&config.telemetry);
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }

@@ -1,6 +1,8 @@
-//! Makes logged text harmless: what comes from outside may hold escapes for a terminal or line breaks that fake a line.
+//! Makes logged text harmless: what comes from outside may hold escapes for a terminal, or line
+//! breaks that fake a line.
 //!
-//! tracing-subscriber itself escapes some of them in the message, and none in fields that are logged with `Display`.
+//! tracing-subscriber itself escapes some of them in the message, and none in fields that are
+//! logged with `Display`.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -26,7 +28,8 @@ impl fmt::Write for Escaping<'_, '_> {
     }
 }
 
-/// Escapes in lines of JSON what JSON itself does not ask to escape. Strings are the only place where that can stand.
+/// Escapes in lines of JSON what JSON itself does not ask to escape. Strings are the only place
+/// where that can stand.
 pub(super) struct JsonLines<W> {
     inner: W,
 }
@@ -54,11 +57,8 @@ impl<W: Write> Write for JsonLines<W> {
 
     /// Called once for each line.
     fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
-        let is_plain = |byte: &u8| matches!(byte, b'\n' | b' '..=b'~');
         match std::str::from_utf8(line) {
-            Ok(text) if !line.iter().all(is_plain) => {
-                self.inner.write_all(escape_json(text).as_bytes())
-            }
+            Ok(text) if !is_plain(line) => self.inner.write_all(escape_json(text).as_bytes()),
             Ok(_) | Err(_) => self.inner.write_all(line),
         }
     }
@@ -66,6 +66,10 @@ impl<W: Write> Write for JsonLines<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
+}
+
+fn is_plain(line: &[u8]) -> bool {
+    line.iter().all(|byte| matches!(byte, b'\n' | b' '..=b'~'))
 }
 
 fn escape_json(line: &str) -> String {

@@ -1,0 +1,3 @@
+//! What the router lets people see of itself.
+
+pub mod logs;
