@@ -11,9 +11,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use beamline_actors::invoker::Invoker;
 use beamline_actors::testing::content;
-use beamline_contract::record::Kind;
+use beamline_contract::record::{BreakerOverrides, Kind};
 use beamline_domain::snapshot::Snapshot;
-use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
+use beamline_domain::target::breaker::{Mode, Outcome, Settings};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const EXTENSIONS: usize = 10_000;
@@ -81,7 +81,7 @@ fn breaker(criterion: &mut Criterion) {
     let settings = Settings::new(
         Kind::Provider,
         Duration::from_secs(20),
-        &Overrides::default(),
+        &BreakerOverrides::default(),
     );
     for subject in &subjects {
         let permit = invoker.target(subject).permit(Mode::Normal, &settings);

@@ -22,8 +22,9 @@ use crate::tree::{
     Address, BreakerView, Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict,
 };
 use crate::watch::{self, HealthLog};
-use beamline_domain::record::extension::Extension;
-use beamline_domain::target::breaker::{Isolation, Mode};
+use beamline_contract::record::{ExtensionRecord, Isolation};
+use beamline_domain::record;
+use beamline_domain::target::breaker::Mode;
 use beamline_domain::target::selection::EndpointState;
 
 #[cfg(test)]
@@ -86,10 +87,7 @@ impl Shared {
         let Some(extension) = snapshot.extension(extension_id) else {
             return (Mode::Normal, false);
         };
-        let decided = extension.breaker_operator.as_ref();
-        let mode = decided
-            .map(|operator| operator.mode(SystemTime::now()))
-            .unwrap_or_default();
+        let mode = Mode::of(extension.breaker_operator.as_ref(), SystemTime::now());
         (mode, extension.breaker.isolation == Some(Isolation::Tenant))
     }
 
@@ -238,7 +236,7 @@ impl Invokers {
         let Some(extension) = snapshot.extension(extension_id) else {
             return false;
         };
-        if left.is_zero() || extension.listener(subject).is_none() {
+        if left.is_zero() || record::listener(extension, subject).is_none() {
             return false;
         }
         let until = Peers::until(left);
@@ -581,8 +579,8 @@ impl InvokersState {
     }
 }
 
-fn retain_targets(invoker: &Invoker, extension: &Extension) {
-    invoker.retain_targets(|subject| extension.listener(subject).is_some());
+fn retain_targets(invoker: &Invoker, extension: &ExtensionRecord) {
+    invoker.retain_targets(|subject| record::listener(extension, subject).is_some());
 }
 
 /// Starts an invoker's actor unless one runs already.

@@ -10,7 +10,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
-use beamline_domain::record::extension::{Extension, Listener};
+use beamline_contract::record::ExtensionRecord;
+use beamline_domain::record::SubjectListener;
 pub use beamline_domain::request::endpoint::{Answer, TransportError};
 use beamline_domain::session::{Pin, SessionKey, Stored};
 use beamline_domain::snapshot::{Content, StoredPolicy};
@@ -50,7 +51,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 pub struct HealthLine {
     pub extension_id: Arc<str>,
     /// Who took the calls, and on which subject; `None` of all of them together.
-    pub target: Option<(Arc<str>, Listener)>,
+    pub target: Option<(Arc<str>, SubjectListener)>,
     pub figures: Figures,
 }
 
@@ -58,9 +59,9 @@ pub struct HealthLine {
 #[derive(Debug, Clone)]
 pub enum Change {
     /// [`StoreError::Conflict`] when the id is taken.
-    CreateExtension(Extension),
+    CreateExtension(ExtensionRecord),
     /// Replaces the record with its versions and instances; [`StoreError::NotFound`] when there is none.
-    UpdateExtension(Extension),
+    UpdateExtension(ExtensionRecord),
     /// Deletes the record with its versions and instances; its audit rows stay.
     DeleteExtension { id: String },
     /// Creates or replaces.

@@ -20,7 +20,7 @@ use crate::ports::{
     Answer, Answers, Author, Call, Change, HealthLine, Store, StoreError, Transport, TransportError,
 };
 use crate::responder::{AnswerSink, Outgoing, PartSink, Responder, TooManyParts};
-use beamline_domain::record::extension::Extension;
+use beamline_domain::record;
 use beamline_domain::snapshot::{Content, StoredPolicy};
 pub use sessions::MemorySessions;
 
@@ -315,7 +315,7 @@ impl fmt::Debug for MemoryTransport {
     reason = "a test with a wrong record must fail where it is written"
 )]
 pub fn content(extensions: &[&str], policies: &[(&str, &str, &str)]) -> Content {
-    let parse = |json: &&str| Extension::parse(json, "beamline").expect("a valid extension");
+    let parse = |json: &&str| record::parse(json, "beamline").expect("a valid extension");
     let policy = |(tenant, policy, json): &(&str, &str, &str)| StoredPolicy {
         tenant_id: (*tenant).to_owned(),
         policy_id: (*policy).to_owned(),

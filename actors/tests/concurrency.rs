@@ -19,12 +19,12 @@ use beamline_actors::ports::{Answer, Author, Change, TransportError};
 use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
 use beamline_contract::fields::Fields;
-use beamline_contract::record::Kind;
-use beamline_domain::record::extension::Extension;
+use beamline_contract::record::{BreakerOverrides, BreakerResets, ExtensionRecord, Kind};
+use beamline_domain::record;
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::plan::{Endpoint, PlannedCall, Rule, Target};
 use beamline_domain::request::run::CallOrder;
-use beamline_domain::target::breaker::{Overrides, Reset, Settings};
+use beamline_domain::target::breaker::Settings;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -116,9 +116,9 @@ impl Bench {
 
     /// Changes the record and waits until calls go by it.
     async fn ceiling(&self, max_in_flight: Option<u32>) {
-        let record = Extension {
+        let record = ExtensionRecord {
             max_in_flight,
-            ..Extension::parse(RECORD, "beamline").unwrap()
+            ..record::parse(RECORD, "beamline").unwrap()
         };
         self.registry
             .write(Change::UpdateExtension(record), Author::default())
@@ -223,9 +223,9 @@ fn order() -> CallOrder {
         avoided: 0,
         timeout: TIMEOUT,
         retry: 0,
-        breaker: Settings::new(Kind::Provider, TIMEOUT, &Overrides::default()),
+        breaker: Settings::new(Kind::Provider, TIMEOUT, &BreakerOverrides::default()),
     };
-    let extension = Arc::new(Extension::parse(RECORD, "beamline").unwrap());
+    let extension = Arc::new(record::parse(RECORD, "beamline").unwrap());
     let config = Arc::new(Fields::default());
     let call = PlannedCall {
         extension,
@@ -390,9 +390,9 @@ async fn an_operators_reset_gives_back_all_places_and_ends_a_wait() {
             )
     );
 
-    let record = Extension::parse(RECORD, "beamline").unwrap();
-    let reset = Extension {
-        breaker_reset: Some(Reset {
+    let record = record::parse(RECORD, "beamline").unwrap();
+    let reset = ExtensionRecord {
+        breaker_reset: Some(BreakerResets {
             count: 1,
             reason: "more of it".into(),
         }),

@@ -9,10 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use beamline_actors::targets::{Gate, Held};
-use beamline_contract::record::Kind;
-use beamline_domain::target::breaker::{
-    Breaker, Mode, Outcome, Overrides, Permit, Setting, Settings, State,
-};
+use beamline_contract::record::{BreakerOverrides, BreakerSetting, Kind};
+use beamline_domain::target::breaker::{Breaker, Mode, Outcome, Permit, Settings, State};
 use loom::model::Builder;
 use loom::sync::Mutex;
 use loom::thread;
@@ -119,9 +117,9 @@ enum End {
 }
 
 fn settings(permits: u32) -> Settings {
-    let mut written = Overrides::default();
-    written.set(Setting::ConsecutiveFailures, 1);
-    written.set(Setting::HalfOpenPermits, permits);
+    let mut written = BreakerOverrides::default();
+    written.set(BreakerSetting::ConsecutiveFailures, 1);
+    written.set(BreakerSetting::HalfOpenPermits, permits);
     Settings::new(Kind::Pre, TIMEOUT, &written)
 }
 

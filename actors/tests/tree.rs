@@ -533,7 +533,7 @@ async fn a_provider_that_hangs_for_the_whole_request_opens_its_breaker() {
 async fn while_all_probes_are_out_others_go_elsewhere() {
     let tree = Tree::start().await;
     let second = r#"{"id": "second", "type": "provider"}"#;
-    let second = beamline_domain::record::extension::Extension::parse(second, "beamline").unwrap();
+    let second = beamline_domain::record::parse(second, "beamline").unwrap();
     tree.registry
         .write(Change::CreateExtension(second), Author::default())
         .await

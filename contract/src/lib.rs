@@ -14,6 +14,8 @@ pub mod error;
 
 pub mod call;
 
+mod kind;
+pub mod policy;
 pub mod record;
 
 pub mod admin;

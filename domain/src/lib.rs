@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod conditions;
 pub mod document;
 pub mod mistakes;
+pub mod names;
 pub mod position;
 pub mod suggest;
 

@@ -10,9 +10,9 @@ use serde::Serialize;
 use crate::backoff::{Exponential, full_jitter};
 use crate::conditions::Conditions;
 use crate::document::{Located, Mistakes, Object, check_json};
-use crate::target::breaker;
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
+use beamline_contract::record::BreakerOverrides;
 
 pub mod complexity;
 pub mod diff;
@@ -44,7 +44,7 @@ pub struct Policy {
     /// Tried in their order.
     pub fallbacks: Vec<Fallback>,
     pub sticky: Option<Sticky>,
-    pub circuit_breaker: breaker::Overrides,
+    pub circuit_breaker: BreakerOverrides,
     pub metadata: Fields,
     places: Places,
 }
@@ -289,7 +289,6 @@ pub struct Sticky {
 }
 
 impl Sticky {
-    pub const DEFAULT_KEY: &'static str = "session_id";
     pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
     pub const TTL: std::ops::RangeInclusive<Duration> =
         Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);

@@ -1,4 +1,11 @@
-//! The registry's record of an extension: what it is, where it listens, and which version takes a request.
+//! The registry's record of an extension: read, asked who listens on a subject, and which version takes a request.
 
-pub mod extension;
-pub mod routing;
+mod listener;
+mod read;
+mod route;
+mod rules;
+
+pub use listener::{SubjectListener, listener};
+pub use read::{parse, patch};
+pub use route::Route;
+pub use rules::{Rollout, RoutingRules};

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::policy::Policy;
-use crate::record::extension::Extension;
-use crate::record::routing::Route;
+use crate::record::Route;
 use beamline_contract::fields::Fields;
+use beamline_contract::record::ExtensionRecord;
 
 /// What a store holds at one revision, in the form that is read from it and kept on disk.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Content {
     pub revision: u64,
-    pub extensions: Vec<Extension>,
+    pub extensions: Vec<ExtensionRecord>,
     pub policies: Vec<StoredPolicy>,
 }
 
@@ -33,7 +33,7 @@ pub struct Snapshot {
     revision: u64,
     extensions: HashMap<String, KnownExtension>,
     /// All of them by id.
-    in_order: Vec<Arc<Extension>>,
+    in_order: Vec<Arc<ExtensionRecord>>,
     /// By tenant, then by policy id.
     policies: HashMap<String, HashMap<String, Arc<KnownPolicy>>>,
     /// Stored policies that cannot be read, with the reason: an older router may meet a newer document.
@@ -43,7 +43,7 @@ pub struct Snapshot {
 /// A registered extension, with what every call of it needs ready made.
 #[derive(Debug)]
 pub struct KnownExtension {
-    pub record: Arc<Extension>,
+    pub record: Arc<ExtensionRecord>,
     /// Its own version and config, for when no routing rule fits.
     pub version: Arc<str>,
     pub config: Arc<Fields>,
@@ -52,7 +52,7 @@ pub struct KnownExtension {
 }
 
 impl KnownExtension {
-    fn new(record: Extension) -> Self {
+    fn new(record: ExtensionRecord) -> Self {
         Self {
             version: record.version.as_str().into(),
             config: Arc::new(record.config.clone()),
@@ -72,7 +72,7 @@ pub struct KnownPolicy {
 impl Snapshot {
     /// Takes what the store holds. One unreadable policy does not take the others down.
     pub fn new(content: Content) -> Self {
-        let known = |e: Extension| (e.id.clone(), KnownExtension::new(e));
+        let known = |e: ExtensionRecord| (e.id.clone(), KnownExtension::new(e));
         let extensions: HashMap<String, KnownExtension> =
             content.extensions.into_iter().map(known).collect();
         let mut in_order: Vec<_> = extensions
@@ -120,7 +120,7 @@ impl Snapshot {
         self.revision
     }
 
-    pub fn extension(&self, id: &str) -> Option<&Arc<Extension>> {
+    pub fn extension(&self, id: &str) -> Option<&Arc<ExtensionRecord>> {
         self.extensions.get(id).map(|known| &known.record)
     }
 
@@ -137,7 +137,7 @@ impl Snapshot {
     }
 
     /// All extensions, by id.
-    pub fn extensions(&self) -> &[Arc<Extension>] {
+    pub fn extensions(&self) -> &[Arc<ExtensionRecord>] {
         &self.in_order
     }
 

@@ -8,12 +8,12 @@ use beamline_actors::invokers::Invokers;
 use beamline_actors::ports::{Author, Change};
 use beamline_actors::registry::Registry;
 use beamline_contract::fields::Fields;
-use beamline_domain::document::{Mistakes, Object};
-use beamline_domain::record::extension::Extension;
-use beamline_domain::snapshot::Snapshot;
-use beamline_domain::target::breaker::{
-    BreakerReading, Isolation, Mode, Operator, OperatorState, Reset, Settings, State,
+use beamline_contract::record::{
+    BreakerResets, ExtensionRecord, Isolation, OperatorDecision, OperatorState,
 };
+use beamline_domain::document::{Mistakes, Object};
+use beamline_domain::snapshot::Snapshot;
+use beamline_domain::target::breaker::{BreakerReading, Mode, Settings, State};
 use beamline_domain::target::health::Figures;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -53,7 +53,7 @@ pub(super) async fn states(shared: &Arc<Shared>, body: &Fields) -> Result<Value,
 
 fn states_here(shared: &Shared, id: Option<&str>) -> Result<Line, Refusal> {
     let wall = SystemTime::now();
-    let line = |extension: &Extension| {
+    let line = |extension: &ExtensionRecord| {
         let invoker = shared.surroundings.invokers.find(&extension.id);
         let breaker = invoker
             .as_ref()
@@ -87,10 +87,12 @@ fn states_here(shared: &Shared, id: Option<&str>) -> Result<Line, Refusal> {
 }
 
 /// The fixed fields of the contract, and after them those that there is something to say about.
-fn line_of(breaker: &BreakerReading, figures: &Figures, operator: Option<&Operator>) -> Line {
-    let mode = operator
-        .map(|operator| operator.mode(SystemTime::now()))
-        .unwrap_or_default();
+fn line_of(
+    breaker: &BreakerReading,
+    figures: &Figures,
+    operator: Option<&OperatorDecision>,
+) -> Line {
+    let mode = Mode::of(operator, SystemTime::now());
     let mut line = fields(json!({
         "state": mode.effective(breaker.state),
         "opened_at": breaker.opened_at.map(wall_time),
@@ -121,7 +123,7 @@ fn wall_time_ahead(at: Instant) -> String {
 }
 
 /// What the extension's record makes of the defaults; a policy may say otherwise for its own calls.
-fn settings_of(extension: &Extension) -> Value {
+fn settings_of(extension: &ExtensionRecord) -> Value {
     let timeout = Duration::from_millis(extension.timeout_ms);
     let settings = Settings::new(extension.kind, timeout, &extension.breaker);
     let named = settings
@@ -138,14 +140,14 @@ pub(super) async fn reset(shared: &Shared, body: &Fields, by: Author) -> Result<
     let (id, reason) = read_reset(body)?;
     let make = |snapshot: &Snapshot| {
         let known = find(snapshot, &id)?;
-        let breaker_reset = Some(Reset {
+        let breaker_reset = Some(BreakerResets {
             count: known.breaker_resets() + 1,
             reason: reason.clone(),
         });
-        let extension = Extension {
+        let extension = ExtensionRecord {
             breaker_operator: None,
             breaker_reset,
-            ..Extension::clone(known)
+            ..ExtensionRecord::clone(known)
         };
         Ok((Change::UpdateExtension(extension.clone()), extension))
     };
@@ -161,7 +163,7 @@ pub(super) async fn reset(shared: &Shared, body: &Fields, by: Author) -> Result<
 }
 
 /// How many replicas say something, and how many of them have followed the reset.
-async fn closed_on(shared: &Shared, extension: &Extension) -> (usize, usize) {
+async fn closed_on(shared: &Shared, extension: &ExtensionRecord) -> (usize, usize) {
     let mut counted = (0, 0);
     for _ in 0..LOOKS {
         let replicas = shared.surroundings.fleet.breakers_of(&extension.id).await;
@@ -220,9 +222,9 @@ pub(super) async fn set(shared: &Shared, body: &Fields, by: Author) -> Result<St
     let (id, operator) = read(body, SystemTime::now())?;
     let make = |snapshot: &Snapshot| {
         let known = find(snapshot, &id)?;
-        let extension = Extension {
+        let extension = ExtensionRecord {
             breaker_operator: operator.clone(),
-            ..Extension::clone(known)
+            ..ExtensionRecord::clone(known)
         };
         Ok((Change::UpdateExtension(extension.clone()), extension))
     };
@@ -235,7 +237,7 @@ pub(super) async fn set(shared: &Shared, body: &Fields, by: Author) -> Result<St
     )
 }
 
-fn read(body: &Fields, wall: SystemTime) -> Result<(String, Option<Operator>), Refusal> {
+fn read(body: &Fields, wall: SystemTime) -> Result<(String, Option<OperatorDecision>), Refusal> {
     let (json, mut mistakes) = (body.to_json(), Mistakes::default());
     let read = Object::parse(&json, &mut mistakes)
         .and_then(|object| read_object(object, wall, &mut mistakes));
@@ -248,7 +250,7 @@ fn read_object(
     mut object: Object<'_>,
     wall: SystemTime,
     mistakes: &mut Mistakes,
-) -> Option<(String, Option<Operator>)> {
+) -> Option<(String, Option<OperatorDecision>)> {
     let id = object.required_text("id", mistakes);
     let words: Vec<(&str, Option<OperatorState>)> = std::iter::once((NORMAL, None))
         .chain(OperatorState::WORDS.map(|(word, state)| (word, Some(state))))
@@ -260,10 +262,10 @@ fn read_object(
         );
     }
     let state = object.choice("state", &words, mistakes).flatten();
-    let longest = u64::try_from(Operator::MAX_TIME.as_millis()).unwrap_or(u64::MAX);
+    let longest = u64::try_from(OperatorDecision::MAX_TIME.as_millis()).unwrap_or(u64::MAX);
     let time = object
         .milliseconds("for_ms", 1_000..=longest, mistakes)
-        .unwrap_or(Operator::DEFAULT_TIME);
+        .unwrap_or(OperatorDecision::DEFAULT_TIME);
     let reason = object.text("reason", mistakes).unwrap_or_default();
     if state.is_some() && reason.trim().is_empty() {
         mistakes.add(
@@ -281,7 +283,7 @@ fn read_object(
     let until = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs());
     Some((
         id?,
-        state.map(|state| Operator {
+        state.map(|state| OperatorDecision {
             state,
             until,
             reason,
@@ -304,9 +306,7 @@ impl Collector for Gauge {
             encoder.encode_descriptor("extension_breaker_state", help, None, MetricType::Gauge)?;
         for extension in self.registry.snapshot().extensions() {
             let operator = extension.breaker_operator.as_ref();
-            let mode = operator
-                .map(|operator| operator.mode(wall))
-                .unwrap_or_default();
+            let mode = Mode::of(operator, wall);
             let invoker = self.invokers.find(&extension.id);
             if invoker.is_none() && mode == Mode::Normal {
                 continue;
@@ -368,7 +368,7 @@ mod tests {
                 .expect("a decision")
                 .1
         };
-        let left = |operator: Operator| {
+        let left = |operator: OperatorDecision| {
             operator
                 .until
                 .duration_since(SystemTime::UNIX_EPOCH)

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use beamline_actors::ports::{Author, Change, StoreError};
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
-use beamline_contract::record::Kind;
+use beamline_contract::record::{ExtensionRecord, Kind};
 use beamline_domain::document::shorten;
-use beamline_domain::record::extension::Extension;
+use beamline_domain::record;
 use beamline_domain::snapshot::Snapshot;
 use serde::Serialize;
 use serde_json::json;
@@ -27,9 +27,9 @@ pub(super) fn list(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
         None => None,
     };
     let snapshot = shared.surroundings.registry.snapshot();
-    let fits = |extension: &&Arc<Extension>| wanted.is_none_or(|kind| extension.kind == kind);
+    let fits = |extension: &&Arc<ExtensionRecord>| wanted.is_none_or(|kind| extension.kind == kind);
     check_length(shared, snapshot.extensions().iter().filter(fits).count())?;
-    let extensions: Vec<Extension> = snapshot
+    let extensions: Vec<ExtensionRecord> = snapshot
         .extensions()
         .iter()
         .filter(fits)
@@ -56,7 +56,7 @@ pub(super) fn get(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
 pub(super) async fn create(shared: &Shared, body: &Fields, by: Author) -> Result<String, Refusal> {
     let json = without_key(body).to_json();
     let make = |_: &Snapshot| {
-        let extension = parsed(Extension::parse(&json, &shared.surroundings.prefix))?;
+        let extension = parsed(record::parse(&json, &shared.surroundings.prefix))?;
         Ok((Change::CreateExtension(extension.clone()), extension))
     };
     let (revision, extension) = save(shared, by, make).await?;
@@ -112,14 +112,14 @@ pub(super) async fn delete(shared: &Shared, body: &Fields, by: Author) -> Result
 struct Listed {
     ok: bool,
     revision: u64,
-    extensions: Vec<Extension>,
+    extensions: Vec<ExtensionRecord>,
 }
 
 #[derive(Serialize)]
 struct One {
     ok: bool,
     revision: u64,
-    extension: Extension,
+    extension: ExtensionRecord,
     #[serde(skip_serializing_if = "Option::is_none")]
     used_by_policies: Option<Vec<String>>,
 }
@@ -129,9 +129,13 @@ async fn change(
     id: &str,
     patch: &Fields,
     by: Author,
-) -> Result<(u64, Extension), Refusal> {
+) -> Result<(u64, ExtensionRecord), Refusal> {
     let make = |snapshot: &Snapshot| {
-        let extension = parsed(find(snapshot, id)?.patched(patch, &shared.surroundings.prefix))?;
+        let extension = parsed(record::patch(
+            find(snapshot, id)?,
+            patch,
+            &shared.surroundings.prefix,
+        ))?;
         Ok((Change::UpdateExtension(extension.clone()), extension))
     };
     save(shared, by, make).await
@@ -144,8 +148,8 @@ const TRIES: usize = 5;
 pub(super) async fn save(
     shared: &Shared,
     by: Author,
-    make: impl Fn(&Snapshot) -> Result<(Change, Extension), Refusal>,
-) -> Result<(u64, Extension), Refusal> {
+    make: impl Fn(&Snapshot) -> Result<(Change, ExtensionRecord), Refusal>,
+) -> Result<(u64, ExtensionRecord), Refusal> {
     let registry = &shared.surroundings.registry;
     for _ in 0..TRIES {
         registry.refresh().await?;
@@ -173,9 +177,9 @@ pub(super) async fn save(
 }
 
 /// The record as it can be written back: with the subject that calls really go to, and without what `set_breaker` sets.
-fn record(shared: &Shared, extension: &Extension) -> Extension {
+fn record(shared: &Shared, extension: &ExtensionRecord) -> ExtensionRecord {
     let subject = extension.effective_subject(&shared.surroundings.prefix);
-    Extension {
+    ExtensionRecord {
         subject: Some(subject),
         breaker_operator: None,
         breaker_reset: None,
@@ -187,7 +191,7 @@ fn record(shared: &Shared, extension: &Extension) -> Extension {
 fn check_subjects(
     shared: &Shared,
     snapshot: &Snapshot,
-    extension: &Extension,
+    extension: &ExtensionRecord,
 ) -> Result<(), Refusal> {
     let prefix = &shared.surroundings.prefix;
     let own = extension.subjects(prefix);
@@ -210,13 +214,16 @@ fn check_subjects(
     Ok(())
 }
 
-pub(super) fn find<'s>(snapshot: &'s Snapshot, id: &str) -> Result<&'s Arc<Extension>, Refusal> {
+pub(super) fn find<'s>(
+    snapshot: &'s Snapshot,
+    id: &str,
+) -> Result<&'s Arc<ExtensionRecord>, Refusal> {
     snapshot
         .extension(id)
         .ok_or_else(|| Refusal::not_found(&format!("The extension {}", shorten(id))))
 }
 
-fn parsed(result: Result<Extension, Vec<Mistake>>) -> Result<Extension, Refusal> {
+fn parsed(result: Result<ExtensionRecord, Vec<Mistake>>) -> Result<ExtensionRecord, Refusal> {
     result.map_err(|mistakes| Refusal::mistakes("extension", &mistakes))
 }
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use beamline_actors::call_limits::InUse;
 use beamline_actors::invoker::Invoker;
 use beamline_actors::targets::TargetState;
+use beamline_contract::record::ExtensionRecord;
 use beamline_contract::time::milliseconds;
-use beamline_domain::record::extension::{Extension, Listener};
+use beamline_domain::record::{self, SubjectListener};
 use beamline_domain::target::health::Figures;
 use serde_json::{Map, Value, json};
 
@@ -19,7 +20,7 @@ use super::refusal::Refusal;
 
 /// Of one extension, or of all.
 pub(super) fn health(shared: &Shared, id: Option<&str>) -> Result<Value, Refusal> {
-    let line = |extension: &Extension| {
+    let line = |extension: &ExtensionRecord| {
         let invoker = shared.surroundings.invokers.find(&extension.id);
         let figures = invoker
             .as_ref()
@@ -99,7 +100,7 @@ pub(super) fn fields(line: Value) -> Line {
 /// Adds `targets`, a line for each subject that was called, when the extension has more than one of them.
 pub(super) fn add_targets(
     line: &mut Line,
-    extension: &Extension,
+    extension: &ExtensionRecord,
     invoker: Option<&Invoker>,
     show: impl Fn(&TargetState) -> Line,
 ) {
@@ -111,17 +112,17 @@ pub(super) fn add_targets(
 
 /// A line for each subject that was called, with its version and instance.
 fn targets_of(
-    extension: &Extension,
+    extension: &ExtensionRecord,
     invoker: Option<&Invoker>,
     show: impl Fn(&TargetState) -> Line,
 ) -> Vec<Value> {
     let line = |target: Arc<TargetState>| {
-        let mut line = fields(match extension.listener(&target.subject) {
-            Some(Listener {
+        let mut line = fields(match record::listener(extension, &target.subject) {
+            Some(SubjectListener {
                 version,
                 instance: Some(instance),
             }) => json!({"version": version, "instance": instance}),
-            Some(Listener {
+            Some(SubjectListener {
                 version,
                 instance: None,
             }) => json!({"version": version}),
@@ -143,10 +144,11 @@ fn targets_of(
 pub(super) fn by_extension(
     shared: &Shared,
     id: Option<&str>,
-    line: impl Fn(&Extension) -> Line,
+    line: impl Fn(&ExtensionRecord) -> Line,
 ) -> Result<Line, Refusal> {
     let snapshot = shared.surroundings.registry.snapshot();
-    let line = |extension: &Arc<Extension>| (extension.id.clone(), Value::Object(line(extension)));
+    let line =
+        |extension: &Arc<ExtensionRecord>| (extension.id.clone(), Value::Object(line(extension)));
     if let Some(id) = id {
         return Ok(Line::from_iter([line(find(&snapshot, id)?)]));
     }

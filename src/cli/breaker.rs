@@ -1,9 +1,9 @@
 //! `breaker`: the circuit breakers of a running router, and what an operator decides about them for some time.
 
+use beamline_contract::record::OperatorState;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use beamline_domain::target::breaker::OperatorState;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};

@@ -3,7 +3,7 @@
 
 use beamline_actors::ports::{Author, Change, StoreError};
 use beamline_contract::fields::Fields;
-use beamline_domain::record::extension::{Extension, ExtensionVersion, Instance};
+use beamline_contract::record::{ExtensionInstance, ExtensionRecord, ExtensionVersion};
 use beamline_domain::snapshot::StoredPolicy;
 use serde::Serialize;
 use sqlx::any::{AnyArguments, AnyRow};
@@ -108,7 +108,10 @@ impl Writer<'_> {
         }
     }
 
-    async fn create_extension(&mut self, extension: &Extension) -> Result<Images, StoreError> {
+    async fn create_extension(
+        &mut self,
+        extension: &ExtensionRecord,
+    ) -> Result<Images, StoreError> {
         self.write_extension(self.statements.extensions.insert, extension)
             .await?;
         self.insert_parts(extension).await?;
@@ -118,7 +121,10 @@ impl Writer<'_> {
         })
     }
 
-    async fn update_extension(&mut self, extension: &Extension) -> Result<Images, StoreError> {
+    async fn update_extension(
+        &mut self,
+        extension: &ExtensionRecord,
+    ) -> Result<Images, StoreError> {
         let before = self.extension(&extension.id).await?;
         self.write_extension(self.statements.extensions.update, extension)
             .await?;
@@ -179,7 +185,7 @@ impl Writer<'_> {
     async fn write_extension(
         &mut self,
         statement: &'static str,
-        extension: &Extension,
+        extension: &ExtensionRecord,
     ) -> Result<(), StoreError> {
         let breaker = to_json(&extension.breaker)?;
         let operator = extension.breaker_operator.as_ref().map(to_json);
@@ -201,7 +207,7 @@ impl Writer<'_> {
         self.run(write).await
     }
 
-    async fn insert_parts(&mut self, extension: &Extension) -> Result<(), StoreError> {
+    async fn insert_parts(&mut self, extension: &ExtensionRecord) -> Result<(), StoreError> {
         for (position, version) in (0..).zip(&extension.versions) {
             self.insert_version(&extension.id, position, version)
                 .await?;
@@ -236,7 +242,7 @@ impl Writer<'_> {
         &mut self,
         extension_id: &str,
         position: i64,
-        instance: &Instance,
+        instance: &ExtensionInstance,
     ) -> Result<(), StoreError> {
         let insert = sqlx::query(self.statements.instances.insert)
             .bind(extension_id)

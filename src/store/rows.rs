@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use beamline_actors::ports::StoreError;
 use beamline_contract::fields::Fields;
-use beamline_contract::record::Kind;
-use beamline_domain::record::extension::{Extension, ExtensionVersion, Instance};
+use beamline_contract::record::{ExtensionInstance, ExtensionRecord, ExtensionVersion, Kind};
 use beamline_domain::snapshot::StoredPolicy;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -15,9 +14,9 @@ use sqlx::any::AnyRow;
 use super::error::reading;
 
 /// Without its versions and instances.
-pub(super) fn extension(row: &AnyRow) -> Result<Extension, StoreError> {
+pub(super) fn extension(row: &AnyRow) -> Result<ExtensionRecord, StoreError> {
     let kind = text(row, "type")?;
-    Ok(Extension {
+    Ok(ExtensionRecord {
         id: text(row, "id")?,
         kind: Kind::parse(&kind).ok_or_else(|| corrupt("type", kind))?,
         subject: optional_text(row, "subject")?,
@@ -51,8 +50,8 @@ pub(super) fn version(row: &AnyRow) -> Result<(String, ExtensionVersion), StoreE
 }
 
 /// With the id of its extension.
-pub(super) fn instance(row: &AnyRow) -> Result<(String, Instance), StoreError> {
-    let instance = Instance {
+pub(super) fn instance(row: &AnyRow) -> Result<(String, ExtensionInstance), StoreError> {
+    let instance = ExtensionInstance {
         instance_id: text(row, "instance_id")?,
         subject: text(row, "subject")?,
         weight: small(row, "weight")?,
@@ -80,10 +79,10 @@ pub(super) fn number(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
 
 /// Puts what the three tables hold together; what belongs to no extension is left out.
 pub(super) fn put_together(
-    mut extensions: Vec<Extension>,
+    mut extensions: Vec<ExtensionRecord>,
     versions: Vec<(String, ExtensionVersion)>,
-    instances: Vec<(String, Instance)>,
-) -> Vec<Extension> {
+    instances: Vec<(String, ExtensionInstance)>,
+) -> Vec<ExtensionRecord> {
     let mut versions = by_extension(versions);
     let mut instances = by_extension(instances);
     for extension in &mut extensions {

@@ -3,7 +3,7 @@
 
 use beamline_actors::ports::{Change, StoreError};
 use beamline_contract::fields::Fields;
-use beamline_domain::record::extension::Extension;
+use beamline_contract::record::ExtensionRecord;
 
 use super::error::not_storable;
 
@@ -32,7 +32,7 @@ fn holds_nul(change: &Change) -> bool {
     }
 }
 
-fn json_holds_nul(extension: &Extension) -> bool {
+fn json_holds_nul(extension: &ExtensionRecord) -> bool {
     let mut all = vec![&extension.config, &extension.metadata];
     for version in &extension.versions {
         all.extend(&version.config);
@@ -42,7 +42,7 @@ fn json_holds_nul(extension: &Extension) -> bool {
         .any(|fields| has_nul_escape(&Fields::to_json(fields)))
 }
 
-fn reasons_hold_nul(extension: &Extension) -> bool {
+fn reasons_hold_nul(extension: &ExtensionRecord) -> bool {
     let operator = extension.breaker_operator.as_ref();
     let reset = extension.breaker_reset.as_ref();
     operator.is_some_and(|operator| operator.reason.contains('\0'))

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use beamline_actors::ports::{Author, Change, StoreError};
 use beamline_contract::fields::Fields;
-use beamline_contract::record::Kind;
+use beamline_contract::record::{ExtensionRecord, Kind};
 use beamline_domain::policy::Policy;
-use beamline_domain::record::extension::Extension;
+use beamline_domain::record;
 use serde_json::value::RawValue;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
@@ -98,8 +98,7 @@ async fn an_empty_store_is_filled_by_the_seeds(database: TestDatabase) {
 async fn seeds_are_what_the_router_reads(database: TestDatabase) {
     let content = seeded(&database).await.load().await.unwrap();
     for extension in &content.extensions {
-        let again =
-            Extension::parse(&serde_json::to_string(extension).unwrap(), "beamline").unwrap();
+        let again = record::parse(&serde_json::to_string(extension).unwrap(), "beamline").unwrap();
         assert_eq!(again, *extension);
         assert_eq!(extension.subject, None, "it follows from the prefix");
     }
@@ -142,7 +141,7 @@ async fn extensions_are_created_read_updated_and_deleted(database: TestDatabase)
         (first, Some(&created))
     );
 
-    let updated = Extension {
+    let updated = ExtensionRecord {
         kind: Kind::Post,
         enabled: false,
         versions: created.versions.iter().rev().cloned().collect(),
@@ -176,7 +175,7 @@ async fn extensions_are_created_read_updated_and_deleted(database: TestDatabase)
 
 async fn taken_ids_conflict_whatever_their_case(database: TestDatabase) {
     let store = seeded(&database).await;
-    let twin = Extension {
+    let twin = ExtensionRecord {
         id: "PII_Guard".into(),
         ..extension("x")
     };
@@ -267,7 +266,7 @@ async fn hostile_text_is_stored_as_text(database: TestDatabase) {
     let store = seeded(&database).await;
     let json = r#"{"big":123456789012345678901234567890,"small":0.000000000000000000000000000001,"exact":1.50,
         "sql":"'; DROP TABLE extensions; --","like":"100%_\\","unicode":"äöü 世界 😀 \u202e"}"#;
-    let hostile = Extension {
+    let hostile = ExtensionRecord {
         config: Fields::parse(json).unwrap(),
         ..extension("hostile")
     };
@@ -310,7 +309,7 @@ async fn what_no_column_holds_is_refused(database: TestDatabase) {
         r#"{"a":{"\u0000":1}}"#,
         r#"{"a":"\\\u0000"}"#,
     ] {
-        let refused = Extension {
+        let refused = ExtensionRecord {
             metadata: Fields::parse(json).unwrap(),
             ..extension("zero")
         };
@@ -322,7 +321,7 @@ async fn what_no_column_holds_is_refused(database: TestDatabase) {
     }
     if database.is_postgres() {
         for json in [r#"{"a":"\ud800"}"#, r#"{"a":1e400000}"#] {
-            let refused = Extension {
+            let refused = ExtensionRecord {
                 config: Fields::parse(json).unwrap(),
                 ..extension("zero")
             };
@@ -335,7 +334,7 @@ async fn what_no_column_holds_is_refused(database: TestDatabase) {
     }
     assert_eq!(store.revision().await.unwrap(), before);
     // A backslash and five more characters, not the character.
-    let fine = Extension {
+    let fine = ExtensionRecord {
         metadata: Fields::parse(r#"{"a":"\\u0000"}"#).unwrap(),
         ..extension("zero")
     };
@@ -348,7 +347,7 @@ async fn what_no_column_holds_is_refused(database: TestDatabase) {
 async fn each_write_leaves_an_audit_row_that_outlives_its_object(database: TestDatabase) {
     let store = seeded(&database).await;
     let created = full_extension("a");
-    let updated = Extension {
+    let updated = ExtensionRecord {
         enabled: false,
         ..created.clone()
     };
@@ -363,8 +362,9 @@ async fn each_write_leaves_an_audit_row_that_outlives_its_object(database: TestD
     let rows = audit(&database, "a").await;
     let text =
         |row: &AnyRow, column: &str| row.get::<Option<String>, _>(column).unwrap_or_default();
-    let image =
-        |row: &AnyRow, column: &str| serde_json::from_str::<Extension>(&text(row, column)).ok();
+    let image = |row: &AnyRow, column: &str| {
+        serde_json::from_str::<ExtensionRecord>(&text(row, column)).ok()
+    };
     let actions: Vec<_> = rows.iter().map(|row| text(row, "action")).collect();
     assert_eq!(actions, ["create", "update", "delete"]);
     let recorded: Vec<_> = rows

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::run::CallOrder;
+use beamline_domain::target::breaker::Mode;
 
 use crate::invoker::Invoker;
 use crate::targets::{CallPermit, Withheld};
@@ -28,8 +29,7 @@ pub(super) fn admit(
 ) -> Result<Admitted, CallFailure> {
     let target = &order.call.target;
     let operator = order.call.extension.breaker_operator.as_ref();
-    let mode = operator.map(|operator| operator.mode(SystemTime::now()));
-    let mode = mode.unwrap_or_default();
+    let mode = Mode::of(operator, SystemTime::now());
     let mut soonest: Option<Duration> = None;
     let mut is_busy = false;
     for turn in start..start + target.endpoints.len() {

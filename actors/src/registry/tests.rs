@@ -1,3 +1,4 @@
+use beamline_domain::record;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
@@ -7,7 +8,6 @@ use super::*;
 use crate::ports::HealthLine;
 use crate::testing::{MemoryStore, content};
 use crate::tree::{Child, Root};
-use beamline_domain::record::extension::Extension;
 
 /// A store whose first answers panic.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ async fn start(store: Arc<dyn Store>) -> (Registry, Root) {
 
 fn create(id: &str) -> Change {
     let json = format!(r#"{{"id": "{id}", "type": "pre"}}"#);
-    Change::CreateExtension(Extension::parse(&json, "beamline").unwrap())
+    Change::CreateExtension(record::parse(&json, "beamline").unwrap())
 }
 
 #[tokio::test(start_paused = true)]

@@ -88,8 +88,8 @@ impl Peers {
 mod tests {
     use super::*;
     use crate::targets::TargetState;
-    use beamline_contract::record::Kind;
-    use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
+    use beamline_contract::record::{BreakerOverrides, Kind};
+    use beamline_domain::target::breaker::{Mode, Outcome, Settings};
 
     fn target(peers: &Arc<Peers>) -> Arc<TargetState> {
         TargetState::new(&"clean".into(), &SUBJECT.into(), peers)
@@ -102,7 +102,11 @@ mod tests {
         let peers = Arc::new(Peers::default());
         let mut told = peers.transitions();
         let target = target(&peers);
-        let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
+        let settings = Settings::new(
+            Kind::Pre,
+            Duration::from_secs(1),
+            &BreakerOverrides::default(),
+        );
         while let Ok(permit) = target.permit(Mode::Normal, &settings) {
             permit.finish(Outcome::Failure, Duration::ZERO);
         }
@@ -130,7 +134,11 @@ mod tests {
     async fn the_call_that_finds_it_half_open_for_too_long_tells_that_it_is_open() {
         let peers = Arc::new(Peers::default());
         let target = target(&peers);
-        let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
+        let settings = Settings::new(
+            Kind::Pre,
+            Duration::from_secs(1),
+            &BreakerOverrides::default(),
+        );
         while let Ok(permit) = target.permit(Mode::Normal, &settings) {
             permit.finish(Outcome::Failure, Duration::ZERO);
         }

@@ -91,8 +91,8 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use beamline_contract::record::Kind;
-    use beamline_domain::target::breaker::{Breaker, Mode, Overrides};
+    use beamline_contract::record::{BreakerOverrides, Kind};
+    use beamline_domain::target::breaker::{Breaker, Mode};
 
     #[derive(Debug, Default)]
     struct Told(Mutex<Vec<Outcome>>);
@@ -110,7 +110,7 @@ mod tests {
         let timeout = Duration::from_secs(1);
         let (told, settings) = (
             Arc::<Told>::default(),
-            Settings::new(Kind::Pre, timeout, &Overrides::default()),
+            Settings::new(Kind::Pre, timeout, &BreakerOverrides::default()),
         );
         let just_over = settings.timeout + LOCAL_LAG;
         for after in [

@@ -13,8 +13,9 @@ use super::peers::{Peers, Transition};
 use super::permit::{Gate, Held, now};
 use super::tenants::{TenantBreaker, TenantBreakers, Waits};
 use super::withheld::Withheld;
+use beamline_contract::record::Isolation;
 use beamline_domain::target::breaker::{
-    Breaker, BreakerReading, Isolation, Mode, Opening, Outcome, Permit, Settings, State,
+    Breaker, BreakerReading, Mode, Opening, Outcome, Permit, Settings, State,
 };
 use beamline_domain::target::health::{Figures, Health};
 use beamline_domain::target::selection::EndpointState;

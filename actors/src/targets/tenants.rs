@@ -196,11 +196,10 @@ impl TenantBreaker {
 mod tests {
     use super::*;
     use crate::targets::TargetState;
-    use beamline_contract::record::Kind;
-    use beamline_domain::target::breaker::{Isolation, Overrides};
+    use beamline_contract::record::{BreakerOverrides, Isolation, Kind};
 
     fn settings() -> Settings {
-        let written: Overrides = serde_json::from_str(r#"{"isolation": "tenant"}"#).unwrap();
+        let written: BreakerOverrides = serde_json::from_str(r#"{"isolation": "tenant"}"#).unwrap();
         Settings::new(Kind::Pre, Duration::from_secs(1), &written)
     }
 

@@ -11,7 +11,8 @@ use crate::invoker::Invoker;
 use crate::invokers::Invokers;
 use crate::ports::{HealthLine, Store, StoreError};
 use crate::targets::TargetState;
-use beamline_domain::record::extension::Extension;
+use beamline_contract::record::ExtensionRecord;
+use beamline_domain::record;
 use beamline_domain::target::health::Figures;
 
 /// Where the figures go, and how often.
@@ -93,14 +94,14 @@ fn changed(invokers: &Invokers, written: &mut Written) -> Vec<HealthLine> {
 }
 
 /// The extension as a whole, then each place that the registry has for it.
-fn lines_of(invoker: &Invoker, extension: Option<&Extension>) -> Vec<HealthLine> {
+fn lines_of(invoker: &Invoker, extension: Option<&ExtensionRecord>) -> Vec<HealthLine> {
     let line = |target, figures| HealthLine {
         extension_id: Arc::clone(&invoker.id),
         target,
         figures,
     };
     let of_target = |target: Arc<TargetState>| {
-        let listener = extension?.listener(&target.subject)?;
+        let listener = record::listener(extension?, &target.subject)?;
         Some(line(
             Some((Arc::clone(&target.subject), listener)),
             *target.figures(),
@@ -127,8 +128,8 @@ mod tests {
     use crate::registry::{Registry, RegistrySettings};
     use crate::testing::{MemoryStore, MemoryTransport, content};
     use crate::tree::OwnedTask;
-    use beamline_contract::record::Kind;
-    use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
+    use beamline_contract::record::{BreakerOverrides, Kind};
+    use beamline_domain::target::breaker::{Mode, Outcome, Settings};
 
     const ROUND: Duration = Duration::from_secs(6);
 
@@ -205,7 +206,11 @@ mod tests {
             "instances": [{"instance_id": "eu", "subject": "beamline.ext.pre.e0.eu"}]}"#;
         let store = MemoryStore::new(content(&[], &[]));
         let (invokers, _task) = start(&store, 1, &[RECORD]);
-        let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
+        let settings = Settings::new(
+            Kind::Pre,
+            Duration::from_secs(1),
+            &BreakerOverrides::default(),
+        );
         let call = |subject: &str, took: u64| {
             let permit = invokers[0]
                 .target(&subject.into())

@@ -25,14 +25,18 @@ mod tests {
 
     use super::*;
     use crate::invoker::Invoker;
-    use beamline_contract::record::Kind;
-    use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
+    use beamline_contract::record::{BreakerOverrides, Kind};
+    use beamline_domain::target::breaker::{Mode, Outcome, Settings};
 
     #[tokio::test(start_paused = true)]
     async fn what_is_closed_and_unused_for_ten_minutes_is_forgotten() {
         let invoker = Invoker::new("clean");
         let subjects = ["p.a", "p.b", "p.c", "p.d"].map(Arc::<str>::from);
-        let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
+        let settings = Settings::new(
+            Kind::Pre,
+            Duration::from_secs(1),
+            &BreakerOverrides::default(),
+        );
         let call = |subject: &Arc<str>, outcome| {
             let permit = invoker.target(subject).permit(Mode::Normal, &settings);
             permit.is_ok_and(|permit| {

@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::disk;
 use crate::invokers::Invokers;
 use crate::targets::OpenBreaker;
+use beamline_contract::record::ExtensionRecord;
 use beamline_contract::time::{read_time, write_time};
-use beamline_domain::record::extension::Extension;
+use beamline_domain::record;
 use beamline_domain::target::breaker::{Breaker, Opening, Reason, Settings};
 
 /// Writes are at least this far apart; whatever changes between them goes with the next one.
@@ -153,14 +154,14 @@ fn read(path: &Path) -> Copy {
 
 impl Line {
     /// The breaker as it was; nothing when it has no business here any more.
-    fn breaker(&self, extension: &Extension, wall: SystemTime) -> Option<Breaker> {
+    fn breaker(&self, extension: &ExtensionRecord, wall: SystemTime) -> Option<Breaker> {
         let timeout = Duration::from_millis(extension.timeout_ms);
         let longest =
             Settings::new(extension.kind, timeout, &extension.breaker).longest_open_time();
         let left = self.until.duration_since(wall).ok()?.min(longest);
         if left.is_zero()
             || self.resets != extension.breaker_resets()
-            || extension.listener(&self.subject).is_none()
+            || record::listener(extension, &self.subject).is_none()
         {
             return None;
         }
@@ -184,8 +185,8 @@ mod tests {
     use crate::registry::{Registry, RegistrySettings};
     use crate::testing::{MemoryStore, MemoryTransport, content};
     use crate::tree::OwnedTask;
-    use beamline_contract::record::Kind;
-    use beamline_domain::target::breaker::{Mode, Outcome, Overrides};
+    use beamline_contract::record::{BreakerOverrides, Kind};
+    use beamline_domain::target::breaker::{Mode, Outcome};
 
     const SUBJECT: &str = "p.ext.pre.clean.v1";
 
@@ -255,7 +256,11 @@ mod tests {
         let _keep = OwnedTask::spawn(keep_open_breakers(before.clone(), place.0.clone()));
         tokio::task::yield_now().await;
         let target = before.insert("clean").target(&SUBJECT.into());
-        let settings = Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
+        let settings = Settings::new(
+            Kind::Pre,
+            Duration::from_secs(1),
+            &BreakerOverrides::default(),
+        );
         while let Ok(permit) = target.permit(Mode::Normal, &settings) {
             permit.finish(Outcome::Failure, Duration::ZERO);
         }

@@ -91,8 +91,8 @@ mod tests {
     use crate::targets::TargetState;
     use crate::testing::{MemoryStore, MemoryTransport, content};
     use crate::tree::OwnedTask;
-    use beamline_contract::record::Kind;
-    use beamline_domain::target::breaker::{Mode, Outcome, Overrides, Settings};
+    use beamline_contract::record::{BreakerOverrides, Kind};
+    use beamline_domain::target::breaker::{Mode, Outcome, Settings};
 
     /// Any round has come within this.
     const ROUND: Duration = Duration::from_millis(2_500);
@@ -121,8 +121,11 @@ mod tests {
             let invokers = Invokers::new(bus.clone(), registry, Metrics::default());
             let invoker = invokers.insert("clean");
             let target = invoker.target(&"p.ext.pre.clean.v1".into());
-            let mut settings =
-                Settings::new(Kind::Pre, Duration::from_secs(1), &Overrides::default());
+            let mut settings = Settings::new(
+                Kind::Pre,
+                Duration::from_secs(1),
+                &BreakerOverrides::default(),
+            );
             settings.open_base = Duration::from_secs(60);
             Self {
                 bus,

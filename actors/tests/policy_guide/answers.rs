@@ -19,7 +19,7 @@ use beamline_actors::tree::Root;
 use beamline_contract::record::Kind;
 use beamline_domain::admission::AdmissionSettings;
 use beamline_domain::policy::Policy;
-use beamline_domain::record::extension::Extension;
+use beamline_domain::record;
 use beamline_domain::request::plan::PlanLimits;
 use beamline_domain::request::{RequestHeaders, RequestKind, RequestLimits};
 use bytes::Bytes;
@@ -57,7 +57,7 @@ async fn every_answer_is_what_a_router_answers() {
         match marks.as_slice() {
             ["json", "policy"] => told.policy = block.text,
             ["json", "extension"] => {
-                let id = Extension::parse(&block.text, "beamline").unwrap().id;
+                let id = record::parse(&block.text, "beamline").unwrap().id;
                 told.records.insert(id, block.text);
             }
             ["json", "request"] => told.request = Some(block.text),

@@ -15,7 +15,7 @@ mod tables;
 
 use beamline_domain::document::Located;
 use beamline_domain::policy::{Form, Policy};
-use beamline_domain::record::extension::Extension;
+use beamline_domain::record;
 use markdown::{Block, Item, items};
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ fn every_block_of_json_is_what_it_is_marked_as() {
                 counts[2] += 1;
             }
             ["json", "extension"] => {
-                Extension::parse(text, "beamline")
+                record::parse(text, "beamline")
                     .unwrap_or_else(|mistakes| panic!("line {line}: {mistakes:?}"));
                 counts[3] += 1;
             }

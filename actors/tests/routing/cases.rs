@@ -1,9 +1,10 @@
 //! Generated policies over one registry, and how each call of them ends.
 
+use beamline_contract::record::ExtensionRecord;
+use beamline_domain::record;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use beamline_domain::record::extension::Extension;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -345,8 +346,8 @@ fn instances(id: &str) -> Value {
 static OWNERS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
     let extensions = records()
         .into_iter()
-        .map(|record| Extension::parse(&record, "beamline").expect("a valid record"));
-    let subjects = |extension: Extension| {
+        .map(|record| record::parse(&record, "beamline").expect("a valid record"));
+    let subjects = |extension: ExtensionRecord| {
         extension
             .subjects("beamline")
             .into_iter()

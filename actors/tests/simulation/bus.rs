@@ -1,5 +1,6 @@
 //! A bus on which calls end as the faults of the moment say, and that remembers them all.
 
+use beamline_domain::record;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -7,7 +8,6 @@ use std::time::Duration;
 
 use beamline_actors::ports::{Answer, Call, TransportError};
 use beamline_actors::testing::MemoryTransport;
-use beamline_domain::record::extension::Extension;
 use bytes::Bytes;
 use fastrand::Rng;
 use futures_util::FutureExt;
@@ -55,7 +55,7 @@ pub(crate) struct Called {
 impl Bus {
     pub(crate) fn new(seed: u64, records: &[Value], story: Story) -> Arc<Self> {
         let owned = |record: &Value| {
-            let extension = Extension::parse(&record.to_string(), "beamline").unwrap();
+            let extension = record::parse(&record.to_string(), "beamline").unwrap();
             let owner = (text(record, "type").to_owned(), extension.id.clone());
             extension
                 .subjects("beamline")

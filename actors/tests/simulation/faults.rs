@@ -1,8 +1,8 @@
 //! What breaks in a run, and when it is whole again.
 
+use beamline_domain::record;
 use std::time::Duration;
 
-use beamline_domain::record::extension::Extension;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
@@ -148,7 +148,7 @@ fn calls(rng: &mut Rng, records: &[Value]) -> What {
         pick(rng, &used)
     };
     let record = records.iter().find(|record| record["id"] == *id).unwrap();
-    let extension = Extension::parse(&record.to_string(), "beamline").unwrap();
+    let extension = record::parse(&record.to_string(), "beamline").unwrap();
     let mut subjects = extension.subjects("beamline");
     if chance(rng, 30) {
         subjects = vec![pick(rng, &subjects)];

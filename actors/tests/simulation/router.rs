@@ -14,8 +14,9 @@ use beamline_actors::services::PipelineSettings;
 use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::{MemorySessions, MemoryStore, content};
 use beamline_actors::tree::Root;
+use beamline_contract::record::ExtensionRecord;
 use beamline_domain::admission::AdmissionSettings;
-use beamline_domain::record::extension::Extension;
+use beamline_domain::record;
 use beamline_domain::request::RequestLimits;
 use beamline_domain::request::plan::PlanLimits;
 use beamline_domain::snapshot::{Content, StoredPolicy};
@@ -121,8 +122,8 @@ impl Router {
     }
 }
 
-pub(crate) fn record(record: &Value) -> Extension {
-    Extension::parse(&record.to_string(), "beamline").unwrap()
+pub(crate) fn record(record: &Value) -> ExtensionRecord {
+    record::parse(&record.to_string(), "beamline").unwrap()
 }
 
 pub(crate) fn policy(policy: &Policy) -> StoredPolicy {

@@ -10,12 +10,12 @@ use beamline_actors::ports::Store;
 use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
 use beamline_contract::fields::Fields;
-use beamline_contract::record::Kind;
+use beamline_contract::record::{BreakerOverrides, Kind};
 use beamline_domain::policy::Mode;
-use beamline_domain::record::extension::Extension;
+use beamline_domain::record;
 use beamline_domain::request::plan::{Endpoint, PlannedCall, Rule, Target};
 use beamline_domain::request::run::{CallOrder, CallResult};
-use beamline_domain::target::breaker::{Overrides, Settings};
+use beamline_domain::target::breaker::Settings;
 use beamline_domain::target::selection::EndpointState;
 use bytes::Bytes;
 use ractor::{Actor, ActorCell};
@@ -111,9 +111,9 @@ pub(super) fn order(subjects: &[&str]) -> CallOrder {
         avoided: 0,
         timeout: TIMEOUT,
         retry: 2,
-        breaker: Settings::new(Kind::Pre, TIMEOUT, &Overrides::default()),
+        breaker: Settings::new(Kind::Pre, TIMEOUT, &BreakerOverrides::default()),
     };
-    let extension = Arc::new(Extension::parse(RECORD, "beamline").unwrap());
+    let extension = Arc::new(record::parse(RECORD, "beamline").unwrap());
     let rule = Rule::Processor(Mode::Required);
     let call = PlannedCall {
         extension,

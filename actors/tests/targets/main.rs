@@ -13,10 +13,10 @@ use beamline_actors::call::CallScope;
 use beamline_actors::invoker::Invoker;
 use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus};
 use beamline_actors::ports::{Author, Change, TransportError};
-use beamline_contract::record::Kind;
-use beamline_domain::record::extension::Extension;
+use beamline_contract::record::{BreakerOverrides, Isolation, Kind};
+use beamline_domain::record;
 use beamline_domain::request::failure::CallFailure;
-use beamline_domain::target::breaker::{self, Overrides, Settings, State};
+use beamline_domain::target::breaker::{self, Settings, State};
 use beamline_domain::target::selection::EndpointState;
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
@@ -182,7 +182,7 @@ async fn the_quota_of_one_tenant_is_nobody_elses_where_tenants_are_kept_apart() 
         r#"{"error": {"code": "429", "message": "used up", "retry_after_ms": 3000}}"#,
     );
     let one = changed(&order(&[A]), |call| {
-        call.target.breaker.isolation = breaker::Isolation::Tenant
+        call.target.breaker.isolation = Isolation::Tenant
     });
     bench.call(&one).await;
     bench.bus.answers(A, "{}");
@@ -419,7 +419,7 @@ async fn a_place_that_the_registry_no_longer_has_is_forgotten() {
     }
     let kept = r#"{"id": "clean", "type": "pre", "instances": [
         {"instance_id": "b", "subject": "beamline.ext.pre.clean.b"}]}"#;
-    let kept = Extension::parse(kept, "beamline").unwrap();
+    let kept = record::parse(kept, "beamline").unwrap();
     bench
         .registry
         .write(Change::UpdateExtension(kept), Author::default())
@@ -446,7 +446,7 @@ async fn a_place_that_the_registry_no_longer_has_is_forgotten() {
 async fn an_operators_reset_closes_every_breaker_once() {
     let invoker = Invoker::new("clean");
     let (one, other) = (invoker.target(&A.into()), invoker.target(&B.into()));
-    let settings = Settings::new(Kind::Pre, TIMEOUT, &Overrides::default());
+    let settings = Settings::new(Kind::Pre, TIMEOUT, &BreakerOverrides::default());
     let states = || [&one, &other].map(|target| target.breaker().state.as_str());
     let fail = || {
         for target in [&one, &other] {
@@ -475,7 +475,7 @@ async fn an_operators_reset_closes_every_breaker_once() {
 async fn a_call_that_is_cut_off_counts_only_when_it_had_all_its_time() {
     let invoker = Invoker::new("clean");
     let target = invoker.target(&A.into());
-    let settings = Settings::new(Kind::Pre, TIMEOUT, &Overrides::default());
+    let settings = Settings::new(Kind::Pre, TIMEOUT, &BreakerOverrides::default());
     for (waited, failures) in [(TIMEOUT - Duration::from_millis(1), 0), (TIMEOUT, 1)] {
         let permit = target.permit(breaker::Mode::Normal, &settings).unwrap();
         sleep(waited).await;

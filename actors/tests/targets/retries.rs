@@ -6,7 +6,7 @@ use std::time::Duration;
 use beamline_actors::call::CallScope;
 use beamline_actors::metrics::{RefusedRetryLabel, RetryLabel};
 use beamline_actors::ports::{Answer, TransportError};
-use beamline_domain::record::extension::Extension;
+use beamline_domain::record;
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::plan::Rule;
 use beamline_domain::request::run::CallOrder;
@@ -107,7 +107,7 @@ async fn a_timeout_is_repeated_unless_the_record_says_that_it_has_effects() {
     assert_eq!(bench.call(&order(&[A])).await.attempts, 3);
     let registered = |metadata: &str| {
         let record = format!(r#"{{"id": "clean", "type": "pre", "metadata": {metadata}}}"#);
-        let extension = Arc::new(Extension::parse(&record, "beamline").unwrap());
+        let extension = Arc::new(record::parse(&record, "beamline").unwrap());
         changed(&order(&[B]), |call| call.extension = extension)
     };
     bench.bus.hangs(B);
@@ -310,7 +310,7 @@ async fn a_call_that_was_lost_with_the_bus_is_made_again_where_that_does_no_harm
         .await;
     assert_eq!((result.outcome.is_ok(), result.attempts), (true, 2));
     let record = r#"{"id": "clean", "type": "pre", "metadata": {"idempotent": false}}"#;
-    let effects = Arc::new(Extension::parse(record, "beamline").unwrap());
+    let effects = Arc::new(record::parse(record, "beamline").unwrap());
     let result = bench
         .call(&changed(&order(&[B]), |call| call.extension = effects))
         .await;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fields::Fields;
-use crate::record::{Kind, RegistryRecord};
+use crate::record::{ExtensionRecord, Kind};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListExtensions {
@@ -48,14 +48,14 @@ pub struct ExtensionsAnswer {
     /// Of the registry.
     pub revision: u64,
     /// By id.
-    pub extensions: Vec<RegistryRecord>,
+    pub extensions: Vec<ExtensionRecord>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExtensionAnswer {
     pub ok: bool,
     pub revision: u64,
-    pub extension: RegistryRecord,
+    pub extension: ExtensionRecord,
     /// `tenant/policy` of each policy that names it, when it was disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by_policies: Option<Vec<String>>,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{Policy, Processor, Sticky, Validator};
-use crate::target::breaker::{Overrides, Setting};
+use beamline_contract::record::{BreakerOverrides, BreakerSetting};
 
 mod fallbacks;
 mod fields;
@@ -243,22 +243,18 @@ fn sticky(old: Option<&Sticky>, new: Option<&Sticky>, changes: &mut Changes) {
     }
 }
 
-fn breaker(old: &Overrides, new: &Overrides, changes: &mut Changes) {
+fn breaker(old: &BreakerOverrides, new: &BreakerOverrides, changes: &mut Changes) {
     let shown = |number: Option<u32>| {
         number.map_or_else(
             || "the router's own".to_owned(),
             |number| number.to_string(),
         )
     };
-    for (setting, name, ..) in Setting::ALL {
-        let (was, now) = (old.get(setting), new.get(setting));
+    for setting in BreakerSetting::ALL {
+        let was = old.get(setting);
+        let now = new.get(setting);
         if was != now {
-            let sentence = format!(
-                "{} {} -> {}",
-                setting.policy_name(name),
-                shown(was),
-                shown(now)
-            );
+            let sentence = format!("{} {} -> {}", setting.policy_name(), shown(was), shown(now));
             changes.changed("circuit breaker", &sentence);
         }
     }

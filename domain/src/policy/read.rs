@@ -2,7 +2,7 @@
 
 use super::{Form, Places, Policy};
 use crate::document::{Mistakes, Object};
-use crate::record::extension::id_problem;
+use crate::names::id_problem;
 
 mod circles;
 mod fallbacks;

@@ -8,8 +8,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{
     Backoff, Fallback, Mode, OnFail, Order, Policy, Processor, Sticky, Strategy, Validator, When,
 };
-use crate::target::breaker::Overrides;
 use beamline_contract::fields::Fields;
+use beamline_contract::record::BreakerOverrides;
 
 impl Policy {
     /// The document as JSON on one line. Reading it gives an equal policy.
@@ -213,9 +213,10 @@ impl<'a> StickyEntry<'a> {
     }
 }
 
-fn breaker(overrides: &Overrides) -> Option<BTreeMap<&'static str, u32>> {
-    let named = overrides
-        .iter()
-        .map(|(setting, name, number)| (setting.policy_name(name), number));
-    (!overrides.is_empty()).then(|| named.collect())
+fn breaker(overrides: &BreakerOverrides) -> Option<BTreeMap<&'static str, u32>> {
+    let numbers: BTreeMap<&'static str, u32> = overrides
+        .numbers()
+        .map(|(setting, number)| (setting.policy_name(), number))
+        .collect();
+    (!numbers.is_empty()).then_some(numbers)
 }

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 
 use crate::policy::complexity::{self, EstimateFrom};
 use crate::policy::{Backoff, Fallback, Mode, OnFail, Order, Strategy};
-use crate::record::extension::Instance;
 use crate::request::answer::{decision_body, degradation, extension_report};
 use crate::request::error::RequestError;
 use crate::request::explanation;
@@ -18,7 +17,7 @@ use crate::request::run::Run;
 use crate::target::selection::ChoiceContext;
 use beamline_contract::answer::{DecisionBody, Degradation, ExtensionReport, ProviderChance};
 use beamline_contract::fields::Fields;
-use beamline_contract::record::Kind;
+use beamline_contract::record::{ExtensionInstance, Kind};
 use beamline_contract::time::milliseconds;
 
 /// The `result` of `dry_run_pipeline` (contract section 5), with more than it asks for.
@@ -269,12 +268,12 @@ fn step<'a>(call: &'a PlannedCall, choice: &ChoiceContext<'_>) -> Step<'a> {
         Rule::Provider => (None, None),
     };
     // Instances belong to the extension's own version.
-    let instances: &[Instance] = if call.route.is_none() {
+    let instances: &[ExtensionInstance] = if call.route.is_none() {
         &call.extension.instances
     } else {
         &[]
     };
-    let instance = |instance: &'a Instance| Place {
+    let instance = |instance: &'a ExtensionInstance| Place {
         instance_id: &instance.instance_id,
         subject: &instance.subject,
         weight: instance.weight,

@@ -8,15 +8,14 @@ use crate::conditions::Facts;
 use crate::document::shorten;
 use crate::policy::waves::waves;
 use crate::policy::{Mode, OnFail, Policy, Processor, Provider, Validator};
-use crate::record::extension::{Extension, Instance};
-use crate::record::routing::Route;
+use crate::record::Route;
 use crate::request::error::RequestError;
 use crate::snapshot::{KnownExtension, Snapshot};
 use crate::target::breaker;
 use crate::target::selection::{self, ChoiceContext};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::fields::Fields;
-use beamline_contract::record::Kind;
+use beamline_contract::record::{ExtensionInstance, ExtensionRecord, Kind};
 use beamline_contract::subject;
 
 /// Everything that may be called for a request under one policy at one revision of the registry.
@@ -36,7 +35,7 @@ pub struct Plan {
 /// One extension as it will be called.
 #[derive(Debug, Clone)]
 pub struct PlannedCall {
-    pub extension: Arc<Extension>,
+    pub extension: Arc<ExtensionRecord>,
     pub rule: Rule,
     pub target: Target,
     /// The version that a routing rule chose; `None`: the extension's own.
@@ -351,7 +350,7 @@ impl Planner<'_, '_> {
         }))
     }
 
-    fn target_of(&self, route: &Route, extension: &Extension) -> Target {
+    fn target_of(&self, route: &Route, extension: &ExtensionRecord) -> Target {
         let subject = route.subject.clone();
         let derived = || {
             subject::extension(
@@ -399,18 +398,19 @@ impl Planner<'_, '_> {
     }
 
     /// The instances in the order in which a call tries them, and how many of them are avoided.
-    fn instances(&mut self, extension: &Extension) -> (Vec<Endpoint>, usize) {
+    fn instances(&mut self, extension: &ExtensionRecord) -> (Vec<Endpoint>, usize) {
         if extension.instances.is_empty() {
             return (Vec::new(), 0);
         }
-        let weigh = |instance: &Instance| if instance.enabled { instance.weight } else { 0 };
+        let weigh =
+            |instance: &ExtensionInstance| if instance.enabled { instance.weight } else { 0 };
         let weights: Vec<u32> = extension.instances.iter().map(weigh).collect();
-        let sick = |instance: &Instance| {
+        let sick = |instance: &ExtensionInstance| {
             (self.choice.endpoint_state)(&extension.id, &instance.subject).unhealthy
         };
         let unhealthy: Vec<bool> = extension.instances.iter().map(sick).collect();
         let turns = selection::instances(&weights, &unhealthy, (self.choice.roll)());
-        let endpoint = |instance: &Instance| Endpoint {
+        let endpoint = |instance: &ExtensionInstance| Endpoint {
             subject: instance.subject.as_str().into(),
             instance: Some(instance.instance_id.as_str().into()),
         };
@@ -424,7 +424,7 @@ impl Planner<'_, '_> {
     }
 
     /// A policy has a say in the breakers of its providers only: guardrails are there for everybody.
-    fn breaker(&self, extension: &Extension, timeout: Duration) -> breaker::Settings {
+    fn breaker(&self, extension: &ExtensionRecord, timeout: Duration) -> breaker::Settings {
         let written = match extension.kind {
             Kind::Provider => extension.breaker.overlaid(&self.policy.circuit_breaker),
             Kind::Pre | Kind::Validator | Kind::Post => extension.breaker,

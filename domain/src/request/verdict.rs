@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::request::endpoint::TransportError;
 use crate::request::failure::CallFailure;
 use crate::request::reply::Reply;
-use crate::target::breaker::{Isolation, Outcome};
+use crate::target::breaker::Outcome;
 use crate::target::concurrency::Load;
+use beamline_contract::record::Isolation;
 
 /// What is known about an attempt that has ended.
 #[derive(Debug, Clone, Copy)]

@@ -6,14 +6,16 @@
 
 use std::time::{Duration, Instant};
 
-mod operator;
+mod mode;
+mod overrides;
 mod reading;
 mod settings;
 mod window;
 
-pub use operator::{Mode, Operator, OperatorState, Reset};
+pub use mode::Mode;
+pub use overrides::{read_policy, read_record};
 pub use reading::{BreakerReading, Opening, Reason, State};
-pub use settings::{Isolation, Overrides, Setting, Settings};
+pub use settings::Settings;
 pub use window::Counts;
 
 use window::Window;

@@ -5,9 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use beamline_actors::ports::{Author, Store};
 use beamline_contract::fields::Fields;
-use beamline_domain::record::extension::{Extension, ExtensionVersion, Instance};
+use beamline_contract::record::{
+    BreakerResets, ExtensionInstance, ExtensionRecord, ExtensionVersion, OperatorDecision,
+    OperatorState,
+};
+use beamline_domain::record;
 use beamline_domain::snapshot::{Content, StoredPolicy};
-use beamline_domain::target::breaker::{Operator, OperatorState, Reset};
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 use sqlx::any::AnyRow;
@@ -47,12 +50,12 @@ pub(super) fn author() -> Author {
     }
 }
 
-pub(super) fn extension(id: &str) -> Extension {
-    Extension::parse(&format!(r#"{{"id": "{id}", "type": "pre"}}"#), "beamline").unwrap()
+pub(super) fn extension(id: &str) -> ExtensionRecord {
+    record::parse(&format!(r#"{{"id": "{id}", "type": "pre"}}"#), "beamline").unwrap()
 }
 
 /// One with everything that an extension can have.
-pub(super) fn full_extension(id: &str) -> Extension {
+pub(super) fn full_extension(id: &str) -> ExtensionRecord {
     let version = ExtensionVersion {
         version: "v2".into(),
         subject: Some("beamline.ext.pre.a.v2".into()),
@@ -71,13 +74,13 @@ pub(super) fn full_extension(id: &str) -> Extension {
         routing_rules: Fields::default(),
         enabled: false,
     };
-    let instance = |id: &str, weight| Instance {
+    let instance = |id: &str, weight| ExtensionInstance {
         instance_id: id.into(),
         subject: format!("beamline.ext.pre.a.{id}"),
         weight,
         enabled: weight > 0,
     };
-    Extension {
+    ExtensionRecord {
         subject: Some("beamline.ext.pre.a".into()),
         config: Fields::parse(r#"{"words":["a", "b"],"on":true}"#).unwrap(),
         metadata: Fields::parse(r#"{"team":"platform"}"#).unwrap(),
@@ -85,12 +88,12 @@ pub(super) fn full_extension(id: &str) -> Extension {
         instances: vec![instance("west", 100), instance("east", 0)],
         max_in_flight: Some(40),
         breaker: serde_json::from_str(r#"{"minimum_calls": 7, "open_base_ms": 100}"#).unwrap(),
-        breaker_operator: Some(Operator {
+        breaker_operator: Some(OperatorDecision {
             state: OperatorState::ForcedOpen,
             until: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             reason: "a \"bad\" release".into(),
         }),
-        breaker_reset: Some(Reset {
+        breaker_reset: Some(BreakerResets {
             count: 7,
             reason: "it works again".into(),
         }),
@@ -107,7 +110,7 @@ pub(super) fn policy(tenant_id: &str, policy_id: &str, document: &str) -> Stored
     }
 }
 
-pub(super) fn find<'c>(content: &'c Content, id: &str) -> Option<&'c Extension> {
+pub(super) fn find<'c>(content: &'c Content, id: &str) -> Option<&'c ExtensionRecord> {
     content
         .extensions
         .iter()

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use beamline_actors::ports::{Change, HealthLine};
-use beamline_domain::record::extension::Listener;
+use beamline_domain::record::SubjectListener;
 use beamline_domain::target::health::Health;
 use sqlx::{AssertSqlSafe, Executor, Row};
 
@@ -22,7 +22,7 @@ fn line(extension_id: &str, successes: u32, failures: u32) -> HealthLine {
 }
 
 fn at(instance: Option<&str>, line: HealthLine) -> HealthLine {
-    let listener = Listener {
+    let listener = SubjectListener {
         version: "v1".to_owned(),
         instance: instance.map(str::to_owned),
     };

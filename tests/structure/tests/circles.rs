@@ -73,15 +73,6 @@ const KNOWN_FILES: &[Known] = &[
         "domain/src/policy/diff/providers.rs",
         "domain/src/policy/diff.rs",
     ),
-    being_moved(
-        "domain/src/record/extension/listener.rs",
-        "domain/src/record/extension.rs",
-    ),
-    being_moved(
-        "domain/src/record/routing.rs",
-        "domain/src/record/extension.rs",
-    ),
-    being_moved("domain/src/record/routing.rs", "domain/src/policy.rs"),
     being_moved("domain/src/session/cache.rs", "domain/src/session.rs"),
 ];
 
@@ -89,7 +80,6 @@ const KNOWN_FILES: &[Known] = &[
 const KNOWN_FOLDERS: &[Known] = &[
     being_moved("actors/src/in_flight", "actors/src/door"),
     being_moved("actors/src/watch", "actors/src/invokers"),
-    being_moved("domain/src/record", "domain/src/policy"),
     being_moved("extensions/sdk/src/call", "extensions/sdk/src/server"),
     being_moved(
         "extensions/sdk/src/discovery",

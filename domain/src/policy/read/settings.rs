@@ -7,6 +7,8 @@ use serde_json::value::RawValue;
 use crate::document::{Mistakes, Object, shorten};
 use crate::policy::Sticky;
 use crate::target::breaker;
+use beamline_contract::policy::DEFAULT_SESSION_KEY;
+use beamline_contract::record::BreakerOverrides;
 
 const STICKY_KEYS: &[&str] = &["enabled", "session_key", "ttl", "ttl_seconds"];
 const MAX_SESSION_KEY: usize = 128;
@@ -43,7 +45,7 @@ pub(super) fn sticky(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Option
         );
     }
     sticky.finish(STICKY_KEYS, mistakes);
-    let session_key = session_key.unwrap_or_else(|| Sticky::DEFAULT_KEY.to_owned());
+    let session_key = session_key.unwrap_or_else(|| DEFAULT_SESSION_KEY.to_owned());
     let ttl = ttl
         .or(seconds.map(Duration::from_secs))
         .unwrap_or(Sticky::DEFAULT_TTL);
@@ -79,12 +81,12 @@ fn read_ttl(raw: &RawValue, pointer: &str, mistakes: &mut Mistakes) -> Option<Du
 pub(super) fn circuit_breaker(
     object: &mut Object<'_>,
     mistakes: &mut Mistakes,
-) -> breaker::Overrides {
+) -> BreakerOverrides {
     let Some(raw) = object.take("circuit_breaker") else {
-        return breaker::Overrides::default();
+        return BreakerOverrides::default();
     };
     let breaker = Object::read(raw, object.at("circuit_breaker"), mistakes);
     breaker
-        .map(|breaker| breaker::Overrides::read_policy(breaker, mistakes))
+        .map(|breaker| breaker::read_policy(breaker, mistakes))
         .unwrap_or_default()
 }

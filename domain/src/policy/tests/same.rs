@@ -10,7 +10,7 @@ use super::*;
 use crate::conditions::Conditions;
 use crate::policy::Strategy as Retrying;
 use crate::policy::diff::diff;
-use crate::target::breaker::{Overrides, Setting};
+use beamline_contract::record::{BreakerOverrides, BreakerSetting};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
@@ -137,11 +137,11 @@ prop_compose! {
     }
 }
 
-fn breaker() -> impl Strategy<Value = Overrides> {
-    let numbers = Setting::ALL.map(|(_, _, least, most)| prop::option::of(least..=most));
+fn breaker() -> impl Strategy<Value = BreakerOverrides> {
+    let numbers = BreakerSetting::ALL.map(|setting| prop::option::of(setting.limits()));
     numbers.prop_map(|numbers| {
-        let mut overrides = Overrides::default();
-        for ((setting, ..), number) in Setting::ALL.into_iter().zip(numbers) {
+        let mut overrides = BreakerOverrides::default();
+        for (setting, number) in BreakerSetting::ALL.into_iter().zip(numbers) {
             if let Some(number) = number {
                 overrides.set(setting, number);
             }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::forms::TWINS;
 use super::mistakes::REFUSED;
 use super::*;
-use crate::record::extension::id_problem;
+use crate::names::id_problem;
 
 /// What only the parser sees: it is about several places at once, or about what a text means.
 const BEYOND_A_SCHEMA: &[&str] = &[

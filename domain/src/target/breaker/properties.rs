@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
-use beamline_contract::record::Kind;
+use beamline_contract::record::{
+    BreakerOverrides, BreakerSetting, Kind, OperatorDecision, OperatorState,
+};
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy)]
@@ -52,13 +54,13 @@ fn settings() -> impl Strategy<Value = Settings> {
     )
         .prop_map(
             |(minimum, failure, slow, in_a_row, (permits, successes), quick)| {
-                let mut written = Overrides::default();
-                written.set(Setting::MinimumCalls, minimum);
-                written.set(Setting::FailureRate, failure);
-                written.set(Setting::SlowCallRate, slow);
-                written.set(Setting::ConsecutiveFailures, in_a_row);
-                written.set(Setting::HalfOpenPermits, permits);
-                written.set(Setting::HalfOpenSuccesses, successes);
+                let mut written = BreakerOverrides::default();
+                written.set(BreakerSetting::MinimumCalls, minimum);
+                written.set(BreakerSetting::FailureRate, failure);
+                written.set(BreakerSetting::SlowCallRate, slow);
+                written.set(BreakerSetting::ConsecutiveFailures, in_a_row);
+                written.set(BreakerSetting::HalfOpenPermits, permits);
+                written.set(BreakerSetting::HalfOpenSuccesses, successes);
                 let timeout = Duration::from_millis(if quick { 80 } else { 20_000 });
                 Settings::new(Kind::Pre, timeout, &written)
             },
@@ -263,12 +265,12 @@ proptest! {
         // The breaker takes instants only. A decision ends by the wall, and nothing else depends on it.
         let wall = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let stepped = if step < 0 { wall - Duration::from_secs(step.unsigned_abs()) } else { wall + Duration::from_secs(step.unsigned_abs()) };
-        let over = Operator { state: OperatorState::ForcedOpen, until: wall - Duration::from_secs(3_600), reason: String::new() };
+        let over = OperatorDecision { state: OperatorState::ForcedOpen, until: wall - Duration::from_secs(3_600), reason: String::new() };
         let (mut one, mut other) = (World::new(settings, 0.5), World::new(settings, 0.5));
         other.now = one.now;
         for event in events {
             one.happens(event);
-            prop_assert_eq!(over.mode(stepped), Mode::Normal);
+            prop_assert_eq!(Mode::of(Some(&over), stepped), Mode::Normal);
             other.happens(event);
             prop_assert_eq!(one.state(), other.state());
         }

@@ -1,5 +1,5 @@
 use super::*;
-use beamline_contract::record::Kind;
+use beamline_contract::record::{BreakerOverrides, BreakerSetting, Kind};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 const QUICK: Duration = Duration::from_millis(1);
@@ -17,12 +17,12 @@ impl Bench {
         Self::with(Kind::Pre, &[])
     }
 
-    fn with(kind: Kind, written: &[(Setting, u32)]) -> Self {
-        let mut overrides = Overrides::default();
+    fn with(kind: Kind, written: &[(BreakerSetting, u32)]) -> Self {
+        let mut overrides = BreakerOverrides::default();
         written
             .iter()
             .for_each(|(setting, number)| overrides.set(*setting, *number));
-        overrides.set(Setting::Jitter, 0);
+        overrides.set(BreakerSetting::Jitter, 0);
         let settings = Settings::new(kind, TIMEOUT, &overrides);
         Self {
             breaker: Breaker::default(),
@@ -204,8 +204,8 @@ fn slow_calls_open_it_but_not_a_models() {
     let mut bench = Bench::with(
         Kind::Pre,
         &[
-            (Setting::ConsecutiveFailures, 1_000),
-            (Setting::FailureRate, 100),
+            (BreakerSetting::ConsecutiveFailures, 1_000),
+            (BreakerSetting::FailureRate, 100),
         ],
     );
     bench.calls(4, Outcome::Success);
@@ -313,7 +313,7 @@ fn a_sign_of_life_ends_an_open_time_that_nobody_has_seen_begin() {
 fn a_wait_that_is_asked_for_is_obeyed_up_to_a_minute_whatever_the_open_times() {
     let wait = |seconds| Outcome::AskedToWait(SECOND * seconds);
     for (cap_ms, asked, held) in [(1_000, 40, 40), (600_000, 300, 60)] {
-        let mut bench = Bench::with(Kind::Pre, &[(Setting::OpenCap, cap_ms)]);
+        let mut bench = Bench::with(Kind::Pre, &[(BreakerSetting::OpenCap, cap_ms)]);
         bench.calls(2, wait(asked));
         assert_eq!(bench.permit(), Err(SECOND * held), "a cap of {cap_ms} ms");
         bench.wait(held);
@@ -356,8 +356,8 @@ fn late_and_ignored_outcomes_change_nothing() {
 
 #[test]
 fn an_outcome_is_judged_by_the_settings_of_its_own_call() {
-    let patient = Bench::with(Kind::Provider, &[(Setting::ConsecutiveFailures, 8)]).settings;
-    let mut bench = Bench::with(Kind::Provider, &[(Setting::ConsecutiveFailures, 2)]);
+    let patient = Bench::with(Kind::Provider, &[(BreakerSetting::ConsecutiveFailures, 8)]).settings;
+    let mut bench = Bench::with(Kind::Provider, &[(BreakerSetting::ConsecutiveFailures, 2)]);
     let impatient = std::mem::replace(&mut bench.settings, patient);
     bench.calls(7, Outcome::Failure);
     assert_eq!(
@@ -465,7 +465,7 @@ fn while_another_replicas_is_open_two_failures_are_enough() {
     bench.calls(4, Outcome::Failure);
     assert_eq!(bench.state(), "closed", "it is over");
 
-    let mut bench = Bench::with(Kind::Pre, &[(Setting::ConsecutiveFailures, 1)]);
+    let mut bench = Bench::with(Kind::Pre, &[(BreakerSetting::ConsecutiveFailures, 1)]);
     bench.breaker.suspect(bench.now + SECOND * 5);
     bench.calls(1, Outcome::Failure);
     assert_eq!(

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::Message;
 use beamline_actors::targets::TargetState;
-use beamline_domain::record::extension::Extension;
+use beamline_contract::record::ExtensionRecord;
 use beamline_domain::target::breaker::Mode;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -151,7 +151,7 @@ async fn status_apart(shared: &Arc<Shared>, question: Question) -> Option<Replic
 impl Shared {
     fn status(&self, question: &Question) -> ReplicaStatus {
         let snapshot = self.registry.snapshot();
-        let lines = |extension: &Extension| self.lines(extension);
+        let lines = |extension: &ExtensionRecord| self.lines(extension);
         let mut breakers: Vec<BreakerStatus> = match &question.extension_id {
             Some(id) => snapshot
                 .extension(id)
@@ -179,16 +179,13 @@ impl Shared {
     }
 
     /// Nearly always false where there are very many extensions, and cheaper than their lines.
-    fn may_be_open(&self, extension: &Extension) -> bool {
+    fn may_be_open(&self, extension: &ExtensionRecord) -> bool {
         extension.breaker_operator.is_some() || self.invokers.find(&extension.id).is_some()
     }
 
     /// The extension as a whole, and each of its targets that was called here.
-    fn lines(&self, extension: &Extension) -> Vec<BreakerStatus> {
-        let decided = extension.breaker_operator.as_ref();
-        let mode = decided
-            .map(|operator| operator.mode(SystemTime::now()))
-            .unwrap_or_default();
+    fn lines(&self, extension: &ExtensionRecord) -> Vec<BreakerStatus> {
+        let mode = Mode::of(extension.breaker_operator.as_ref(), SystemTime::now());
         let line = |subject: Option<&str>, state: &str, resets| BreakerStatus {
             extension_id: extension.id.clone(),
             subject: subject.map(str::to_owned),

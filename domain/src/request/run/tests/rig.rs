@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::record::extension::Extension;
+use crate::record;
 use crate::request::answer;
 use crate::request::{RequestHeaders, RequestLimits};
 use crate::session::{Pinned, Recalled};
 use crate::snapshot::{Content, Snapshot, StoredPolicy};
+use beamline_contract::record::ExtensionRecord;
 
 /// What surrounds a run.
 #[derive(Debug)]
@@ -219,9 +220,9 @@ pub(super) fn snapshot(records: &[Value], policy: &str) -> Snapshot {
     let usual = usual.map(
         |(id, kind)| json!({"id": id, "type": kind, "enabled": id != "off", "config": {"own": 1}}),
     );
-    let mut extensions: HashMap<String, Extension> = HashMap::new();
+    let mut extensions: HashMap<String, ExtensionRecord> = HashMap::new();
     for record in usual.iter().chain(records) {
-        let extension = Extension::parse(&record.to_string(), "beamline").unwrap();
+        let extension = record::parse(&record.to_string(), "beamline").unwrap();
         extensions.insert(extension.id.clone(), extension);
     }
     let document = RawValue::from_string(policy.to_owned()).unwrap();

@@ -1,0 +1,111 @@
+//! What an extension is, where it listens, and how long it may take.
+
+use serde::{Deserialize, Serialize};
+
+use super::breaker::BreakerOverrides;
+use super::operator::{BreakerResets, OperatorDecision};
+use crate::fields::Fields;
+use crate::kind::Kind;
+use crate::subject;
+
+/// One extension as the registry holds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtensionRecord {
+    pub id: String,
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Where it listens; absent means the subject that follows from type, id and version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Milliseconds that one attempt may take.
+    pub timeout_ms: u64,
+    /// Attempts after the first, 0 to 2.
+    pub retry: u32,
+    pub enabled: bool,
+    pub version: String,
+    #[serde(default)]
+    pub config: Fields,
+    #[serde(default)]
+    pub metadata: Fields,
+    #[serde(default)]
+    pub versions: Vec<ExtensionVersion>,
+    #[serde(default)]
+    pub instances: Vec<ExtensionInstance>,
+    /// Calls of it that may run at a time, whichever version or instance takes them; absent means what the router grants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
+    /// What its breakers go by, where that is not the router's own.
+    #[serde(default, skip_serializing_if = "BreakerOverrides::is_empty")]
+    pub breaker: BreakerOverrides,
+    /// What an operator has decided about its breakers. No part of what people write: an operation of its own sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker_operator: Option<OperatorDecision>,
+    /// How often operators have closed its breakers; set like the above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker_reset: Option<BreakerResets>,
+}
+
+/// Another version of an extension, chosen by its routing rules; what it leaves out it takes from the extension.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtensionVersion {
+    pub version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Fields>,
+    #[serde(default)]
+    pub routing_rules: Fields,
+    pub enabled: bool,
+}
+
+/// One of several places where the same extension runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtensionInstance {
+    pub instance_id: String,
+    pub subject: String,
+    /// 0 to 100; 0 takes no traffic.
+    pub weight: u32,
+    pub enabled: bool,
+}
+
+impl ExtensionRecord {
+    /// The subject that a call goes to. `prefix` is the deployment's subject prefix.
+    pub fn effective_subject(&self, prefix: &str) -> String {
+        self.subject
+            .clone()
+            .unwrap_or_else(|| subject::extension(prefix, self.kind, &self.id, &self.version))
+    }
+
+    /// Every subject that belongs to it: its own, and those of its versions and instances.
+    pub fn subjects(&self, prefix: &str) -> Vec<String> {
+        let mut subjects = vec![self.effective_subject(prefix)];
+        for version in &self.versions {
+            subjects.push(self.subject_of(version, prefix));
+        }
+        for instance in &self.instances {
+            subjects.push(instance.subject.clone());
+        }
+        subjects
+    }
+
+    /// True for a provider that the caller of `decide` executes itself (contract section 4).
+    pub fn is_external(&self) -> bool {
+        self.kind == Kind::Provider && self.metadata.flag("external") == Some(true)
+    }
+
+    /// How often operators have closed its breakers.
+    pub fn breaker_resets(&self) -> u64 {
+        self.breaker_reset.as_ref().map_or(0, |reset| reset.count)
+    }
+
+    fn subject_of(&self, version: &ExtensionVersion, prefix: &str) -> String {
+        version
+            .subject
+            .clone()
+            .unwrap_or_else(|| subject::extension(prefix, self.kind, &self.id, &version.version))
+    }
+}

@@ -1,0 +1,351 @@
+//! Reads a record as somebody wrote it, with all its mistakes at once.
+
+use serde_json::value::RawValue;
+
+use super::rules::RoutingRules;
+use crate::document::{Mistakes, Object, shorten};
+use crate::names::{id_problem, subject_problem, token_problem};
+use crate::target::breaker;
+use beamline_contract::fields::Fields;
+use beamline_contract::mistake::Mistake;
+use beamline_contract::record::{
+    BreakerOverrides, ExtensionInstance, ExtensionRecord, ExtensionVersion, Kind,
+};
+use beamline_contract::subject;
+
+const KEYS: &[&str] = &[
+    "id",
+    "type",
+    "subject",
+    "timeout_ms",
+    "retry",
+    "enabled",
+    "version",
+    "config",
+    "metadata",
+    "versions",
+    "instances",
+    "max_in_flight",
+    "breaker",
+];
+const VERSION_KEYS: &[&str] = &[
+    "version",
+    "subject",
+    "timeout_ms",
+    "retry",
+    "config",
+    "routing_rules",
+    "enabled",
+];
+const INSTANCE_KEYS: &[&str] = &["instance_id", "subject", "weight", "enabled"];
+
+/// Milliseconds that a record may name; ten minutes is the most that a policy may grant a provider.
+const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 1..=600_000;
+/// Retries that a record may name: three attempts in all.
+const RETRY: std::ops::RangeInclusive<u64> = 0..=2;
+/// Calls in flight that a record may name.
+const MAX_IN_FLIGHT: std::ops::RangeInclusive<u64> = 1..=10_000;
+
+/// Reads a record. `prefix` is the deployment's subject prefix.
+pub fn parse(json: &str, prefix: &str) -> Result<ExtensionRecord, Vec<Mistake>> {
+    let mut mistakes = Mistakes::default();
+    let parsed =
+        Object::parse(json, &mut mistakes).and_then(|object| read(object, prefix, &mut mistakes));
+    mistakes.into_result(parsed)
+}
+
+/// A record with the keys of `patch` in place of its own.
+pub fn patch(
+    record: &ExtensionRecord,
+    patch: &Fields,
+    prefix: &str,
+) -> Result<ExtensionRecord, Vec<Mistake>> {
+    if let Some(id) = patch.get("id")
+        && id.get() != format!("\"{}\"", record.id)
+    {
+        let message = format!(
+            "cannot be changed, is {}; create a new extension instead",
+            shorten(id.get())
+        );
+        return Err(vec![Mistake {
+            pointer: "/id".into(),
+            message,
+        }]);
+    }
+    let mut merged = as_written(record);
+    merged.overlay(patch);
+    let patched = parse(&merged.to_json(), prefix)?;
+    Ok(ExtensionRecord {
+        breaker_operator: record.breaker_operator.clone(),
+        breaker_reset: record.breaker_reset.clone(),
+        ..patched
+    })
+}
+
+/// The keys of a record that people write.
+fn as_written(record: &ExtensionRecord) -> Fields {
+    let written = ExtensionRecord {
+        breaker_operator: None,
+        breaker_reset: None,
+        ..record.clone()
+    };
+    serde_json::to_string(&written)
+        .ok()
+        .and_then(|json| Fields::parse(&json).ok())
+        .unwrap_or_default()
+}
+
+fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option<ExtensionRecord> {
+    let id = object.required_text("id", mistakes);
+    if let Some(problem) = id.as_deref().and_then(id_problem) {
+        mistakes.add("/id", problem);
+    }
+    let kind_given = object.take("type");
+    let kind = kind_given.and_then(|raw| read_kind(raw, mistakes));
+    if kind_given.is_none() {
+        mistakes.add("/type", "is required: pre, validator, post or provider");
+    }
+    let version = object
+        .text("version", mistakes)
+        .unwrap_or_else(|| "v1".into());
+    check_token("/version", &version, mistakes);
+    let subject = object.text("subject", mistakes);
+    check_subject("/subject", subject.as_deref(), prefix, mistakes);
+    let timeout_ms = object.whole("timeout_ms", TIMEOUT_MS, mistakes);
+    let retry = object.whole("retry", RETRY, mistakes).unwrap_or(0);
+    let enabled = object.flag("enabled", mistakes).unwrap_or(true);
+    let config = object.fields("config", mistakes);
+    let metadata = object.fields("metadata", mistakes);
+    let versions = read_versions(&mut object, prefix, mistakes);
+    let instances = read_instances(&mut object, prefix, mistakes);
+    let max_in_flight = object.whole("max_in_flight", MAX_IN_FLIGHT, mistakes);
+    let breaker = read_breaker(&mut object, mistakes);
+    object.finish(KEYS, mistakes);
+    let (id, kind) = (id?, kind?);
+    // Written out by a list or an editor, the subject that follows anyway stays the one that follows.
+    let subject =
+        subject.filter(|subject| *subject != subject::extension(prefix, kind, &id, &version));
+    let timeout_ms = timeout_ms.unwrap_or(kind.default_timeout_ms());
+    let retry = u32::try_from(retry).unwrap_or_default();
+    Some(ExtensionRecord {
+        id,
+        kind,
+        subject,
+        timeout_ms,
+        retry,
+        enabled,
+        version,
+        config,
+        metadata,
+        versions,
+        instances,
+        max_in_flight: max_in_flight.and_then(|calls| u32::try_from(calls).ok()),
+        breaker,
+        breaker_operator: None,
+        breaker_reset: None,
+    })
+}
+
+fn read_breaker(object: &mut Object<'_>, mistakes: &mut Mistakes) -> BreakerOverrides {
+    let Some(raw) = object.take("breaker") else {
+        return BreakerOverrides::default();
+    };
+    let breaker = Object::read(raw, object.at("breaker"), mistakes);
+    breaker
+        .map(|breaker| breaker::read_record(breaker, mistakes))
+        .unwrap_or_default()
+}
+
+fn read_kind(raw: &RawValue, mistakes: &mut Mistakes) -> Option<Kind> {
+    let kind = serde_json::from_str::<String>(raw.get())
+        .ok()
+        .and_then(|word| Kind::parse(&word));
+    if kind.is_none() {
+        let shown = shorten(raw.get());
+        mistakes.add(
+            "/type",
+            format!("must be one of pre, validator, post, provider, is {shown}"),
+        );
+    }
+    kind
+}
+
+fn read_versions(
+    object: &mut Object<'_>,
+    prefix: &str,
+    mistakes: &mut Mistakes,
+) -> Vec<ExtensionVersion> {
+    let mut versions: Vec<ExtensionVersion> = Vec::new();
+    for (pointer, raw) in object.items("versions", mistakes) {
+        let Some(mut item) = Object::read(raw, pointer, mistakes) else {
+            continue;
+        };
+        let version = item.required_text("version", mistakes);
+        if let Some(version) = &version {
+            check_token(&item.at("version"), version, mistakes);
+            if versions.iter().any(|known| known.version == *version) {
+                mistakes.add(item.at("version"), format!("{version} is listed twice"));
+            }
+        }
+        let subject = item.text("subject", mistakes);
+        check_subject(&item.at("subject"), subject.as_deref(), prefix, mistakes);
+        let timeout_ms = item.whole("timeout_ms", TIMEOUT_MS, mistakes);
+        let retry = item
+            .whole("retry", RETRY, mistakes)
+            .and_then(|retry| u32::try_from(retry).ok());
+        let config = item.fields("config", mistakes);
+        let config = (!config.is_empty()).then_some(config);
+        let routing_rules = read_routing_rules(&mut item, mistakes);
+        let enabled = item.flag("enabled", mistakes).unwrap_or(true);
+        item.finish(VERSION_KEYS, mistakes);
+        let Some(version) = version else { continue };
+        versions.push(ExtensionVersion {
+            version,
+            subject,
+            timeout_ms,
+            retry,
+            config,
+            routing_rules,
+            enabled,
+        });
+    }
+    versions
+}
+
+/// Kept as they were written, after everything in them was understood.
+fn read_routing_rules(item: &mut Object<'_>, mistakes: &mut Mistakes) -> Fields {
+    let Some(raw) = item.take("routing_rules") else {
+        return Fields::default();
+    };
+    if let Some(object) = Object::read(raw, item.at("routing_rules"), mistakes) {
+        RoutingRules::read(object, mistakes);
+    }
+    Fields::parse(raw.get()).unwrap_or_default()
+}
+
+fn read_instances(
+    object: &mut Object<'_>,
+    prefix: &str,
+    mistakes: &mut Mistakes,
+) -> Vec<ExtensionInstance> {
+    let mut instances: Vec<ExtensionInstance> = Vec::new();
+    for (pointer, raw) in object.items("instances", mistakes) {
+        let Some(mut item) = Object::read(raw, pointer, mistakes) else {
+            continue;
+        };
+        let instance_id = item.required_text("instance_id", mistakes);
+        if let Some(id) = &instance_id {
+            check_token(&item.at("instance_id"), id, mistakes);
+            if instances.iter().any(|known| known.instance_id == *id) {
+                mistakes.add(item.at("instance_id"), format!("{id} is listed twice"));
+            }
+        }
+        let subject = item.required_text("subject", mistakes);
+        check_subject(&item.at("subject"), subject.as_deref(), prefix, mistakes);
+        let weight = item.whole("weight", 0..=100, mistakes).unwrap_or(100);
+        let enabled = item.flag("enabled", mistakes).unwrap_or(true);
+        item.finish(INSTANCE_KEYS, mistakes);
+        let (Some(instance_id), Some(subject)) = (instance_id, subject) else {
+            continue;
+        };
+        let weight = u32::try_from(weight).unwrap_or_default();
+        instances.push(ExtensionInstance {
+            instance_id,
+            subject,
+            weight,
+            enabled,
+        });
+    }
+    instances
+}
+
+fn check_subject(pointer: &str, subject: Option<&str>, prefix: &str, mistakes: &mut Mistakes) {
+    if let Some(problem) = subject.and_then(|subject| subject_problem(subject, prefix)) {
+        mistakes.add(pointer, problem);
+    }
+}
+
+fn check_token(pointer: &str, token: &str, mistakes: &mut Mistakes) {
+    if let Some(problem) = token_problem(token) {
+        mistakes.add(pointer, problem);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_record_gets_defaults() {
+        let extension = parse(r#"{"id": "add_context", "type": "pre"}"#, "beamline").unwrap();
+        assert_eq!(
+            extension.effective_subject("acme"),
+            "acme.ext.pre.add_context.v1"
+        );
+        assert_eq!(
+            (extension.timeout_ms, extension.retry, extension.enabled),
+            (1_000, 0, true)
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_listed_with_its_place() {
+        let json = r#"{"id": "Add", "type": "foo", "timeout_ms": "5s", "retry": 9, "subject": "beamline.ext.>", "colour": 1,
+            "instances": [{"instance_id": "a", "weight": 101}, 7]}"#;
+        let places: Vec<String> = parse(json, "beamline")
+            .unwrap_err()
+            .into_iter()
+            .map(|mistake| mistake.pointer)
+            .collect();
+        let want = [
+            "/id",
+            "/type",
+            "/subject",
+            "/timeout_ms",
+            "/retry",
+            "/instances/0/subject",
+            "/instances/0/weight",
+            "/instances/1",
+            "/colour",
+        ];
+        assert_eq!(places, want);
+    }
+
+    #[test]
+    fn a_patch_changes_only_its_keys() {
+        let extension =
+            parse(r#"{"id": "a", "type": "post", "config": {"n": 1.50}}"#, "b").unwrap();
+        let patched = patch(&extension, &Fields::parse(r#"{"retry": 2}"#).unwrap(), "b").unwrap();
+        assert_eq!(
+            (patched.retry, patched.config.to_json().as_str()),
+            (2, r#"{"n":1.50}"#)
+        );
+        let limited = patch(
+            &extension,
+            &Fields::parse(r#"{"max_in_flight": 7}"#).unwrap(),
+            "b",
+        )
+        .unwrap();
+        let freed = patch(
+            &limited,
+            &Fields::parse(r#"{"max_in_flight": null}"#).unwrap(),
+            "b",
+        )
+        .unwrap();
+        assert_eq!(
+            (limited.max_in_flight, freed.max_in_flight),
+            (Some(7), None)
+        );
+        for wrong in ["0", "10001", "1.5", "\"7\"", "-1"] {
+            let wrong_patch = Fields::parse(&format!(r#"{{"max_in_flight": {wrong}}}"#)).unwrap();
+            assert_eq!(
+                patch(&extension, &wrong_patch, "b").unwrap_err()[0].pointer,
+                "/max_in_flight",
+                "{wrong}"
+            );
+        }
+        let renamed =
+            patch(&extension, &Fields::parse(r#"{"id": "b"}"#).unwrap(), "b").unwrap_err();
+        assert_eq!(renamed[0].pointer, "/id");
+    }
+}
