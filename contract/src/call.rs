@@ -51,17 +51,57 @@ pub struct ProviderCall<'a> {
     pub context: Cow<'a, Fields>,
 }
 
-/// Every field that an answer to a call may have; which ones matter depends on who answers. The values are raw, because an
-/// extension may answer anything: what is odd in one field must not hide what the others say.
+/// Either call as an extension reads it. Everything may be absent or null, because people call
+/// extensions by hand; which fields must be there is the extension's to say.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct CallBody<'a> {
+    #[serde(borrow)]
+    pub trace_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub tenant_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub request_id: Option<Cow<'a, str>>,
+    pub metadata: Option<Fields>,
+    pub config: Option<Box<RawValue>>,
+    #[serde(borrow)]
+    pub payload: Option<MessageBody<'a>>,
+    #[serde(borrow)]
+    pub provider_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub prompt: Option<Cow<'a, str>>,
+    pub messages: Option<Box<RawValue>>,
+    pub parameters: Option<Fields>,
+    pub context: Option<Fields>,
+}
+
+/// `status` of an answer: the message may go on.
+pub const STATUS_OK: &str = "ok";
+/// `status` of an answer: the message may not go on.
+pub const STATUS_REJECT: &str = "reject";
+/// `status` of an answer: the older form of a failure.
+pub const STATUS_ERROR: &str = "error";
+
+/// Every field that an answer to a call may have; which ones matter depends on who answers. The
+/// values are raw, because an extension may answer anything: what is odd in one field must not hide
+/// what the others say.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ExtensionAnswer<'a> {
+    /// Provider: who answers. The router knows whom it called and does not read it.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<Cow<'a, str>>,
     /// Pre and post: the changed message, a [`MessageEdit`].
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Cow<'a, RawValue>>,
+    /// Provider: what the model says.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Cow<'a, RawValue>>,
+    /// Provider: tokens by kind.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Cow<'a, RawValue>>,
     /// Pre, post: added to the context. Provider: told to the caller.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Cow<'a, RawValue>>,
-    /// Validator: `ok` or `reject`. Anybody: `error`.
+    /// Validator: [`STATUS_OK`] or [`STATUS_REJECT`]. Anybody: [`STATUS_ERROR`].
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub status: Option<Cow<'a, RawValue>>,
     /// Why a validator rejects.
@@ -72,17 +112,11 @@ pub struct ExtensionAnswer<'a> {
     /// A failure, a [`AnsweredError`].
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub error: Option<Cow<'a, RawValue>>,
-    /// The older form of a failure, beside `status: "error"`.
+    /// The older form of a failure, beside [`STATUS_ERROR`].
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<Cow<'a, RawValue>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<Cow<'a, RawValue>>,
-    /// Provider: what the model says.
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub output: Option<Cow<'a, RawValue>>,
-    /// Provider: tokens by kind.
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Cow<'a, RawValue>>,
 }
 
 /// What a pre- or post-processor changes of the message; what is absent stays.
@@ -109,4 +143,62 @@ pub struct AnsweredError<'a> {
     /// Milliseconds to wait before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_extension_reads_every_field_that_a_call_has() {
+        let call = ExtensionCall {
+            trace_id: "trace".into(),
+            tenant_id: "acme".into(),
+            request_id: "r".into(),
+            extension_id: "x".into(),
+            payload: serde_json::from_str(r#"{"message_id": "m", "payload": 1.50}"#).unwrap(),
+            metadata: Cow::Owned(Fields::parse(r#"{"lang": "en"}"#).unwrap()),
+            config: Cow::Owned(Fields::parse(r#"{"trim": true}"#).unwrap()),
+        };
+        let json = serde_json::to_string(&call).unwrap();
+        let body: CallBody<'_> = serde_json::from_str(&json).unwrap();
+        assert_eq!(body.trace_id.as_deref(), Some("trace"));
+        assert_eq!(body.tenant_id.as_deref(), Some("acme"));
+        assert_eq!(body.request_id.as_deref(), Some("r"));
+        let payload = body.payload.unwrap();
+        assert_eq!((&*payload.message_id, payload.payload.get()), ("m", "1.50"));
+        assert_eq!(body.metadata.unwrap().text("lang").unwrap(), "en");
+        assert_eq!(body.config.unwrap().get(), r#"{"trim":true}"#);
+    }
+
+    #[test]
+    fn a_provider_reads_every_field_that_a_call_has() {
+        let call = json!({
+            "trace_id": "trace", "tenant_id": "acme", "request_id": "r", "provider_id": "p",
+            "prompt": "hi", "messages": [1], "parameters": {"model": "m"}, "context": {"a": 1},
+        })
+        .to_string();
+        let written: ProviderCall<'_> = serde_json::from_str(&call).unwrap();
+        let body: CallBody<'_> = serde_json::from_str(&call).unwrap();
+        assert_eq!(body.provider_id, Some(written.provider_id));
+        assert_eq!(body.prompt, Some(written.prompt));
+        assert_eq!(body.messages.unwrap().get(), "[1]");
+        assert_eq!(body.parameters.as_ref(), Some(&*written.parameters));
+        assert_eq!(body.context.as_ref(), Some(&*written.context));
+    }
+
+    #[test]
+    fn what_is_absent_from_a_call_may_be_null() {
+        for json in [
+            r#"{"payload": {"payload": 1}}"#,
+            r#"{"payload": {"payload": 1, "metadata": null}, "metadata": null, "config": null,
+                "trace_id": null, "prompt": null, "messages": null, "parameters": null}"#,
+        ] {
+            let body: CallBody<'_> = serde_json::from_str(json).unwrap();
+            assert!(body.metadata.is_none() && body.config.is_none() && body.messages.is_none());
+            assert!(body.payload.unwrap().metadata.is_empty());
+        }
+    }
 }

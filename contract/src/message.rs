@@ -2,20 +2,31 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::fields::Fields;
 
-/// `message` of a request and of an answer, and `payload` of a call. The payload is never looked into.
+/// `message` of an answer, and `payload` of a call. The payload is never looked into.
+///
+/// All of it is always written; what a reader misses besides the payload is empty.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MessageBody<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub message_id: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub message_type: Cow<'a, str>,
     #[serde(borrow)]
     pub payload: Cow<'a, RawValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub metadata: Cow<'a, Fields>,
+}
+
+/// Whoever calls an extension by hand may write null for an object that is empty.
+fn null_is_empty<'de, 'a, D>(deserializer: D) -> Result<Cow<'a, Fields>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let fields = Option::<Fields>::deserialize(deserializer)?;
+    Ok(Cow::Owned(fields.unwrap_or_default()))
 }

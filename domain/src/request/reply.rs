@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use beamline_contract::call::{ExtensionAnswer, MessageEdit};
+use beamline_contract::call::{
+    ExtensionAnswer, MessageEdit, STATUS_ERROR, STATUS_OK, STATUS_REJECT,
+};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
 use serde_json::value::RawValue;
@@ -116,7 +118,7 @@ fn failure_in(fields: &ExtensionAnswer<'_>, headers: RetryHints) -> Option<Answe
     if let Some(error) = fields.error.as_deref().filter(|raw| raw.get() != "null") {
         return Some(described_error(error, headers));
     }
-    if plain(fields.status.as_deref()).as_deref() != Some("error") {
+    if plain(fields.status.as_deref()).as_deref() != Some(STATUS_ERROR) {
         return None;
     }
     Some(AnsweredFailure {
@@ -171,8 +173,8 @@ fn message_edit(raw: &RawValue) -> Result<Edit, CallFailure> {
 
 fn verdict(fields: &ExtensionAnswer<'_>) -> Result<Reply, CallFailure> {
     match plain(fields.status.as_deref()).as_deref() {
-        None | Some("ok") => Ok(Reply::Accept),
-        Some("reject") => Ok(Reply::Reject {
+        None | Some(STATUS_OK) => Ok(Reply::Accept),
+        Some(STATUS_REJECT) => Ok(Reply::Reject {
             reason: plain(fields.reason.as_deref()).unwrap_or_else(|| "rejected".to_owned()),
             details: fields.details.as_deref().map(RawValue::to_owned),
         }),
