@@ -1,18 +1,25 @@
-//! One call from the request's bytes to the answer's: decode, deadline, handler, answer, log. A call is answered at most
-//! once, and not at all only when nobody can be waiting any more.
+//! One call from the request's bytes to the answer's: decode, deadline, handler, answer, log. A
+//! call is answered at most once, and not at all only when nobody can be waiting any more.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Message, Subject};
 use beamline_bus::{WallClock, headers};
+use beamline_contract::call::CallBody;
+use beamline_contract::header;
+use beamline_contract::trace::TraceParent;
+use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::time::timeout_at;
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::context::{CallContext, TraceParent};
+use crate::context::CallContext;
 use crate::failure::{Failure, describe};
-use crate::handler::{Body, Handler};
+use crate::fields::Fields;
+use crate::handler::Handler;
 use crate::raw::{RawAnswer, RawRequest};
 use crate::server::Server;
 
@@ -45,114 +52,115 @@ pub(crate) async fn serve(server: &Server, message: Message, received: Instant) 
         return;
     };
     let headers = headers.unwrap_or_default();
-    let labels = Labels::from_headers(&headers);
-    match &server.handler {
+    let mut labels = Labels::from_headers(&headers);
+    let outcome = match &server.handler {
         Handler::Raw(handler) => {
-            let request = RawRequest {
+            let answer = handler(RawRequest {
                 subject: subject.into_string(),
                 headers,
                 payload,
-            };
-            let work = async {
-                handler(request)
-                    .await
-                    .map_or(Outcome::Silent, Outcome::Answer)
-            };
-            let outcome = guard(server, work).await;
-            finish(server, reply, outcome, &labels, received).await;
+            });
+            guard(server, async {
+                answer.await.map_or(Outcome::Silent, Outcome::Answer)
+            })
+            .await
         }
-        Handler::Contract(handler) => {
-            let (labels, call) = match decode(server, &headers, &payload, received) {
-                Ok((body, call)) => (Labels::of(&call), Ok((body, call))),
-                Err(outcome) => (labels, Err(outcome)),
-            };
-            let outcome = match call {
-                Err(outcome) => outcome,
-                Ok((body, call)) => {
-                    let deadline = call.deadline;
-                    let span = span_of(&call);
-                    let work = async {
-                        match tokio::time::timeout_at(deadline.into(), handler(body, call)).await {
-                            Ok(Ok(payload)) => Outcome::Answer(payload.into()),
-                            Ok(Err(failure)) => Outcome::Failed(failure),
-                            Err(_) => Outcome::Failed(Failure::deadline_exceeded()),
-                        }
-                    };
-                    guard(server, work.instrument(span)).await
-                }
-            };
-            finish(server, reply, outcome, &labels, received).await;
-        }
+        Handler::Contract(handler) => match decode(server, &headers, &payload, received) {
+            Ok((body, call)) => {
+                labels = Labels::from_call(&call);
+                let span = span_of(&call);
+                let deadline = call.deadline;
+                let answer = handler(body, call);
+                guard(server, within(deadline, answer).instrument(span)).await
+            }
+            Err(outcome) => outcome,
+        },
+    };
+    finish(server, reply, outcome, &labels, received).await;
+}
+
+async fn within(
+    deadline: Instant,
+    answer: impl Future<Output = Result<Bytes, Failure>>,
+) -> Outcome {
+    match timeout_at(deadline.into(), answer).await {
+        Ok(Ok(payload)) => Outcome::Answer(payload.into()),
+        Ok(Err(failure)) => Outcome::Failed(failure),
+        Err(_) => Outcome::Failed(Failure::deadline_exceeded()),
     }
 }
 
-/// Runs the handler so that neither a panic nor a process that must stop leaves the caller without an answer.
+/// Runs the handler so that neither a panic nor a process that must stop leaves the caller without
+/// an answer.
 async fn guard(server: &Server, work: impl Future<Output = Outcome>) -> Outcome {
     tokio::select! {
         result = AssertUnwindSafe(work).catch_unwind() => {
             result.unwrap_or_else(|_| Outcome::Failed(Failure::internal("the handler panicked")))
         }
-        () = server.cut.cancelled() => Outcome::Failed(Failure::shutting_down()),
+        () = server.abort.cancelled() => Outcome::Failed(Failure::shutting_down()),
     }
 }
 
-fn decode(
+fn decode<'a>(
     server: &Server,
     headers: &HeaderMap,
-    payload: &[u8],
+    payload: &'a [u8],
     received: Instant,
-) -> Result<(Body, CallContext), Outcome> {
+) -> Result<(CallBody<'a>, CallContext), Outcome> {
     let deadline = deadline_of(headers, received)?;
-    let mut body: Body = serde_json::from_slice(payload)
+    let mut body: CallBody<'_> = serde_json::from_slice(payload)
         .map_err(|error| Outcome::Failed(Failure::invalid_request(describe(&error))))?;
-    let traceparent = headers::text(headers, "traceparent").and_then(TraceParent::parse);
-    let from_header = |name| {
-        headers::text(headers, name)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    };
-    let trace_id = from_header("trace_id")
-        .or(body.trace_id.take())
+    let traceparent = headers::text(headers, header::TRACEPARENT).and_then(TraceParent::parse);
+    let trace_id = nonempty(headers, header::TRACE_ID)
+        .or_else(|| body.trace_id.take().map(Cow::into_owned))
         .or_else(|| traceparent.as_ref().map(|parent| parent.trace_id.clone()));
+    let tenant_id =
+        nonempty(headers, header::TENANT_ID).or_else(|| body.tenant_id.take().map(Cow::into_owned));
+    let request_id = body.request_id.take().map(Cow::into_owned);
+    let attempt = headers::number(headers, header::ATTEMPT).flatten();
     let call = CallContext {
         extension_id: server.id.clone(),
-        tenant_id: from_header("tenant_id")
-            .or(body.tenant_id.take())
-            .unwrap_or_default(),
-        request_id: body.request_id.take().unwrap_or_default(),
+        tenant_id: tenant_id.unwrap_or_default(),
+        request_id: request_id.unwrap_or_default(),
         trace_id: trace_id.unwrap_or_default(),
         traceparent,
-        attempt: headers::number(headers, "Router-Attempt")
-            .flatten()
-            .unwrap_or(1),
+        attempt: attempt.unwrap_or(1),
         deadline,
-        metadata: std::mem::take(&mut body.metadata),
+        metadata: Fields::from_contract(body.metadata.take()),
         config: body.config.take(),
     };
     Ok((body, call))
+}
+
+fn nonempty(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers::text(headers, name)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
 }
 
 /// The clock of this process may leap as well.
 static CLOCK: LazyLock<WallClock> = LazyLock::new(WallClock::start);
 
 fn deadline_of(headers: &HeaderMap, received: Instant) -> Result<Instant, Outcome> {
-    if headers::text(headers, "Router-Deadline").is_some_and(|deadline| CLOCK.is_past(deadline)) {
+    let past = headers::text(headers, header::DEADLINE).is_some_and(|text| CLOCK.is_past(text));
+    if past {
         return Err(Outcome::Expired);
     }
-    let timeout = match headers::number(headers, "Router-Timeout-Ms") {
-        None => DEFAULT_TIMEOUT,
-        Some(Some(millis)) => Duration::from_millis(millis).min(MAX_TIMEOUT),
-        Some(None) => {
-            let text =
-                "header Router-Timeout-Ms: expected whole milliseconds of at most ten digits";
-            return Err(Outcome::Failed(Failure::invalid_request(text)));
-        }
-    };
-    let deadline = received + timeout;
+    let deadline = received + timeout_of(headers)?;
     if deadline <= Instant::now() {
-        Err(Outcome::Expired)
-    } else {
-        Ok(deadline)
+        return Err(Outcome::Expired);
+    }
+    Ok(deadline)
+}
+
+fn timeout_of(headers: &HeaderMap) -> Result<Duration, Outcome> {
+    match headers::number(headers, header::TIMEOUT_MS) {
+        None => Ok(DEFAULT_TIMEOUT),
+        Some(Some(millis)) => Ok(Duration::from_millis(millis).min(MAX_TIMEOUT)),
+        Some(None) => Err(Outcome::Failed(Failure::invalid_request(format!(
+            "header {}: expected whole milliseconds of at most ten digits",
+            header::TIMEOUT_MS
+        )))),
     }
 }
 
@@ -179,14 +187,13 @@ struct Labels {
 
 impl Labels {
     fn from_headers(headers: &HeaderMap) -> Self {
-        let text = |name| headers::text(headers, name).unwrap_or_default().to_owned();
         Self {
-            trace_id: text("trace_id"),
-            tenant_id: text("tenant_id"),
+            trace_id: nonempty(headers, header::TRACE_ID).unwrap_or_default(),
+            tenant_id: nonempty(headers, header::TENANT_ID).unwrap_or_default(),
         }
     }
 
-    fn of(call: &CallContext) -> Self {
+    fn from_call(call: &CallContext) -> Self {
         Self {
             trace_id: call.trace_id.clone(),
             tenant_id: call.tenant_id.clone(),
@@ -226,7 +233,8 @@ async fn finish(
             "the answer of {length} bytes was not sent: {error}"
         ));
         report(server, &failure, labels, received);
-        // Most likely it was larger than the server allows; the short error form tells the caller at once.
+        // Most likely it was larger than the server allows; the short error form tells the caller
+        // at once.
         let _ = publish(server, reply, failure.to_payload().into()).await;
     }
 }

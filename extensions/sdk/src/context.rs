@@ -1,10 +1,12 @@
-//! What a handler knows about the call besides its message: whose it is, which trace it belongs to, how long it has.
+//! What a handler knows about the call besides its message: whose it is, which trace it belongs to,
+//! how long it has.
 
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use beamline_contract::trace::TraceParent;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::failure::{Failure, describe};
 use crate::fields::Fields;
@@ -14,7 +16,8 @@ pub struct CallContext {
     pub extension_id: String,
     pub tenant_id: String,
     pub request_id: String,
-    /// From the header `trace_id`, else the body, else `traceparent`; empty when the caller sent none.
+    /// From the header `trace_id`, else the body, else `traceparent`; empty when the caller sent
+    /// none.
     pub trace_id: String,
     /// The caller's span, to continue its trace.
     pub traceparent: Option<TraceParent>,
@@ -50,18 +53,17 @@ impl CallContext {
     }
 }
 
-/// The key to blame is the one without which the rest would be valid; serde itself only knows the column.
+/// The key to blame is the one without which the rest would be valid; serde itself only knows the
+/// column.
 fn invalid_config<T: DeserializeOwned>(json: &str, error: &serde_json::Error) -> Failure {
-    let Ok(fields) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json)
-    else {
+    let Ok(fields) = serde_json::from_str::<Map<String, Value>>(json) else {
         return Failure::invalid_config(format!("config: {}", describe(error)));
     };
-    let is_culprit = |key: &&String| {
-        let mut rest = fields.clone();
-        rest.remove(*key);
-        serde_json::from_value::<T>(rest.into()).is_ok()
-    };
-    match fields.keys().take(32).find(is_culprit) {
+    let key = fields
+        .keys()
+        .take(32)
+        .find(|key| is_valid_without::<T>(&fields, key));
+    match key {
         Some(key) => Failure::invalid_config(format!(
             "config.{}: {}",
             key.escape_debug(),
@@ -71,67 +73,17 @@ fn invalid_config<T: DeserializeOwned>(json: &str, error: &serde_json::Error) ->
     }
 }
 
-/// A W3C `traceparent` header that is valid; others are ignored, as the recommendation asks.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct TraceParent {
-    /// 32 hexadecimal digits.
-    pub trace_id: String,
-    /// 16 hexadecimal digits.
-    pub parent_id: String,
-    pub sampled: bool,
-}
-
-impl TraceParent {
-    pub fn parse(header: &str) -> Option<Self> {
-        let mut parts = header.trim().split('-');
-        let version = parts.next().filter(|v| is_hex(v, 2) && *v != "ff")?;
-        let trace_id = parts
-            .next()
-            .filter(|id| is_hex(id, 32) && id.bytes().any(|b| b != b'0'))?;
-        let parent_id = parts
-            .next()
-            .filter(|id| is_hex(id, 16) && id.bytes().any(|b| b != b'0'))?;
-        let flags = parts.next().filter(|f| is_hex(f, 2))?;
-        if version == "00" && parts.next().is_some() {
-            return None;
-        }
-        let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-        Some(Self {
-            trace_id: trace_id.to_owned(),
-            parent_id: parent_id.to_owned(),
-            sampled,
-        })
-    }
-}
-
-fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+fn is_valid_without<T: DeserializeOwned>(fields: &Map<String, Value>, key: &str) -> bool {
+    let mut rest = fields.clone();
+    rest.remove(key);
+    serde_json::from_value::<T>(rest.into()).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde::Deserialize;
 
-    #[test]
-    fn traceparents() {
-        let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let parsed = TraceParent::parse(valid).unwrap();
-        assert_eq!(parsed.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert!(parsed.sampled);
-        for invalid in [
-            "",
-            "00",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-extra",
-            "00-4bf92f3577b34da6a3ce929d0e0e47-00f067aa0ba902b7-01",
-        ] {
-            assert_eq!(TraceParent::parse(invalid), None, "{invalid}");
-        }
-    }
+    use super::*;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

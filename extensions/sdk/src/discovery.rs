@@ -1,8 +1,10 @@
-//! Answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS`, so that `nats micro ls` and the router see every extension process.
+//! Answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS`, so that `nats micro ls` and the router see
+//! every extension process.
 //!
-//! The NATS client has a service module that would do the same. Its endpoint can only be unsubscribed, not drained, which
-//! loses the requests that are on their way when a process stops; its error answers panic on text with a line break; and
-//! it does not count the contract's error answers as errors. Its wire types are used where they fit (ADR-32 of NATS).
+//! The NATS client has a service module that would do the same. Its endpoint can only be
+//! unsubscribed, not drained, which loses the requests that are on their way when a process stops;
+//! its error answers panic on text with a line break; and it does not count the contract's error
+//! answers as errors. Its wire types are used where they fit (ADR-32 of NATS).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,7 +79,8 @@ impl Service {
 
     /// Each verb is asked of all services, of those with a name, and of one process.
     pub(crate) async fn subscribe(self) -> Result<SubscribedService, SubscribeError> {
-        let (name, id) = (&self.info.name, &self.info.id);
+        let name = &self.info.name;
+        let id = &self.info.id;
         let mut subscriptions = Vec::new();
         for verb in ["PING", "INFO", "STATS"] {
             for subject in [
@@ -116,7 +119,12 @@ impl Service {
 
     fn stats(&self, server: &Server) -> serde_json::Value {
         let counts = server.stats.counts();
-        let endpoints: Vec<_> = (self.info.endpoints.iter())
+        let busy = counts.busy.as_nanos();
+        let average = busy / u128::from(counts.requests.max(1));
+        let endpoints: Vec<_> = self
+            .info
+            .endpoints
+            .iter()
             .map(|endpoint| {
                 json!({
                     "name": endpoint.name,
@@ -125,8 +133,8 @@ impl Service {
                     "num_requests": counts.requests,
                     "num_errors": counts.errors,
                     "last_error": counts.last_error,
-                    "processing_time": saturated(counts.busy.as_nanos()),
-                    "average_processing_time": saturated(counts.busy.as_nanos() / u128::from(counts.requests.max(1))),
+                    "processing_time": saturated(busy),
+                    "average_processing_time": saturated(average),
                     "data": {"expired": counts.expired, "overloaded": counts.overloaded},
                 })
             })
@@ -162,7 +170,8 @@ fn unique_id(client: &Client) -> String {
     inbox.rsplit('.').next().unwrap_or(&inbox).to_owned()
 }
 
-/// The service protocol wants a semantic version; "v2" becomes "2.0.0", any other tag goes into the build part.
+/// The service protocol wants a semantic version; "v2" becomes "2.0.0", any other tag goes into the
+/// build part.
 fn semantic_version(tag: &str) -> String {
     match tag.strip_prefix('v').unwrap_or(tag).parse::<u32>() {
         Ok(major) => format!("{major}.0.0"),

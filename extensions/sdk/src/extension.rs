@@ -1,49 +1,15 @@
 //! The type an author starts from: which kind of extension, under which id, with which handler.
 
 use std::fmt;
-use std::process::ExitCode;
 
-use clap::Parser;
+use beamline_contract::record::Kind;
 
 use crate::context::CallContext;
 use crate::failure::Failure;
-use crate::handler::{self, Handler};
+use crate::handler::Handler;
 use crate::message::{Edit, Message, Verdict};
 use crate::provider::{Completion, Prompt};
 use crate::raw::{RawAnswer, RawRequest};
-use crate::running::{Running, StartError};
-use crate::settings::{CommandLine, Settings};
-use crate::{process, running};
-
-/// Where in the pipeline an extension stands. It decides the subject and the form of requests and answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Pre,
-    Validator,
-    Post,
-    Provider,
-}
-
-impl Kind {
-    pub(crate) fn subject_part(self) -> &'static str {
-        match self {
-            Self::Pre => "ext.pre",
-            Self::Validator => "ext.validate",
-            Self::Post => "ext.post",
-            Self::Provider => "provider",
-        }
-    }
-
-    /// The `type` of the extension in the router's registry.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pre => "pre",
-            Self::Validator => "validator",
-            Self::Post => "post",
-            Self::Provider => "provider",
-        }
-    }
-}
 
 /// An extension: an id and what it does with a call.
 pub struct Extension {
@@ -62,7 +28,7 @@ impl Extension {
         Self {
             id: id.into(),
             kind: Kind::Pre,
-            handler: handler::edit(handler),
+            handler: Handler::message(handler),
         }
     }
 
@@ -75,7 +41,7 @@ impl Extension {
         Self {
             id: id.into(),
             kind: Kind::Validator,
-            handler: handler::validate(handler),
+            handler: Handler::message(handler),
         }
     }
 
@@ -88,7 +54,7 @@ impl Extension {
         Self {
             id: id.into(),
             kind: Kind::Post,
-            handler: handler::edit(handler),
+            handler: Handler::message(handler),
         }
     }
 
@@ -101,12 +67,12 @@ impl Extension {
         Self {
             id: id.into(),
             kind: Kind::Provider,
-            handler: handler::provide(handler),
+            handler: Handler::provider(handler),
         }
     }
 
-    /// For tests and protocol work: gets the bytes and headers as they came, and answers any bytes, or nothing.
-    /// Deadlines are not applied, so that it can also answer too late.
+    /// For tests and protocol work: gets the bytes and headers as they came, and answers any bytes,
+    /// or nothing. Deadlines are not applied, so that it can also answer too late.
     pub fn raw<F, R>(kind: Kind, id: impl Into<String>, handler: F) -> Self
     where
         F: Fn(RawRequest) -> R + Send + Sync + 'static,
@@ -115,41 +81,8 @@ impl Extension {
         Self {
             id: id.into(),
             kind,
-            handler: handler::raw(handler),
+            handler: Handler::raw(handler),
         }
-    }
-
-    /// The whole program: flags and environment, logging, serving, signals, drain. The exit code is 0 after a clean
-    /// stop, 2 for wrong flags, 78 for settings that cannot work, 130 when a second signal cuts the drain short, else 1.
-    pub async fn run(self) -> ExitCode {
-        let settings = CommandLine::parse().settings;
-        self.run_with(&settings).await
-    }
-
-    /// As [`Extension::run`], for a program that has parsed its own command line.
-    pub async fn run_with(self, settings: &Settings) -> ExitCode {
-        process::run(self, settings).await
-    }
-
-    /// Serves inside this process on a connection of its own, and returns when the extension answers requests. While
-    /// the server cannot be reached it keeps trying; dropping the future gives up.
-    ///
-    /// # Errors
-    /// When names are invalid, the URL or the credentials are unusable, or the server refuses the connection for good.
-    pub async fn serve(self, settings: &Settings) -> Result<Running, StartError> {
-        running::serve(self, settings).await
-    }
-
-    /// As [`Extension::serve`], on a connection that the caller keeps.
-    ///
-    /// # Errors
-    /// As [`Extension::serve`].
-    pub async fn serve_on(
-        self,
-        client: &async_nats::Client,
-        settings: &Settings,
-    ) -> Result<Running, StartError> {
-        running::serve_on(self, client.clone(), settings).await
     }
 }
 

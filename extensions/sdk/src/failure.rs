@@ -1,22 +1,27 @@
-//! Why a call failed, in the contract's error form. Only the code is meant for programs; the message is for people.
+//! Why a call failed, in the contract's error form. Only the code is meant for programs; the
+//! message is for people.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use beamline_contract::call::{AnsweredError, ExtensionAnswer};
+use beamline_contract::error::ErrorCode;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+use crate::answer_part::part;
 
 /// An error answer: `{"error": {"code", "message", "retryable", "retry_after_ms"?}}`.
 ///
-/// The message reaches the router, its logs and perhaps the caller: never put the payload's text into it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+/// The message reaches the router, its logs and perhaps the caller: never put the payload's text
+/// into it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Failure {
     pub code: String,
     pub message: String,
     pub retryable: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    #[serde(skip)]
     pub(crate) unanswered: bool,
 }
 
@@ -33,7 +38,7 @@ impl Failure {
     }
 
     pub fn invalid_request(message: impl Into<String>) -> Self {
-        Self::new("invalid_request", message)
+        Self::new(ErrorCode::InvalidRequest.as_str(), message)
     }
 
     pub fn invalid_config(message: impl Into<String>) -> Self {
@@ -41,7 +46,7 @@ impl Failure {
     }
 
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new("internal", message)
+        Self::new(ErrorCode::Internal.as_str(), message)
     }
 
     /// Says that the same call may succeed later.
@@ -73,12 +78,16 @@ impl Failure {
     }
 
     pub(crate) fn overloaded() -> Self {
-        Self::new("overloaded", "all places for calls are taken").retryable()
+        Self::new(
+            ErrorCode::Overloaded.as_str(),
+            "all places for calls are taken",
+        )
+        .retryable()
     }
 
     pub(crate) fn shutting_down() -> Self {
         Self::new(
-            "shutting_down",
+            ErrorCode::ShuttingDown.as_str(),
             "the extension stopped before the call was done",
         )
         .retryable()
@@ -86,25 +95,43 @@ impl Failure {
 
     pub(crate) fn deadline_exceeded() -> Self {
         Self::new(
-            "deadline_exceeded",
+            ErrorCode::DeadlineExceeded.as_str(),
             "the call's time ran out in the handler",
         )
     }
 
     pub(crate) fn to_payload(&self) -> Bytes {
-        #[derive(Serialize)]
-        struct Form<'a> {
-            error: &'a Failure,
-        }
-        serde_json::to_vec(&Form { error: self })
-            .map_or_else(|_| Bytes::from_static(LAST_RESORT), Bytes::from)
+        self.write()
+            .map_or_else(|_| Bytes::from_static(LAST_RESORT.as_bytes()), Bytes::from)
+    }
+
+    fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&ExtensionAnswer {
+            error: Some(part(self)?),
+            ..ExtensionAnswer::default()
+        })
     }
 }
 
-const LAST_RESORT: &[u8] =
-    br#"{"error":{"code":"internal","message":"the error could not be written","retryable":false}}"#;
+impl Serialize for Failure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let error = AnsweredError {
+            code: Cow::Borrowed(&self.code),
+            message: Cow::Borrowed(&self.message),
+            retryable: Some(self.retryable),
+            retry_after_ms: self.retry_after_ms,
+        };
+        error.serialize(serializer)
+    }
+}
 
-/// What a JSON error says, without the value that caused it: that value may be the text of a message.
+const LAST_RESORT: &str = concat!(
+    r#"{"error":{"code":"internal","message":"the error could not be written","#,
+    r#""retryable":false}}"#
+);
+
+/// What a JSON error says, without the value that caused it: that value may be the text of a
+/// message.
 pub(crate) fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(", expected ") {

@@ -1,35 +1,41 @@
-//! A JSON object whose values stay as they were written, so that numbers keep every digit on their way through.
+//! JSON objects as a handler reads and writes them.
 
-use std::collections::BTreeMap;
-
+use beamline_contract::fields;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// Metadata, context or parameters of a call.
+/// Metadata, context or parameters of a call. Values stay as they were written, so that numbers
+/// keep every digit on their way through.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
-pub struct Fields(BTreeMap<String, Box<RawValue>>);
+pub struct Fields(fields::Fields);
 
 impl Fields {
+    pub(crate) fn from_contract(fields: Option<fields::Fields>) -> Self {
+        Self(fields.unwrap_or_default())
+    }
+
+    pub(crate) fn as_contract(&self) -> &fields::Fields {
+        &self.0
+    }
+
     /// The value under `key`, when there is one of that type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        self.0
-            .get(key)
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+        let raw = self.raw(key)?;
+        serde_json::from_str(raw.get()).ok()
     }
 
     /// The value under `key` as it was written.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
-        self.0.get(key).map(AsRef::as_ref)
+        self.0.get(key)
     }
 
-    /// Sets `key`. A value that has no JSON form (a map with keys that are no strings) is stored as null.
+    /// Sets `key`. A value that has no JSON form (a map with keys that are no strings) is stored as
+    /// null.
     pub fn insert(&mut self, key: impl Into<String>, value: &impl Serialize) {
-        self.0.insert(
-            key.into(),
-            to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned()),
-        );
+        let raw = to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        self.0.set(key, raw);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -41,15 +47,14 @@ impl Fields {
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.0.iter().map(|(key, _)| key)
     }
 }
 
 impl<'de> Deserialize<'de> for Fields {
     /// Null counts as "no fields": gateways write it for an absent object.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::<BTreeMap<String, Box<RawValue>>>::deserialize(deserializer)
-            .map(|fields| Self(fields.unwrap_or_default()))
+        Option::deserialize(deserializer).map(Self::from_contract)
     }
 }
 

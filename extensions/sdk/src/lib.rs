@@ -1,7 +1,8 @@
 //! Write an extension of Beamline Router in about ten lines of Rust.
 //!
-//! An extension is a program that answers NATS requests. The author writes one async function; this crate brings the
-//! connection, the subject, the queue group, discovery, deadlines, overload, tracing, error answers and a clean stop.
+//! An extension is a program that answers NATS requests. The author writes one async function; this
+//! crate brings the connection, the subject, the queue group, discovery, deadlines, overload,
+//! tracing, error answers and a clean stop.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -24,6 +25,7 @@
 
 mod settings;
 
+mod answer_part;
 mod context;
 mod extension;
 mod failure;
@@ -32,24 +34,33 @@ mod message;
 mod provider;
 mod raw;
 
-mod call;
-mod discovery;
-mod handler;
 mod process;
 mod running;
+mod start_error;
+mod summary;
+
+mod call;
+mod connection;
+mod discovery;
+mod handler;
 mod server;
 mod stats;
+mod subscription;
 
-pub use context::{CallContext, TraceParent};
-pub use extension::{Extension, Kind};
+pub use beamline_contract::record::Kind;
+pub use beamline_contract::trace::TraceParent;
+pub use context::CallContext;
+pub use extension::Extension;
 pub use failure::Failure;
 pub use fields::Fields;
 pub use message::{Edit, Message, Verdict};
 pub use provider::{Completion, Prompt, Usage};
 pub use raw::{RawAnswer, RawRequest};
-pub use running::{Running, StartError, Summary};
+pub use running::Running;
 pub use settings::{LogFormat, Settings};
+pub use start_error::StartError;
 pub use stats::Counts;
+pub use summary::Summary;
 
 /// The NATS client whose types appear in this crate's interface.
 pub use async_nats;

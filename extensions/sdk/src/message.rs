@@ -1,23 +1,25 @@
 //! What pre-processors, validators and post-processors see and answer.
 
+use std::borrow::Cow;
+
+use beamline_contract::call::{ExtensionAnswer, STATUS_OK, STATUS_REJECT};
+use beamline_contract::message::MessageBody;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::answer_part::part;
 use crate::failure::{Failure, describe};
 use crate::fields::Fields;
 
 /// The message on its way through the pipeline; for a post-processor, the provider's output.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Message {
-    #[serde(default)]
     pub message_id: String,
-    #[serde(default)]
     pub message_type: String,
     /// Any JSON value, as it was written.
     pub payload: Box<RawValue>,
-    #[serde(default)]
     pub metadata: Fields,
 }
 
@@ -40,14 +42,39 @@ impl Message {
             .map_err(|_| Failure::internal("the new payload has no JSON form"))?;
         Ok(Self { payload, ..self })
     }
+
+    pub(crate) fn from_body(body: MessageBody<'_>) -> Self {
+        Self {
+            message_id: body.message_id.into_owned(),
+            message_type: body.message_type.into_owned(),
+            payload: body.payload.into_owned(),
+            metadata: Fields::from_contract(Some(body.metadata.into_owned())),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        MessageBody::deserialize(deserializer).map(Self::from_body)
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let body = MessageBody {
+            message_id: Cow::Borrowed(&self.message_id),
+            message_type: Cow::Borrowed(&self.message_type),
+            payload: Cow::Borrowed(&self.payload),
+            metadata: Cow::Borrowed(self.metadata.as_contract()),
+        };
+        body.serialize(serializer)
+    }
 }
 
 /// What a pre- or post-processor wants changed.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Edit {
-    #[serde(rename = "payload", skip_serializing_if = "Option::is_none")]
     message: Option<Message>,
-    #[serde(skip_serializing_if = "Fields::is_empty")]
     metadata: Fields,
 }
 
@@ -73,15 +100,27 @@ impl Edit {
     }
 }
 
+impl Serialize for Edit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut answer = ExtensionAnswer::default();
+        if let Some(message) = &self.message {
+            answer.payload = Some(part(message)?);
+        }
+        if !self.metadata.is_empty() {
+            answer.metadata = Some(part(&self.metadata)?);
+        }
+        answer.serialize(serializer)
+    }
+}
+
 /// What a validator says.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "status", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     Ok,
     Reject {
         /// A stable code, such as `pii_detected`.
         reason: String,
-        #[serde(skip_serializing_if = "Value::is_null")]
+        /// Null when there are none.
         details: Value,
     },
 }
@@ -94,12 +133,30 @@ impl Verdict {
         }
     }
 
-    /// As [`Verdict::reject`], with an object that explains it. Never put the payload's text into it.
+    /// As [`Verdict::reject`], with an object that explains it. Never put the payload's text into
+    /// it.
     pub fn reject_with(reason: impl Into<String>, details: Value) -> Self {
         Self::Reject {
             reason: reason.into(),
             details,
         }
+    }
+}
+
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut answer = ExtensionAnswer::default();
+        match self {
+            Self::Ok => answer.status = Some(part(STATUS_OK)?),
+            Self::Reject { reason, details } => {
+                answer.status = Some(part(STATUS_REJECT)?);
+                answer.reason = Some(part(reason)?);
+                if !details.is_null() {
+                    answer.details = Some(part(details)?);
+                }
+            }
+        }
+        answer.serialize(serializer)
     }
 }
 
@@ -116,7 +173,10 @@ mod tests {
         let edit = Edit::replace(message).with_metadata("lang", &"en");
         assert_eq!(
             serde_json::to_string(&edit).unwrap(),
-            r#"{"payload":{"message_id":"m","message_type":"chat","payload":1.10,"metadata":{"a":2.50}},"metadata":{"lang":"en"}}"#
+            concat!(
+                r#"{"payload":{"message_id":"m","message_type":"chat","payload":1.10,"#,
+                r#""metadata":{"a":2.50}},"metadata":{"lang":"en"}}"#
+            )
         );
         assert_eq!(serde_json::to_string(&Edit::unchanged()).unwrap(), "{}");
         assert_eq!(

@@ -3,59 +3,73 @@
 use std::io::{self, IsTerminal, Read};
 use std::process::ExitCode;
 
+use clap::Parser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
 use crate::extension::Extension;
-use crate::running::{self, Running, StartError, Summary};
-use crate::settings::{LogFormat, Settings};
+use crate::running::Running;
+use crate::settings::{CommandLine, LogFormat, Settings};
+use crate::start_error::StartError;
+use crate::summary::Summary;
 
 /// Set by a parent that holds the other end of stdin, so that its death ends the extension too.
 const EXIT_ON_STDIN_EOF: &str = "BEAMLINE_EXIT_ON_STDIN_EOF";
 const EX_CONFIG: u8 = 78;
 const INTERRUPTED: u8 = 130;
 
-pub(crate) async fn run(extension: Extension, settings: &Settings) -> ExitCode {
-    start_logging(settings.log_format);
-    log_panics_without_their_text();
-    let mut stops = match Stops::new() {
-        Ok(stops) => stops,
-        Err(error) => {
-            error!(%error, "cannot listen for signals");
-            return ExitCode::FAILURE;
-        }
-    };
-    match running::launch(extension, settings).await {
-        Ok(running) => until_stopped(running, &mut stops).await,
-        Err(error) => {
-            error!(%error, "cannot start");
-            exit_code_of(&error)
+impl Extension {
+    /// The whole program: flags and environment, logging, serving, signals, drain. The exit code is
+    /// 0 after a clean stop, 2 for wrong flags, 78 for settings that cannot work, 130 when a second
+    /// signal cuts the drain short, else 1.
+    pub async fn run(self) -> ExitCode {
+        let settings = CommandLine::parse().settings;
+        self.run_with(&settings).await
+    }
+
+    /// As [`Extension::run`], for a program that has parsed its own command line.
+    pub async fn run_with(self, settings: &Settings) -> ExitCode {
+        start_logging(settings.log_format);
+        log_panics_without_their_text();
+        let mut signals = match StopSignals::new() {
+            Ok(signals) => signals,
+            Err(error) => {
+                error!(%error, "cannot listen for signals");
+                return ExitCode::FAILURE;
+            }
+        };
+        match self.launch(settings).await {
+            Ok(running) => until_stopped(running, &mut signals).await,
+            Err(error) => {
+                error!(%error, "cannot start");
+                exit_code_of_error(&error)
+            }
         }
     }
 }
 
-async fn until_stopped(mut running: Running, stops: &mut Stops) -> ExitCode {
+async fn until_stopped(mut running: Running, signals: &mut StopSignals) -> ExitCode {
     let serving = async {
         running.ready().await;
         running.ended().await
     };
     tokio::select! {
-        summary = serving => return exit_code(&summary),
-        reason = stops.next() => info!(reason, "draining"),
+        summary = serving => return exit_code_of_end(&summary),
+        reason = signals.next() => info!(reason, "draining"),
     }
-    running.ask_to_stop();
+    running.begin_stop();
     tokio::select! {
-        summary = running.ended() => exit_code(&summary),
-        reason = stops.next() => {
+        summary = running.ended() => exit_code_of_end(&summary),
+        reason = signals.next() => {
             info!(reason, "stopped a second time: running calls are abandoned");
             ExitCode::from(INTERRUPTED)
         }
     }
 }
 
-fn exit_code(summary: &Summary) -> ExitCode {
+fn exit_code_of_end(summary: &Summary) -> ExitCode {
     if summary.asked {
         return ExitCode::SUCCESS;
     }
@@ -63,7 +77,7 @@ fn exit_code(summary: &Summary) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn exit_code_of(error: &StartError) -> ExitCode {
+fn exit_code_of_error(error: &StartError) -> ExitCode {
     match error {
         StartError::InvalidName { .. } | StartError::Credentials { .. } => {
             ExitCode::from(EX_CONFIG)
@@ -73,19 +87,19 @@ fn exit_code_of(error: &StartError) -> ExitCode {
 }
 
 /// Everything that may ask the process to end.
-struct Stops {
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     stdin_closed: Option<oneshot::Receiver<()>>,
 }
 
-impl Stops {
+impl StopSignals {
     fn new() -> io::Result<Self> {
-        let wanted = std::env::var_os(EXIT_ON_STDIN_EOF).is_some_and(|value| value == "1");
+        let watches_stdin = std::env::var_os(EXIT_ON_STDIN_EOF).is_some_and(|value| value == "1");
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            stdin_closed: wanted.then(watch_stdin),
+            stdin_closed: watches_stdin.then(watch_stdin),
         })
     }
 
@@ -112,9 +126,10 @@ async fn closed(stdin: Option<&mut oneshot::Receiver<()>>) {
     }
 }
 
-/// A plain thread: a runtime waits for its blocking reads when it ends, and this read ends only with the parent.
+/// A plain thread: a runtime waits for its blocking reads when it ends, and this read ends only
+/// with the parent.
 fn watch_stdin() -> oneshot::Receiver<()> {
-    let (closed, receiver) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
         let mut buffer = [0; 1024];
         let mut stdin = io::stdin().lock();
@@ -125,7 +140,7 @@ fn watch_stdin() -> oneshot::Receiver<()> {
                 Ok(0) | Err(_) => break,
             }
         }
-        let _ = closed.send(());
+        let _ = sender.send(());
     });
     receiver
 }
@@ -153,7 +168,8 @@ fn start_logging(format: LogFormat) {
     };
 }
 
-/// A panic's text often holds the value that caused it, and that may come from a payload: log only the place.
+/// A panic's text often holds the value that caused it, and that may come from a payload: log only
+/// the place.
 fn log_panics_without_their_text() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic

@@ -1,8 +1,12 @@
 //! What a provider sees and answers.
 
+use std::borrow::Cow;
+
+use beamline_contract::call::ExtensionAnswer;
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::answer_part::part;
 use crate::failure::Failure;
 use crate::fields::Fields;
 
@@ -21,11 +25,10 @@ pub struct Prompt {
 }
 
 /// A provider's answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Completion {
     provider_id: String,
     output: Box<RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
     metadata: Fields,
 }
@@ -65,6 +68,19 @@ impl Completion {
             provider_id,
             ..self
         }
+    }
+}
+
+impl Serialize for Completion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let answer = ExtensionAnswer {
+            provider_id: Some(Cow::Borrowed(&self.provider_id)),
+            output: Some(Cow::Borrowed(&self.output)),
+            usage: self.usage.as_ref().map(part).transpose()?,
+            metadata: Some(part(&self.metadata)?),
+            ..ExtensionAnswer::default()
+        };
+        answer.serialize(serializer)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Requests and answers as they are on the wire, for handlers that take no part in the contract: faults and protocol tests.
+//! Requests and answers as they are on the wire, for handlers that take no part in the contract:
+//! faults and protocol tests.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;

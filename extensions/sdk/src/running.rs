@@ -3,41 +3,65 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event};
 use beamline_bus::Intake;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::info;
 
+use crate::connection::connect;
 use crate::discovery::{self, Service};
 use crate::extension::Extension;
-use crate::server::{self, Server};
+use crate::server::Server;
 use crate::settings::Settings;
+use crate::start_error::StartError;
 use crate::stats::{Counts, Stats};
+use crate::subscription;
+use crate::summary::Summary;
 
-/// A frozen server is noticed after three unanswered pings.
-const PING_INTERVAL: Duration = Duration::from_secs(2);
 const READY_POLL: Duration = Duration::from_millis(20);
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Why an extension could not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    #[error("{what} \"{name}\" must be 1 to 64 letters, digits, \"_\" or \"-\"")]
-    InvalidName { what: &'static str, name: String },
-    #[error("credentials file {path}: {source}")]
-    Credentials {
-        path: String,
-        source: std::io::Error,
-    },
-    #[error("cannot connect to NATS: {0}")]
-    Connect(#[from] async_nats::ConnectError),
-    #[error("cannot subscribe: {0}")]
-    Subscribe(#[from] async_nats::SubscribeError),
+impl Extension {
+    /// Serves inside this process on a connection of its own, and returns when the extension
+    /// answers requests. While the server cannot be reached it keeps trying; dropping the future
+    /// gives up.
+    ///
+    /// # Errors
+    /// When names are invalid, the URL or the credentials are unusable, or the server refuses the
+    /// connection for good.
+    pub async fn serve(self, settings: &Settings) -> Result<Running, StartError> {
+        let running = self.launch(settings).await?;
+        running.ready().await;
+        Ok(running)
+    }
+
+    /// As [`Extension::serve`], on a connection that the caller keeps.
+    ///
+    /// # Errors
+    /// As [`Extension::serve`].
+    pub async fn serve_on(
+        self,
+        client: &Client,
+        settings: &Settings,
+    ) -> Result<Running, StartError> {
+        let running = start(self, client.clone(), settings, Connection::Shared).await?;
+        running.ready().await;
+        Ok(running)
+    }
+
+    /// Starts without waiting for the server. From here on calls may come in, so it must be
+    /// stopped and not just dropped.
+    pub(crate) async fn launch(self, settings: &Settings) -> Result<Running, StartError> {
+        // Before the connection, so that a typo is reported even while the server is away.
+        settings.subject_for(self.kind, &self.id)?;
+        settings.queue_group_for(&self.id)?;
+        let client = connect(&self.id, settings).await?;
+        start(self, client, settings, Connection::Own).await
+    }
 }
 
 /// An extension that answers requests. Dropping it stops it too, without waiting for the drain.
@@ -45,24 +69,11 @@ pub enum StartError {
 pub struct Running {
     subject: String,
     queue_group: String,
-    probe: String,
+    ping_subject: String,
     server: Arc<Server>,
-    _stop_on_drop: DropGuard,
     stop: CancellationToken,
+    _stop_on_drop: DropGuard,
     task: JoinHandle<Summary>,
-}
-
-/// What a stopped extension leaves behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Summary {
-    pub counts: Counts,
-    /// Every running call ended by itself within the limit.
-    pub drained: bool,
-    /// The last answers were written to the server's socket.
-    pub flushed: bool,
-    /// False when the connection ended without a stop.
-    pub asked: bool,
 }
 
 impl Running {
@@ -79,150 +90,99 @@ impl Running {
         self.server.stats.counts()
     }
 
-    /// Takes no more work, finishes the work in hand (at most 10 s), flushes, and closes its own connection.
+    /// Takes no more work, finishes the work in hand (at most 10 s), flushes, and closes its own
+    /// connection.
     pub async fn stop(mut self) -> Summary {
-        self.ask_to_stop();
+        self.begin_stop();
         self.ended().await
+    }
+
+    /// Waits for the end, which comes by [`Running::stop`] or when the connection is closed for
+    /// good.
+    pub async fn ended(&mut self) -> Summary {
+        (&mut self.task).await.unwrap_or_default()
     }
 
     /// Waits until the server passes requests on to this extension.
     ///
-    /// A flush only reaches the socket. An answer to our own ping proves that the server has processed the
-    /// subscriptions, because it handles one connection's commands in order.
+    /// A flush only reaches the socket. An answer to our own ping proves that the server has
+    /// processed the subscriptions, because it handles one connection's commands in order.
     pub(crate) async fn ready(&self) {
-        let client = &self.server.client;
-        let mut told = false;
-        loop {
-            if client.connection_state() == State::Connected {
-                if let Ok(Ok(_)) =
-                    timeout(PROBE_LIMIT, client.request(self.probe.clone(), "".into())).await
-                {
-                    info!(
-                        subject = self.subject,
-                        queue_group = self.queue_group,
-                        "serving"
-                    );
-                    return;
-                }
-            } else if !told {
-                told = true;
+        let mut waiting_logged = false;
+        while !self.answers_ping().await {
+            let connected = self.server.client.connection_state() == State::Connected;
+            if !connected && !waiting_logged {
+                waiting_logged = true;
                 info!("waiting for the NATS server");
             }
             sleep(READY_POLL).await;
         }
+        info!(
+            subject = self.subject,
+            queue_group = self.queue_group,
+            "serving"
+        );
     }
 
-    pub(crate) fn ask_to_stop(&self) {
+    async fn answers_ping(&self) -> bool {
+        let client = &self.server.client;
+        if client.connection_state() != State::Connected {
+            return false;
+        }
+        let ping = client.request(self.ping_subject.clone(), "".into());
+        matches!(timeout(PROBE_LIMIT, ping).await, Ok(Ok(_)))
+    }
+
+    pub(crate) fn begin_stop(&self) {
         self.stop.cancel();
     }
-
-    /// Waits for the end, which comes by [`Running::stop`] or when the connection is closed for good.
-    pub async fn ended(&mut self) -> Summary {
-        (&mut self.task).await.unwrap_or_default()
-    }
 }
 
-pub(crate) async fn serve(
-    extension: Extension,
-    settings: &Settings,
-) -> Result<Running, StartError> {
-    let running = launch(extension, settings).await?;
-    running.ready().await;
-    Ok(running)
-}
-
-pub(crate) async fn serve_on(
-    extension: Extension,
-    client: Client,
-    settings: &Settings,
-) -> Result<Running, StartError> {
-    let running = start(extension, client, settings, false).await?;
-    running.ready().await;
-    Ok(running)
-}
-
-/// Starts without waiting for the server. From here on calls may come in, so it must be stopped and not just dropped.
-pub(crate) async fn launch(
-    extension: Extension,
-    settings: &Settings,
-) -> Result<Running, StartError> {
-    // Before the connection, so that a typo is reported even while the server is away.
-    settings.subject_for(extension.kind, &extension.id)?;
-    settings.queue_group_for(&extension.id)?;
-    let client = connect(&extension.id, settings).await?;
-    start(extension, client, settings, true).await
-}
-
-async fn connect(id: &str, settings: &Settings) -> Result<Client, StartError> {
-    let options = match &settings.creds_file {
-        None => ConnectOptions::new(),
-        Some(path) => ConnectOptions::with_credentials_file(path)
-            .await
-            .map_err(|source| StartError::Credentials {
-                path: path.display().to_string(),
-                source,
-            })?,
-    };
-    let options = options
-        .name(format!("beamline-extension {id}"))
-        .ping_interval(PING_INTERVAL)
-        .retry_on_initial_connect()
-        .event_callback(|event| async move { log_event(&event) });
-    let servers: Vec<&str> = settings.nats_url.split(',').map(str::trim).collect();
-    Ok(options.connect(servers).await?)
-}
-
-fn log_event(event: &Event) {
-    match event {
-        Event::Connected | Event::Draining | Event::Closed => info!(%event, "nats"),
-        Event::Disconnected
-        | Event::LameDuckMode
-        | Event::SlowConsumer(_)
-        | Event::ServerError(_)
-        | Event::ClientError(_) => warn!(%event, "nats"),
-    }
+/// Whose connection an extension serves on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    /// It ends with the extension.
+    Own,
+    /// The caller keeps it.
+    Shared,
 }
 
 async fn start(
     extension: Extension,
     client: Client,
     settings: &Settings,
-    own_connection: bool,
+    connection: Connection,
 ) -> Result<Running, StartError> {
     let subject = settings.subject_for(extension.kind, &extension.id)?;
     let queue_group = settings.queue_group_for(&extension.id)?;
     let intake = Intake::subscribe(&client, &subject, &queue_group).await?;
     let service = Service::new(&extension, settings, &subject, &queue_group, &client);
-    let probe = service.own_ping_subject();
+    let ping_subject = service.own_ping_subject();
     let server = Arc::new(Server {
         id: extension.id,
         client: client.clone(),
         handler: extension.handler,
         stats: Stats::default(),
-        cut: CancellationToken::new(),
+        abort: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
+    let discovery = discovery::run(service.subscribe().await?, Arc::clone(&server));
+    let discovery = tokio::spawn(discovery);
     let stop = CancellationToken::new();
-    let discovery = tokio::spawn(discovery::run(
-        service.subscribe().await?,
-        Arc::clone(&server),
-    ));
     let max_in_flight = settings.max_in_flight.get();
-    let task = tokio::spawn({
-        let (server, stop) = (Arc::clone(&server), stop.clone());
-        async move {
-            let summary = server::run(server, intake, max_in_flight, stop).await;
-            discovery.abort();
-            if own_connection {
-                let _ = client.drain().await;
-            }
-            summary
+    let serving = subscription::run(Arc::clone(&server), intake, max_in_flight, stop.clone());
+    let task = tokio::spawn(async move {
+        let summary = serving.await;
+        discovery.abort();
+        if connection == Connection::Own {
+            let _ = client.drain().await;
         }
+        summary
     });
     Ok(Running {
         subject,
         queue_group,
-        probe,
+        ping_subject,
         server,
         _stop_on_drop: stop.clone().drop_guard(),
         stop,

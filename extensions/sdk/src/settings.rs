@@ -1,14 +1,17 @@
-//! Settings that every extension has: where NATS is, which subject to serve, how much work to take at a time.
+//! Settings that every extension has: where NATS is, which subject to serve, how much work to take
+//! at a time.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use beamline_contract::record::Kind;
+use beamline_contract::subject;
 use clap::{Args, Parser, ValueEnum};
 
-use crate::extension::Kind;
-use crate::running::StartError;
+use crate::start_error::StartError;
 
-/// Flags and environment variables of an extension. A program with flags of its own flattens this into them:
+/// Flags and environment variables of an extension. A program with flags of its own flattens this
+/// into them:
 ///
 /// ```
 /// #[derive(clap::Parser)]
@@ -90,23 +93,18 @@ impl Settings {
     /// The subject that an extension with these settings serves.
     ///
     /// # Errors
-    /// When a part is not a plain NATS token: a wildcard would receive other extensions' calls, and an empty token
-    /// makes a subject that nobody can reach.
+    /// When a part is not a plain NATS token: a wildcard would receive other extensions' calls, and
+    /// an empty token makes a subject that nobody can reach.
     pub fn subject_for(&self, kind: Kind, id: &str) -> Result<String, StartError> {
         check_token("extension id", id)?;
         check_token("version tag", &self.version_tag)?;
         let subject = match &self.subject {
             Some(subject) => subject.clone(),
-            None => format!(
-                "{}.{}.{id}.{}",
-                self.subject_prefix,
-                kind.subject_part(),
-                self.version_tag
-            ),
+            None => subject::extension(&self.subject_prefix, kind, id, &self.version_tag),
         };
-        subject
-            .split('.')
-            .try_for_each(|token| check_token("subject token", token))?;
+        for token in subject.split('.') {
+            check_token("subject token", token)?;
+        }
         Ok(subject)
     }
 
@@ -122,14 +120,17 @@ impl Settings {
 }
 
 fn check_token(what: &'static str, token: &str) -> Result<(), StartError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if (1..=64).contains(&token.len()) && token.chars().all(plain) {
+    if (1..=64).contains(&token.len()) && token.chars().all(is_plain) {
         return Ok(());
     }
     Err(StartError::InvalidName {
         what,
         name: token.escape_debug().take(64).collect(),
     })
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '-'
 }
 
 #[cfg(test)]

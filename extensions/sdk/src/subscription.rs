@@ -1,80 +1,40 @@
-//! The subscription loop: a permit before a task, an answer at once when there is none, and the order of stopping.
+//! The subscription loop: a permit before a task, an answer at once when there is none, and the
+//! order of stopping.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_nats::Message;
 use async_nats::connection::State;
-use async_nats::{Client, Message};
 use beamline_bus::Intake;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::call;
 use crate::failure::Failure;
-use crate::handler::Handler;
-use crate::running::Summary;
-use crate::stats::Stats;
+use crate::server::Server;
+use crate::summary::Summary;
 
 /// How long running handlers get after a stop was asked for.
-pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-/// Telling the callers of cut handlers, and the last flush.
-const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// Answering the callers of aborted handlers, and the last flush.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
-/// What all calls of one extension share.
-pub(crate) struct Server {
-    pub(crate) id: String,
-    pub(crate) client: Client,
-    pub(crate) handler: Handler,
-    pub(crate) stats: Stats,
-    /// Cancelled when the drain limit has passed: handlers end, and their callers are told.
-    pub(crate) cut: CancellationToken,
-    pub(crate) tasks: TaskTracker,
-}
-
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("id", &self.id)
-            .field("stats", &self.stats)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Serves until `stop`, then drains. The order matters: first no new work, then the work in hand, then the flush; a
-/// connection that is drained first would lose the answers in flight.
+/// Serves until `stop`, then drains. The order matters: first no new work, then the work in hand,
+/// then the flush; a connection that is drained first would lose the answers in flight.
 pub(crate) async fn run(
     server: Arc<Server>,
     intake: Intake,
     max_in_flight: usize,
     stop: CancellationToken,
 ) -> Summary {
-    let stopped_at = take_in(&server, intake, max_in_flight, &stop).await;
+    let stopped_at = receive(&server, intake, max_in_flight, &stop).await;
     let limit = stopped_at.unwrap_or_else(Instant::now) + DRAIN_LIMIT;
-
-    server.tasks.close();
-    let drained = tokio::time::timeout_at(limit.into(), server.tasks.wait())
-        .await
-        .is_ok();
-    if !drained {
-        warn!(
-            extension_id = server.id,
-            in_flight = server.tasks.len(),
-            "the drain limit passed: running calls are cut"
-        );
-        server.cut.cancel();
-        let _ = timeout(FAREWELL_LIMIT, server.tasks.wait()).await;
-    }
-    let was_connected = server.client.connection_state() != State::Pending;
-    let flushed = was_connected
-        && matches!(
-            timeout(FAREWELL_LIMIT, server.client.flush()).await,
-            Ok(Ok(()))
-        );
+    let drained = drain(&server, limit).await;
+    let flushed = flush(&server).await;
     let summary = Summary {
         counts: server.stats.counts(),
         drained,
@@ -94,8 +54,9 @@ pub(crate) async fn run(
     summary
 }
 
-/// Ends when the subscription does: `Some` with the time of the stop, or `None` when the connection closed by itself.
-async fn take_in(
+/// Ends when the subscription does: `Some` with the time of the stop, or `None` when the connection
+/// closed by itself.
+async fn receive(
     server: &Arc<Server>,
     mut intake: Intake,
     max_in_flight: usize,
@@ -116,16 +77,39 @@ async fn take_in(
         }
         Some(())
     };
-    if tokio::time::timeout_at((stopped_at + DRAIN_LIMIT).into(), rest)
-        .await
-        .is_err()
-    {
+    let limit = stopped_at + DRAIN_LIMIT;
+    if timeout_at(limit.into(), rest).await.is_err() {
         debug!(
             extension_id = server.id,
             "the subscription did not end in time"
         );
     }
     Some(stopped_at)
+}
+
+/// Whether all running calls ended by themselves; those that did not are aborted.
+async fn drain(server: &Server, limit: Instant) -> bool {
+    server.tasks.close();
+    if timeout_at(limit.into(), server.tasks.wait()).await.is_ok() {
+        return true;
+    }
+    warn!(
+        extension_id = server.id,
+        in_flight = server.tasks.len(),
+        "the drain limit passed: running calls are cut"
+    );
+    server.abort.cancel();
+    let _ = timeout(FLUSH_LIMIT, server.tasks.wait()).await;
+    false
+}
+
+/// Whether the last answers went out.
+async fn flush(server: &Server) -> bool {
+    if server.client.connection_state() == State::Pending {
+        return false;
+    }
+    let flushed = timeout(FLUSH_LIMIT, server.client.flush()).await;
+    matches!(flushed, Ok(Ok(())))
 }
 
 fn admit(server: &Arc<Server>, message: Message, permits: &Arc<Semaphore>) {
@@ -141,15 +125,14 @@ fn admit(server: &Arc<Server>, message: Message, permits: &Arc<Semaphore>) {
     });
 }
 
-/// Never waits: when even the outgoing queue is full, the refusal is lost rather than the loop stopped. Unconstrained,
-/// because a spent scheduling budget would look like a full queue.
+/// Never waits: when even the outgoing queue is full, the refusal is lost rather than the loop
+/// stopped. Unconstrained, because a spent scheduling budget would look like a full queue.
 fn refuse(server: &Server, message: Message) {
     server.stats.overloaded();
     debug!(extension_id = server.id, "overloaded");
     if let Some(reply) = message.reply {
-        let publish = server
-            .client
-            .publish(reply, Failure::overloaded().to_payload());
+        let payload = Failure::overloaded().to_payload();
+        let publish = server.client.publish(reply, payload);
         let _ = tokio::task::unconstrained(publish).now_or_never();
     }
 }

@@ -32,7 +32,12 @@ async fn a_service_answers_ping_and_info() {
     assert_eq!(info["type"], "io.nats.micro.v1.info_response");
     assert_eq!(
         info["endpoints"],
-        json!([{"name": "validator", "subject": running.subject(), "queue_group": "pii_guard", "metadata": {}}])
+        json!([{
+            "name": "validator",
+            "subject": running.subject(),
+            "queue_group": "pii_guard",
+            "metadata": {},
+        }])
     );
     assert_eq!(info["metadata"]["beamline.type"], "validator");
 }
@@ -83,15 +88,14 @@ async fn answers_have_the_form_of_the_service_protocol() {
 async fn one_queue_group_shares_the_work() {
     let server = Nats::start().await;
     let one = || Extension::pre("x", async |_, _| Ok(Edit::unchanged()));
-    let (first, second) = (serve(&server, one()).await, serve(&server, one()).await);
+    let first = serve(&server, one()).await;
+    let second = serve(&server, one()).await;
     let client = server.client().await;
     for _ in 0..100 {
         call_json(&client, first.subject(), &request(json!(1))).await;
     }
-    let (first, second) = (
-        first.stop().await.counts.requests,
-        second.stop().await.counts.requests,
-    );
+    let first = first.stop().await.counts.requests;
+    let second = second.stop().await.counts.requests;
     assert_eq!(first + second, 100);
     assert!(first > 0 && second > 0, "{first} and {second}");
 }

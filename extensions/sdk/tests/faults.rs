@@ -1,4 +1,5 @@
-//! Calls that are late, broken, too many or too much: each is answered in the contract's error form, or rightly dropped.
+//! Calls that are late, broken, too many or too much: each is answered in the contract's error
+//! form, or rightly dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -165,7 +166,8 @@ async fn expired_work_is_dropped_without_an_answer() {
             .await
             .unwrap();
     }
-    // Messages of one connection arrive in order: when this one is answered, the two before it have been taken in.
+    // Messages of one connection arrive in order: when this one is answered, the two before it have
+    // been taken in.
     let live = [
         ("Router-Deadline", "2999-01-01T00:00:00Z"),
         ("Router-Timeout-Ms", "20000"),
@@ -262,7 +264,8 @@ async fn one_call_too_many_is_answered_at_once() {
     .await;
     let client = server.client().await;
     let body = request(json!("a")).to_string();
-    let (mut held, mut refused) = (0, 0);
+    let mut held = 0;
+    let mut refused = 0;
     let mut calls: Vec<_> = (0..300)
         .map(|_| Box::pin(call(&client, running.subject(), &[], &body)))
         .collect();
@@ -270,7 +273,10 @@ async fn one_call_too_many_is_answered_at_once() {
         let (answer, _, rest) = futures_util::future::select_all(calls).await;
         assert_eq!(
             answer,
-            r#"{"error":{"code":"overloaded","message":"all places for calls are taken","retryable":true}}"#
+            concat!(
+                r#"{"error":{"code":"overloaded","message":"all places for calls are taken","#,
+                r#""retryable":true}}"#
+            )
         );
         refused += 1;
         calls = rest;

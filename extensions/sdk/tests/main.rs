@@ -1,5 +1,6 @@
-//! The SDK against a real NATS server: what callers see on the wire, what happens to late, broken and excess calls, and
-//! how an extension stops. Nothing here waits a fixed time for something to happen.
+//! The SDK against a real NATS server: what callers see on the wire, what happens to late, broken
+//! and excess calls, and how an extension stops. Nothing here waits a fixed time for something to
+//! happen.
 
 // The lints know test code by this attribute and not by its target.
 #[cfg(test)]

@@ -37,7 +37,10 @@ async fn a_pre_processor_answers_the_changed_message() {
     let body = request_with(json!("hello"), json!({"suffix": "?"})).to_string();
     assert_eq!(
         call(&client, "beamline.ext.pre.x.v1", &[], &body).await,
-        r#"{"payload":{"message_id":"m-1","message_type":"chat","payload":"hello?","metadata":{"channel":"web"}},"metadata":{"seen_lang":"en"}}"#
+        concat!(
+            r#"{"payload":{"message_id":"m-1","message_type":"chat","payload":"hello?","#,
+            r#""metadata":{"channel":"web"}},"metadata":{"seen_lang":"en"}}"#
+        )
     );
 }
 
@@ -48,7 +51,10 @@ async fn numbers_pass_with_every_digit() {
     let running = serve(&server, Extension::post("x", echo)).await;
     assert_eq!(running.subject(), "beamline.ext.post.x.v1");
     let client = server.client().await;
-    let body = r#"{"payload":{"message_id":"m","message_type":"t","payload":{"n":1.10,"big":123456789012345678901234567890},"metadata":{}}}"#;
+    let body = concat!(
+        r#"{"payload":{"message_id":"m","message_type":"t","#,
+        r#""payload":{"n":1.10,"big":123456789012345678901234567890},"metadata":{}}}"#
+    );
     let answer = call(&client, running.subject(), &[], body).await;
     assert_eq!(answer, body);
 }
@@ -122,7 +128,11 @@ async fn a_provider_answers_a_completion() {
         r#"{"provider_id":"gpt","prompt":"hi you","parameters":{"model":"m1"},"context":{}}"#;
     assert_eq!(
         call(&client, "beamline.provider.gpt.v1", &[], body).await,
-        r#"{"provider_id":"gpt","output":"hi you","usage":{"prompt_tokens":2,"completion_tokens":1.5,"total_tokens":3.5},"metadata":{"model":"m1"}}"#
+        concat!(
+            r#"{"provider_id":"gpt","output":"hi you","#,
+            r#""usage":{"prompt_tokens":2,"completion_tokens":1.5,"total_tokens":3.5},"#,
+            r#""metadata":{"model":"m1"}}"#
+        )
     );
     let no_prompt = call_json(
         &client,
@@ -142,7 +152,8 @@ async fn a_handler_knows_whose_call_it_is() {
             .as_ref()
             .map(|parent| parent.parent_id.clone());
         let seen = json!({
-            "extension": call.extension_id, "tenant": call.tenant_id, "request": call.request_id, "trace": call.trace_id,
+            "extension": call.extension_id, "tenant": call.tenant_id,
+            "request": call.request_id, "trace": call.trace_id,
             "parent": parent, "attempt": call.attempt, "hurry": call.remaining().as_secs() <= 20,
         });
         Ok(Edit::unchanged().with_metadata("seen", &seen))
@@ -166,7 +177,8 @@ async fn a_handler_knows_whose_call_it_is() {
             &body
         )
         .await,
-        json!({"extension": "x", "tenant": "acme", "request": "req-1", "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
+        json!({"extension": "x", "tenant": "acme", "request": "req-1",
+               "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
                "parent": "b7ad6b7169203331", "attempt": 2, "hurry": true})
     );
     let headers = [

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::RequestErrorKind;
+use async_nats::{Client, RequestErrorKind};
 use beamline_extension::{CallContext, Edit, Extension, Message, Settings};
 use beamline_test_support::calls::{call, call_json, request, send};
 use beamline_test_support::{LIMIT, Nats, serve, until};
@@ -34,7 +34,9 @@ async fn a_stop_answers_what_is_in_flight() {
     let client = server.client().await;
     let body = request(json!("a")).to_string();
     let calls = tokio::spawn({
-        let (client, subject, body) = (client.clone(), subject.clone(), body.clone());
+        let client = client.clone();
+        let subject = subject.clone();
+        let body = body.clone();
         async move { join_all((0..50).map(|_| call(&client, &subject, &[], &body))).await }
     });
     until("all calls are in flight", || running.in_flight() == 50).await;
@@ -42,10 +44,10 @@ async fn a_stop_answers_what_is_in_flight() {
     let stopping = tokio::spawn(running.stop());
     // Only when nobody takes work any more may the handlers go on.
     let nobody_left = async {
-        let probe = || timeout(PROBE, send(&client, &subject, &[], &body));
-        while !matches!(probe().await, Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders)
-        {
-        }
+        while !timeout(PROBE, nobody_listens(&client, &subject, &body))
+            .await
+            .unwrap_or(false)
+        {}
     };
     timeout(LIMIT, nobody_left)
         .await
@@ -57,6 +59,11 @@ async fn a_stop_answers_what_is_in_flight() {
     }
     let summary = timeout(LIMIT, stopping).await.unwrap().unwrap();
     assert!(summary.drained && summary.flushed && summary.asked);
+}
+
+async fn nobody_listens(client: &Client, subject: &str, body: &str) -> bool {
+    let answer = send(client, subject, &[], body).await;
+    answer.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders)
 }
 
 /// A caller that keeps calling while one of two processes stops must see every call answered.
@@ -71,8 +78,10 @@ async fn a_rolling_restart_loses_no_call() {
     let stop = tokio_util::sync::CancellationToken::new();
     let callers: Vec<_> = (0..16)
         .map(|_| {
-            let (client, subject, body, stop) =
-                (client.clone(), subject.clone(), body.clone(), stop.clone());
+            let client = client.clone();
+            let subject = subject.clone();
+            let body = body.clone();
+            let stop = stop.clone();
             tokio::spawn(async move {
                 let mut answered = 0;
                 while !stop.is_cancelled() {
@@ -106,8 +115,7 @@ async fn a_dropped_handle_stops_the_extension() {
     let client = server.client().await;
     drop(running);
     let gone = async {
-        while !matches!(send(&client, &subject, &[], "{}").await, Err(error) if error.kind() == RequestErrorKind::NoResponders)
-        {
+        while !nobody_listens(&client, &subject, "{}").await {
             tokio::task::yield_now().await;
         }
     };

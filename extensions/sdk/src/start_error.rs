@@ -1,0 +1,18 @@
+//! The error of a start.
+
+/// Why an extension could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    #[error("{what} \"{name}\" must be 1 to 64 letters, digits, \"_\" or \"-\"")]
+    InvalidName { what: &'static str, name: String },
+    #[error("credentials file {path}: {source}")]
+    Credentials {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error("cannot connect to NATS: {0}")]
+    Connect(#[from] async_nats::ConnectError),
+    #[error("cannot subscribe: {0}")]
+    Subscribe(#[from] async_nats::SubscribeError),
+}
