@@ -1,5 +1,6 @@
-//! Walks JSON as text, so that what is not changed stays byte for byte: order of keys, spacing, digits of numbers.
-//! The text must be valid JSON, as every `RawValue` is. Nothing here recurses, so depth costs heap and not stack.
+//! Walks JSON as text, so that what is not changed stays byte for byte: order of keys, spacing,
+//! digits of numbers. The text must be valid JSON, as every `RawValue` is. Nothing here recurses,
+//! so depth costs heap and not stack.
 
 use std::borrow::Cow;
 
@@ -25,65 +26,91 @@ pub(crate) enum Token<'a> {
     Number(&'a str),
 }
 
-/// Shows every string and number to `edit`; where it answers a text, a JSON string of that text takes the place.
-/// `None` when nothing changed.
+/// Shows every string and number to `edit`; where it answers a text, a JSON string of that text
+/// takes the place. `None` when nothing changed.
 pub(crate) fn rewrite(
     json: &str,
     mut edit: impl FnMut(&Scalar<'_, '_>) -> Option<String>,
 ) -> Option<String> {
+    let mut scanner = Scanner::new(json);
     let mut output = None;
     let mut copied = 0;
-    let mut path = Vec::new();
-    let mut key_follows = false;
-    let mut at = 0;
-    while let Some(byte) = json.as_bytes().get(at) {
-        let start = at;
-        at += 1;
-        let token = match byte {
-            b'{' => {
-                path.push(Step::Key(""));
-                key_follows = true;
-                continue;
-            }
-            b'[' => {
-                path.push(Step::Index(0));
-                continue;
-            }
-            b'}' | b']' => {
-                path.pop();
-                key_follows = false;
-                continue;
-            }
-            b',' => {
-                key_follows = next_member(path.last_mut());
-                continue;
-            }
-            b'"' => {
-                let content = string_content(json, at);
-                at += content.len() + 1;
-                if std::mem::take(&mut key_follows) {
-                    if let Some(step) = path.last_mut() {
-                        *step = Step::Key(content);
-                    }
-                    continue;
-                }
-                Token::String(content)
-            }
-            b'-' | b'0'..=b'9' => {
-                let number = number(json, start);
-                at = start + number.len();
-                Token::Number(number)
-            }
-            _ => continue,
+    while let Some((start, token)) = scanner.next_scalar() {
+        let path = &scanner.path;
+        let Some(text) = edit(&Scalar { path, token }) else {
+            continue;
         };
-        if let Some(text) = edit(&Scalar { path: &path, token }) {
-            let output = output.get_or_insert_with(|| String::with_capacity(json.len()));
-            output.push_str(json.get(copied..start).unwrap_or_default());
-            output.push_str(&serde_json::Value::String(text).to_string());
-            copied = at;
-        }
+        let output = output.get_or_insert_with(|| String::with_capacity(json.len()));
+        output.push_str(json.get(copied..start).unwrap_or_default());
+        output.push_str(&serde_json::Value::String(text).to_string());
+        copied = scanner.at;
     }
     output.map(|output: String| output + json.get(copied..).unwrap_or_default())
+}
+
+/// A place in the JSON, and how one comes there.
+struct Scanner<'a> {
+    json: &'a str,
+    at: usize,
+    path: Vec<Step<'a>>,
+    /// The next string is a key.
+    key_follows: bool,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(json: &'a str) -> Self {
+        Self {
+            json,
+            at: 0,
+            path: Vec::new(),
+            key_follows: false,
+        }
+    }
+
+    /// The next string or number and where it starts; afterwards the scanner is behind it.
+    fn next_scalar(&mut self) -> Option<(usize, Token<'a>)> {
+        loop {
+            let start = self.at;
+            let byte = self.json.as_bytes().get(start)?;
+            self.at += 1;
+            match byte {
+                b'{' => {
+                    self.path.push(Step::Key(""));
+                    self.key_follows = true;
+                }
+                b'[' => self.path.push(Step::Index(0)),
+                b'}' | b']' => {
+                    self.path.pop();
+                    self.key_follows = false;
+                }
+                b',' => self.key_follows = next_member(self.path.last_mut()),
+                b'"' => {
+                    if let Some(content) = self.string_value() {
+                        return Some((start, Token::String(content)));
+                    }
+                }
+                b'-' | b'0'..=b'9' => {
+                    let number = number(self.json, start);
+                    self.at = start + number.len();
+                    return Some((start, Token::Number(number)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The string whose opening quote was just read, unless it is a key.
+    fn string_value(&mut self) -> Option<&'a str> {
+        let content = string_content(self.json, self.at);
+        self.at += content.len() + 1;
+        if !std::mem::take(&mut self.key_follows) {
+            return Some(content);
+        }
+        if let Some(step) = self.path.last_mut() {
+            *step = Step::Key(content);
+        }
+        None
+    }
 }
 
 /// A comma: the next key in an object, the next index in an array.
@@ -117,8 +144,8 @@ fn number(json: &str, start: usize) -> &str {
     rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest)
 }
 
-/// The text that a JSON string stands for. Half a surrogate pair, which JSON allows and Rust does not, becomes U+FFFD:
-/// refusing it would be a way to pass text by unseen.
+/// The text that a JSON string stands for. Half a surrogate pair, which JSON allows and Rust does
+/// not, becomes U+FFFD: refusing it would be a way to pass text by unseen.
 pub(crate) fn unescape(content: &str) -> Cow<'_, str> {
     if !content.contains('\\') {
         return Cow::Borrowed(content);
@@ -181,7 +208,10 @@ mod tests {
 
     #[test]
     fn every_value_has_its_pointer() {
-        let json = r#" {"a": "x", "b" : [1, {"c/d~":"y"}, [], {}, "z"], "e":{"f":-2.5e3}, "g": true, "\u0068": ""} "#;
+        let json = concat!(
+            r#" {"a": "x", "b" : [1, {"c/d~":"y"}, [], {}, "z"], "e":{"f":-2.5e3}, "#,
+            r#""g": true, "\u0068": ""} "#
+        );
         assert_eq!(
             pointers(json),
             ["/a", "/b/0", "/b/1/c~1d~0", "/b/4", "/e/f", "/h"]
@@ -228,8 +258,10 @@ mod tests {
         }
 
         #[test]
-        fn an_echo_of_every_string_is_the_same_value(keys in prop::collection::btree_map(any::<String>(), any::<String>(), 0..5)) {
-            let json = serde_json::to_string(&keys).unwrap();
+        fn an_echo_of_every_string_is_the_same_value(
+            fields in prop::collection::btree_map(any::<String>(), any::<String>(), 0..5),
+        ) {
+            let json = serde_json::to_string(&fields).unwrap();
             let echoed = rewrite(&json, |scalar| match scalar.token {
                 Token::String(content) => Some(unescape(content).into_owned()),
                 Token::Number(_) => None,

@@ -1,5 +1,5 @@
-//! The extensions that the embedded default runs: text normalisation, PII detection and masking, and a mock provider.
-//! Each program in `src/bin` is a few lines around one module of this library.
+//! The extensions that the embedded default runs: text normalisation, PII detection and masking,
+//! and a mock provider. Each program in `src/bin` is a few lines around one module of this library.
 
 pub mod mask_pii;
 pub mod mock_provider;

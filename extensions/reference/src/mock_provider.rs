@@ -1,5 +1,6 @@
-//! `mock_provider`: answers like a model provider without being one. It echoes the prompt, counts words as tokens, and can
-//! be told to be slow, to fail or to hang, by flags for all calls or by `parameters.mock` for one.
+//! `mock_provider`: answers like a model provider without being one. It echoes the prompt, counts
+//! words as tokens, and can be told to be slow, to fail or to hang, by flags for all calls or by
+//! `parameters.mock` for one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -50,12 +51,22 @@ impl Default for Behaviour {
 /// `parameters.mock`: what is given replaces the flag of the same name for this call.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Override {
+struct Overrides {
     latency_ms: Option<u64>,
     jitter_ms: Option<u64>,
     failure_rate: Option<f64>,
     failure: Option<FailureKind>,
     output: Option<Value>,
+}
+
+impl Overrides {
+    fn of(prompt: &Prompt) -> Result<Self, Failure> {
+        let Some(json) = prompt.parameters.raw("mock") else {
+            return Ok(Self::default());
+        };
+        serde_json::from_str(json.get())
+            .map_err(|error| Failure::invalid_request(format!("parameters.mock: {error}")))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -79,56 +90,50 @@ impl MockProvider {
     /// # Errors
     /// `invalid_request` for wrong `parameters.mock`; else only the failures that were asked for.
     pub async fn handle(self, prompt: Prompt, _call: CallContext) -> Result<Completion, Failure> {
-        let wanted = self.behaviour_for(&prompt)?;
-        let (delay, fails) = self.draw(&wanted);
-        tokio::time::sleep(delay).await;
-        match (fails, wanted.failure) {
-            (true, FailureKind::Error) => {
-                Err(Failure::new("mock_failure", "asked to fail").retryable())
-            }
-            (true, FailureKind::Timeout) => Err(Failure::no_answer()),
-            (false, _) => complete(&prompt, wanted.output),
+        let overrides = Overrides::of(&prompt)?;
+        let behaviour = self.behaviour_with(&overrides)?;
+        let draw = self.draw(&behaviour);
+        tokio::time::sleep(draw.delay).await;
+        if !draw.fails {
+            return complete(&prompt, overrides.output);
+        }
+        match behaviour.failure {
+            FailureKind::Error => Err(Failure::new("mock_failure", "asked to fail").retryable()),
+            FailureKind::Timeout => Err(Failure::no_answer()),
         }
     }
 
-    fn behaviour_for(&self, prompt: &Prompt) -> Result<Wanted, Failure> {
-        let given = match prompt.parameters.raw("mock") {
-            None => Override::default(),
-            Some(json) => serde_json::from_str(json.get())
-                .map_err(|error| Failure::invalid_request(format!("parameters.mock: {error}")))?,
-        };
-        let failure_rate = given.failure_rate.unwrap_or(self.behaviour.failure_rate);
+    fn behaviour_with(&self, overrides: &Overrides) -> Result<Behaviour, Failure> {
+        let failure_rate = overrides
+            .failure_rate
+            .unwrap_or(self.behaviour.failure_rate);
         if !(0.0..=1.0).contains(&failure_rate) {
             return Err(Failure::invalid_request(
                 "parameters.mock.failure_rate: expected 0 to 1",
             ));
         }
-        Ok(Wanted {
-            latency_ms: given.latency_ms.unwrap_or(self.behaviour.latency_ms),
-            jitter_ms: given.jitter_ms.unwrap_or(self.behaviour.jitter_ms),
+        Ok(Behaviour {
+            latency_ms: overrides.latency_ms.unwrap_or(self.behaviour.latency_ms),
+            jitter_ms: overrides.jitter_ms.unwrap_or(self.behaviour.jitter_ms),
             failure_rate,
-            failure: given.failure.unwrap_or(self.behaviour.failure),
-            output: given.output,
+            failure: overrides.failure.unwrap_or(self.behaviour.failure),
         })
     }
 
-    fn draw(&self, wanted: &Wanted) -> (Duration, bool) {
+    fn draw(&self, behaviour: &Behaviour) -> Draw {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        let jitter = random.u64(0..=wanted.jitter_ms);
-        let fails = random.f64() < wanted.failure_rate;
-        (
-            Duration::from_millis(wanted.latency_ms.saturating_add(jitter)),
-            fails,
-        )
+        let jitter_ms = random.u64(0..=behaviour.jitter_ms);
+        Draw {
+            delay: Duration::from_millis(behaviour.latency_ms.saturating_add(jitter_ms)),
+            fails: random.f64() < behaviour.failure_rate,
+        }
     }
 }
 
-struct Wanted {
-    latency_ms: u64,
-    jitter_ms: u64,
-    failure_rate: f64,
-    failure: FailureKind,
-    output: Option<Value>,
+/// What chance makes of one call.
+struct Draw {
+    delay: Duration,
+    fails: bool,
 }
 
 fn complete(prompt: &Prompt, output: Option<Value>) -> Result<Completion, Failure> {
@@ -155,7 +160,9 @@ fn text_of(prompt: &Prompt) -> String {
     if !prompt.text.is_empty() {
         return prompt.text.clone();
     }
-    let messages: Vec<Value> = (prompt.messages.as_deref())
+    let messages: Vec<Value> = prompt
+        .messages
+        .as_deref()
         .and_then(|messages| serde_json::from_str(messages.get()).ok())
         .unwrap_or_default();
     match messages.last().and_then(|message| message.get("content")) {
@@ -170,12 +177,8 @@ fn words(text: &str) -> usize {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = text
-        .parse()
-        .map_err(|_| "expected a number from 0 to 1".to_owned())?;
-    if (0.0..=1.0).contains(&share) {
-        Ok(share)
-    } else {
-        Err("expected a number from 0 to 1".to_owned())
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a number from 0 to 1".to_owned()),
     }
 }

@@ -1,4 +1,5 @@
-//! `normalize_text`: brings the text of a message into one form, so that later stages compare like with like.
+//! `normalize_text`: brings the text of a message into one form, so that later stages compare like
+//! with like.
 
 use beamline_extension::{CallContext, Edit, Failure, Message, RawValue};
 use serde::Deserialize;
@@ -14,7 +15,8 @@ pub struct Config {
     /// Make every run of white space, line breaks included, one space.
     pub collapse_whitespace: bool,
     pub lowercase: bool,
-    /// Remove control characters other than line breaks and tabs, and the invisible marks that change reading order.
+    /// Remove control characters other than line breaks and tabs, and the invisible marks that
+    /// change reading order.
     pub strip_control: bool,
     pub unicode: UnicodeForm,
 }
@@ -43,14 +45,12 @@ impl Default for Config {
 #[expect(clippy::unused_async, reason = "handlers are async functions")]
 pub async fn handle(message: Message, call: CallContext) -> Result<Edit, Failure> {
     let config: Config = call.config()?;
-    match normalize_json(message.payload.get(), &config) {
-        None => Ok(Edit::unchanged()),
-        Some(json) => {
-            let payload = RawValue::from_string(json)
-                .map_err(|_| Failure::internal("the new payload is no JSON"))?;
-            Ok(Edit::replace(Message { payload, ..message }))
-        }
-    }
+    let Some(json) = normalize_json(message.payload.get(), &config) else {
+        return Ok(Edit::unchanged());
+    };
+    let payload =
+        RawValue::from_string(json).map_err(|_| Failure::internal("the new payload is no JSON"))?;
+    Ok(Edit::replace(Message { payload, ..message }))
 }
 
 /// Normalises the text in a payload; `None` when nothing changed.
@@ -65,8 +65,9 @@ fn normalize_json(json: &str, config: &Config) -> Option<String> {
     })
 }
 
-/// The places where messages carry text: the payload itself, its `text`, `prompt` or `content`, and the content of its
-/// `messages`, which may be a list of parts. Other strings may be identifiers, and stay.
+/// The places where messages carry text: the payload itself, its `text`, `prompt` or `content`, and
+/// the content of its `messages`, which may be a list of parts. Other strings may be identifiers,
+/// and stay.
 fn is_text(path: &[Step<'_>]) -> bool {
     matches!(
         path,
@@ -203,10 +204,12 @@ mod tests {
             ),
             (r#"{"prompt":" a "}"#, Some(r#"{"prompt":"a"}"#)),
             (
-                r#"{"messages":[{"role":" user ","content":" a "},{"content":[{"type":"text","text":" b "}]}]}"#,
-                Some(
-                    r#"{"messages":[{"role":" user ","content":"a"},{"content":[{"type":"text","text":"b"}]}]}"#,
-                ),
+                r#"{"messages":[{"role":" user ","content":" a "}]}"#,
+                Some(r#"{"messages":[{"role":" user ","content":"a"}]}"#),
+            ),
+            (
+                r#"{"messages":[{},{"content":[{"type":"text","text":" b "}]}]}"#,
+                Some(r#"{"messages":[{},{"content":[{"type":"text","text":"b"}]}]}"#),
             ),
             (r#"{"text":"a"}"#, None),
             (r#"{"deep":{"text":" a "}}"#, None),

@@ -1,6 +1,7 @@
-//! Finds personal data in text, as an operator means it: card numbers, e-mail addresses, phone numbers, IBANs and US
-//! social security numbers. What has a checksum is checked; what has none must look like one and stand alone.
-//! Every detector reads a text once, so the time is linear in its length.
+//! Finds personal data in text, as an operator means it: card numbers, e-mail addresses, phone
+//! numbers, IBANs and US social security numbers. What has a checksum is checked; what has none
+//! must look like one and stand alone. Every detector reads a text once, so the time is linear in
+//! its length.
 
 mod card;
 mod digits;
@@ -20,7 +21,8 @@ use serde::{Deserialize, Serialize};
 pub use mask::{Masked, Style, mask_payload, mask_text};
 pub use payload::{Findings, inspect_payload};
 
-/// In the order of precedence where finds overlap: what is checked by a checksum or has a clear form comes first.
+/// In the order of precedence where finds overlap: what is checked by a checksum or has a clear
+/// form comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -102,7 +104,8 @@ pub type Counts = BTreeMap<Kind, usize>;
 
 /// Everything of the wanted kinds, in the order of the text and without overlaps.
 ///
-/// All kinds are looked for, whatever is wanted, so that switching one off does not turn its finds into another kind.
+/// All kinds are looked for, whatever is wanted, so that switching one off does not turn its finds
+/// into another kind.
 pub fn find(text: &str, wanted: &Kinds) -> Vec<Find> {
     if !text
         .bytes()

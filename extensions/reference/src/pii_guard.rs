@@ -1,4 +1,5 @@
-//! `pii_guard`: rejects messages that hold personal data, saying what kind and where but never repeating it.
+//! `pii_guard`: rejects messages that hold personal data, saying what kind and where but never
+//! repeating it.
 
 use beamline_extension::{CallContext, Failure, Message, Verdict};
 use serde_json::json;
@@ -45,11 +46,17 @@ mod tests {
 
     #[test]
     fn a_rejection_names_kinds_and_places_and_nothing_else() {
-        let json = r#"{"a":["jane@example.com or joe@example.org",{"n":4111111111111111}],"bob@example.net":"jim@example.net"}"#;
+        let json = concat!(
+            r#"{"a":["jane@example.com or joe@example.org",{"n":4111111111111111}],"#,
+            r#""bob@example.net":"jim@example.net"}"#
+        );
         let verdict = serde_json::to_string(&judge(json, &Kinds::default())).unwrap();
         assert_eq!(
             verdict,
-            r#"{"status":"reject","reason":"pii_detected","details":{"kinds":{"card":1,"email":3},"locations":["/a/0","/a/1/n","/[EMAIL]"]}}"#
+            concat!(
+                r#"{"status":"reject","reason":"pii_detected","details":"#,
+                r#"{"kinds":{"card":1,"email":3},"locations":["/a/0","/a/1/n","/[EMAIL]"]}}"#
+            )
         );
     }
 

@@ -120,7 +120,11 @@ async fn mock_providers_run_side_by_side() {
     one.until_ready(&client, "openai_gpt4").await;
     two.until_ready(&client, "failing").await;
 
-    let body = json!({"provider_id": "openai_gpt4", "prompt": "hello world", "parameters": {"model": "gpt-4"}});
+    let body = json!({
+        "provider_id": "openai_gpt4",
+        "prompt": "hello world",
+        "parameters": {"model": "gpt-4"},
+    });
     assert_eq!(
         call_json(&client, "beamline.provider.openai_gpt4.v1", &body).await,
         json!({"provider_id": "openai_gpt4", "output": "echo: hello world",

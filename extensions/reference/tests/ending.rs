@@ -1,4 +1,5 @@
-//! How the programs end: by a signal, with their parent, before NATS was there, and with settings that cannot work.
+//! How the programs end: by a signal, with their parent, before NATS was there, and with settings
+//! that cannot work.
 
 use beamline_test_support::calls::call;
 use beamline_test_support::{LIMIT, Nats, until};
@@ -21,7 +22,8 @@ async fn a_signal_lets_running_calls_finish() {
             .publish_with_reply(subject, inbox, r#"{"prompt":"a"}"#.into())
             .await
             .unwrap();
-        // Messages keep their order on the way: when this is answered, the call before it has arrived.
+        // Messages keep their order on the way: when this is answered, the call before it has
+        // arrived.
         call(&client, "$SRV.PING.mock_provider", &[], "").await;
 
         program.signal(signal);

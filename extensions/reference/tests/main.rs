@@ -1,4 +1,5 @@
-//! The four programs as processes on a real NATS server: what they answer, what they log, and how they end.
+//! The four programs as processes on a real NATS server: what they answer, what they log, and how
+//! they end.
 
 // The lints know test code by this attribute and not by its target.
 #[cfg(test)]

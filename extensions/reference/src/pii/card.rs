@@ -1,4 +1,5 @@
-//! Payment card numbers: 13 to 19 digits, the prefix and length of an issuer, and the Luhn checksum.
+//! Payment card numbers: 13 to 19 digits, the prefix and length of an issuer, and the Luhn
+//! checksum.
 
 use std::ops::Range;
 
@@ -13,7 +14,8 @@ pub(super) fn find(text: &str) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// A card may have other numbers beside it, such as an expiry date: every stretch of groups is tried, longest first.
+/// A card may have other numbers beside it, such as an expiry date: every stretch of groups is
+/// tried, longest first.
 fn find_in_run(text: &str, run: &Run) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -41,7 +43,8 @@ fn longest_card(text: &str, groups: &[Range<usize>]) -> Option<(usize, Range<usi
         if is_card(&digits) && stands_alone(text, &range) {
             longest = Some((index + 1, range));
         }
-        // Printed cards have four digits or more in each group but the last; shorter ones are lists of numbers.
+        // Printed cards have four digits or more in each group but the last; shorter ones are lists
+        // of numbers.
         if group.len() < 4 {
             break;
         }
@@ -87,15 +90,11 @@ fn has_issuer(digits: &str) -> bool {
 
 /// Every second digit from the right counts twice (ISO/IEC 7812-1).
 fn luhn(digits: &str) -> bool {
-    let sum: u32 = (digits.bytes().rev().enumerate())
-        .map(|(index, byte)| {
-            let digit = u32::from(byte - b'0');
-            match (index % 2, digit) {
-                (0, digit) => digit,
-                (_, digit @ 0..=4) => digit * 2,
-                (_, digit) => digit * 2 - 9,
-            }
-        })
-        .sum();
+    let mut sum = 0;
+    for (index, byte) in digits.bytes().rev().enumerate() {
+        let digit = u32::from(byte - b'0');
+        let weighted = if index % 2 == 0 { digit } else { digit * 2 };
+        sum += weighted / 10 + weighted % 10;
+    }
     sum.is_multiple_of(10)
 }

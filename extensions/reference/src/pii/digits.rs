@@ -8,6 +8,15 @@ pub(super) struct Run {
     pub(super) groups: Vec<Range<usize>>,
 }
 
+impl Run {
+    /// What stands between this group and the next.
+    pub(super) fn separator_after(&self, text: &str, index: usize) -> Option<char> {
+        let group = self.groups.get(index)?;
+        let next = self.groups.get(index + 1)?;
+        single_char(text, group.end..next.start)
+    }
+}
+
 /// The longest possible runs of a text.
 pub(super) fn runs(text: &str, is_separator: fn(char) -> bool) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
@@ -26,20 +35,20 @@ pub(super) fn runs(text: &str, is_separator: fn(char) -> bool) -> Vec<Run> {
 }
 
 fn push(runs: &mut Vec<Run>, text: &str, group: Range<usize>, is_separator: fn(char) -> bool) {
-    let last = runs.last_mut().filter(|run| {
+    if let Some(run) = runs.last_mut() {
         let end = run.groups.last().map_or(0, |group| group.end);
-        single_char(text, end..group.start).is_some_and(is_separator)
-    });
-    match last {
-        Some(run) => run.groups.push(group),
-        None => runs.push(Run {
-            groups: vec![group],
-        }),
+        if single_char(text, end..group.start).is_some_and(is_separator) {
+            run.groups.push(group);
+            return;
+        }
     }
+    runs.push(Run {
+        groups: vec![group],
+    });
 }
 
 /// The character that fills a range alone.
-pub(super) fn single_char(text: &str, range: Range<usize>) -> Option<char> {
+fn single_char(text: &str, range: Range<usize>) -> Option<char> {
     let mut chars = text.get(range)?.chars();
     chars.next().filter(|_| chars.next().is_none())
 }

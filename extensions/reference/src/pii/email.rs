@@ -1,4 +1,5 @@
-//! E-mail addresses with a domain that could exist. Each "@" is looked at once, and no character more than twice.
+//! E-mail addresses with a domain that could exist. Each "@" is looked at once, and no character
+//! more than twice.
 
 use std::ops::Range;
 
@@ -17,17 +18,13 @@ fn address_around(text: &str, at: usize) -> Option<Range<usize>> {
     valid.then(|| at - local.len()..at + 1 + domain.len())
 }
 
-/// The longest end of the text that can be a local part. Quotes, slashes and "=" are allowed by the standard and left
-/// out here, because around real addresses they are punctuation.
+/// The longest end of the text that can be a local part. Quotes, slashes and "=" are allowed by the
+/// standard and left out here, because around real addresses they are punctuation.
 fn local_part(before: &str) -> &str {
-    let allowed = |c: char| {
-        c.is_alphanumeric()
-            || matches!(c, '.' | '_' | '%' | '+' | '-' | '&' | '~' | '#' | '!' | '$')
-    };
     let start = before
         .char_indices()
         .rev()
-        .take_while(|(_, c)| allowed(*c))
+        .take_while(|(_, c)| may_be_local(*c))
         .last()
         .map_or(before.len(), |(at, _)| at);
     let local = before.get(start..).unwrap_or_default();
@@ -38,25 +35,30 @@ fn local_part(before: &str) -> &str {
     }
 }
 
+fn may_be_local(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '.' | '_' | '%' | '+' | '-' | '&' | '~' | '#' | '!' | '$')
+}
+
 fn domain(after: &str) -> &str {
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-');
-    let end = after.find(|c| !allowed(c)).unwrap_or(after.len());
-    let domain = after.get(..end).unwrap_or_default();
+    let end = after.find(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '-'));
+    let domain = after.get(..end.unwrap_or(after.len())).unwrap_or_default();
     domain.trim_end_matches(['.', '-'])
 }
 
 fn is_domain(domain: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.chars().count())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
+    let Some((_, top_level)) = domain.rsplit_once('.') else {
+        return false;
     };
-    let top_level = domain.rsplit_once('.').map(|(_, top)| top);
-    domain.split('.').all(label)
-        && top_level.is_some_and(|top| {
-            top.starts_with("xn--")
-                || (top.chars().count() >= 2 && top.chars().all(char::is_alphabetic))
-        })
+    domain.split('.').all(is_label) && is_top_level(top_level)
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.chars().count()) && !label.starts_with('-') && !label.ends_with('-')
+}
+
+fn is_top_level(label: &str) -> bool {
+    label.starts_with("xn--")
+        || (label.chars().count() >= 2 && label.chars().all(char::is_alphabetic))
 }
 
 /// `logo@2x.png` is a file name.

@@ -1,4 +1,5 @@
-//! International bank account numbers: the length that the country uses and the checksum of ISO 13616 (mod 97).
+//! International bank account numbers: the length that the country uses and the checksum of ISO
+//! 13616 (mod 97).
 
 use std::ops::Range;
 
@@ -7,21 +8,24 @@ use super::digits::{char_after, char_before, is_space_or_hyphen};
 /// Lengths from the IBAN registry of SWIFT.
 #[rustfmt::skip]
 const LENGTHS: &[(&str, usize)] = &[
-    ("AD", 24), ("AE", 23), ("AL", 28), ("AT", 20), ("AZ", 28), ("BA", 20), ("BE", 16), ("BG", 22), ("BH", 22),
-    ("BI", 27), ("BR", 29), ("BY", 28), ("CH", 21), ("CR", 22), ("CY", 28), ("CZ", 24), ("DE", 22), ("DJ", 27),
-    ("DK", 18), ("DO", 28), ("EE", 20), ("EG", 29), ("ES", 24), ("FI", 18), ("FK", 18), ("FO", 18), ("FR", 27),
-    ("GB", 22), ("GE", 22), ("GI", 23), ("GL", 18), ("GR", 27), ("GT", 28), ("HN", 28), ("HR", 21), ("HU", 28),
-    ("IE", 22), ("IL", 23), ("IQ", 23), ("IS", 26), ("IT", 27), ("JO", 30), ("KW", 30), ("KZ", 20), ("LB", 28),
-    ("LC", 32), ("LI", 21), ("LT", 20), ("LU", 20), ("LV", 21), ("LY", 25), ("MC", 27), ("MD", 24), ("ME", 22),
-    ("MK", 19), ("MN", 20), ("MR", 27), ("MT", 31), ("MU", 30), ("NI", 28), ("NL", 18), ("NO", 15), ("OM", 23),
-    ("PK", 24), ("PL", 28), ("PS", 29), ("PT", 25), ("QA", 29), ("RO", 24), ("RS", 22), ("RU", 33), ("SA", 24),
-    ("SC", 31), ("SD", 18), ("SE", 24), ("SI", 19), ("SK", 24), ("SM", 27), ("SO", 23), ("ST", 25), ("SV", 28),
-    ("TL", 23), ("TN", 24), ("TR", 26), ("UA", 29), ("VA", 22), ("VG", 24), ("XK", 20), ("YE", 30),
+    ("AD", 24), ("AE", 23), ("AL", 28), ("AT", 20), ("AZ", 28), ("BA", 20), ("BE", 16), ("BG", 22),
+    ("BH", 22), ("BI", 27), ("BR", 29), ("BY", 28), ("CH", 21), ("CR", 22), ("CY", 28), ("CZ", 24),
+    ("DE", 22), ("DJ", 27), ("DK", 18), ("DO", 28), ("EE", 20), ("EG", 29), ("ES", 24), ("FI", 18),
+    ("FK", 18), ("FO", 18), ("FR", 27), ("GB", 22), ("GE", 22), ("GI", 23), ("GL", 18), ("GR", 27),
+    ("GT", 28), ("HN", 28), ("HR", 21), ("HU", 28), ("IE", 22), ("IL", 23), ("IQ", 23), ("IS", 26),
+    ("IT", 27), ("JO", 30), ("KW", 30), ("KZ", 20), ("LB", 28), ("LC", 32), ("LI", 21), ("LT", 20),
+    ("LU", 20), ("LV", 21), ("LY", 25), ("MC", 27), ("MD", 24), ("ME", 22), ("MK", 19), ("MN", 20),
+    ("MR", 27), ("MT", 31), ("MU", 30), ("NI", 28), ("NL", 18), ("NO", 15), ("OM", 23), ("PK", 24),
+    ("PL", 28), ("PS", 29), ("PT", 25), ("QA", 29), ("RO", 24), ("RS", 22), ("RU", 33), ("SA", 24),
+    ("SC", 31), ("SD", 18), ("SE", 24), ("SI", 19), ("SK", 24), ("SM", 27), ("SO", 23), ("ST", 25),
+    ("SV", 28), ("TL", 23), ("TN", 24), ("TR", 26), ("UA", 29), ("VA", 22), ("VG", 24), ("XK", 20),
+    ("YE", 30),
 ];
 
 pub(super) fn find(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
-    // A candidate starts with two letters and two digits; looking for the digits first keeps ordinary text cheap.
+    // A candidate starts with two letters and two digits; looking for the digits first keeps
+    // ordinary text cheap.
     for (at, _) in text.match_indices(|c: char| c.is_ascii_digit()) {
         let Some(start) = at.checked_sub(2) else {
             continue;
@@ -43,7 +47,8 @@ fn iban_at(text: &str, start: usize) -> Option<Range<usize>> {
     (alone && is_iban(&compact)).then_some(range)
 }
 
-/// The next `length` letters and digits, and where they end. At most one separator stands between two of them.
+/// The next `length` letters and digits, and where they end. At most one separator stands between
+/// two of them.
 fn gather(text: &str, length: usize) -> Option<(String, usize)> {
     let mut compact = String::with_capacity(length);
     let mut separated = false;
@@ -68,7 +73,8 @@ fn is_iban(compact: &str) -> bool {
         return false;
     };
     let digits = account.bytes().filter(u8::is_ascii_digit).count();
-    // Sentences pass the checksum once in 97 times; account numbers are mostly digits and sentences are not.
+    // Sentences pass the checksum once in 97 times; account numbers are mostly digits and sentences
+    // are not.
     let plausible = head.bytes().skip(2).all(|b| b.is_ascii_digit()) && digits * 2 >= account.len();
     plausible && remainder_of_97(account.chars().chain(head.chars())) == 1
 }

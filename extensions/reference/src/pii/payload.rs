@@ -1,4 +1,5 @@
-//! Looks for personal data in every string of a JSON payload, and for card numbers that are written as JSON numbers.
+//! Looks for personal data in every string of a JSON payload, and for card numbers that are written
+//! as JSON numbers.
 
 use super::{Counts, Find, Kind, Kinds, Style, card, find, mask_text};
 use crate::json_text::{Token, pointer, rewrite, unescape};
@@ -33,18 +34,17 @@ pub fn inspect_payload(json: &str, wanted: &Kinds, max_locations: usize) -> Find
 pub(super) fn find_in_token(token: Token<'_>, wanted: &Kinds) -> Vec<Find> {
     match token {
         Token::String(content) => find(&unescape(content), wanted),
-        Token::Number(number)
-            if wanted.card
-                && number.bytes().all(|b| b.is_ascii_digit())
-                && card::is_card(number) =>
-        {
-            vec![Find {
-                kind: Kind::Card,
-                range: 0..number.len(),
-            }]
-        }
+        Token::Number(number) if wanted.card && is_card(number) => vec![Find {
+            kind: Kind::Card,
+            range: 0..number.len(),
+        }],
         Token::Number(_) => Vec::new(),
     }
+}
+
+/// A JSON number may have a sign, a point or an exponent; a card number has none.
+fn is_card(number: &str) -> bool {
+    number.bytes().all(|b| b.is_ascii_digit()) && card::is_card(number)
 }
 
 /// A key may be an address too, and a pointer would repeat it.

@@ -1,7 +1,7 @@
 //! Phone numbers: international with "+" or "00", North American, and national with a leading zero.
 //!
-//! There is no checksum, so form decides. Without "+" a number must be written in groups and stand alone: order numbers,
-//! dates, versions and addresses of machines are digits too.
+//! There is no checksum, so form decides. Without "+" a number must be written in groups and stand
+//! alone: order numbers, dates, versions and addresses of machines are digits too.
 
 use std::ops::Range;
 
@@ -69,6 +69,12 @@ struct Group<'a> {
     end: usize,
 }
 
+impl Group<'_> {
+    fn at_most(&self, limit: u32) -> bool {
+        self.digits.parse::<u32>().is_ok_and(|value| value <= limit)
+    }
+}
+
 impl<'a> Number<'a> {
     /// Reads groups until something that no phone number has, or more digits than one has.
     fn read(text: &'a str, start: usize) -> Option<Self> {
@@ -81,21 +87,8 @@ impl<'a> Number<'a> {
         };
         let mut at = if plus { start + 1 } else { start };
         while number.digits.len() <= MAX_DIGITS {
-            let rest = text.get(at..)?;
-            // No more is looked at than may stand there, so that a long line of brackets stays cheap.
-            let length: usize = rest
-                .chars()
-                .take(4)
-                .take_while(|c| is_separator(*c))
-                .map(char::len_utf8)
-                .sum();
-            let separator = rest.get(..length)?;
-            let rest = rest.get(separator.len()..)?;
-            let digits = rest.get(
-                ..rest
-                    .find(|c: char| !c.is_ascii_digit())
-                    .unwrap_or(rest.len()),
-            )?;
+            let separator = leading_separators(text.get(at..)?)?;
+            let digits = leading_digits(text.get(at + separator.len()..)?)?;
             if digits.is_empty() || separator.chars().count() > 3 {
                 break;
             }
@@ -110,7 +103,8 @@ impl<'a> Number<'a> {
         (!number.groups.is_empty()).then_some(number)
     }
 
-    /// A country code is one to three digits and never begins with zero; the whole has at most fifteen (ITU-T E.164).
+    /// A country code is one to three digits and never begins with zero; the whole has at most
+    /// fifteen (ITU-T E.164).
     fn international(&self, lengths: std::ops::RangeInclusive<usize>) -> Option<usize> {
         let code = if self.plus {
             self.digits.as_str()
@@ -125,23 +119,26 @@ impl<'a> Number<'a> {
     /// "020 7946 0958", "(030) 123456", "01 23 45 67 89": nine to twelve digits in groups.
     fn with_trunk_zero(&self) -> Option<usize> {
         let first = self.groups.first()?;
-        let plausible = (2..=6).contains(&first.digits.len())
-            && !first.digits.starts_with("00")
-            && !self.is_date()
-            && !self.is_machine_address()
-            && self
-                .groups
-                .iter()
-                .skip(2)
-                .all(|group| !group.separator.contains('/'))
-            && self
-                .groups
-                .iter()
-                .take(5)
-                .skip(1)
-                .all(|group| (2..=8).contains(&group.digits.len()));
         self.groups.get(1)?;
-        self.longest(9..=12).filter(|_| plausible)
+        let is_area_code = (2..=6).contains(&first.digits.len()) && !first.digits.starts_with("00");
+        if !is_area_code || self.is_date() || self.is_machine_address() {
+            return None;
+        }
+        let slash_inside = self
+            .groups
+            .iter()
+            .skip(2)
+            .any(|group| group.separator.contains('/'));
+        let odd_group = self
+            .groups
+            .iter()
+            .take(5)
+            .skip(1)
+            .any(|group| !(2..=8).contains(&group.digits.len()));
+        if slash_inside || odd_group {
+            return None;
+        }
+        self.longest(9..=12)
     }
 
     /// "(415) 555-0132", "415-555-0132", "1-415-555-0132": the area code begins with 2 to 9.
@@ -150,11 +147,11 @@ impl<'a> Number<'a> {
         let [area, exchange, line, ..] = self.groups.get(skip..)? else {
             return None;
         };
-        let lengths = (area.digits.len(), exchange.digits.len(), line.digits.len());
+        let sized = area.digits.len() == 3 && exchange.digits.len() == 3 && line.digits.len() == 4;
         let uniform =
             exchange.separator == line.separator && exchange.separator.chars().count() == 1;
         let in_parentheses = area.separator.ends_with('(') && exchange.separator.starts_with(')');
-        let plausible = lengths == (3, 3, 4)
+        let plausible = sized
             && area.digits.starts_with(|c: char| matches!(c, '2'..='9'))
             && (uniform || in_parentheses)
             && !line.separator.contains(['/', '(']);
@@ -185,15 +182,14 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// "01.02.2024 10", "01-02-24 1030": day and month, then a year. French numbers have pairs of digits as well, but
-    /// one separator throughout.
+    /// "01.02.2024 10", "01-02-24 1030": day and month, then a year. French numbers have pairs of
+    /// digits as well, but one separator throughout.
     fn is_date(&self) -> bool {
         let [first, second, third, rest @ ..] = self.groups.as_slice() else {
             return false;
         };
-        let value = |group: &Group<'_>| group.digits.parse::<u32>().unwrap_or(u32::MAX);
-        let (a, b) = (value(first), value(second));
-        let day_and_month = (a <= 31 && b <= 12) || (a <= 12 && b <= 31);
+        let day_and_month =
+            (first.at_most(31) && second.at_most(12)) || (first.at_most(12) && second.at_most(31));
         let pairs = first.digits.len() <= 2 && second.digits.len() <= 2;
         let ends_here = rest
             .first()
@@ -203,16 +199,33 @@ impl<'a> Number<'a> {
     }
 
     fn is_machine_address(&self) -> bool {
-        let octet = |group: &Group<'_>| group.digits.parse::<u32>().is_ok_and(|value| value <= 255);
         self.groups.len() == 4
-            && self.groups.iter().all(octet)
+            && self
+                .groups
+                .iter()
+                .all(|group| group.digits.len() == 3 && group.at_most(255))
             && self
                 .groups
                 .iter()
                 .skip(1)
                 .all(|group| group.separator == ".")
-            && self.groups.iter().all(|group| group.digits.len() == 3)
     }
+}
+
+/// No more is looked at than may stand there, so that a long line of brackets stays cheap.
+fn leading_separators(text: &str) -> Option<&str> {
+    let length = text
+        .chars()
+        .take(4)
+        .take_while(|c| is_separator(*c))
+        .map(char::len_utf8)
+        .sum();
+    text.get(..length)
+}
+
+fn leading_digits(text: &str) -> Option<&str> {
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    text.get(..end.unwrap_or(text.len()))
 }
 
 fn is_separator(c: char) -> bool {

@@ -348,7 +348,10 @@ fn styles() {
 
 #[test]
 fn masking_a_payload_leaves_the_rest_byte_for_byte() {
-    let json = r#"{ "b":1.10, "a":["x\u0041", "jane@example.com", 4111111111111111 ], "jane@example.com" : null}"#;
+    let json = concat!(
+        r#"{ "b":1.10, "a":["x\u0041", "jane@example.com", 4111111111111111 ], "#,
+        r#""jane@example.com" : null}"#
+    );
     let masked = mask_payload(json, &Kinds::default(), Style::Label).unwrap();
     assert_eq!(
         masked.json,
@@ -377,7 +380,8 @@ fn escapes_hide_nothing() {
     );
 }
 
-/// Texts that make careless scanners quadratic. A run that takes minutes is the failure; no clock is asked.
+/// Texts that make careless scanners quadratic. A run that takes minutes is the failure; no clock
+/// is asked.
 #[test]
 fn hostile_texts_stay_cheap() {
     for unit in [
@@ -480,7 +484,11 @@ fn style() -> impl Strategy<Value = Style> {
 
 proptest! {
     #[test]
-    fn valid_cards_are_always_found(card in card(), before in "[a-z ]{0,8}", after in "[.,;!] ?[a-z ]{0,8}") {
+    fn valid_cards_are_always_found(
+        card in card(),
+        before in "[a-z ]{0,8}",
+        after in "[.,;!] ?[a-z ]{0,8}",
+    ) {
         let text = format!("{before} {card}{after}");
         prop_assert_eq!(found(&text), [(Kind::Card, card.as_str())]);
     }
@@ -514,7 +522,11 @@ proptest! {
     }
 
     #[test]
-    fn masking_a_payload_keeps_it_json(text in tricky_text(), key in any::<String>(), style in style()) {
+    fn masking_a_payload_keeps_it_json(
+        text in tricky_text(),
+        key in any::<String>(),
+        style in style(),
+    ) {
         let value = serde_json::json!({ key: [text, 4_111_111_111_111_111_u64] });
         let masked = mask_payload(&value.to_string(), &Kinds::default(), style).unwrap();
         prop_assert!(serde_json::from_str::<serde_json::Value>(&masked.json).is_ok());
