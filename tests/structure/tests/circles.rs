@@ -80,19 +80,6 @@ const KNOWN_FILES: &[Known] = &[
 const KNOWN_FOLDERS: &[Known] = &[
     being_moved("actors/src/in_flight", "actors/src/door"),
     being_moved("actors/src/watch", "actors/src/invokers"),
-    being_moved("extensions/sdk/src/call", "extensions/sdk/src/server"),
-    being_moved(
-        "extensions/sdk/src/discovery",
-        "extensions/sdk/src/extension",
-    ),
-    being_moved("extensions/sdk/src/process", "extensions/sdk/src/extension"),
-    being_moved("extensions/sdk/src/running", "extensions/sdk/src/extension"),
-    being_moved("extensions/sdk/src/server", "extensions/sdk/src/running"),
-    being_moved(
-        "extensions/sdk/src/settings",
-        "extensions/sdk/src/extension",
-    ),
-    being_moved("extensions/sdk/src/settings", "extensions/sdk/src/running"),
 ];
 
 const fn being_moved(from: &'static str, to: &'static str) -> Known {
