@@ -1,13 +1,35 @@
 //! One suite for both databases: what the router relies on, asked of each in the same words.
 
+/// Makes a test of each function for each database.
+macro_rules! on_both_databases {
+    ($($name:ident),* $(,)?) => {
+        mod postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(super::TestDatabase::postgres().await).await;
+                }
+            )*
+        }
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(super::TestDatabase::sqlite().await).await;
+                }
+            )*
+        }
+    };
+}
+
 mod away;
 mod database;
 mod fixtures;
 mod health;
+mod migrations;
 mod proxy;
 mod statements;
-
-use std::sync::Arc;
+mod writers;
 
 use beamline_actors::ports::{Author, Change, StoreError};
 use beamline_contract::fields::Fields;
@@ -16,32 +38,13 @@ use beamline_domain::policy::Policy;
 use beamline_domain::record;
 use serde_json::value::RawValue;
 use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Connection, Executor, Row};
-use tokio::time::timeout;
+use sqlx::{Executor, Row};
 
 use self::database::TestDatabase;
-use self::fixtures::{
-    LIMIT, audit, author, config, extension, find, full_extension, outsider, policy, seeded,
-};
-use super::migrations::{self, MigrationState};
-use super::{migrate, migration_status, open, rows};
-
-/// How many there are, numbered from one.
-const MIGRATIONS: i64 = 6;
-
-macro_rules! on_both_databases {
-    ($($name:ident),* $(,)?) => {
-        mod postgres {
-            $(#[tokio::test] async fn $name() { super::$name(super::TestDatabase::postgres().await).await; })*
-        }
-        mod sqlite {
-            $(#[tokio::test] async fn $name() { super::$name(super::TestDatabase::sqlite().await).await; })*
-        }
-    };
-}
+use self::fixtures::{audit, author, extension, find, full_extension, outsider, policy, seeded};
+use super::rows;
 
 on_both_databases!(
-    an_empty_store_is_filled_by_the_seeds,
     seeds_are_what_the_router_reads,
     extensions_are_created_read_updated_and_deleted,
     taken_ids_conflict_whatever_their_case,
@@ -52,48 +55,8 @@ on_both_databases!(
     each_write_leaves_an_audit_row_that_outlives_its_object,
     refused_writes_change_nothing,
     the_audit_log_is_append_only,
-    concurrent_writers_get_a_revision_each,
-    one_of_two_concurrent_creators_wins,
-    a_change_made_from_an_older_revision_is_refused,
-    two_stores_see_each_others_writes,
-    a_store_can_be_opened_before_its_schema_exists,
     unreadable_rows_are_reported_as_corrupt,
-    a_lock_held_elsewhere_is_not_waited_for,
-    migrations_run_once_however_many_start,
-    the_status_changes_nothing,
-    a_migration_with_another_text_is_refused,
 );
-
-async fn an_empty_store_is_filled_by_the_seeds(database: TestDatabase) {
-    let config = config(database.url());
-    migrations::migrate_to(&config, 1).await.unwrap();
-    let store = open(&config).await.unwrap();
-    assert_eq!(store.revision().await.unwrap(), 0);
-    assert!(
-        store.load().await.is_err(),
-        "the router reads what later migrations add"
-    );
-
-    migrate(&config).await.unwrap();
-    let content = store.load().await.unwrap();
-    let ids: Vec<_> = content
-        .extensions
-        .iter()
-        .map(|e| (e.id.as_str(), e.kind, e.enabled))
-        .collect();
-    let want = [
-        ("anthropic_claude", Kind::Provider, false),
-        ("mask_pii", Kind::Post, true),
-        ("mock_provider", Kind::Provider, true),
-        ("normalize_text", Kind::Pre, true),
-        ("openai_gpt4", Kind::Provider, false),
-        ("pii_guard", Kind::Validator, true),
-    ];
-    assert_eq!(ids, want);
-    assert_eq!(content.revision, store.revision().await.unwrap());
-    assert!(content.revision > 0);
-    store.close().await;
-}
 
 async fn seeds_are_what_the_router_reads(database: TestDatabase) {
     let content = seeded(&database).await.load().await.unwrap();
@@ -447,103 +410,6 @@ async fn the_audit_log_is_append_only(database: TestDatabase) {
     assert_eq!(audit(&database, "a").await.len(), 1);
 }
 
-async fn concurrent_writers_get_a_revision_each(database: TestDatabase) {
-    let store = seeded(&database).await;
-    let first = store.revision().await.unwrap() + 1;
-    let writers = (0..20).map(|number| {
-        let (store, change) = (
-            Arc::clone(&store),
-            Change::CreateExtension(extension(&format!("e{number}"))),
-        );
-        tokio::spawn(async move { store.write(change, author()).await })
-    });
-    let mut revisions = Vec::new();
-    for writer in writers.collect::<Vec<_>>() {
-        revisions.push(writer.await.unwrap().unwrap());
-    }
-    revisions.sort_unstable();
-    assert_eq!(revisions, (first..first + 20).collect::<Vec<_>>());
-    let content = store.load().await.unwrap();
-    assert_eq!(
-        (content.revision, content.extensions.len()),
-        (first + 19, 26)
-    );
-}
-
-async fn one_of_two_concurrent_creators_wins(database: TestDatabase) {
-    let store = seeded(&database).await;
-    let create = || store.write(Change::CreateExtension(extension("same")), author());
-    let (one, other) = tokio::join!(create(), create());
-    let lost = one.as_ref().err().or(other.as_ref().err()).unwrap();
-    assert!(matches!(lost, StoreError::Conflict(_)), "{lost}");
-    assert!(one.is_ok() || other.is_ok());
-    assert_eq!(audit(&database, "same").await.len(), 1);
-}
-
-async fn a_change_made_from_an_older_revision_is_refused(database: TestDatabase) {
-    let store = seeded(&database).await;
-    let seen = store.revision().await.unwrap();
-    let from = |based_on| Author {
-        based_on: Some(based_on),
-        ..author()
-    };
-    let create = |id: &str, by| store.write(Change::CreateExtension(extension(id)), by);
-    let first = create("first", from(seen)).await.unwrap();
-    assert!(matches!(
-        create("late", from(seen)).await.unwrap_err(),
-        StoreError::Stale
-    ));
-    assert_eq!(
-        store.revision().await.unwrap(),
-        first,
-        "a refused change leaves no trace"
-    );
-    assert!(audit(&database, "late").await.is_empty());
-    create("late", from(first)).await.unwrap();
-}
-
-async fn two_stores_see_each_others_writes(database: TestDatabase) {
-    let one = seeded(&database).await;
-    let other = open(&config(database.url())).await.unwrap();
-    let (mut own, mut hints) = (one.hints(), other.hints());
-    if database.is_postgres() {
-        // The listener says so once it listens.
-        timeout(LIMIT, hints.wait_for(|counter| *counter > 0))
-            .await
-            .unwrap()
-            .unwrap();
-    }
-    own.mark_unchanged();
-    hints.mark_unchanged();
-    let revision = one
-        .write(Change::CreateExtension(extension("a")), author())
-        .await
-        .unwrap();
-    timeout(LIMIT, own.changed()).await.unwrap().unwrap();
-    if database.is_postgres() {
-        timeout(LIMIT, hints.changed()).await.unwrap().unwrap();
-    }
-    assert_eq!(other.revision().await.unwrap(), revision);
-    assert!(find(&other.load().await.unwrap(), "a").is_some());
-    one.close().await;
-    assert!(matches!(
-        one.revision().await,
-        Err(StoreError::Unavailable(_))
-    ));
-    other.close().await;
-}
-
-async fn a_store_can_be_opened_before_its_schema_exists(database: TestDatabase) {
-    let store = open(&config(database.url())).await.unwrap();
-    let error = store.load().await.unwrap_err();
-    assert!(
-        matches!(&error, StoreError::Unavailable(reason) if reason.contains("migrate")),
-        "{error}"
-    );
-    migrate(&config(database.url())).await.unwrap();
-    assert_eq!(store.load().await.unwrap().extensions.len(), 6);
-}
-
 async fn unreadable_rows_are_reported_as_corrupt(database: TestDatabase) {
     let store = seeded(&database).await;
     let sql = "UPDATE extensions SET retry = 5000000000 WHERE id = 'pii_guard'";
@@ -553,85 +419,4 @@ async fn unreadable_rows_are_reported_as_corrupt(database: TestDatabase) {
         matches!(&error, StoreError::Corrupt(reason) if reason.contains("retry")),
         "{error}"
     );
-}
-
-async fn a_lock_held_elsewhere_is_not_waited_for(database: TestDatabase) {
-    let store = seeded(&database).await;
-    let mut connection = outsider(&database).await;
-    let mut tx = connection.begin().await.unwrap();
-    tx.execute("UPDATE registry_revision SET revision = revision + 1")
-        .await
-        .unwrap();
-    let writing = store.write(Change::CreateExtension(extension("a")), author());
-    let error = timeout(LIMIT, writing).await.unwrap().unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
-    assert_eq!(
-        store.load().await.unwrap().extensions.len(),
-        6,
-        "reading goes on"
-    );
-    tx.rollback().await.unwrap();
-    store
-        .write(Change::CreateExtension(extension("a")), author())
-        .await
-        .unwrap();
-}
-
-async fn migrations_run_once_however_many_start(database: TestDatabase) {
-    let starts = (0..8).map(|_| {
-        let config = config(database.url());
-        tokio::spawn(async move { migrate(&config).await })
-    });
-    let mut applied = Vec::new();
-    for start in starts.collect::<Vec<_>>() {
-        applied.extend(start.await.unwrap().unwrap());
-    }
-    assert_eq!(
-        applied
-            .iter()
-            .map(|migration| migration.version)
-            .collect::<Vec<_>>(),
-        (1..=MIGRATIONS).collect::<Vec<_>>()
-    );
-    assert_eq!(migrate(&config(database.url())).await.unwrap(), []);
-    let states = migration_status(&config(database.url())).await.unwrap();
-    assert!(
-        states
-            .iter()
-            .all(|status| status.state == MigrationState::Applied),
-        "{states:?}"
-    );
-}
-
-async fn the_status_changes_nothing(database: TestDatabase) {
-    for _ in 0..2 {
-        let states = migration_status(&config(database.url())).await.unwrap();
-        assert_eq!(
-            states
-                .iter()
-                .filter(|status| status.state == MigrationState::Pending)
-                .count(),
-            MIGRATIONS as usize
-        );
-    }
-    if let Some(path) = database.url().strip_prefix("sqlite://") {
-        assert!(!std::path::Path::new(path).exists());
-    }
-}
-
-async fn a_migration_with_another_text_is_refused(database: TestDatabase) {
-    migrate(&config(database.url())).await.unwrap();
-    let other = if database.is_postgres() {
-        "'\\x00'"
-    } else {
-        "x'00'"
-    };
-    let sql = format!("UPDATE _sqlx_migrations SET checksum = {other} WHERE version = 2");
-    outsider(&database)
-        .await
-        .execute(AssertSqlSafe(sql))
-        .await
-        .unwrap();
-    let error = migrate(&config(database.url())).await.unwrap_err();
-    assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
 }

@@ -10,6 +10,8 @@ use sqlx::{AssertSqlSafe, Executor, Row};
 use super::database::TestDatabase;
 use super::fixtures::{author, extension, outsider, seeded};
 
+on_both_databases!(health_is_one_line_per_extension_and_replica);
+
 fn line(extension_id: &str, successes: u32, failures: u32) -> HealthLine {
     let mut health = Health::default();
     (0..successes).for_each(|_| health.record(true, Duration::from_millis(20), Instant::now()));
@@ -41,16 +43,12 @@ fn at(instance: Option<&str>, line: HealthLine) -> HealthLine {
 async fn lines(database: &TestDatabase) -> Vec<(String, String, String, bool)> {
     let sql = "SELECT extension_id, replica, status, CASE WHEN last_failure_at IS NULL THEN 0 ELSE 1 END AS failed \
                FROM extension_health WHERE success_rate IS NOT NULL ORDER BY extension_id, replica";
-    let rows = outsider(database).await.fetch_all(sql).await.unwrap();
-    let line = |row: &sqlx::any::AnyRow| {
-        (
-            row.get(0),
-            row.get(1),
-            row.get(2),
-            row.get::<i32, _>(3) == 1,
-        )
-    };
-    rows.iter().map(line).collect()
+    let mut lines = Vec::new();
+    for row in outsider(database).await.fetch_all(sql).await.unwrap() {
+        let failed = row.get::<i32, _>(3) == 1;
+        lines.push((row.get(0), row.get(1), row.get(2), failed));
+    }
+    lines
 }
 
 /// Replica, version, instance, status, requests and the 99th percentile in milliseconds.
@@ -145,14 +143,4 @@ async fn health_is_one_line_per_extension_and_replica(database: TestDatabase) {
         (targets(&database).await.len(), lines(&database).await.len()),
         (0, 1)
     );
-}
-
-#[tokio::test]
-async fn in_postgres() {
-    health_is_one_line_per_extension_and_replica(TestDatabase::postgres().await).await;
-}
-
-#[tokio::test]
-async fn in_sqlite() {
-    health_is_one_line_per_extension_and_replica(TestDatabase::sqlite().await).await;
 }

@@ -24,8 +24,8 @@ impl Proxy {
                 let Ok(server) = TcpStream::connect(server).await else {
                     continue;
                 };
-                let ((from_client, to_client), (from_server, to_server)) =
-                    (client.into_split(), server.into_split());
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = server.into_split();
                 tokio::spawn(carry(from_client, to_server, state.clone()));
                 tokio::spawn(carry(from_server, to_client, state.clone()));
             }
