@@ -16,7 +16,7 @@ use beamline_actors::services::PipelineSettings;
 use beamline_actors::sessions::Sessions;
 use beamline_actors::tree::OwnedTask;
 use beamline_actors::tree::{Child, Root};
-use beamline_actors::watch::HealthLog;
+use beamline_actors::watch::{HealthLog, WatchSettings};
 use beamline_domain::admission::{AdmissionSettings, Rate};
 use beamline_domain::policy::complexity::ComplexityLimits;
 use beamline_domain::request::RequestLimits;
@@ -241,22 +241,22 @@ impl Prepared {
             Some((content, fresh)),
         );
         let behind = behind.map(|reading| OwnedTask::spawn(read_behind(reading, registry.clone())));
-        let invokers = Invokers::new(
+        let invokers = Invokers::limited_to(
+            config.router.max_in_flight_per_extension,
             Arc::new(transport.clone()),
             registry.clone(),
             metrics.clone(),
         );
-        invokers.limit_calls(config.router.max_in_flight_per_extension);
-        invokers.keep_open_breakers(config.router.state_dir.join(OPEN_BREAKERS));
         let identity = Identity::new(&config.router.environment);
-        invokers.log_health(HealthLog {
-            store: Arc::clone(&store),
-            replica: identity.instance_id.as_str().into(),
-            every: config.database.health_interval,
-        });
+        let watch = WatchSettings {
+            health: Some(HealthLog {
+                store: Arc::clone(&store),
+                replica: identity.instance_id.as_str().into(),
+                every: config.database.health_interval,
+            }),
+            open_breakers: Some(config.router.state_dir.join(OPEN_BREAKERS)),
+        };
         let sessions = Sessions::new(NatsSessions::new(connection.clone(), &config.nats));
-        // A request that came before the bucket is open would be kept by this replica alone.
-        sessions.opened().await;
         let settings = pipeline_settings(&config);
         let pipelines = Door::new(
             settings,
@@ -284,7 +284,7 @@ impl Prepared {
         let draining = Arc::new(AtomicBool::new(false));
         let subscribed = Arc::new(AtomicBool::new(false));
 
-        let mut children = children::core(&registry, &invokers, &pipelines);
+        let mut children = children::core(&registry, &invokers, &pipelines, watch, &metrics);
         let for_intake = intake.clone();
         children.push(Child::essential(intake.node(), move || {
             (IntakeActor, for_intake.clone())

@@ -542,6 +542,8 @@ async fn health_breakers_and_the_tree_show_what_runs() {
             "registry",
             "invokers",
             "pipelines",
+            "sessions",
+            "watch",
             "intake",
             "fleet",
             "admin"

@@ -2,12 +2,20 @@
 
 use crate::door::Door;
 use crate::invokers::{Invokers, InvokersActor};
+use crate::metrics::Metrics;
 use crate::pipelines::PipelinesActor;
 use crate::registry::{Registry, RegistryActor};
 use crate::tree::Child;
+use crate::watch::{self, WatchSettings};
 
-/// The three children that every router has; what stands at its edge comes after them.
-pub fn core(registry: &Registry, invokers: &Invokers, pipelines: &Door) -> Vec<Child> {
+/// What every router has; what stands at its edge comes after them.
+pub fn core(
+    registry: &Registry,
+    invokers: &Invokers,
+    pipelines: &Door,
+    watch: WatchSettings,
+    metrics: &Metrics,
+) -> Vec<Child> {
     let for_registry = registry.clone();
     let for_invokers = invokers.clone();
     let for_pipelines = pipelines.clone();
@@ -21,5 +29,7 @@ pub fn core(registry: &Registry, invokers: &Invokers, pipelines: &Door) -> Vec<C
         Child::essential(pipelines.node(), move || {
             (PipelinesActor, for_pipelines.clone())
         }),
+        pipelines.services().sessions.child(),
+        watch::supervisor(invokers, watch, metrics),
     ]
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::fail_points;
@@ -261,15 +262,18 @@ pub struct InvokerState {
 impl Actor for InvokerActor {
     type Msg = InvokerMsg;
     type State = InvokerState;
-    type Arguments = (Arc<Invoker>, Metrics);
+    /// Who asked for it hears when it has started.
+    type Arguments = (Arc<Invoker>, Metrics, Option<oneshot::Sender<()>>);
 
     async fn pre_start(
         &self,
-        myself: ActorRef<InvokerMsg>,
-        (invoker, metrics): Self::Arguments,
+        _: ActorRef<InvokerMsg>,
+        (invoker, metrics, started): Self::Arguments,
     ) -> Result<InvokerState, ActorProcessingErr> {
         fail_points::reached(&invoker.id);
-        invoker.address.filled_by(&myself);
+        if let Some(started) = started {
+            let _ = started.send(());
+        }
         // The first outcome is published at once.
         let published = Instant::now()
             .checked_sub(PUBLISH_EVERY)

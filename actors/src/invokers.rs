@@ -1,43 +1,41 @@
 //! Starts, finds and replaces one invoker for each extension in use. Calls are made beside them, in `call.rs`.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{broadcast, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::call_limits::{CallLimit, CallLimits, InUse};
-use crate::invoker::{Invoker, InvokerActor};
-use crate::metrics::{Metrics, NodeLabel};
+use crate::invoker::Invoker;
+use crate::metrics::Metrics;
 use crate::ports::Transport;
 use crate::registry::Registry;
 use crate::retry_budgets::RetryBudgets;
 use crate::targets::{Peers, Transition};
-use crate::tree::{
-    Address, BreakerView, Intensity, Node, NodeKind, NodeView, OwnedTask, RestartLog, Verdict,
-};
-use crate::watch::{self, HealthLog};
+use crate::tree::{Address, BreakerView, Node, NodeKind, NodeView};
 use beamline_contract::record::{ExtensionRecord, Isolation};
 use beamline_domain::record;
 use beamline_domain::target::breaker::Mode;
 use beamline_domain::target::selection::EndpointState;
 
+mod supervisor;
 #[cfg(test)]
 mod tests;
+
+pub use supervisor::{InvokersActor, InvokersMsg};
 
 /// The way to all invokers; all clones share it.
 #[derive(Debug, Clone)]
 pub struct Invokers {
-    shared: Arc<Shared>,
+    shared: Arc<SharedInvokers>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedInvokers {
     transport: Arc<dyn Transport>,
     registry: Registry,
     metrics: Metrics,
@@ -46,15 +44,13 @@ struct Shared {
     /// The threads of this process are late.
     local_lag: AtomicBool,
     table: RwLock<HashMap<String, Arc<Invoker>>>,
-    health_log: OnceLock<HealthLog>,
     peers: Arc<Peers>,
-    open_copy: OnceLock<PathBuf>,
     /// When their supervisor last fell.
     fell: Mutex<Option<Instant>>,
-    address: Address<InvokersMsg>,
+    address: Arc<Address<InvokersMsg>>,
 }
 
-impl Shared {
+impl SharedInvokers {
     fn all(&self) -> Vec<Arc<Invoker>> {
         self.table.read().values().cloned().collect()
     }
@@ -91,6 +87,38 @@ impl Shared {
         (mode, extension.breaker.isolation == Some(Isolation::Tenant))
     }
 
+    /// Ends the invokers of extensions that the registry no longer has, forgets the targets of versions and instances that
+    /// it no longer has, and closes the breakers that an operator has closed.
+    fn prune(&self) {
+        let snapshot = self.registry.snapshot();
+        self.retries.retain(|id| snapshot.extension(id).is_some());
+        self.limits.retain(|id| {
+            snapshot
+                .extension(id)
+                .map(|extension| extension.max_in_flight)
+        });
+        let gone: Vec<_> = self
+            .table
+            .write()
+            .extract_if(|id, _| snapshot.extension(id).is_none())
+            .collect();
+        for cell in gone
+            .iter()
+            .filter_map(|(_, invoker)| invoker.address.cell())
+        {
+            cell.stop(Some("the extension was deleted".to_owned()));
+        }
+        // Every call looks into the table: it is not held for what takes a while.
+        for invoker in self.all() {
+            if let Some(extension) = snapshot.extension(&invoker.id) {
+                invoker.retain_targets(|subject| extension.listener(subject).is_some());
+                if invoker.follow_resets(extension.breaker_resets()) {
+                    self.limits.reset(&invoker.id);
+                }
+            }
+        }
+    }
+
     fn view(&self, invoker: &Invoker) -> NodeView {
         let mut view = invoker.address.node().view();
         self.limits.describe(&invoker.id, &mut view);
@@ -104,15 +132,6 @@ impl Shared {
     }
 }
 
-/// More restarts than this, and the supervisor itself starts anew. A child that fails at once every time gets here in
-/// about 6 s: the doubling waits would keep it from ever reaching ten in ten seconds.
-const INTENSITY: Intensity = Intensity {
-    restarts: 7,
-    within: Duration::from_secs(10),
-};
-/// An invoker that keeps failing is not started for this long, and takes its supervisor down no sooner again: however many of
-/// them fail, they hold figures and log lines only, and the root shall not fall with them.
-const REST: Duration = Duration::from_secs(60);
 /// The first call of an extension waits for its invoker no longer than this; it can go without.
 const START_WITHIN: Duration = Duration::from_millis(100);
 /// Invokers that the tree shows; an answer over NATS has an end.
@@ -121,23 +140,18 @@ const SHOWN: usize = 500;
 impl Invokers {
     pub fn new(transport: Arc<dyn Transport>, registry: Registry, metrics: Metrics) -> Self {
         let node = Node::new("invokers", NodeKind::Supervisor);
-        let address = Address::new(Arc::clone(&node));
+        let address = Arc::new(Address::new(Arc::clone(&node)));
         let retries = RetryBudgets::new(metrics.clone());
         let limits = CallLimits::new(metrics.clone());
-        let (table, health_log, open_copy) = (RwLock::default(), OnceLock::new(), OnceLock::new());
-        let peers = Arc::default();
-        let local_lag = AtomicBool::new(false);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedInvokers {
             transport,
             registry,
             metrics,
             retries,
             limits,
-            local_lag,
-            table,
-            health_log,
-            peers,
-            open_copy,
+            local_lag: AtomicBool::new(false),
+            table: RwLock::default(),
+            peers: Arc::default(),
             fell: Mutex::default(),
             address,
         });
@@ -158,8 +172,20 @@ impl Invokers {
         Self { shared }
     }
 
-    /// The most calls of one extension that may ever run at the same time; for those that are called for the first time
-    /// after this.
+    /// Such that at most `max_in_flight` calls of one extension ever run at the same time.
+    pub fn limited_to(
+        max_in_flight: u32,
+        transport: Arc<dyn Transport>,
+        registry: Registry,
+        metrics: Metrics,
+    ) -> Self {
+        let invokers = Self::new(transport, registry, metrics);
+        invokers.shared.limits.set(max_in_flight);
+        invokers
+    }
+
+    /// For tests: another limit for the extensions that are called for the first time after this.
+    #[cfg(any(test, feature = "testing"))]
     pub fn limit_calls(&self, max_in_flight: u32) {
         self.shared.limits.set(max_in_flight);
     }
@@ -169,21 +195,9 @@ impl Invokers {
         self.shared.local_lag.store(late, Ordering::Relaxed);
     }
 
-    /// Writes down how the extensions do, from the next start of the supervisor on.
-    pub fn log_health(&self, log: HealthLog) {
-        let _ = self.shared.health_log.set(log);
-    }
-
     /// How many calls of an extension run, wait and may run; `None` before its first one.
     pub fn in_use(&self, id: &str) -> Option<InUse> {
         self.shared.limits.in_use(id)
-    }
-
-    /// Keeps in a file which breakers are open, from the next start of the supervisor on, and opens at once what the file says is
-    /// still open.
-    pub fn keep_open_breakers(&self, path: PathBuf) {
-        watch::reopen_breakers(self, &path);
-        let _ = self.shared.open_copy.set(path);
     }
 
     /// The invoker of an extension, if it was ever called.
@@ -203,6 +217,11 @@ impl Invokers {
     /// The invoker of an extension, made when there is none.
     pub(crate) fn insert(&self, id: &str) -> Arc<Invoker> {
         self.shared.insert(id)
+    }
+
+    /// Forgets what the registry no longer has, and follows what operators have decided.
+    pub(crate) fn prune(&self) {
+        let _ = self.shared.address.send(InvokersMsg::Prune);
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -335,279 +354,5 @@ impl Invokers {
             let _ = timeout(START_WITHIN, wait).await;
         }
         invoker
-    }
-}
-
-#[derive(Debug)]
-pub enum InvokersMsg {
-    /// Start the actor of an invoker unless it runs; tells when it does.
-    Start(Arc<Invoker>, Option<oneshot::Sender<()>>),
-    Restart(Arc<Invoker>),
-    /// The registry serves another revision: extensions may be gone.
-    Prune,
-    /// For tests of the supervision: fails the actor.
-    #[cfg(any(test, feature = "testing"))]
-    Crash,
-}
-
-/// The supervisor of all invokers.
-#[derive(Debug)]
-pub struct InvokersActor;
-
-#[derive(Debug)]
-pub struct InvokersState {
-    shared: Arc<Shared>,
-    log: RestartLog,
-    _watch: OwnedTask,
-    _liveness: OwnedTask,
-    _health_log: Option<OwnedTask>,
-    _open_copy: Option<OwnedTask>,
-    _idle: OwnedTask,
-}
-
-impl Actor for InvokersActor {
-    type Msg = InvokersMsg;
-    type State = InvokersState;
-    type Arguments = Invokers;
-
-    async fn pre_start(
-        &self,
-        myself: ActorRef<InvokersMsg>,
-        invokers: Invokers,
-    ) -> Result<InvokersState, ActorProcessingErr> {
-        let shared = invokers.shared;
-        shared.address.filled_by(&myself);
-        // After a restart of this supervisor its children are gone; their breakers are not.
-        for invoker in shared.all().into_iter().filter(|invoker| !invoker.rests()) {
-            let _ = shared.address.send(InvokersMsg::Start(invoker, None));
-        }
-        let _ = shared.address.send(InvokersMsg::Prune);
-        let all = Invokers {
-            shared: Arc::clone(&shared),
-        };
-        let lasting = all.clone();
-        let watch = OwnedTask::lasting(move || prune_on_change(Arc::clone(&lasting.shared)));
-        let lasting = all.clone();
-        let liveness = OwnedTask::lasting(move || watch::ping_silent_extensions(lasting.clone()));
-        let lasting = all.clone();
-        let idle = OwnedTask::lasting(move || watch::forget_idle_targets(lasting.clone()));
-        let lasting = all.clone();
-        let open_copy = shared.open_copy.get().cloned().map(|path| {
-            OwnedTask::lasting(move || watch::keep_open_breakers(lasting.clone(), path.clone()))
-        });
-        let health_log = shared.health_log.get().cloned().map(|log| {
-            OwnedTask::lasting(move || watch::write_health_rows(all.clone(), log.clone()))
-        });
-        Ok(InvokersState {
-            shared,
-            log: RestartLog::new(INTENSITY),
-            _watch: watch,
-            _liveness: liveness,
-            _health_log: health_log,
-            _open_copy: open_copy,
-            _idle: idle,
-        })
-    }
-
-    async fn handle(
-        &self,
-        myself: ActorRef<InvokersMsg>,
-        message: InvokersMsg,
-        state: &mut InvokersState,
-    ) -> Result<(), ActorProcessingErr> {
-        state.shared.address.node().handling();
-        match message {
-            InvokersMsg::Start(invoker, started) => {
-                state.start(invoker, myself.get_cell()).await?;
-                if let Some(started) = started {
-                    let _ = started.send(());
-                }
-            }
-            // Pruned while it waited for its restart: nobody would find it.
-            InvokersMsg::Restart(invoker) if !state.shared.holds(&invoker) => {}
-            InvokersMsg::Restart(invoker) => state.start(invoker, myself.get_cell()).await?,
-            InvokersMsg::Prune => state.prune(),
-            #[cfg(any(test, feature = "testing"))]
-            InvokersMsg::Crash => return Err("crashed by a test".into()),
-        }
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _: ActorRef<InvokersMsg>,
-        event: SupervisionEvent,
-        state: &mut InvokersState,
-    ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorFailed(cell, error) => state.failed(&cell, &error.to_string()),
-            // Pruned, or stopped together with everything.
-            SupervisionEvent::ActorTerminated(..) => Ok(()),
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
-        }
-    }
-}
-
-impl InvokersState {
-    fn failed(&mut self, cell: &ActorCell, reason: &str) -> Result<(), ActorProcessingErr> {
-        let is_it = |invoker: &Arc<Invoker>| {
-            invoker
-                .address
-                .cell()
-                .is_some_and(|own| own.get_id() == cell.get_id())
-        };
-        let Some(invoker) = self.shared.all().into_iter().find(is_it) else {
-            return Ok(());
-        };
-        self.restart_later(invoker, reason)
-    }
-
-    /// A start that fails counts like a failure afterwards.
-    async fn start(
-        &mut self,
-        invoker: Arc<Invoker>,
-        supervisor: ActorCell,
-    ) -> Result<(), ActorProcessingErr> {
-        match start(&invoker, &self.shared.metrics, supervisor).await {
-            Ok(()) => {
-                invoker.set_rests(false);
-                Ok(())
-            }
-            Err(error) => self.restart_later(invoker, &error.to_string()),
-        }
-    }
-
-    fn restart_later(
-        &mut self,
-        invoker: Arc<Invoker>,
-        reason: &str,
-    ) -> Result<(), ActorProcessingErr> {
-        match self.log.record(Instant::now(), fastrand::f64()) {
-            Verdict::RestartAfter(wait) => {
-                tracing::warn!(
-                    extension_id = &*invoker.id,
-                    error = reason,
-                    "an invoker failed; restarting it"
-                );
-                self.shared
-                    .metrics
-                    .restarts
-                    .get_or_create(&NodeLabel { node: "invokers" })
-                    .inc();
-                invoker.address.node().ended(reason, true);
-                let shared = Arc::clone(&self.shared);
-                tokio::spawn(async move {
-                    sleep(wait).await;
-                    let _ = shared.address.send(InvokersMsg::Restart(invoker));
-                });
-                Ok(())
-            }
-            Verdict::GiveUp => {
-                invoker.address.node().ended(reason, false);
-                self.rest(&invoker);
-                if self.fell_lately() {
-                    tracing::warn!(
-                        extension_id = &*invoker.id,
-                        error = reason,
-                        "an invoker fails too often; it rests"
-                    );
-                    return Ok(());
-                }
-                Err(format!(
-                    "too many restarts of invokers, the last one {}: {reason}",
-                    invoker.id
-                )
-                .into())
-            }
-        }
-    }
-
-    /// Whether the supervisor has fallen within the last minute; if not, it does now.
-    fn fell_lately(&self) -> bool {
-        let (now, mut fell) = (Instant::now(), self.shared.fell.lock());
-        let lately = fell.is_some_and(|at| now.duration_since(at) < REST);
-        if !lately {
-            *fell = Some(now);
-        }
-        lately
-    }
-
-    /// Leaves an invoker alone for a while, so that it takes its supervisor down once and not without end. Its calls go on:
-    /// the breaker is its callers', only figures and log lines are missing meanwhile.
-    fn rest(&self, invoker: &Arc<Invoker>) {
-        invoker.set_rests(true);
-        let (shared, invoker) = (Arc::clone(&self.shared), Arc::clone(invoker));
-        tokio::spawn(async move {
-            sleep(REST).await;
-            let _ = shared.address.send(InvokersMsg::Restart(invoker));
-        });
-    }
-
-    /// Ends the invokers of extensions that the registry no longer has, forgets the targets of versions and instances that
-    /// it no longer has, and closes the breakers that an operator has closed.
-    fn prune(&self) {
-        let snapshot = self.shared.registry.snapshot();
-        self.shared
-            .retries
-            .retain(|id| snapshot.extension(id).is_some());
-        self.shared.limits.retain(|id| {
-            snapshot
-                .extension(id)
-                .map(|extension| extension.max_in_flight)
-        });
-        let gone: Vec<_> = self
-            .shared
-            .table
-            .write()
-            .extract_if(|id, _| snapshot.extension(id).is_none())
-            .collect();
-        for cell in gone
-            .iter()
-            .filter_map(|(_, invoker)| invoker.address.cell())
-        {
-            cell.stop(Some("the extension was deleted".to_owned()));
-        }
-        // Every call looks into the table: it is not held for what takes a while.
-        for invoker in self.shared.all() {
-            if let Some(extension) = snapshot.extension(&invoker.id) {
-                retain_targets(&invoker, extension);
-                if invoker.follow_resets(extension.breaker_resets()) {
-                    self.shared.limits.reset(&invoker.id);
-                }
-            }
-        }
-    }
-}
-
-fn retain_targets(invoker: &Invoker, extension: &ExtensionRecord) {
-    invoker.retain_targets(|subject| record::listener(extension, subject).is_some());
-}
-
-/// Starts an invoker's actor unless one runs already.
-async fn start(
-    invoker: &Arc<Invoker>,
-    metrics: &Metrics,
-    supervisor: ActorCell,
-) -> Result<(), ActorProcessingErr> {
-    let runs = invoker
-        .address
-        .cell()
-        .is_some_and(|cell| ractor::actor::actor_cell::ACTIVE_STATES.contains(&cell.get_status()));
-    if !runs {
-        Actor::spawn_linked(
-            None,
-            InvokerActor,
-            (Arc::clone(invoker), metrics.clone()),
-            supervisor,
-        )
-        .await?;
-    }
-    Ok(())
-}
-
-async fn prune_on_change(shared: Arc<Shared>) {
-    let mut served = shared.registry.served();
-    while served.changed().await.is_ok() {
-        let _ = shared.address.send(InvokersMsg::Prune);
     }
 }

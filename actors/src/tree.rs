@@ -8,6 +8,7 @@ mod guarded_task;
 mod node;
 mod restarts;
 mod root;
+mod start;
 mod supervisor;
 mod task;
 #[cfg(test)]
@@ -17,5 +18,6 @@ pub use address::{Address, Vacant};
 pub use child::Child;
 pub use node::{BreakerView, Node, NodeKind, NodeView};
 pub use restarts::{Intensity, RestartLog, Verdict};
-pub use root::{NotStarted, Root};
+pub use root::{Root, TreeNotStarted};
+pub use start::start_linked;
 pub use task::{OnDrop, OwnedTask};

@@ -18,6 +18,8 @@ use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, Metrics};
 use beamline_actors::ports::{Answer, Author, Change, TransportError};
 use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
+use beamline_actors::tree::{Child, Root};
+use beamline_actors::watch::{self, WatchSettings};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{BreakerOverrides, BreakerResets, ExtensionRecord, Kind};
 use beamline_domain::record;
@@ -28,7 +30,6 @@ use beamline_domain::target::breaker::Settings;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use ractor::{Actor, ActorCell};
 use tokio::time::{Instant, sleep, timeout_at};
 
 const SUBJECT: &str = "beamline.provider.model.v1";
@@ -78,7 +79,7 @@ struct Bench {
     registry: Registry,
     invokers: Invokers,
     metrics: Metrics,
-    actors: [ActorCell; 2],
+    _root: Root,
 }
 
 impl Bench {
@@ -99,10 +100,18 @@ impl Bench {
             Some((content(&[RECORD], &[]), true)),
         );
         let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
-        let (reading, _) = Actor::spawn(None, RegistryActor, registry.clone())
-            .await
-            .unwrap();
-        let (actor, _) = Actor::spawn(None, InvokersActor, invokers.clone())
+        let for_registry = registry.clone();
+        let for_invokers = invokers.clone();
+        let children = vec![
+            Child::essential(registry.node(), move || {
+                (RegistryActor, for_registry.clone())
+            }),
+            Child::essential(invokers.node(), move || {
+                (InvokersActor, for_invokers.clone())
+            }),
+            watch::supervisor(&invokers, WatchSettings::default(), &metrics),
+        ];
+        let root = Root::start(Root::node_above(&children), children, metrics.clone())
             .await
             .unwrap();
         Self {
@@ -110,7 +119,7 @@ impl Bench {
             registry,
             invokers,
             metrics,
-            actors: [reading.get_cell(), actor.get_cell()],
+            _root: root,
         }
     }
 
@@ -196,12 +205,6 @@ impl Bench {
                 .get()
         };
         count("queue_full") + count("no_place_in_time")
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        self.actors.iter().for_each(|actor| actor.stop(None));
     }
 }
 

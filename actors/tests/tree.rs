@@ -17,7 +17,7 @@ use beamline_actors::invokers::Invokers;
 use beamline_actors::ports::{Answer, Author, Change, TransportError};
 use beamline_actors::registry::Registry;
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
-use beamline_actors::tree::Root;
+use beamline_actors::tree::{NodeView, Root};
 use beamline_domain::request::RequestKind;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -98,6 +98,12 @@ impl Tree {
             .unwrap()
             .clone()
     }
+}
+
+/// The names of a node and of all below it.
+fn names(node: &NodeView) -> Vec<String> {
+    let below = node.children.iter().flat_map(names);
+    std::iter::once(node.name.clone()).chain(below).collect()
 }
 
 fn code(answer: &Value) -> &str {
@@ -437,6 +443,36 @@ async fn too_many_restarts_end_the_router() {
     tokio::select! {
         gave_up = tree.root.ended() => assert!(gave_up),
         () = crash_until_the_end => panic!("the root never gave up"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_part_that_is_killed_comes_back_and_is_counted() {
+    let tree = Tree::start().await;
+    let parts = [
+        "registry",
+        "invokers",
+        "pipelines",
+        "sessions",
+        "watch",
+        "registry_changes",
+        "pings",
+        "idle_targets",
+    ];
+    for name in parts {
+        let node = tree.root.node().find(name).expect(name);
+        node.kill();
+        eventually(name, || {
+            (node.view().restarts, node.view().status) == (1, "running")
+        })
+        .await;
+        // Later than the window in which restarts of essential parts are too many.
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        assert_eq!(code(&tree.ask().await), "ok", "{name}");
+    }
+    let shown: Vec<String> = names(&tree.root.tree());
+    for name in parts {
+        assert!(shown.iter().any(|known| known == name), "{name}: {shown:?}");
     }
 }
 

@@ -1,7 +1,15 @@
 //! Replicas over one store, in paused time: they agree while the store answers, and each goes on without it.
 
+use std::ops::Deref;
+
+use tokio::time::sleep;
+
+use super::keeper::{LONGEST_PAUSE, PAUSE};
+use super::shared::{LIMIT, RENEWAL_LIMIT};
 use super::*;
+use crate::metrics::Metrics;
 use crate::testing::MemorySessions;
+use crate::tree::Root;
 
 const TTL: Duration = Duration::from_secs(600);
 
@@ -9,13 +17,35 @@ fn key() -> SessionKey {
     SessionKey::new("t", "chat", "session-1")
 }
 
-async fn replica(store: &Arc<MemorySessions>) -> Sessions {
-    let sessions = Sessions::new(Arc::clone(store) as Arc<dyn SessionStore>);
-    assert!(sessions.opened().await);
-    sessions
+struct Replica {
+    sessions: Sessions,
+    root: Root,
 }
 
-async fn two_replicas() -> (Arc<MemorySessions>, Sessions, Sessions) {
+impl Deref for Replica {
+    type Target = Sessions;
+
+    fn deref(&self) -> &Sessions {
+        &self.sessions
+    }
+}
+
+async fn start(store: &Arc<MemorySessions>) -> Replica {
+    let sessions = Sessions::new(Arc::clone(store) as Arc<dyn SessionStore>);
+    let children = vec![sessions.child()];
+    let root = Root::start(Root::node_above(&children), children, Metrics::default())
+        .await
+        .unwrap();
+    Replica { sessions, root }
+}
+
+async fn replica(store: &Arc<MemorySessions>) -> Replica {
+    let replica = start(store).await;
+    assert!(replica.is_shared());
+    replica
+}
+
+async fn two_replicas() -> (Arc<MemorySessions>, Replica, Replica) {
     let store = MemorySessions::new();
     let (one, two) = (replica(&store).await, replica(&store).await);
     (store, one, two)
@@ -27,7 +57,7 @@ async fn settle() {
 }
 
 async fn until_shared(sessions: &Sessions) {
-    let mut sharing = sessions.desk.sharing.subscribe();
+    let mut sharing = sessions.shared.sharing.subscribe();
     timeout(
         LONGEST_PAUSE * 2,
         sharing.wait_for(|now| *now == Sharing::On),
@@ -209,8 +239,8 @@ async fn a_store_that_hangs_holds_up_one_request_for_a_moment_and_the_next_not_a
 async fn a_router_starts_without_the_store_and_shares_when_it_comes() {
     let store = MemorySessions::new();
     store.set_away(true);
-    let one = Sessions::new(Arc::clone(&store) as Arc<dyn SessionStore>);
-    assert!(!one.opened().await);
+    let one = start(&store).await;
+    assert!(!one.is_shared());
     assert_eq!(one.pin(&key(), "a", TTL, None).await, pinned("a", false));
     store.set_away(false);
     until_shared(&one).await;
@@ -260,8 +290,8 @@ async fn a_store_that_has_lost_everything_learns_sessions_again() {
 async fn a_store_that_is_not_there_is_asked_for_less_and_less() {
     let store = MemorySessions::new();
     store.set_away(true);
-    let one = Sessions::new(Arc::clone(&store) as Arc<dyn SessionStore>);
-    assert!(!one.opened().await);
+    let one = start(&store).await;
+    assert!(!one.is_shared());
     sleep(Duration::from_secs(119)).await;
     assert_eq!(store.opens(), 7, "at 0, 2, 6, 14, 30, 60 and 90 s");
 
@@ -290,14 +320,42 @@ async fn a_store_that_was_there_is_back_soon_however_long_it_was_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_task_ends_with_the_last_clone() {
+async fn the_task_ends_with_its_tree() {
     let store = MemorySessions::new();
     let one = replica(&store).await;
-    let clone = one.clone();
-    drop(one);
+    assert!(one.root.stop(Duration::from_secs(1)).await);
     settle().await;
-    assert_eq!(Arc::strong_count(&store), 2);
-    drop(clone);
+    drop(one.sessions);
     settle().await;
     assert_eq!(Arc::strong_count(&store), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_changes_are_followed_makes_no_memory_stale() {
+    let (store, one, two) = two_replicas().await;
+    one.pin(&key(), "a", TTL, None).await;
+    assert_eq!(two.recall(&key(), TTL).await, recalled("a", true));
+    settle().await;
+    store.set_panicking();
+    let other = SessionKey::new("t", "chat", "session-2");
+    one.pin(&other, "b", TTL, None).await;
+    settle().await;
+    let fallen = if one.is_shared() { &two } else { &one };
+    assert!(!fallen.is_shared(), "at once, and not when it is back");
+    until_shared(fallen).await;
+    let node = fallen.root.tree().children.remove(0);
+    assert_eq!(
+        (node.name.as_str(), node.status, node.restarts),
+        ("sessions", "running", 1)
+    );
+    let reason = node.last_exit.unwrap();
+    assert!(reason.contains("planned panic"), "{reason}");
+    assert_eq!(fallen.recall(&other, TTL).await, recalled("b", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_in_the_same_breath_as_the_start_find_the_store_open() {
+    let store = MemorySessions::new();
+    let one = start(&store).await;
+    assert_eq!(one.pin(&key(), "a", TTL, None).await, pinned("a", true));
 }

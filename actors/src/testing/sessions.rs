@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending};
@@ -17,6 +18,8 @@ use beamline_domain::session::{Pin, SessionKey, Stored};
 #[derive(Debug, Default)]
 pub struct MemorySessions {
     state: Mutex<State>,
+    /// Whoever reads the next change panics.
+    panics: Arc<AtomicBool>,
     cut_off: watch::Sender<bool>,
 }
 
@@ -49,6 +52,11 @@ impl MemorySessions {
     /// Nothing is answered, and nobody hears of it.
     pub fn set_hanging(&self, hangs: bool) {
         self.state.lock().hangs = hangs;
+    }
+
+    /// Whoever follows the changes panics at the next one, once.
+    pub fn set_panicking(&self) {
+        self.panics.store(true, Ordering::SeqCst);
     }
 
     /// There is no connection. Nobody tries to open it then.
@@ -115,13 +123,18 @@ impl SessionStore for MemorySessions {
 
     fn open(&self) -> BoxFuture<'_, Result<BoxStream<'static, SessionChange>, SessionStoreError>> {
         self.state.lock().opens += 1;
+        let panics = Arc::clone(&self.panics);
         self.present(|state| {
             let (follower, changes) = mpsc::unbounded_channel();
             state.followers.push(follower);
             let next = |mut changes: mpsc::UnboundedReceiver<_>| async {
                 Some((changes.recv().await?, changes))
             };
-            Ok(stream::unfold(changes, next).boxed())
+            let changes = stream::unfold(changes, next);
+            let looked_at = changes.inspect(move |_| {
+                assert!(!panics.swap(false, Ordering::SeqCst), "planned panic");
+            });
+            Ok(looked_at.boxed())
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use ractor::{ActorCell, ActorRef, Message};
+use ractor::{ActorCell, ActorRef, ActorStatus, Message};
 
 use super::node::Node;
 
@@ -57,10 +57,16 @@ impl<M: Message> Address<M> {
         });
     }
 
-    /// An actor takes the place; called from its `pre_start`.
+    /// An actor takes the place; called when it is made, or from its `pre_start`.
     pub fn filled_by(&self, actor: &ActorRef<M>) {
         self.node.started(actor.get_cell());
         self.actor.store(Some(Arc::new(actor.clone())));
+    }
+
+    /// Whether an actor runs here, or is about to.
+    pub fn is_filled(&self) -> bool {
+        self.cell()
+            .is_some_and(|cell| cell.get_status() < ActorStatus::Draining)
     }
 
     pub fn cell(&self) -> Option<ActorCell> {

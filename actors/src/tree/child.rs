@@ -3,20 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ractor::{Actor, ActorCell, ActorRuntime, SpawnErr};
-use tokio::task::JoinHandle;
+use ractor::{Actor, ActorCell, ActorId, SpawnErr};
 
 use super::guarded_task::{GuardedTask, Task};
-use super::node::{Node, NodeKind, NodeView};
-use super::supervisor::{Supervised, Supervisor};
-use crate::metrics::Metrics;
+use super::node::Node;
+use super::start::start_linked;
+
+type Start = Arc<dyn Fn(ActorCell, NotStarted) -> Result<ActorCell, SpawnErr> + Send + Sync>;
 
 /// A child of a supervisor.
 #[derive(Clone)]
 pub struct Child {
     pub(super) node: Arc<Node>,
     pub(super) restart: Restart,
-    start: Arc<dyn Fn(ActorCell) -> Result<Starting, SpawnErr> + Send + Sync>,
+    start: Start,
 }
 
 /// What the end of a child means.
@@ -30,11 +30,8 @@ pub(super) enum Restart {
     UntilDone,
 }
 
-/// A child on its way: it takes messages already, and says when it has started, or why it could not.
-pub(super) struct Starting {
-    pub(super) actor: ActorCell,
-    pub(super) started: JoinHandle<Result<JoinHandle<()>, SpawnErr>>,
-}
+/// Hears that a child could not start, and why.
+pub(super) type NotStarted = Box<dyn FnOnce(ActorId, String) + Send>;
 
 impl Child {
     /// A child whose repeated failure ends its supervisor.
@@ -82,19 +79,6 @@ impl Child {
         Self::task_from(node, Restart::UntilDone, Task::new(make))
     }
 
-    /// A supervisor of further children, which the others can do without. None of its children is essential.
-    pub fn supervisor(name: &'static str, children: Vec<Self>, metrics: &Metrics) -> Self {
-        let node = node_above(name, &children);
-        let supervised = Supervised {
-            node: Arc::clone(&node),
-            children,
-            metrics: metrics.clone(),
-            ready: None,
-        };
-        let supervised = Arc::new(supervised);
-        Self::lasting(&node, move || (Supervisor, supervised.again()))
-    }
-
     pub fn node(&self) -> &Arc<Node> {
         &self.node
     }
@@ -111,15 +95,10 @@ impl Child {
         restart: Restart,
         actor: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
     ) -> Self {
-        let start = move |supervisor: ActorCell| {
+        let start = move |supervisor: ActorCell, not_started: NotStarted| {
             let (actor, arguments) = actor();
-            // Not waited for: the supervisor has others to look after meanwhile.
-            let (actor, started) =
-                ActorRuntime::spawn_linked_instant(None, actor, arguments, supervisor)?;
-            Ok(Starting {
-                actor: actor.get_cell(),
-                started,
-            })
+            let actor = start_linked(actor, arguments, supervisor, not_started)?;
+            Ok(actor.get_cell())
         };
         Self {
             node: Arc::clone(node),
@@ -128,9 +107,13 @@ impl Child {
         }
     }
 
-    /// Starts it, linked to `supervisor` as soon as it has started.
-    pub(super) fn start(&self, supervisor: ActorCell) -> Result<Starting, SpawnErr> {
-        (self.start)(supervisor)
+    /// Starts it without waiting for it.
+    pub(super) fn start(
+        &self,
+        supervisor: ActorCell,
+        not_started: NotStarted,
+    ) -> Result<ActorCell, SpawnErr> {
+        (self.start)(supervisor, not_started)
     }
 }
 
@@ -145,13 +128,6 @@ impl fmt::Debug for Child {
 
 /// The node of a supervisor, with those of its children below it.
 pub(super) fn node_above(name: &'static str, children: &[Child]) -> Arc<Node> {
-    let node = Node::new(name, NodeKind::Supervisor);
-    let below: Vec<Arc<Node>> = children
-        .iter()
-        .map(|child| Arc::clone(&child.node))
-        .collect();
-    node.describe(move |view: &mut NodeView| {
-        view.children = below.iter().map(|child| child.view()).collect();
-    });
-    node
+    let below = children.iter().map(|child| Arc::clone(&child.node));
+    Node::above(name, below.collect())
 }

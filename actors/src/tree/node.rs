@@ -28,6 +28,8 @@ pub struct Node {
     queue: AtomicI64,
     handled: AtomicU64,
     details: Mutex<Option<Details>>,
+    /// Those below it that are always the same.
+    below: Vec<Arc<Self>>,
 }
 
 #[derive(Debug, Default)]
@@ -86,17 +88,27 @@ pub struct BreakerView {
 
 impl Node {
     pub fn new(name: impl Into<Cow<'static, str>>, kind: NodeKind) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.into(),
+        Arc::new(Self::with(name.into(), kind, Vec::new()))
+    }
+
+    /// The node of a supervisor whose children are always the same.
+    pub(super) fn above(name: &'static str, below: Vec<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self::with(name.into(), NodeKind::Supervisor, below))
+    }
+
+    fn with(name: Cow<'static, str>, kind: NodeKind, below: Vec<Arc<Self>>) -> Self {
+        Self {
+            name,
             kind,
             life: Mutex::default(),
             queue: AtomicI64::new(0),
             handled: AtomicU64::new(0),
             details: Mutex::default(),
-        })
+            below,
+        }
     }
 
-    /// Adds what only the owner of the node knows: its children, its breaker, what is in flight.
+    /// Adds what only the owner of the node knows: children that come and go, its breaker, what is in flight.
     pub fn describe(&self, details: impl Fn(&mut NodeView) + Send + Sync + 'static) {
         *self.details.lock() = Some(Box::new(details));
     }
@@ -201,13 +213,30 @@ impl Node {
             breaker: None,
             success_rate: None,
             omitted_children: 0,
-            children: Vec::new(),
+            children: self.below.iter().map(|node| node.view()).collect(),
         };
         drop(life);
         if let Some(details) = &*self.details.lock() {
             details(&mut view);
         }
         view
+    }
+
+    /// For tests of the supervision: the node of this name, itself or one of those that are always below it.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn find(self: &Arc<Self>, name: &str) -> Option<Arc<Self>> {
+        if self.name == name {
+            return Some(Arc::clone(self));
+        }
+        self.below.iter().find_map(|node| node.find(name))
+    }
+
+    /// For tests of the supervision: kills the actor.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn kill(&self) {
+        if let Some(cell) = &self.life.lock().cell {
+            cell.kill();
+        }
     }
 
     fn status(&self) -> &'static str {

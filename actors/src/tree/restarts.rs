@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use beamline_domain::backoff::{Exponential, jitter};
 use tokio::time::Instant;
 
 /// How many restarts are too many.
@@ -12,9 +13,11 @@ pub struct Intensity {
     pub within: Duration,
 }
 
-/// First wait before a restart; it doubles with every restart in the window.
-const BACKOFF_BASE: Duration = Duration::from_millis(50);
-const BACKOFF_CAP: Duration = Duration::from_secs(5);
+/// Waits before a restart: one after the first end, and twice as long after each further one in the window.
+const BACKOFF: Exponential =
+    Exponential::doubling(Duration::from_millis(50), Duration::from_secs(5));
+/// Children that ended together shall not start together.
+const JITTER: f64 = 0.25;
 /// A child that may fail without end, and ran for so long, starts with a short wait again.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
@@ -41,13 +44,13 @@ impl RestartLog {
         }
     }
 
-    /// Takes note of an end. `jitter` is uniform in `0.0..1.0` and moves the wait by up to a quarter either way.
-    pub fn record(&mut self, now: Instant, jitter: f64) -> Verdict {
+    /// Takes note of an end. `roll` is uniform in `0.0..1.0`.
+    pub fn record(&mut self, now: Instant, roll: f64) -> Verdict {
         self.forget(now);
         if self.recent.len() >= self.intensity.restarts {
             return Verdict::GiveUp;
         }
-        let wait = backoff(self.recent.len(), jitter);
+        let wait = backoff(self.recent.len(), roll);
         self.recent.push_back(now);
         Verdict::RestartAfter(wait)
     }
@@ -71,20 +74,19 @@ pub(super) struct Patience {
 
 impl Patience {
     /// How long to wait after an end, for a child that had run for `ran`.
-    pub(super) fn record(&mut self, ran: Duration, jitter: f64) -> Duration {
+    pub(super) fn record(&mut self, ran: Duration, roll: f64) -> Duration {
         if ran > SETTLED_AFTER {
             self.in_a_row = 0;
         }
-        let wait = backoff(self.in_a_row, jitter);
+        let wait = backoff(self.in_a_row, roll);
         self.in_a_row = self.in_a_row.saturating_add(1);
         wait
     }
 }
 
-fn backoff(restarts_before: usize, jitter: f64) -> Duration {
-    let doublings = u32::try_from(restarts_before).unwrap_or(u32::MAX).min(16);
-    let wait = BACKOFF_BASE.saturating_mul(1 << doublings).min(BACKOFF_CAP);
-    wait.mul_f64(0.75 + jitter / 2.0)
+fn backoff(restarts_before: usize, roll: f64) -> Duration {
+    let number = u32::try_from(restarts_before).unwrap_or(u32::MAX);
+    jitter(BACKOFF.wait(number.saturating_add(1)), JITTER, roll)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub struct Root {
 /// A child could not start, and this is why.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NotStarted(String);
+pub struct TreeNotStarted(String);
 
 impl Root {
     /// The node of the root, with the children's below it.
@@ -37,7 +37,7 @@ impl Root {
         node: Arc<Node>,
         children: Vec<Child>,
         metrics: Metrics,
-    ) -> Result<Self, NotStarted> {
+    ) -> Result<Self, TreeNotStarted> {
         let (ready, started) = oneshot::channel();
         let supervised = Supervised {
             node: Arc::clone(&node),
@@ -47,13 +47,17 @@ impl Root {
         };
         let (actor, ended) = Actor::spawn(None, Supervisor, supervised)
             .await
-            .map_err(|error| NotStarted(error.to_string()))?;
+            .map_err(|error| TreeNotStarted(error.to_string()))?;
         match started.await {
             Ok(Ok(())) => Ok(Self { actor, ended, node }),
-            Ok(Err(reason)) => Err(NotStarted(reason)),
+            Ok(Err(reason)) => Err(TreeNotStarted(reason)),
             // It gave up before all had started.
-            Err(_) => Err(NotStarted(node.view().last_exit.unwrap_or_default())),
+            Err(_) => Err(TreeNotStarted(node.view().last_exit.unwrap_or_default())),
         }
+    }
+
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     pub fn tree(&self) -> NodeView {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::child::{Child, Restart, Starting};
+use super::child::{Child, Restart, node_above};
 use super::node::Node;
 use super::restarts::{Intensity, Patience, RestartLog, Verdict};
 use super::task::OwnedTask;
@@ -43,6 +43,20 @@ impl Supervised {
             metrics: self.metrics.clone(),
             ready: None,
         }
+    }
+}
+
+impl Child {
+    /// A supervisor of further children, which the others can do without. None of its children is essential.
+    pub fn supervisor(name: &'static str, children: Vec<Self>, metrics: &Metrics) -> Self {
+        let node = node_above(name, &children);
+        let supervised = Supervised {
+            node: Arc::clone(&node),
+            children,
+            metrics: metrics.clone(),
+            ready: None,
+        };
+        Self::lasting(&node, move || (Supervisor, supervised.again()))
     }
 }
 
@@ -88,8 +102,6 @@ enum Phase {
 struct Slot {
     child: Child,
     actor: Option<ActorCell>,
-    /// Waits for the start of the actor.
-    starting: Option<OwnedTask>,
     running_since: Instant,
     patience: Patience,
 }
@@ -197,7 +209,6 @@ impl SupervisorState {
             return Ok(());
         };
         slot.actor = None;
-        slot.starting = None;
         if matches!(self.phase, Phase::Stopping) {
             self.stop_last(myself);
             return Ok(());
@@ -272,21 +283,13 @@ impl SupervisorState {
         let Some(slot) = self.children.get_mut(index) else {
             return Ok(());
         };
-        // A child without a name is only refused when it is started twice, which no supervisor does.
-        let Starting { actor, started } = slot.child.start(myself.get_cell())?;
-        let child = actor.get_id();
-        slot.actor = Some(actor);
+        let supervisor = myself.clone();
+        let not_started = Box::new(move |child, reason| {
+            let _ = supervisor.send_message(SupervisorMsg::NotStarted { child, reason });
+        });
+        // Fails here only for names that are taken, and no child has one.
+        slot.actor = Some(slot.child.start(myself.get_cell(), not_started)?);
         slot.running_since = Instant::now();
-        let myself = myself.clone();
-        slot.starting = Some(OwnedTask::spawn(async move {
-            let reason = match started.await {
-                Ok(Ok(_)) => return,
-                Ok(Err(SpawnErr::StartupFailed(reason))) => reason.to_string(),
-                Ok(Err(error)) => error.to_string(),
-                Err(lost) => lost.to_string(),
-            };
-            let _ = myself.send_message(SupervisorMsg::NotStarted { child, reason });
-        }));
         Ok(())
     }
 
@@ -316,7 +319,6 @@ impl SupervisorState {
             return Ok(());
         };
         if let Some(slot) = self.children.get_mut(index) {
-            slot.starting = None;
             slot.running_since = Instant::now();
         }
         if self.is_awaited(index) {
@@ -394,7 +396,6 @@ impl Slot {
         Self {
             child,
             actor: None,
-            starting: None,
             running_since: Instant::now(),
             patience: Patience::default(),
         }

@@ -12,7 +12,7 @@ use crate::metrics::{Metrics, NodeLabel};
 
 const SOON: Duration = Duration::from_secs(60);
 
-async fn start(children: Vec<Child>) -> Result<Root, NotStarted> {
+async fn start(children: Vec<Child>) -> Result<Root, TreeNotStarted> {
     let node = Root::node_above(&children);
     Root::start(node, children, Metrics::default()).await
 }

@@ -38,7 +38,7 @@ type Written = HashMap<Key, (Figures, Instant)>;
 type Key = (Arc<str>, Option<Arc<str>>);
 
 /// Writes for as long as it is not dropped.
-pub(crate) async fn write_health_rows(invokers: Invokers, log: HealthLog) {
+pub(super) async fn write_changes(invokers: Invokers, log: HealthLog) {
     let mut written = Written::new();
     loop {
         sleep(
@@ -153,7 +153,7 @@ mod tests {
             replica: "r1".into(),
             every: Duration::from_secs(5),
         };
-        (invokers, OwnedTask::spawn(write_health_rows(all, log)))
+        (invokers, OwnedTask::spawn(write_changes(all, log)))
     }
 
     fn record(invoker: &Invoker, success: bool) {

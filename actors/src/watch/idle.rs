@@ -9,7 +9,7 @@ use crate::invokers::Invokers;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Looks for as long as it is not dropped.
-pub(crate) async fn forget_idle_targets(invokers: Invokers) {
+pub(super) async fn forget(invokers: Invokers) {
     loop {
         sleep(LOOK_EVERY).await;
         invokers

@@ -49,8 +49,13 @@ struct Line {
 }
 
 /// Writes after every change, for as long as it is not dropped.
-pub(crate) async fn keep_open_breakers(invokers: Invokers, path: PathBuf) {
+pub(super) async fn keep(invokers: Invokers, path: PathBuf) {
     let mut transitions = invokers.transitions();
+    // After a panic, changes may have been missed.
+    let copy = copy_of(&invokers);
+    if !copy.breakers.is_empty() || path.exists() {
+        write_apart(&path, copy).await;
+    }
     let mut next = Instant::now();
     loop {
         match transitions.recv().await {
@@ -59,16 +64,14 @@ pub(crate) async fn keep_open_breakers(invokers: Invokers, path: PathBuf) {
         }
         sleep_until(next).await;
         while transitions.try_recv().is_ok() {}
-        let (copy, to) = (copy_of(&invokers), path.clone());
-        // Nobody waits for the disk but this task.
-        let _ = tokio::task::spawn_blocking(move || write(&to, &copy)).await;
+        write_apart(&path, copy_of(&invokers)).await;
         next = Instant::now() + EVERY;
     }
 }
 
 /// Opens what was open when the last process wrote the file, if that time is not over. Never longer than the extension's longest
 /// open time, so that a clock that was set back does no harm.
-pub(crate) fn reopen_breakers(invokers: &Invokers, path: &Path) {
+pub(super) fn reopen(invokers: &Invokers, path: &Path) {
     let (copy, wall) = (read(path), SystemTime::now());
     let snapshot = invokers.registry().snapshot();
     let mut opened = 0;
@@ -116,6 +119,12 @@ fn copy_of(invokers: &Invokers) -> Copy {
         format: FORMAT,
         breakers,
     }
+}
+
+/// Nobody waits for the disk but this task.
+async fn write_apart(path: &Path, copy: Copy) {
+    let to = path.to_owned();
+    let _ = tokio::task::spawn_blocking(move || write(&to, &copy)).await;
 }
 
 fn write(path: &Path, copy: &Copy) {
@@ -253,7 +262,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_open_outlives_the_process_with_its_reason_and_level() {
         let (place, before) = (TempFile::new(), clean());
-        let _keep = OwnedTask::spawn(keep_open_breakers(before.clone(), place.0.clone()));
+        let _keep = OwnedTask::spawn(keep(before.clone(), place.0.clone()));
         tokio::task::yield_now().await;
         let target = before.insert("clean").target(&SUBJECT.into());
         let settings = Settings::new(
@@ -268,7 +277,7 @@ mod tests {
             sleep(Duration::from_millis(10)).await;
         }
         let after = clean();
-        reopen_breakers(&after, &place.0);
+        reopen(&after, &place.0);
         assert!(
             left(&after).is_some_and(|left| left > Duration::from_secs(2)),
             "{:?}",
@@ -291,7 +300,7 @@ mod tests {
             (wall + Duration::from_secs(20), 20),
         ] {
             let (place, invokers) = (TempFile::holding(&line(until, "")), clean());
-            reopen_breakers(&invokers, &place.0);
+            reopen(&invokers, &place.0);
             let left = left(&invokers).expect("open").as_secs_f64();
             assert!(
                 left <= f64::from(longest) && left > f64::from(longest - 5),
@@ -299,7 +308,7 @@ mod tests {
             );
         }
         let (place, invokers) = (TempFile::holding(&line(wall - minute, "")), clean());
-        reopen_breakers(&invokers, &place.0);
+        reopen(&invokers, &place.0);
         assert!(
             invokers.all().is_empty(),
             "it is over, and nothing is made of it"
@@ -324,15 +333,15 @@ mod tests {
         ];
         for text in foreign {
             let (place, invokers) = (TempFile::holding(&text), clean());
-            reopen_breakers(&invokers, &place.0);
+            reopen(&invokers, &place.0);
             assert!(invokers.all().is_empty(), "{text:.300}");
         }
         let (place, invokers) = (TempFile::holding(&good), clean());
-        reopen_breakers(&invokers, &place.0);
+        reopen(&invokers, &place.0);
         assert!(
             left(&invokers).is_some(),
             "but for those mistakes it is read"
         );
-        reopen_breakers(&clean(), &std::env::temp_dir());
+        reopen(&clean(), &std::env::temp_dir());
     }
 }

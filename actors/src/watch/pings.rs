@@ -23,7 +23,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 16;
 
 /// Asks for as long as it is not dropped.
-pub(crate) async fn ping_silent_extensions(invokers: Invokers) {
+pub(super) async fn ask_those_without_traffic(invokers: Invokers) {
     loop {
         sleep(ASK_EVERY.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))).await;
         // Silence on a bus that is away is not the extensions'.
@@ -132,7 +132,7 @@ mod tests {
                 invoker,
                 target,
                 settings,
-                _watch: OwnedTask::spawn(ping_silent_extensions(invokers)),
+                _watch: OwnedTask::spawn(ask_those_without_traffic(invokers)),
             }
         }
 

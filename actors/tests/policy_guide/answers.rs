@@ -16,6 +16,7 @@ use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::answer_to;
 use beamline_actors::testing::{MemorySessions, MemoryStore, MemoryTransport, content};
 use beamline_actors::tree::Root;
+use beamline_actors::watch::WatchSettings;
 use beamline_contract::record::Kind;
 use beamline_domain::admission::AdmissionSettings;
 use beamline_domain::policy::Policy;
@@ -117,7 +118,6 @@ impl Stage {
         let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
         sessions.set_away(scene == "session-of-one-replica");
         let shared = Sessions::new(sessions.clone());
-        shared.opened().await;
         let pipelines = Door::new(
             as_deployed(),
             registry.clone(),
@@ -125,7 +125,13 @@ impl Stage {
             shared,
             metrics.clone(),
         );
-        let children = children::core(&registry, &invokers, &pipelines);
+        let children = children::core(
+            &registry,
+            &invokers,
+            &pipelines,
+            WatchSettings::default(),
+            &metrics,
+        );
         let root = Root::start(Root::node_above(&children), children, metrics)
             .await
             .unwrap();

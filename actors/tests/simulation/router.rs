@@ -14,6 +14,7 @@ use beamline_actors::services::PipelineSettings;
 use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::{MemorySessions, MemoryStore, content};
 use beamline_actors::tree::Root;
+use beamline_actors::watch::WatchSettings;
 use beamline_contract::record::ExtensionRecord;
 use beamline_domain::admission::AdmissionSettings;
 use beamline_domain::record;
@@ -81,7 +82,13 @@ impl Router {
             shared,
             metrics.clone(),
         );
-        let children = children::core(&registry, &invokers, &pipelines);
+        let children = children::core(
+            &registry,
+            &invokers,
+            &pipelines,
+            WatchSettings::default(),
+            &metrics,
+        );
         let root = Root::start(Root::node_above(&children), children, metrics.clone())
             .await
             .unwrap();

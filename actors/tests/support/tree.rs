@@ -15,6 +15,7 @@ use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::answer_to;
 use beamline_actors::testing::{MemorySessions, MemoryStore};
 use beamline_actors::tree::Root;
+use beamline_actors::watch::WatchSettings;
 use beamline_domain::admission::AdmissionSettings;
 use beamline_domain::request::plan::PlanLimits;
 use beamline_domain::request::{RequestHeaders, RequestKind, RequestLimits};
@@ -67,7 +68,13 @@ pub(crate) async fn plant(
         sessions,
         metrics.clone(),
     );
-    let children = children::core(&registry, &invokers, &pipelines);
+    let children = children::core(
+        &registry,
+        &invokers,
+        &pipelines,
+        WatchSettings::default(),
+        &metrics,
+    );
     let root = Root::start(Root::node_above(&children), children, metrics)
         .await
         .unwrap();

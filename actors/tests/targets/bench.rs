@@ -9,6 +9,8 @@ use beamline_actors::metrics::Metrics;
 use beamline_actors::ports::Store;
 use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
+use beamline_actors::tree::{Child, Root};
+use beamline_actors::watch::{self, WatchSettings};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{BreakerOverrides, Kind};
 use beamline_domain::policy::Mode;
@@ -18,7 +20,6 @@ use beamline_domain::request::run::{CallOrder, CallResult};
 use beamline_domain::target::breaker::Settings;
 use beamline_domain::target::selection::EndpointState;
 use bytes::Bytes;
-use ractor::{Actor, ActorCell};
 use tokio::time::{Instant, sleep};
 
 pub(super) const A: &str = "beamline.ext.pre.clean.a";
@@ -38,7 +39,7 @@ pub(super) struct Bench {
     pub(super) registry: Registry,
     pub(super) invokers: Invokers,
     pub(super) metrics: Metrics,
-    pub(super) actors: [ActorCell; 2],
+    _root: Root,
 }
 
 impl Bench {
@@ -55,19 +56,26 @@ impl Bench {
         );
         let registry = Registry::new(store, settings, metrics.clone(), Some((loaded, true)));
         let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
-        let (reading, _) = Actor::spawn(None, RegistryActor, registry.clone())
+        let for_registry = registry.clone();
+        let for_invokers = invokers.clone();
+        let children = vec![
+            Child::essential(registry.node(), move || {
+                (RegistryActor, for_registry.clone())
+            }),
+            Child::essential(invokers.node(), move || {
+                (InvokersActor, for_invokers.clone())
+            }),
+            watch::supervisor(&invokers, WatchSettings::default(), &metrics),
+        ];
+        let root = Root::start(Root::node_above(&children), children, metrics.clone())
             .await
             .unwrap();
-        let (supervising, _) = Actor::spawn(None, InvokersActor, invokers.clone())
-            .await
-            .unwrap();
-        let actors = [reading.get_cell(), supervising.get_cell()];
         Self {
             bus,
             registry,
             invokers,
             metrics,
-            actors,
+            _root: root,
         }
     }
 
@@ -90,12 +98,6 @@ impl Bench {
             .breaker()
             .state
             .as_str()
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        self.actors.iter().for_each(|actor| actor.stop(None));
     }
 }
 

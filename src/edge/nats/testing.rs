@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
+use beamline_actors::metrics::Metrics;
+use beamline_actors::tree::{Child, Root};
 use beamline_test_support::{Nats, within};
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -14,6 +16,14 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{NatsConfig, Overrides, load_from};
+
+/// Starts a tree of these, which goes on until the runtime of the test ends.
+pub(crate) async fn grow(children: Vec<Child>) {
+    let node = Root::node_above(&children);
+    Root::start(node, children, Metrics::default())
+        .await
+        .unwrap();
+}
 
 /// Subscribes, and returns when the server knows it: it handles the commands of one connection in order.
 pub(crate) async fn subscribe(client: &Client, subject: &'static str) -> Subscriber {

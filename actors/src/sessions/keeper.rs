@@ -1,0 +1,88 @@
+//! The task that opens the store of sessions and follows its changes.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::{sleep, timeout};
+
+use super::OPEN_LIMIT;
+use super::shared::{SharedSessions, Sharing};
+use crate::ports::SessionChange;
+
+/// The store is left alone for this long after a failure.
+pub(super) const PAUSE: Duration = Duration::from_secs(2);
+/// And twice as long after each further one while it was never there: each attempt costs a line in the server's log, and
+/// nobody may miss it. One that was there is missed.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Opens the store and follows its changes, without end.
+pub(super) async fn keep(sessions: Arc<SharedSessions>) {
+    let (mut pause, mut was_open) = (PAUSE, false);
+    loop {
+        if sessions.store.reachable().now_or_never().is_none() {
+            sessions.store.reachable().await;
+            pause = PAUSE;
+        }
+        let epoch = sessions.cache.lock().epoch();
+        match timeout(OPEN_LIMIT, sessions.store.open()).await {
+            Ok(Ok(changes)) => {
+                let epoch = sessions.gain();
+                (pause, was_open) = (PAUSE, true);
+                let in_step = InStep {
+                    sessions: &sessions,
+                    epoch,
+                };
+                follow(&sessions, changes).await;
+                drop(in_step);
+                sessions.lose(epoch, "its changes cannot be followed any more");
+            }
+            Ok(Err(reason)) => sessions.lose(epoch, &reason.to_string()),
+            Err(_elapsed) => {
+                let reason = format!(
+                    "the store of sessions could not be opened within {} s",
+                    OPEN_LIMIT.as_secs()
+                );
+                sessions.lose(epoch, &reason);
+            }
+        }
+        sleep(pause).await;
+        pause = if was_open {
+            PAUSE
+        } else {
+            LONGEST_PAUSE.min(pause * 2)
+        };
+    }
+}
+
+/// Returns when changes may be missed, or when a request found that the store does not answer.
+async fn follow(sessions: &SharedSessions, mut changes: BoxStream<'static, SessionChange>) {
+    let mut sharing = sessions.sharing.subscribe();
+    let following = async {
+        while let Some(SessionChange { key, stored }) = changes.next().await {
+            sessions.cache.lock().follow(&key, stored);
+        }
+    };
+    tokio::select! {
+        () = following => {}
+        _ = sharing.wait_for(|now| *now != Sharing::On) => {}
+    }
+}
+
+/// While it lives, the memory of this replica is in step with the store. A panic ends that at once: nobody follows the
+/// changes until the task is made anew.
+struct InStep<'a> {
+    sessions: &'a SharedSessions,
+    epoch: u64,
+}
+
+impl Drop for InStep<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let reason = "the task that follows its changes panicked";
+            self.sessions.lose(self.epoch, reason);
+        }
+    }
+}
