@@ -10,7 +10,8 @@ use crate::outcome::Outcome;
 use crate::pace::Pace;
 use crate::puppet::Behaviour;
 use crate::scenario::{Scenario, scenarios};
-use crate::stage::{BELIEVED_PAST, IN_QUEUES, ON_ITS_WAY, Setting, Stage};
+use crate::setting::{BusSetting, Setting};
+use crate::stage::{BELIEVED_PAST, IN_QUEUES, ON_ITS_WAY, Stage};
 use crate::traffic::DEADLINE;
 use crate::watch::{Counters, memory};
 
@@ -37,12 +38,15 @@ async fn killed(pace: Pace) -> Outcome {
     stage.calm().await;
     let progress = stage.progress(0);
     // So that calls are under way when it happens.
-    stage.steady.does(Behaviour::Slow(SECOND / 5, SECOND / 4));
+    stage
+        .cast
+        .steady
+        .does(Behaviour::Slow(SECOND / 5, SECOND / 4));
     sleep(SECOND).await;
     let before = counted(&stage).await;
     let broken = stage.breaks();
-    stage.nats.kill();
-    stage.steady.does(Behaviour::Good);
+    stage.buses.nats.kill();
+    stage.cast.steady.does(Behaviour::Good);
     sleep(if pace.is_quick() {
         pace.fault
     } else {
@@ -53,7 +57,7 @@ async fn killed(pace: Pace) -> Outcome {
     stage.check("typed", told > 0.0, || {
         format!("{told} requests ended with {AWAY} though calls were under way")
     });
-    stage.nats.restart().await;
+    stage.buses.nats.restart().await;
     let healed = stage.heals();
     stage.forgive(broken, healed + BACK);
     stage.unready(SECOND, BACK);
@@ -78,10 +82,10 @@ async fn frozen(pace: Pace) -> Outcome {
     stage.calm().await;
     let progress = stage.progress(0);
     let broken = stage.breaks();
-    stage.nats.pause().await;
+    stage.buses.nats.pause().await;
     // Long enough to be noticed.
     sleep(pace.fault.max(DETECTED + SECOND)).await;
-    stage.nats.resume();
+    stage.buses.nats.resume();
     let healed = stage.heals();
     stage.forgive(broken, healed + BACK);
     stage.unready(DETECTED, BACK);
@@ -99,7 +103,7 @@ async fn restarts(pace: Pace) -> Outcome {
     let broken = stage.breaks();
     let mut sizes = Vec::new();
     for _ in 0..10 {
-        stage.nats.restart().await;
+        stage.buses.nats.restart().await;
         sleep(if pace.is_quick() { SECOND } else { SECOND * 6 }).await;
         sizes.extend(memory(stage.routers[0].id()).map(|(now, _)| now));
     }
@@ -134,28 +138,17 @@ fn what_grows_in_each_of_three_repeats_keeps_growing() {
 
 /// What the router sends arrives; what is sent to it does not.
 async fn black_hole(pace: Pace) -> Outcome {
-    let mut stage = Stage::set(
-        pace,
-        Setting {
-            proxy: true,
-            ..Setting::default()
-        },
-    )
-    .await;
+    let mut stage = Stage::set(pace, Setting::default().bus(BusSetting::Proxied)).await;
     stage.calm().await;
     let progress = stage.progress(0);
     let broken = stage.breaks();
-    let proxy = stage.proxy.as_ref().expect("a proxy");
+    let proxy = stage.buses.proxy();
     proxy.weather(Weather {
         hole_from_server: true,
         ..Weather::default()
     });
     sleep(pace.fault.max(DETECTED + SECOND)).await;
-    stage
-        .proxy
-        .as_ref()
-        .expect("a proxy")
-        .weather(Weather::default());
+    stage.buses.proxy().weather(Weather::default());
     let healed = stage.heals();
     stage.forgive(broken, healed + DETECTED + BACK);
     stage.unready(DETECTED, DETECTED + BACK);
@@ -167,20 +160,13 @@ async fn black_hole(pace: Pace) -> Outcome {
 }
 
 async fn reset_and_sliced(pace: Pace) -> Outcome {
-    let mut stage = Stage::set(
-        pace,
-        Setting {
-            proxy: true,
-            ..Setting::default()
-        },
-    )
-    .await;
+    let mut stage = Stage::set(pace, Setting::default().bus(BusSetting::Proxied)).await;
     stage.calm().await;
     let progress = stage.progress(0);
     let broken = stage.breaks();
     let until = Instant::now() + pace.fault;
     while Instant::now() < until {
-        let proxy = stage.proxy.as_ref().expect("a proxy");
+        let proxy = stage.buses.proxy();
         proxy.weather(Weather {
             slice: Some(1),
             ..Weather::default()
@@ -197,7 +183,7 @@ async fn reset_and_sliced(pace: Pace) -> Outcome {
     stage.no_breaker_opened();
     stage.nobody_hung(&progress);
     stage.no_ghosts();
-    let torn = stage.steady.torn();
+    let torn = stage.cast.steady.torn();
     stage.check("torn", torn == 0, || {
         format!("{torn} calls came that were no whole message")
     });
@@ -205,28 +191,17 @@ async fn reset_and_sliced(pace: Pace) -> Outcome {
 }
 
 async fn narrow(pace: Pace) -> Outcome {
-    let mut stage = Stage::set(
-        pace,
-        Setting {
-            proxy: true,
-            ..Setting::default()
-        },
-    )
-    .await;
+    let mut stage = Stage::set(pace, Setting::default().bus(BusSetting::Proxied)).await;
     stage.calm().await;
     let progress = stage.progress(0);
     let broken = stage.breaks();
-    let proxy = stage.proxy.as_ref().expect("a proxy");
+    let proxy = stage.buses.proxy();
     proxy.weather(Weather {
         bytes_per_second: Some(32_000),
         ..Weather::default()
     });
     stage.lasts().await;
-    stage
-        .proxy
-        .as_ref()
-        .expect("a proxy")
-        .weather(Weather::default());
+    stage.buses.proxy().weather(Weather::default());
     let healed = stage.heals();
     // What the narrow link held back is late by nature.
     stage.forgive(broken, healed + BACK);
@@ -265,6 +240,7 @@ fn turned_away(stage: &mut Stage, broken: Instant, healed: Instant) {
         || format!("p99 of {} who were served: {p99:?}", served.len()),
     );
     let cut_off = stage
+        .buses
         .nats
         .log()
         .lines()

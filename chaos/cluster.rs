@@ -11,7 +11,8 @@ use crate::load::Sent;
 use crate::outcome::Outcome;
 use crate::pace::Pace;
 use crate::scenario::{Scenario, scenarios};
-use crate::stage::{Apart, Setting, Stage};
+use crate::setting::{Apart, BusSetting, Setting};
+use crate::stage::Stage;
 use crate::traffic::{BYSTANDER, CANARY};
 use crate::watch::cpu_time;
 
@@ -35,28 +36,20 @@ fn users(routers: &str) -> String {
 
 async fn let_in_no_more(pace: Pace) -> Outcome {
     let known = users(&format!(", {{ user: router, password: \"{CANARY}\" }}"));
-    let settings = vec![
-        ("nats.user", "router".to_owned()),
-        ("nats.password", CANARY.to_owned()),
-    ];
-    let mut stage = Stage::set(
-        pace,
-        Setting {
-            nats: Some(known.clone()),
-            settings,
-            ..Setting::default()
-        },
-    )
-    .await;
+    let setting = Setting::default()
+        .bus(BusSetting::Configured(known.clone()))
+        .configured("nats.user", "router")
+        .configured("nats.password", CANARY);
+    let mut stage = Stage::set(pace, setting).await;
     stage.calm().await;
     let broken = stage.breaks();
     let router = stage.routers[0].id();
     let worked = cpu_time(router);
-    stage.nats.reload(&users(""));
+    stage.buses.nats.reload(&users(""));
     stage.lasts().await;
     let worked = cpu_time(router).saturating_sub(worked);
     let lasted = broken.elapsed();
-    stage.nats.reload(&known);
+    stage.buses.nats.reload(&known);
     let healed = stage.heals();
     stage.forgive(broken, healed + LET_IN);
     stage.unready(SECOND, LET_IN);
@@ -75,15 +68,12 @@ async fn let_in_no_more(pace: Pace) -> Outcome {
 async fn lame_duck(pace: Pace) -> Outcome {
     let mut stage = Stage::set(
         pace,
-        Setting {
-            apart: Some(Apart::Routers),
-            ..Setting::default()
-        },
+        Setting::default().bus(BusSetting::Apart(Apart::Routers)),
     )
     .await;
     stage.calm().await;
     let broken = stage.breaks();
-    stage.other_nats.as_ref().expect("two servers").lame_duck();
+    stage.buses.other().lame_duck();
     sleep(pace.fault.max(TURNED_OUT)).await;
     stage.heals();
     stage.recovers(Duration::ZERO).await;
@@ -95,19 +85,16 @@ async fn lame_duck(pace: Pace) -> Outcome {
 async fn cut_off(pace: Pace) -> Outcome {
     let mut stage = Stage::set(
         pace,
-        Setting {
-            apart: Some(Apart::Extensions),
-            ..Setting::default()
-        },
+        Setting::default().bus(BusSetting::Apart(Apart::Extensions)),
     )
     .await;
     stage.calm().await;
     let broken = stage.breaks();
-    stage.proxy.as_mut().expect("a proxy").cut().await;
+    stage.buses.proxy_mut().cut().await;
     no_responders(&mut stage, broken).await;
     stage.lasts().await;
     judge_unavailable(&mut stage, broken + SECOND * 2);
-    stage.proxy.as_mut().expect("a proxy").restore();
+    stage.buses.proxy_mut().restore();
     stage.heals();
     let others = stage.load.since(broken, |sent| {
         let failed =

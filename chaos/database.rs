@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout};
 use crate::outcome::Outcome;
 use crate::pace::Pace;
 use crate::scenario::{Scenario, scenarios};
-use crate::stage::{Setting, Stage, provider};
+use crate::setting::Setting;
+use crate::stage::{Stage, provider};
 
 pub(crate) const SCENARIOS: &[Scenario] = scenarios! {
     "C18" "PostgreSQL is killed and comes back" killed;
@@ -28,14 +29,9 @@ pub(crate) const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 const BACK: Duration = Duration::from_secs(5);
 
 pub(crate) fn on(url: String, poll: &str) -> Setting {
-    let settings = vec![
-        ("database.url", url),
-        ("database.poll_interval", poll.to_owned()),
-    ];
-    Setting {
-        settings,
-        ..Setting::default()
-    }
+    Setting::default()
+        .configured("database.url", url)
+        .configured("database.poll_interval", poll)
 }
 
 /// A name for each purpose, so that what was refused can be looked for.
@@ -151,16 +147,15 @@ async fn killed(pace: Pace) -> Outcome {
 
 /// That of a provider which the traffic does not need opens when it is gone, and closes when it is back.
 async fn breakers_work(stage: &mut Stage) {
-    stage.cast.get_mut("spare").expect("a process").kill();
+    stage.cast["spare"].kill();
     open_spare(stage).await;
     close_spare(stage).await;
 }
 
 /// It is back, and called until its breaker is closed.
 pub(crate) async fn close_spare(stage: &mut Stage) {
-    stage
-        .cast
-        .insert("spare".to_owned(), provider(&stage.nats, "spare").await);
+    let spare = provider(&stage.buses.nats, "spare").await;
+    stage.cast.add("spare", spare);
     eventually(LIMIT, "the breaker closes", async || {
         stage.gateway.route(&request("spare")).await;
         stage

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use beamline_test_support::ExtensionProcess;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -13,7 +12,8 @@ use crate::outcome::Outcome;
 use crate::pace::Pace;
 use crate::puppet::{Behaviour, Call, Puppet};
 use crate::scenario::{Scenario, scenarios};
-use crate::stage::{Setting, Stage, provider};
+use crate::setting::Setting;
+use crate::stage::{Stage, guardrail, provider};
 use crate::traffic::{BYSTANDER, Class, FALLBACK, OPTIONAL, PIPELINE};
 use crate::watch::Counters;
 
@@ -52,15 +52,8 @@ fn open_after(fault: Duration) -> Duration {
 
 /// With a puppet in the place of `model`.
 async fn with_puppet(pace: Pace) -> (Stage, Puppet) {
-    let mut stage = Stage::set(
-        pace,
-        Setting {
-            models: 0,
-            ..Setting::default()
-        },
-    )
-    .await;
-    let puppet = Puppet::provider(stage.nats.url(), "model").await;
+    let mut stage = Stage::set(pace, Setting::default().models(0)).await;
+    let puppet = Puppet::provider(stage.buses.nats.url(), "model").await;
     stage.calm().await;
     (stage, puppet)
 }
@@ -97,17 +90,10 @@ async fn breaker_opens(stage: &mut Stage, id: &str, within: Duration) -> Option<
 }
 
 async fn one_of_three_is_killed(pace: Pace) -> Outcome {
-    let mut stage = Stage::set(
-        pace,
-        Setting {
-            models: 3,
-            ..Setting::default()
-        },
-    )
-    .await;
+    let mut stage = Stage::set(pace, Setting::default().models(3)).await;
     stage.calm().await;
     let broken = stage.breaks();
-    stage.cast.get_mut("model1").expect("an instance").kill();
+    stage.cast["model1"].kill();
     stage.heals();
     stage.recovers(SECOND).await;
     stage.no_breaker_opened();
@@ -127,7 +113,7 @@ async fn the_only_one_is_killed(pace: Pace) -> Outcome {
     stage.calm().await;
     let broken = stage.breaks();
     for id in ["model1", "normalize_text"] {
-        stage.cast.get_mut(id).expect("a process").kill();
+        stage.cast[id].kill();
     }
     breaker_opens(&mut stage, "model", SECOND * 3).await;
     stage.lasts().await;
@@ -143,18 +129,10 @@ async fn the_only_one_is_killed(pace: Pace) -> Outcome {
             fallback.len()
         )
     });
-    let model = provider(&stage.nats, "model").await;
-    let pre = ExtensionProcess::start(
-        &stage.nats,
-        "beamline-normalize-text",
-        "normalize_text",
-        &[],
-    )
-    .await;
-    stage.cast.extend([
-        ("model1".to_owned(), model),
-        ("normalize_text".to_owned(), pre),
-    ]);
+    let model = provider(&stage.buses.nats, "model").await;
+    let pre = guardrail(&stage.buses.nats, "normalize_text").await;
+    stage.cast.add("model1", model);
+    stage.cast.add("normalize_text", pre);
     let healed = stage.heals();
     stage.recovers(open_after(healed - broken) + SECOND).await;
     // Where no breaker may open, this is how one would be seen that has closed again.
@@ -247,7 +225,7 @@ fn refused_at_once(stage: &mut Stage, opened: &[Hint], healed: Instant) {
 async fn slow(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting::default()).await;
     stage.cast.remove("pii_guard");
-    let guard = Puppet::start(stage.nats.url(), GUARD, json!({"status": "ok"})).await;
+    let guard = Puppet::start(stage.buses.nats.url(), GUARD, json!({"status": "ok"})).await;
     // Long enough for a few milliseconds not to matter, with a window that soon forgets the time before the fault.
     let record = json!({"id": "pii_guard", "timeout_ms": 800, "breaker": {"window_ms": 5_000}});
     let answer = stage.gateway.admin("update_extension", &record).await;
@@ -461,7 +439,7 @@ async fn busy(pace: Pace) -> Outcome {
 async fn rejects_everything(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting::default()).await;
     stage.cast.remove("pii_guard");
-    let guard = Puppet::start(stage.nats.url(), GUARD, json!({"status": "ok"})).await;
+    let guard = Puppet::start(stage.buses.nats.url(), GUARD, json!({"status": "ok"})).await;
     stage.calm().await;
     guard.does(Behaviour::Says(
         json!({"status": "reject", "reason": "chaos"}).to_string(),

@@ -39,6 +39,8 @@ mod resources;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]
+mod setting;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod traffic;

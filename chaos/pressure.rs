@@ -18,7 +18,8 @@ use crate::outcome::Outcome;
 use crate::pace::Pace;
 use crate::puppet::Behaviour;
 use crate::scenario::{Scenario, scenarios};
-use crate::stage::{Setting, Stage};
+use crate::setting::{Setting, TrafficSetting};
+use crate::stage::Stage;
 use crate::traffic::{BYSTANDER, Class};
 
 pub(crate) const SCENARIOS: &[Scenario] = scenarios! {
@@ -39,19 +40,18 @@ fn capacity() -> f64 {
 
 /// Few places before a slow provider.
 async fn small_router(pace: Pace, classes: &'static [Class], rate: f64, retries: u32) -> Stage {
-    let settings = vec![("router.max_in_flight", PLACES.to_string())];
-    let setting = Setting {
-        settings,
-        classes,
-        rate: Some(rate),
-        retries,
-        ..Setting::default()
-    };
+    let setting = Setting::default()
+        .configured("router.max_in_flight", PLACES.to_string())
+        .traffic(TrafficSetting {
+            classes,
+            rate: Some(rate),
+            retries,
+        });
     let stage = Stage::set(pace, setting).await;
     let flood = json!({"tenant_id": "globex", "policy_id": "bystander", "policy": {"providers": [{"name": "steady"}]}});
     let answer = stage.gateway.admin("put_policy", &flood).await;
     assert_eq!(answer["ok"], true, "{answer}");
-    stage.steady.does(Behaviour::Slow(WORK, WORK));
+    stage.cast.steady.does(Behaviour::Slow(WORK, WORK));
     stage
 }
 
@@ -234,31 +234,22 @@ async fn clock_leaps(pace: Pace) -> Outcome {
     let clock = directory.path().join("clock");
     let says = |time: &str| std::fs::write(&clock, time).expect("a clock");
     says("+0");
-    let variables = vec![
-        ("LD_PRELOAD", LIBRARY.to_owned()),
-        ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
     let registry = directory.path().join("registry.db");
-    let settings = vec![("database.url", format!("sqlite://{}", registry.display()))];
-    let mut stage = Stage::set(
-        pace,
-        Setting {
-            variables,
-            settings,
-            ..Setting::default()
-        },
-    )
-    .await;
+    let setting = Setting::default()
+        .configured("database.url", format!("sqlite://{}", registry.display()))
+        .variable("LD_PRELOAD", LIBRARY)
+        .variable("FAKETIME_TIMESTAMP_FILE", clock.display().to_string())
+        .variable("FAKETIME_NO_CACHE", "1")
+        .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .variable("DONT_FAKE_MONOTONIC", "1");
+    let mut stage = Stage::set(pace, setting).await;
     stage
         .gateway
         .policy("spare", &json!({"providers": [{"name": "spare"}]}))
         .await;
     let hints = Hints::listen(&stage).await;
     stage.calm().await;
-    stage.cast.get_mut("spare").expect("a process").kill();
+    stage.cast["spare"].kill();
     let broken = stage.breaks();
     open_spare(&mut stage).await;
     for time in LEAPS {

@@ -14,7 +14,8 @@ use crate::outcome::Outcome;
 use crate::pace::Pace;
 use crate::puppet::Puppet;
 use crate::scenario::{Scenario, scenarios};
-use crate::stage::{BELIEVED_PAST, IN_QUEUES, ON_ITS_WAY, Setting, Stage};
+use crate::setting::Setting;
+use crate::stage::{BELIEVED_PAST, IN_QUEUES, ON_ITS_WAY, Stage};
 use crate::traffic::{BYSTANDER, Class, DEADLINE, OPTIONAL};
 use crate::watch::Counters;
 
@@ -35,16 +36,10 @@ const ENDS_WITHIN: Duration = Duration::from_secs(45);
 /// Several routers share one registry.
 async fn replicas(pace: Pace, count: usize) -> (Stage, PostgresDatabase) {
     let database = PostgresDatabase::create().await;
-    let settings = vec![("database.url", database.url())];
-    let mut stage = Stage::set(
-        pace,
-        Setting {
-            routers: count,
-            settings,
-            ..Setting::default()
-        },
-    )
-    .await;
+    let setting = Setting::default()
+        .routers(count)
+        .configured("database.url", database.url());
+    let mut stage = Stage::set(pace, setting).await;
     stage.calm().await;
     (stage, database)
 }
@@ -151,6 +146,7 @@ fn no_stampede(stage: &mut Stage, healed: Instant) {
             .count()
     });
     let made = stage
+        .cast
         .steady
         .calls()
         .iter()
@@ -190,10 +186,7 @@ impl FailPoints {
 
     fn setting(&self) -> Setting {
         let path = self.0.path().display().to_string();
-        Setting {
-            variables: vec![("BEAMLINE_FAIL_POINTS", path)],
-            ..Setting::default()
-        }
+        Setting::default().variable("BEAMLINE_FAIL_POINTS", path)
     }
 
     fn set(&self, lines: &str) {
@@ -238,18 +231,11 @@ async fn never_starts(pace: Pace) -> Outcome {
     let (points, directory) = (FailPoints::new(), TempDir::new().expect("a directory"));
     let registry = directory.path().join("registry.db");
     let url = format!("sqlite://{}", registry.display());
-    let settings = vec![
-        ("database.url", url),
-        ("database.health_interval", "1s".to_owned()),
-    ];
-    let mut stage = Stage::set(
-        pace,
-        Setting {
-            settings,
-            ..points.setting()
-        },
-    )
-    .await;
+    let setting = points
+        .setting()
+        .configured("database.url", url)
+        .configured("database.health_interval", "1s");
+    let mut stage = Stage::set(pace, setting).await;
     stage
         .gateway
         .register("provider", "late", json!({"timeout_ms": 400}))
@@ -258,7 +244,7 @@ async fn never_starts(pace: Pace) -> Outcome {
         .gateway
         .policy("late", &json!({"providers": [{"name": "late"}]}))
         .await;
-    let late = Puppet::provider(stage.nats.url(), "late").await;
+    let late = Puppet::provider(stage.buses.nats.url(), "late").await;
     stage.calm().await;
     stage.may_panic();
     let broken = stage.breaks();

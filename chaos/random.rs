@@ -11,7 +11,8 @@ use crate::outcome::Outcome;
 use crate::pace::Pace;
 use crate::puppet::Behaviour;
 use crate::scenario::{Scenario, scenarios};
-use crate::stage::{Setting, Stage, provider};
+use crate::setting::BusSetting;
+use crate::stage::{Stage, provider};
 
 pub(crate) const SCENARIOS: &[Scenario] = scenarios! {
     "C42" "faults by chance" by_chance;
@@ -166,15 +167,10 @@ async fn by_chance(pace: Pace) -> Outcome {
         SECOND * 600
     };
     let mut database = PostgresServer::start().await;
-    let mut stage = Stage::set(
-        pace,
-        Setting {
-            proxy: true,
-            routers: 2,
-            ..on(database.url(), "500ms")
-        },
-    )
-    .await;
+    let setting = on(database.url(), "500ms")
+        .bus(BusSetting::Proxied)
+        .routers(2);
+    let mut stage = Stage::set(pace, setting).await;
     stage.calm().await;
     let first = stage.breaks();
     for wave in schedule(seed, total) {
@@ -216,25 +212,25 @@ async fn by_chance(pace: Pace) -> Outcome {
 const STRUCK: usize = 1;
 
 async fn begin(stage: &mut Stage, database: &mut PostgresServer, fault: Fault) {
-    let weather = |weather: Weather| stage.proxy.as_ref().expect("a proxy").weather(weather);
+    let weather = |weather: Weather| stage.buses.proxy().weather(weather);
     match fault {
-        Fault::NatsKilled => stage.nats.kill(),
-        Fault::NatsFrozen => stage.nats.pause().await,
+        Fault::NatsKilled => stage.buses.nats.kill(),
+        Fault::NatsFrozen => stage.buses.nats.pause().await,
         Fault::SlowLink => weather(Weather {
             latency: Duration::from_millis(50),
             ..Weather::default()
         }),
-        Fault::Reset => stage.proxy.as_ref().expect("a proxy").reset(),
+        Fault::Reset => stage.buses.proxy().reset(),
         Fault::RepliesVanish => weather(Weather {
             hole_from_server: true,
             ..Weather::default()
         }),
         Fault::PostgresKilled => database.kill(),
         Fault::PostgresFrozen => database.pause().await,
-        Fault::ModelKilled => stage.cast.get_mut("model1").expect("a process").kill(),
+        Fault::ModelKilled => stage.cast["model1"].kill(),
         Fault::ModelFrozen => stage.cast["model1"].pause().await,
         Fault::GuardFrozen => stage.cast["pii_guard"].pause().await,
-        Fault::ProviderSilent => stage.steady.does(Behaviour::Silent),
+        Fault::ProviderSilent => stage.cast.steady.does(Behaviour::Silent),
         Fault::RouterKilled => stage.routers[STRUCK].kill(),
         Fault::RouterFrozen => stage.routers[STRUCK].pause().await,
         Fault::RouterToldToEnd => stage.routers[STRUCK].sigterm(),
@@ -243,23 +239,19 @@ async fn begin(stage: &mut Stage, database: &mut PostgresServer, fault: Fault) {
 
 async fn end(stage: &mut Stage, database: &mut PostgresServer, fault: Fault) {
     match fault {
-        Fault::NatsKilled => stage.nats.restart().await,
-        Fault::NatsFrozen => stage.nats.resume(),
-        Fault::SlowLink | Fault::RepliesVanish => stage
-            .proxy
-            .as_ref()
-            .expect("a proxy")
-            .weather(Weather::default()),
+        Fault::NatsKilled => stage.buses.nats.restart().await,
+        Fault::NatsFrozen => stage.buses.nats.resume(),
+        Fault::SlowLink | Fault::RepliesVanish => stage.buses.proxy().weather(Weather::default()),
         Fault::Reset => {}
         Fault::PostgresKilled => database.restart().await,
         Fault::PostgresFrozen => database.resume(),
         Fault::ModelKilled => {
-            let model = provider(&stage.nats, "model").await;
-            stage.cast.insert("model1".to_owned(), model);
+            let model = provider(&stage.buses.nats, "model").await;
+            stage.cast.add("model1", model);
         }
         Fault::ModelFrozen => stage.cast["model1"].resume(),
         Fault::GuardFrozen => stage.cast["pii_guard"].resume(),
-        Fault::ProviderSilent => stage.steady.does(Behaviour::Good),
+        Fault::ProviderSilent => stage.cast.steady.does(Behaviour::Good),
         Fault::RouterFrozen => stage.routers[STRUCK].resume(),
         Fault::RouterKilled => start_again(stage).await,
         Fault::RouterToldToEnd => {

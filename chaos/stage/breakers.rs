@@ -24,7 +24,9 @@ impl Stage {
                 &opened[..opened.len().min(3)]
             )
         });
-        let Some(broken) = self.broken else { return };
+        let Some(broken) = self.phases.broken else {
+            return;
+        };
         let refused = self.load.since(broken, |sent| {
             let errors = sent
                 .iter()
@@ -42,7 +44,9 @@ impl Stage {
     /// The lines in which a router has said since the calm that a breaker opened.
     pub(crate) fn openings(&self, router: usize) -> Vec<String> {
         let log = self.routers[router].log();
-        let since = log.get(self.logged_before[router]..).unwrap_or_default();
+        let since = log
+            .get(self.observed[router].logged_before..)
+            .unwrap_or_default();
         since
             .lines()
             .filter(|line| line.contains(OPENED))

@@ -63,7 +63,8 @@ impl Stage {
     pub(super) fn judge_answers(&mut self, sent: &[Sent]) {
         let forgiven = |sent: &&Sent| {
             !self
-                .forgiven
+                .allowed
+                .unanswered
                 .iter()
                 .any(|(from, to)| (*from..=*to).contains(&sent.at))
         };
@@ -94,7 +95,8 @@ impl Stage {
             .filter(forgiven)
             .count();
         let from_fault = |sent: &&Sent| {
-            self.broken
+            self.phases
+                .broken
                 .map(|broken| sent.at.saturating_duration_since(broken))
         };
         let when = lost.first().map(|sent| (from_fault(sent), sent.class.name));
@@ -124,7 +126,7 @@ impl Stage {
     pub(super) async fn judge_routers(&mut self) {
         for number in 0..self.routers.len() {
             self.judge_log(number);
-            if self.dead.contains(&number) {
+            if self.allowed.dead.contains(&number) {
                 continue;
             }
             if !self.routers[number].alive() {
@@ -133,8 +135,8 @@ impl Stage {
             }
             self.judge_tasks(number).await;
             let peak = memory(self.routers[number].id()).map(|(_, peak)| peak);
-            if let (Some(before), Some(peak)) = (self.memory_before[number], peak) {
-                let room = MEMORY_ROOM + self.room;
+            if let (Some(before), Some(peak)) = (self.observed[number].memory_before, peak) {
+                let room = MEMORY_ROOM + self.allowed.memory;
                 self.check("I4", peak <= before * 2 + room, || {
                     format!(
                         "router {number} had {before} MiB before the fault, and {peak} MiB at most"
@@ -146,7 +148,7 @@ impl Stage {
 
     /// What requests and faults have started has ended.
     async fn judge_tasks(&mut self, number: usize) {
-        let Some(before) = self.tasks_before[number] else {
+        let Some(before) = self.observed[number].tasks_before else {
             return;
         };
         let http = self.routers[number].http();
@@ -168,7 +170,7 @@ impl Stage {
             .lines()
             .find(|line| line.contains("panicked"))
             .map(str::to_owned);
-        let may_panic = self.may_panic;
+        let may_panic = self.allowed.panics;
         self.check("I3", panicked.is_none() || may_panic, || {
             format!("router {number}: {panicked:?}")
         });
@@ -183,14 +185,18 @@ impl Stage {
 
     /// I7: readiness told the truth in time.
     pub(super) fn judge_readiness(&mut self) {
-        for number in (0..self.watches.len())
-            .filter(|number| !self.dead.contains(number))
+        for number in (0..self.observed.len())
+            .filter(|number| !self.allowed.dead.contains(number))
             .collect::<Vec<_>>()
         {
-            let probes = self.watches[number].probes();
+            let probes = self.observed[number].watch.probes();
             let unready = probes.iter().filter(|probe| probe.ready == Some(false));
-            let Some((broken, (noticed, back))) = self.broken.zip(self.unready) else {
-                let first = unready.clone().map(|probe| probe.at - self.begun).next();
+            let Some((broken, (noticed, back))) = self.phases.broken.zip(self.allowed.unready)
+            else {
+                let first = unready
+                    .clone()
+                    .map(|probe| probe.at - self.phases.begun)
+                    .next();
                 self.check("I7", first.is_none(), || {
                     format!("router {number} was not ready at {first:?} of the scenario")
                 });

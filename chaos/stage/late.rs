@@ -25,7 +25,7 @@ impl Stage {
         };
         let mut times: BTreeMap<usize, usize> = BTreeMap::new();
         let mut ghosts = Vec::new();
-        for call in self.steady.calls() {
+        for call in self.cast.steady.calls() {
             let Some(number) = number(&call.request_id) else {
                 continue;
             };

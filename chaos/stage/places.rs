@@ -49,7 +49,7 @@ impl Stage {
     }
 
     fn alive(&mut self) -> Vec<usize> {
-        let dead = &self.dead;
+        let dead = &self.allowed.dead;
         let routers = self.routers.iter_mut().enumerate();
         routers
             .filter_map(|(number, router)| {

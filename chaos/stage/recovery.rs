@@ -31,7 +31,7 @@ impl Stage {
     /// Waits until the service is whole, measures how long that took from the end of the fault, and watches on for a
     /// while (I8).
     pub(crate) async fn recovers(&mut self, bound: Duration) {
-        let healed = self.healed.unwrap_or_else(Instant::now);
+        let healed = self.phases.healed.unwrap_or_else(Instant::now);
         let limit = healed + bound + QUIET + PATIENCE;
         loop {
             sleep(POLL).await;
@@ -43,7 +43,7 @@ impl Stage {
             });
             let quiet = now.saturating_duration_since(since) > QUIET && enough;
             if quiet && self.open_breakers().await.is_empty() {
-                self.recovery = Some(since - healed);
+                self.phases.recovery = Some(since - healed);
                 break;
             }
             if now > limit {
@@ -61,7 +61,7 @@ impl Stage {
                 return;
             }
         }
-        let took = self.recovery.unwrap_or_default();
+        let took = self.phases.recovery.unwrap_or_default();
         self.check("I8", took <= bound + SLACK, || {
             format!("recovery took {took:?}, the bound is {bound:?}")
         });
