@@ -111,7 +111,7 @@ impl SharedInvokers {
         // Every call looks into the table: it is not held for what takes a while.
         for invoker in self.all() {
             if let Some(extension) = snapshot.extension(&invoker.id) {
-                invoker.retain_targets(|subject| extension.listener(subject).is_some());
+                invoker.retain_targets(|subject| record::listener(extension, subject).is_some());
                 if invoker.follow_resets(extension.breaker_resets()) {
                     self.limits.reset(&invoker.id);
                 }
