@@ -20,6 +20,7 @@ pub mod record;
 
 pub mod admin;
 pub mod trace;
+pub mod control;
 
 pub mod escape;
 pub mod fields;

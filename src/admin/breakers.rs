@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use beamline_actors::invokers::Invokers;
 use beamline_actors::ports::{Author, Change};
 use beamline_actors::registry::Registry;
+use beamline_contract::control::ReplicaStatus;
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{
     BreakerResets, ExtensionRecord, Isolation, OperatorDecision, OperatorState,
@@ -22,8 +23,6 @@ use serde_json::{Map, Value, json};
 
 mod fleet;
 mod tenants;
-
-use crate::edge::nats::control::ReplicaStatus;
 
 use super::Shared;
 use super::extensions::{find, save};

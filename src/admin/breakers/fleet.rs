@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use beamline_contract::control::ReplicaStatus;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-
-use crate::edge::nats::control::ReplicaStatus;
 
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 struct Count {

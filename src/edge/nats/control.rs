@@ -9,6 +9,7 @@ use beamline_actors::fail_points;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::registry::Registry;
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
+use beamline_contract::control::{BREAKER, BREAKERS};
 use beamline_contract::subject;
 use futures_util::StreamExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -19,8 +20,6 @@ use crate::edge::nats::queue::OVERLAP;
 
 mod hints;
 mod status;
-
-pub use status::{BreakerStatus, ReplicaStatus};
 
 /// The way to the other replicas; all clones share it.
 #[derive(Debug, Clone)]
@@ -161,8 +160,8 @@ async fn hear(shared: &Arc<Shared>, subscription: &mut Subscriber) {
     while let Some(message) = subscription.next().await {
         shared.address.node().count_handled();
         match subject::last_token(&message.subject) {
-            hints::WORD if hints.is_left() => hints::take(shared, &message.payload),
-            status::WORD if questions.is_left() => status::answer(shared, message).await,
+            BREAKER if hints.is_left() => hints::take(shared, &message.payload),
+            BREAKERS if questions.is_left() => status::answer(shared, message).await,
             // A flood, or something of a newer router.
             _ => {}
         }

@@ -3,59 +3,15 @@
 use std::time::Duration;
 
 use beamline_actors::targets::Transition;
+use beamline_contract::control::{BREAKER, BreakerHint};
 use beamline_domain::target::breaker::State;
-use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout};
 
 use super::{SEND_LIMIT, Shared};
 
-/// The last token of the subject.
-pub(super) const WORD: &str = "breaker";
 /// A hint is a few hundred bytes.
 const LARGEST: usize = 4 * 1024;
-
-/// A transition as other replicas hear of it. Times are durations: clocks need not agree.
-#[derive(Debug, Serialize, Deserialize)]
-struct Hint {
-    replica_id: String,
-    extension_id: String,
-    /// The target.
-    subject: String,
-    /// `closed`, `open` or `half_open`.
-    state: String,
-    generation: u64,
-    /// What is left of the open time; 0 when it is not open.
-    #[serde(default)]
-    open_for_ms: u64,
-}
-
-impl Hint {
-    fn of(transition: &Transition, replica_id: &str) -> Self {
-        let left = match transition.state {
-            State::Open { until } => until.saturating_duration_since(Instant::now().into_std()),
-            State::Closed | State::HalfOpen => Duration::ZERO,
-        };
-        Self {
-            replica_id: replica_id.to_owned(),
-            extension_id: transition.extension_id.to_string(),
-            subject: transition.subject.to_string(),
-            state: transition.state.as_str().to_owned(),
-            generation: transition.generation,
-            open_for_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    /// Nothing when it is not to be read, or when it is this replica's own.
-    fn read(payload: &[u8], own_id: &str) -> Option<Self> {
-        if payload.len() > LARGEST {
-            return None;
-        }
-        serde_json::from_slice(payload)
-            .ok()
-            .filter(|hint: &Self| hint.replica_id != own_id)
-    }
-}
 
 /// Publishes every transition of this replica, as long as the bus is there: a hint that comes late is worth nothing.
 pub(super) async fn tell(shared: &Shared) {
@@ -69,14 +25,14 @@ pub(super) async fn tell(shared: &Shared) {
         if !shared.connection.is_connected() {
             continue;
         }
-        let hint = Hint::of(&transition, &shared.replica_id);
+        let hint = hint_of(&transition, &shared.replica_id);
         let Ok(body) = serde_json::to_vec(&hint) else {
             continue;
         };
         let client = shared.connection.client();
         let sent = timeout(
             SEND_LIMIT,
-            client.publish(shared.subject(WORD), body.into()),
+            client.publish(shared.subject(BREAKER), body.into()),
         )
         .await;
         if !matches!(sent, Ok(Ok(()))) {
@@ -90,7 +46,7 @@ pub(super) async fn tell(shared: &Shared) {
 
 /// Of an open breaker elsewhere this replica takes note; that one has closed, it finds out by itself.
 pub(super) fn take(shared: &Shared, payload: &[u8]) {
-    let Some(hint) = Hint::read(payload, &shared.replica_id) else {
+    let Some(hint) = read(payload, &shared.replica_id) else {
         return;
     };
     if hint.state != "open" {
@@ -112,6 +68,31 @@ pub(super) fn take(shared: &Shared, payload: &[u8]) {
     }
 }
 
+fn hint_of(transition: &Transition, replica_id: &str) -> BreakerHint {
+    let left = match transition.state {
+        State::Open { until } => until.saturating_duration_since(Instant::now().into_std()),
+        State::Closed | State::HalfOpen => Duration::ZERO,
+    };
+    BreakerHint {
+        replica_id: replica_id.to_owned(),
+        extension_id: transition.extension_id.to_string(),
+        subject: transition.subject.to_string(),
+        state: transition.state.as_str().to_owned(),
+        generation: transition.generation,
+        open_for_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Nothing when it is not to be read, or when it is this replica's own.
+fn read(payload: &[u8], own_id: &str) -> Option<BreakerHint> {
+    if payload.len() > LARGEST {
+        return None;
+    }
+    serde_json::from_slice(payload)
+        .ok()
+        .filter(|hint: &BreakerHint| hint.replica_id != own_id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,18 +106,18 @@ mod tests {
             state: State::Open { until },
             generation: 3,
         };
-        let written = serde_json::to_vec(&Hint::of(&transition, "r1")).expect("JSON");
-        let read = Hint::read(&written, "r2").expect("a hint");
+        let written = serde_json::to_vec(&hint_of(&transition, "r1")).expect("JSON");
+        let hint = read(&written, "r2").expect("a hint");
         assert_eq!(
             (
-                read.extension_id.as_str(),
-                read.state.as_str(),
-                read.generation
+                hint.extension_id.as_str(),
+                hint.state.as_str(),
+                hint.generation
             ),
             ("a \"strange\"\r\nid", "open", 3)
         );
-        assert!((6_000..=7_000).contains(&read.open_for_ms), "{read:?}");
-        assert!(Hint::read(&written, "r1").is_none(), "its own");
+        assert!((6_000..=7_000).contains(&hint.open_for_ms), "{hint:?}");
+        assert!(read(&written, "r1").is_none(), "its own");
     }
 
     #[test]
@@ -152,11 +133,8 @@ mod tests {
             &long,
             &"[".repeat(4_000),
         ] {
-            assert!(
-                Hint::read(payload.as_bytes(), "r2").is_none(),
-                "{payload:.60}"
-            );
+            assert!(read(payload.as_bytes(), "r2").is_none(), "{payload:.60}");
         }
-        assert!(Hint::read(&[0xff, 0xfe], "r2").is_none());
+        assert!(read(&[0xff, 0xfe], "r2").is_none());
     }
 }

@@ -6,18 +6,16 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::Message;
 use beamline_actors::targets::TargetState;
+use beamline_contract::control::{BREAKERS, BreakerStatus, BreakersQuestion, ReplicaStatus};
 use beamline_contract::record::ExtensionRecord;
 use beamline_domain::target::breaker::Mode;
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Fleet, SEND_LIMIT, Shared};
 use crate::edge::nats::intake::is_answerable;
 
-/// The last token of the subject.
-pub(super) const WORD: &str = "breakers";
 /// Who has not answered by then is not counted.
 const GATHER: Duration = Duration::from_millis(300);
 const LARGEST_QUESTION: usize = 4 * 1024;
@@ -25,54 +23,21 @@ const LARGEST_QUESTION: usize = 4 * 1024;
 const MOST_REPLICAS: usize = 200;
 const MOST_BREAKERS: usize = 1_000;
 
-/// What is asked. Without an extension: everything that is not closed.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Question {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    extension_id: Option<String>,
-}
-
-/// What one replica says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ReplicaStatus {
-    pub replica_id: String,
-    /// Of the registry, as far as it has it.
-    pub revision: u64,
-    pub breakers: Vec<BreakerStatus>,
-    /// Breakers beyond those listed.
-    #[serde(default)]
-    pub omitted: u64,
-}
-
-/// The breakers of an extension as one, or that of one of its targets.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct BreakerStatus {
-    pub extension_id: String,
-    /// The target.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
-    /// What the next call meets there: `closed`, `open` or `half_open`.
-    pub state: String,
-    /// The operators' resets that it has followed.
-    #[serde(default)]
-    pub resets: u64,
-}
-
 impl Fleet {
     /// What all replicas that answer in time say of their breakers that are not closed; this one first.
     pub async fn breakers(&self) -> Vec<ReplicaStatus> {
-        self.gather(Question::default()).await
+        self.gather(BreakersQuestion::default()).await
     }
 
     /// What they say of one extension.
     pub async fn breakers_of(&self, extension_id: &str) -> Vec<ReplicaStatus> {
-        self.gather(Question {
+        self.gather(BreakersQuestion {
             extension_id: Some(extension_id.to_owned()),
         })
         .await
     }
 
-    async fn gather(&self, question: Question) -> Vec<ReplicaStatus> {
+    async fn gather(&self, question: BreakersQuestion) -> Vec<ReplicaStatus> {
         let shared = &self.shared;
         let mut answers = BTreeMap::new();
         let deadline = Instant::now() + GATHER;
@@ -88,7 +53,11 @@ impl Fleet {
 }
 
 /// Collects for as long as it is not dropped.
-async fn ask(shared: &Shared, question: &Question, answers: &mut BTreeMap<String, ReplicaStatus>) {
+async fn ask(
+    shared: &Shared,
+    question: &BreakersQuestion,
+    answers: &mut BTreeMap<String, ReplicaStatus>,
+) {
     if !shared.connection.is_connected() {
         return;
     }
@@ -101,7 +70,7 @@ async fn ask(shared: &Shared, question: &Question, answers: &mut BTreeMap<String
         return;
     };
     if client
-        .publish_with_reply(shared.subject(WORD), inbox, body.into())
+        .publish_with_reply(shared.subject(BREAKERS), inbox, body.into())
         .await
         .is_err()
     {
@@ -122,7 +91,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, message: Message) {
         return;
     };
     let question = match message.payload.len() {
-        0 => Ok(Question::default()),
+        0 => Ok(BreakersQuestion::default()),
         1..=LARGEST_QUESTION => serde_json::from_slice(&message.payload),
         _ => return,
     };
@@ -143,13 +112,13 @@ pub(super) async fn answer(shared: &Arc<Shared>, message: Message) {
 }
 
 /// It looks at every extension, on a thread of its own: requests need the others meanwhile. Nothing while the runtime ends.
-async fn status_apart(shared: &Arc<Shared>, question: Question) -> Option<ReplicaStatus> {
+async fn status_apart(shared: &Arc<Shared>, question: BreakersQuestion) -> Option<ReplicaStatus> {
     let shared = Arc::clone(shared);
     spawn_blocking(move || shared.status(&question)).await.ok()
 }
 
 impl Shared {
-    fn status(&self, question: &Question) -> ReplicaStatus {
+    fn status(&self, question: &BreakersQuestion) -> ReplicaStatus {
         let snapshot = self.registry.snapshot();
         let lines = |extension: &ExtensionRecord| self.lines(extension);
         let mut breakers: Vec<BreakerStatus> = match &question.extension_id {

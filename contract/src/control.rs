@@ -1,0 +1,56 @@
+//! What the replicas of a router tell and ask each other, on the control subjects.
+
+use serde::{Deserialize, Serialize};
+
+/// The last tokens of the control subjects.
+pub const BREAKER: &str = "breaker";
+pub const BREAKERS: &str = "breakers";
+
+/// On [`BREAKER`]: a breaker has changed its state. Times are durations: clocks need not agree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerHint {
+    pub replica_id: String,
+    pub extension_id: String,
+    /// The target.
+    pub subject: String,
+    /// `closed`, `open` or `half_open`.
+    pub state: String,
+    pub generation: u64,
+    /// What is left of the open time; 0 when it is not open.
+    #[serde(default)]
+    pub open_for_ms: u64,
+}
+
+/// On [`BREAKERS`]: a question to all replicas.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakersQuestion {
+    /// Absent: everything that is not closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension_id: Option<String>,
+}
+
+/// What one replica answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    pub replica_id: String,
+    /// Of the registry, as far as it has it.
+    pub revision: u64,
+    pub breakers: Vec<BreakerStatus>,
+    /// Breakers beyond those listed.
+    #[serde(default)]
+    pub omitted: u64,
+}
+
+/// The breakers of an extension as one, or that of one of its targets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerStatus {
+    pub extension_id: String,
+    /// The target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// What the next call meets there: `closed`, `open` or `half_open`.
+    pub state: String,
+    /// The operators' resets that it has followed.
+    #[serde(default)]
+    pub resets: u64,
+}
