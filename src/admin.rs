@@ -1,277 +1,165 @@
-//! The administration: requests over NATS (contract section 5), and the probes over HTTP. It may die without harm to
-//! traffic: it only reads what the others share, and writes through the registry.
+//! Administration without a transport: an operation gets a place and a limit of time, is authorised, carried out and answered.
+//!
+//! An edge reads the request, names the caller, and carries the answer back.
 
-use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use beamline_actors::door::Door;
-use beamline_actors::fail_points;
-use beamline_actors::invokers::Invokers;
-use beamline_actors::metrics::Metrics;
-use beamline_actors::registry::Registry;
-use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
-use beamline_contract::subject;
-use beamline_domain::policy::complexity::ComplexityLimits;
-use prometheus_client::encoding::text::encode;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use secrecy::SecretString;
-use tokio::runtime::Handle;
+use beamline_actors::tree::Node;
+use beamline_contract::admin::{self, Effect};
+use beamline_contract::fields::Fields;
+use beamline_contract::for_each_operation;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::edge::http::{self, Probes, Readiness};
-use crate::edge::nats::Connection;
-use crate::edge::nats::control::Fleet;
-use crate::edge::nats::intake::Intake;
-
 mod authorization;
+mod body;
 mod breakers;
-mod exposition;
+mod caller;
+mod changes;
 mod extensions;
-mod operations;
+mod health;
+mod lanes;
+mod operation;
 mod pipelines;
 mod policies;
 mod refusal;
-mod requests;
-mod status;
+mod surroundings;
+mod targets;
+mod tree;
 
-use requests::Requests;
+use lanes::Lanes;
+use operation::{Perform, apart};
 
-pub use requests::Drained;
+pub use caller::Caller;
+pub use lanes::Admission;
+pub use refusal::Refusal;
+pub use surroundings::{AdminSettings, Identity, Replicas, Surroundings};
 
-/// Everything that the administration looks at.
-#[derive(Debug)]
-pub struct Surroundings {
-    pub identity: Identity,
-    pub fleet: Fleet,
-    pub connection: Connection,
-    pub registry: Registry,
-    pub invokers: Invokers,
-    pub pipelines: Door,
-    pub complexity: ComplexityLimits,
-    pub max_extensions: usize,
-    pub intake: Intake,
-    pub metrics: Metrics,
-    pub draining: Arc<AtomicBool>,
-    /// The server has the subscriptions: requests come here.
-    pub subscribed: Arc<AtomicBool>,
-    pub prefix: String,
-    pub api_key: Option<SecretString>,
-    /// Kept here so that a restart does not lose the port.
-    pub listener: TcpListener,
-}
-
-/// Which router answers.
+/// The operations of this router; all clones share their room.
 #[derive(Debug, Clone)]
-pub struct Identity {
-    pub instance_id: String,
-    pub environment: String,
-    pub started: Instant,
-}
-
-impl Identity {
-    pub fn new(environment: &str) -> Self {
-        let instance_id = format!("{:012x}", fastrand::u64(..) >> 16);
-        Self {
-            instance_id,
-            environment: environment.to_owned(),
-            started: Instant::now(),
-        }
-    }
-}
-
-/// The way to the administration; all clones share it.
-#[derive(Debug, Clone)]
-pub struct Admin {
+pub struct Administration {
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    surroundings: Surroundings,
-    address: Address<AdminMsg>,
-    tree: OnceLock<Arc<Node>>,
-    requests: Requests,
-    /// Where requests are served; administration over HTTP has a runtime of its own.
-    runtime: Handle,
+    surroundings: Arc<Surroundings>,
+    lanes: Lanes,
+    /// What is still at work is answered that the router ends.
+    cut: CancellationToken,
 }
 
-impl Admin {
+/// From its turn to its answer. A store that is away is given up before this.
+const OPERATION_LIMIT: Duration = Duration::from_secs(15);
+
+impl Administration {
     pub fn new(surroundings: Surroundings) -> Self {
-        let address = Address::new(Node::new("admin", NodeKind::Worker));
-        let requests = Requests::new(&surroundings.connection);
-        let (tree, runtime) = (OnceLock::new(), Handle::current());
+        let shared = Shared {
+            surroundings: Arc::new(surroundings),
+            lanes: Lanes::default(),
+            cut: CancellationToken::new(),
+        };
         Self {
-            shared: Arc::new(Shared {
-                surroundings,
-                address,
-                tree,
-                requests,
-                runtime,
-            }),
+            shared: Arc::new(shared),
         }
-    }
-
-    pub fn node(&self) -> &Arc<Node> {
-        self.shared.address.node()
-    }
-
-    /// Takes no more requests over NATS, and waits until those that came are answered; what outlasts `limit` is told that
-    /// the router ends.
-    pub async fn drain(&self, limit: Duration) -> Drained {
-        self.shared.requests.drain(limit).await
     }
 
     /// The tree that it shows; known only after its own place in it is.
     pub fn shows(&self, root: &Arc<Node>) {
-        let _ = self.shared.tree.set(Arc::clone(root));
+        let _ = self.shared.surroundings.tree.set(Arc::clone(root));
     }
-}
 
-#[derive(Debug)]
-pub enum AdminMsg {
-    /// A task of the administration ended that nobody stopped.
-    TaskEnded(String),
-}
+    /// A place for the operation of that name, before any work is done for it.
+    pub fn admit(&self, name: &str) -> Result<Admission, Refusal> {
+        self.shared.lanes.admit(operation::waits_for(name))
+    }
 
-/// The actor behind [`Admin`].
-#[derive(Debug)]
-pub struct AdminActor;
+    /// Answers what is at work that the router ends.
+    pub fn cut_off(&self) {
+        self.shared.cut.cancel();
+    }
 
-#[derive(Debug)]
-pub struct AdminState {
-    shared: Arc<Shared>,
-    _nats: OwnedTask,
-    _http: HttpThread,
-}
-
-/// HTTP has a thread of its own, so that probes are answered also when something holds up all others. Ends when dropped.
-#[derive(Debug)]
-struct HttpThread(CancellationToken);
-
-impl HttpThread {
-    fn start(shared: Arc<Shared>) -> std::io::Result<Self> {
-        let listener = shared.surroundings.listener.try_clone()?;
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let serve = move || {
-            let lost = when_ended(&shared, "the HTTP server ended");
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            match runtime
-                .and_then(|runtime| runtime.block_on(serve_http(&shared, listener, &stopped)))
-            {
-                // Nobody is to be told who has stopped it himself.
-                Ok(()) if stopped.is_cancelled() => lost.disarm(),
-                Ok(()) => {}
-                Err(error) => tracing::error!(error = %error, "the HTTP server ended"),
-            }
+    /// Carries out the operation of that name. The answer is JSON, a refusal too.
+    pub async fn run_named(
+        &self,
+        admission: Admission,
+        name: &str,
+        payload: &[u8],
+        caller: &Caller,
+    ) -> String {
+        let answer = match self.by_name(&admission, name, payload, caller).await {
+            Ok(answer) => answer,
+            Err(refusal) => refusal.into_json(),
         };
-        std::thread::Builder::new()
-            .name("http".into())
-            .spawn(serve)?;
-        Ok(Self(stop))
+        if answer.len() <= caller.largest_answer {
+            return answer;
+        }
+        Refusal::too_long(answer.len(), caller.largest_answer)
+            .leaving_open(operation::writes(name))
+            .into_json()
     }
-}
 
-impl Drop for HttpThread {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-impl Actor for AdminActor {
-    type Msg = AdminMsg;
-    type State = AdminState;
-    type Arguments = Admin;
-
-    async fn pre_start(
+    /// Carries out one operation.
+    async fn run<O: Perform>(
         &self,
-        myself: ActorRef<AdminMsg>,
-        admin: Admin,
-    ) -> Result<AdminState, ActorProcessingErr> {
-        let shared = admin.shared;
-        fail_points::reached("admin");
-        shared.address.filled_by(&myself);
-        let nats = requests::serve(&shared).await?;
-        let http = HttpThread::start(Arc::clone(&shared))?;
-        Ok(AdminState {
-            shared,
-            _nats: nats,
-            _http: http,
+        admission: &Admission,
+        body: &Fields,
+        caller: &Caller,
+    ) -> Result<O::Answer, Refusal> {
+        let request = O::read(body)?;
+        let shared = &self.shared;
+        let until = Instant::now() + OPERATION_LIMIT;
+        let _permit = tokio::select! {
+            turn = admission.turn() => turn?,
+            () = shared.cut.cancelled() => return Err(Refusal::shutting_down(false)),
+        };
+        let may_have_changed = O::EFFECT == Effect::Writes;
+        let work = request.perform(&shared.surroundings, caller);
+        tokio::select! {
+            done = timeout_at(until, work) => {
+                done.unwrap_or_else(|_elapsed| Err(Refusal::too_late(may_have_changed)))
+            }
+            () = shared.cut.cancelled() => Err(Refusal::shutting_down(may_have_changed)),
+        }
+    }
+
+    /// An answer may be long: it is written apart, straight from what it holds. Through a `Value`, documents would lose
+    /// digits and their layout.
+    async fn written<O: Perform>(
+        &self,
+        admission: &Admission,
+        body: &Fields,
+        caller: &Caller,
+    ) -> Result<String, Refusal> {
+        let answer = self.run::<O>(admission, body, caller).await?;
+        apart(move || {
+            serde_json::to_string(&answer).map_err(|error| Refusal::internal(&error.to_string()))
         })
+        .await
     }
+}
 
-    async fn handle(
-        &self,
-        _: ActorRef<AdminMsg>,
-        message: AdminMsg,
-        state: &mut AdminState,
-    ) -> Result<(), ActorProcessingErr> {
-        state.shared.address.node().handling();
-        match message {
-            AdminMsg::TaskEnded(reason) => Err(reason.into()),
+macro_rules! by_name {
+    ($($operation:ident $name:literal $role:ident $effect:ident $answer:ident,)*) => {
+        impl Administration {
+            async fn by_name(
+                &self,
+                admission: &Admission,
+                name: &str,
+                payload: &[u8],
+                caller: &Caller,
+            ) -> Result<String, Refusal> {
+                let body = body::read(payload)?;
+                let key = self.shared.surroundings.settings.api_key.as_ref();
+                authorization::check(key, caller, &body)?;
+                match name {
+                    $($name => self.written::<admin::$operation>(admission, &body, caller).await,)*
+                    _ => Err(Refusal::unknown_operation(name)),
+                }
+            }
         }
-    }
-}
-
-/// Tells the actor when a task of it ends, by a panic for example.
-fn when_ended(shared: &Arc<Shared>, what: &'static str) -> OnDrop<impl FnOnce() + use<>> {
-    let shared = Arc::clone(shared);
-    OnDrop::new(move || {
-        let _ = shared.address.send(AdminMsg::TaskEnded(what.to_owned()));
-    })
-}
-
-async fn serve_http(
-    shared: &Arc<Shared>,
-    listener: TcpListener,
-    stop: &CancellationToken,
-) -> std::io::Result<()> {
-    let for_readiness = Arc::clone(shared);
-    let registry = exposition::registry(shared);
-    let probes = Probes {
-        readiness: Arc::new(move || for_readiness.readiness()),
-        metrics: Arc::new(move || {
-            let mut text = String::new();
-            // Writing into a string does not fail.
-            let _ = encode(&mut text, &registry);
-            text
-        }),
     };
-    http::serve(
-        tokio::net::TcpListener::from_std(listener)?,
-        probes,
-        stop.cancelled(),
-    )
-    .await
 }
 
-/// Whether requests cannot be served without this subscription. Administration is not among them.
-fn serves_requests(subject: &str) -> bool {
-    ![subject::admin("", ""), subject::control("", "")]
-        .iter()
-        .any(|part| subject.contains(part))
-}
-
-impl Shared {
-    fn readiness(&self) -> Readiness {
-        let freshness = self.surroundings.registry.freshness();
-        Readiness {
-            nats: self.surroundings.subscribed.load(Ordering::Relaxed)
-                && self.surroundings.connection.is_connected()
-                && !self
-                    .surroundings
-                    .connection
-                    .subscription_denied(serves_requests),
-            registry: freshness.loaded,
-            draining: self.surroundings.draining.load(Ordering::Relaxed),
-            revision: freshness.revision,
-            registry_source: freshness.source,
-            stale_seconds: freshness.stale_seconds,
-        }
-    }
-}
+for_each_operation!(by_name);

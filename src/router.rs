@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use beamline_actors::children;
@@ -22,26 +22,32 @@ use beamline_domain::policy::complexity::ComplexityLimits;
 use beamline_domain::request::RequestLimits;
 use beamline_domain::request::plan::PlanLimits;
 use futures_util::StreamExt;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::admin::{Admin, AdminActor, Identity, Surroundings};
+use crate::admin::{AdminSettings, Administration, Identity, Surroundings};
 use crate::config::Config;
+use crate::edge::http::Http;
+use crate::edge::nats::admin::{NatsAdmin, NatsAdminActor};
 use crate::edge::nats::control::{Fleet, FleetActor};
 use crate::edge::nats::intake::{Intake, IntakeActor};
 use crate::edge::nats::{self, Connection, NatsSessions, NatsTransport};
 use crate::monitor::{Monitor, Watched};
+use crate::observe::exposition::{Exposition, Sources};
 use crate::store;
 
 mod first_snapshot;
+mod probes;
 
 use first_snapshot::{FirstSnapshot, Reading};
+use probes::{ReadinessSource, probes};
 
 /// A running router.
 #[derive(Debug)]
 pub struct Router {
     root: Root,
     intake: Intake,
-    admin: Admin,
+    admin: NatsAdmin,
     pipelines: Door,
     metrics: Metrics,
     connection: Connection,
@@ -301,29 +307,44 @@ impl Prepared {
         children.push(Child::lasting(fleet.node(), move || {
             (FleetActor, for_fleet.clone())
         }));
-        let admin = Admin::new(Surroundings {
+        let administration = Administration::new(Surroundings {
             identity,
-            fleet,
-            connection: connection.clone(),
-            registry,
-            invokers,
-            pipelines: pipelines.clone(),
-            complexity: complexity_limits(&config),
-            max_extensions: config.router.max_extensions_per_pipeline as usize,
-            intake: intake.clone(),
+            settings: admin_settings(&config),
+            registry: registry.clone(),
+            invokers: invokers.clone(),
+            door: pipelines.clone(),
             metrics: metrics.clone(),
+            replicas: Arc::new(fleet),
             draining: Arc::clone(&draining),
-            subscribed: Arc::clone(&subscribed),
-            prefix: config.nats.subject_prefix.clone(),
-            api_key: config.admin.api_key.clone(),
-            listener,
+            tree: OnceLock::new(),
         });
+        let admin = NatsAdmin::new(
+            connection.clone(),
+            administration.clone(),
+            prefix,
+            intake.unanswerable(),
+        );
         let for_admin = admin.clone();
         children.push(Child::lasting(admin.node(), move || {
-            (AdminActor, for_admin.clone())
+            (NatsAdminActor, for_admin.clone())
         }));
+        let exposition = Exposition::of(Sources {
+            metrics: metrics.clone(),
+            intake: intake.clone(),
+            connection: connection.clone(),
+            registry: registry.clone(),
+            invokers,
+            runtime: Handle::current(),
+        });
+        let readiness = ReadinessSource {
+            connection: connection.clone(),
+            registry,
+            subscribed: Arc::clone(&subscribed),
+            draining: Arc::clone(&draining),
+        };
+        children.push(Http::new(listener, probes(readiness, exposition)).child());
         let node = Root::node_above(&children);
-        admin.shows(&node);
+        administration.shows(&node);
         let root = Root::start(node, children, metrics.clone())
             .await
             .map_err(|error| StartError::Failed(error.to_string()))?;
@@ -365,6 +386,15 @@ fn registry_settings(config: &Config) -> RegistrySettings {
     RegistrySettings {
         poll_interval: config.database.poll_interval,
         disk_copy: Some(config.router.state_dir.join(DISK_COPY)),
+    }
+}
+
+fn admin_settings(config: &Config) -> AdminSettings {
+    AdminSettings {
+        prefix: config.nats.subject_prefix.clone(),
+        api_key: config.admin.api_key.clone(),
+        complexity: complexity_limits(config),
+        max_extensions: config.router.max_extensions_per_pipeline as usize,
     }
 }
 

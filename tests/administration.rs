@@ -546,7 +546,8 @@ async fn health_breakers_and_the_tree_show_what_runs() {
             "watch",
             "intake",
             "fleet",
-            "admin"
+            "admin",
+            "http"
         ]
     );
     let invoker = &root["children"][1]["children"][0];

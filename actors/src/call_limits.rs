@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::metrics::{ExtensionLabel, ExtensionReason, Metrics};
-use crate::tree::{NodeView, OnDrop};
+use crate::tree::{OnDrop, TreeNode};
 use beamline_domain::admission::longest_wait;
 use beamline_domain::target::concurrency::{ConcurrencyLimit, Load};
 
@@ -142,7 +142,7 @@ impl CallLimits {
         self.limits.read().get(id).map(|limit| limit.in_use())
     }
 
-    pub(crate) fn describe(&self, id: &str, view: &mut NodeView) {
+    pub(crate) fn describe(&self, id: &str, view: &mut TreeNode) {
         let Some(in_use) = self.in_use(id) else {
             return;
         };

@@ -21,7 +21,7 @@ use crate::registry::Registry;
 use crate::responder::Outgoing;
 use crate::services::{PipelineServices, PipelineSettings};
 use crate::sessions::Sessions;
-use crate::tree::{Address, Node, NodeKind, NodeView, OnDrop};
+use crate::tree::{Address, Node, NodeKind, OnDrop, TreeNode};
 
 mod entrance;
 mod refusal;
@@ -290,7 +290,7 @@ impl DoorState {
             .answer(Outgoing::error(error, &correlation));
     }
 
-    fn describe(&self, view: &mut NodeView) {
+    fn describe(&self, view: &mut TreeNode) {
         let all = self.flights.all();
         let usage = self.entrance.usage();
         view.in_flight = Some(usage.in_flight as u64);

@@ -19,7 +19,7 @@ use crate::door::{DoorPermit, Steps};
 use crate::incoming::Incoming;
 use crate::metrics::{Metrics, OutcomeLabel};
 use crate::responder::{About, Outgoing, Responder};
-use crate::tree::{Node, NodeKind, NodeView};
+use crate::tree::{Node, NodeKind, TreeNode};
 
 /// A request in flight, and what must survive the actor that carries it.
 #[derive(Debug)]
@@ -111,14 +111,14 @@ impl InFlight {
         self.received + known.unwrap_or(longest)
     }
 
-    pub(crate) fn view(&self) -> NodeView {
+    pub(crate) fn view(&self) -> TreeNode {
         let id = self
             .request
             .get()
             .map_or("?", |request| &request.request_id);
         let node = Node::new(format!("pipeline:{id}"), NodeKind::Worker);
         let mut view = node.view();
-        view.status = "running";
+        view.status = "running".into();
         view.uptime_ms = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
         view.restarts = u64::from(self.restarted.load(Ordering::Relaxed));
         view

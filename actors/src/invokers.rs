@@ -16,8 +16,8 @@ use crate::ports::Transport;
 use crate::registry::Registry;
 use crate::retry_budgets::RetryBudgets;
 use crate::targets::{Peers, Transition};
-use crate::tree::{Address, BreakerView, Node, NodeKind, NodeView};
-use beamline_contract::record::{ExtensionRecord, Isolation};
+use crate::tree::{Address, Node, NodeBreaker, NodeKind, TreeNode};
+use beamline_contract::record::Isolation;
 use beamline_domain::record;
 use beamline_domain::target::breaker::Mode;
 use beamline_domain::target::selection::EndpointState;
@@ -119,14 +119,14 @@ impl SharedInvokers {
         }
     }
 
-    fn view(&self, invoker: &Invoker) -> NodeView {
+    fn view(&self, invoker: &Invoker) -> TreeNode {
         let mut view = invoker.address.node().view();
         self.limits.describe(&invoker.id, &mut view);
         let (measured, (mode, _)) = (invoker.breaker().state, self.mode(&invoker.id));
         let measured_state = (mode != Mode::Normal).then_some(measured.as_str());
-        view.breaker = Some(BreakerView {
-            state: mode.effective(measured),
-            measured_state,
+        view.breaker = Some(NodeBreaker {
+            state: mode.effective(measured).into(),
+            measured_state: measured_state.map(Into::into),
         });
         view
     }

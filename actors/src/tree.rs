@@ -15,8 +15,9 @@ mod task;
 mod tests;
 
 pub use address::{Address, Vacant};
+pub use beamline_contract::admin::{NodeBreaker, NodeKind, TreeNode};
 pub use child::Child;
-pub use node::{BreakerView, Node, NodeKind, NodeView};
+pub use node::Node;
 pub use restarts::{Intensity, RestartLog, Verdict};
 pub use root::{Root, TreeNotStarted};
 pub use start::start_linked;

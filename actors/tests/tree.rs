@@ -17,7 +17,8 @@ use beamline_actors::invokers::Invokers;
 use beamline_actors::ports::{Answer, Author, Change, TransportError};
 use beamline_actors::registry::Registry;
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
-use beamline_actors::tree::{NodeView, Root};
+use beamline_actors::tree::Root;
+use beamline_contract::admin::TreeNode;
 use beamline_domain::request::RequestKind;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -101,7 +102,7 @@ impl Tree {
 }
 
 /// The names of a node and of all below it.
-fn names(node: &NodeView) -> Vec<String> {
+fn names(node: &TreeNode) -> Vec<String> {
     let below = node.children.iter().flat_map(names);
     std::iter::once(node.name.clone()).chain(below).collect()
 }
@@ -463,7 +464,7 @@ async fn every_part_that_is_killed_comes_back_and_is_counted() {
         let node = tree.root.node().find(name).expect(name);
         node.kill();
         eventually(name, || {
-            (node.view().restarts, node.view().status) == (1, "running")
+            (node.view().restarts, &*node.view().status) == (1, "running")
         })
         .await;
         // Later than the window in which restarts of essential parts are too many.

@@ -26,7 +26,7 @@ pub use extensions::{
 pub use health::{
     CallPlaces, ExtensionHealth, GetExtensionHealth, HealthAnswer, HealthFigures, TargetHealth,
 };
-pub use pipelines::{ComplexityAnswer, GetPipelineComplexity};
+pub use pipelines::{ComplexityAnswer, DryRunAnswer, DryRunPipeline, GetPipelineComplexity};
 pub use policies::{
     DeletePolicy, GetPolicy, ListPolicies, ListedPolicy, PoliciesAnswer, PolicyAnswer,
     PolicyWritten, PutPolicy, UnreadablePolicy,
@@ -87,6 +87,7 @@ macro_rules! for_each_operation {
             GetPolicy "get_policy" Viewer Reads PolicyAnswer,
             PutPolicy "put_policy" Editor Writes PolicyWritten,
             DeletePolicy "delete_policy" Editor Writes RevisionAnswer,
+            DryRunPipeline "dry_run_pipeline" Viewer Reads DryRunAnswer,
             GetPipelineComplexity "get_pipeline_complexity" Viewer Reads ComplexityAnswer,
             Reload "reload" Operator Reads RevisionAnswer,
             SupervisionTree "supervision_tree" Viewer Reads SupervisionTreeAnswer,

@@ -94,27 +94,27 @@ pub struct DecisionBody<'a> {
 /// Why a request went the way it went. How much of it there is, `context.detail_level` of the request says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Explanation<'a> {
-    #[serde(borrow)]
-    pub reason: Cow<'a, str>,
-    #[serde(borrow)]
-    pub provider_id: Cow<'a, str>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub context: Option<ExplanationContext<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub places: Option<Vec<CallPlace<'a>>>,
     #[serde(borrow)]
     pub policy_id: Cow<'a, str>,
     #[serde(borrow)]
     pub policy_version: Cow<'a, str>,
     pub priority: u32,
-    /// Numbered sentences; from `detailed` on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<Vec<String>>,
+    #[serde(borrow)]
+    pub provider_id: Cow<'a, str>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub context: Option<ExplanationContext<'a>>,
+    pub providers: Option<Vec<ProviderChance<'a>>>,
+    #[serde(borrow)]
+    pub reason: Cow<'a, str>,
     /// Of the registry; with what follows only for `verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub providers: Option<Vec<ProviderChance<'a>>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub places: Option<Vec<CallPlace<'a>>>,
+    /// Numbered sentences; from `detailed` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<String>>,
     /// Where the chosen provider listens.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Cow<'a, str>>,
@@ -148,18 +148,18 @@ pub struct ProviderChance<'a> {
 pub struct CallPlace<'a> {
     #[serde(borrow)]
     pub id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub instance: Option<Cow<'a, str>>,
+    pub retry: u32,
+    /// The routing rule that chose the version; null for the extension's own.
+    pub rule: Option<String>,
+    #[serde(borrow)]
+    pub subjects: Vec<Cow<'a, str>>,
+    pub timeout_ms: f64,
     #[serde(rename = "type")]
     pub kind: Kind,
     #[serde(borrow)]
     pub version: Cow<'a, str>,
-    /// The routing rule that chose the version; null for the extension's own.
-    pub rule: Option<String>,
-    #[serde(borrow)]
-    pub instance: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub subjects: Vec<Cow<'a, str>>,
-    pub timeout_ms: f64,
-    pub retry: u32,
 }
 
 /// `response` of an answer.

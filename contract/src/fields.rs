@@ -65,6 +65,15 @@ impl Fields {
         }
     }
 
+    pub fn set_flag(&mut self, key: impl Into<String>, value: bool) {
+        let raw = if value {
+            RawValue::TRUE
+        } else {
+            RawValue::FALSE
+        };
+        self.0.insert(key.into(), raw.to_owned());
+    }
+
     /// Lays `upper` over this object; a key that both have takes the value of `upper`. Not deep: a nested object is one value.
     pub fn overlay(&mut self, upper: &Self) {
         for (key, value) in &upper.0 {

@@ -19,8 +19,8 @@ pub mod policy;
 pub mod record;
 
 pub mod admin;
-pub mod trace;
 pub mod control;
+pub mod trace;
 
 pub mod escape;
 pub mod fields;

@@ -1,34 +1,33 @@
 //! Who may administrate: whoever has the key, where one is configured.
 
-use async_nats::Message;
-use beamline_bus::headers;
 use beamline_contract::fields::Fields;
-use beamline_contract::header;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
+use super::caller::Caller;
 use super::refusal::Refusal;
 
-/// The key may come as `Authorization: Bearer` or as `api_key` in the body.
+/// The field of a body that holds the key, for who cannot send it beside the body.
+pub(super) const API_KEY: &str = "api_key";
+
+/// The key may come beside the body, or in it.
 pub(super) fn check(
     key: Option<&SecretString>,
-    message: &Message,
+    caller: &Caller,
     body: &Fields,
 ) -> Result<(), Refusal> {
     let Some(key) = key else { return Ok(()) };
-    let header = message
-        .headers
-        .as_ref()
-        .and_then(|all| headers::text(all, header::AUTHORIZATION));
-    let bearer = header
-        .and_then(|text| text.strip_prefix("Bearer "))
-        .map(str::to_owned);
-    let given = bearer.or_else(|| body.text("api_key")).unwrap_or_default();
+    let given = match &caller.key {
+        Some(given) => given.expose_secret().to_owned(),
+        None => body.text(API_KEY).unwrap_or_default(),
+    };
     // Compared in constant time, so that the answer's delay tells nothing about the key.
-    let same = given.as_bytes().ct_eq(key.expose_secret().as_bytes());
-    match (bool::from(same), given.is_empty()) {
-        (true, _) => Ok(()),
-        (false, true) => Err(Refusal::unauthorized()),
-        (false, false) => Err(Refusal::wrong_key()),
+    let is_same = given.as_bytes().ct_eq(key.expose_secret().as_bytes());
+    if bool::from(is_same) {
+        Ok(())
+    } else if given.is_empty() {
+        Err(Refusal::unauthorized())
+    } else {
+        Err(Refusal::wrong_key())
     }
 }

@@ -4,119 +4,136 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beamline_actors::dry_run::Rehearsal;
+use beamline_contract::admin::{
+    ComplexityAnswer, DryRunAnswer, DryRunPipeline, GetPipelineComplexity,
+};
 use beamline_contract::fields::Fields;
-use beamline_domain::document::{Mistakes, Object, shorten};
+use beamline_domain::document::{Mistakes, Object};
 use beamline_domain::policy::Policy;
 use beamline_domain::policy::complexity::Complexity;
 use beamline_domain::request::Message;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Shared;
-use super::operations::{answer, required};
+use super::body::read_document;
+use super::caller::Caller;
+use super::operation::{Perform, WaitsFor};
+use super::policies::name_of;
 use super::refusal::Refusal;
+use super::surroundings::Surroundings;
 
-#[derive(Serialize)]
-struct Told {
-    ok: bool,
-    result: Box<RawValue>,
+/// Milliseconds that the request of a dry run may have.
+const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 1..=600_000;
+
+impl Perform for DryRunPipeline {
+    const WAITS_FOR: WaitsFor = WaitsFor::Extensions;
+
+    fn read(body: &Fields) -> Result<Self, Refusal> {
+        read_document(body, "dry run", read)
+    }
+
+    async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<DryRunAnswer, Refusal> {
+        let rehearsal = rehearsal(self, all.settings.complexity.assumed_latency)?;
+        let result = all
+            .door
+            .services()
+            .dry_run(rehearsal)
+            .await
+            .map_err(Refusal::before_the_first_call)?;
+        let result =
+            RawValue::from_string(result).map_err(|error| Refusal::internal(&error.to_string()))?;
+        Ok(DryRunAnswer { ok: true, result })
+    }
 }
 
-pub(super) async fn dry_run(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
-    let rehearsal = rehearsal(shared, body)?;
-    let told = shared
-        .surroundings
-        .pipelines
-        .services()
-        .dry_run(rehearsal)
-        .await
-        .map_err(Refusal::before_the_first_call)?;
-    let result =
-        RawValue::from_string(told).map_err(|error| Refusal::internal(&error.to_string()))?;
-    answer(&Told { ok: true, result })
-}
-
-pub(super) fn complexity(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
-    let (tenant, policy_id) = (required(body, "tenant_id")?, required(body, "policy_id")?);
-    let snapshot = shared.surroundings.registry.snapshot();
-    let Some(known) = snapshot.policy(&tenant, &policy_id) else {
-        let name = format!("The policy {}/{}", shorten(&tenant), shorten(&policy_id));
-        return Err(match snapshot.unreadable_reason(&tenant, &policy_id) {
-            Some(reason) => Refusal::invalid(format!(
-                "{name} is saved, but this router cannot read it: {reason}."
-            )),
-            None => Refusal::not_found(&name),
-        });
-    };
-    let latency = |id: &str| shared.surroundings.invokers.latency(id);
-    answer(&Complexity::of(
-        &known.policy,
-        &shared.surroundings.complexity,
-        &latency,
-    ))
-}
-
-fn rehearsal(shared: &Shared, body: &Fields) -> Result<Rehearsal, Refusal> {
-    let json = body.to_json();
-    let mut mistakes = Mistakes::default();
-    let read = Object::parse(&json, &mut mistakes).map(|object| read(object, &mut mistakes));
-    let asked = mistakes
-        .into_result(read)
-        .map_err(|mistakes| Refusal::mistakes("dry run", &mistakes))?;
-    let policy = asked
-        .policy
-        .map(|document| Policy::parse(document.get()))
-        .transpose();
-    let policy = policy.map_err(|mistakes| Refusal::mistakes("policy", &mistakes))?;
-    Ok(Rehearsal {
-        tenant_id: asked.tenant_id.unwrap_or_default(),
-        policy_id: asked.policy_id.unwrap_or_else(|| "default".to_owned()),
-        policy: policy.map(Arc::new),
-        message: Message {
-            message_id: "dry-run".into(),
-            message_type: asked.message_type.as_deref().unwrap_or("chat").into(),
-            payload: asked
-                .payload
-                .map_or_else(|| RawValue::NULL.to_owned().into(), Arc::from),
-            metadata: Arc::new(asked.metadata),
-        },
-        context: asked.context,
-        timeout: asked.timeout_ms.map(Duration::from_millis),
-        call_extensions: asked.call_extensions,
-        output: asked.output,
-        assumed_latency: shared.surroundings.complexity.assumed_latency,
-    })
-}
-
-/// The request as far as it could be read.
-struct Asked {
-    tenant_id: Option<String>,
-    policy_id: Option<String>,
-    policy: Option<Box<RawValue>>,
-    payload: Option<Box<RawValue>>,
-    message_type: Option<String>,
-    metadata: Fields,
-    context: Fields,
-    timeout_ms: Option<u64>,
-    call_extensions: bool,
-    output: Option<Box<RawValue>>,
-}
-
-fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> Asked {
+fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> Option<DryRunPipeline> {
     let payload = object.take_any("payload").map(RawValue::to_owned);
     if payload.is_none() {
         mistakes.add("/payload", "is required; it may be any JSON value");
     }
-    Asked {
-        tenant_id: object.required_text("tenant_id", mistakes),
-        policy_id: object.text("policy_id", mistakes),
-        policy: object.take("policy").map(RawValue::to_owned),
-        payload,
-        message_type: object.text("message_type", mistakes),
-        metadata: object.fields("metadata", mistakes),
-        context: object.fields("context", mistakes),
-        timeout_ms: object.whole("timeout_ms", 1..=600_000, mistakes),
-        call_extensions: object.flag("call_extensions", mistakes).unwrap_or(false),
-        output: object.take_any("provider_output").map(RawValue::to_owned),
+    let tenant_id = object.required_text("tenant_id", mistakes);
+    let policy_id = object.text("policy_id", mistakes);
+    let policy = object.take("policy").map(RawValue::to_owned);
+    let message_type = object.text("message_type", mistakes);
+    let metadata = object.fields("metadata", mistakes);
+    let context = object.fields("context", mistakes);
+    let timeout_ms = object.whole("timeout_ms", TIMEOUT_MS, mistakes);
+    let call_extensions = object.flag("call_extensions", mistakes).unwrap_or(false);
+    let provider_output = object.take_any("provider_output").map(RawValue::to_owned);
+    Some(DryRunPipeline {
+        tenant_id: tenant_id?,
+        policy_id,
+        policy,
+        payload: payload?,
+        message_type,
+        metadata,
+        context,
+        timeout_ms,
+        call_extensions,
+        provider_output,
+    })
+}
+
+fn rehearsal(request: DryRunPipeline, assumed_latency: Duration) -> Result<Rehearsal, Refusal> {
+    let policy = request
+        .policy
+        .map(|document| Policy::parse(document.get()))
+        .transpose()
+        .map_err(|mistakes| Refusal::mistakes("policy", &mistakes))?;
+    Ok(Rehearsal {
+        tenant_id: request.tenant_id,
+        policy_id: request.policy_id.unwrap_or_else(|| "default".to_owned()),
+        policy: policy.map(Arc::new),
+        message: Message {
+            message_id: "dry-run".into(),
+            message_type: request.message_type.as_deref().unwrap_or("chat").into(),
+            payload: request.payload.into(),
+            metadata: Arc::new(request.metadata),
+        },
+        context: request.context,
+        timeout: request.timeout_ms.map(Duration::from_millis),
+        call_extensions: request.call_extensions,
+        output: request.provider_output,
+        assumed_latency,
+    })
+}
+
+impl Perform for GetPipelineComplexity {
+    const WAITS_FOR: WaitsFor = WaitsFor::Nobody;
+
+    async fn perform(
+        self,
+        all: &Arc<Surroundings>,
+        _: &Caller,
+    ) -> Result<ComplexityAnswer, Refusal> {
+        let snapshot = all.registry.snapshot();
+        let Some(known) = snapshot.policy(&self.tenant_id, &self.policy_id) else {
+            let name = name_of(&self.tenant_id, &self.policy_id);
+            return Err(
+                match snapshot.unreadable_reason(&self.tenant_id, &self.policy_id) {
+                    Some(reason) => Refusal::invalid(format!(
+                        "{name} is saved, but this router cannot read it: {reason}."
+                    )),
+                    None => Refusal::not_found(&name),
+                },
+            );
+        };
+        let latency = |id: &str| all.invokers.latency(id);
+        let complexity = Complexity::of(&known.policy, &all.settings.complexity, &latency);
+        Ok(answer(complexity))
+    }
+}
+
+fn answer(complexity: Complexity) -> ComplexityAnswer {
+    ComplexityAnswer {
+        complexity_score: complexity.complexity_score,
+        complexity_level: complexity.complexity_level.into(),
+        total_extensions: complexity.total_extensions,
+        pre: complexity.pre,
+        validators: complexity.validators,
+        post: complexity.post,
+        estimated_latency_ms: complexity.estimated_latency_ms,
+        estimate_from: complexity.estimate_from.as_str().into(),
+        warnings: complexity.warnings,
+        recommendations: complexity.recommendations,
     }
 }

@@ -2,188 +2,186 @@
 
 use std::sync::Arc;
 
-use beamline_actors::ports::{Author, Change};
+use beamline_actors::ports::Change;
+use beamline_contract::admin::{
+    DeletePolicy, GetPolicy, ListPolicies, ListedPolicy, PoliciesAnswer, PolicyAnswer,
+    PolicyWritten, PutPolicy, RevisionAnswer, UnreadablePolicy,
+};
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
 use beamline_domain::document::shorten;
 use beamline_domain::names::id_problem;
 use beamline_domain::policy::Policy;
-use beamline_domain::snapshot::{KnownPolicy, StoredPolicy};
-use serde::Serialize;
-use serde_json::json;
-use serde_json::value::RawValue;
+use beamline_domain::snapshot::{KnownPolicy, Snapshot, StoredPolicy};
 
-use super::Shared;
-use super::operations::{answer, required};
+use super::body::required;
+use super::caller::Caller;
+use super::operation::{Perform, WaitsFor};
 use super::refusal::Refusal;
+use super::surroundings::Surroundings;
 
-pub(super) fn list(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
-    let snapshot = shared.surroundings.registry.snapshot();
-    let wanted = body.text("tenant_id");
-    let fits = |known: &&Arc<KnownPolicy>| {
-        wanted
-            .as_ref()
-            .is_none_or(|tenant| known.stored.tenant_id == *tenant)
-    };
-    let known: Vec<&Arc<KnownPolicy>> = snapshot.policies().into_iter().filter(fits).collect();
-    let line = |known: &&Arc<KnownPolicy>| Line {
-        tenant_id: known.stored.tenant_id.clone(),
-        policy_id: known.stored.policy_id.clone(),
-        version: known.policy.version.clone(),
-        pre: known.policy.pre.len(),
-        validators: known.policy.validators.len(),
-        providers: known.policy.providers.len(),
-        post: known.policy.post.len(),
-        policy: known.stored.document.clone(),
-    };
-    let unreadable = snapshot
-        .unreadable()
-        .iter()
-        .map(|(name, reason)| Unreadable { name, reason })
-        .collect();
-    let policies = known.iter().map(line).collect();
-    answer(&Listed {
-        ok: true,
-        revision: snapshot.revision(),
-        policies,
-        unreadable,
-    })
+/// Bytes that the name of a tenant may have.
+const LONGEST_TENANT: usize = 256;
+
+impl Perform for ListPolicies {
+    const WAITS_FOR: WaitsFor = WaitsFor::Nobody;
+
+    async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<PoliciesAnswer, Refusal> {
+        let snapshot = all.registry.snapshot();
+        let policies = snapshot
+            .policies()
+            .into_iter()
+            .filter(|known| {
+                let tenant = self.tenant_id.as_ref();
+                tenant.is_none_or(|tenant| known.stored.tenant_id == *tenant)
+            })
+            .map(|known| listed(known))
+            .collect();
+        let unreadable = snapshot
+            .unreadable()
+            .iter()
+            .map(|(name, reason)| UnreadablePolicy {
+                name: name.clone(),
+                reason: reason.clone(),
+            })
+            .collect();
+        Ok(PoliciesAnswer {
+            ok: true,
+            revision: snapshot.revision(),
+            policies,
+            unreadable,
+        })
+    }
 }
 
-#[derive(Serialize)]
-struct Listed<'a> {
-    ok: bool,
-    revision: u64,
-    policies: Vec<Line>,
-    /// Stored policies that this router cannot read.
-    unreadable: Vec<Unreadable<'a>>,
+fn listed(known: &KnownPolicy) -> ListedPolicy {
+    let KnownPolicy { stored, policy } = known;
+    ListedPolicy {
+        tenant_id: stored.tenant_id.clone(),
+        policy_id: stored.policy_id.clone(),
+        version: policy.version.clone(),
+        pre: policy.pre.len(),
+        validators: policy.validators.len(),
+        providers: policy.providers.len(),
+        post: policy.post.len(),
+        policy: stored.document.clone(),
+    }
 }
 
-#[derive(Serialize)]
-struct Unreadable<'a> {
-    /// `tenant/policy`
-    name: &'a str,
-    reason: &'a str,
+impl Perform for GetPolicy {
+    const WAITS_FOR: WaitsFor = WaitsFor::Nobody;
+
+    async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<PolicyAnswer, Refusal> {
+        let snapshot = all.registry.snapshot();
+        let known = snapshot.policy(&self.tenant_id, &self.policy_id);
+        let known =
+            known.ok_or_else(|| Refusal::not_found(&name_of(&self.tenant_id, &self.policy_id)))?;
+        Ok(PolicyAnswer {
+            ok: true,
+            revision: snapshot.revision(),
+            tenant_id: known.stored.tenant_id.clone(),
+            policy_id: known.stored.policy_id.clone(),
+            policy: known.stored.document.clone(),
+        })
+    }
 }
 
-#[derive(Serialize)]
-struct Line {
-    tenant_id: String,
-    policy_id: String,
-    version: String,
-    /// Extensions in each stage, whatever form the document has.
-    pre: usize,
-    validators: usize,
-    providers: usize,
-    post: usize,
-    policy: Box<RawValue>,
+/// A policy in a sentence.
+pub(super) fn name_of(tenant_id: &str, policy_id: &str) -> String {
+    format!("The policy {}/{}", shorten(tenant_id), shorten(policy_id))
 }
 
-#[derive(Serialize)]
-struct One<'a> {
-    ok: bool,
-    revision: u64,
-    tenant_id: &'a str,
-    policy_id: &'a str,
-    policy: &'a RawValue,
+impl Perform for PutPolicy {
+    const WAITS_FOR: WaitsFor = WaitsFor::Store;
+
+    fn read(body: &Fields) -> Result<Self, Refusal> {
+        let tenant_id = required(body, "tenant_id")?;
+        let policy_id = required(body, "policy_id")?;
+        check_names(&tenant_id, &policy_id)?;
+        let check_only = body.get("check_only").map_or(Ok(None), |raw| {
+            serde_json::from_str::<Option<bool>>(raw.get())
+        });
+        let check_only =
+            check_only.map_err(|_| Refusal::invalid("/check_only must be true or false."))?;
+        let policy = body
+            .get("policy")
+            .ok_or_else(|| Refusal::invalid("/policy is required: the policy document."))?;
+        Ok(Self {
+            tenant_id,
+            policy_id,
+            policy: policy.to_owned(),
+            check_only: check_only.unwrap_or_default(),
+        })
+    }
+
+    async fn perform(
+        self,
+        all: &Arc<Surroundings>,
+        caller: &Caller,
+    ) -> Result<PolicyWritten, Refusal> {
+        let policy = Policy::parse(self.policy.get())
+            .map_err(|mistakes| Refusal::mistakes("policy", &mistakes))?;
+        all.registry.refresh().await?;
+        let snapshot = all.registry.snapshot();
+        let mistakes = mismatches(
+            &policy,
+            &self.policy_id,
+            &snapshot,
+            all.settings.max_extensions,
+        );
+        if !mistakes.is_empty() {
+            return Err(Refusal::mistakes("policy", &mistakes));
+        }
+        if self.check_only {
+            return Ok(checked(snapshot.revision()));
+        }
+        let stored = StoredPolicy {
+            tenant_id: self.tenant_id,
+            policy_id: self.policy_id,
+            document: self.policy,
+        };
+        let change = Change::PutPolicy(stored.clone());
+        let revision = all.registry.write(change, caller.author()).await?;
+        Ok(saved(revision, stored))
+    }
 }
 
-pub(super) fn get(shared: &Shared, body: &Fields) -> Result<String, Refusal> {
-    let (tenant, policy) = names(body)?;
-    let snapshot = shared.surroundings.registry.snapshot();
-    let known = snapshot.policy(&tenant, &policy);
-    let known = known.ok_or_else(|| {
-        Refusal::not_found(&format!(
-            "The policy {}/{}",
-            shorten(&tenant),
-            shorten(&policy)
-        ))
-    })?;
-    one(snapshot.revision(), &known.stored)
-}
-
-pub(super) async fn put(shared: &Shared, body: &Fields, by: Author) -> Result<String, Refusal> {
-    let (tenant_id, policy_id) = names(body)?;
-    if let Some(problem) = id_problem(&policy_id) {
+fn check_names(tenant_id: &str, policy_id: &str) -> Result<(), Refusal> {
+    if let Some(problem) = id_problem(policy_id) {
         return Err(Refusal::invalid(format!("/policy_id {problem}.")));
     }
-    if tenant_id.is_empty() || tenant_id.len() > 256 || tenant_id.chars().any(char::is_control) {
-        return Err(Refusal::invalid(
-            "/tenant_id must be 1 to 256 bytes without control characters.",
-        ));
+    let has_a_length = (1..=LONGEST_TENANT).contains(&tenant_id.len());
+    if !has_a_length || tenant_id.chars().any(char::is_control) {
+        return Err(Refusal::invalid(format!(
+            "/tenant_id must be 1 to {LONGEST_TENANT} bytes without control characters."
+        )));
     }
-    let check_only = body.get("check_only").map_or(Ok(None), |raw| {
-        serde_json::from_str::<Option<bool>>(raw.get())
-    });
-    let check_only = check_only
-        .map_err(|_| Refusal::invalid("/check_only must be true or false."))?
-        .unwrap_or_default();
-    let document = body
-        .get("policy")
-        .ok_or_else(|| Refusal::invalid("/policy is required: the policy document."))?;
-    let policy =
-        Policy::parse(document.get()).map_err(|mistakes| Refusal::mistakes("policy", &mistakes))?;
-    shared.surroundings.registry.refresh().await?;
-    let mistakes = mismatches(shared, &policy, &policy_id);
-    if !mistakes.is_empty() {
-        return Err(Refusal::mistakes("policy", &mistakes));
-    }
-    if check_only {
-        let revision = shared.surroundings.registry.snapshot().revision();
-        return answer(&json!({"ok": true, "revision": revision, "checked": true}));
-    }
-    let stored = StoredPolicy {
-        tenant_id,
-        policy_id,
-        document: document.to_owned(),
-    };
-    let revision = shared
-        .surroundings
-        .registry
-        .write(Change::PutPolicy(stored.clone()), by)
-        .await?;
-    one(revision, &stored)
-}
-
-pub(super) async fn delete(shared: &Shared, body: &Fields, by: Author) -> Result<String, Refusal> {
-    let (tenant_id, policy_id) = names(body)?;
-    let revision = shared
-        .surroundings
-        .registry
-        .write(
-            Change::DeletePolicy {
-                tenant_id,
-                policy_id,
-            },
-            by,
-        )
-        .await?;
-    answer(&json!({"ok": true, "revision": revision}))
+    Ok(())
 }
 
 /// What is wrong with a well-formed policy in this registry: names of nothing, or of something of another type.
-fn mismatches(shared: &Shared, policy: &Policy, policy_id: &str) -> Vec<Mistake> {
-    let snapshot = shared.surroundings.registry.snapshot();
+fn mismatches(
+    policy: &Policy,
+    policy_id: &str,
+    snapshot: &Snapshot,
+    max_extensions: usize,
+) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
-    if let Some(inside) = policy
-        .policy_id
-        .as_deref()
-        .filter(|inside| *inside != policy_id)
+    if let Some(inside) = policy.policy_id.as_deref()
+        && inside != policy_id
     {
-        let message = format!("is {inside}, but the policy is saved as {policy_id}");
         mistakes.push(Mistake {
             pointer: "/policy_id".into(),
-            message,
+            message: format!("is {inside}, but the policy is saved as {policy_id}"),
         });
     }
-    let (length, most) = (policy.pipeline_length(), shared.surroundings.max_extensions);
-    if length > most {
-        let message = format!(
-            "has {length} extensions in its pipeline, the provider counted as one; at most {most} are allowed"
-        );
+    let length = policy.pipeline_length();
+    if length > max_extensions {
         mistakes.push(Mistake {
             pointer: String::new(),
-            message,
+            message: format!(
+                "has {length} extensions in its pipeline, the provider counted as one; at most {max_extensions} are allowed"
+            ),
         });
     }
     for (id, kind, pointer) in policy.references() {
@@ -203,21 +201,41 @@ fn mismatches(shared: &Shared, policy: &Policy, policy_id: &str) -> Vec<Mistake>
     mistakes
 }
 
-fn names(body: &Fields) -> Result<(String, String), Refusal> {
-    Ok((required(body, "tenant_id")?, required(body, "policy_id")?))
-}
-
-fn one(revision: u64, stored: &StoredPolicy) -> Result<String, Refusal> {
-    let StoredPolicy {
-        tenant_id,
-        policy_id,
-        document,
-    } = stored;
-    answer(&One {
+fn checked(revision: u64) -> PolicyWritten {
+    PolicyWritten {
         ok: true,
         revision,
-        tenant_id,
-        policy_id,
-        policy: document,
-    })
+        tenant_id: None,
+        policy_id: None,
+        policy: None,
+        checked: true,
+    }
+}
+
+fn saved(revision: u64, stored: StoredPolicy) -> PolicyWritten {
+    PolicyWritten {
+        ok: true,
+        revision,
+        tenant_id: Some(stored.tenant_id),
+        policy_id: Some(stored.policy_id),
+        policy: Some(stored.document),
+        checked: false,
+    }
+}
+
+impl Perform for DeletePolicy {
+    const WAITS_FOR: WaitsFor = WaitsFor::Store;
+
+    async fn perform(
+        self,
+        all: &Arc<Surroundings>,
+        caller: &Caller,
+    ) -> Result<RevisionAnswer, Refusal> {
+        let change = Change::DeletePolicy {
+            tenant_id: self.tenant_id,
+            policy_id: self.policy_id,
+        };
+        let revision = all.registry.write(change, caller.author()).await?;
+        Ok(RevisionAnswer { ok: true, revision })
+    }
 }

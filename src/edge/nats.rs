@@ -1,5 +1,6 @@
 //! How the router meets NATS: one connection, the calls to extensions that go over it, and the bucket of sticky sessions.
 
+pub mod admin;
 pub mod connection;
 pub mod control;
 mod denials;

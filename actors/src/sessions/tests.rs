@@ -345,7 +345,7 @@ async fn a_panic_while_changes_are_followed_makes_no_memory_stale() {
     until_shared(fallen).await;
     let node = fallen.root.tree().children.remove(0);
     assert_eq!(
-        (node.name.as_str(), node.status, node.restarts),
+        (node.name.as_str(), &*node.status, node.restarts),
         ("sessions", "running", 1)
     );
     let reason = node.last_exit.unwrap();

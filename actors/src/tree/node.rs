@@ -7,18 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use beamline_contract::admin::{NodeKind, TreeNode};
 use parking_lot::Mutex;
 use ractor::{ActorCell, ActorStatus};
-use serde::Serialize;
 use tokio::time::Instant;
-
-/// What a node of the tree is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NodeKind {
-    Supervisor,
-    Worker,
-}
 
 /// One place in the tree. It outlives the actors that fill it one after the other.
 pub struct Node {
@@ -43,48 +35,10 @@ struct Life {
     last_exit: Option<String>,
 }
 
-type Details = Box<dyn Fn(&mut NodeView) + Send + Sync>;
+type Details = Box<dyn Fn(&mut TreeNode) + Send + Sync>;
 
 /// Restarts shown as "in the window".
 const SHOWN_WINDOW: Duration = Duration::from_secs(60);
-
-/// A node as `admin.supervision_tree` answers it.
-#[derive(Debug, Clone, Serialize)]
-pub struct NodeView {
-    pub name: String,
-    #[serde(rename = "type")]
-    pub kind: NodeKind,
-    pub status: &'static str,
-    pub uptime_ms: u64,
-    pub restarts: u64,
-    pub restarts_in_window: u64,
-    pub last_exit: Option<String>,
-    /// Messages sent to the actor that it has not begun to handle.
-    pub queue_depth: u64,
-    pub in_flight: Option<u64>,
-    /// How many may be in flight.
-    pub limit: Option<u64>,
-    /// What the limit may be at most, where it follows what comes back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ceiling: Option<u64>,
-    /// Those that wait for a place.
-    pub waiting: Option<u64>,
-    pub handled: u64,
-    pub breaker: Option<BreakerView>,
-    pub success_rate: Option<f64>,
-    /// Children beyond those listed.
-    pub omitted_children: u64,
-    pub children: Vec<NodeView>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct BreakerView {
-    /// What the next call meets.
-    pub state: &'static str,
-    /// What it would meet, had no operator decided otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub measured_state: Option<&'static str>,
-}
 
 impl Node {
     pub fn new(name: impl Into<Cow<'static, str>>, kind: NodeKind) -> Arc<Self> {
@@ -109,7 +63,7 @@ impl Node {
     }
 
     /// Adds what only the owner of the node knows: children that come and go, its breaker, what is in flight.
-    pub fn describe(&self, details: impl Fn(&mut NodeView) + Send + Sync + 'static) {
+    pub fn describe(&self, details: impl Fn(&mut TreeNode) + Send + Sync + 'static) {
         *self.details.lock() = Some(Box::new(details));
     }
 
@@ -185,7 +139,7 @@ impl Node {
         self.handled.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn view(&self) -> NodeView {
+    pub fn view(&self) -> TreeNode {
         let (status, now) = (self.status(), Instant::now());
         let life = self.life.lock();
         let uptime = life
@@ -196,10 +150,10 @@ impl Node {
             .iter()
             .filter(|at| now.duration_since(**at) <= SHOWN_WINDOW)
             .count();
-        let mut view = NodeView {
+        let mut view = TreeNode {
             name: self.name.to_string(),
             kind: self.kind,
-            status,
+            status: status.into(),
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             restarts: life.restarts_in_all,
             restarts_in_window: in_window as u64,

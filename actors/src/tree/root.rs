@@ -9,9 +9,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::child::{Child, node_above};
-use super::node::{Node, NodeView};
+use super::node::Node;
 use super::supervisor::{Supervised, Supervisor, SupervisorMsg};
 use crate::metrics::Metrics;
+use beamline_contract::admin::TreeNode;
 
 /// A running tree.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl Root {
         &self.node
     }
 
-    pub fn tree(&self) -> NodeView {
+    pub fn tree(&self) -> TreeNode {
         self.node.view()
     }
 

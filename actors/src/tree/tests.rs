@@ -57,7 +57,7 @@ async fn a_task_that_panics_comes_back_and_is_counted() {
         blow.notify_one();
         eventually("it comes back", || {
             let view = node.view();
-            (view.restarts, view.status) == (panics, "running")
+            (view.restarts, view.status) == (panics, "running".into())
         })
         .await;
     }
@@ -95,7 +95,7 @@ async fn a_task_that_returns_is_made_anew_unless_its_work_is_done() {
     let view = once.view();
     assert_eq!(
         (view.status, view.restarts, view.last_exit.as_deref()),
-        ("stopped", 1, Some("done"))
+        ("stopped".into(), 1, Some("done"))
     );
 }
 
@@ -185,7 +185,7 @@ async fn while_a_child_starts_anew_the_others_are_looked_after() {
     eventually("it starts anew", || stuck.view().status == "starting").await;
     blow_other.notify_one();
     eventually("the other one is back", || {
-        (other.view().restarts, other.view().status) == (1, "running")
+        (other.view().restarts, other.view().status) == (1, "running".into())
     })
     .await;
     assert_eq!(stuck.view().status, "starting", "and that one still hangs");
@@ -226,7 +226,7 @@ async fn a_supervisor_below_the_root_looks_after_its_own() {
     for panics in 1..=20 {
         blow.notify_one();
         eventually("the leaf is back", || {
-            (leaf.view().restarts, leaf.view().status) == (panics, "running")
+            (leaf.view().restarts, leaf.view().status) == (panics, "running".into())
         })
         .await;
     }

@@ -120,7 +120,7 @@ async fn start(
 async fn until_restarted(root: &Root, name: &str, times: u64) {
     let node = root.node().find(name).unwrap();
     let restarted = async {
-        while (node.view().restarts, node.view().status) != (times, "running") {
+        while (node.view().restarts, &*node.view().status) != (times, "running") {
             sleep(Duration::from_millis(10)).await;
         }
     };

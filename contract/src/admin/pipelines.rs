@@ -3,6 +3,45 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::fields::Fields;
+
+/// Goes through a pipeline without a gateway, and never calls the provider.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DryRunPipeline {
+    pub tenant_id: String,
+    /// Absent: `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_id: Option<String>,
+    /// A document to try instead of the stored one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Box<RawValue>>,
+    /// Of the message; any JSON value.
+    pub payload: Box<RawValue>,
+    /// Absent: `chat`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub metadata: Fields,
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub context: Fields,
+    /// The time that a request would have; with it, providers that usually take longer are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Calls pre-processors, validators and post-processors.
+    #[serde(default)]
+    pub call_extensions: bool,
+    /// What the post-processors get as the provider's output; absent: the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_output: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DryRunAnswer {
+    pub ok: bool,
+    pub result: Box<RawValue>,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetPipelineComplexity {

@@ -49,6 +49,15 @@ pub enum EstimateFrom {
 }
 
 impl EstimateFrom {
+    /// The word for it in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Assumption => "assumption",
+            Self::SomeMeasurements => "some_measurements",
+            Self::Measurements => "measurements",
+        }
+    }
+
     /// In words, for people.
     pub fn describe(self) -> &'static str {
         match self {

@@ -4,16 +4,18 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use beamline_contract::admin::{TenantBreaker, TenantBreakers};
 use beamline_domain::target::breaker::{BreakerReading, State};
-use serde_json::{Value, json};
 
-use super::wall_time_ahead;
+use crate::admin::targets::wall_time_ahead;
 
 /// Tenants that are listed by name.
 const LISTED: usize = 10;
 
 /// A tenant that calls several targets is counted once: closed while any of them lets its calls through.
-pub(super) fn counted(readings: impl Iterator<Item = (Arc<str>, BreakerReading)>) -> Value {
+pub(super) fn counted(
+    readings: impl Iterator<Item = (Arc<str>, BreakerReading)>,
+) -> TenantBreakers {
     let mut tenants: HashMap<Arc<str>, Vec<BreakerReading>> = HashMap::new();
     for (tenant_id, reading) in readings {
         tenants.entry(tenant_id).or_default().push(reading);
@@ -36,27 +38,26 @@ pub(super) fn counted(readings: impl Iterator<Item = (Arc<str>, BreakerReading)>
         .iter()
         .filter(|(_, reading)| reading.state == State::HalfOpen)
         .count();
-    json!({
-        "known": known,
-        "open": bad.len() - half_open,
-        "half_open": half_open,
-        "worst": bad.iter().take(LISTED).map(line).collect::<Vec<_>>(),
-    })
+    TenantBreakers {
+        known,
+        open: bad.len() - half_open,
+        half_open,
+        worst: bad.iter().take(LISTED).map(line).collect(),
+    }
 }
 
-fn line((tenant_id, reading): &(Arc<str>, BreakerReading)) -> Value {
-    let until = if let State::Open { until } = reading.state {
-        Some(wall_time_ahead(until))
-    } else {
-        None
+fn line((tenant_id, reading): &(Arc<str>, BreakerReading)) -> TenantBreaker {
+    let until = match reading.state {
+        State::Open { until } => Some(wall_time_ahead(until)),
+        State::Closed | State::HalfOpen => None,
     };
-    json!({
-        "tenant_id": &**tenant_id,
-        "state": reading.state.as_str(),
-        "failure_count": reading.failures,
-        "reason": reading.last.map(|last| last.reason.to_string()),
-        "until": until,
-    })
+    TenantBreaker {
+        tenant_id: tenant_id.to_string(),
+        state: reading.state.as_str().into(),
+        failure_count: reading.failures.into(),
+        reason: reading.last.map(|last| last.reason.to_string()),
+        until,
+    }
 }
 
 #[cfg(test)]
@@ -81,13 +82,10 @@ mod tests {
         ];
         let counted = counted(open.chain(more));
         assert_eq!(
-            (&counted["known"], &counted["open"], &counted["half_open"]),
-            (&json!(22), &json!(19), &json!(1))
+            (counted.known, counted.open, counted.half_open),
+            (22, 19, 1)
         );
-        let worst = counted["worst"].as_array().unwrap();
-        assert_eq!(
-            (worst.len(), &worst[0]["tenant_id"], &worst[9]["tenant_id"]),
-            (10, &json!("t19"), &json!("t10"))
-        );
+        let worst: Vec<&str> = counted.worst.iter().map(|one| &*one.tenant_id).collect();
+        assert_eq!((worst.len(), worst[0], worst[9]), (10, "t19", "t10"));
     }
 }

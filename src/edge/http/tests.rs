@@ -1,6 +1,6 @@
 //! The HTTP server over a real socket.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::connections::MOST_CONNECTIONS;
-use super::{Probes, Readiness, bind, serve};
+use super::{Probes, Readiness, serve};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const READY: Readiness = Readiness {
@@ -33,8 +33,9 @@ struct Http {
 }
 
 impl Http {
-    async fn start() -> Self {
-        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let readiness = Arc::new(Mutex::new(READY));
         let probes = Probes {
@@ -104,7 +105,7 @@ impl Response {
 
 #[tokio::test]
 async fn the_process_is_alive_whatever_else_is_wrong() {
-    let http = Http::start().await;
+    let http = Http::start();
     *http.readiness.lock() = Readiness {
         nats: false,
         registry: false,
@@ -118,7 +119,7 @@ async fn the_process_is_alive_whatever_else_is_wrong() {
 
 #[tokio::test]
 async fn readiness_says_why() {
-    let http = Http::start().await;
+    let http = Http::start();
     let answer = http.send("GET /readyz HTTP/1.1").await;
     assert_eq!(answer.code, 200);
     assert!(
@@ -179,7 +180,7 @@ async fn readiness_says_why() {
 
 #[tokio::test]
 async fn metrics_come_as_openmetrics_text() {
-    let http = Http::start().await;
+    let http = Http::start();
     let answer = http.send("GET /metrics HTTP/1.1").await;
     assert_eq!((answer.code, answer.body.as_str()), (200, "# EOF\n"));
     let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -189,7 +190,7 @@ async fn metrics_come_as_openmetrics_text() {
 
 #[tokio::test]
 async fn what_is_not_there_is_a_problem() {
-    let http = Http::start().await;
+    let http = Http::start();
     let answer = http.send("GET /nowhere HTTP/1.1").await;
     assert_eq!((answer.code, &answer.json()["status"]), (404, &json!(404)));
     assert!(
@@ -220,7 +221,7 @@ async fn what_is_not_there_is_a_problem() {
 
 #[tokio::test]
 async fn nonsense_ends_only_its_own_connection() {
-    let http = Http::start().await;
+    let http = Http::start();
     for nonsense in [
         &b"\x16\x03\x01\x02\x00"[..],
         b"GET\r\n\r\n",
@@ -240,7 +241,7 @@ async fn nonsense_ends_only_its_own_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn headers_that_never_end_are_not_awaited() {
-    let http = Http::start().await;
+    let http = Http::start();
     let mut stream = TcpStream::connect(http.address).await.unwrap();
     stream
         .write_all(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
@@ -256,7 +257,7 @@ async fn headers_that_never_end_are_not_awaited() {
 
 #[tokio::test]
 async fn idle_connections_do_not_hold_up_the_end() {
-    let http = Http::start().await;
+    let http = Http::start();
     let mut idle = TcpStream::connect(http.address).await.unwrap();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         .await
@@ -280,7 +281,7 @@ async fn idle_connections_do_not_hold_up_the_end() {
 /// Scrapers that keep their connections, so many that there is no place for a probe.
 #[tokio::test]
 async fn a_probe_takes_the_place_of_the_oldest_connection() {
-    let http = Http::start().await;
+    let http = Http::start();
     let mut idle = Vec::new();
     for _ in 0..MOST_CONNECTIONS {
         let mut stream = TcpStream::connect(http.address).await.unwrap();

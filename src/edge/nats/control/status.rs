@@ -9,11 +9,13 @@ use beamline_actors::targets::TargetState;
 use beamline_contract::control::{BREAKERS, BreakerStatus, BreakersQuestion, ReplicaStatus};
 use beamline_contract::record::ExtensionRecord;
 use beamline_domain::target::breaker::Mode;
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Fleet, SEND_LIMIT, Shared};
+use crate::admin::Replicas;
 use crate::edge::nats::intake::is_answerable;
 
 /// Who has not answered by then is not counted.
@@ -23,20 +25,15 @@ const LARGEST_QUESTION: usize = 4 * 1024;
 const MOST_REPLICAS: usize = 200;
 const MOST_BREAKERS: usize = 1_000;
 
+impl Replicas for Fleet {
+    fn breakers(&self, extension_id: Option<&str>) -> BoxFuture<'_, Vec<ReplicaStatus>> {
+        let extension_id = extension_id.map(str::to_owned);
+        self.gather(BreakersQuestion { extension_id }).boxed()
+    }
+}
+
 impl Fleet {
-    /// What all replicas that answer in time say of their breakers that are not closed; this one first.
-    pub async fn breakers(&self) -> Vec<ReplicaStatus> {
-        self.gather(BreakersQuestion::default()).await
-    }
-
-    /// What they say of one extension.
-    pub async fn breakers_of(&self, extension_id: &str) -> Vec<ReplicaStatus> {
-        self.gather(BreakersQuestion {
-            extension_id: Some(extension_id.to_owned()),
-        })
-        .await
-    }
-
+    /// What all replicas say that answer in time; this one first.
     async fn gather(&self, question: BreakersQuestion) -> Vec<ReplicaStatus> {
         let shared = &self.shared;
         let mut answers = BTreeMap::new();

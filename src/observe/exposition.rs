@@ -2,46 +2,73 @@
 
 use std::fmt;
 
+use beamline_actors::invokers::Invokers;
+use beamline_actors::metrics::Metrics;
 use beamline_actors::registry::Registry;
 use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry as Exposed;
 use tokio::runtime::Handle;
 
-use super::{Shared, breakers};
 use crate::edge::nats::Connection;
+use crate::edge::nats::intake::Intake;
 use crate::observe::logs;
 
-pub(super) fn registry(shared: &Shared) -> prometheus_client::registry::Registry {
-    let all = &shared.surroundings;
-    let mut registry = prometheus_client::registry::Registry::default();
-    all.metrics.register(&mut registry);
+mod breakers;
+
+/// Whose figures are shown.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) metrics: Metrics,
+    pub(crate) intake: Intake,
+    pub(crate) connection: Connection,
+    pub(crate) registry: Registry,
+    pub(crate) invokers: Invokers,
+    /// Where requests are served.
+    pub(crate) runtime: Handle,
+}
+
+/// What is shown, in the OpenMetrics format, read anew each time.
+#[derive(Debug)]
+pub(crate) struct Exposition(Exposed);
+
+impl Exposition {
+    pub(crate) fn of(sources: Sources) -> Self {
+        let mut exposed = Exposed::default();
+        sources.metrics.register(&mut exposed);
+        register_intake(&mut exposed, &sources.intake);
+        exposed.register_collector(Box::new(breakers::States {
+            registry: sources.registry.clone(),
+            invokers: sources.invokers,
+        }));
+        exposed.register_collector(Box::new(AtScrape {
+            connection: sources.connection,
+            registry: sources.registry,
+            runtime: sources.runtime,
+        }));
+        #[cfg(feature = "count-allocations")]
+        exposed.register_collector(Box::new(crate::allocations::Allocations));
+        Self(exposed)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string does not fail.
+        let _ = encode(&mut text, &self.0);
+        text
+    }
+}
+
+fn register_intake(exposed: &mut Exposed, intake: &Intake) {
     let help = "Requests without a reply subject that can be used";
-    registry.register(
-        "router_requests_unanswerable",
-        help,
-        all.intake.unanswerable(),
-    );
+    exposed.register("router_requests_unanswerable", help, intake.unanswerable());
     let help = "Answers that found no connection to NATS before their deadline";
-    registry.register("router_answers_unsent", help, all.intake.unsent());
+    exposed.register("router_answers_unsent", help, intake.unsent());
     let help = "Requests that were read after their Router-Deadline, and not executed";
-    registry.register("router_requests_expired", help, all.intake.expired());
-    let (connection, of) = (all.connection.clone(), all.registry.clone());
-    let breakers = breakers::Gauge {
-        registry: all.registry.clone(),
-        invokers: all.invokers.clone(),
-    };
-    registry.register_collector(Box::new(breakers));
-    let runtime = shared.runtime.clone();
-    registry.register_collector(Box::new(AtScrape {
-        connection,
-        registry: of,
-        runtime,
-    }));
-    #[cfg(feature = "count-allocations")]
-    registry.register_collector(Box::new(crate::allocations::Allocations));
-    registry
+    exposed.register("router_requests_expired", help, intake.expired());
 }
 
 /// Figures that others keep.

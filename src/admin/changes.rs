@@ -1,0 +1,118 @@
+//! Changes of extensions: looked up, made of the present registry, and made anew when somebody else was quicker.
+
+use std::sync::Arc;
+
+use beamline_actors::ports::{Author, Change, StoreError};
+use beamline_contract::admin::{Reload, RevisionAnswer};
+use beamline_contract::record::ExtensionRecord;
+use beamline_domain::document::shorten;
+use beamline_domain::snapshot::Snapshot;
+
+use super::caller::Caller;
+use super::operation::{Perform, WaitsFor};
+use super::refusal::Refusal;
+use super::surroundings::Surroundings;
+
+/// Tries of a change that others keep overtaking.
+const TRIES: usize = 5;
+
+impl Perform for Reload {
+    const WAITS_FOR: WaitsFor = WaitsFor::Store;
+
+    async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<RevisionAnswer, Refusal> {
+        let revision = all.registry.reload_fully().await?;
+        Ok(RevisionAnswer { ok: true, revision })
+    }
+}
+
+pub(super) fn find<'s>(
+    snapshot: &'s Snapshot,
+    id: &str,
+) -> Result<&'s Arc<ExtensionRecord>, Refusal> {
+    snapshot
+        .extension(id)
+        .ok_or_else(|| Refusal::not_found(&format!("The extension {}", shorten(id))))
+}
+
+/// Writes a new extension. Answers the registry's revision with it.
+pub(super) async fn create(
+    all: &Surroundings,
+    caller: &Caller,
+    make: impl Fn() -> Result<ExtensionRecord, Refusal>,
+) -> Result<(u64, ExtensionRecord), Refusal> {
+    save(all, caller, Change::CreateExtension, |_| make()).await
+}
+
+/// Writes what `edit` makes of an extension. Answers the registry's revision with it.
+pub(super) async fn update(
+    all: &Surroundings,
+    caller: &Caller,
+    id: &str,
+    edit: impl Fn(&ExtensionRecord) -> Result<ExtensionRecord, Refusal>,
+) -> Result<(u64, ExtensionRecord), Refusal> {
+    save(all, caller, Change::UpdateExtension, |snapshot| {
+        edit(find(snapshot, id)?)
+    })
+    .await
+}
+
+async fn save(
+    all: &Surroundings,
+    caller: &Caller,
+    change_to: fn(ExtensionRecord) -> Change,
+    make: impl Fn(&Snapshot) -> Result<ExtensionRecord, Refusal>,
+) -> Result<(u64, ExtensionRecord), Refusal> {
+    for _ in 0..TRIES {
+        all.registry.refresh().await?;
+        let snapshot = all.registry.snapshot();
+        let extension = make(&snapshot)?;
+        let change = change_to(extension.clone());
+        if changes_nothing(&change, &snapshot) {
+            // No revision, and no line in the audit log that says nothing.
+            return Ok((snapshot.revision(), extension));
+        }
+        check_subjects(&all.settings.prefix, &snapshot, &extension)?;
+        let by = Author {
+            based_on: Some(snapshot.revision()),
+            ..caller.author()
+        };
+        match all.registry.write(change, by).await {
+            Ok(revision) => return Ok((revision, extension)),
+            Err(StoreError::Stale) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Stale.into())
+}
+
+fn changes_nothing(change: &Change, snapshot: &Snapshot) -> bool {
+    if let Change::UpdateExtension(extension) = change {
+        let known = snapshot.extension(&extension.id);
+        known.is_some_and(|known| **known == *extension)
+    } else {
+        false
+    }
+}
+
+/// Two extensions on one subject would share each other's calls.
+fn check_subjects(
+    prefix: &str,
+    snapshot: &Snapshot,
+    extension: &ExtensionRecord,
+) -> Result<(), Refusal> {
+    let own = extension.subjects(prefix);
+    let others = snapshot
+        .extensions()
+        .iter()
+        .filter(|other| other.id != extension.id);
+    for other in others {
+        let subjects = other.subjects(prefix);
+        if let Some(taken) = subjects.iter().find(|subject| own.contains(subject)) {
+            return Err(Refusal::conflict(format!(
+                "The subject {taken} belongs to {} already.",
+                other.id
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! What administration looks at and changes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use beamline_actors::door::Door;
+use beamline_actors::invokers::Invokers;
+use beamline_actors::metrics::Metrics;
+use beamline_actors::registry::Registry;
+use beamline_actors::tree::Node;
+use beamline_contract::control::ReplicaStatus;
+use beamline_domain::policy::complexity::ComplexityLimits;
+use futures_util::future::BoxFuture;
+use secrecy::SecretString;
+
+/// The parts of this router, and the way to the others.
+#[derive(Debug)]
+pub struct Surroundings {
+    pub identity: Identity,
+    pub settings: AdminSettings,
+    pub registry: Registry,
+    pub invokers: Invokers,
+    pub door: Door,
+    pub metrics: Metrics,
+    pub replicas: Arc<dyn Replicas>,
+    /// The router is stopping.
+    pub draining: Arc<AtomicBool>,
+    /// Set as soon as there is a tree: the administration stands in it itself.
+    pub tree: OnceLock<Arc<Node>>,
+}
+
+/// Which router answers.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub instance_id: String,
+    pub environment: String,
+    pub started: Instant,
+}
+
+#[derive(Debug)]
+pub struct AdminSettings {
+    /// Of all subjects.
+    pub prefix: String,
+    /// Without one, everybody may administrate.
+    pub api_key: Option<SecretString>,
+    pub complexity: ComplexityLimits,
+    /// In a pipeline, the provider counted as one.
+    pub max_extensions: usize,
+}
+
+/// The replicas of this router, itself among them.
+pub trait Replicas: fmt::Debug + Send + Sync {
+    /// What all that answer in a short time say of the breakers of one extension, or of all that are not closed.
+    fn breakers(&self, extension_id: Option<&str>) -> BoxFuture<'_, Vec<ReplicaStatus>>;
+}
+
+impl Identity {
+    pub fn new(environment: &str) -> Self {
+        let instance_id = format!("{:012x}", fastrand::u64(..) >> 16);
+        Self {
+            instance_id,
+            environment: environment.to_owned(),
+            started: Instant::now(),
+        }
+    }
+}
