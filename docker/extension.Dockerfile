@@ -6,6 +6,9 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY actors actors
 COPY bus bus
+COPY chaos chaos
+COPY contract contract
+COPY domain domain
 COPY extensions extensions
 COPY benches benches
 COPY migrations migrations
