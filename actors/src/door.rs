@@ -12,6 +12,7 @@ use ractor::actor::actor_cell::ACTIVE_STATES;
 use ractor::{ActorCell, ActorRuntime};
 use tokio::time::sleep_until;
 
+use crate::entrance::{DoorPermit, Due, Entrance, Entry};
 use crate::in_flight::{FlightTable, InFlight, Ledger};
 use crate::incoming::Incoming;
 use crate::invokers::Invokers;
@@ -23,14 +24,9 @@ use crate::services::{PipelineServices, PipelineSettings};
 use crate::sessions::Sessions;
 use crate::tree::{Address, Node, NodeKind, OnDrop, TreeNode};
 
-mod entrance;
 mod refusal;
-mod work;
 
-pub(crate) use entrance::DoorPermit;
-use entrance::{Due, Entrance, Entry};
 use refusal::{refusal, restarting};
-pub(crate) use work::Steps;
 
 /// The way in; all clones share it.
 #[derive(Debug, Clone)]

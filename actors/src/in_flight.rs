@@ -15,7 +15,7 @@ use ractor::ActorId;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use crate::door::{DoorPermit, Steps};
+use crate::entrance::{DoorPermit, Steps};
 use crate::incoming::Incoming;
 use crate::metrics::{Metrics, OutcomeLabel};
 use crate::responder::{About, Outgoing, Responder};

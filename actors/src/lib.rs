@@ -22,6 +22,7 @@ pub mod watch;
 pub mod call;
 
 pub mod dry_run;
+mod entrance;
 mod in_flight;
 pub mod incoming;
 mod pipeline;

@@ -106,12 +106,14 @@ macro_rules! implement {
             type Answer = $answer;
         })*
 
-        /// The names of all operations.
-        pub const NAMES: &[&str] = &[$($name),*];
+        const IMPLEMENTED: &[&str] = &[$($name),*];
     };
 }
 
 for_each_operation!(implement);
+
+/// The names of all operations.
+pub const NAMES: &[&str] = IMPLEMENTED;
 
 #[cfg(test)]
 mod tests;

@@ -77,10 +77,7 @@ const KNOWN_FILES: &[Known] = &[
 ];
 
 /// Circles between folders that are being taken apart.
-const KNOWN_FOLDERS: &[Known] = &[
-    being_moved("actors/src/in_flight", "actors/src/door"),
-    being_moved("actors/src/watch", "actors/src/invokers"),
-];
+const KNOWN_FOLDERS: &[Known] = &[];
 
 const fn being_moved(from: &'static str, to: &'static str) -> Known {
     Known {

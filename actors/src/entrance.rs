@@ -7,16 +7,19 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::work::{Steps, Work};
+mod work;
+
 use crate::incoming::Incoming;
 use crate::metrics::{Metrics, ShedLabel};
 use beamline_domain::admission::{
     Admission, AdmissionSettings, Arrived, Claim, Place, Polled, Pressure, Shed, Usage,
 };
+pub(crate) use work::Steps;
+use work::Work;
 
 /// Where requests get their places.
 #[derive(Debug)]
-pub(super) struct Entrance {
+pub(crate) struct Entrance {
     admission: Mutex<Admission<Incoming>>,
     /// Somebody waits, and there may be a place, or a wait that ends earlier than was planned.
     changed: Notify,
@@ -33,7 +36,7 @@ pub(crate) struct DoorPermit {
 
 /// What became of a request at the door.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     Started(Incoming, DoorPermit),
     Queued { displaced: Option<Shed<Incoming>> },
     Shed(Shed<Incoming>),
@@ -41,15 +44,15 @@ pub(super) enum Entry {
 
 /// What is to be done for those who waited.
 #[derive(Debug, Default)]
-pub(super) struct Due {
-    pub(super) started: Vec<(Incoming, DoorPermit)>,
-    pub(super) shed: Vec<Shed<Incoming>>,
+pub(crate) struct Due {
+    pub(crate) started: Vec<(Incoming, DoorPermit)>,
+    pub(crate) shed: Vec<Shed<Incoming>>,
     /// When to look again, unless something changes before.
-    pub(super) again: Option<Instant>,
+    pub(crate) again: Option<Instant>,
 }
 
 impl Entrance {
-    pub(super) fn new(settings: AdmissionSettings, metrics: Metrics) -> Arc<Self> {
+    pub(crate) fn new(settings: AdmissionSettings, metrics: Metrics) -> Arc<Self> {
         metrics.requests_limit.set(gauge(settings.max_in_flight));
         metrics.requests_ceiling.set(gauge(settings.max_in_flight));
         Arc::new(Self {
@@ -61,7 +64,7 @@ impl Entrance {
     }
 
     /// Lets a request in, lets it wait, or turns it away.
-    pub(super) fn enter(self: &Arc<Self>, claim: Claim, incoming: Incoming) -> Entry {
+    pub(crate) fn enter(self: &Arc<Self>, claim: Claim, incoming: Incoming) -> Entry {
         let now = Instant::now().into_std();
         let mut admission = self.admission.lock();
         let more = self.look(&mut admission, now);
@@ -89,7 +92,7 @@ impl Entrance {
     }
 
     /// Everything that is due for those who wait.
-    pub(super) fn due(self: &Arc<Self>) -> Due {
+    pub(crate) fn due(self: &Arc<Self>) -> Due {
         let now = Instant::now().into_std();
         let mut due = Due::default();
         let mut admission = self.admission.lock();
@@ -111,24 +114,24 @@ impl Entrance {
     }
 
     /// Resolves when there may be something due.
-    pub(super) async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
     /// Everybody who waits, because nobody will serve them.
-    pub(super) fn drain(&self) -> Vec<Incoming> {
+    pub(crate) fn drain(&self) -> Vec<Incoming> {
         let mut admission = self.admission.lock();
         let all = admission.drain();
         self.show(admission.usage());
         all
     }
 
-    pub(super) fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         self.admission.lock().usage()
     }
 
     /// What the process is short of.
-    pub(super) fn press(&self, pressure: Pressure) {
+    pub(crate) fn press(&self, pressure: Pressure) {
         let mut admission = self.admission.lock();
         let more = admission.press(pressure, self.work.outside(), Instant::now().into_std());
         self.show(admission.usage());
@@ -139,11 +142,11 @@ impl Entrance {
     }
 
     /// What a trip through the bus takes longer than usual at the moment.
-    pub(super) fn trips_take_longer(&self, excess: Duration) {
+    pub(crate) fn trips_take_longer(&self, excess: Duration) {
         self.work.trips_take_longer(excess);
     }
 
-    pub(super) fn pressure(&self) -> Pressure {
+    pub(crate) fn pressure(&self) -> Pressure {
         self.admission.lock().pressure()
     }
 
