@@ -53,6 +53,7 @@ pub struct Router {
     connection: Connection,
     store: Arc<dyn Store>,
     http: SocketAddr,
+    http_server: Http,
     draining: Arc<AtomicBool>,
     drain_timeout: Duration,
     gave_up: bool,
@@ -107,6 +108,8 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// For what the administration has begun, after the requests in flight.
 const ADMINISTRATION_LIMIT: Duration = Duration::from_secs(5);
+/// For HTTP requests in hand.
+const HTTP_LIMIT: Duration = Duration::from_secs(5);
 const ANSWERS_LIMIT: Duration = Duration::from_secs(5);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -151,6 +154,9 @@ impl Router {
         // Not sooner: an operator may want to see what the requests in flight wait for.
         let administration = self.admin.drain(ADMINISTRATION_LIMIT.min(patience)).await;
         let cut = cut + administration.cut;
+        if !self.http_server.drain(HTTP_LIMIT).await {
+            tracing::warn!("HTTP requests were cut off");
+        }
         let sent = self.intake.answers_sent(ANSWERS_LIMIT).await;
         if !self.root.stop(STOP_LIMIT).await {
             tracing::warn!("the supervision tree did not stop in time");
@@ -342,7 +348,8 @@ impl Prepared {
             subscribed: Arc::clone(&subscribed),
             draining: Arc::clone(&draining),
         };
-        children.push(Http::new(listener, probes(readiness, exposition)).child());
+        let http_server = Http::new(listener, probes(readiness, exposition));
+        children.extend(http_server.children());
         let node = Root::node_above(&children);
         administration.shows(&node);
         let root = Root::start(node, children, metrics.clone())
@@ -361,6 +368,7 @@ impl Prepared {
             connection,
             store,
             http,
+            http_server,
             draining,
             drain_timeout,
             gave_up,

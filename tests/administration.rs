@@ -547,7 +547,8 @@ async fn health_breakers_and_the_tree_show_what_runs() {
             "intake",
             "fleet",
             "admin",
-            "http"
+            "http",
+            "probes"
         ]
     );
     let invoker = &root["children"][1]["children"][0];

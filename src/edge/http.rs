@@ -1,83 +1,64 @@
-//! The HTTP side of the router: probes for the platform and metrics for the monitoring. Its trouble never stops traffic,
-//! which runs over NATS.
+//! HTTP on one address and two runtimes. Probes and metrics have a thread of their own, so that they are answered also when
+//! something holds up all others; everything else is served by the runtime of the router.
+//!
+//! The thread accepts, looks at the first line of a connection, and hands over what does not begin with a probe. Trouble
+//! with HTTP never stops traffic, which runs over NATS.
 
 mod connections;
+mod first_line;
+mod front;
 mod probes;
 mod problem;
+mod server;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread;
+use std::time::Duration;
 
 use beamline_actors::tree::{Child, Node, NodeKind};
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use tokio::runtime::Handle;
+
+use front::Front;
+use server::Server;
 
 pub use probes::{Probes, Readiness};
 
-/// The server of `http.listen`.
+/// What listens at `http.listen`; all clones share it.
 #[derive(Debug, Clone)]
 pub struct Http {
-    /// Kept here so that a restart does not lose the port.
-    listener: Arc<TcpListener>,
-    probes: Probes,
+    front: Arc<Front>,
+    server: Arc<Server>,
 }
 
 impl Http {
-    /// `listener` does not block.
+    /// `listener` does not block. Everything but probes is served by the runtime in which this is called.
     pub fn new(listener: TcpListener, probes: Probes) -> Self {
+        let (server, hand_over) = Server::new(probes.clone());
+        let front = Front::new(listener, probes, hand_over, Handle::current());
         Self {
-            listener: Arc::new(listener),
-            probes,
+            front: Arc::new(front),
+            server: Arc::new(server),
         }
     }
 
-    /// Its place in the tree.
-    pub fn child(self) -> Child {
-        let node = Node::new("http", NodeKind::Worker);
-        Child::task(&node, move || serve_apart(self.clone()))
+    /// Their places in the tree.
+    pub fn children(&self) -> [Child; 2] {
+        let server = Arc::clone(&self.server);
+        let front = Arc::clone(&self.front);
+        [
+            Child::task_until_done(&Node::new("http", NodeKind::Worker), move || {
+                server::serve(Arc::clone(&server))
+            }),
+            Child::task(&Node::new("probes", NodeKind::Worker), move || {
+                front::serve_apart(Arc::clone(&front))
+            }),
+        ]
     }
-}
 
-/// Serves on a thread of its own, so that probes are answered also when something holds up all others. Returns when that
-/// thread ends; ends it when it is dropped.
-async fn serve_apart(http: Http) {
-    let stop = CancellationToken::new();
-    let _stop_on_drop = stop.clone().drop_guard();
-    let (ending, ended) = oneshot::channel::<()>();
-    let thread = thread::Builder::new().name("http".into()).spawn(move || {
-        let _ending = ending;
-        if let Err(error) = run(&http, &stop) {
-            tracing::error!(%error, "the HTTP server ended");
-        }
-    });
-    match thread {
-        // Nothing is ever sent.
-        Ok(_) => drop(ended.await),
-        Err(error) => tracing::error!(%error, "the HTTP server has no thread"),
+    /// Finishes the requests in hand and takes no more, except probes; false when that took longer than `limit`.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        self.server.drain(limit).await
     }
-}
-
-fn run(http: &Http, stop: &CancellationToken) -> io::Result<()> {
-    let listener = http.listener.try_clone()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(serve(listener, http.probes.clone(), stop.cancelled()))
-}
-
-/// Serves until `stop`, then finishes the requests in hand; idle connections are closed within two seconds.
-async fn serve(
-    listener: TcpListener,
-    probes: Probes,
-    stop: impl Future<Output = ()>,
-) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let address = listener.local_addr()?;
-    tracing::info!(%address, "serving HTTP");
-    connections::serve(listener, probes::routes(probes), stop).await;
-    Ok(())
 }

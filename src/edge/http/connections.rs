@@ -1,7 +1,6 @@
-//! Accepting connections, with a limit on everything that a client could drag out.
+//! Open connections, with a limit on everything that a client could drag out.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,83 +9,85 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::debug;
 
 /// Who comes besides takes the place of the oldest.
 pub(super) const MOST_CONNECTIONS: usize = 256;
 /// From the start of a connection, or the end of the last request, to the end of the next request's headers.
-const HEADER_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const HEADER_LIMIT: Duration = Duration::from_secs(10);
 /// Then a connection gets the chance to end between two requests. Bounds a client that does not read its answer.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(120);
 /// For the request in hand when a connection shall end.
 const END_LIMIT: Duration = Duration::from_secs(2);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Returns when `stop` has come and the last connection is closed.
-pub(super) async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
-    let ending = CancellationToken::new();
-    // Also when this future is dropped.
-    let _end_on_drop = ending.clone().drop_guard();
-    let open = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let accepting = async {
-        let mut oldest = Oldest::default();
-        loop {
-            let Some((stream, place)) = accept(&listener, &places, &mut oldest).await else {
-                continue;
-            };
-            let (routes, ending) = (routes.clone(), ending.child_token());
-            oldest.add(ending.clone());
-            open.spawn(async move {
-                let _ended = ending.clone().drop_guard();
-                serve_connection(stream, routes, ending).await;
-                drop(place);
-            });
-        }
-    };
-    tokio::select! {
-        () = accepting => {}
-        () = stop => {}
-    }
-    drop(listener);
-    ending.cancel();
-    open.close();
-    open.wait().await;
+/// The connections of one server. They end when it is dropped.
+#[derive(Debug)]
+pub(super) struct Connections {
+    open: TaskTracker,
+    places: Arc<Semaphore>,
+    oldest: Oldest,
+    ending: CancellationToken,
+    _end_on_drop: DropGuard,
 }
 
-/// Somebody who comes when all places are taken has to wait for one, and sees to it that there soon is one.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-    oldest: &mut Oldest,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    match listener.accept().await {
-        Ok((stream, _)) => {
-            if places.available_permits() == 0 {
-                oldest.end_a_quarter();
-            }
-            Some((stream, Arc::clone(places).acquire_owned().await.ok()?))
+impl Connections {
+    pub(super) fn new() -> Self {
+        let ending = CancellationToken::new();
+        Self {
+            open: TaskTracker::new(),
+            places: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            oldest: Oldest::default(),
+            _end_on_drop: ending.clone().drop_guard(),
+            ending,
         }
-        // The one that came has gone again.
-        Err(error) if error.kind() == ErrorKind::ConnectionAborted => None,
-        Err(error) => {
-            // Out of file descriptors, for instance: connections that do nothing hold some. Going on at once would only
-            // burn a core.
-            warn!(%error, "cannot accept an HTTP connection");
-            oldest.end_a_quarter();
-            sleep(ACCEPT_PAUSE).await;
-            None
+    }
+
+    /// Has `carry` serve a connection, until the token that it gets says that it shall end. Who comes when all places are
+    /// taken has to wait for one, and sees to it that there soon is one.
+    pub(super) async fn add<C>(
+        &mut self,
+        stream: TcpStream,
+        carry: impl FnOnce(TcpStream, CancellationToken) -> C,
+    ) where
+        C: Future<Output = ()> + Send + 'static,
+    {
+        if self.places.available_permits() == 0 {
+            self.end_a_quarter();
         }
+        // Nobody closes the semaphore.
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+            return;
+        };
+        let ending = self.ending.child_token();
+        self.oldest.add(ending.clone());
+        let carried = carry(stream, ending.clone());
+        self.open.spawn(async move {
+            let _ended = ending.drop_guard();
+            carried.await;
+            drop(place);
+        });
+    }
+
+    /// Ends the oldest: those that do nothing hold places and file descriptors.
+    pub(super) fn end_a_quarter(&mut self) {
+        self.oldest.end_a_quarter();
+    }
+
+    /// Ends all, and returns when the last is closed.
+    pub(super) async fn end(self) {
+        self.ending.cancel();
+        self.open.close();
+        self.open.wait().await;
     }
 }
 
 /// How to end connections, in the order of their age: probes come on new ones. Cancelled when they have ended.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Oldest(VecDeque<CancellationToken>);
 
 impl Oldest {
@@ -106,7 +107,8 @@ impl Oldest {
     }
 }
 
-async fn serve_connection(stream: TcpStream, routes: Router, ending: CancellationToken) {
+/// Serves requests until the client goes, or `ending` comes and the request in hand is answered.
+pub(super) async fn serve_requests(stream: TcpStream, routes: Router, ending: CancellationToken) {
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -52,20 +52,21 @@ impl Readiness {
     }
 }
 
-pub(super) fn routes(probes: Probes) -> Router {
+const HEALTHZ: &str = "/healthz";
+const READYZ: &str = "/readyz";
+const METRICS: &str = "/metrics";
+/// The paths of [`routes`].
+pub(super) const PATHS: [&str; 3] = [HEALTHZ, READYZ, METRICS];
+
+/// Without a fallback: what else there is depends on where they are served.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(probes: Probes) -> Router<S> {
     Router::new()
         .route(
-            "/healthz",
+            HEALTHZ,
             get(async || uncached(StatusCode::OK, &serde_json::json!({"status": "ok"}))),
         )
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .fallback(async || {
-            Problem::new(
-                StatusCode::NOT_FOUND,
-                "There are /healthz, /readyz and /metrics.",
-            )
-        })
+        .route(READYZ, get(readyz))
+        .route(METRICS, get(metrics))
         .method_not_allowed_fallback(async || {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,

@@ -8,12 +8,12 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::connections::MOST_CONNECTIONS;
-use super::{Probes, Readiness, serve};
+use super::{Http, Probes, Readiness, front, server};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const READY: Readiness = Readiness {
@@ -25,55 +25,54 @@ const READY: Readiness = Readiness {
     stale_seconds: 0,
 };
 
-struct Http {
+/// Both servers, in the runtime of the test.
+struct Served {
     address: SocketAddr,
     readiness: Arc<Mutex<Readiness>>,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<std::io::Result<()>>,
+    http: Http,
+    stop: CancellationToken,
+    front: JoinHandle<std::io::Result<()>>,
 }
 
-impl Http {
+fn http(readiness: &Arc<Mutex<Readiness>>) -> (SocketAddr, Http) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let readiness = Arc::clone(readiness);
+    let probes = Probes {
+        readiness: Arc::new(move || readiness.lock().clone()),
+        metrics: Arc::new(|| "# EOF\n".to_owned()),
+    };
+    (address, Http::new(listener, probes))
+}
+
+impl Served {
     fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
         let readiness = Arc::new(Mutex::new(READY));
-        let probes = Probes {
-            readiness: Arc::new({
-                let readiness = Arc::clone(&readiness);
-                move || readiness.lock().clone()
-            }),
-            metrics: Arc::new(|| "# EOF\n".to_owned()),
-        };
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(listener, probes, async {
-            let _ = stopped.await;
-        }));
+        let (address, http) = http(&readiness);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let of_front = Arc::clone(&http.front);
+        let front = tokio::spawn(async move { front::serve(of_front, &stopped).await });
+        tokio::spawn(server::serve(Arc::clone(&http.server)));
         Self {
             address,
             readiness,
+            http,
             stop,
-            task,
+            front,
         }
     }
 
     async fn send(&self, request: &str) -> Response {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream
-            .write_all(format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
-            .await
-            .unwrap();
-        let mut answer = String::new();
-        timeout(LIMIT, stream.read_to_string(&mut answer))
-            .await
-            .expect("an answer")
-            .unwrap();
-        Response::read(&answer)
+        let mut stream = ask(self.address, request).await;
+        Response::from(&mut stream).await
     }
 
     async fn end(self) {
-        self.stop.send(()).unwrap();
-        timeout(LIMIT, self.task)
+        assert!(self.http.drain(LIMIT).await);
+        self.stop.cancel();
+        timeout(LIMIT, self.front)
             .await
             .expect("the server ends")
             .unwrap()
@@ -87,7 +86,24 @@ struct Response {
     body: String,
 }
 
+/// A connection with one request on it.
+async fn ask(address: SocketAddr, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
 impl Response {
+    async fn from(stream: &mut TcpStream) -> Self {
+        let mut answer = String::new();
+        timeout(LIMIT, stream.read_to_string(&mut answer))
+            .await
+            .expect("an answer")
+            .unwrap();
+        Self::read(&answer)
+    }
+
     fn read(answer: &str) -> Self {
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         let code = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -105,7 +121,7 @@ impl Response {
 
 #[tokio::test]
 async fn the_process_is_alive_whatever_else_is_wrong() {
-    let http = Http::start();
+    let http = Served::start();
     *http.readiness.lock() = Readiness {
         nats: false,
         registry: false,
@@ -119,7 +135,7 @@ async fn the_process_is_alive_whatever_else_is_wrong() {
 
 #[tokio::test]
 async fn readiness_says_why() {
-    let http = Http::start();
+    let http = Served::start();
     let answer = http.send("GET /readyz HTTP/1.1").await;
     assert_eq!(answer.code, 200);
     assert!(
@@ -180,7 +196,7 @@ async fn readiness_says_why() {
 
 #[tokio::test]
 async fn metrics_come_as_openmetrics_text() {
-    let http = Http::start();
+    let http = Served::start();
     let answer = http.send("GET /metrics HTTP/1.1").await;
     assert_eq!((answer.code, answer.body.as_str()), (200, "# EOF\n"));
     let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -190,7 +206,7 @@ async fn metrics_come_as_openmetrics_text() {
 
 #[tokio::test]
 async fn what_is_not_there_is_a_problem() {
-    let http = Http::start();
+    let http = Served::start();
     let answer = http.send("GET /nowhere HTTP/1.1").await;
     assert_eq!((answer.code, &answer.json()["status"]), (404, &json!(404)));
     assert!(
@@ -221,7 +237,7 @@ async fn what_is_not_there_is_a_problem() {
 
 #[tokio::test]
 async fn nonsense_ends_only_its_own_connection() {
-    let http = Http::start();
+    let http = Served::start();
     for nonsense in [
         &b"\x16\x03\x01\x02\x00"[..],
         b"GET\r\n\r\n",
@@ -241,7 +257,7 @@ async fn nonsense_ends_only_its_own_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn headers_that_never_end_are_not_awaited() {
-    let http = Http::start();
+    let http = Served::start();
     let mut stream = TcpStream::connect(http.address).await.unwrap();
     stream
         .write_all(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
@@ -257,7 +273,7 @@ async fn headers_that_never_end_are_not_awaited() {
 
 #[tokio::test]
 async fn idle_connections_do_not_hold_up_the_end() {
-    let http = Http::start();
+    let http = Served::start();
     let mut idle = TcpStream::connect(http.address).await.unwrap();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         .await
@@ -281,7 +297,7 @@ async fn idle_connections_do_not_hold_up_the_end() {
 /// Scrapers that keep their connections, so many that there is no place for a probe.
 #[tokio::test]
 async fn a_probe_takes_the_place_of_the_oldest_connection() {
-    let http = Http::start();
+    let http = Served::start();
     let mut idle = Vec::new();
     for _ in 0..MOST_CONNECTIONS {
         let mut stream = TcpStream::connect(http.address).await.unwrap();
@@ -319,4 +335,78 @@ async fn a_probe_takes_the_place_of_the_oldest_connection() {
         "the newest still serves: {answers}"
     );
     http.end().await;
+}
+
+#[tokio::test]
+async fn a_probe_is_answered_while_nothing_else_is() {
+    let (address, http) = http(&Arc::new(Mutex::new(READY)));
+    // A thread of its own, and nobody in this runtime who takes over what it hands over.
+    let front = tokio::spawn(front::serve_apart(Arc::clone(&http.front)));
+    let mut other = ask(address, "GET /nowhere HTTP/1.1").await;
+    let mut probe = ask(address, "GET /healthz HTTP/1.1").await;
+    assert_eq!(Response::from(&mut probe).await.code, 200);
+
+    let server = tokio::spawn(server::serve(Arc::clone(&http.server)));
+    assert_eq!(Response::from(&mut other).await.code, 404);
+    assert!(http.drain(LIMIT).await);
+    timeout(LIMIT, server).await.expect("an end").unwrap();
+    front.abort();
+}
+
+#[tokio::test]
+async fn one_connection_may_ask_for_a_probe_and_for_something_else() {
+    let served = Served::start();
+    for (first, second, codes) in [
+        ("/healthz", "/nowhere", ["200", "404"]),
+        ("/nowhere", "/healthz", ["404", "200"]),
+    ] {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        let requests = format!(
+            "GET {first} HTTP/1.1\r\nHost: x\r\n\r\nGET {second} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(requests.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        timeout(LIMIT, stream.read_to_string(&mut answers))
+            .await
+            .expect("answers")
+            .unwrap();
+        let answered: Vec<&str> = answers
+            .split("HTTP/1.1 ")
+            .skip(1)
+            .filter_map(|answer| answer.split(' ').next())
+            .collect();
+        assert_eq!(answered, codes, "{answers}");
+    }
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_leaves_the_probes_after_something_else() {
+    let served = Served::start();
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let requests =
+        "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(requests.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    timeout(LIMIT, stream.read_to_string(&mut answers))
+        .await
+        .expect("the connection ends")
+        .unwrap();
+    assert!(answers.contains("connection: close"), "{answers}");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn probes_are_answered_while_the_rest_is_drained() {
+    let served = Served::start();
+    assert!(served.http.drain(LIMIT).await);
+    assert_eq!(served.send("GET /readyz HTTP/1.1").await.code, 200);
+    let mut other = ask(served.address, "GET /nowhere HTTP/1.1").await;
+    let mut answer = Vec::new();
+    // Closed, or reset because the request was not read.
+    let _ = timeout(LIMIT, other.read_to_end(&mut answer))
+        .await
+        .expect("the connection ends");
+    assert!(answer.is_empty());
+    served.end().await;
 }
