@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::metrics::Metrics;
 use crate::ports::{Author, Change, Store, StoreError};
 use crate::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
+use beamline_domain::backoff::jitter;
 use beamline_domain::snapshot::{Content, Snapshot};
 
 mod disk_copy;
@@ -80,6 +81,8 @@ const LONGEST_HELD: Duration = Duration::from_secs(120);
 const LOOK_FOR_HOLDERS: Duration = Duration::from_millis(250);
 /// Staleness below this is the time between two polls.
 const POLLS_BEFORE_STALE: u32 = 2;
+/// Replicas that started together do not poll together.
+const POLL_JITTER: f64 = 0.2;
 
 impl Registry {
     /// `start_with` is what is known before the actor runs, and whether the store said so just now.
@@ -436,8 +439,8 @@ fn discard(snapshot: Arc<Snapshot>) {
 async fn poll(shared: Arc<Shared>) {
     let _lost = when_lost(&shared);
     loop {
-        let jitter = 0.8 + 0.4 * fastrand::f64();
-        tokio::time::sleep(shared.settings.poll_interval.mul_f64(jitter)).await;
+        let interval = shared.settings.poll_interval;
+        tokio::time::sleep(jitter(interval, POLL_JITTER, fastrand::f64())).await;
         let _ = shared.address.send(RegistryMsg::Look(Look::default()));
     }
 }

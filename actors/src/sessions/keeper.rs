@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use beamline_domain::backoff::Exponential;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{sleep, timeout};
@@ -12,25 +13,25 @@ use super::OPEN_LIMIT;
 use super::shared::{SharedSessions, Sharing};
 use crate::ports::SessionChange;
 
-/// The store is left alone for this long after a failure.
-pub(super) const PAUSE: Duration = Duration::from_secs(2);
-/// And twice as long after each further one while it was never there: each attempt costs a line in the server's log, and
-/// nobody may miss it. One that was there is missed.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Waits before the store is opened again. They grow while it was never there: each attempt costs a
+/// line in the server's log, and nobody may miss it. One that was there is missed.
+pub(super) const REOPEN: Exponential =
+    Exponential::doubling(Duration::from_secs(2), Duration::from_secs(30));
 
 /// Opens the store and follows its changes, without end.
 pub(super) async fn keep(sessions: Arc<SharedSessions>) {
-    let (mut pause, mut was_open) = (PAUSE, false);
+    let mut failures = 0;
+    let mut was_open = false;
     loop {
         if sessions.store.reachable().now_or_never().is_none() {
             sessions.store.reachable().await;
-            pause = PAUSE;
+            failures = 0;
         }
         let epoch = sessions.cache.lock().epoch();
         match timeout(OPEN_LIMIT, sessions.store.open()).await {
             Ok(Ok(changes)) => {
                 let epoch = sessions.gain();
-                (pause, was_open) = (PAUSE, true);
+                was_open = true;
                 let in_step = InStep {
                     sessions: &sessions,
                     epoch,
@@ -48,12 +49,8 @@ pub(super) async fn keep(sessions: Arc<SharedSessions>) {
                 sessions.lose(epoch, &reason);
             }
         }
-        sleep(pause).await;
-        pause = if was_open {
-            PAUSE
-        } else {
-            LONGEST_PAUSE.min(pause * 2)
-        };
+        failures = if was_open { 1 } else { failures + 1 };
+        sleep(REOPEN.wait(failures)).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use tokio::time::sleep;
 
-use super::keeper::{LONGEST_PAUSE, PAUSE};
+use super::keeper::REOPEN;
 use super::shared::{LIMIT, RENEWAL_LIMIT};
 use super::*;
 use crate::metrics::Metrics;
@@ -59,7 +59,7 @@ async fn settle() {
 async fn until_shared(sessions: &Sessions) {
     let mut sharing = sessions.shared.sharing.subscribe();
     timeout(
-        LONGEST_PAUSE * 2,
+        REOPEN.longest * 2,
         sharing.wait_for(|now| *now == Sharing::On),
     )
     .await
@@ -303,7 +303,7 @@ async fn a_store_that_is_not_there_is_asked_for_less_and_less() {
     sleep(Duration::from_secs(1)).await;
     assert_eq!(store.opens(), 8);
     store.set_away(false);
-    sleep(PAUSE).await;
+    sleep(REOPEN.first).await;
     assert!(one.is_shared());
 }
 
@@ -315,7 +315,7 @@ async fn a_store_that_was_there_is_back_soon_however_long_it_was_away() {
     sleep(Duration::from_secs(3_600)).await;
     assert!(!one.is_shared());
     store.set_away(false);
-    sleep(PAUSE).await;
+    sleep(REOPEN.first).await;
     assert!(one.is_shared());
 }
 

@@ -12,6 +12,7 @@ use crate::invokers::Invokers;
 use crate::ports::{HealthLine, Store, StoreError};
 use crate::targets::TargetState;
 use beamline_contract::record::ExtensionRecord;
+use beamline_domain::backoff::jitter;
 use beamline_domain::record;
 use beamline_domain::target::health::Figures;
 
@@ -41,11 +42,7 @@ type Key = (Arc<str>, Option<Arc<str>>);
 pub(super) async fn write_changes(invokers: Invokers, log: HealthLog) {
     let mut written = Written::new();
     loop {
-        sleep(
-            log.every
-                .mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0)),
-        )
-        .await;
+        sleep(jitter(log.every, JITTER, fastrand::f64())).await;
         fail_points::reached("health");
         let lines = changed(&invokers, &mut written);
         for batch in lines.chunks(BATCH) {

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::invoker::Invoker;
 use crate::invokers::Invokers;
+use beamline_domain::backoff::jitter;
 use beamline_domain::target::breaker::State;
 
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -25,7 +26,7 @@ const AT_ONCE: usize = 16;
 /// Asks for as long as it is not dropped.
 pub(super) async fn ask_those_without_traffic(invokers: Invokers) {
     loop {
-        sleep(ASK_EVERY.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))).await;
+        sleep(jitter(ASK_EVERY, JITTER, fastrand::f64())).await;
         // Silence on a bus that is away is not the extensions'.
         if invokers.transport().is_connected() {
             ask_all(&invokers).await;
