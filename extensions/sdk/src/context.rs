@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use beamline_contract::escape::OneLine;
 use beamline_contract::trace::TraceParent;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -64,11 +65,9 @@ fn invalid_config<T: DeserializeOwned>(json: &str, error: &serde_json::Error) ->
         .take(32)
         .find(|key| is_valid_without::<T>(&fields, key));
     match key {
-        Some(key) => Failure::invalid_config(format!(
-            "config.{}: {}",
-            key.escape_debug(),
-            describe(error)
-        )),
+        Some(key) => {
+            Failure::invalid_config(format!("config.{}: {}", OneLine(key), describe(error)))
+        }
         None => Failure::invalid_config(format!("config: {}", describe(error))),
     }
 }

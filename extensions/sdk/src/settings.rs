@@ -4,6 +4,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use beamline_contract::escape;
 use beamline_contract::record::Kind;
 use beamline_contract::subject;
 use clap::{Args, Parser, ValueEnum};
@@ -125,7 +126,7 @@ fn check_token(what: &'static str, token: &str) -> Result<(), StartError> {
     }
     Err(StartError::InvalidName {
         what,
-        name: token.escape_debug().take(64).collect(),
+        name: escape::line(token).chars().take(64).collect(),
     })
 }
 
