@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
 use crate::call::{CallScope, side_by_side};
@@ -14,7 +14,7 @@ use beamline_contract::fields::Fields;
 use beamline_contract::trace::TraceContext;
 use beamline_domain::conditions::Facts;
 use beamline_domain::policy::Policy;
-use beamline_domain::request::dry_run::DryRun;
+use beamline_domain::request::dry_run;
 use beamline_domain::request::error::RequestError;
 use beamline_domain::request::explanation;
 use beamline_domain::request::plan::Plan;
@@ -47,7 +47,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 impl PipelineServices {
     /// The `result` of a dry run, as JSON.
-    pub async fn dry_run(&self, mut rehearsal: Rehearsal) -> Result<String, RequestError> {
+    pub async fn dry_run(&self, mut rehearsal: Rehearsal) -> Result<Box<RawValue>, RequestError> {
         let tenant_id = rehearsal.tenant_id.clone();
         let endpoint_state =
             |id: &str, subject: &str| self.invokers.endpoint_state_for(&tenant_id, id, subject);
@@ -103,13 +103,13 @@ impl PipelineServices {
             roll: &mut || 0.0,
             left: time,
         };
-        let result = DryRun::new(
+        let result = dry_run::result(
             &run,
             rehearsal.call_extensions,
             rehearsal.assumed_latency,
             &choice,
         );
-        serde_json::to_string(&result)
+        to_raw_value(&result)
             .map_err(|error| RequestError::new(ErrorCode::Internal, error.to_string()))
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use beamline_actors::dry_run::Rehearsal;
 use beamline_actors::testing::{MemoryTransport, content};
+use beamline_contract::admin::DryRunResult;
 use beamline_contract::fields::Fields;
 use beamline_domain::request::Message;
 use serde_json::value::RawValue;
@@ -72,7 +73,10 @@ async fn the_provider_is_never_called_and_each_extension_once() {
             .dry_run(rehearsal(timeout))
             .await
             .unwrap();
-        let told: Value = serde_json::from_str(&told).unwrap();
+        let read: DryRunResult<'_> = serde_json::from_str(told.get()).unwrap();
+        let written: Value = serde_json::from_str(told.get()).unwrap();
+        assert_eq!(json!(read), written, "it is read as it was written");
+        let told = written;
         assert_eq!(
             subjects.map(|subject| bus.calls(subject).len()),
             [1, 0, 1],

@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 mod breakers;
+mod complexity;
+mod dry_run;
 mod extensions;
 mod health;
-mod pipelines;
 mod policies;
 mod refusal;
 mod registry;
@@ -19,6 +20,11 @@ pub use breakers::{
     GetCircuitBreakerStates, OperatorDecision, ReplicaSeen, ReplicasReset, ResetBreaker,
     SetBreaker, ShownBreaker, TargetBreaker, TenantBreaker, TenantBreakers,
 };
+pub use complexity::{ComplexityAnswer, EstimateSource, GetPipelineComplexity};
+pub use dry_run::{
+    DryRunAnswer, DryRunError, DryRunPipeline, DryRunResult, LatencyEstimate, PlannedInstance,
+    PlannedPipeline, PlannedProvider, PlannedStep, StickyRule,
+};
 pub use extensions::{
     CreateExtension, DeleteExtension, DisableExtension, EnableExtension, ExtensionAnswer,
     ExtensionDeleted, ExtensionsAnswer, GetExtension, ListExtensions, UpdateExtension,
@@ -26,7 +32,6 @@ pub use extensions::{
 pub use health::{
     CallPlaces, ExtensionHealth, GetExtensionHealth, HealthAnswer, HealthFigures, TargetHealth,
 };
-pub use pipelines::{ComplexityAnswer, DryRunAnswer, DryRunPipeline, GetPipelineComplexity};
 pub use policies::{
     DeletePolicy, GetPolicy, ListPolicies, ListedPolicy, PoliciesAnswer, PolicyAnswer,
     PolicyWritten, PutPolicy, UnreadablePolicy,

@@ -128,13 +128,22 @@ pub struct Provider {
 }
 
 /// How one of the providers is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// By chance, in proportion to the weights.
     Weighted,
     /// The first one that can be called; when it fails, the next one takes over.
     Priority,
+}
+
+impl Order {
+    /// The word for it in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Weighted => "weighted",
+            Self::Priority => "priority",
+        }
+    }
 }
 
 /// What to do when a provider failed.

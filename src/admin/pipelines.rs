@@ -10,7 +10,7 @@ use beamline_contract::admin::{
 use beamline_contract::fields::Fields;
 use beamline_domain::document::{Mistakes, Object};
 use beamline_domain::policy::Policy;
-use beamline_domain::policy::complexity::Complexity;
+use beamline_domain::policy::complexity;
 use beamline_domain::request::Message;
 use serde_json::value::RawValue;
 
@@ -39,8 +39,6 @@ impl Perform for DryRunPipeline {
             .dry_run(rehearsal)
             .await
             .map_err(Refusal::before_the_first_call)?;
-        let result =
-            RawValue::from_string(result).map_err(|error| Refusal::internal(&error.to_string()))?;
         Ok(DryRunAnswer { ok: true, result })
     }
 }
@@ -118,22 +116,7 @@ impl Perform for GetPipelineComplexity {
             );
         };
         let latency = |id: &str| all.invokers.latency(id);
-        let complexity = Complexity::of(&known.policy, &all.settings.complexity, &latency);
-        Ok(answer(complexity))
-    }
-}
-
-fn answer(complexity: Complexity) -> ComplexityAnswer {
-    ComplexityAnswer {
-        complexity_score: complexity.complexity_score,
-        complexity_level: complexity.complexity_level.into(),
-        total_extensions: complexity.total_extensions,
-        pre: complexity.pre,
-        validators: complexity.validators,
-        post: complexity.post,
-        estimated_latency_ms: complexity.estimated_latency_ms,
-        estimate_from: complexity.estimate_from.as_str().into(),
-        warnings: complexity.warnings,
-        recommendations: complexity.recommendations,
+        let limits = &all.settings.complexity;
+        Ok(complexity::assess(&known.policy, limits, &latency))
     }
 }

@@ -9,7 +9,7 @@ use beamline_actors::testing::content;
 use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
 use beamline_domain::conditions::Facts;
-use beamline_domain::policy::complexity::{Complexity, ComplexityLimits};
+use beamline_domain::policy::complexity::{self, ComplexityLimits};
 use beamline_domain::policy::waves::waves;
 use beamline_domain::policy::{Policy, Status};
 use beamline_domain::request::answer;
@@ -224,14 +224,14 @@ fn the_scores_follow_the_formula() {
                 .collect()
         };
         let policy = json!({"pre": stage(0, "a"), "validators": stage(1, "b"), "post": stage(2, "c"), "providers": ["p"]});
-        let complexity = Complexity::of(
+        let complexity = complexity::assess(
             &Policy::parse(&policy.to_string()).unwrap(),
             &limits,
             &|_| None,
         );
         let got = (
             complexity.complexity_score.to_string(),
-            complexity.complexity_level,
+            &*complexity.complexity_level,
         );
         assert_eq!((row[3].clone(), code(&row[4])[0]), got, "{row:?}");
     }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::policy::waves::waves;
 use crate::policy::{Policy, Processor};
+use beamline_contract::admin::{ComplexityAnswer, EstimateSource};
 use beamline_contract::time::milliseconds;
 
 /// From when on a pipeline counts as long.
@@ -20,138 +19,94 @@ pub struct ComplexityLimits {
     pub latency: Duration,
 }
 
-/// The answer of `get_pipeline_complexity`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Complexity {
-    /// 0 to 100.
-    pub complexity_score: f64,
-    pub complexity_level: &'static str,
-    pub total_extensions: u32,
-    pub pre: u32,
-    pub validators: u32,
-    pub post: u32,
-    /// Of all extensions but the provider.
-    pub estimated_latency_ms: f64,
-    pub estimate_from: EstimateFrom,
-    pub warnings: Vec<String>,
-    pub recommendations: Vec<String>,
-}
-
-/// What an estimate rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EstimateFrom {
-    /// No extension of the pipeline was called yet.
-    Assumption,
-    /// Some were; the assumption stands for the others.
-    SomeMeasurements,
-    Measurements,
-}
-
-impl EstimateFrom {
-    /// The word for it in answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Assumption => "assumption",
-            Self::SomeMeasurements => "some_measurements",
-            Self::Measurements => "measurements",
-        }
-    }
-
-    /// In words, for people.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::Assumption => "assumed, nothing was called yet",
-            Self::SomeMeasurements => "measured where known, assumed otherwise",
-            Self::Measurements => "measured",
-        }
-    }
-}
-
 /// The time that the extensions of a pipeline take, and how that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Estimate {
     pub latency: Duration,
-    pub from: EstimateFrom,
+    pub from: EstimateSource,
 }
 
-impl Complexity {
-    /// `latency` says how long an extension usually takes, if that is known.
-    pub fn of(
-        policy: &Policy,
-        limits: &ComplexityLimits,
-        latency: &dyn Fn(&str) -> Option<Duration>,
-    ) -> Self {
-        let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        let (pre, validators, post) = (
-            count(policy.pre.len()),
-            count(policy.validators.len()),
-            count(policy.post.len()),
-        );
-        let total = pre.saturating_add(validators).saturating_add(post);
-        let kinds = [
-            ("pre-processors", pre),
-            ("validators", validators),
-            ("post-processors", post),
-        ];
-        let score = score(total, kinds.map(|(_, count)| count), limits);
-        let estimate = estimate(policy, limits.assumed_latency, latency);
-        let mut complexity = Self {
-            complexity_score: score,
-            complexity_level: level(score),
-            total_extensions: total,
-            pre,
-            validators,
-            post,
-            estimated_latency_ms: milliseconds(estimate.latency),
-            estimate_from: estimate.from,
-            warnings: Vec::new(),
-            recommendations: Vec::new(),
-        };
-        complexity.judge(kinds, estimate, limits);
-        complexity
-    }
+/// How complex a policy is. `latency` says how long an extension usually takes, if that is known.
+pub fn assess(
+    policy: &Policy,
+    limits: &ComplexityLimits,
+    latency: &dyn Fn(&str) -> Option<Duration>,
+) -> ComplexityAnswer {
+    let pre = count(policy.pre.len());
+    let validators = count(policy.validators.len());
+    let post = count(policy.post.len());
+    let total = pre.saturating_add(validators).saturating_add(post);
+    let score = score(total, [pre, validators, post], limits);
+    let estimate = estimate(policy, limits.assumed_latency, latency);
+    let mut answer = ComplexityAnswer {
+        complexity_score: score,
+        complexity_level: level(score).into(),
+        total_extensions: total,
+        pre,
+        validators,
+        post,
+        estimated_latency_ms: milliseconds(estimate.latency),
+        estimate_from: estimate.from,
+        warnings: Vec::new(),
+        recommendations: Vec::new(),
+    };
+    judge_total(&mut answer, limits);
+    judge_kind(&mut answer, "pre-processors", pre, limits);
+    judge_kind(&mut answer, "validators", validators, limits);
+    judge_kind(&mut answer, "post-processors", post, limits);
+    judge_latency(&mut answer, estimate, limits);
+    answer
+}
 
-    fn judge(&mut self, kinds: [(&str, u32); 3], estimate: Estimate, limits: &ComplexityLimits) {
-        if self.total_extensions > limits.total {
-            let (total, most) = (self.total_extensions, limits.total);
-            self.warnings.push(format!(
-                "The pipeline has {total} extensions; {most} are recommended."
-            ));
-            self.recommendations.push(
-                "Join extensions that do similar work, or move what only some messages need into a policy of its own."
-                    .into(),
-            );
-        }
-        for (name, count) in kinds
-            .into_iter()
-            .filter(|(_, count)| *count > limits.per_kind)
-        {
-            self.warnings.push(format!(
-                "The pipeline has {count} {name}; {} are recommended.",
-                limits.per_kind
-            ));
-            let how = if name == "validators" {
-                "Join validators that look at the same thing; they run side by side, so the slowest one counts."
-                    .to_owned()
-            } else {
-                format!(
-                    "Join {name}, or give them `depends_on`, so that those that do not need each other run side by side."
-                )
-            };
-            self.recommendations.push(how);
-        }
-        if estimate.latency > limits.latency {
-            let (ms, most) = (milliseconds(estimate.latency), milliseconds(limits.latency));
-            let from = estimate.from.describe();
-            self.warnings.push(format!(
-                "The extensions take about {ms} ms ({from}); at most {most} ms are recommended."
-            ));
-            self.recommendations.push(
-                "Look at the slowest extension with `beamline-router policy explain`, and let what can run side by side.".into(),
-            );
-        }
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn judge_total(answer: &mut ComplexityAnswer, limits: &ComplexityLimits) {
+    if answer.total_extensions <= limits.total {
+        return;
     }
+    answer.warnings.push(format!(
+        "The pipeline has {} extensions; {} are recommended.",
+        answer.total_extensions, limits.total
+    ));
+    answer.recommendations.push(
+        "Join extensions that do similar work, or move what only some messages need into a policy of its own."
+            .into(),
+    );
+}
+
+fn judge_kind(answer: &mut ComplexityAnswer, name: &str, count: u32, limits: &ComplexityLimits) {
+    if count <= limits.per_kind {
+        return;
+    }
+    answer.warnings.push(format!(
+        "The pipeline has {count} {name}; {} are recommended.",
+        limits.per_kind
+    ));
+    answer.recommendations.push(if name == "validators" {
+        "Join validators that look at the same thing; they run side by side, so the slowest one counts."
+            .to_owned()
+    } else {
+        format!(
+            "Join {name}, or give them `depends_on`, so that those that do not need each other run side by side."
+        )
+    });
+}
+
+fn judge_latency(answer: &mut ComplexityAnswer, estimate: Estimate, limits: &ComplexityLimits) {
+    if estimate.latency <= limits.latency {
+        return;
+    }
+    answer.warnings.push(format!(
+        "The extensions take about {} ms ({}); at most {} ms are recommended.",
+        milliseconds(estimate.latency),
+        estimate.from.describe(),
+        milliseconds(limits.latency)
+    ));
+    answer.recommendations.push(
+        "Look at the slowest extension with `beamline-router policy explain`, and let what can run side by side.".into(),
+    );
 }
 
 /// 60 points for as many extensions as recommended, up to 20 for what goes beyond, 5 for each kind that has too many, and
@@ -199,15 +154,15 @@ pub fn estimate(
     let all: Vec<Option<Duration>> = stages.iter().flatten().map(|id| latency(id)).collect();
     let known = all.iter().flatten().count();
     let from = match known {
-        0 => EstimateFrom::Assumption,
-        known if known < all.len() => EstimateFrom::SomeMeasurements,
-        _ => EstimateFrom::Measurements,
+        0 => EstimateSource::Assumption,
+        known if known < all.len() => EstimateSource::SomeMeasurements,
+        _ => EstimateSource::Measurements,
     };
     let latency = match from {
-        EstimateFrom::Assumption => {
+        EstimateSource::Assumption => {
             assumed.saturating_mul(u32::try_from(all.len()).unwrap_or(u32::MAX))
         }
-        EstimateFrom::SomeMeasurements | EstimateFrom::Measurements => {
+        EstimateSource::SomeMeasurements | EstimateSource::Measurements => {
             let slowest = |wave: &Vec<&str>| {
                 wave.iter()
                     .map(|id| latency(id).unwrap_or(assumed))
@@ -275,9 +230,9 @@ mod tests {
             ((3, 3, 3), 100.0, "very_high"),
             ((20, 5, 5), 100.0, "very_high"),
         ] {
-            let complexity = Complexity::of(&policy(pre, validators, post), &LIMITS, &unknown);
+            let answer = assess(&policy(pre, validators, post), &LIMITS, &unknown);
             assert_eq!(
-                (complexity.complexity_score, complexity.complexity_level),
+                (answer.complexity_score, &*answer.complexity_level),
                 (score, level),
                 "{pre} {validators} {post}"
             );
@@ -287,9 +242,9 @@ mod tests {
     #[test]
     fn every_limit_passed_has_a_warning_and_a_recommendation() {
         let warnings = |pre, validators, post| {
-            let complexity = Complexity::of(&policy(pre, validators, post), &LIMITS, &unknown);
-            assert_eq!(complexity.warnings.len(), complexity.recommendations.len());
-            complexity.warnings
+            let answer = assess(&policy(pre, validators, post), &LIMITS, &unknown);
+            assert_eq!(answer.warnings.len(), answer.recommendations.len());
+            answer.warnings
         };
         assert!(warnings(2, 1, 1).is_empty());
         assert_eq!(
@@ -311,18 +266,18 @@ mod tests {
     fn the_estimate_uses_what_is_known_and_says_so() {
         let policy = policy(2, 2, 0);
         let estimate = |latency: &dyn Fn(&str) -> Option<Duration>| {
-            let complexity = Complexity::of(&policy, &LIMITS, latency);
-            (complexity.estimated_latency_ms, complexity.estimate_from)
+            let answer = assess(&policy, &LIMITS, latency);
+            (answer.estimated_latency_ms, answer.estimate_from)
         };
-        assert_eq!(estimate(&unknown), (120.0, EstimateFrom::Assumption));
+        assert_eq!(estimate(&unknown), (120.0, EstimateSource::Assumption));
         let some = |id: &str| (id == "val_0").then_some(Duration::from_millis(200));
         assert_eq!(
             estimate(&some),
-            (30.0 + 30.0 + 200.0, EstimateFrom::SomeMeasurements)
+            (30.0 + 30.0 + 200.0, EstimateSource::SomeMeasurements)
         );
         assert_eq!(
             estimate(&|_| Some(Duration::from_millis(1))),
-            (3.0, EstimateFrom::Measurements)
+            (3.0, EstimateSource::Measurements)
         );
     }
 }
