@@ -295,7 +295,7 @@ async fn what_needs_no_database_does_not_wait_for_one_that_hangs() {
     let settings = [
         ("nats.url", nats.url()),
         ("database.url", url.as_str()),
-        // On a busy machine it may take more than the usual second until all writes are on their way.
+        // Longer than all writes need to arrive on a busy machine.
         ("database.acquire_timeout", "4s"),
     ];
     let router = RouterProcess::start(&settings).await;

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
 use async_nats::{Client, Message, SubscribeError, Subscriber};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::time::timeout;
+
+use crate::at_once;
 
 /// More than any request is under way between the server and this process.
 const UNDER_WAY: Duration = Duration::from_millis(250);
@@ -69,7 +71,7 @@ impl Intake {
         loop {
             let message = match self.leaving {
                 Leaving::No | Leaving::Draining => self.subscription.next().await,
-                Leaving::Disconnected => self.subscription.next().now_or_never().flatten(),
+                Leaving::Disconnected => at_once(self.subscription.next()).flatten(),
                 Leaving::Counting { until } => {
                     let wait = QUIET.min(until.saturating_duration_since(Instant::now()));
                     match timeout(wait, self.subscription.next()).await {

@@ -1,11 +1,13 @@
 //! What the router and its extensions both need of NATS, so that it stands once.
 //!
-//! `Intake` takes requests and stops without losing one; `headers` reads and builds headers from text that came from
+//! `Intake` takes requests and stops without losing one; `at_once` asks a future without waiting for it; `headers` reads and builds headers from text that came from
 //! outside without a panic; `WallClock` is for deadlines that are a time of day.
 
+mod at_once;
 mod clock;
 pub mod headers;
 mod intake;
 
+pub use at_once::at_once;
 pub use clock::WallClock;
 pub use intake::Intake;

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::Message;
 use async_nats::connection::State;
-use beamline_bus::Intake;
-use futures_util::FutureExt;
+use beamline_bus::{Intake, at_once};
 use tokio::sync::Semaphore;
 use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -126,13 +125,12 @@ fn admit(server: &Arc<Server>, message: Message, permits: &Arc<Semaphore>) {
 }
 
 /// Never waits: when even the outgoing queue is full, the refusal is lost rather than the loop
-/// stopped. Unconstrained, because a spent scheduling budget would look like a full queue.
+/// stopped.
 fn refuse(server: &Server, message: Message) {
     server.stats.overloaded();
     debug!(extension_id = server.id, "overloaded");
     if let Some(reply) = message.reply {
         let payload = Failure::overloaded().to_payload();
-        let publish = server.client.publish(reply, payload);
-        let _ = tokio::task::unconstrained(publish).now_or_never();
+        let _ = at_once(server.client.publish(reply, payload));
     }
 }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Message, Subject};
 use beamline_actors::fail_points;
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
-use beamline_bus::headers;
+use beamline_bus::{at_once, headers};
 use beamline_contract::{header, subject};
-use futures_util::FutureExt;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -187,7 +186,7 @@ fn take(shared: &Arc<Shared>, message: Message) {
 fn refuse(shared: &Shared, reply: Subject, refusal: Refusal) {
     let client = shared.connection.client();
     let sending = client.publish(reply, refusal.into_json().into());
-    let is_sent = matches!(sending.now_or_never(), Some(Ok(())));
+    let is_sent = matches!(at_once(sending), Some(Ok(())));
     if shared.refused.lock().is_due() {
         tracing::warn!(
             told = is_sent,

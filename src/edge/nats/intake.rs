@@ -11,13 +11,12 @@ use beamline_actors::door::Door;
 use beamline_actors::incoming::Incoming;
 use beamline_actors::responder::{About, AnswerSink, Outgoing, PartSink, Responder, TooManyParts};
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
-use beamline_bus::{WallClock, headers};
+use beamline_bus::{WallClock, at_once, headers};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::{header, subject};
 use beamline_domain::request::error::RequestError;
 use beamline_domain::request::{Correlation, RequestHeaders, RequestKind};
 use bytes::Bytes;
-use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::mpsc;
@@ -263,7 +262,7 @@ impl AnswerSink for Inbox {
     fn answer(self: Box<Self>, answer: Outgoing) {
         let mut sending = Box::pin(send(Arc::clone(&self.shared), self.to, answer));
         // There is room in the client, mostly; a task for every answer would cost more than the answer of a refusal.
-        if sending.as_mut().now_or_never().is_none() {
+        if at_once(sending.as_mut()).is_none() {
             self.shared.answers.spawn(sending);
         }
     }
