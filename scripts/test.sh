@@ -78,6 +78,10 @@ scripts/unused.sh
 begin_step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# There are no examples. Asked for, they bring the features of the tests, and what the lints have compiled serves again.
+begin_step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lib --examples --locked --quiet
+
 # All targets of all crates at once, here and for the tests: any other selection has other features, and builds anew.
 begin_step "build"
 cargo build --workspace --all-targets --locked

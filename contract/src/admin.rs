@@ -1,6 +1,7 @@
 //! Administration (contract section 5): what each operation is called, takes and answers, and which role it needs.
 //!
-//! An operation is the type of its request body. All of them stand in one list, [`for_each_operation`].
+//! An operation is the type of its request body. All of them stand in one list,
+//! [`for_each_operation!`](crate::for_each_operation!).
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

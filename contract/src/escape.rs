@@ -36,7 +36,7 @@ pub fn line(text: &str) -> String {
     OneLine(text).to_string()
 }
 
-/// Text on several lines: line breaks and tabs stay, everything else is as in [`line`].
+/// Text on several lines: line breaks and tabs stay, everything else is as in [`line()`].
 pub fn block(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     let mut block = String::with_capacity(text.len());
