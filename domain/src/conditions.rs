@@ -155,10 +155,8 @@ impl fmt::Display for Conditions {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, condition) in self.0.iter().enumerate() {
             let words: Vec<String> = condition.one_of.iter().map(ToString::to_string).collect();
-            let (comma, many) = (
-                if index > 0 { ", " } else { "" },
-                if words.len() > 1 { "one of " } else { "" },
-            );
+            let comma = if index > 0 { ", " } else { "" };
+            let many = if words.len() > 1 { "one of " } else { "" };
             write!(out, "{comma}{} = {many}{}", condition.key, words.join(", "))?;
         }
         Ok(())

@@ -112,7 +112,8 @@ impl AdaptiveLimit {
             .replace(now)
             .map_or(LOOK_EVERY, |last| now.saturating_duration_since(last));
         let on_bus = seen.on_bus(since);
-        let (inside, outside) = (count(seen.inside) + on_bus, count(seen.outside) - on_bus);
+        let inside = count(seen.inside) + on_bus;
+        let outside = count(seen.outside) - on_bus;
         if seen.bound {
             self.last_bound = Some(now);
         }

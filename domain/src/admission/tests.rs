@@ -52,7 +52,8 @@ fn queue(admission: &mut Admission<u32>, tenant: &str, item: u32, now: Instant) 
 
 /// Everything to do now: who starts, and who is turned away.
 fn settle(admission: &mut Admission<u32>, now: Instant) -> (Vec<(u32, Place)>, Vec<u32>) {
-    let (mut started, mut shed) = (Vec::new(), Vec::new());
+    let mut started = Vec::new();
+    let mut shed = Vec::new();
     loop {
         match admission.poll(now) {
             Polled::Start(place, item) => started.push((item, place)),
@@ -73,7 +74,8 @@ fn next(admission: &mut Admission<u32>, place: Place, now: Instant) -> (u32, Pla
 
 #[test]
 fn beyond_the_limit_as_many_wait_and_no_more() {
-    let (mut door, now) = (admission(2), Instant::now());
+    let mut door = admission(2);
+    let now = Instant::now();
     let _held = [start(&mut door, "a", now), start(&mut door, "a", now)];
     assert_eq!(
         [queue(&mut door, "a", 1, now), queue(&mut door, "a", 2, now)],
@@ -105,7 +107,8 @@ fn beyond_the_limit_as_many_wait_and_no_more() {
 
 #[test]
 fn nobody_waits_longer_than_a_tenth_of_a_second_or_of_its_time() {
-    let (mut door, now) = (admission(2), Instant::now());
+    let mut door = admission(2);
+    let now = Instant::now();
     let _held = [start(&mut door, "a", now), start(&mut door, "a", now)];
     queue(&mut door, "a", 1, now);
     let hurried = Claim {
@@ -132,7 +135,8 @@ fn nobody_waits_longer_than_a_tenth_of_a_second_or_of_its_time() {
 
 #[test]
 fn a_short_burst_is_served_in_its_order() {
-    let (mut door, now) = (admission(3), Instant::now());
+    let mut door = admission(3);
+    let now = Instant::now();
     let mut place = start(&mut door, "a", now);
     let _others = [start(&mut door, "a", now), start(&mut door, "a", now)];
     (1..=3).for_each(|item| assert_eq!(queue(&mut door, "a", item, now), None));
@@ -145,9 +149,11 @@ fn a_short_burst_is_served_in_its_order() {
 
 #[test]
 fn a_queue_that_stands_is_served_from_its_new_end_and_lets_its_old_end_go() {
-    let (mut door, begin) = (admission(4), Instant::now());
+    let mut door = admission(4);
+    let begin = Instant::now();
     let mut places: Vec<Place> = (0..4).map(|_| start(&mut door, "a", begin)).collect();
-    let (mut now, mut last) = (begin, (0, 0));
+    let mut now = begin;
+    let mut last = (0, 0);
     // One comes every 2 ms and a place comes free every 10 ms, for longer than an interval.
     for item in 1..=80_u32 {
         now += ms(2);
@@ -167,7 +173,8 @@ fn a_queue_that_stands_is_served_from_its_new_end_and_lets_its_old_end_go() {
 
 #[test]
 fn tenants_take_turns() {
-    let (mut door, now) = (admission(4), Instant::now());
+    let mut door = admission(4);
+    let now = Instant::now();
     let mut place = start(&mut door, "x", now);
     let _others = [
         start(&mut door, "x", now),
@@ -188,7 +195,8 @@ fn tenants_take_turns() {
 
 #[test]
 fn one_tenant_holds_at_most_half_while_others_wait() {
-    let (mut door, now) = (admission(4), Instant::now());
+    let mut door = admission(4);
+    let now = Instant::now();
     let mut held: Vec<Place> = (0..4).map(|_| start(&mut door, "flood", now)).collect();
     queue(&mut door, "flood", 1, now);
     queue(&mut door, "flood", 2, now);
@@ -212,7 +220,8 @@ fn one_tenant_holds_at_most_half_while_others_wait() {
 
 #[test]
 fn a_newcomer_takes_the_queue_place_of_who_has_most() {
-    let (mut door, now) = (admission(3), Instant::now());
+    let mut door = admission(3);
+    let now = Instant::now();
     let _held: Vec<Place> = (0..3).map(|_| start(&mut door, "flood", now)).collect();
     (1..=3).for_each(|item| assert_eq!(queue(&mut door, "flood", item, now), None));
     assert_eq!(
@@ -228,7 +237,8 @@ fn a_newcomer_takes_the_queue_place_of_who_has_most() {
 
 #[test]
 fn batch_work_leaves_the_last_places_free() {
-    let (mut door, now) = (admission(10), Instant::now());
+    let mut door = admission(10);
+    let now = Instant::now();
     let places: Vec<_> = (0..8)
         .map(|item| door.arrive(batch("a"), item, now))
         .collect();
@@ -250,7 +260,8 @@ fn batch_work_leaves_the_last_places_free() {
 
 #[test]
 fn bytes_count_in_flight_and_waiting_and_come_back() {
-    let (mut door, now) = (admission(1), Instant::now());
+    let mut door = admission(1);
+    let now = Instant::now();
     let sized = |bytes| Claim {
         bytes,
         ..claim("a")
@@ -291,7 +302,8 @@ fn a_tenant_sends_at_its_rate_with_a_burst_and_is_told_when_to_come_back() {
         max_bytes: 1_000,
         tenant_rate: Some(rate),
     };
-    let (mut door, now) = (Admission::new(settings), Instant::now());
+    let mut door = Admission::new(settings);
+    let now = Instant::now();
     let mut reason = |tenant: &str, at: Instant| match door.arrive(claim(tenant), 0, at) {
         Arrived::Shed(shed) => Some(shed.reason),
         Arrived::Started(..) | Arrived::Queued { .. } => None,
@@ -313,7 +325,8 @@ fn under_pressure_half_of_what_is_in_use_is_enough() {
         adaptive: true,
         ..AdmissionSettings::limited_to(1_000)
     };
-    let (mut door, now) = (Admission::new(settings), Instant::now());
+    let mut door = Admission::new(settings);
+    let now = Instant::now();
     let _held: Vec<Place> = (0..40).map(|_| start(&mut door, "a", now)).collect();
     assert!(!door.press(Pressure::Severe, 10, now));
     // Ten wait for somebody else, fifteen of the others are half of them; then the whole is halved.
@@ -350,7 +363,8 @@ fn under_pressure_half_of_what_is_in_use_is_enough() {
 
 #[test]
 fn a_drained_queue_has_nothing_left() {
-    let (mut door, now) = (admission(2), Instant::now());
+    let mut door = admission(2);
+    let now = Instant::now();
     let held = [start(&mut door, "a", now), start(&mut door, "b", now)];
     queue(&mut door, "a", 1, now);
     queue(&mut door, "b", 2, now);
@@ -437,8 +451,11 @@ proptest! {
     #[test]
     fn everybody_gets_in_or_is_turned_away_once(limit in 1..6_usize, events in prop::collection::vec(event(), 1..200)) {
         let mut door = Admission::new(AdmissionSettings { max_in_flight: limit, adaptive: false, max_bytes: 1_000, tenant_rate: None });
-        let (mut now, mut held) = (Instant::now(), Vec::new());
-        let (mut arrived, mut started, mut shed) = (0_u32, 0_u32, 0_u32);
+        let mut now = Instant::now();
+        let mut held = Vec::new();
+        let mut arrived = 0_u32;
+        let mut started = 0_u32;
+        let mut shed = 0_u32;
         let mut waiting: std::collections::HashMap<u32, Instant> = std::collections::HashMap::new();
         let finish = events.len();
         let closing = std::iter::repeat_n(Event::Pass(100), 2).chain(std::iter::repeat_n(Event::Leave(0), finish));

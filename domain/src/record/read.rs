@@ -121,7 +121,8 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
     let max_in_flight = object.whole("max_in_flight", MAX_IN_FLIGHT, mistakes);
     let breaker = read_breaker(&mut object, mistakes);
     object.finish(KEYS, mistakes);
-    let (id, kind) = (id?, kind?);
+    let id = id?;
+    let kind = kind?;
     // Written out by a list or an editor, the subject that follows anyway stays the one that follows.
     let subject =
         subject.filter(|subject| *subject != subject::extension(prefix, kind, &id, &version));

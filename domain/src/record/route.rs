@@ -73,7 +73,8 @@ impl Route {
 
 /// Compares versions as people number them: `v2` is before `v10`, `1.9` before `1.10`.
 fn newer(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a, b);
+    let mut a = a;
+    let mut b = b;
     while !a.is_empty() && !b.is_empty() {
         let (part_a, rest_a) = run_of(a);
         let (part_b, rest_b) = run_of(b);

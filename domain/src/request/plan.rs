@@ -157,11 +157,9 @@ impl Plan {
         limits: &PlanLimits,
         choice: &mut ChoiceContext<'_>,
     ) -> Result<Self, RequestError> {
-        let (length, most, policy_id) = (
-            policy.pipeline_length(),
-            limits.max_extensions,
-            facts.policy_id,
-        );
+        let length = policy.pipeline_length();
+        let most = limits.max_extensions;
+        let policy_id = facts.policy_id;
         if length > most {
             let message = format!(
                 "Policy {policy_id} has {length} extensions in its pipeline; at most {most} are allowed."
@@ -183,7 +181,8 @@ impl Plan {
         let validators = planner.validators(&policy.validators)?;
         let providers = planner.providers();
         let post = planner.processors(&policy.post, Kind::Post)?;
-        let (policy_id, revision) = (policy_id.to_owned(), snapshot.revision());
+        let policy_id = policy_id.to_owned();
+        let revision = snapshot.revision();
         Ok(Self {
             policy_id,
             revision,
@@ -206,7 +205,8 @@ impl Plan {
 }
 
 fn no_policy(facts: &Facts<'_>, snapshot: &Snapshot) -> RequestError {
-    let (policy, tenant) = (shorten(facts.policy_id), shorten(facts.tenant_id));
+    let policy = shorten(facts.policy_id);
+    let tenant = shorten(facts.tenant_id);
     let message = match snapshot.unreadable_reason(facts.tenant_id, facts.policy_id) {
         Some(reason) => {
             format!(

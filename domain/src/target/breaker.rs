@@ -110,7 +110,8 @@ const PROBED: Duration = Duration::from_secs(1);
 impl Breaker {
     /// One that opened in an earlier life of the process, and still is.
     pub fn still_open(until: Instant, level: u32, last: Opening) -> Self {
-        let (phase, opened_at) = (Phase::Open { until }, Some(last.at));
+        let phase = Phase::Open { until };
+        let opened_at = Some(last.at);
         Self {
             phase,
             generation: 1,
@@ -396,10 +397,8 @@ impl Breaker {
             failures,
             slow,
         } = self.window.counts(settings.window, now);
-        let (failing, dragging) = (
-            Counts::percent(failures, calls),
-            Counts::percent(slow, calls),
-        );
+        let failing = Counts::percent(failures, calls);
+        let dragging = Counts::percent(slow, calls);
         if calls < settings.minimum_calls {
             None
         } else if failing >= settings.failure_rate {

@@ -61,7 +61,8 @@ impl ConcurrencyLimit {
     /// At its ceiling, which is at least 1.
     pub fn new(ceiling: u32, now: Instant) -> Self {
         let ceiling = ceiling.max(1);
-        let (window, tally) = (Window::new(now), Tally::default());
+        let window = Window::new(now);
+        let tally = Tally::default();
         Self {
             ceiling,
             limit: ceiling,

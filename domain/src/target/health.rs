@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn figures_cover_the_last_thirty_seconds_only() {
-        let (mut health, start) = (Health::default(), Instant::now());
+        let mut health = Health::default();
+        let start = Instant::now();
         assert_eq!(health.figures().status(), "unknown");
         (0..500).for_each(|_| health.record(false, Duration::from_secs(1), start));
         assert_eq!(health.figures().status(), "unhealthy");
@@ -217,7 +218,8 @@ mod tests {
 
     #[test]
     fn a_pause_takes_nothing_away_until_the_next_call() {
-        let (mut health, start) = (Health::default(), Instant::now());
+        let mut health = Health::default();
+        let start = Instant::now();
         (0..20).for_each(|n| health.record(n >= 2, Duration::ZERO, start));
         let later = start + Duration::from_secs(86_400 * 365);
         assert_eq!(
@@ -240,7 +242,8 @@ mod tests {
             (20, "degraded"),
             (21, "unhealthy"),
         ] {
-            let (mut health, now) = (Health::default(), Instant::now());
+            let mut health = Health::default();
+            let now = Instant::now();
             (0..100).for_each(|i| health.record(i >= failures, Duration::ZERO, now));
             assert_eq!(health.figures().status(), status, "{failures} of 100");
             assert_eq!(
@@ -253,7 +256,8 @@ mod tests {
 
     #[test]
     fn nine_failures_are_not_enough_to_be_avoided() {
-        let (mut health, now) = (Health::default(), Instant::now());
+        let mut health = Health::default();
+        let now = Instant::now();
         (0..9).for_each(|_| health.record(false, Duration::ZERO, now));
         assert!(!health.figures().is_unhealthy(now));
         health.record(false, Duration::ZERO, now);
@@ -262,7 +266,8 @@ mod tests {
 
     #[test]
     fn what_is_avoided_gets_another_try_and_is_judged_by_it() {
-        let (mut health, now) = (Health::default(), Instant::now());
+        let mut health = Health::default();
+        let now = Instant::now();
         (0..100).for_each(|_| health.record(false, Duration::ZERO, now));
         assert!(health.figures().is_unhealthy(now + FRESH_FOR));
         let later = now + FRESH_FOR + Duration::from_millis(1);
@@ -283,7 +288,8 @@ mod tests {
 
     #[test]
     fn only_the_newest_outcomes_decide_after_a_pause() {
-        let (mut health, now) = (Health::default(), Instant::now());
+        let mut health = Health::default();
+        let now = Instant::now();
         (0..519).for_each(|_| health.record(false, Duration::ZERO, now));
         let later = now + FRESH_FOR * 2;
         (0..10).for_each(|_| health.record(true, Duration::ZERO, later));

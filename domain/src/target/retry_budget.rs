@@ -193,11 +193,13 @@ mod tests {
         ) {
             let allowance = if router { Allowance::ROUTER } else { Allowance::EXTENSION };
             let start = Instant::now();
-            let (mut budget, mut elapsed) = (RetryBudget::new(allowance, start), Duration::ZERO);
+            let mut budget = RetryBudget::new(allowance, start);
+            let mut elapsed = Duration::ZERO;
             let mut log: Vec<(u64, bool)> = Vec::new();
             for (pause, attempt) in steps {
                 elapsed += Duration::from_millis(pause / 10);
-                let (now, second) = (start + elapsed, elapsed.as_secs());
+                let now = start + elapsed;
+                let second = elapsed.as_secs();
                 let counted = |wanted| log.iter().filter(|(at, kind)| second - at < 10 && *kind == wanted).count() as u64;
                 let room = u64::from(allowance.floor) * 1_000 + counted(true) * u64::from(allowance.percent);
                 let want = (counted(false) + 1) * 100 <= room;

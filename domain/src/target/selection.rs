@@ -171,7 +171,8 @@ mod tests {
                 counts[weighted(&weights, f64::from(step) / f64::from(ROLLS)).unwrap()] += 1;
             }
             for (weight, count) in weights.iter().zip(counts) {
-                let (share, want) = (f64::from(count) / f64::from(ROLLS), weight / total);
+                let share = f64::from(count) / f64::from(ROLLS);
+                let want = weight / total;
                 prop_assert!((share - want).abs() <= 2.0 / f64::from(ROLLS), "{share} instead of {want}");
             }
         }

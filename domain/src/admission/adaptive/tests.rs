@@ -33,7 +33,8 @@ fn look(limit: &mut AdaptiveLimit, seen: Observed, times: u32, now: &mut Instant
 
 #[test]
 fn it_is_open_until_work_is_late_and_then_holds_what_the_threads_do_in_time() {
-    let (mut limit, mut now) = (AdaptiveLimit::new(1_000), Instant::now());
+    let mut limit = AdaptiveLimit::new(1_000);
+    let mut now = Instant::now();
     look(&mut limit, seen(ms(1) / 2, 500, 300, true), 50, &mut now);
     assert_eq!(limit.limit(), 1_000, "full is not late");
     look(&mut limit, seen(ms(10), 900, 100, true), 10, &mut now);
@@ -48,7 +49,8 @@ fn it_is_open_until_work_is_late_and_then_holds_what_the_threads_do_in_time() {
 
 #[test]
 fn a_slow_provider_holds_nobody_back() {
-    let (mut limit, mut now) = (AdaptiveLimit::new(1_000), Instant::now());
+    let mut limit = AdaptiveLimit::new(1_000);
+    let mut now = Instant::now();
     look(
         &mut limit,
         seen(ms(30), LEAST as usize, 900, true),
@@ -66,7 +68,8 @@ fn a_slow_provider_holds_nobody_back() {
 
 #[test]
 fn it_grows_while_it_is_wanted_and_not_else() {
-    let (mut limit, mut now) = (AdaptiveLimit::new(200), Instant::now());
+    let mut limit = AdaptiveLimit::new(200);
+    let mut now = Instant::now();
     look(&mut limit, seen(ms(10), 100, 0, true), 20, &mut now);
     assert_eq!(limit.limit(), LEAST as usize);
     look(&mut limit, seen(ms(0), 4, 0, false), 50, &mut now);
@@ -87,7 +90,8 @@ fn it_grows_while_it_is_wanted_and_not_else() {
 
 #[test]
 fn what_was_learnt_is_forgotten_when_nobody_wants_for_a_place_any_more() {
-    let (mut limit, mut now) = (AdaptiveLimit::new(1_000), Instant::now());
+    let mut limit = AdaptiveLimit::new(1_000);
+    let mut now = Instant::now();
     look(&mut limit, seen(ms(10), 500, 0, true), 20, &mut now);
     assert!(limit.limit() < 100);
     limit.observe(&seen(ms(0), 1, 0, false), now + CALM - ms(1));
@@ -102,7 +106,8 @@ fn what_was_learnt_is_forgotten_when_nobody_wants_for_a_place_any_more() {
 
 #[test]
 fn it_looks_when_there_is_something_to_see() {
-    let (mut limit, now) = (AdaptiveLimit::new(10), Instant::now());
+    let mut limit = AdaptiveLimit::new(10);
+    let now = Instant::now();
     assert!(limit.is_due(0, now));
     limit.observe(&Observed::default(), now);
     assert!(
@@ -114,7 +119,8 @@ fn it_looks_when_there_is_something_to_see() {
 
 #[test]
 fn who_waits_to_be_read_is_at_work_and_who_waits_for_a_provider_is_not() {
-    let (mut limit, mut now) = (AdaptiveLimit::new(1_000), Instant::now());
+    let mut limit = AdaptiveLimit::new(1_000);
+    let mut now = Instant::now();
     // Fifty thousand trips a second, each 4 ms longer than usual: two hundred of those outside.
     let work = WorkDone {
         hops: 500,
@@ -147,7 +153,8 @@ proptest! {
         ceiling in 1..2_000_usize,
         looks in prop::collection::vec((0..50_000_u64, 0..2_000_usize, 0..2_000_usize, any::<bool>(), 1..500_u64), 1..200),
     ) {
-        let (mut limit, mut now) = (AdaptiveLimit::new(ceiling), Instant::now());
+        let mut limit = AdaptiveLimit::new(ceiling);
+        let mut now = Instant::now();
         for (wait_us, inside, outside, bound, pass) in looks {
             now += ms(pass);
             limit.observe(&seen(Duration::from_micros(wait_us), inside, outside, bound), now);
@@ -159,7 +166,8 @@ proptest! {
     /// Without work that is late it never holds anybody back, however slow everybody else is.
     #[test]
     fn in_time_it_is_always_open(looks in prop::collection::vec((0..1_000_u64, 0..2_000_usize, 0..2_000_usize, any::<bool>()), 1..200)) {
-        let (mut limit, mut now) = (AdaptiveLimit::new(700), Instant::now());
+        let mut limit = AdaptiveLimit::new(700);
+        let mut now = Instant::now();
         for (wait_us, inside, outside, bound) in looks {
             now += LOOK_EVERY;
             limit.observe(&seen(Duration::from_micros(wait_us), inside, outside, bound), now);
@@ -210,7 +218,8 @@ impl World {
     /// Requests come at a rate for a time; returns those served and refused in it.
     fn run(&mut self, per_second: u32, time: Duration) -> (u32, u32) {
         (self.served, self.refused, self.waited_longest) = (0, 0, Duration::ZERO);
-        let (end, every) = (self.now + time, Duration::from_secs(1) / per_second);
+        let end = self.now + time;
+        let every = Duration::from_secs(1) / per_second;
         let mut arrival = self.now;
         while arrival < end {
             while let Some((at, stage)) = self.next_until(arrival) {

@@ -22,7 +22,8 @@ fn lag(milliseconds: u64) -> Reading {
 
 #[test]
 fn memory_has_three_levels_and_each_is_left_below_where_it_was_entered() {
-    let (mut gauge, now) = (PressureGauge::default(), Instant::now());
+    let mut gauge = PressureGauge::default();
+    let now = Instant::now();
     let story = [
         (0.84, Pressure::None),
         (0.85, Pressure::High),
@@ -48,7 +49,8 @@ fn memory_has_three_levels_and_each_is_left_below_where_it_was_entered() {
 
 #[test]
 fn threads_that_are_late_for_a_second_are_severe_until_they_were_in_time_for_one() {
-    let (mut gauge, begin) = (PressureGauge::default(), Instant::now());
+    let mut gauge = PressureGauge::default();
+    let begin = Instant::now();
     // Blocked for 100 ms at a time, with moments in between.
     for at in (0..1_000).step_by(100) {
         assert_eq!(
@@ -70,7 +72,8 @@ fn threads_that_are_late_for_a_second_are_severe_until_they_were_in_time_for_one
 
 #[test]
 fn a_stall_now_and_then_is_no_pressure() {
-    let (mut gauge, begin) = (PressureGauge::default(), Instant::now());
+    let mut gauge = PressureGauge::default();
+    let begin = Instant::now();
     for second in 0..20 {
         assert_eq!(
             gauge.observe(lag(400), begin + ms(second * 300)),
@@ -106,7 +109,8 @@ proptest! {
     /// The level is that of the share now, or the one that it was at and has not clearly left.
     #[test]
     fn a_level_is_never_lower_than_its_threshold_says(shares in prop::collection::vec(0.7..1.1_f64, 1..50)) {
-        let (mut gauge, now) = (PressureGauge::default(), Instant::now());
+        let mut gauge = PressureGauge::default();
+        let now = Instant::now();
         for share in shares {
             let level = gauge.observe(memory(share), now);
             let at = |share: f64| LEVELS.iter().find(|(_, entered)| share >= *entered).map_or(Pressure::None, |(level, _)| *level);

@@ -19,7 +19,8 @@ fn facts<'a>(tenant_id: &'a str, context: &'a Fields) -> Facts<'a> {
 }
 
 fn chosen(versions: &str, tenant: &str, context: &str) -> Option<String> {
-    let (extension, context) = (extension(versions), Fields::parse(context).unwrap());
+    let extension = extension(versions);
+    let context = Fields::parse(context).unwrap();
     let routes = Route::all_of(&extension);
     let taken = routes
         .iter()

@@ -219,7 +219,8 @@ proptest! {
         settings in settings(), roll in 0.0..1.0, step in 1u64..500,
     ) {
         let mut world = World::opened(settings, roll);
-        let (began, mut allowed) = (world.now, 0);
+        let began = world.now;
+        let mut allowed = 0;
         while world.now < began + Duration::from_secs(300) {
             world.now += Duration::from_millis(step);
             allowed += (0..20).filter(|_| world.start()).count();
@@ -266,7 +267,8 @@ proptest! {
         let wall = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let stepped = if step < 0 { wall - Duration::from_secs(step.unsigned_abs()) } else { wall + Duration::from_secs(step.unsigned_abs()) };
         let over = OperatorDecision { state: OperatorState::ForcedOpen, until: wall - Duration::from_secs(3_600), reason: String::new() };
-        let (mut one, mut other) = (World::new(settings, 0.5), World::new(settings, 0.5));
+        let mut one = World::new(settings, 0.5);
+        let mut other = World::new(settings, 0.5);
         other.now = one.now;
         for event in events {
             one.happens(event);
@@ -299,7 +301,8 @@ proptest! {
         calls in prop::collection::vec((any::<bool>(), any::<bool>(), prop_oneof![0u64..50, 0u64..1_500, 0u64..40_000]), 1..300),
         seconds in 1u32..=30,
     ) {
-        let (mut window, origin) = (Window::default(), Instant::now());
+        let mut window = Window::default();
+        let origin = Instant::now();
         let (mut list, mut at): (VecDeque<(u64, bool, bool)>, u64) = (VecDeque::new(), 0);
         for (failure, slow, pause) in calls {
             let now = origin + Duration::from_millis(at);

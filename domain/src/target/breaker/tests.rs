@@ -537,10 +537,8 @@ fn several_breakers_are_as_good_as_the_best_of_them() {
             Some(at),
         )
     };
-    let (half_open, closed) = (
-        reading(State::HalfOpen, 6, Some(start)),
-        reading(State::Closed, 2, None),
-    );
+    let half_open = reading(State::HalfOpen, 6, Some(start));
+    let closed = reading(State::Closed, 2, None);
     assert_eq!(BreakerReading::over([]), reading(State::Closed, 0, None));
     assert_eq!(BreakerReading::over([open(3)]), open(3));
     let all = BreakerReading::over([open(3), open(1), open(2)]);

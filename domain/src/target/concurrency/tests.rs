@@ -225,7 +225,8 @@ proptest! {
     #[test]
     fn what_says_nothing_changes_nothing(events in events()) {
         let mut now = start();
-        let (mut with, mut without) = (ConcurrencyLimit::new(CEILING, now), ConcurrencyLimit::new(CEILING, now));
+        let mut with = ConcurrencyLimit::new(CEILING, now);
+        let mut without = ConcurrencyLimit::new(CEILING, now);
         for (pause, event) in events {
             now += Duration::from_millis(pause);
             apply(&mut with, event, now);

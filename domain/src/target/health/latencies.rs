@@ -47,7 +47,9 @@ impl Latencies {
         all: impl Iterator<Item = &'a Self>,
         percents: [u64; N],
     ) -> [Option<Duration>; N] {
-        let (mut sums, mut total, mut range) = ([0_u64; BUCKETS], 0, None);
+        let mut sums = [0_u64; BUCKETS];
+        let mut total = 0;
+        let mut range = None;
         for latencies in all.filter(|latencies| latencies.total > 0) {
             sums.iter_mut()
                 .zip(&latencies.counts)
@@ -92,7 +94,8 @@ fn bucket(latency: Duration) -> usize {
 /// What stands for all latencies of a bucket.
 fn middle(bucket: usize) -> Duration {
     let bucket = bucket as u64;
-    let (doubling, step) = (bucket >> STEP_BITS, bucket & u64::from(STEPS - 1));
+    let doubling = bucket >> STEP_BITS;
+    let step = bucket & u64::from(STEPS - 1);
     let width = 1 << (u64::from(FIRST - STEP_BITS) + doubling.saturating_sub(1));
     let start = if doubling > 0 {
         (step + u64::from(STEPS)) * width
@@ -120,7 +123,8 @@ mod tests {
 
     #[test]
     fn percentiles_are_of_all_slots_together() {
-        let (mut fast, mut slow) = (Latencies::default(), Latencies::default());
+        let mut fast = Latencies::default();
+        let mut slow = Latencies::default();
         (0..94).for_each(|_| fast.add(Duration::from_millis(1)));
         (0..6).for_each(|_| slow.add(Duration::from_secs(1)));
         let near = |found: Option<Duration>, exact: f64| {

@@ -108,10 +108,8 @@ fn an_explanation_names_no_other_tenant() {
         |_| None,
     );
     let explanation = &answer["decision"]["explanation"];
-    let (steps, place) = (
-        explanation["steps"].to_string(),
-        &explanation["places"][0]["rule"],
-    );
+    let steps = explanation["steps"].to_string();
+    let place = &explanation["places"][0]["rule"];
     assert_eq!(place, r#"tenant = "t", tier = one of "gold", "silver""#);
     assert!(
         steps.contains("p1 v2 by its rule (tenant = ") && !steps.contains("rival"),
@@ -211,7 +209,8 @@ proptest! {
             });
             rig.finish(run, script).0
         };
-        let (whole, short) = (answer(false), answer(true));
+        let whole = answer(false);
+        let short = answer(true);
         prop_assert_eq!(&whole["ok"], &short["ok"]);
         prop_assert_eq!(&whole["error"], &short["error"]);
         prop_assert_eq!(&whole["decision"], &short["decision"]);

@@ -312,7 +312,8 @@ fn a_retry_goes_to_the_place_after_the_one_that_failed() {
             Next::Call(orders) => {
                 turns.push(orders[0].turn);
                 // The first place was passed over because its breaker had just opened.
-                let (outcome, latency) = (Err(CallFailure::NoResponders), Duration::ZERO);
+                let outcome = Err(CallFailure::NoResponders);
+                let latency = Duration::ZERO;
                 let place = if turns.len() == 1 { 1 } else { 2 };
                 run.apply(vec![CallResult {
                     outcome,
