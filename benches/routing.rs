@@ -33,7 +33,8 @@ const BODY: &[u8] =
 fn ten_extensions(rich: bool) -> Snapshot {
     let kinds = ["pre", "validator", "post", "provider"];
     let record = |n: usize| {
-        let (kind, id) = (kinds[n % 4], format!("{}_{n}", kinds[n % 4]));
+        let kind = kinds[n % 4];
+        let id = format!("{}_{n}", kinds[n % 4]);
         let mut record = json!({"id": id, "type": kind, "config": {"a": 1, "b": [1, 2]}});
         if rich {
             let version = |v: usize, rules: Value| json!({"version": format!("v{v}"), "routing_rules": rules, "config": {"v": v}});
@@ -110,7 +111,9 @@ fn choice(roll: &mut dyn FnMut() -> f64) -> ChoiceContext<'_> {
 }
 
 fn plans(criterion: &mut Criterion) {
-    let (plain, rich, request) = (ten_extensions(false), ten_extensions(true), request());
+    let plain = ten_extensions(false);
+    let rich = ten_extensions(true);
+    let request = request();
     let mut group = criterion.benchmark_group("plan of ten extensions");
     group.bench_function("partner: one version, one instance", |b| {
         b.iter(|| plan(black_box(&plain), &request.context))

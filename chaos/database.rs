@@ -266,7 +266,8 @@ async fn locked(pace: Pace) -> Outcome {
             .admin("list_policies", &json!({"tenant_id": "acme"})),
     )
     .await;
-    let (took, read) = (asked.elapsed(), read.unwrap_or_default());
+    let took = asked.elapsed();
+    let read = read.unwrap_or_default();
     stage.check(
         "reads",
         read["ok"] == true && took < REFUSED_WITHIN / 3,

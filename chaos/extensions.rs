@@ -201,7 +201,8 @@ async fn frozen(pace: Pace) -> Outcome {
 
 /// While it was open nobody waited for the frozen one. Between two open times probes do.
 fn refused_at_once(stage: &mut Stage, opened: &[Hint], healed: Instant) {
-    let (mut waited, mut all) = (0, 0);
+    let mut waited = 0;
+    let mut all = 0;
     for open in opened.iter().filter(|open| open.at < healed) {
         let until = (open.at + open.open_for)
             .min(healed)
@@ -250,10 +251,8 @@ async fn slow(pace: Pace) -> Outcome {
     guard.does(Behaviour::Good);
     let healed = stage.heals();
     let others = |sent: &Sent| [&BYSTANDER, &OPTIONAL, &FALLBACK].contains(&sent.class);
-    let (before, during) = (
-        stage.load.p99(calm, broken, others),
-        stage.load.p99(broken, healed, others),
-    );
+    let before = stage.load.p99(calm, broken, others);
+    let during = stage.load.p99(broken, healed, others);
     stage.check("latency", during <= before + BUSY_MACHINE, || {
         format!("p99 of those who do not need it {during:?}, {before:?} before")
     });
@@ -363,7 +362,8 @@ async fn astray(stage: &mut Stage, puppet: &Puppet) {
             .unwrap_or_default()
             .get("extension_late_answers_total")
     };
-    let (before, from) = (late().await, Instant::now());
+    let before = late().await;
+    let from = Instant::now();
     puppet.does(Behaviour::Astray);
     breaker_opens(stage, "model", SECOND * 3).await;
     let stray = late().await - before;
@@ -386,7 +386,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Calls since then that came while the extension wanted none, and all. Those that were on their way with the first one
 /// could not know.
 fn too_early(calls: &[Call], since: Instant) -> (usize, usize) {
-    let (mut first, mut early, mut all) = (None, 0, 0);
+    let mut first = None;
+    let mut early = 0;
+    let mut all = 0;
     for call in calls.iter().filter(|call| call.at >= since) {
         let waited = first.map(|first| call.at.saturating_duration_since(first));
         if waited.is_none_or(|waited| waited > PATIENCE - BUSY_MACHINE) {

@@ -194,10 +194,8 @@ impl Shared {
         let mut last = Instant::now();
         while !self.stopped.load(Ordering::Relaxed) {
             sleep(TICK).await;
-            let (now, rate) = (
-                Instant::now(),
-                f64::from_bits(self.rate.load(Ordering::Relaxed)),
-            );
+            let now = Instant::now();
+            let rate = f64::from_bits(self.rate.load(Ordering::Relaxed));
             let passed = now - last;
             last = now;
             if passed > TICK * 4 {
@@ -232,10 +230,8 @@ impl Shared {
             });
             sent.len() - 1
         };
-        let (subject, body) = (
-            format!("beamline.router.v1.{}", class.operation),
-            class.request(number),
-        );
+        let subject = format!("beamline.router.v1.{}", class.operation);
+        let body = class.request(number);
         let reply = format!("{}.{number}", self.inbox);
         let mut headers = HeaderMap::new();
         let deadline = humantime::format_rfc3339_millis(SystemTime::now() + DEADLINE);

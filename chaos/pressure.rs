@@ -95,7 +95,8 @@ async fn overload(pace: Pace) -> Outcome {
     stage.load.set_rate(calm);
     let healed = stage.heals();
     stage.recovers(SECOND * 5).await;
-    let (peak, goodput) = (served(&stage, full, broken), served(&stage, broken, healed));
+    let peak = served(&stage, full, broken);
+    let goodput = served(&stage, broken, healed);
     // Seconds on a machine that others use too show a collapse, and no more; the figures are for a minute, and for `make load`.
     let (least, most) = if pace.is_quick() {
         (0.6, SECOND)
@@ -105,10 +106,8 @@ async fn overload(pace: Pace) -> Outcome {
     stage.check("goodput", goodput >= peak * least, || {
         format!("{goodput:.0}/s of a peak of {peak:.0}/s")
     });
-    let (before, during) = (
-        stage.load.p99(start, full, Sent::served),
-        stage.load.p99(broken, healed, Sent::served),
-    );
+    let before = stage.load.p99(start, full, Sent::served);
+    let during = stage.load.p99(broken, healed, Sent::served);
     stage.check("latency", during <= twice(before).max(most), || {
         format!("p99 of the accepted {during:?}, unloaded {before:?}")
     });

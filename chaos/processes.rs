@@ -228,7 +228,8 @@ async fn pipelines_panic(pace: Pace) -> Outcome {
 /// Its supervisor gives up in turn; the router does not, and nobody else feels it. What only observes fails at the same time,
 /// and nobody feels that either.
 async fn never_starts(pace: Pace) -> Outcome {
-    let (points, directory) = (FailPoints::new(), TempDir::new().expect("a directory"));
+    let points = FailPoints::new();
+    let directory = TempDir::new().expect("a directory");
     let registry = directory.path().join("registry.db");
     let url = format!("sqlite://{}", registry.display());
     let setting = points
@@ -324,7 +325,9 @@ async fn handlers_block(pace: Pace) -> Outcome {
     let broken = stage.breaks();
     points.set("pipeline sleep 100");
     let until = broken + pace.fault;
-    let (mut asked, mut well, mut pressure) = (0, 0, 0.0_f64);
+    let mut asked = 0;
+    let mut well = 0;
+    let mut pressure = 0.0_f64;
     while Instant::now() < until {
         let http = stage.routers[0].http();
         let answer = timeout(SECOND, http_get(http, "/healthz")).await;

@@ -66,8 +66,10 @@ impl Puppet {
             .await
             .expect("a subscription");
         client.flush().await.expect("flushed");
-        let (behaviour, good) = (Mutex::new(Behaviour::Good), good.to_string());
-        let (torn, answered) = (AtomicUsize::new(0), Mutex::default());
+        let behaviour = Mutex::new(Behaviour::Good);
+        let good = good.to_string();
+        let torn = AtomicUsize::new(0);
+        let answered = Mutex::default();
         let shared = Arc::new(Shared {
             client,
             good,

@@ -57,10 +57,8 @@ async fn slow_commits(pace: Pace) -> Outcome {
             json!({"at": broken.elapsed().as_secs_f64()}),
         )
         .await;
-        let (took, written) = (
-            begun.elapsed(),
-            answer.as_ref().is_some_and(|answer| answer["ok"] == true),
-        );
+        let took = begun.elapsed();
+        let written = answer.as_ref().is_some_and(|answer| answer["ok"] == true);
         stage.check("administration", written && took >= SLOW, || {
             format!("after {took:?} {answer:?}")
         });
@@ -283,10 +281,8 @@ async fn large_push(pace: Pace) -> Outcome {
         || format!("left {kept}"),
     );
     stage.heals();
-    let (before, during) = (
-        stage.load.p99(calm, broken, |_| true),
-        stage.load.p99(broken, pushed, |_| true),
-    );
+    let before = stage.load.p99(calm, broken, |_| true);
+    let during = stage.load.p99(broken, pushed, |_| true);
     let most = before + DISTURBED + BUSY_MACHINE;
     stage.check("latency", during <= most, || {
         format!("p99 {during:?} while it was loaded in {served:?}, {before:?} before")

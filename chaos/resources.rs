@@ -106,7 +106,8 @@ async fn scarce_memory(pace: Pace) -> Outcome {
     // Until those that are held would have more bytes than there is room for.
     let lasts = pace.fault.max(SECOND * 5);
     while broken.elapsed() < lasts {
-        let (client, body) = (stage.gateway.client().clone(), body.clone());
+        let client = stage.gateway.client().clone();
+        let body = body.clone();
         large.spawn(async move {
             let answer = timeout(
                 LIMIT,
@@ -141,7 +142,9 @@ async fn scarce_memory(pace: Pace) -> Outcome {
             .filter(|code| code.as_deref() == wanted)
             .count()
     };
-    let (served, shed, lost) = (count(Some("ok")), count(Some("overloaded")), count(None));
+    let served = count(Some("ok"));
+    let shed = count(Some("overloaded"));
+    let lost = count(None);
     stage.check("shedding", shed > 0 && served > 0 && lost == 0, || {
         format!(
             "of {} large requests {served} were served, {shed} refused, {lost} lost",
@@ -185,7 +188,8 @@ async fn no_descriptors(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting::default()).await;
     stage.calm().await;
     let router = stage.routers[0].id();
-    let (before, worked) = (soft_limit_of_files(router), cpu_time(router));
+    let before = soft_limit_of_files(router);
+    let worked = cpu_time(router);
     let broken = stage.breaks();
     stage.routers[0].take_files();
     let http = stage.routers[0].http();

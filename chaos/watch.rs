@@ -84,7 +84,8 @@ impl Progress {
             loop {
                 let from = Instant::now();
                 if let Some(counters) = Counters::of(router).await {
-                    let (received, answered) = (counters.get(RECEIVED), counters.get(ANSWERED));
+                    let received = counters.get(RECEIVED);
+                    let answered = counters.get(ANSWERED);
                     taken.lock().push(Note {
                         from,
                         to: Instant::now(),
@@ -166,7 +167,8 @@ impl Counters {
 
     /// Whether everything that was taken in is answered and nothing is held, and what does not add up.
     pub(crate) fn settled(&self) -> Result<(), String> {
-        let (received, answered) = (self.get(RECEIVED), self.get(ANSWERED));
+        let received = self.get(RECEIVED);
+        let answered = self.get(ANSWERED);
         // What a router does not show cannot be told to be zero.
         let held = HELD.map(|name| (name, self.0.get(name).copied().unwrap_or(f64::NAN)));
         let even =

@@ -64,10 +64,8 @@ impl World {
             "{}",
             self.router.log()
         );
-        let (received, answered) = (
-            self.metric("router_requests_received").await,
-            self.answered().await,
-        );
+        let received = self.metric("router_requests_received").await;
+        let answered = self.answered().await;
         assert_eq!(received, answered);
         self.assert_no_restarts().await;
     }
@@ -414,7 +412,8 @@ async fn publish_bare(nats: &Nats, subject: &str, block: &str, body: &str) {
     let mut stream = TcpStream::connect(nats.address())
         .await
         .expect("a connection");
-    let (head, total) = (block.len(), block.len() + body.len());
+    let head = block.len();
+    let total = block.len() + body.len();
     let connect = "CONNECT {\"headers\":true,\"no_responders\":true,\"verbose\":false}\r\n";
     let publish = format!("HPUB {subject} some.inbox {head} {total}\r\n{block}{body}\r\nPING\r\n");
     stream

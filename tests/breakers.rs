@@ -332,10 +332,8 @@ async fn an_operator_may_let_everything_through() {
 #[tokio::test]
 async fn another_provider_takes_over_from_one_that_is_held_open() {
     let routing = Routing::start(&[]).await;
-    let (held, spare) = (
-        routing.provider("held").await,
-        routing.provider("spare").await,
-    );
+    let held = routing.provider("held").await;
+    let spare = routing.provider("spare").await;
     let providers = json!([{"name": "held", "weight": 1_000_000}, {"name": "spare", "weight": 1}]);
     routing
         .gateway
@@ -362,7 +360,8 @@ async fn gauge(router: &RouterProcess, id: &str) -> Option<u32> {
 
 #[tokio::test]
 async fn a_decision_holds_on_all_replicas_and_after_a_restart() {
-    let (nats, database) = (Nats::start().await, PostgresDatabase::create().await);
+    let nats = Nats::start().await;
+    let database = PostgresDatabase::create().await;
     let url = database.url();
     let settings = [("nats.url", nats.url()), ("database.url", url.as_str())];
     let (mut first, second) = tokio::join!(

@@ -280,7 +280,8 @@ fn many_writes(caller: &Caller, count: usize) -> JoinSet<Value> {
     let body = json!({"tenant_id": "demo", "policy_id": "default", "policy": demo_policy("many")});
     let mut writes = JoinSet::new();
     for _ in 0..count {
-        let (caller, body) = (caller.clone(), body.clone());
+        let caller = caller.clone();
+        let body = body.clone();
         writes.spawn(async move { caller.admin("put_policy", body).await });
     }
     writes

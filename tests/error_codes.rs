@@ -271,7 +271,8 @@ async fn one_request_too_many_is_refused_at_the_door() {
         }
     };
     let model = serve(&world.nats, Extension::provider("model", echo)).await;
-    let (gateway, first) = (world.gateway.clone(), request("default"));
+    let gateway = world.gateway.clone();
+    let first = request("default");
     let first = tokio::spawn(async move { gateway.route(&first).await });
     eventually(LIMIT, "the provider has the request", async || {
         (model.in_flight() == 1).then_some(())

@@ -114,7 +114,8 @@ async fn register_roles(gateway: &Gateway, prefix: &str, more: Value) {
             .await;
     }
     for (id, policy, _) in ROLES {
-        let (id, good) = (format!("{prefix}{id}"), json!([{"name": "good"}]));
+        let id = format!("{prefix}{id}");
+        let good = json!([{"name": "good"}]);
         let (role, rule) = policy.split_once('_').unwrap_or((policy, ""));
         let document = match role {
             "pre" => json!({"pre": [{"id": id, "mode": rule}], "providers": good}),
@@ -265,7 +266,8 @@ async fn nobody_on_the_subject_is_said_at_once() {
     let world = World::start().await;
     register_roles(&world.gateway, "absent_", json!({})).await;
     for (id, policy, code) in ROLES {
-        let (id, policy) = (format!("absent_{id}"), format!("absent_{policy}"));
+        let id = format!("absent_{id}");
+        let policy = format!("absent_{policy}");
         let answer = world.gateway.route(&request(&policy)).await;
         let blocked = code.map(|code| {
             if code == "validator_blocked" {

@@ -27,7 +27,8 @@ struct Fleet {
 
 impl Fleet {
     async fn start(record: Value) -> Self {
-        let (nats, database) = (Nats::start().await, PostgresDatabase::create().await);
+        let nats = Nats::start().await;
+        let database = PostgresDatabase::create().await;
         let url = database.url();
         let settings = [("nats.url", nats.url()), ("database.url", url.as_str())];
         let (first, second) = tokio::join!(
@@ -100,11 +101,10 @@ impl Model {
             .await
             .expect("subscribed");
         client.flush().await.expect("flushed");
-        let (failures, broken) = (
-            Arc::new(Mutex::new(Vec::<(String, usize)>::new())),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let (counts, all) = (Arc::clone(&failures), Arc::clone(&broken));
+        let failures = Arc::new(Mutex::new(Vec::<(String, usize)>::new()));
+        let broken = Arc::new(AtomicBool::new(false));
+        let counts = Arc::clone(&failures);
+        let all = Arc::clone(&broken);
         let serving = tokio::spawn(async move {
             while let Some(call) = calls.next().await {
                 let reply = call.reply.expect("somebody wants to know");

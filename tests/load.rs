@@ -160,7 +160,8 @@ async fn an_extension_that_never_answers_does_not_slow_others() {
     // Half of all requests wait for the silent one until their own time is over; the others must not wait with them.
     let waiting: Vec<_> = (0..200)
         .map(|_| {
-            let (client, body) = (gateway.client().clone(), request("silent").to_string());
+            let client = gateway.client().clone();
+            let body = request("silent").to_string();
             tokio::spawn(async move {
                 client
                     .request("beamline.router.v1.route", body.into())

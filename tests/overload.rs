@@ -58,7 +58,8 @@ impl World {
     async fn hold(&self, count: usize, body: &Value) -> Vec<JoinHandle<Value>> {
         let before = self.model.in_flight();
         let one = || {
-            let (gateway, body) = (self.gateway.clone(), body.clone());
+            let gateway = self.gateway.clone();
+            let body = body.clone();
             tokio::spawn(async move { gateway.route(&body).await })
         };
         let held = (0..count).map(|_| one()).collect();
@@ -101,7 +102,8 @@ async fn a_flood_is_answered_to_the_last_request_and_each_once() {
         .expect("a subscription");
     client.flush().await.expect("flushed");
     for number in 0..REQUESTS {
-        let (reply, body) = (format!("{inbox}.{number}"), request("default").to_string());
+        let reply = format!("{inbox}.{number}");
+        let body = request("default").to_string();
         client
             .publish_with_reply("beamline.router.v1.route", reply, body.into())
             .await

@@ -53,7 +53,8 @@ impl Service {
     /// Load for both, under way when this returns.
     async fn under_load(&self, limit: Duration) -> JoinHandle<BTreeMap<usize, Vec<Value>>> {
         let answered = Arc::new(AtomicUsize::new(0));
-        let (caller, count) = (self.caller.clone(), Arc::clone(&answered));
+        let caller = self.caller.clone();
+        let count = Arc::clone(&answered);
         let load = tokio::spawn(async move { caller.load(REQUESTS, AT_ONCE, limit, count).await });
         let flows = || answered.load(Ordering::Relaxed) >= REQUESTS / 4;
         eventually(LIMIT, "the load flows", async || flows().then_some(())).await;
@@ -123,10 +124,8 @@ async fn both_get_a_share_of_the_requests() {
         .load(REQUESTS, AT_ONCE, LIMIT, Arc::default())
         .await;
     assert_each_answered_once(&service, &answers);
-    let (first, second) = (
-        received(&service.first).await,
-        received(&service.second).await,
-    );
+    let first = received(&service.first).await;
+    let second = received(&service.second).await;
     println!("the first got {first}, the second {second}");
     assert_eq!(first + second, REQUESTS as u64);
     assert!(first > 0 && second > 0);
@@ -149,17 +148,13 @@ async fn restarts_one_after_the_other_lose_no_administration_request() {
     let mut service = Service::start().await;
     // Writes are under way whenever a router goes.
     service.database.slow_commits(0.5).await;
-    let (answered, enough) = (
-        Arc::new(AtomicUsize::new(0)),
-        Arc::new(AtomicBool::new(false)),
-    );
+    let answered = Arc::new(AtomicUsize::new(0));
+    let enough = Arc::new(AtomicBool::new(false));
     let mut callers = JoinSet::new();
     for number in 0..18 {
-        let (caller, answered, enough) = (
-            service.caller.clone(),
-            Arc::clone(&answered),
-            Arc::clone(&enough),
-        );
+        let caller = service.caller.clone();
+        let answered = Arc::clone(&answered);
+        let enough = Arc::clone(&enough);
         let policy =
             json!({"version": "1.0", "providers": [{"name": "mock_provider", "weight": 100}]});
         let (operation, body) = match number {

@@ -19,10 +19,8 @@ fn decided(answer: &Value) -> String {
 #[tokio::test]
 async fn a_failing_provider_is_retried_as_the_rule_says_before_another_takes_over() {
     let routing = Routing::start(&[]).await;
-    let (shaky, steady) = (
-        routing.broken("shaky").await,
-        routing.provider("steady").await,
-    );
+    let shaky = routing.broken("shaky").await;
+    let steady = routing.provider("steady").await;
     let rule = json!({"when": {"status": "5xx"}, "retry": 2, "backoff": briefly(), "to": "steady"});
     let policy = json!({"providers": [{"name": "shaky", "weight": 1}], "fallbacks": [
         {"when": {"status": "429"}, "to": "shaky_too"}, rule]});
@@ -131,10 +129,8 @@ async fn a_provider_that_nobody_serves_is_fallen_back_from() {
 async fn a_rule_for_other_requests_is_passed_over() {
     let routing = Routing::start(&[]).await;
     let _shaky = routing.broken("shaky").await;
-    let (_german, _other) = (
-        routing.provider("german").await,
-        routing.provider("other").await,
-    );
+    let _german = routing.provider("german").await;
+    let _other = routing.provider("other").await;
     let policy = json!({"providers": [{"name": "shaky", "weight": 1}], "fallbacks": [
         {"when": {"status": "error", "lang": "de", "message_type": ["chat", "mail"]}, "to": "german"},
         {"when": {"status": "error"}, "to": "other"}]});
@@ -151,10 +147,8 @@ async fn a_rule_for_other_requests_is_passed_over() {
 #[tokio::test]
 async fn the_attempts_of_a_request_come_from_one_budget() {
     let routing = Routing::start(&[("router.max_extra_attempts", "2")]).await;
-    let (shaky, steady) = (
-        routing.broken("shaky").await,
-        routing.provider("steady").await,
-    );
+    let shaky = routing.broken("shaky").await;
+    let steady = routing.provider("steady").await;
     let rule = json!({"when": {"status": "5xx"}, "retry": 5, "backoff": briefly(), "to": "steady"});
     routing
         .gateway
@@ -221,10 +215,8 @@ async fn a_chain_of_fallbacks_visits_no_provider_twice_and_the_error_carries_the
 #[tokio::test]
 async fn a_wait_beyond_the_deadline_is_not_begun() {
     let routing = Routing::start(&[]).await;
-    let (shaky, _steady) = (
-        routing.broken("shaky").await,
-        routing.provider("steady").await,
-    );
+    let shaky = routing.broken("shaky").await;
+    let _steady = routing.provider("steady").await;
     let hour = json!({"strategy": "fixed", "base_ms": 60_000, "max_ms": 600_000, "jitter": false});
     let rule = json!({"when": {"status": "5xx"}, "retry": 5, "backoff": hour, "to": "steady"});
     routing
@@ -287,11 +279,9 @@ async fn a_request_that_is_wrong_here_is_not_tried_elsewhere() {
 #[tokio::test]
 async fn a_breaker_opens_after_as_many_failures_as_the_policy_says_and_others_take_over() {
     let routing = Routing::start(&[]).await;
-    let (shaky, _steady, _spare) = (
-        routing.broken("shaky").await,
-        routing.provider("steady").await,
-        routing.provider("spare").await,
-    );
+    let shaky = routing.broken("shaky").await;
+    let _steady = routing.provider("steady").await;
+    let _spare = routing.provider("spare").await;
     let threshold = json!({"failure_threshold": 2});
     let alone = json!({"providers": [{"name": "shaky", "weight": 1}], "circuit_breaker": threshold,
         "fallbacks": [{"when": {"status": "circuit_breaker_open"}, "to": "spare"}]});

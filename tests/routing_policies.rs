@@ -125,11 +125,9 @@ async fn a_policy_in_the_canonical_form_is_served_as_written() {
 #[tokio::test]
 async fn a_list_of_names_is_an_order_of_preference() {
     let routing = Routing::start(&[]).await;
-    let (first, second, third) = (
-        routing.broken("first").await,
-        routing.provider("second").await,
-        routing.provider("third").await,
-    );
+    let first = routing.broken("first").await;
+    let second = routing.provider("second").await;
+    let third = routing.provider("third").await;
     routing
         .gateway
         .policy("names", &json!({"providers": ["first", "second", "third"]}))
@@ -275,12 +273,10 @@ async fn a_policy_in_a_mixture_of_forms_is_served_as_written() {
 #[tokio::test]
 async fn a_policy_with_mistakes_is_refused_whole_and_the_old_one_stays_served() {
     let routing = Routing::start(&[]).await;
-    let (_old, _guard) = (
-        routing.provider("old").await,
-        routing
-            .extension(Kind::Validator, "guard", json!({}), r#"{"status": "ok"}"#)
-            .await,
-    );
+    let _old = routing.provider("old").await;
+    let _guard = routing
+        .extension(Kind::Validator, "guard", json!({}), r#"{"status": "ok"}"#)
+        .await;
     routing
         .gateway
         .policy("chat", &json!({"version": "1.0", "providers": ["old"]}))

@@ -54,16 +54,15 @@ impl Part {
 
     async fn play(&self, routing: &Routing, kind: Kind, id: &str, answer: &str) -> Stub {
         routing.gateway.register(kind.as_str(), id, json!({})).await;
-        let (called, waits_for, answered) = (
-            self.called.clone(),
-            self.waits_for.clone(),
-            self.answered.clone(),
-        );
+        let called = self.called.clone();
+        let waits_for = self.waits_for.clone();
+        let answered = self.answered.clone();
         let answer = answer.to_owned();
         Stub::waiting(&routing.nats, kind, id, move |_| {
             called.give();
-            let (waits_for, answered, answer) =
-                (waits_for.clone(), answered.clone(), answer.clone());
+            let waits_for = waits_for.clone();
+            let answered = answered.clone();
+            let answer = answer.clone();
             async move {
                 if let Some(signal) = waits_for {
                     signal.given().await;
@@ -111,7 +110,8 @@ async fn validators_run_at_the_same_time() {
 async fn a_wave_starts_when_what_it_depends_on_is_done() {
     let routing = Routing::start(&[]).await;
     let _model = routing.provider("model").await;
-    let (mut a, mut b) = (Part::new(), Part::new());
+    let mut a = Part::new();
+    let mut b = Part::new();
     (a.waits_for, b.waits_for) = (Some(b.called.clone()), Some(a.called.clone()));
     let _a = a
         .play(&routing, Kind::Pre, "a", r#"{"metadata": {"a": 1}}"#)
@@ -119,7 +119,8 @@ async fn a_wave_starts_when_what_it_depends_on_is_done() {
     let _b = b
         .play(&routing, Kind::Pre, "b", r#"{"metadata": {"b": 2}}"#)
         .await;
-    let (after_a, after_b) = (a.answered.clone(), b.answered.clone());
+    let after_a = a.answered.clone();
+    let after_b = b.answered.clone();
     routing.gateway.register("pre", "c", json!({})).await;
     let c = Stub::answering(&routing.nats, Kind::Pre, "c", move |_| {
         let both = after_a.is_given() && after_b.is_given();
@@ -146,7 +147,8 @@ async fn a_wave_starts_when_what_it_depends_on_is_done() {
 async fn merged(first_is_last: bool) -> (Value, Value) {
     let routing = Routing::start(&[]).await;
     let model = routing.provider("model").await;
-    let (mut first, mut second) = (Part::new(), Part::new());
+    let mut first = Part::new();
+    let mut second = Part::new();
     if first_is_last {
         first = Part::after(&second.answered);
     } else {
@@ -188,7 +190,8 @@ async fn results_are_merged_in_the_order_of_the_policy_whoever_answers_first() {
 async fn a_blocking_rejection_cuts_off_what_comes_after_it() {
     let routing = Routing::start(&[]).await;
     let model = routing.provider("model").await;
-    let (never, silent) = (Signal::new(), Part::new());
+    let never = Signal::new();
+    let silent = Part::new();
     let silent = Part {
         waits_for: Some(never),
         ..silent
@@ -276,9 +279,11 @@ async fn short_of_retries(first_is_last: bool) -> Value {
             .register("validator", id, json!({"retry": 1}))
             .await;
         let waits = first_is_last == (index == 0);
-        let (own, other) = (failed[index].clone(), failed[1 - index].clone());
+        let own = failed[index].clone();
+        let other = failed[1 - index].clone();
         let stub = Stub::waiting(&routing.nats, Kind::Validator, id, move |call| {
-            let (own, other) = (own.clone(), other.clone());
+            let own = own.clone();
+            let other = other.clone();
             async move {
                 if call
                     .headers

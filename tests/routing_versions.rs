@@ -15,10 +15,8 @@ const SESSIONS: usize = 200;
 async fn serve_versions(nats: &Nats, versions: &[&str]) -> Vec<Stub> {
     let mut stubs = Vec::new();
     for version in versions {
-        let (subject, answer) = (
-            format!("beamline.provider.model.{version}"),
-            json!({"output": version}),
-        );
+        let subject = format!("beamline.provider.model.{version}");
+        let answer = json!({"output": version});
         stubs.push(Stub::at(nats, &subject, Kind::Provider, "model", &answer.to_string()).await);
     }
     stubs
@@ -229,10 +227,8 @@ impl Replicas {
         let (left, right) = tokio::join!(Nats::start(), Nats::start());
         let database = PostgresDatabase::create().await;
         let url = database.url();
-        let (left_settings, right_settings) = (
-            [("nats.url", left.url()), ("database.url", &url)],
-            [("nats.url", right.url()), ("database.url", &url)],
-        );
+        let left_settings = [("nats.url", left.url()), ("database.url", &url)];
+        let right_settings = [("nats.url", right.url()), ("database.url", &url)];
         let routers = tokio::join!(
             RouterProcess::start(&left_settings),
             RouterProcess::start(&right_settings)

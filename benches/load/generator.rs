@@ -246,7 +246,8 @@ async fn collect(
     clients: Clients,
 ) -> Run {
     let mut tries = vec![0_u8; total];
-    let (mut served, mut refused) = (Vec::new(), Vec::new());
+    let mut served = Vec::new();
+    let mut refused = Vec::new();
     let mut failed = 0;
     while served.len() + refused.len() + failed < total {
         let Ok(Some(answer)) = timeout(PATIENCE, answers.next()).await else {

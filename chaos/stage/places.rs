@@ -127,7 +127,9 @@ fn held_in(node: &Value) -> Vec<String> {
         .into_iter()
         .any(|count| count.as_u64().is_some_and(|n| n > 0));
     let own = taken.then(|| {
-        let (name, in_flight, limit) = (&node["name"], &node["in_flight"], &node["limit"]);
+        let name = &node["name"];
+        let in_flight = &node["in_flight"];
+        let limit = &node["limit"];
         format!(
             "{name} has {in_flight} of {limit} in flight, {} waiting",
             node["waiting"]

@@ -56,7 +56,9 @@ impl Caller {
         let next = Arc::new(AtomicUsize::new(0));
         let mut callers = JoinSet::new();
         for _ in 0..at_once {
-            let (caller, next, answered) = (self.clone(), Arc::clone(&next), Arc::clone(&answered));
+            let caller = self.clone();
+            let next = Arc::clone(&next);
+            let answered = Arc::clone(&answered);
             callers.spawn(async move {
                 let mut own = Vec::new();
                 loop {

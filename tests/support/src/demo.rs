@@ -32,7 +32,8 @@ impl Demo {
         let calls = Arc::new(Mutex::new(HashMap::new()));
         let counts = Arc::clone(&calls);
         let echo = move |prompt: Prompt, call: CallContext| {
-            let (mut gate, counts) = (gate.clone(), Arc::clone(&counts));
+            let mut gate = gate.clone();
+            let counts = Arc::clone(&counts);
             async move {
                 *counts
                     .lock()

@@ -93,10 +93,8 @@ impl PostgresDatabase {
 impl Drop for PostgresDatabase {
     /// In a thread with a runtime of its own, because that of the test may be ending.
     fn drop(&mut self) {
-        let (server, drop) = (
-            self.server.clone(),
-            format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name),
-        );
+        let server = self.server.clone();
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -147,7 +147,8 @@ async fn pass_on(
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         accepted.fetch_add(1, Ordering::Relaxed);
-        let (target, weather) = (target.clone(), weather.clone());
+        let target = target.clone();
+        let weather = weather.clone();
         connections.spawn(async move {
             if let Ok(server) = TcpStream::connect(target).await {
                 link::carry(client, server, weather).await;

@@ -27,7 +27,8 @@ pub(super) async fn carry(
     mut weather: watch::Receiver<Weather>,
 ) {
     let resets = weather.borrow().resets;
-    let (to_server, to_client) = (weather.clone(), weather.clone());
+    let to_server = weather.clone();
+    let to_client = weather.clone();
     let end = {
         let (client_reads, client_writes) = client.split();
         let (server_reads, server_writes) = server.split();
