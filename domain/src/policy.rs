@@ -2,21 +2,18 @@
 //!
 //! There is one model. Every form of the document is brought into it where it is read.
 
-use std::fmt;
 use std::time::Duration;
-
-use serde::Serialize;
 
 use crate::backoff::{Exponential, full_jitter};
 use crate::conditions::Conditions;
 use crate::document::{Located, Mistakes, Object, check_json};
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
+use beamline_contract::policy::{Form, Mode, OnFail, Order, Status, Strategy};
 use beamline_contract::record::BreakerOverrides;
 
 pub mod complexity;
 pub mod diff;
-mod form;
 #[cfg(any(test, feature = "testing"))]
 pub mod invariants;
 mod places;
@@ -24,7 +21,6 @@ mod read;
 pub mod waves;
 mod write;
 
-pub use form::Form;
 use places::Places;
 
 /// The JSON Schema of all forms, for editors.
@@ -67,56 +63,11 @@ pub struct Processor {
     pub depends_on: Option<Vec<String>>,
 }
 
-/// Whether a request may go on without this processor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    Required,
-    Optional,
-}
-
-impl Mode {
-    pub const WORDS: &'static [(&'static str, Self)] =
-        &[("required", Self::Required), ("optional", Self::Optional)];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Required => "required",
-            Self::Optional => "optional",
-        }
-    }
-}
-
 #[derive(Debug, Clone, PartialEq)]
 pub struct Validator {
     pub id: String,
     pub on_fail: OnFail,
     pub config: Fields,
-}
-
-/// What a rejection, or no answer at all, means for the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnFail {
-    Block,
-    Warn,
-    Ignore,
-}
-
-impl OnFail {
-    pub const WORDS: &'static [(&'static str, Self)] = &[
-        ("block", Self::Block),
-        ("warn", Self::Warn),
-        ("ignore", Self::Ignore),
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::Warn => "warn",
-            Self::Ignore => "ignore",
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -125,25 +76,6 @@ pub struct Provider {
     /// Used in proportion to the sum of all; 0 takes no traffic. In a list by priority it says nothing.
     pub weight: f64,
     pub config: Fields,
-}
-
-/// How one of the providers is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// By chance, in proportion to the weights.
-    Weighted,
-    /// The first one that can be called; when it fails, the next one takes over.
-    Priority,
-}
-
-impl Order {
-    /// The word for it in answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Weighted => "weighted",
-            Self::Priority => "priority",
-        }
-    }
 }
 
 /// What to do when a provider failed.
@@ -165,67 +97,6 @@ pub struct When {
     pub conditions: Conditions,
 }
 
-/// A class of failures (contract section 4, `when.status`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    Timeout,
-    /// `5xx`
-    ServerError,
-    /// `4xx`
-    ClientError,
-    /// `429` and `rate_limited`
-    RateLimited,
-    /// Any other code from 100 to 999.
-    Code(u16),
-    /// Every failure there is.
-    Error,
-    NoResponders,
-    CircuitBreakerOpen,
-    /// None of the policy's `providers` is left to try.
-    AllProvidersFailed,
-}
-
-impl Status {
-    pub const WORDS: [(&'static str, Self); 9] = [
-        ("timeout", Self::Timeout),
-        ("5xx", Self::ServerError),
-        ("4xx", Self::ClientError),
-        ("429", Self::RateLimited),
-        ("rate_limited", Self::RateLimited),
-        ("error", Self::Error),
-        ("no_responders", Self::NoResponders),
-        ("circuit_breaker_open", Self::CircuitBreakerOpen),
-        ("all_providers_failed", Self::AllProvidersFailed),
-    ];
-
-    /// `None` when the word is none of the contract's.
-    pub fn parse(word: &str) -> Option<Self> {
-        let known = Self::WORDS
-            .into_iter()
-            .find(|(name, _)| *name == word)
-            .map(|(_, status)| status);
-        let is_code = word.len() == 3 && word.bytes().all(|b| b.is_ascii_digit());
-        let code = word
-            .parse()
-            .ok()
-            .filter(|code| is_code && (100..=999).contains(code));
-        known.or(code.map(Self::Code))
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::Code(code) = self {
-            return write!(out, "{code:03}");
-        }
-        let word = Self::WORDS
-            .into_iter()
-            .find(|(_, status)| status == self)
-            .map(|(word, _)| word);
-        out.write_str(word.unwrap_or_default())
-    }
-}
-
 /// The waits between the attempts of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
@@ -234,30 +105,6 @@ pub struct Backoff {
     pub max: Duration,
     /// A random part of each wait instead of all of it, so that callers do not come back together.
     pub jitter: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Strategy {
-    Exponential,
-    Linear,
-    Fixed,
-}
-
-impl Strategy {
-    pub const WORDS: &'static [(&'static str, Self)] = &[
-        ("exponential", Self::Exponential),
-        ("linear", Self::Linear),
-        ("fixed", Self::Fixed),
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Exponential => "exponential",
-            Self::Linear => "linear",
-            Self::Fixed => "fixed",
-        }
-    }
 }
 
 impl Default for Backoff {

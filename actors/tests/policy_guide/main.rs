@@ -13,8 +13,9 @@ mod fields;
 mod markdown;
 mod tables;
 
+use beamline_contract::policy::Form;
 use beamline_domain::document::Located;
-use beamline_domain::policy::{Form, Policy};
+use beamline_domain::policy::Policy;
 use beamline_domain::record;
 use markdown::{Block, Item, items};
 use serde_json::Value;

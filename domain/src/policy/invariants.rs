@@ -1,6 +1,8 @@
 //! What must hold for any bytes that somebody sends as a policy. The fuzz target and a test of this crate check it.
 
-use super::{Form, Policy, diff::diff};
+use beamline_contract::policy::Form;
+
+use super::{Policy, diff::diff};
 
 /// Panics when something does not hold.
 pub fn check(bytes: &[u8]) {

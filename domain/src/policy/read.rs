@@ -1,11 +1,13 @@
 //! Reads a policy document in any of its forms, with all its mistakes at once.
 
-use super::{Form, Places, Policy};
+use super::{Places, Policy};
 use crate::document::{Mistakes, Object};
 use crate::names::id_problem;
+use beamline_contract::policy::Form;
 
 mod circles;
 mod fallbacks;
+mod form;
 mod providers;
 mod settings;
 mod stages;
@@ -31,7 +33,7 @@ pub(super) const KEYS: &[&str] = &[
 ];
 
 pub(super) fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> (Policy, Form) {
-    let form = Form::of(&object, providers::are_names(&object));
+    let form = form::of(&object, providers::are_names(&object));
     let version = object
         .text("version", mistakes)
         .unwrap_or_else(|| "1.0".into());

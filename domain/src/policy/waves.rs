@@ -55,8 +55,8 @@ fn raise(processors: &[Processor], positions: &HashMap<&str, usize>, levels: &mu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Mode;
     use beamline_contract::fields::Fields;
+    use beamline_contract::policy::Mode;
 
     fn entry(id: &str, depends_on: Option<&[&str]>) -> Processor {
         let depends_on = depends_on.map(|names| names.iter().map(ToString::to_string).collect());

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{
-    Backoff, Fallback, Mode, OnFail, Order, Policy, Processor, Sticky, Strategy, Validator, When,
-};
+use super::{Backoff, Fallback, Policy, Processor, Sticky, Validator, When};
 use beamline_contract::fields::Fields;
+use beamline_contract::policy::{Mode, OnFail, Order, Strategy};
 use beamline_contract::record::BreakerOverrides;
 
 impl Policy {

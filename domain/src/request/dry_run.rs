@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::policy::complexity;
-use crate::policy::{Backoff, Fallback, Mode, OnFail, Order, Strategy};
+use crate::policy::{Backoff, Fallback};
 use crate::request::answer::{decision_body, degradation, extension_report};
 use crate::request::error::RequestError;
 use crate::request::explanation;
@@ -19,6 +19,7 @@ use beamline_contract::admin::{
     PlannedStep, StickyRule,
 };
 use beamline_contract::answer::ProviderChance;
+use beamline_contract::policy::{Mode, OnFail, Order, Strategy};
 use beamline_contract::record::{ExtensionInstance, Kind};
 use beamline_contract::time::milliseconds;
 

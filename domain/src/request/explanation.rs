@@ -6,9 +6,10 @@ use std::fmt::{self, Write};
 
 use beamline_contract::answer::{CallPlace, Explanation, ExplanationContext, ProviderChance};
 
-use crate::policy::{Fallback, Order};
+use crate::policy::Fallback;
 use crate::request::plan::{Candidate, Exclusion, Plan, PlannedCall};
 use crate::request::run::{Attempt, Decision, Reason, Run, Session};
+use beamline_contract::policy::Order;
 use beamline_contract::time::milliseconds;
 
 /// How much is told; `context.detail_level` of a request.

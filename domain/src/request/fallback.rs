@@ -7,11 +7,12 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::conditions::Facts;
-use crate::policy::{Fallback, Order};
+use crate::policy::Fallback;
 use crate::request::failure::FailureClass;
 use crate::request::plan::Plan;
 use crate::request::retry::FailedAttempt;
 use crate::target::selection::weighted;
+use beamline_contract::policy::Order;
 
 /// What happens next. `rule` is the position of the policy's rule that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::conditions::Facts;
 use crate::document::shorten;
 use crate::policy::waves::waves;
-use crate::policy::{Mode, OnFail, Policy, Processor, Provider, Validator};
+use crate::policy::{Policy, Processor, Provider, Validator};
 use crate::record::Route;
 use crate::request::error::RequestError;
 use crate::snapshot::{KnownExtension, Snapshot};
@@ -15,6 +15,7 @@ use crate::target::breaker;
 use crate::target::selection::{self, ChoiceContext};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::fields::Fields;
+use beamline_contract::policy::{Mode, OnFail};
 use beamline_contract::record::{ExtensionInstance, ExtensionRecord, Kind};
 use beamline_contract::subject;
 

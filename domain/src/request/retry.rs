@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::policy::{Backoff, Strategy};
+use crate::policy::Backoff;
 use crate::request::failure::{CallFailure, FailureClass, Repeat};
 use crate::request::plan::{PlannedCall, Rule};
+use beamline_contract::policy::Strategy;
 
 /// A failed attempt, as far as another one depends on it.
 #[derive(Debug, Clone, Copy)]

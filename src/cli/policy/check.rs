@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use beamline_contract::policy::{Form, Order};
 use beamline_domain::document::Located;
-use beamline_domain::policy::{Checked, Form, Order, Policy};
+use beamline_domain::policy::{Checked, Policy};
 use clap::Args;
 use serde::Serialize;
 

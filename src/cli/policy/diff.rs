@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use beamline_contract::policy::Form;
+use beamline_domain::policy::Policy;
 use beamline_domain::policy::diff::{Change, diff};
-use beamline_domain::policy::{Form, Policy};
 use clap::Args;
 use serde::Serialize;
 

@@ -1,7 +1,8 @@
 //! Providers: who is among them, with which share of the requests, or in which order.
 
 use super::{ChangeKind, Changes, fields};
-use crate::policy::{Order, Policy, Provider};
+use crate::policy::{Policy, Provider};
+use beamline_contract::policy::Order;
 
 pub(super) fn diff(old: &Policy, new: &Policy, changes: &mut Changes) {
     let (was, now) = (Choice::of(old), Choice::of(new));

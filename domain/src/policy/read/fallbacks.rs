@@ -4,7 +4,8 @@ use serde_json::value::RawValue;
 
 use super::{Listed, check_id, read_id};
 use crate::document::{Mistakes, Object, items, kind_of, shorten};
-use crate::policy::{Backoff, Fallback, Provider, Status, Strategy, When};
+use crate::policy::{Backoff, Fallback, Provider, When};
+use beamline_contract::policy::{Status, Strategy};
 
 const RULE_KEYS: &[&str] = &["when", "retry", "backoff", "to"];
 const BACKOFF_KEYS: &[&str] = &["strategy", "base_ms", "max_ms", "jitter"];

@@ -4,8 +4,9 @@ use serde_json::value::RawValue;
 
 use super::{Listed, check_id, read_id, refuse_repeated};
 use crate::document::{MAX_ITEMS, Mistakes, Object, kind_of};
-use crate::policy::{Order, Provider};
+use crate::policy::Provider;
 use beamline_contract::fields::Fields;
+use beamline_contract::policy::Order;
 
 const PROVIDER_KEYS: &[&str] = &["name", "weight", "config"];
 const STEP_KEYS: &[&str] = &["action", "provider_id", "weight"];

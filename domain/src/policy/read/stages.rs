@@ -2,7 +2,8 @@
 
 use super::{Listed, circles, read_id, refuse_repeated};
 use crate::document::{Mistakes, Object, items, kind_of};
-use crate::policy::{Mode, OnFail, Processor, Validator};
+use crate::policy::{Processor, Validator};
+use beamline_contract::policy::{Mode, OnFail};
 
 const PROCESSOR_KEYS: &[&str] = &["id", "mode", "config", "depends_on"];
 const PROCESSOR_STEP_KEYS: &[&str] = &["action", "extension_id", "mode", "config", "depends_on"];

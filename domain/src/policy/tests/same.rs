@@ -8,8 +8,8 @@ use proptest::strategy::Strategy;
 
 use super::*;
 use crate::conditions::Conditions;
-use crate::policy::Strategy as Retrying;
 use crate::policy::diff::diff;
+use beamline_contract::policy::Strategy as Retrying;
 use beamline_contract::record::{BreakerOverrides, BreakerSetting};
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::policy::Status;
+use beamline_contract::policy::Status;
 
 /// The classes that a failure belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -85,7 +85,7 @@ fn every_failure_has_its_row() {
 
 #[test]
 fn a_class_is_found_under_every_name_that_it_has() {
-    use crate::policy::Status;
+    use beamline_contract::policy::Status;
     let class = |failure: CallFailure| failure.row().class;
     let unreached = class(CallFailure::NoResponders);
     for status in [

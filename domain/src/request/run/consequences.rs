@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use beamline_contract::error::{ErrorCode, IntakeCode};
+use beamline_contract::policy::{Mode, OnFail};
 use beamline_contract::record::Kind;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::policy::{Mode, OnFail};
 use crate::request::error::RequestError;
 use crate::request::failure::{CallFailure, Consequence};
 use crate::request::plan::{Candidate, Exclusion, PlannedCall, Rule};

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use beamline_contract::policy::OnFail;
 use beamline_contract::record::Kind;
 use serde_json::value::RawValue;
 
 use super::consequences::{fatal, rejection};
 use super::state::{Attempt, CallResult, Decision, Degraded, Report, Response, Run};
 use super::step::Step;
-use crate::policy::OnFail;
 use crate::request::error::RequestError;
 use crate::request::failure::CallFailure;
 use crate::request::plan::{PlannedCall, Rule};

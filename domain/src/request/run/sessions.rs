@@ -1,7 +1,8 @@
 //! Sticky sessions: which provider the request's session has, and which it keeps.
 
+use beamline_contract::policy::Order;
+
 use super::state::{Degraded, Next, Reason, Run, Session};
-use crate::policy::Order;
 use crate::request::RequestKind;
 use crate::request::plan::Exclusion;
 use crate::session::{Pinned, Recalled, SessionKey};
