@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::{Pin, SessionKey, Stored};
+use super::key::SessionKey;
+use super::pin::{Pin, Stored};
 
 /// Sessions by key, the longest unused are forgotten first.
 ///
