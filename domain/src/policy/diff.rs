@@ -2,34 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-
 use super::{Policy, Processor, Sticky, Validator};
 use beamline_contract::record::{BreakerOverrides, BreakerSetting};
 
+mod changes;
 mod fallbacks;
 mod fields;
 mod providers;
 
-/// One difference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
-    pub kind: ChangeKind,
-    /// What changes, for example `provider openai_gpt4`.
-    pub what: String,
-    /// All of it in one sentence.
-    pub sentence: String,
-}
+pub use changes::{Change, ChangeKind};
 
-/// What happens to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChangeKind {
-    Added,
-    Removed,
-    Changed,
-    Moved,
-}
+use changes::Changes;
 
 /// Everything that differs, in the order in which a document is read; nothing when both mean the same.
 pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
@@ -55,63 +38,6 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
         &mut changes,
     );
     changes.0
-}
-
-#[derive(Default)]
-struct Changes(Vec<Change>);
-
-impl Changes {
-    fn added(&mut self, what: &str, details: &str) {
-        self.push(
-            ChangeKind::Added,
-            what,
-            format!("{what} is new ({details})"),
-        );
-    }
-
-    fn removed(&mut self, what: &str) {
-        self.push(ChangeKind::Removed, what, format!("{what} is gone"));
-    }
-
-    fn changed(&mut self, what: &str, details: &str) {
-        self.push(ChangeKind::Changed, what, format!("{what}: {details}"));
-    }
-
-    /// A word of a document, which may be missing.
-    fn value(&mut self, what: &str, old: Option<&str>, new: Option<&str>) {
-        let shown = |value: Option<&str>| value.unwrap_or("none").to_owned();
-        if old != new {
-            self.changed(what, &format!("{} -> {}", shown(old), shown(new)));
-        }
-    }
-
-    fn push(&mut self, kind: ChangeKind, what: &str, sentence: String) {
-        self.0.push(Change {
-            kind,
-            what: what.to_owned(),
-            sentence,
-        });
-    }
-
-    /// Those that stay, if they change places among themselves.
-    fn order(&mut self, stage: &str, old: &[String], new: &[String]) {
-        let stay = |these: &[String], others: &[String]| -> Vec<String> {
-            these
-                .iter()
-                .filter(|id| others.contains(id))
-                .cloned()
-                .collect()
-        };
-        let (before, after) = (stay(old, new), stay(new, old));
-        if before != after {
-            let sentence = format!(
-                "the order of {stage} changes: {} -> {}",
-                before.join(", "),
-                after.join(", ")
-            );
-            self.push(ChangeKind::Moved, stage, sentence);
-        }
-    }
 }
 
 fn processors(stage: &str, old: &[Processor], new: &[Processor], changes: &mut Changes) {

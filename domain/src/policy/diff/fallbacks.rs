@@ -1,6 +1,6 @@
 //! Fallback rules, which have no names: those at both ends that stay are taken away, the rest is compared pair by pair.
 
-use super::{ChangeKind, Changes};
+use super::changes::{ChangeKind, Changes};
 use crate::policy::{Backoff, Fallback, When};
 
 pub(super) fn diff(old: &[Fallback], new: &[Fallback], changes: &mut Changes) {

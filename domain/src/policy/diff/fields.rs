@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
-use super::{ChangeKind, Changes};
+use super::changes::{ChangeKind, Changes};
 use crate::document::shorten;
 use beamline_contract::fields::Fields;
 

@@ -1,6 +1,7 @@
 //! Providers: who is among them, with which share of the requests, or in which order.
 
-use super::{ChangeKind, Changes, fields};
+use super::changes::{ChangeKind, Changes};
+use super::fields;
 use crate::policy::{Policy, Provider};
 use beamline_contract::policy::Order;
 
