@@ -1,13 +1,17 @@
 //! Reads a policy document in any of its forms, with all its mistakes at once.
 
-use super::{Places, Policy};
-use crate::document::{Mistakes, Object};
-use crate::names::id_problem;
+use beamline_contract::mistake::Mistake;
 use beamline_contract::policy::Form;
+
+use super::model::Policy;
+use super::places::Places;
+use crate::document::{Located, Mistakes, Object, check_json};
+use crate::names::id_problem;
 
 mod circles;
 mod fallbacks;
 mod form;
+mod listed;
 mod providers;
 mod settings;
 mod stages;
@@ -32,7 +36,48 @@ pub(super) const KEYS: &[&str] = &[
     "$schema",
 ];
 
-pub(super) fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> (Policy, Form) {
+/// What somebody who is writing a document wants to know about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// `None` when it is no object.
+    pub form: Option<Form>,
+    pub result: Result<Policy, Vec<Located>>,
+}
+
+/// Nobody mends more at once, and finding the place of each takes a walk through the text.
+const MAX_CHECKED: usize = 1_000;
+
+impl Policy {
+    /// Reads a document as somebody wrote it, with all mistakes at once.
+    pub fn parse(json: &str) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Mistakes::default();
+        let object = Object::parse(json, &mut mistakes);
+        let policy = object.map(|object| read(object, &mut mistakes).0);
+        mistakes.into_result(policy)
+    }
+
+    /// The same for somebody who has the text at hand: its form, and as good as all mistakes with line and column.
+    pub fn check(json: &str) -> Checked {
+        if let Err((mistake, position)) = check_json(json) {
+            return Checked {
+                form: None,
+                result: Err(vec![Located { position, mistake }]),
+            };
+        }
+        let mut mistakes = Mistakes::up_to(MAX_CHECKED);
+        let object = Object::parse(json, &mut mistakes);
+        let read = object.map(|object| read(object, &mut mistakes));
+        Checked {
+            form: read.as_ref().map(|(_, form)| *form),
+            result: match read {
+                Some((policy, _)) if mistakes.is_empty() => Ok(policy),
+                _ => Err(mistakes.located_in(json)),
+            },
+        }
+    }
+}
+
+fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> (Policy, Form) {
     let form = form::of(&object, providers::are_names(&object));
     let version = object
         .text("version", mistakes)
@@ -82,50 +127,4 @@ pub(super) fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> (Policy, 
         places,
     };
     (policy, form)
-}
-
-/// What was read, with the place where each of them names its extension.
-struct Listed<T> {
-    items: Vec<T>,
-    places: Vec<String>,
-}
-
-impl<T> Default for Listed<T> {
-    fn default() -> Self {
-        Self {
-            items: Vec::new(),
-            places: Vec::new(),
-        }
-    }
-}
-
-impl<T> Listed<T> {
-    fn push(&mut self, item: T, place: String) {
-        self.items.push(item);
-        self.places.push(place);
-    }
-}
-
-fn read_id(item: &mut Object<'_>, key: &str, mistakes: &mut Mistakes) -> Option<String> {
-    let id = item.required_text(key, mistakes)?;
-    check_id(id, &item.at(key), mistakes)
-}
-
-fn check_id(id: String, pointer: &str, mistakes: &mut Mistakes) -> Option<String> {
-    let Some(problem) = id_problem(&id) else {
-        return Some(id);
-    };
-    mistakes.add(pointer, problem);
-    None
-}
-
-fn refuse_repeated<'i>(
-    id: Option<&str>,
-    mut known: impl Iterator<Item = &'i str>,
-    pointer: &str,
-    mistakes: &mut Mistakes,
-) {
-    if let Some(id) = id.filter(|id| known.any(|other| other == *id)) {
-        mistakes.add(pointer, format!("{id} is listed twice"));
-    }
 }

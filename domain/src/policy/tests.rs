@@ -1,4 +1,11 @@
+use std::time::Duration;
+
+use beamline_contract::fields::Fields;
+use beamline_contract::policy::{Form, Mode, OnFail, Order, Status, Strategy};
+
+use super::places::Places;
 use super::*;
+use crate::document::Mistakes;
 
 mod any_bytes;
 mod circles;

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Listed, check_id, read_id};
+use super::listed::{Listed, check_id, read_id};
 use crate::document::{Mistakes, Object, items, kind_of, shorten};
 use crate::policy::{Backoff, Fallback, Provider, When};
 use beamline_contract::policy::{Status, Strategy};

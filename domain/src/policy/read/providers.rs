@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Listed, check_id, read_id, refuse_repeated};
+use super::listed::{Listed, check_id, read_id, refuse_repeated};
 use crate::document::{MAX_ITEMS, Mistakes, Object, kind_of};
 use crate::policy::Provider;
 use beamline_contract::fields::Fields;

@@ -1,6 +1,7 @@
 //! Pre-processors, validators and post-processors, from lists of their own or from steps.
 
-use super::{Listed, circles, read_id, refuse_repeated};
+use super::circles;
+use super::listed::{Listed, read_id, refuse_repeated};
 use crate::document::{Mistakes, Object, items, kind_of};
 use crate::policy::{Processor, Validator};
 use beamline_contract::policy::{Mode, OnFail};

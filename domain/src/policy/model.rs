@@ -1,0 +1,100 @@
+//! What a policy says, whatever form its document has.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use beamline_contract::fields::Fields;
+use beamline_contract::policy::{Mode, OnFail, Order};
+use beamline_contract::record::{BreakerOverrides, Kind};
+
+use super::fallback::Fallback;
+use super::places::Places;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    pub version: String,
+    /// Absent when the document leaves it to the name under which it is stored.
+    pub policy_id: Option<String>,
+    pub pre: Vec<Processor>,
+    pub validators: Vec<Validator>,
+    pub providers: Vec<Provider>,
+    /// How one of the providers is chosen.
+    pub order: Order,
+    pub post: Vec<Processor>,
+    /// Tried in their order.
+    pub fallbacks: Vec<Fallback>,
+    pub sticky: Option<Sticky>,
+    pub circuit_breaker: BreakerOverrides,
+    pub metadata: Fields,
+    pub(super) places: Places,
+}
+
+impl Policy {
+    /// Extensions in the pipeline: everything that could run for one request, providers counted as one call.
+    pub fn pipeline_length(&self) -> usize {
+        self.pre.len()
+            + self.validators.len()
+            + self.post.len()
+            + usize::from(!self.providers.is_empty())
+    }
+
+    /// Every extension that the policy names, with the type it must have and the place where it is named.
+    pub fn references(&self) -> impl Iterator<Item = (&str, Kind, String)> {
+        let places = &self.places;
+        let pre = self.pre.iter().map(|pre| (Some(&pre.id), Kind::Pre));
+        let validators = self.validators.iter();
+        let validators = validators.map(|validator| (Some(&validator.id), Kind::Validator));
+        let providers = self.providers.iter();
+        let providers = providers.map(|provider| (Some(&provider.name), Kind::Provider));
+        let post = self.post.iter().map(|post| (Some(&post.id), Kind::Post));
+        let fallbacks = self.fallbacks.iter();
+        let fallbacks = fallbacks.map(|rule| (rule.to.as_ref(), Kind::Provider));
+        let all = pre
+            .zip(&places.pre)
+            .chain(validators.zip(&places.validators))
+            .chain(providers.zip(&places.providers))
+            .chain(post.zip(&places.post))
+            .chain(fallbacks.zip(&places.fallbacks));
+        all.filter_map(|((id, kind), place)| Some((id?.as_str(), kind, place.clone())))
+    }
+}
+
+/// A pre- or post-processor in a policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Processor {
+    pub id: String,
+    pub mode: Mode,
+    pub config: Fields,
+    /// `None`: after everything listed before it. A list: after those only; the empty list waits for nothing.
+    pub depends_on: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validator {
+    pub id: String,
+    pub on_fail: OnFail,
+    pub config: Fields,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Provider {
+    pub name: String,
+    /// Used in proportion to the sum of all; 0 takes no traffic. In a list by priority it says nothing.
+    pub weight: f64,
+    pub config: Fields,
+}
+
+/// Requests of one session go to one provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sticky {
+    /// The context key whose value names the session.
+    pub session_key: String,
+    /// How long a session without a request keeps its provider.
+    pub ttl: Duration,
+}
+
+impl Sticky {
+    pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
+    pub const TTL: RangeInclusive<Duration> =
+        Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+}
