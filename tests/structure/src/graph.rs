@@ -6,14 +6,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 #[derive(Debug, Clone, Default)]
 pub struct Imports(BTreeMap<String, BTreeMap<String, BTreeSet<String>>>);
 
-/// A circle that is known and being mended. It must go from the list as soon as it is no longer one.
-#[derive(Debug, Clone, Copy)]
-pub struct Known {
-    pub from: &'static str,
-    pub to: &'static str,
-    pub reason: &'static str,
-}
-
 impl Imports {
     pub(crate) fn add(&mut self, from: &str, to: &str, name: &str) {
         if from == to {
@@ -62,24 +54,6 @@ impl Imports {
         modules
     }
 
-    /// Circles that are not among the known, and known ones that are none, each as a line for people.
-    pub fn problems(&self, known: &[Known]) -> Vec<String> {
-        let mut rest = self.clone();
-        for entry in known {
-            rest.remove(entry);
-        }
-        let mut problems = rest.circles();
-        for entry in known {
-            if !rest.would_close(entry) || self.names(entry.from, entry.to).is_none() {
-                problems.push(format!(
-                    "{} -> {} is no circle any more: take it off the list ({})",
-                    entry.from, entry.to, entry.reason
-                ));
-            }
-        }
-        problems
-    }
-
     /// One circle of each group of files that cannot be told apart, as a path with the names that make it.
     pub fn circles(&self) -> Vec<String> {
         let mut circles = Vec::new();
@@ -104,17 +78,6 @@ impl Imports {
                     .map(move |name| (from.as_str(), to.as_str(), name.as_str()))
             })
         })
-    }
-
-    fn remove(&mut self, known: &Known) {
-        if let Some(targets) = self.0.get_mut(known.from) {
-            targets.remove(known.to);
-        }
-    }
-
-    /// Whether this import would be part of a circle.
-    fn would_close(&self, known: &Known) -> bool {
-        self.path(known.to, known.from).is_some()
     }
 
     /// Everything that both leads to `start` and is led to by it.
