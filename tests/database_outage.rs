@@ -17,8 +17,6 @@ use tokio::time::{Instant, timeout};
 const REFUSED_WITHIN: Duration = Duration::from_secs(12);
 /// Writes that may be at work or wait.
 const PLACES: usize = 200;
-/// About 3 s for the database, and as much again for all the rest on a busy machine; without a limit it would be 60 s.
-const PATIENT_START: Duration = Duration::from_secs(30);
 
 /// A change as the store makes it, but without a word to anybody: a row, and the revision.
 async fn change_silently(database: &mut PgConnection, version: &str) -> i64 {
@@ -340,16 +338,14 @@ async fn what_needs_no_database_does_not_wait_for_one_that_hangs() {
         "all writes that have a place still wait: {}",
         router.log()
     );
-    let begun = Instant::now();
-    while let Some(answer) = writes.join_next().await {
-        let answer = answer.expect("no panic");
+    let answers = timeout(REFUSED_WITHIN, writes.join_all()).await;
+    for answer in answers.expect("no write waits for the database to come back") {
         let code = answer["error"]["code"].as_str().unwrap_or_default();
         assert!(
             ["store_unavailable", "overloaded"].contains(&code),
             "{answer}"
         );
     }
-    assert!(begun.elapsed() < REFUSED_WITHIN, "{:?}", begun.elapsed());
 }
 
 /// As while another process migrates: the connection is good, and nothing comes of it for a long time.
@@ -380,15 +376,12 @@ async fn a_router_with_a_copy_does_not_wait_for_a_lock_and_goes_on_trying() {
         .expect("an older schema");
     let mut holder = database.connect().await;
     holder.lock().await.expect("the lock of who migrates");
-    let begun = Instant::now();
     router.respawn();
     router.until_ready().await;
-    let took = begun.elapsed();
-    println!("ready after {took:?}");
-    assert!(took < PATIENT_START, "{took:?}");
+    let said = router.readiness().await.expect("an answer");
     assert_eq!(
-        router.readiness().await.expect("an answer")["registry_source"],
-        "disk"
+        said["registry_source"], "disk",
+        "the lock is still held: {said}"
     );
     assert_all_served(&caller, 10).await;
 
