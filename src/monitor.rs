@@ -30,7 +30,7 @@ pub(crate) struct Monitor {
 /// Who is told of what is measured.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    pub(crate) pipelines: Door,
+    pub(crate) door: Door,
     pub(crate) invokers: Invokers,
     pub(crate) metrics: Metrics,
     pub(crate) transport: NatsTransport,
@@ -64,8 +64,8 @@ impl Monitor {
                 beating.beat();
             }
         });
-        let (pipelines, metrics) = (watched.pipelines.clone(), watched.metrics.clone());
-        let trips = OwnedTask::spawn(watch_trips(watched.transport.clone(), pipelines, metrics));
+        let (door, metrics) = (watched.door.clone(), watched.metrics.clone());
+        let trips = OwnedTask::spawn(watch_trips(watched.transport.clone(), door, metrics));
         let (stop, stopped) = mpsc::channel();
         let watch = move || watch(&watched, &pulse, memory_limit, &stopped);
         std::thread::Builder::new()
@@ -80,7 +80,7 @@ impl Monitor {
 }
 
 /// Sends messages to itself through the bus, one after the other.
-async fn watch_trips(transport: NatsTransport, pipelines: Door, metrics: Metrics) {
+async fn watch_trips(transport: NatsTransport, door: Door, metrics: Metrics) {
     let mut times = TripTimes::default();
     loop {
         tokio::time::sleep(TRIP_EVERY).await;
@@ -95,7 +95,7 @@ async fn watch_trips(transport: NatsTransport, pipelines: Door, metrics: Metrics
                 Duration::ZERO
             }
         };
-        pipelines.trips_take_longer(excess);
+        door.trips_take_longer(excess);
         metrics.bus_lag.set(excess.as_secs_f64());
     }
 }
@@ -124,7 +124,7 @@ fn watch(
         let pressed = gauge.observe(Reading { memory, lag }, now);
         watched.invokers.lags(gauge.was_late(now));
         if pressed != level {
-            watched.pipelines.press(pressed);
+            watched.door.press(pressed);
             watched.metrics.pressure.set(pressed as i64);
             tell(pressed, lag, memory);
             level = pressed;

@@ -48,7 +48,7 @@ pub struct Router {
     root: Root,
     intake: Intake,
     admin: NatsAdmin,
-    pipelines: Door,
+    door: Door,
     metrics: Metrics,
     connection: Connection,
     store: Arc<dyn Store>,
@@ -134,7 +134,7 @@ impl Router {
     pub async fn stop(self) -> StopReport {
         let begun = Instant::now();
         self.draining.store(true, Ordering::Relaxed);
-        tracing::info!(in_flight = self.pipelines.in_flight(), "draining");
+        tracing::info!(in_flight = self.door.in_flight(), "draining");
         let left = self.intake.drain(LEAVE_LIMIT.min(self.drain_timeout)).await;
         // After the end of the tree nobody works on what is in flight: it is answered at once.
         let patience = if self.gave_up {
@@ -143,13 +143,13 @@ impl Router {
             self.drain_timeout
         };
         let cut = if self
-            .pipelines
+            .door
             .is_idle_within(patience.saturating_sub(begun.elapsed()))
             .await
         {
             0
         } else {
-            self.pipelines.cut()
+            self.door.cut()
         };
         // Not sooner: an operator may want to see what the requests in flight wait for.
         let administration = self.admin.drain(ADMINISTRATION_LIMIT.min(patience)).await;
@@ -164,8 +164,8 @@ impl Router {
         let flushed = self.connection.close().await && sent && left && administration.left;
         let _ = timeout(ANSWERS_LIMIT, self.store.close()).await;
         let received = self.metrics.requests_received.get();
-        let answered = received.saturating_sub(self.pipelines.in_flight() as u64);
-        let shed = self.pipelines.turned_away();
+        let answered = received.saturating_sub(self.door.in_flight() as u64);
+        let shed = self.door.turned_away();
         let report = StopReport {
             received,
             answered,
@@ -270,7 +270,7 @@ impl Prepared {
         };
         let sessions = Sessions::new(NatsSessions::new(connection.clone(), &config.nats));
         let settings = pipeline_settings(&config);
-        let pipelines = Door::new(
+        let door = Door::new(
             settings,
             registry.clone(),
             invokers.clone(),
@@ -279,11 +279,11 @@ impl Prepared {
         );
         let intake = Intake::new(
             connection.clone(),
-            pipelines.clone(),
+            door.clone(),
             &config.nats.subject_prefix,
         );
         let watched = Watched {
-            pipelines: pipelines.clone(),
+            door: door.clone(),
             invokers: invokers.clone(),
             metrics: metrics.clone(),
             transport,
@@ -296,7 +296,7 @@ impl Prepared {
         let draining = Arc::new(AtomicBool::new(false));
         let subscribed = Arc::new(AtomicBool::new(false));
 
-        let mut children = children::core(&registry, &invokers, &pipelines, watch, &metrics);
+        let mut children = children::core(&registry, &invokers, &door, watch, &metrics);
         let for_intake = intake.clone();
         children.push(Child::essential(intake.node(), move || {
             (IntakeActor, for_intake.clone())
@@ -318,7 +318,7 @@ impl Prepared {
             settings: admin_settings(&config),
             registry: registry.clone(),
             invokers: invokers.clone(),
-            door: pipelines.clone(),
+            door: door.clone(),
             metrics: metrics.clone(),
             replicas: Arc::new(fleet),
             draining: Arc::clone(&draining),
@@ -363,7 +363,7 @@ impl Prepared {
             root,
             intake,
             admin,
-            pipelines,
+            door,
             metrics,
             connection,
             store,

@@ -12,13 +12,13 @@ use crate::watch::{self, WatchSettings};
 pub fn core(
     registry: &Registry,
     invokers: &Invokers,
-    pipelines: &Door,
+    door: &Door,
     watch: WatchSettings,
     metrics: &Metrics,
 ) -> Vec<Child> {
     let for_registry = registry.clone();
     let for_invokers = invokers.clone();
-    let for_pipelines = pipelines.clone();
+    let for_door = door.clone();
     vec![
         Child::essential(registry.node(), move || {
             (RegistryActor, for_registry.clone())
@@ -26,10 +26,8 @@ pub fn core(
         Child::essential(invokers.node(), move || {
             (InvokersActor, for_invokers.clone())
         }),
-        Child::essential(pipelines.node(), move || {
-            (PipelinesActor, for_pipelines.clone())
-        }),
-        pipelines.services().sessions.child(),
+        Child::essential(door.node(), move || (PipelinesActor, for_door.clone())),
+        door.services().sessions.child(),
         watch::supervisor(invokers, watch, metrics),
     ]
 }

@@ -61,18 +61,14 @@ async fn the_provider_is_never_called_and_each_extension_once() {
         subjects
             .iter()
             .for_each(|subject| bus.answers(subject, "{}"));
-        let (_store, _registry, _invokers, pipelines, _root) = plant(
+        let (_store, _registry, _invokers, door, _root) = plant(
             content(&records, &[("t", "default", POLICY)]),
             bus.clone(),
             10,
             3,
         )
         .await;
-        let told = pipelines
-            .services()
-            .dry_run(rehearsal(timeout))
-            .await
-            .unwrap();
+        let told = door.services().dry_run(rehearsal(timeout)).await.unwrap();
         let read: DryRunResult<'_> = serde_json::from_str(told.get()).unwrap();
         let written: Value = serde_json::from_str(told.get()).unwrap();
         assert_eq!(json!(read), written, "it is read as it was written");

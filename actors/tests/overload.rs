@@ -34,7 +34,7 @@ struct Tree {
     /// What the model waits for before each of its answers.
     gate: Arc<Semaphore>,
     invokers: Invokers,
-    pipelines: Door,
+    door: Door,
     root: Root,
 }
 
@@ -68,12 +68,12 @@ impl Tree {
             }
             .boxed()
         });
-        let (_, _, invokers, pipelines, root) = plant(content, bus.clone(), max_in_flight, 5).await;
+        let (_, _, invokers, door, root) = plant(content, bus.clone(), max_in_flight, 5).await;
         Self {
             bus,
             gate,
             invokers,
-            pipelines,
+            door,
             root,
         }
     }
@@ -84,7 +84,7 @@ impl Tree {
             .as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());
-        send(&self.pipelines, RequestKind::Route, &request)
+        send(&self.door, RequestKind::Route, &request)
     }
 
     fn node(&self, name: &str) -> Value {
@@ -127,7 +127,7 @@ async fn one_that_waits_starts_when_a_place_comes_free() {
         [&node["in_flight"], &node["limit"], &node["waiting"]],
         [&json!(1), &json!(1), &json!(1)]
     );
-    assert_eq!(tree.pipelines.in_flight(), 2, "a drain waits for both");
+    assert_eq!(tree.door.in_flight(), 2, "a drain waits for both");
     tree.gate.add_permits(2);
     assert_eq!(
         [code(&one(first).await), code(&one(second).await)],
@@ -178,7 +178,7 @@ async fn those_who_wait_are_answered_when_their_supervisor_dies_and_when_everyth
     let first = tree.send(json!({}));
     tree.calls(PROVIDER, 1).await;
     let second = tree.send(json!({}));
-    tree.pipelines.crash();
+    tree.door.crash();
     assert_eq!(
         [code(&one(first).await), code(&one(second).await)],
         ["internal", "overloaded"]
@@ -190,12 +190,12 @@ async fn those_who_wait_are_answered_when_their_supervisor_dies_and_when_everyth
     let third = tree.send(json!({}));
     tree.calls(PROVIDER, 2).await;
     let fourth = tree.send(json!({}));
-    assert_eq!(tree.pipelines.cut(), 2);
+    assert_eq!(tree.door.cut(), 2);
     assert_eq!(
         [code(&one(third).await), code(&one(fourth).await)],
         ["shutting_down", "shutting_down"]
     );
-    assert_eq!(tree.pipelines.in_flight(), 0);
+    assert_eq!(tree.door.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]

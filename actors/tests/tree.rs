@@ -40,7 +40,7 @@ struct Tree {
     bus: Arc<MemoryTransport>,
     registry: Registry,
     invokers: Invokers,
-    pipelines: Door,
+    door: Door,
     root: Root,
 }
 
@@ -64,14 +64,14 @@ impl Tree {
         bus.answers(VALIDATOR, r#"{"status": "ok"}"#);
         bus.answers(PROVIDER, r#"{"output": "an answer"}"#);
         bus.answers(POST, "{}");
-        let (store, registry, invokers, pipelines, root) =
+        let (store, registry, invokers, door, root) =
             plant(content, bus.clone(), max_in_flight, 5).await;
         Self {
             store,
             bus,
             registry,
             invokers,
-            pipelines,
+            door,
             root,
         }
     }
@@ -83,7 +83,7 @@ impl Tree {
             .as_object_mut()
             .unwrap()
             .extend(extra.as_object().unwrap().clone());
-        send(&self.pipelines, RequestKind::Route, &request)
+        send(&self.door, RequestKind::Route, &request)
     }
 
     async fn ask(&self) -> Value {
@@ -260,7 +260,7 @@ async fn load_beyond_the_limit_is_refused_at_the_door() {
         ("extension_timeout", "extension_timeout")
     );
     tree.bus.answers(PROVIDER, r#"{"output": 1}"#);
-    eventually("the permits are home", || tree.pipelines.in_flight() == 0).await;
+    eventually("the permits are home", || tree.door.in_flight() == 0).await;
     assert_eq!(code(&tree.ask().await), "ok");
 }
 
@@ -421,15 +421,15 @@ async fn requests_in_flight_are_answered_when_their_supervisor_dies() {
         tree.bus.calls(PROVIDER).len() == 1
     })
     .await;
-    tree.pipelines.crash();
+    tree.door.crash();
     assert_eq!(code(&one(answers).await), "internal");
     tree.bus.answers(PROVIDER, r#"{"output": 1}"#);
     eventually("pipelines are back", || {
-        tree.pipelines.node().view().status == "running"
+        tree.door.node().view().status == "running"
     })
     .await;
     assert_eq!(code(&tree.ask().await), "ok");
-    assert_eq!(tree.pipelines.in_flight(), 0);
+    assert_eq!(tree.door.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -437,7 +437,7 @@ async fn too_many_restarts_end_the_router() {
     let mut tree = Tree::start().await;
     let crash_until_the_end = async {
         for _ in 0..1000 {
-            tree.pipelines.crash();
+            tree.door.crash();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -530,7 +530,7 @@ async fn the_tree_stops_in_reverse_order() {
     let nodes = [
         tree.registry.node().clone(),
         tree.invokers.node().clone(),
-        tree.pipelines.node().clone(),
+        tree.door.node().clone(),
     ];
     assert!(tree.root.stop(Duration::from_secs(10)).await);
     for node in nodes {
@@ -617,7 +617,7 @@ async fn while_all_probes_are_out_others_go_elsewhere() {
 async fn requests_that_meet_a_restart_of_the_pipelines_are_answered() {
     let tree = Tree::start().await;
     tree.ask().await;
-    tree.pipelines.crash();
+    tree.door.crash();
     let mut outcomes = Vec::new();
     for _ in 0..200 {
         outcomes.push(tree.send(json!({})));
@@ -630,7 +630,7 @@ async fn requests_that_meet_a_restart_of_the_pipelines_are_answered() {
             "{answer}"
         );
     }
-    assert_eq!(tree.pipelines.in_flight(), 0);
+    assert_eq!(tree.door.in_flight(), 0);
     assert_eq!(code(&tree.ask().await), "ok");
 }
 

@@ -83,7 +83,7 @@ async fn every_answer_is_what_a_router_answers() {
 struct Stage {
     bus: Arc<MemoryTransport>,
     sessions: Arc<MemorySessions>,
-    pipelines: Door,
+    door: Door,
     root: Root,
 }
 
@@ -118,7 +118,7 @@ impl Stage {
         let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
         sessions.set_away(scene == "session-of-one-replica");
         let shared = Sessions::new(sessions.clone());
-        let pipelines = Door::new(
+        let door = Door::new(
             as_deployed(),
             registry.clone(),
             invokers.clone(),
@@ -128,7 +128,7 @@ impl Stage {
         let children = children::core(
             &registry,
             &invokers,
-            &pipelines,
+            &door,
             WatchSettings::default(),
             &metrics,
         );
@@ -138,7 +138,7 @@ impl Stage {
         let stage = Self {
             bus,
             sessions,
-            pipelines,
+            door,
             root,
         };
         stage.play(scene);
@@ -195,7 +195,7 @@ impl Stage {
 
     async fn ask(&self, body: &str) -> Value {
         let (answer, answered) = oneshot::channel();
-        self.pipelines.admit(Incoming {
+        self.door.admit(Incoming {
             kind: RequestKind::Route,
             headers: RequestHeaders::default(),
             body: Bytes::copy_from_slice(body.as_bytes()),

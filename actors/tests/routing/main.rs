@@ -44,12 +44,12 @@ fn run(case: &Case, delays: &Delays, kind: RequestKind, timeout_ms: u64) -> Ran 
         .unwrap();
     runtime.block_on(async {
         let bus = ScriptedBus::new(case.script(delays));
-        let (_store, _registry, _invokers, pipelines, _root) =
+        let (_store, _registry, _invokers, door, _root) =
             plant(registry(case), bus.clone(), 10, case.budget).await;
         let request = json!({"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": "raw"},
             "timeout_ms": timeout_ms, "context": {"user": case.user, "detail_level": "minimal"}});
         let begun = Instant::now();
-        let answers = send(&pipelines, kind, &request);
+        let answers = send(&door, kind, &request);
         let answer = one(answers).await;
         Ran { answer, calls: bus.calls(), took: begun.elapsed() }
     })
@@ -217,7 +217,7 @@ fn rehearse(case: &Case, delays: &Delays) -> (Value, Vec<Called>) {
         .unwrap();
     runtime.block_on(async {
         let bus = ScriptedBus::new(case.script(delays));
-        let (_store, _registry, _invokers, pipelines, _root) =
+        let (_store, _registry, _invokers, door, _root) =
             plant(registry(case), bus.clone(), 10, case.budget).await;
         let rehearsal = Rehearsal {
             tenant_id: "t".into(),
@@ -235,7 +235,7 @@ fn rehearse(case: &Case, delays: &Delays) -> (Value, Vec<Called>) {
             output: None,
             assumed_latency: Duration::from_millis(30),
         };
-        let told = pipelines.services().dry_run(rehearsal).await.unwrap();
+        let told = door.services().dry_run(rehearsal).await.unwrap();
         (serde_json::from_str(told.get()).unwrap(), bus.calls())
     })
 }

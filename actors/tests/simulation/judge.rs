@@ -77,7 +77,7 @@ pub(crate) fn all_home(router: &Router, asked: usize, world: &World) -> Vec<Stri
         metrics.requests_received.get(),
         u64::try_from(asked).unwrap(),
     );
-    let view = router.pipelines.node().view();
+    let view = router.door.node().view();
     let mut broken = Vec::new();
     let mut must = |holds: bool, sentence: String| {
         if !holds {
@@ -103,8 +103,8 @@ pub(crate) fn all_home(router: &Router, asked: usize, world: &World) -> Vec<Stri
         format!("in flight, queued and their bytes are {gauges:?}, not 0"),
     );
     must(
-        router.pipelines.in_flight() == 0,
-        format!("{} are in flight", router.pipelines.in_flight()),
+        router.door.in_flight() == 0,
+        format!("{} are in flight", router.door.in_flight()),
     );
     must(
         view.in_flight == Some(0),

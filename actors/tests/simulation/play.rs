@@ -96,10 +96,10 @@ impl Play {
         };
         play.trouble(world).await;
         let mut broken = Vec::new();
-        if !play.router.pipelines.is_idle_within(ALL_ANSWERED).await {
+        if !play.router.door.is_idle_within(ALL_ANSWERED).await {
             broken.push(format!(
                 "{} requests are still in flight",
-                play.router.pipelines.in_flight()
+                play.router.door.in_flight()
             ));
         }
         sleep(SETTLES).await;
@@ -193,7 +193,7 @@ impl Play {
             answers,
             planned: planned.clone(),
         });
-        self.router.pipelines.admit(Incoming {
+        self.router.door.admit(Incoming {
             kind: planned.kind,
             headers,
             body,

@@ -37,7 +37,7 @@ pub(crate) struct Router {
     pub(crate) metrics: Metrics,
     pub(crate) registry: Registry,
     pub(crate) invokers: Invokers,
-    pub(crate) pipelines: Door,
+    pub(crate) door: Door,
     _root: Root,
 }
 
@@ -75,7 +75,7 @@ impl Router {
         };
         let sessions = MemorySessions::new();
         let shared = Sessions::new(sessions.clone());
-        let pipelines = Door::new(
+        let door = Door::new(
             settings,
             registry.clone(),
             invokers.clone(),
@@ -85,7 +85,7 @@ impl Router {
         let children = children::core(
             &registry,
             &invokers,
-            &pipelines,
+            &door,
             WatchSettings::default(),
             &metrics,
         );
@@ -99,7 +99,7 @@ impl Router {
             metrics,
             registry,
             invokers,
-            pipelines,
+            door,
             _root: root,
         }
     }
@@ -110,7 +110,7 @@ impl Router {
                 self.registry.crash();
             }
             Part::Invokers => self.invokers.crash(),
-            Part::Door => self.pipelines.crash(),
+            Part::Door => self.door.crash(),
             Part::Invoker(id) => {
                 let _ = self
                     .invokers

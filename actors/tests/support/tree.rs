@@ -61,7 +61,7 @@ pub(crate) async fn plant(
         extra_attempts,
     };
     let sessions = Sessions::new(MemorySessions::new());
-    let pipelines = Door::new(
+    let door = Door::new(
         settings,
         registry.clone(),
         invokers.clone(),
@@ -71,24 +71,24 @@ pub(crate) async fn plant(
     let children = children::core(
         &registry,
         &invokers,
-        &pipelines,
+        &door,
         WatchSettings::default(),
         &metrics,
     );
     let root = Root::start(Root::node_above(&children), children, metrics)
         .await
         .unwrap();
-    (store, registry, invokers, pipelines, root)
+    (store, registry, invokers, door, root)
 }
 
 /// Sends a request; its answers arrive on the channel.
 pub(crate) fn send(
-    pipelines: &Door,
+    door: &Door,
     kind: RequestKind,
     request: &Value,
 ) -> mpsc::UnboundedReceiver<Value> {
     let (answers, receiver) = mpsc::unbounded_channel();
-    pipelines.admit(Incoming {
+    door.admit(Incoming {
         kind,
         headers: RequestHeaders::default(),
         body: Bytes::from(request.to_string()),
