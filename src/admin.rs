@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use beamline_actors::tree::Node;
 use beamline_contract::admin::{self, Effect};
 use beamline_contract::fields::Fields;
 use beamline_contract::for_each_operation;
@@ -63,11 +62,6 @@ impl Administration {
         Self {
             shared: Arc::new(shared),
         }
-    }
-
-    /// The tree that it shows; known only after its own place in it is.
-    pub fn shows(&self, root: &Arc<Node>) {
-        let _ = self.shared.surroundings.tree.set(Arc::clone(root));
     }
 
     /// A place for the operation of that name, before any work is done for it.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use beamline_actors::children;
@@ -15,7 +15,7 @@ use beamline_actors::registry::{Registry, RegistrySettings};
 use beamline_actors::services::PipelineSettings;
 use beamline_actors::sessions::Sessions;
 use beamline_actors::tree::OwnedTask;
-use beamline_actors::tree::{Child, Root};
+use beamline_actors::tree::{Child, Node, Root};
 use beamline_actors::watch::{HealthLog, WatchSettings};
 use beamline_domain::admission::{AdmissionSettings, Rate};
 use beamline_domain::policy::complexity::ComplexityLimits;
@@ -313,6 +313,7 @@ impl Prepared {
         children.push(Child::lasting(fleet.node(), move || {
             (FleetActor, for_fleet.clone())
         }));
+        let node = Node::root();
         let administration = Administration::new(Surroundings {
             identity,
             settings: admin_settings(&config),
@@ -322,7 +323,7 @@ impl Prepared {
             metrics: metrics.clone(),
             replicas: Arc::new(fleet),
             draining: Arc::clone(&draining),
-            tree: OnceLock::new(),
+            tree: Arc::clone(&node),
         });
         let admin = NatsAdmin::new(
             connection.clone(),
@@ -350,8 +351,6 @@ impl Prepared {
         };
         let http_server = Http::new(listener, probes(readiness, exposition));
         children.extend(http_server.children());
-        let node = Root::node_above(&children);
-        administration.shows(&node);
         let root = Root::start(node, children, metrics.clone())
             .await
             .map_err(|error| StartError::Failed(error.to_string()))?;

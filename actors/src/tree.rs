@@ -11,14 +11,17 @@ mod root;
 mod start;
 mod supervisor;
 mod task;
+mod thread;
 #[cfg(test)]
 mod tests;
 
 pub use address::{Address, Vacant};
 pub use beamline_contract::admin::{NodeBreaker, NodeKind, TreeNode};
 pub use child::Child;
+pub use guarded_task::Outcome;
 pub use node::Node;
 pub use restarts::{Intensity, RestartLog, Verdict};
 pub use root::{Root, TreeNotStarted};
 pub use start::start_linked;
 pub use task::{OnDrop, OwnedTask};
+pub use thread::on_own_thread;

@@ -18,7 +18,7 @@ use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, Metrics};
 use beamline_actors::ports::{Answer, Author, Change, TransportError};
 use beamline_actors::registry::{Registry, RegistryActor, RegistrySettings};
 use beamline_actors::testing::{MemoryStore, MemoryTransport, content};
-use beamline_actors::tree::{Child, Root};
+use beamline_actors::tree::{Child, Node, Root};
 use beamline_actors::watch::{self, WatchSettings};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{BreakerOverrides, BreakerResets, ExtensionRecord, Kind};
@@ -111,7 +111,7 @@ impl Bench {
             }),
             watch::supervisor(&invokers, WatchSettings::default(), &metrics),
         ];
-        let root = Root::start(Root::node_above(&children), children, metrics.clone())
+        let root = Root::start(Node::root(), children, metrics.clone())
             .await
             .unwrap();
         Self {

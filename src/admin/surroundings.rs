@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -28,8 +27,8 @@ pub struct Surroundings {
     pub replicas: Arc<dyn Replicas>,
     /// The router is stopping.
     pub draining: Arc<AtomicBool>,
-    /// Set as soon as there is a tree: the administration stands in it itself.
-    pub tree: OnceLock<Arc<Node>>,
+    /// The root of the tree in which it stands itself.
+    pub tree: Arc<Node>,
 }
 
 /// Which router answers.

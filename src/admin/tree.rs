@@ -23,7 +23,7 @@ impl Perform for SupervisionTree {
         Ok(SupervisionTreeAnswer {
             ok: true,
             router: status(all),
-            tree: all.tree.get().map(|root| root.view()),
+            tree: Some(all.tree.view()),
         })
     }
 }

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::*;
 use crate::ports::HealthLine;
 use crate::testing::{MemoryStore, content};
-use crate::tree::{Child, Root};
+use crate::tree::{Child, Node, Root};
 
 /// A store whose first answers panic.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ async fn start(store: Arc<dyn Store>) -> (Registry, Root) {
     let children = vec![Child::essential(registry.node(), move || {
         (RegistryActor, actor.clone())
     })];
-    let root = Root::start(Root::node_above(&children), children, Metrics::default())
+    let root = Root::start(Node::root(), children, Metrics::default())
         .await
         .unwrap();
     (registry, root)

@@ -9,7 +9,7 @@ use super::shared::{LIMIT, RENEWAL_LIMIT};
 use super::*;
 use crate::metrics::Metrics;
 use crate::testing::MemorySessions;
-use crate::tree::Root;
+use crate::tree::{Node, Root};
 
 const TTL: Duration = Duration::from_secs(600);
 
@@ -33,7 +33,7 @@ impl Deref for Replica {
 async fn start(store: &Arc<MemorySessions>) -> Replica {
     let sessions = Sessions::new(Arc::clone(store) as Arc<dyn SessionStore>);
     let children = vec![sessions.child()];
-    let root = Root::start(Root::node_above(&children), children, Metrics::default())
+    let root = Root::start(Node::root(), children, Metrics::default())
         .await
         .unwrap();
     Replica { sessions, root }

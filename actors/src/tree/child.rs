@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorId, SpawnErr};
 
-use super::guarded_task::{GuardedTask, Task};
+use super::guarded_task::{GuardedTask, Outcome, Task};
 use super::node::Node;
 use super::start::start_linked;
 
@@ -50,8 +50,8 @@ impl Child {
         Self::new(node, Restart::Lasting, actor)
     }
 
-    /// A task that goes on for as long as the router lives. Made anew when it panics, and also when it returns.
-    pub fn task<T: Future<Output = ()> + Send + 'static>(
+    /// A task that goes on for as long as the router lives. Made anew when it panics or fails, and also when it returns.
+    pub fn task<T: Future<Output: Outcome> + Send + 'static>(
         node: &Arc<Node>,
         make: impl Fn() -> T + Send + Sync + 'static,
     ) -> Self {
@@ -65,14 +65,14 @@ impl Child {
         ready: impl Fn() -> R + Send + Sync + 'static,
     ) -> Self
     where
-        T: Future<Output = ()> + Send + 'static,
+        T: Future<Output: Outcome> + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
         Self::task_from(node, Restart::Lasting, Task::new(make).with_start(ready))
     }
 
-    /// A task that returns when it has done its work. Made anew when it panics.
-    pub fn task_until_done<T: Future<Output = ()> + Send + 'static>(
+    /// A task that returns when it has done its work. Made anew when it panics or fails.
+    pub fn task_until_done<T: Future<Output: Outcome> + Send + 'static>(
         node: &Arc<Node>,
         make: impl Fn() -> T + Send + Sync + 'static,
     ) -> Self {
@@ -126,8 +126,8 @@ impl fmt::Debug for Child {
     }
 }
 
-/// The node of a supervisor, with those of its children below it.
-pub(super) fn node_above(name: &'static str, children: &[Child]) -> Arc<Node> {
-    let below = children.iter().map(|child| Arc::clone(&child.node));
-    Node::above(name, below.collect())
+/// The nodes of these children, in their order.
+pub(super) fn nodes(children: &[Child]) -> Vec<Arc<Node>> {
+    let nodes = children.iter().map(|child| Arc::clone(&child.node));
+    nodes.collect()
 }

@@ -1,7 +1,7 @@
 //! A task as a node of the tree: its panic is the end of an actor, and a supervisor starts it again.
 
 use std::any::Any;
-use std::fmt;
+use std::fmt::{self, Display};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -12,22 +12,40 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::node::Node;
 use super::task::OwnedTask;
 
-type Make = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+/// What a task returns: nothing, or why it could not go on.
+pub trait Outcome {
+    fn failure(self) -> Option<String>;
+}
+
+impl Outcome for () {
+    fn failure(self) -> Option<String> {
+        None
+    }
+}
+
+impl<E: Display> Outcome for Result<(), E> {
+    fn failure(self) -> Option<String> {
+        self.err().map(|error| error.to_string())
+    }
+}
+
+type Make<T> = Arc<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>;
 
 /// How a task is made, again after each of its ends.
 #[derive(Clone)]
 pub(super) struct Task {
-    make: Make,
+    /// What comes of it is why it failed, if it did.
+    make: Make<Option<String>>,
     /// What the task has to reach before it counts as started.
-    ready: Option<Make>,
+    ready: Option<Make<()>>,
 }
 
 impl Task {
-    pub(super) fn new<T: Future<Output = ()> + Send + 'static>(
+    pub(super) fn new<T: Future<Output: Outcome> + Send + 'static>(
         make: impl Fn() -> T + Send + Sync + 'static,
     ) -> Self {
         Self {
-            make: Arc::new(move || make().boxed()),
+            make: Arc::new(move || make().map(Outcome::failure).boxed()),
             ready: None,
         }
     }
@@ -53,9 +71,9 @@ impl fmt::Debug for Task {
 #[derive(Debug)]
 pub(super) struct GuardedTask;
 
-/// The task has ended, with a panic or without.
+/// The task has ended, and this is why, if it has not done its work.
 #[derive(Debug)]
-pub(super) struct TaskEnded(Result<(), String>);
+pub(super) struct TaskEnded(Option<String>);
 
 impl Actor for GuardedTask {
     type Msg = TaskEnded;
@@ -71,8 +89,11 @@ impl Actor for GuardedTask {
         let work = (task.make)();
         let running = OwnedTask::spawn(async move {
             let end = AssertUnwindSafe(work).catch_unwind().await;
-            let end = end.map_err(|panic| panic_message(panic.as_ref()));
-            let _ = myself.send_message(TaskEnded(end));
+            let failure = end.unwrap_or_else(|panic| {
+                let message = panic_message(panic.as_ref());
+                Some(format!("the task panicked: {message}"))
+            });
+            let _ = myself.send_message(TaskEnded(failure));
         });
         if let Some(ready) = task.ready {
             ready().await;
@@ -83,10 +104,12 @@ impl Actor for GuardedTask {
     async fn handle(
         &self,
         myself: ActorRef<TaskEnded>,
-        TaskEnded(end): TaskEnded,
+        TaskEnded(failure): TaskEnded,
         _: &mut OwnedTask,
     ) -> Result<(), ActorProcessingErr> {
-        end.map_err(|panic| format!("the task panicked: {panic}"))?;
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
         myself.stop(Some("done".to_owned()));
         Ok(())
     }

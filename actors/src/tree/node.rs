@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use beamline_contract::admin::{NodeKind, TreeNode};
@@ -20,8 +20,8 @@ pub struct Node {
     queue: AtomicI64,
     handled: AtomicU64,
     details: Mutex<Option<Details>>,
-    /// Those below it that are always the same.
-    below: Vec<Arc<Self>>,
+    /// Those below it that are always the same, as soon as they are known.
+    below: OnceLock<Vec<Arc<Self>>>,
 }
 
 #[derive(Debug, Default)]
@@ -42,15 +42,20 @@ const SHOWN_WINDOW: Duration = Duration::from_secs(60);
 
 impl Node {
     pub fn new(name: impl Into<Cow<'static, str>>, kind: NodeKind) -> Arc<Self> {
-        Arc::new(Self::with(name.into(), kind, Vec::new()))
+        Arc::new(Self::with(name.into(), kind, OnceLock::new()))
+    }
+
+    /// The node of a whole tree. It is there before what stands below it, so that a part of the tree can show all of it.
+    pub fn root() -> Arc<Self> {
+        Self::new("root", NodeKind::Supervisor)
     }
 
     /// The node of a supervisor whose children are always the same.
     pub(super) fn above(name: &'static str, below: Vec<Arc<Self>>) -> Arc<Self> {
-        Arc::new(Self::with(name.into(), NodeKind::Supervisor, below))
+        Arc::new(Self::with(name.into(), NodeKind::Supervisor, below.into()))
     }
 
-    fn with(name: Cow<'static, str>, kind: NodeKind, below: Vec<Arc<Self>>) -> Self {
+    fn with(name: Cow<'static, str>, kind: NodeKind, below: OnceLock<Vec<Arc<Self>>>) -> Self {
         Self {
             name,
             kind,
@@ -60,6 +65,11 @@ impl Node {
             details: Mutex::default(),
             below,
         }
+    }
+
+    /// What stands below the root, from the start of the tree on.
+    pub(super) fn grow(&self, below: Vec<Arc<Self>>) {
+        let _ = self.below.set(below);
     }
 
     /// Adds what only the owner of the node knows: children that come and go, its breaker, what is in flight.
@@ -167,7 +177,7 @@ impl Node {
             breaker: None,
             success_rate: None,
             omitted_children: 0,
-            children: self.below.iter().map(|node| node.view()).collect(),
+            children: self.below().map(|node| node.view()).collect(),
         };
         drop(life);
         if let Some(details) = &*self.details.lock() {
@@ -182,7 +192,7 @@ impl Node {
         if self.name == name {
             return Some(Arc::clone(self));
         }
-        self.below.iter().find_map(|node| node.find(name))
+        self.below().find_map(|node| node.find(name))
     }
 
     /// For tests of the supervision: kills the actor.
@@ -191,6 +201,10 @@ impl Node {
         if let Some(cell) = &self.life.lock().cell {
             cell.kill();
         }
+    }
+
+    fn below(&self) -> impl Iterator<Item = &Arc<Self>> {
+        self.below.get().into_iter().flatten()
     }
 
     fn status(&self) -> &'static str {

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::child::{Child, node_above};
+use super::child::{Child, nodes};
 use super::node::Node;
 use super::supervisor::{Supervised, Supervisor, SupervisorMsg};
 use crate::metrics::Metrics;
@@ -28,17 +28,13 @@ pub struct Root {
 pub struct TreeNotStarted(String);
 
 impl Root {
-    /// The node of the root, with the children's below it.
-    pub fn node_above(children: &[Child]) -> Arc<Node> {
-        node_above("root", children)
-    }
-
-    /// Starts the children one after the other; each must have started before the next one is.
+    /// Starts the children one after the other below a [`Node::root`]; each must have started before the next one is.
     pub async fn start(
         node: Arc<Node>,
         children: Vec<Child>,
         metrics: Metrics,
     ) -> Result<Self, TreeNotStarted> {
+        node.grow(nodes(&children));
         let (ready, started) = oneshot::channel();
         let supervised = Supervised {
             node: Arc::clone(&node),

@@ -7,7 +7,7 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::child::{Child, Restart, node_above};
+use super::child::{Child, Restart, nodes};
 use super::node::Node;
 use super::restarts::{Intensity, Patience, RestartLog, Verdict};
 use super::task::OwnedTask;
@@ -49,7 +49,7 @@ impl Supervised {
 impl Child {
     /// A supervisor of further children, which the others can do without. None of its children is essential.
     pub fn supervisor(name: &'static str, children: Vec<Self>, metrics: &Metrics) -> Self {
-        let node = node_above(name, &children);
+        let node = Node::above(name, nodes(&children));
         let supervised = Supervised {
             node: Arc::clone(&node),
             children,

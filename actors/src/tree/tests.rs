@@ -13,12 +13,15 @@ use crate::metrics::{Metrics, NodeLabel};
 const SOON: Duration = Duration::from_secs(60);
 
 async fn start(children: Vec<Child>) -> Result<Root, TreeNotStarted> {
-    let node = Root::node_above(&children);
-    Root::start(node, children, Metrics::default()).await
+    Root::start(Node::root(), children, Metrics::default()).await
 }
 
 fn worker(name: &'static str) -> Arc<Node> {
     Node::new(name, NodeKind::Worker)
+}
+
+fn blow_up() {
+    panic!("planned panic");
 }
 
 /// A task that stays and can be made to panic.
@@ -29,7 +32,7 @@ fn fragile(node: &Arc<Node>) -> (Child, Arc<Notify>) {
         let blow = Arc::clone(&for_task);
         async move {
             blow.notified().await;
-            panic!("planned panic");
+            blow_up();
         }
     });
     (child, blow)
@@ -51,8 +54,9 @@ async fn a_task_that_panics_comes_back_and_is_counted() {
     let (child, blow) = fragile(&node);
     let children = vec![child];
     let metrics = Metrics::default();
-    let above = Root::node_above(&children);
-    let root = Root::start(above, children, metrics.clone()).await.unwrap();
+    let root = Root::start(Node::root(), children, metrics.clone())
+        .await
+        .unwrap();
     for panics in 1..=10 {
         blow.notify_one();
         eventually("it comes back", || {
@@ -100,6 +104,42 @@ async fn a_task_that_returns_is_made_anew_unless_its_work_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_says_why_it_could_not_go_on() {
+    let node = worker("task");
+    let child = Child::task(&node, || async { Err::<(), _>("no room for it") });
+    let _root = start(vec![child]).await.unwrap();
+    eventually("it fails again and again", || node.view().restarts > 3).await;
+    assert_eq!(node.view().last_exit.as_deref(), Some("no room for it"));
+}
+
+#[tokio::test]
+async fn the_panic_of_a_thread_is_that_of_its_task() {
+    let node = worker("thread");
+    let child = Child::task(&node, || async {
+        on_own_thread("test", blow_up).await
+    });
+    let _root = start(vec![child]).await.unwrap();
+    eventually("it comes back", || node.view().restarts > 0).await;
+    assert_eq!(
+        node.view().last_exit.as_deref(),
+        Some("the task panicked: planned panic")
+    );
+    let done = on_own_thread("test", || 7).await;
+    assert_eq!(done.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_root_is_there_before_what_stands_below_it() {
+    let node = Node::root();
+    assert_eq!(node.view().status, "starting");
+    let children = vec![Child::task(&worker("task"), std::future::pending::<()>)];
+    let _root = Root::start(Arc::clone(&node), children, Metrics::default())
+        .await
+        .unwrap();
+    assert_eq!(node.view().children[0].name, "task");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_goes_with_its_tree() {
     let held = Arc::new(());
     let for_task = Arc::clone(&held);
@@ -124,7 +164,7 @@ async fn a_child_starts_when_the_one_before_it_has_started() {
             &worker(name),
             move || {
                 begun.lock().push(format!("{name} begins"));
-                std::future::pending()
+                std::future::pending::<()>()
             },
             move || {
                 let ready = Arc::clone(&ready);
@@ -166,7 +206,7 @@ async fn while_a_child_starts_anew_the_others_are_looked_after() {
             let blow = Arc::clone(&for_task);
             async move {
                 blow.notified().await;
-                panic!("planned panic");
+                blow_up();
             }
         },
         move || {
@@ -199,12 +239,12 @@ async fn what_cannot_start_at_first_is_the_end_of_the_start() {
     let later = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&later);
     let children = vec![
-        Child::task_with_start(&worker("bad"), std::future::pending, || async {
+        Child::task_with_start(&worker("bad"), std::future::pending::<()>, || async {
             panic!("no room")
         }),
         Child::task(&worker("later"), move || {
             counted.fetch_add(1, Ordering::SeqCst);
-            std::future::pending()
+            std::future::pending::<()>()
         }),
     ];
     assert_eq!(start(children).await.unwrap_err().to_string(), "no room");
@@ -219,7 +259,7 @@ async fn a_supervisor_below_the_root_looks_after_its_own() {
     let beside = worker("beside");
     let children = vec![
         Child::supervisor("branch", vec![child], &metrics),
-        Child::task(&beside, std::future::pending),
+        Child::task(&beside, std::future::pending::<()>),
     ];
     let mut root = start(children).await.unwrap();
     eventually("all run", || leaf.view().status == "running").await;

@@ -11,7 +11,7 @@ use crate::ports::{Answers, Author, Call, Change, HealthLine, Store, StoreError}
 use crate::ports::{Transport, TransportError};
 use crate::registry::{Registry, RegistrySettings};
 use crate::testing::{MemoryStore, MemoryTransport, content};
-use crate::tree::Root;
+use crate::tree::{Node, Root};
 use beamline_domain::snapshot::Content;
 
 /// A store and a transport whose first health rows and pings panic.
@@ -111,7 +111,7 @@ async fn start(
     let registry = Registry::new(store, registry_settings, metrics.clone(), first);
     let invokers = Invokers::new(bus, registry, metrics.clone());
     let children = vec![supervisor(&invokers, settings, &metrics)];
-    let root = Root::start(Root::node_above(&children), children, metrics)
+    let root = Root::start(Node::root(), children, metrics)
         .await
         .unwrap();
     (invokers, root)

@@ -15,7 +15,7 @@ use beamline_actors::services::PipelineSettings;
 use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::answer_to;
 use beamline_actors::testing::{MemorySessions, MemoryStore, MemoryTransport, content};
-use beamline_actors::tree::Root;
+use beamline_actors::tree::{Node, Root};
 use beamline_actors::watch::WatchSettings;
 use beamline_contract::record::Kind;
 use beamline_domain::admission::AdmissionSettings;
@@ -132,7 +132,7 @@ impl Stage {
             WatchSettings::default(),
             &metrics,
         );
-        let root = Root::start(Root::node_above(&children), children, metrics)
+        let root = Root::start(Node::root(), children, metrics)
             .await
             .unwrap();
         let stage = Self {

@@ -13,7 +13,7 @@ use beamline_actors::registry::{Registry, RegistrySettings};
 use beamline_actors::services::PipelineSettings;
 use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::{MemorySessions, MemoryStore, content};
-use beamline_actors::tree::Root;
+use beamline_actors::tree::{Node, Root};
 use beamline_actors::watch::WatchSettings;
 use beamline_contract::record::ExtensionRecord;
 use beamline_domain::admission::AdmissionSettings;
@@ -89,7 +89,7 @@ impl Router {
             WatchSettings::default(),
             &metrics,
         );
-        let root = Root::start(Root::node_above(&children), children, metrics.clone())
+        let root = Root::start(Node::root(), children, metrics.clone())
             .await
             .unwrap();
         Self {

@@ -14,7 +14,7 @@ use beamline_actors::services::PipelineSettings;
 use beamline_actors::sessions::Sessions;
 use beamline_actors::testing::answer_to;
 use beamline_actors::testing::{MemorySessions, MemoryStore};
-use beamline_actors::tree::Root;
+use beamline_actors::tree::{Node, Root};
 use beamline_actors::watch::WatchSettings;
 use beamline_domain::admission::AdmissionSettings;
 use beamline_domain::request::plan::PlanLimits;
@@ -75,7 +75,7 @@ pub(crate) async fn plant(
         WatchSettings::default(),
         &metrics,
     );
-    let root = Root::start(Root::node_above(&children), children, metrics)
+    let root = Root::start(Node::root(), children, metrics)
         .await
         .unwrap();
     (store, registry, invokers, door, root)

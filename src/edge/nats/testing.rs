@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
 use beamline_actors::metrics::Metrics;
-use beamline_actors::tree::{Child, Root};
+use beamline_actors::tree::{Child, Node, Root};
 use beamline_test_support::{Nats, within};
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -19,8 +19,7 @@ use crate::config::{NatsConfig, Overrides, load_from};
 
 /// Starts a tree of these, which goes on until the runtime of the test ends.
 pub(crate) async fn grow(children: Vec<Child>) {
-    let node = Root::node_above(&children);
-    Root::start(node, children, Metrics::default())
+    Root::start(Node::root(), children, Metrics::default())
         .await
         .unwrap();
 }
