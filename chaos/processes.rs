@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use beamline_test_support::{LIMIT, PostgresDatabase, eventually, http_get, request};
+use beamline_test_support::{FailPoints, LIMIT, PostgresDatabase, eventually, http_get, request};
 use serde_json::json;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::outcome::Outcome;
@@ -177,26 +177,14 @@ async fn rolling_restart(pace: Pace) -> Outcome {
 }
 
 /// A router whose fail points a scenario sets while it runs.
-struct FailPoints(NamedTempFile);
-
-impl FailPoints {
-    fn new() -> Self {
-        Self(NamedTempFile::new().expect("a file"))
-    }
-
-    fn setting(&self) -> Setting {
-        let path = self.0.path().display().to_string();
-        Setting::default().variable("BEAMLINE_FAIL_POINTS", path)
-    }
-
-    fn set(&self, lines: &str) {
-        std::fs::write(self.0.path(), lines).expect("a file");
-    }
+fn failing_at(points: &FailPoints) -> Setting {
+    let (name, file) = points.variable();
+    Setting::default().variable(name, file)
 }
 
 async fn pipelines_panic(pace: Pace) -> Outcome {
     let points = FailPoints::new();
-    let mut stage = Stage::set(pace, points.setting()).await;
+    let mut stage = Stage::set(pace, failing_at(&points)).await;
     stage.calm().await;
     stage.may_panic();
     let broken = stage.breaks();
@@ -232,8 +220,7 @@ async fn never_starts(pace: Pace) -> Outcome {
     let directory = TempDir::new().expect("a directory");
     let registry = directory.path().join("registry.db");
     let url = format!("sqlite://{}", registry.display());
-    let setting = points
-        .setting()
+    let setting = failing_at(&points)
         .configured("database.url", url)
         .configured("database.health_interval", "1s");
     let mut stage = Stage::set(pace, setting).await;
@@ -320,7 +307,7 @@ const SEVERE: f64 = 2.0;
 
 async fn handlers_block(pace: Pace) -> Outcome {
     let points = FailPoints::new();
-    let mut stage = Stage::set(pace, points.setting()).await;
+    let mut stage = Stage::set(pace, failing_at(&points)).await;
     stage.calm().await;
     let broken = stage.breaks();
     points.set("pipeline sleep 100");

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use beamline_actors::children;
@@ -32,7 +32,7 @@ use crate::edge::nats::admin::{NatsAdmin, NatsAdminActor};
 use crate::edge::nats::control::{Fleet, FleetActor};
 use crate::edge::nats::intake::{Intake, IntakeActor};
 use crate::edge::nats::{self, Connection, NatsSessions, NatsTransport};
-use crate::monitor::{Monitor, Watched};
+use crate::monitor::{self, Watched};
 use crate::observe::exposition::{Exposition, Sources};
 use crate::store;
 
@@ -59,7 +59,6 @@ pub struct Router {
     gave_up: bool,
     /// Reads the registry that was not there at the start.
     _behind: Option<OwnedTask>,
-    _monitor: Monitor,
 }
 
 /// Why a router did not start, as a sentence that says what to do.
@@ -287,16 +286,13 @@ impl Prepared {
             invokers: invokers.clone(),
             metrics: metrics.clone(),
             transport,
+            memory_limit: config.router.memory_limit,
         };
-        let monitor = Monitor::start(watched, config.router.memory_limit).map_err(|error| {
-            StartError::Failed(format!(
-                "No thread can be started: {error}. Check the limits of this user."
-            ))
-        })?;
         let draining = Arc::new(AtomicBool::new(false));
         let subscribed = Arc::new(AtomicBool::new(false));
 
         let mut children = children::core(&registry, &invokers, &door, watch, &metrics);
+        children.push(monitor::supervisor(watched));
         let for_intake = intake.clone();
         children.push(Child::essential(intake.node(), move || {
             (IntakeActor, for_intake.clone())
@@ -372,7 +368,6 @@ impl Prepared {
             drain_timeout,
             gave_up,
             _behind: behind,
-            _monitor: monitor,
         })
     }
 }

@@ -544,6 +544,7 @@ async fn health_breakers_and_the_tree_show_what_runs() {
             "pipelines",
             "sessions",
             "watch",
+            "monitor",
             "intake",
             "fleet",
             "admin",

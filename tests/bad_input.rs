@@ -10,8 +10,6 @@ use beamline_test_support::{
 };
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// What NATS takes by default, and what a request may have of it.
@@ -407,33 +405,6 @@ async fn headers_of_any_number_and_form_are_read_or_ignored() {
     world.still_works().await;
 }
 
-/// Publishes over a bare connection, and waits until the server has taken it.
-async fn publish_bare(nats: &Nats, subject: &str, block: &str, body: &str) {
-    let mut stream = TcpStream::connect(nats.address())
-        .await
-        .expect("a connection");
-    let head = block.len();
-    let total = block.len() + body.len();
-    let connect = "CONNECT {\"headers\":true,\"no_responders\":true,\"verbose\":false}\r\n";
-    let publish = format!("HPUB {subject} some.inbox {head} {total}\r\n{block}{body}\r\nPING\r\n");
-    stream
-        .write_all([connect, &publish].concat().as_bytes())
-        .await
-        .expect("written");
-    let mut heard = Vec::new();
-    let pong = async {
-        while !heard.windows(4).any(|window| window == b"PONG") {
-            assert_ne!(
-                stream.read_buf(&mut heard).await.expect("read"),
-                0,
-                "{}",
-                String::from_utf8_lossy(&heard)
-            );
-        }
-    };
-    timeout(LIMIT, pong).await.expect("the server takes it");
-}
-
 /// Header blocks that no client library writes, sent over a bare connection. The NATS client drops its connection when it
 /// reads one, so the router comes back instead of never having been away.
 #[tokio::test]
@@ -449,7 +420,7 @@ async fn the_router_comes_back_from_malformed_header_blocks() {
         "NATS/1.0\r\ntenant_id: ac\nme\r\n\r\n",
         "NATS/1.0\r\n\u{0}: x\r\n\r\n",
     ] {
-        publish_bare(&world.nats, ROUTE, block, &body).await;
+        world.nats.publish_bare(ROUTE, block, &body).await;
         world.until_served(&format!("after {block:?}")).await;
     }
     world.still_works().await;
@@ -463,7 +434,7 @@ async fn a_header_on_which_the_nats_client_panics_costs_only_that_client() {
     let mut world = World::start().await;
     for round in 1..=5 {
         let sent = Instant::now();
-        publish_bare(&world.nats, ROUTE, DEADLY, "{}").await;
+        world.nats.publish_bare(ROUTE, DEADLY, "{}").await;
         world.until_replaced(round).await;
         println!("replaced and served again after {:?}", sent.elapsed());
         let before = world.edit.calls();
@@ -504,13 +475,10 @@ async fn an_answer_on_which_the_nats_client_panics_costs_the_calls_in_flight() {
     let answer_deadly = async {
         let _beside = calls.next().await.expect("a call");
         let call = calls.next().await.expect("a call");
-        publish_bare(
-            &world.nats,
-            &call.reply.expect("a reply subject"),
-            DEADLY,
-            "{}",
-        )
-        .await;
+        world
+            .nats
+            .publish_bare(&call.reply.expect("a reply subject"), DEADLY, "{}")
+            .await;
     };
     let asked = request("deadly");
     let (beside, answer, ()) = tokio::join!(
@@ -527,7 +495,7 @@ async fn an_answer_on_which_the_nats_client_panics_costs_the_calls_in_flight() {
 #[tokio::test]
 async fn a_client_that_ends_just_before_an_outage_is_replaced_after_it() {
     let mut world = World::start().await;
-    publish_bare(&world.nats, ROUTE, DEADLY, "{}").await;
+    world.nats.publish_bare(ROUTE, DEADLY, "{}").await;
     world.nats.kill();
     eventually(LIMIT, "the loss is told", async || {
         world

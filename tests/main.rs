@@ -56,4 +56,6 @@ mod start;
 #[cfg(test)]
 mod sticky;
 #[cfg(test)]
+mod supervision;
+#[cfg(test)]
 mod up;

@@ -11,9 +11,9 @@ mod root;
 mod start;
 mod supervisor;
 mod task;
-mod thread;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 pub use address::{Address, Vacant};
 pub use beamline_contract::admin::{NodeBreaker, NodeKind, TreeNode};

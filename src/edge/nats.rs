@@ -14,7 +14,7 @@ pub mod sessions;
 pub mod transport;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -115,9 +115,7 @@ async fn a_task_says_why_it_could_not_go_on() {
 #[tokio::test]
 async fn the_panic_of_a_thread_is_that_of_its_task() {
     let node = worker("thread");
-    let child = Child::task(&node, || async {
-        on_own_thread("test", blow_up).await
-    });
+    let child = Child::task(&node, || async { on_own_thread("test", blow_up).await });
     let _root = start(vec![child]).await.unwrap();
     eventually("it comes back", || node.view().restarts > 0).await;
     assert_eq!(

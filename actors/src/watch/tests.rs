@@ -111,9 +111,7 @@ async fn start(
     let registry = Registry::new(store, registry_settings, metrics.clone(), first);
     let invokers = Invokers::new(bus, registry, metrics.clone());
     let children = vec![supervisor(&invokers, settings, &metrics)];
-    let root = Root::start(Node::root(), children, metrics)
-        .await
-        .unwrap();
+    let root = Root::start(Node::root(), children, metrics).await.unwrap();
     (invokers, root)
 }
 

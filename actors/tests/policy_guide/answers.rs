@@ -132,9 +132,7 @@ impl Stage {
             WatchSettings::default(),
             &metrics,
         );
-        let root = Root::start(Node::root(), children, metrics)
-            .await
-            .unwrap();
+        let root = Root::start(Node::root(), children, metrics).await.unwrap();
         let stage = Self {
             bus,
             sessions,

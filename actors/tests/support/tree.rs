@@ -75,9 +75,7 @@ pub(crate) async fn plant(
         WatchSettings::default(),
         &metrics,
     );
-    let root = Root::start(Node::root(), children, metrics)
-        .await
-        .unwrap();
+    let root = Root::start(Node::root(), children, metrics).await.unwrap();
     (store, registry, invokers, door, root)
 }
 

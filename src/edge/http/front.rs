@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,11 +10,11 @@ use axum::extract::{Request, State};
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use beamline_actors::tree::on_own_thread;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -59,21 +58,10 @@ impl Front {
 }
 
 /// Returns when the thread ends; ends it when it is dropped.
-pub(super) async fn serve_apart(front: Arc<Front>) {
+pub(super) async fn serve_apart(front: Arc<Front>) -> io::Result<()> {
     let stop = CancellationToken::new();
     let _stop_on_drop = stop.clone().drop_guard();
-    let (ending, ended) = oneshot::channel::<()>();
-    let thread = thread::Builder::new().name("probes".into()).spawn(move || {
-        let _ending = ending;
-        if let Err(error) = run(front, &stop) {
-            tracing::error!(%error, "the HTTP server ended");
-        }
-    });
-    match thread {
-        // Nothing is ever sent: it says that the thread is gone.
-        Ok(_) => drop(ended.await),
-        Err(error) => tracing::error!(%error, "there is no thread for the HTTP server"),
-    }
+    on_own_thread("probes", move || run(front, &stop)).await?
 }
 
 fn run(front: Arc<Front>, stop: &CancellationToken) -> io::Result<()> {

@@ -98,6 +98,11 @@ impl NatsTransport {
         );
     }
 
+    #[cfg(test)]
+    pub(crate) fn usual_trip(&self) -> Duration {
+        Duration::from_micros(self.bus.usual_trip.load(Ordering::Relaxed))
+    }
+
     /// One call and its one answer.
     #[cfg(test)]
     pub(super) fn ask(&self, call: Call) -> BoxFuture<'static, Result<Answer, TransportError>> {

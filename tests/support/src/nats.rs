@@ -6,9 +6,11 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::process::Process;
-use super::{LIMIT, eventually};
+use super::{LIMIT, eventually, within};
 
 const CONFIGURATION: &str = "server.conf";
 
@@ -101,6 +103,33 @@ impl Nats {
         async_nats::connect(&self.url)
             .await
             .expect("the server answers")
+    }
+
+    /// Publishes over a bare connection, headers that no client library writes among them, and waits until the server has
+    /// taken it.
+    pub async fn publish_bare(&self, subject: &str, block: &str, body: &str) {
+        let mut stream = TcpStream::connect(self.address())
+            .await
+            .expect("a connection");
+        let head = block.len();
+        let total = block.len() + body.len();
+        let connect = "CONNECT {\"headers\":true,\"no_responders\":true,\"verbose\":false}\r\n";
+        let publish =
+            format!("HPUB {subject} some.inbox {head} {total}\r\n{block}{body}\r\nPING\r\n");
+        stream
+            .write_all([connect, &publish].concat().as_bytes())
+            .await
+            .expect("written");
+        let mut heard = Vec::new();
+        while !heard.windows(4).any(|window| window == b"PONG") {
+            let read = within("the server takes it", stream.read_buf(&mut heard)).await;
+            assert_ne!(
+                read.expect("read"),
+                0,
+                "{}",
+                String::from_utf8_lossy(&heard)
+            );
+        }
     }
 
     pub fn log(&self) -> String {

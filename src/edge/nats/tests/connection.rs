@@ -3,8 +3,6 @@ use std::time::Duration;
 use beamline_test_support::{Nats, TcpProxy, until, within};
 use futures_util::StreamExt;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::edge::nats::testing::{config, config_with, subscribe};
@@ -247,23 +245,9 @@ async fn closing_has_a_limit() {
 
 /// What no client library writes: a carriage return inside a header value.
 pub(super) async fn publish_deadly(server: &Nats, subject: &str) {
-    let address = server.address();
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let block = "NATS/1.0\r\na: b\rc\r\n\r\n";
-    let length = block.len();
-    let said = format!(
-        "CONNECT {{\"headers\":true}}\r\nHPUB {subject} {length} {length}\r\n{block}\r\nPING\r\n"
-    );
-    stream.write_all(said.as_bytes()).await.unwrap();
-    let mut heard = Vec::new();
-    while !heard.windows(4).any(|window| window == b"PONG") {
-        assert_ne!(
-            within("the server takes it", stream.read_buf(&mut heard))
-                .await
-                .unwrap(),
-            0
-        );
-    }
+    server
+        .publish_bare(subject, "NATS/1.0\r\na: b\rc\r\n\r\n", "")
+        .await;
 }
 
 #[tokio::test]

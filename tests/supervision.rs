@@ -1,0 +1,111 @@
+//! What goes on for as long as the router does is in its tree: it is shown, comes back when it panics, and is missed by nobody.
+
+use beamline_extension::Kind;
+use beamline_test_support::{
+    FailPoints, Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request,
+};
+use serde_json::{Value, json};
+
+/// A router of which parts can be made to panic.
+struct World {
+    gateway: Gateway,
+    _router: RouterProcess,
+    points: FailPoints,
+    _nats: Nats,
+    _model: Stub,
+}
+
+impl World {
+    async fn start(settings: &[(&str, &str)]) -> Self {
+        let nats = Nats::start().await;
+        let points = FailPoints::new();
+        let own = [("nats.url", nats.url())];
+        let settings: Vec<_> = settings.iter().copied().chain(own).collect();
+        let (variable, file) = points.variable();
+        let mut router = RouterProcess::spawn_with(&settings, &[(variable, &file)]);
+        router.until_ready().await;
+        let gateway = Gateway::connect(&nats).await;
+        gateway.register("provider", "model", json!({})).await;
+        gateway
+            .policy("default", &json!({"providers": ["model"]}))
+            .await;
+        let model = Stub::saying(&nats, Kind::Provider, "model", r#"{"output": 1}"#).await;
+        Self {
+            gateway,
+            _router: router,
+            points,
+            _nats: nats,
+            _model: model,
+        }
+    }
+
+    async fn tree(&self) -> Value {
+        self.gateway.admin("supervision_tree", &json!({})).await
+    }
+
+    /// The node of this name, wherever it stands.
+    async fn node(&self, name: &str) -> Value {
+        let answer = self.tree().await;
+        find(&answer["tree"], name)
+            .unwrap_or_else(|| panic!("no {name} in {answer}"))
+            .clone()
+    }
+
+    /// Waits until the node looks like this.
+    async fn until(&self, name: &str, looks: impl Fn(&Value) -> bool) -> Value {
+        eventually(LIMIT, name, async || {
+            Some(self.node(name).await).filter(|node| looks(node))
+        })
+        .await
+    }
+
+    /// Waits until it has panicked more than once.
+    async fn until_panicked(&self, name: &str) {
+        let panic = format!("the task panicked: the fail point {name} was reached");
+        self.until(name, |node| {
+            node["last_exit"] == panic && node["restarts"].as_u64() > Some(1)
+        })
+        .await;
+    }
+
+    /// Waits until it runs. Nothing makes it panic any more.
+    async fn until_well(&self, name: &str) {
+        self.until(name, |node| node["status"] == "running").await;
+    }
+
+    /// Waits until requests are refused because the router is short of memory, or not.
+    async fn until_pressed(&self, pressed: bool) {
+        let code = if pressed { "overloaded" } else { "ok" };
+        eventually(LIMIT, code, async || {
+            let answer = self.gateway.route(&request("default")).await;
+            let said = answer["error"]["code"].as_str().unwrap_or("ok");
+            (said == code).then_some(())
+        })
+        .await;
+    }
+}
+
+fn find<'t>(node: &'t Value, name: &str) -> Option<&'t Value> {
+    if node["name"] == name {
+        return Some(node);
+    }
+    let children = node["children"].as_array()?;
+    children.iter().find_map(|child| find(child, name))
+}
+
+#[tokio::test]
+async fn a_monitor_that_panics_leaves_no_pressure_at_the_door() {
+    let world = World::start(&[("router.memory_limit_mib", "1")]).await;
+    world.until_pressed(true).await;
+    world.points.set("pressure panic 1\nround_trips panic 1");
+    for name in ["pressure", "round_trips"] {
+        world.until_panicked(name).await;
+    }
+    world.until_pressed(false).await;
+    world.points.set("");
+    world.until_pressed(true).await;
+    for name in ["pressure", "round_trips"] {
+        world.until_well(name).await;
+    }
+    assert_eq!(world.node("monitor").await["restarts"], 0);
+}
