@@ -12,7 +12,7 @@ mod work;
 use crate::incoming::Incoming;
 use crate::metrics::{Metrics, ShedLabel};
 use beamline_domain::admission::{
-    Admission, AdmissionSettings, Arrived, Claim, Place, Polled, Pressure, Shed, Usage,
+    Admission, AdmissionPlace, AdmissionSettings, Arrived, Claim, Polled, Pressure, Shed, Usage,
 };
 pub(crate) use work::Steps;
 use work::Work;
@@ -31,7 +31,7 @@ pub(crate) struct Entrance {
 #[derive(Debug)]
 pub(crate) struct DoorPermit {
     entrance: Arc<Entrance>,
-    place: Option<Place>,
+    place: Option<AdmissionPlace>,
 }
 
 /// What became of a request at the door.
@@ -158,7 +158,7 @@ impl Entrance {
         admission.observe(self.work.take(), self.work.outside(), now)
     }
 
-    fn permit(self: &Arc<Self>, place: Place) -> DoorPermit {
+    fn permit(self: &Arc<Self>, place: AdmissionPlace) -> DoorPermit {
         DoorPermit {
             entrance: Arc::clone(self),
             place: Some(place),

@@ -49,7 +49,7 @@ impl AdmissionSettings {
 
 /// Why a request was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum ShedReason {
     /// Batch work leaves the last places to interactive requests.
     Batch,
     /// As many wait as may wait.
@@ -64,7 +64,7 @@ pub enum Reason {
     Rate(Duration),
 }
 
-impl Reason {
+impl ShedReason {
     /// The label `reason` of the metric.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -82,13 +82,13 @@ impl Reason {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shed<T> {
     pub item: T,
-    pub reason: Reason,
+    pub reason: ShedReason,
     pub priority: Priority,
 }
 
 /// The place of a request that started. It goes back with [`Admission::leave`].
 #[derive(Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct AdmissionPlace {
     tenant: Arc<str>,
     bytes: usize,
 }
@@ -96,7 +96,7 @@ pub struct Place {
 /// What became of a request that arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Arrived<T> {
-    Started(Place, T),
+    Started(AdmissionPlace, T),
     /// It waits; somebody who has waited may have made room for it. `wake`: the next [`Admission::poll`] is due earlier
     /// than was said before.
     Queued {
@@ -109,7 +109,7 @@ pub enum Arrived<T> {
 /// What is to be done about those who wait.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Polled<T> {
-    Start(Place, T),
+    Start(AdmissionPlace, T),
     Shed(Shed<T>),
     /// Nothing before this time, unless a place comes free.
     Wait(Option<Instant>),
@@ -262,7 +262,7 @@ impl<T> Admission<T> {
                 None => {
                     return Arrived::Shed(Shed {
                         item,
-                        reason: Reason::QueueFull,
+                        reason: ShedReason::QueueFull,
                         priority: claim.priority,
                     });
                 }
@@ -278,7 +278,7 @@ impl<T> Admission<T> {
     }
 
     /// A place comes back. True when somebody waits for it: poll then.
-    pub fn leave(&mut self, place: Place) -> bool {
+    pub fn leave(&mut self, place: AdmissionPlace) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(place.bytes);
         if let Some(tenant) = self.tenants.get_mut(&place.tenant) {
@@ -295,14 +295,14 @@ impl<T> Admission<T> {
         {
             if waiting.until < now {
                 self.forget_if_idle(&tenant);
-                return Polled::Shed(self.shed(waiting, Reason::Waited));
+                return Polled::Shed(self.shed(waiting, ShedReason::Waited));
             }
             let place = self.place(tenant, waiting.bytes);
             return Polled::Start(place, waiting.item);
         }
         if self.next_sweep.is_some_and(|at| at <= now) {
             if let Some(late) = self.take_late(now) {
-                return Polled::Shed(self.shed(late, Reason::Waited));
+                return Polled::Shed(self.shed(late, ShedReason::Waited));
             }
             self.plan_sweep(now);
         }
@@ -325,28 +325,28 @@ impl<T> Admission<T> {
         all
     }
 
-    fn may_enter(&mut self, claim: &Claim, now: Instant) -> Result<(), Reason> {
+    fn may_enter(&mut self, claim: &Claim, now: Instant) -> Result<(), ShedReason> {
         if self.pressure.sheds(claim.priority) {
-            return Err(Reason::Pressure);
+            return Err(ShedReason::Pressure);
         }
         let batch_limit = (self.limit * BATCH_PERCENT).div_ceil(100);
         if claim.priority == Priority::Batch && self.in_flight + self.queued >= batch_limit {
-            return Err(Reason::Batch);
+            return Err(ShedReason::Batch);
         }
         if self.bytes.saturating_add(claim.bytes) > self.settings.max_bytes {
-            return Err(Reason::Bytes);
+            return Err(ShedReason::Bytes);
         }
         // Last, because it takes something from the tenant.
         self.rates
             .as_mut()
             .map_or(Ok(()), |rates| rates.take(&claim.tenant, now))
-            .map_err(Reason::Rate)
+            .map_err(ShedReason::Rate)
     }
 
-    fn place(&mut self, tenant: Arc<str>, bytes: usize) -> Place {
+    fn place(&mut self, tenant: Arc<str>, bytes: usize) -> AdmissionPlace {
         self.in_flight += 1;
         self.tenants.entry(Arc::clone(&tenant)).or_default().held += 1;
-        Place { tenant, bytes }
+        AdmissionPlace { tenant, bytes }
     }
 
     fn enqueue(&mut self, claim: Claim, item: T, until: Instant, now: Instant) {
@@ -400,10 +400,10 @@ impl<T> Admission<T> {
         }
         let waiting = self.take_of(&from, Queue::take_oldest)?;
         self.forget_if_idle(&from);
-        Some(self.shed(waiting, Reason::QueueFull))
+        Some(self.shed(waiting, ShedReason::QueueFull))
     }
 
-    fn shed(&mut self, waiting: Waiting<T>, reason: Reason) -> Shed<T> {
+    fn shed(&mut self, waiting: Waiting<T>, reason: ShedReason) -> Shed<T> {
         self.bytes = self.bytes.saturating_sub(waiting.bytes);
         Shed {
             item: waiting.item,

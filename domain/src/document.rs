@@ -34,7 +34,7 @@ pub struct Located {
 const MAX_MISTAKES: usize = 20;
 
 /// Everything found wrong so far with a document.
-pub type Mistakes = crate::mistakes::Mistakes<Place>;
+pub type Mistakes = crate::mistakes::MistakeList<Place>;
 
 impl Default for Mistakes {
     fn default() -> Self {

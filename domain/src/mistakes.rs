@@ -17,13 +17,13 @@ pub struct Found<P> {
 /// All that was found wrong so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Mistakes<P> {
+pub struct MistakeList<P> {
     found: Vec<Found<P>>,
     #[serde(skip)]
     most: usize,
 }
 
-impl<P> Mistakes<P> {
+impl<P> MistakeList<P> {
     /// Keeps all.
     pub fn all() -> Self {
         Self::up_to(usize::MAX)
@@ -59,14 +59,14 @@ impl<P> Mistakes<P> {
     }
 }
 
-impl<P: Ord> Mistakes<P> {
+impl<P: Ord> MistakeList<P> {
     /// Puts them in the order of their places; those of one place stay as they were found.
     pub fn sort(&mut self) {
         self.found.sort_by(|a, b| a.place.cmp(&b.place));
     }
 }
 
-impl<P> Extend<Found<P>> for Mistakes<P> {
+impl<P> Extend<Found<P>> for MistakeList<P> {
     fn extend<I: IntoIterator<Item = Found<P>>>(&mut self, more: I) {
         for Found { place, message } in more {
             self.add(place, message);
@@ -74,7 +74,7 @@ impl<P> Extend<Found<P>> for Mistakes<P> {
     }
 }
 
-impl<P> IntoIterator for Mistakes<P> {
+impl<P> IntoIterator for MistakeList<P> {
     type Item = Found<P>;
     type IntoIter = std::vec::IntoIter<Found<P>>;
 
@@ -83,7 +83,7 @@ impl<P> IntoIterator for Mistakes<P> {
     }
 }
 
-impl<'a, P> IntoIterator for &'a Mistakes<P> {
+impl<'a, P> IntoIterator for &'a MistakeList<P> {
     type Item = &'a Found<P>;
     type IntoIter = std::slice::Iter<'a, Found<P>>;
 
@@ -99,7 +99,7 @@ impl<P: fmt::Display> fmt::Display for Found<P> {
 }
 
 /// A line for each.
-impl<P: fmt::Display> fmt::Display for Mistakes<P> {
+impl<P: fmt::Display> fmt::Display for MistakeList<P> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, found) in self.found.iter().enumerate() {
             let line_break = if index == 0 { "" } else { "\n" };
@@ -109,7 +109,7 @@ impl<P: fmt::Display> fmt::Display for Mistakes<P> {
     }
 }
 
-impl<P: fmt::Debug + fmt::Display> Error for Mistakes<P> {}
+impl<P: fmt::Debug + fmt::Display> Error for MistakeList<P> {}
 
 #[cfg(test)]
 mod tests {
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_kept_up_to_a_number_and_sorted_by_place() {
-        let mut mistakes: Mistakes<u32> = Mistakes::up_to(3);
+        let mut mistakes: MistakeList<u32> = MistakeList::up_to(3);
         for (place, message) in [(2, "a"), (1, "b"), (1, "a"), (0, "beyond the limit")] {
             mistakes.add(place as u32, message);
         }

@@ -8,7 +8,7 @@ use super::origin::Origin;
 
 /// All mistakes of a configuration in the order of its layers, and in a file in the order of its lines; never empty when
 /// returned as an error. None holds the value of a secret.
-pub type Mistakes = beamline_domain::mistakes::Mistakes<Place>;
+pub type Mistakes = beamline_domain::mistakes::MistakeList<Place>;
 
 /// Where a mistake of the configuration is; shown as `beamline.toml:3:5`, the name of an environment variable, or the
 /// flag.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use beamline_domain::admission::Reason;
+use beamline_domain::admission::ShedReason;
 use beamline_domain::request::error::RequestError;
 
 /// What a refused caller is told to wait, moved by chance so that not all come back together.
@@ -16,21 +16,21 @@ pub(super) fn restarting() -> RequestError {
 }
 
 /// What somebody is told who was turned away.
-pub(super) fn refusal(reason: Reason) -> RequestError {
+pub(super) fn refusal(reason: ShedReason) -> RequestError {
     match reason {
-        Reason::Batch => overloaded(
+        ShedReason::Batch => overloaded(
             "This router keeps its last places for requests that somebody waits for; send it again later.",
         ),
-        Reason::QueueFull | Reason::Waited => overloaded(
+        ShedReason::QueueFull | ShedReason::Waited => overloaded(
             "This router has as many requests in flight as it may; send it again a little later.",
         ),
-        Reason::Bytes => overloaded(
+        ShedReason::Bytes => overloaded(
             "The requests in this router have as many bytes as they may; send it again a little later.",
         ),
-        Reason::Pressure => overloaded(
+        ShedReason::Pressure => overloaded(
             "This router is short of memory, or its threads are late; send it again a little later.",
         ),
-        Reason::Rate(wait) => RequestError::rate_limited(
+        ShedReason::Rate(wait) => RequestError::rate_limited(
             wait.max(LEAST_RETRY_AFTER)
                 .mul_f64(1.0 + fastrand::f64() / 4.0),
         ),

@@ -17,7 +17,7 @@ use crate::targets::OpenBreaker;
 use beamline_contract::record::ExtensionRecord;
 use beamline_contract::time::{read_time, write_time};
 use beamline_domain::record;
-use beamline_domain::target::breaker::{Breaker, Opening, Reason, Settings};
+use beamline_domain::target::breaker::{Breaker, OpenReason, Opening, Settings};
 
 /// Writes are at least this far apart; whatever changes between them goes with the next one.
 const EVERY: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ struct Line {
     until: SystemTime,
     #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
     opened_at: SystemTime,
-    reason: Reason,
+    reason: OpenReason,
     /// Open times in a row.
     level: u32,
     /// The operators' resets that it had followed; one more since then, and it is closed.
@@ -287,7 +287,7 @@ mod tests {
         let open = again.open_breaker().unwrap();
         assert_eq!(
             (open.level, open.last.reason),
-            (1, Reason::FailuresInARow { failures: 5 })
+            (1, OpenReason::FailuresInARow { failures: 5 })
         );
         assert!(again.permit(Mode::Normal, &settings).is_err());
     }

@@ -18,7 +18,7 @@ use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::fallback::{Fallbacks, Recovery};
 use beamline_domain::request::plan::{Plan, PlanLimits};
 use beamline_domain::request::reply;
-use beamline_domain::request::run::{Next, Reason, Run};
+use beamline_domain::request::run::{DecisionReason, Next, Run};
 use beamline_domain::request::{Request, RequestHeaders, RequestKind, RequestLimits};
 use beamline_domain::snapshot::Snapshot;
 use beamline_domain::target::retry_budget::Unlimited;
@@ -138,10 +138,10 @@ fn each_reason_has_its_priority() {
         .map(|row| (code(&row[0])[0].to_owned(), row[1].clone()))
         .collect();
     let all = [
-        Reason::Sticky,
-        Reason::Weighted,
-        Reason::Retry,
-        Reason::Fallback,
+        DecisionReason::Sticky,
+        DecisionReason::Weighted,
+        DecisionReason::Retry,
+        DecisionReason::Fallback,
     ];
     assert_eq!(
         told,

@@ -35,7 +35,7 @@ fn ms(milliseconds: u64) -> Duration {
 }
 
 /// The place of one that must start at once.
-fn start(admission: &mut Admission<u32>, tenant: &str, now: Instant) -> Place {
+fn start(admission: &mut Admission<u32>, tenant: &str, now: Instant) -> AdmissionPlace {
     let Arrived::Started(place, _) = admission.arrive(claim(tenant), 0, now) else {
         panic!("it must start")
     };
@@ -51,14 +51,14 @@ fn queue(admission: &mut Admission<u32>, tenant: &str, item: u32, now: Instant) 
 }
 
 /// Everything to do now: who starts, and who is turned away.
-fn settle(admission: &mut Admission<u32>, now: Instant) -> (Vec<(u32, Place)>, Vec<u32>) {
+fn settle(admission: &mut Admission<u32>, now: Instant) -> (Vec<(u32, AdmissionPlace)>, Vec<u32>) {
     let mut started = Vec::new();
     let mut shed = Vec::new();
     loop {
         match admission.poll(now) {
             Polled::Start(place, item) => started.push((item, place)),
             Polled::Shed(Shed { item, reason, .. }) => {
-                assert_eq!(reason, Reason::Waited);
+                assert_eq!(reason, ShedReason::Waited);
                 shed.push(item);
             }
             Polled::Wait(_) => return (started, shed),
@@ -67,7 +67,11 @@ fn settle(admission: &mut Admission<u32>, now: Instant) -> (Vec<(u32, Place)>, V
 }
 
 /// Who gets the place.
-fn next(admission: &mut Admission<u32>, place: Place, now: Instant) -> (u32, Place) {
+fn next(
+    admission: &mut Admission<u32>,
+    place: AdmissionPlace,
+    now: Instant,
+) -> (u32, AdmissionPlace) {
     assert!(admission.leave(place));
     settle(admission, now).0.pop().expect("somebody starts")
 }
@@ -84,7 +88,7 @@ fn beyond_the_limit_as_many_wait_and_no_more() {
     let refused = door.arrive(claim("a"), 3, now);
     let expected = Shed {
         item: 3,
-        reason: Reason::QueueFull,
+        reason: ShedReason::QueueFull,
         priority: Priority::Interactive,
     };
     assert_eq!(refused, Arrived::Shed(expected));
@@ -151,7 +155,7 @@ fn a_short_burst_is_served_in_its_order() {
 fn a_queue_that_stands_is_served_from_its_new_end_and_lets_its_old_end_go() {
     let mut door = admission(4);
     let begin = Instant::now();
-    let mut places: Vec<Place> = (0..4).map(|_| start(&mut door, "a", begin)).collect();
+    let mut places: Vec<AdmissionPlace> = (0..4).map(|_| start(&mut door, "a", begin)).collect();
     let mut now = begin;
     let mut last = (0, 0);
     // One comes every 2 ms and a place comes free every 10 ms, for longer than an interval.
@@ -197,7 +201,7 @@ fn tenants_take_turns() {
 fn one_tenant_holds_at_most_half_while_others_wait() {
     let mut door = admission(4);
     let now = Instant::now();
-    let mut held: Vec<Place> = (0..4).map(|_| start(&mut door, "flood", now)).collect();
+    let mut held: Vec<AdmissionPlace> = (0..4).map(|_| start(&mut door, "flood", now)).collect();
     queue(&mut door, "flood", 1, now);
     queue(&mut door, "flood", 2, now);
     queue(&mut door, "small", 10, now);
@@ -222,7 +226,7 @@ fn one_tenant_holds_at_most_half_while_others_wait() {
 fn a_newcomer_takes_the_queue_place_of_who_has_most() {
     let mut door = admission(3);
     let now = Instant::now();
-    let _held: Vec<Place> = (0..3).map(|_| start(&mut door, "flood", now)).collect();
+    let _held: Vec<AdmissionPlace> = (0..3).map(|_| start(&mut door, "flood", now)).collect();
     (1..=3).for_each(|item| assert_eq!(queue(&mut door, "flood", item, now), None));
     assert_eq!(
         queue(&mut door, "small", 10, now),
@@ -251,7 +255,7 @@ fn batch_work_leaves_the_last_places_free() {
     );
     let refused = Shed {
         item: 7,
-        reason: Reason::Batch,
+        reason: ShedReason::Batch,
         priority: Priority::Batch,
     };
     assert_eq!(places.last(), Some(&Arrived::Shed(refused)));
@@ -275,7 +279,7 @@ fn bytes_count_in_flight_and_waiting_and_come_back() {
     ));
     let refused = Shed {
         item: 3,
-        reason: Reason::Bytes,
+        reason: ShedReason::Bytes,
         priority: Priority::Interactive,
     };
     assert_eq!(door.arrive(sized(1), 3, now), Arrived::Shed(refused));
@@ -309,14 +313,14 @@ fn a_tenant_sends_at_its_rate_with_a_burst_and_is_told_when_to_come_back() {
         Arrived::Started(..) | Arrived::Queued { .. } => None,
     };
     assert_eq!([reason("a", now), reason("a", now)], [None, None]);
-    assert_eq!(reason("a", now + ms(40)), Some(Reason::Rate(ms(60))));
+    assert_eq!(reason("a", now + ms(40)), Some(ShedReason::Rate(ms(60))));
     assert_eq!(
         reason("b", now + ms(40)),
         None,
         "the other tenant has its own"
     );
     assert_eq!(reason("a", now + ms(100)), None);
-    assert_eq!(reason("a", now + ms(100)), Some(Reason::Rate(ms(100))));
+    assert_eq!(reason("a", now + ms(100)), Some(ShedReason::Rate(ms(100))));
 }
 
 #[test]
@@ -327,14 +331,14 @@ fn under_pressure_half_of_what_is_in_use_is_enough() {
     };
     let mut door = Admission::new(settings);
     let now = Instant::now();
-    let _held: Vec<Place> = (0..40).map(|_| start(&mut door, "a", now)).collect();
+    let _held: Vec<AdmissionPlace> = (0..40).map(|_| start(&mut door, "a", now)).collect();
     assert!(!door.press(Pressure::Severe, 10, now));
     // Ten wait for somebody else, fifteen of the others are half of them; then the whole is halved.
     assert_eq!((door.usage().limit, door.usage().ceiling), (13, 1_000));
     assert!(matches!(
         door.arrive(batch("a"), 1, now),
         Arrived::Shed(Shed {
-            reason: Reason::Pressure,
+            reason: ShedReason::Pressure,
             ..
         })
     ));
@@ -342,7 +346,7 @@ fn under_pressure_half_of_what_is_in_use_is_enough() {
     assert!(matches!(
         door.arrive(claim("a"), 1, now),
         Arrived::Shed(Shed {
-            reason: Reason::QueueFull,
+            reason: ShedReason::QueueFull,
             ..
         })
     ));
@@ -350,7 +354,7 @@ fn under_pressure_half_of_what_is_in_use_is_enough() {
     assert!(matches!(
         door.arrive(claim("a"), 1, now),
         Arrived::Shed(Shed {
-            reason: Reason::Pressure,
+            reason: ShedReason::Pressure,
             ..
         })
     ));

@@ -8,7 +8,7 @@ use beamline_contract::answer::{CallPlace, Explanation, ExplanationContext, Prov
 
 use crate::policy::Fallback;
 use crate::request::plan::{Candidate, Exclusion, Plan, PlannedCall};
-use crate::request::run::{Attempt, Decision, Reason, Run, Session};
+use crate::request::run::{Attempt, Decision, DecisionReason, Run, Session};
 use beamline_contract::policy::Order;
 use beamline_contract::time::milliseconds;
 
@@ -338,17 +338,19 @@ impl fmt::Display for Conclusion<'_> {
         write!(out, "{id} {version} ")?;
         let rule = fired(plan, self.decision.rule);
         match (self.decision.reason, plan.policy.order) {
-            (Reason::Sticky, _) => out.write_str("because the session has it"),
-            (Reason::Retry, _) => match rule {
+            (DecisionReason::Sticky, _) => out.write_str("because the session has it"),
+            (DecisionReason::Retry, _) => match rule {
                 Some(rule) => write!(out, "after a retry ({rule})"),
                 None => out.write_str("after a retry"),
             },
-            (Reason::Fallback, _) => match rule {
+            (DecisionReason::Fallback, _) => match rule {
                 Some(rule) => write!(out, "as a fallback ({rule})"),
                 None => out.write_str("as the next in the list"),
             },
-            (Reason::Weighted, Order::Weighted) => out.write_str("chosen by weight"),
-            (Reason::Weighted, Order::Priority) => out.write_str("chosen as the first in the list"),
+            (DecisionReason::Weighted, Order::Weighted) => out.write_str("chosen by weight"),
+            (DecisionReason::Weighted, Order::Priority) => {
+                out.write_str("chosen as the first in the list")
+            }
         }
     }
 }

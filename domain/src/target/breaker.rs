@@ -14,7 +14,7 @@ mod window;
 
 pub use mode::Mode;
 pub use overrides::{read_policy, read_record};
-pub use reading::{BreakerReading, Opening, Reason, State};
+pub use reading::{BreakerReading, OpenReason, Opening, State};
 pub use settings::Settings;
 pub use window::Counts;
 
@@ -341,7 +341,7 @@ impl Breaker {
         {
             self.last = Some(Opening {
                 at: trial.limit,
-                reason: Reason::NoVerdict,
+                reason: OpenReason::NoVerdict,
             });
             self.enter(Phase::Open { until });
         }
@@ -376,16 +376,16 @@ impl Breaker {
         self.window.add(outcome.is_failure(), slow, now);
     }
 
-    fn too_bad(&self, outcome: Outcome, settings: &Settings, now: Instant) -> Option<Reason> {
+    fn too_bad(&self, outcome: Outcome, settings: &Settings, now: Instant) -> Option<OpenReason> {
         if let Outcome::AskedToWait(wait) = outcome
             && self.waits_asked >= WAITS_ASKED
         {
-            return Some(Reason::AskedToWait {
+            return Some(OpenReason::AskedToWait {
                 wait: wait.min(LONGEST_WAIT),
             });
         }
         if self.failures >= settings.consecutive_failures {
-            return Some(Reason::FailuresInARow {
+            return Some(OpenReason::FailuresInARow {
                 failures: self.failures,
             });
         }
@@ -402,12 +402,12 @@ impl Breaker {
         if calls < settings.minimum_calls {
             None
         } else if failing >= settings.failure_rate {
-            Some(Reason::FailureRate {
+            Some(OpenReason::FailureRate {
                 percent: failing,
                 calls,
             })
         } else if settings.slow_call_rate < 100 && dragging >= settings.slow_call_rate {
-            Some(Reason::SlowCalls {
+            Some(OpenReason::SlowCalls {
                 percent: dragging,
                 calls,
             })
@@ -438,14 +438,14 @@ impl Breaker {
                 } else {
                     Duration::ZERO
                 };
-                self.open(Reason::ProbeFailed { asked }, settings, now, roll);
+                self.open(OpenReason::ProbeFailed { asked }, settings, now, roll);
             }
             // The probe told nothing: another call may probe in its place.
             Outcome::Ignored => {}
         }
     }
 
-    fn open(&mut self, reason: Reason, settings: &Settings, now: Instant, roll: f64) {
+    fn open(&mut self, reason: OpenReason, settings: &Settings, now: Instant, roll: f64) {
         let quiet = self
             .closed_at
             .is_none_or(|at| now.saturating_duration_since(at) >= settings.reset_after);
@@ -455,10 +455,10 @@ impl Breaker {
         self.openings = self.openings.saturating_add(1);
         let own = settings.open_time(self.openings, roll);
         let open_for = match reason {
-            Reason::AskedToWait { wait } => wait,
-            Reason::ProbeFailed { asked } => own.max(asked),
-            Reason::FailuresInARow { .. } | Reason::FailureRate { .. } => own,
-            Reason::SlowCalls { .. } | Reason::NoVerdict => own,
+            OpenReason::AskedToWait { wait } => wait,
+            OpenReason::ProbeFailed { asked } => own.max(asked),
+            OpenReason::FailuresInARow { .. } | OpenReason::FailureRate { .. } => own,
+            OpenReason::SlowCalls { .. } | OpenReason::NoVerdict => own,
         };
         self.opened_at = self.opened_at.or(Some(now));
         self.last = Some(Opening { at: now, reason });

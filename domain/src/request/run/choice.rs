@@ -8,7 +8,7 @@ use beamline_contract::policy::Order;
 use super::consequences::{external, no_provider};
 use super::exclusions::usual_latency;
 use super::results::RETRY_BUDGET_EXHAUSTED;
-use super::state::{Decision, Reason, Run, Session};
+use super::state::{Decision, DecisionReason, Run, Session};
 use super::step::Step;
 use crate::request::RequestKind;
 use crate::request::error::RequestError;
@@ -34,14 +34,14 @@ impl Run {
             self.note_local_session();
         }
         if let Some(index) = self.session_provider(&exclusions) {
-            return self.settle(index, Reason::Sticky, None, exclusions, choice);
+            return self.settle(index, DecisionReason::Sticky, None, exclusions, choice);
         }
         if let Some((index, reason)) = self.first_choice(&exclusions, choice) {
             return self.settle(index, reason, None, exclusions, choice);
         }
         match self.stand_in(&exclusions) {
             Recovery::Switch { to, rule } => {
-                self.settle(to, Reason::Fallback, rule, exclusions, choice);
+                self.settle(to, DecisionReason::Fallback, rule, exclusions, choice);
             }
             Recovery::Retry { .. } | Recovery::Draw { .. } | Recovery::Stop => {
                 self.fail(no_provider(&self.plan.providers, &exclusions));
@@ -54,7 +54,7 @@ impl Run {
         &self,
         exclusions: &[Option<Exclusion>],
         choice: &mut ChoiceContext<'_>,
-    ) -> Option<(usize, Reason)> {
+    ) -> Option<(usize, DecisionReason)> {
         let candidates = self.plan.providers.iter().zip(exclusions);
         match self.plan.policy.order {
             Order::Weighted => {
@@ -67,16 +67,16 @@ impl Run {
                     });
                 }
                 let index = selection::weighted(&weights, (choice.roll)())?;
-                Some((index, Reason::Weighted))
+                Some((index, DecisionReason::Weighted))
             }
             Order::Priority => {
                 let index = candidates
                     .into_iter()
                     .position(|(candidate, exclusion)| candidate.listed && exclusion.is_none())?;
                 let reason = if index == 0 {
-                    Reason::Weighted
+                    DecisionReason::Weighted
                 } else {
-                    Reason::Fallback
+                    DecisionReason::Fallback
                 };
                 Some((index, reason))
             }
@@ -129,18 +129,20 @@ impl Run {
                 self.progress.waited = wait;
                 // A retry of a fallback is still a fallback.
                 let reason = match decision.reason {
-                    Reason::Fallback => Reason::Fallback,
-                    Reason::Sticky | Reason::Weighted | Reason::Retry => Reason::Retry,
+                    DecisionReason::Fallback => DecisionReason::Fallback,
+                    DecisionReason::Sticky | DecisionReason::Weighted | DecisionReason::Retry => {
+                        DecisionReason::Retry
+                    }
                 };
                 let expected = decision.expected_latency;
                 self.decide(decision.candidate, reason, rule, exclusions, expected);
                 self.step = Step::Wait(wait);
             }
             Recovery::Switch { to, rule } => {
-                self.settle(to, Reason::Fallback, rule, exclusions, choice);
+                self.settle(to, DecisionReason::Fallback, rule, exclusions, choice);
             }
             Recovery::Draw { to } => {
-                self.settle(to, Reason::Weighted, None, exclusions, choice);
+                self.settle(to, DecisionReason::Weighted, None, exclusions, choice);
             }
             Recovery::Stop => self.give_up(&decision.call, failure),
         }
@@ -226,7 +228,7 @@ impl Run {
     fn settle(
         &mut self,
         index: usize,
-        reason: Reason,
+        reason: DecisionReason,
         rule: Option<usize>,
         exclusions: Vec<Option<Exclusion>>,
         choice: &ChoiceContext<'_>,
@@ -257,7 +259,7 @@ impl Run {
     pub(super) fn decide(
         &mut self,
         candidate: usize,
-        reason: Reason,
+        reason: DecisionReason,
         rule: Option<usize>,
         exclusions: Vec<Option<Exclusion>>,
         expected_latency: Option<Duration>,

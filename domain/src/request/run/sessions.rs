@@ -2,7 +2,7 @@
 
 use beamline_contract::policy::Order;
 
-use super::state::{Degraded, Next, Reason, Run, Session};
+use super::state::{DecisionReason, Degraded, Next, Run, Session};
 use crate::request::RequestKind;
 use crate::request::plan::Exclusion;
 use crate::session::{Pinned, Recalled, SessionKey};
@@ -41,7 +41,7 @@ impl Run {
             }
             self.progress.tried = vec![other];
             let exclusions = decision.exclusions.clone();
-            self.decide(other, Reason::Sticky, None, exclusions, None);
+            self.decide(other, DecisionReason::Sticky, None, exclusions, None);
         }
     }
 

@@ -132,7 +132,7 @@ pub struct Decision {
     /// Its position among the plan's providers.
     pub candidate: usize,
     pub call: Arc<PlannedCall>,
-    pub reason: Reason,
+    pub reason: DecisionReason,
     /// Why each of the plan's providers could not be chosen, if it could not.
     pub exclusions: Vec<Option<Exclusion>>,
     /// The fallback rule that led to it.
@@ -144,14 +144,14 @@ pub struct Decision {
 
 /// `decision.reason` and `decision.priority` of an answer (contract section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum DecisionReason {
     Sticky,
     Weighted,
     Retry,
     Fallback,
 }
 
-impl Reason {
+impl DecisionReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sticky => "sticky",
@@ -176,7 +176,7 @@ pub struct Attempt {
     pub call: Arc<PlannedCall>,
     /// The position of the endpoint that took it.
     pub endpoint: usize,
-    pub reason: Reason,
+    pub reason: DecisionReason,
     pub status: &'static str,
     pub error_type: Option<&'static str>,
     /// The position of the fallback rule that asked for it.

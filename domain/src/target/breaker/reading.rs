@@ -41,13 +41,13 @@ impl State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opening {
     pub at: Instant,
-    pub reason: Reason,
+    pub reason: OpenReason,
 }
 
 /// Why a breaker opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
-pub enum Reason {
+pub enum OpenReason {
     #[serde(rename = "consecutive_failures")]
     FailuresInARow {
         failures: u32,
@@ -70,7 +70,7 @@ pub enum Reason {
     NoVerdict,
 }
 
-impl Reason {
+impl OpenReason {
     /// Whether the extension itself said for how long.
     pub fn asked_to_wait(self) -> bool {
         matches!(self, Self::AskedToWait { .. })
@@ -90,7 +90,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for OpenReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FailuresInARow { failures: 1 } => write!(out, "one failure"),

@@ -56,7 +56,7 @@ impl Bench {
         self.breaker.state(self.now).as_str()
     }
 
-    fn reason(&self) -> Option<Reason> {
+    fn reason(&self) -> Option<OpenReason> {
         self.breaker.reading(self.now).last.map(|last| last.reason)
     }
 
@@ -73,7 +73,7 @@ fn opens_after_five_failures_in_a_row_and_closes_after_three_probes() {
     bench.calls(5, Outcome::Failure);
     assert_eq!(
         (bench.state(), bench.reason()),
-        ("open", Some(Reason::FailuresInARow { failures: 5 }))
+        ("open", Some(OpenReason::FailuresInARow { failures: 5 }))
     );
     bench.wait(4);
     assert_eq!(bench.permit(), Err(SECOND));
@@ -102,7 +102,7 @@ fn opens_after_five_failures_in_a_row_and_closes_after_three_probes() {
     );
     assert_eq!(
         bench.reason(),
-        Some(Reason::FailuresInARow { failures: 5 }),
+        Some(OpenReason::FailuresInARow { failures: 5 }),
         "why it opened is still known"
     );
     assert_eq!(
@@ -160,7 +160,7 @@ fn too_many_failures_among_enough_calls_open_it() {
         (bench.state(), bench.reason()),
         (
             "open",
-            Some(Reason::FailureRate {
+            Some(OpenReason::FailureRate {
                 percent: 50,
                 calls: 20
             })
@@ -212,7 +212,7 @@ fn slow_calls_open_it_but_not_a_models() {
     bench.calls(16, Outcome::Timeout);
     assert_eq!(
         bench.reason(),
-        Some(Reason::SlowCalls {
+        Some(OpenReason::SlowCalls {
             percent: 80,
             calls: 20
         }),
@@ -263,7 +263,7 @@ fn without_a_verdict_it_opens_again_for_the_same_time() {
     assert_eq!(bench.state(), "half_open");
     bench.wait(1);
     assert_eq!((bench.state(), bench.permit()), ("open", Err(SECOND * 5)));
-    assert_eq!(bench.reason(), Some(Reason::NoVerdict));
+    assert_eq!(bench.reason(), Some(OpenReason::NoVerdict));
     bench.wait(5);
     bench.record(probe, Outcome::Failure);
     assert_eq!(bench.state(), "half_open", "its answer comes too late");
@@ -435,7 +435,7 @@ fn while_another_replicas_is_open_two_failures_are_enough() {
     bench.calls(1, Outcome::Failure);
     assert_eq!(
         bench.reason(),
-        Some(Reason::FailuresInARow { failures: 2 }),
+        Some(OpenReason::FailuresInARow { failures: 2 }),
         "the longer hint holds"
     );
 
@@ -453,7 +453,7 @@ fn while_another_replicas_is_open_two_failures_are_enough() {
     bench.calls(1, Outcome::Failure);
     assert_eq!(
         bench.reason(),
-        Some(Reason::FailureRate {
+        Some(OpenReason::FailureRate {
             percent: 60,
             calls: 5
         })
@@ -518,7 +518,7 @@ fn several_breakers_are_as_good_as_the_best_of_them() {
     let start = Instant::now();
     let opening = |at| Opening {
         at,
-        reason: Reason::FailuresInARow { failures: 5 },
+        reason: OpenReason::FailuresInARow { failures: 5 },
     };
     let reading = |state, failures, opened_at: Option<Instant>| BreakerReading {
         state,
