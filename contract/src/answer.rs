@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::fields::Fields;
 use crate::message::MessageBody;
 use crate::record::Kind;
+use crate::word::Word;
 
 /// The answer to a request that was decided, and for `route` carried out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,12 +33,13 @@ pub struct DecisionAnswer<'a> {
     /// What the policy wanted and did not get.
     #[serde(borrow, default)]
     pub degraded: Vec<Degradation<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub context: AnswerContext<'a>,
 }
 
 /// The answer to a request that failed. `D` are the details.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound(deserialize = "D: Deserialize<'de> + Default"))]
 pub struct ErrorAnswer<'a, D = Map<String, Value>> {
     /// False.
     pub ok: bool,
@@ -58,14 +60,15 @@ pub struct ErrorAnswer<'a, D = Map<String, Value>> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ErrorBody<'a, D = Map<String, Value>> {
     /// An [`ErrorCode`](crate::error::ErrorCode), or one that a newer router knows.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub code: Cow<'a, str>,
     /// A sentence for people.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub message: Cow<'a, str>,
     /// An [`IntakeCode`](crate::error::IntakeCode).
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub intake_error_code: Option<Cow<'a, str>>,
+    #[serde(default)]
     pub details: D,
 }
 
@@ -77,22 +80,27 @@ pub struct DecisionBody<'a> {
     /// `sticky`, `weighted`, `retry` or `fallback`.
     #[serde(borrow)]
     pub reason: Cow<'a, str>,
+    #[serde(default)]
     pub priority: u32,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub policy_id: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub policy_version: Cow<'a, str>,
     /// Milliseconds.
+    #[serde(default)]
     pub expected_latency_ms: f64,
+    #[serde(default)]
     pub expected_cost: f64,
     /// Of the provider's record.
+    #[serde(default)]
     pub metadata: Cow<'a, Fields>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub explanation: Explanation<'a>,
 }
 
 /// Why a request went the way it went. How much of it there is, `context.detail_level` of the request says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Explanation<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub context: Option<ExplanationContext<'a>>,
@@ -121,7 +129,8 @@ pub struct Explanation<'a> {
 }
 
 /// `context` of an explanation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ExplanationContext<'a> {
     #[serde(borrow)]
     pub tenant_id: Cow<'a, str>,
@@ -140,6 +149,7 @@ pub struct ProviderChance<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub excluded: Option<Cow<'a, str>>,
     /// Only a fallback rule names it.
+    #[serde(default)]
     pub fallback_only: bool,
 }
 
@@ -157,7 +167,7 @@ pub struct CallPlace<'a> {
     pub subjects: Vec<Cow<'a, str>>,
     pub timeout_ms: f64,
     #[serde(rename = "type")]
-    pub kind: Kind,
+    pub kind: Word<Kind>,
     #[serde(borrow)]
     pub version: Cow<'a, str>,
 }
@@ -181,16 +191,18 @@ pub struct ExtensionReport<'a> {
     #[serde(borrow)]
     pub id: Cow<'a, str>,
     #[serde(rename = "type")]
-    pub kind: Kind,
-    #[serde(borrow)]
+    pub kind: Word<Kind>,
+    #[serde(borrow, default)]
     pub version: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Cow<'a, str>>,
     /// `success`, `rejected`, `warned`, `skipped`, `timeout`, `error` or `circuit_open`.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub status: Cow<'a, str>,
     /// Milliseconds, all attempts together.
+    #[serde(default)]
     pub latency_ms: f64,
+    #[serde(default)]
     pub attempts: u32,
 }
 
@@ -199,13 +211,13 @@ pub struct ExtensionReport<'a> {
 pub struct AttemptReport<'a> {
     #[serde(borrow)]
     pub provider_id: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub version: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub reason: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub status: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub error_type: Option<Cow<'a, str>>,
@@ -213,7 +225,9 @@ pub struct AttemptReport<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<usize>,
     /// Milliseconds that passed before it.
+    #[serde(default)]
     pub waited_ms: f64,
+    #[serde(default)]
     pub latency_ms: f64,
 }
 
@@ -222,12 +236,13 @@ pub struct AttemptReport<'a> {
 pub struct Degradation<'a> {
     #[serde(borrow)]
     pub id: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub reason: Cow<'a, str>,
 }
 
 /// `context` of an answer: what matches it with its request.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AnswerContext<'a> {
     /// Null when it could not be read.
     #[serde(borrow)]

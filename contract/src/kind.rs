@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::word::Word;
+
 /// What an extension does in a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,6 +44,15 @@ impl Kind {
         match self {
             Self::Pre | Self::Validator | Self::Post => 1_000,
             Self::Provider => 20_000,
+        }
+    }
+}
+
+impl Word<Kind> {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(kind) => kind.as_str(),
+            Self::Other(word) => word,
         }
     }
 }

@@ -26,3 +26,4 @@ pub mod escape;
 pub mod fields;
 pub mod mistake;
 pub mod time;
+pub mod word;

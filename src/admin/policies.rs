@@ -59,11 +59,11 @@ fn listed(known: &KnownPolicy) -> ListedPolicy {
     ListedPolicy {
         tenant_id: stored.tenant_id.clone(),
         policy_id: stored.policy_id.clone(),
-        version: policy.version.clone(),
-        pre: policy.pre.len(),
-        validators: policy.validators.len(),
-        providers: policy.providers.len(),
-        post: policy.post.len(),
+        version: Some(policy.version.clone()),
+        pre: Some(policy.pre.len()),
+        validators: Some(policy.validators.len()),
+        providers: Some(policy.providers.len()),
+        post: Some(policy.post.len()),
         policy: stored.document.clone(),
     }
 }

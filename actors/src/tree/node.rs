@@ -162,7 +162,7 @@ impl Node {
             .count();
         let mut view = TreeNode {
             name: self.name.to_string(),
-            kind: self.kind,
+            kind: self.kind.into(),
             status: status.into(),
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             restarts: life.restarts_in_all,

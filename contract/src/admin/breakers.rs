@@ -39,11 +39,12 @@ pub struct ResetBreaker {
     pub reason: String,
 }
 
+/// `E` is how its reader takes an entry: whole, or as it was written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BreakerStatesAnswer {
+pub struct BreakerStatesAnswer<E = ExtensionBreakers> {
     pub ok: bool,
     /// By extension.
-    pub states: BTreeMap<String, ExtensionBreakers>,
+    pub states: BTreeMap<String, E>,
     /// Those that answered, when they were asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Vec<ReplicaSeen>>,
@@ -75,8 +76,10 @@ pub struct ShownBreaker {
     /// Null when it is closed.
     pub opened_at: Option<String>,
     /// In a row.
+    #[serde(default)]
     pub failure_count: u64,
     /// 0 to 1.
+    #[serde(default)]
     pub error_rate: f64,
     /// The end of the open time.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::word::Word;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetPipelineComplexity {
     pub tenant_id: String,
@@ -18,6 +20,7 @@ pub struct ComplexityAnswer {
     /// `low`, `medium`, `high` or `very_high`.
     pub complexity_level: Cow<'static, str>,
     /// Without the provider.
+    #[serde(default)]
     pub total_extensions: u32,
     #[serde(default)]
     pub pre: u32,
@@ -28,7 +31,7 @@ pub struct ComplexityAnswer {
     /// Of all extensions but the provider.
     pub estimated_latency_ms: f64,
     #[serde(default)]
-    pub estimate_from: EstimateSource,
+    pub estimate_from: Word<EstimateSource>,
     #[serde(default)]
     pub warnings: Vec<String>,
     /// One for each warning.
@@ -55,6 +58,16 @@ impl EstimateSource {
             Self::Assumption => "assumed, nothing was called yet",
             Self::SomeMeasurements => "measured where known, assumed otherwise",
             Self::Measurements => "measured",
+        }
+    }
+}
+
+impl Word<EstimateSource> {
+    /// In words, for people; what this version does not know, as it was written.
+    pub fn describe(&self) -> &str {
+        match self {
+            Self::Known(source) => source.describe(),
+            Self::Other(word) => word,
         }
     }
 }

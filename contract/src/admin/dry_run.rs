@@ -10,6 +10,7 @@ use super::complexity::EstimateSource;
 use crate::answer::{DecisionBody, Degradation, ExtensionReport, ProviderChance};
 use crate::fields::Fields;
 use crate::kind::Kind;
+use crate::word::Word;
 
 /// Goes through a pipeline without a gateway, and never calls the provider.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,11 +42,11 @@ pub struct DryRunPipeline {
     pub provider_output: Option<Box<RawValue>>,
 }
 
+/// `R` is how the result is taken: as it was written, or as a [`DryRunResult`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DryRunAnswer {
+pub struct DryRunAnswer<R = Box<RawValue>> {
     pub ok: bool,
-    /// A [`DryRunResult`].
-    pub result: Box<RawValue>,
+    pub result: R,
 }
 
 /// Everything that would run, where, with which config, how long it would take, and what would happen if it failed.
@@ -59,7 +60,7 @@ pub struct DryRunResult<'a> {
     pub executed_extensions: Vec<ExtensionReport<'a>>,
     /// The extension that ends the request.
     pub blocked_by: Option<String>,
-    #[serde(borrow)]
+    #[serde(borrow, default = "null")]
     pub final_payload: Cow<'a, RawValue>,
     #[serde(borrow)]
     pub provider_selected: Option<Cow<'a, str>>,
@@ -122,7 +123,7 @@ pub struct PlannedStep<'a> {
     #[serde(borrow)]
     pub id: Cow<'a, str>,
     #[serde(rename = "type")]
-    pub kind: Kind,
+    pub kind: Word<Kind>,
     #[serde(borrow)]
     pub version: Cow<'a, str>,
     /// The routing rule that chose the version; null for the extension's own.
@@ -178,7 +179,7 @@ pub struct PlannedProvider<'a> {
 pub struct LatencyEstimate {
     pub extensions_ms: f64,
     /// What the figure for the extensions rests on.
-    pub extensions_from: EstimateSource,
+    pub extensions_from: Word<EstimateSource>,
     /// Null when nothing is known of the provider.
     pub provider_ms: Option<f64>,
     pub total_ms: f64,
@@ -192,4 +193,8 @@ pub struct DryRunError<'a> {
     pub message: Cow<'a, str>,
     #[serde(default)]
     pub details: Cow<'a, Map<String, Value>>,
+}
+
+fn null<'a>() -> Cow<'a, RawValue> {
+    Cow::Borrowed(RawValue::NULL)
 }

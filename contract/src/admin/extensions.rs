@@ -42,20 +42,22 @@ pub struct DisableExtension {
     pub id: String,
 }
 
+/// `E` is how its reader takes a record: whole, or as it was written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExtensionsAnswer {
+pub struct ExtensionsAnswer<E = ExtensionRecord> {
     pub ok: bool,
     /// Of the registry.
     pub revision: u64,
     /// By id.
-    pub extensions: Vec<ExtensionRecord>,
+    pub extensions: Vec<E>,
 }
 
+/// `E` is how its reader takes the record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExtensionAnswer {
+pub struct ExtensionAnswer<E = ExtensionRecord> {
     pub ok: bool,
     pub revision: u64,
-    pub extension: ExtensionRecord,
+    pub extension: E,
     /// `tenant/policy` of each policy that names it, when it was disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by_policies: Option<Vec<String>>,
@@ -66,5 +68,6 @@ pub struct ExtensionDeleted {
     pub ok: bool,
     pub revision: u64,
     /// `tenant/policy` of each policy that still names it.
+    #[serde(default)]
     pub used_by_policies: Vec<String>,
 }

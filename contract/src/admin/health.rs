@@ -12,11 +12,12 @@ pub struct GetExtensionHealth {
     pub id: Option<String>,
 }
 
+/// `E` is how its reader takes an entry: whole, or as it was written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HealthAnswer {
+pub struct HealthAnswer<E = ExtensionHealth> {
     pub ok: bool,
     /// By extension.
-    pub health: BTreeMap<String, ExtensionHealth>,
+    pub health: BTreeMap<String, E>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,10 +55,12 @@ pub struct HealthFigures {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallPlaces {
     pub in_flight: u32,
+    #[serde(default)]
     pub waiting: u32,
     /// Calls that may run now.
     pub limit: u32,
     /// What the limit may be at most.
+    #[serde(default)]
     pub ceiling: u32,
 }
 
@@ -68,6 +71,7 @@ pub struct TargetHealth {
     pub version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    #[serde(default)]
     pub subject: String,
     #[serde(flatten)]
     pub figures: HealthFigures,

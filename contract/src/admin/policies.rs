@@ -48,13 +48,18 @@ pub struct PoliciesAnswer {
 pub struct ListedPolicy {
     pub tenant_id: String,
     pub policy_id: String,
-    /// That the document gives itself.
-    pub version: String,
+    /// That the document gives itself. A router of an earlier version does not look into documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Extensions in each stage, whatever form the document has.
-    pub pre: usize,
-    pub validators: usize,
-    pub providers: usize,
-    pub post: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pre: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validators: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub providers: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub post: Option<usize>,
     pub policy: Box<RawValue>,
 }
 
@@ -62,6 +67,7 @@ pub struct ListedPolicy {
 pub struct UnreadablePolicy {
     /// `tenant/policy`
     pub name: String,
+    #[serde(default)]
     pub reason: String,
 }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::word::Word;
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupervisionTree {}
 
@@ -16,7 +18,8 @@ pub struct SupervisionTreeAnswer {
 }
 
 /// The router that answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RouterStatus {
     pub instance_id: String,
     pub version: Cow<'static, str>,
@@ -42,8 +45,8 @@ pub struct RouterStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TreeNode {
     pub name: String,
-    #[serde(rename = "type")]
-    pub kind: NodeKind,
+    #[serde(rename = "type", default)]
+    pub kind: Word<NodeKind>,
     /// `starting`, `running`, `draining`, `restarting`, `stopped` or `failed`.
     pub status: Cow<'static, str>,
     #[serde(default)]
@@ -76,10 +79,11 @@ pub struct TreeNode {
 }
 
 /// What a node of the tree is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeKind {
     Supervisor,
+    #[default]
     Worker,
 }
 

@@ -46,7 +46,7 @@ pub fn assess(
         validators,
         post,
         estimated_latency_ms: milliseconds(estimate.latency),
-        estimate_from: estimate.from,
+        estimate_from: estimate.from.into(),
         warnings: Vec::new(),
         recommendations: Vec::new(),
     };
@@ -269,15 +269,18 @@ mod tests {
             let answer = assess(&policy, &LIMITS, latency);
             (answer.estimated_latency_ms, answer.estimate_from)
         };
-        assert_eq!(estimate(&unknown), (120.0, EstimateSource::Assumption));
+        assert_eq!(
+            estimate(&unknown),
+            (120.0, EstimateSource::Assumption.into())
+        );
         let some = |id: &str| (id == "val_0").then_some(Duration::from_millis(200));
         assert_eq!(
             estimate(&some),
-            (30.0 + 30.0 + 200.0, EstimateSource::SomeMeasurements)
+            (30.0 + 30.0 + 200.0, EstimateSource::SomeMeasurements.into())
         );
         assert_eq!(
             estimate(&|_| Some(Duration::from_millis(1))),
-            (3.0, EstimateSource::Measurements)
+            (3.0, EstimateSource::Measurements.into())
         );
     }
 }

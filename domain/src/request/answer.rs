@@ -8,6 +8,7 @@ use beamline_contract::answer::{
     ErrorBody, ExtensionReport, ProviderResponse,
 };
 use beamline_contract::error::IntakeCode;
+use beamline_contract::record::Kind;
 use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -74,7 +75,7 @@ pub(super) fn decision_body<'a>(run: &'a Run, decision: &'a Decision) -> Decisio
 pub(super) fn extension_report(report: &Report) -> ExtensionReport<'_> {
     ExtensionReport {
         id: Cow::Borrowed(report.call.id()),
-        kind: report.call.extension.kind,
+        kind: report.call.extension.kind.into(),
         version: Cow::Borrowed(&report.call.target.version),
         instance: report.instance().map(Cow::Borrowed),
         status: Cow::Borrowed(report.status),
@@ -170,7 +171,7 @@ fn candidate_report<'a>(run: &'a Run, candidate: &'a Candidate) -> ExtensionRepo
         Ok(call) => guardrail_report(run, call),
         Err(_) => ExtensionReport {
             id: Cow::Borrowed(&candidate.name),
-            kind: beamline_contract::record::Kind::Provider,
+            kind: Kind::Provider.into(),
             version: Cow::Borrowed(""),
             instance: None,
             status: Cow::Borrowed("skipped"),
@@ -183,7 +184,7 @@ fn candidate_report<'a>(run: &'a Run, candidate: &'a Candidate) -> ExtensionRepo
 fn skipped<'a>(id: &'a str, call: &'a PlannedCall) -> ExtensionReport<'a> {
     ExtensionReport {
         id: Cow::Borrowed(id),
-        kind: call.extension.kind,
+        kind: call.extension.kind.into(),
         version: Cow::Borrowed(&call.target.version),
         instance: None,
         status: Cow::Borrowed("skipped"),

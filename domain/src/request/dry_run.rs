@@ -173,7 +173,7 @@ fn step<'a>(call: &'a PlannedCall, choice: &ChoiceContext<'_>) -> PlannedStep<'a
     };
     PlannedStep {
         id: call.id().into(),
-        kind: call.extension.kind,
+        kind: call.extension.kind.into(),
         version: (&*call.target.version).into(),
         version_rule: call.route.as_ref().map(|route| route.rules.to_string()),
         instance: endpoint.and_then(|endpoint| endpoint.instance.as_deref().map(Into::into)),
@@ -309,7 +309,7 @@ fn estimate(run: &Run, assumed: Duration, choice: &ChoiceContext<'_>) -> Latency
     let provider = run.decision.as_deref().and_then(expected_latency_ms);
     LatencyEstimate {
         extensions_ms: milliseconds(extensions.latency),
-        extensions_from: extensions.from,
+        extensions_from: extensions.from.into(),
         provider_ms: provider,
         total_ms: milliseconds(extensions.latency) + provider.unwrap_or_default(),
     }

@@ -361,7 +361,7 @@ fn place<'a>(call: &'a PlannedCall, tenant_id: &str) -> CallPlace<'a> {
     let rule = call.route.as_ref();
     CallPlace {
         id: Cow::Borrowed(call.id()),
-        kind: call.extension.kind,
+        kind: call.extension.kind.into(),
         version: Cow::Borrowed(&target.version),
         rule: rule.map(|route| route.rules.visible_to(tenant_id).to_string()),
         instance: call.instance(0).map(Cow::Borrowed),
