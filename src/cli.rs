@@ -16,22 +16,23 @@ mod client;
 pub mod completions;
 pub mod config;
 mod console;
+mod detail;
 mod document;
 pub mod ext;
 mod failure;
-mod json;
 pub mod migrate;
+mod pairs;
 pub mod policy;
 pub mod request;
 pub mod serve;
 mod stops;
-mod table;
-mod text;
 pub mod tree;
 pub mod up;
+mod view;
 
 pub use console::{Console, Format};
 pub use failure::{Failure, Refusal};
+use view::text;
 
 /// A NATS-native router for AI traffic.
 #[derive(Debug, Parser)]
@@ -248,6 +249,11 @@ fn time(text: &str) -> Result<Duration, String> {
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!("{error}; write it as 500ms, 5s or 1m")),
     }
+}
+
+/// As the wire has them.
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

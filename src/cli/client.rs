@@ -3,12 +3,16 @@
 //! The NATS client waits without limit for a place in its queue before its own timer starts, so every wait here is
 //! bounded from outside.
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use async_nats::{ConnectErrorKind, HeaderMap, HeaderValue, RequestErrorKind};
-use beamline_contract::header;
+use beamline_contract::admin::Operation;
+use beamline_contract::answer::DecisionAnswer;
+use beamline_contract::request::RequestBody;
+use beamline_contract::{header, subject};
 use secrecy::ExposeSecret;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::failure::{Failure, Refusal};
@@ -32,9 +36,12 @@ struct Place {
     prefix: String,
 }
 
-/// A JSON object that is not a refusal, as the router wrote it.
+/// A JSON object that is not a refusal, as the router wrote it. `A` is what the contract says of it.
 #[derive(Debug)]
-pub(super) struct Answer(String);
+pub(super) struct Answer<A> {
+    raw: String,
+    says: PhantomData<fn() -> A>,
+}
 
 impl Client {
     /// Connects, or says within `patience` why not.
@@ -64,23 +71,50 @@ impl Client {
         })
     }
 
-    /// One administration request: `{prefix}.router.v1.admin.{operation}`.
-    pub(super) async fn admin(
+    /// An operation of the administration.
+    pub(super) async fn admin<O: Operation>(
         &self,
-        operation: &str,
-        body: &impl Serialize,
-    ) -> Result<Answer, Failure> {
-        self.ask(&format!("admin.{operation}"), body, self.patience)
-            .await
+        operation: &O,
+    ) -> Result<Answer<O::Answer>, Failure> {
+        self.admin_within(operation, self.patience).await
     }
 
-    /// One request on `{prefix}.router.v1.{subject}`, answered within `patience`.
-    pub(super) async fn ask(
+    /// An operation that may take longer than others.
+    pub(super) async fn admin_within<O: Operation>(
         &self,
-        subject: &str,
+        operation: &O,
+        patience: Duration,
+    ) -> Result<Answer<O::Answer>, Failure> {
+        let subject = subject::admin(&self.place.prefix, O::NAME);
+        self.ask(subject, operation, patience).await
+    }
+
+    /// A message through the whole pipeline.
+    pub(super) async fn route(
+        &self,
+        request: &RequestBody<'_>,
+        patience: Duration,
+    ) -> Result<Answer<DecisionAnswer<'static>>, Failure> {
+        let subject = subject::route(&self.place.prefix);
+        self.ask(subject, request, patience).await
+    }
+
+    /// A message up to the choice of its provider.
+    pub(super) async fn decide(
+        &self,
+        request: &RequestBody<'_>,
+        patience: Duration,
+    ) -> Result<Answer<DecisionAnswer<'static>>, Failure> {
+        let subject = subject::decide(&self.place.prefix);
+        self.ask(subject, request, patience).await
+    }
+
+    async fn ask<A>(
+        &self,
+        subject: String,
         body: &impl Serialize,
         patience: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer<A>, Failure> {
         let body = serde_json::to_vec(body)
             .map_err(|error| Failure::Failed(format!("cannot write the request: {error}")))?;
         let mut request = async_nats::Request::new()
@@ -94,7 +128,6 @@ impl Client {
             );
             request = request.headers(headers);
         }
-        let subject = format!("{}.router.v1.{subject}", self.place.prefix);
         let message = match timeout(patience, self.nats.send_request(subject, request)).await {
             Ok(Ok(message)) => message,
             Ok(Err(error)) => {
@@ -126,7 +159,7 @@ impl Client {
     }
 }
 
-impl Answer {
+impl<A> Answer<A> {
     fn read_from(payload: &[u8]) -> Result<Self, Failure> {
         let raw = str::from_utf8(payload)
             .ok()
@@ -134,18 +167,28 @@ impl Answer {
         let raw = raw.ok_or_else(|| incomprehensible("it is not a JSON object"))?;
         match Refusal::in_answer(raw) {
             Some(refusal) => Err(refusal.into()),
-            None => Ok(Self(raw.to_owned())),
+            None => Ok(Self {
+                raw: raw.to_owned(),
+                says: PhantomData,
+            }),
         }
     }
 
     /// The answer as the router wrote it.
     pub(super) fn raw(&self) -> &str {
-        &self.0
+        &self.raw
     }
 
-    /// The fields a command needs.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_str(&self.0).map_err(|error| incomprehensible(&error.to_string()))
+    pub(super) fn read<'a>(&'a self) -> Result<A, Failure>
+    where
+        A: Deserialize<'a>,
+    {
+        self.read_as()
+    }
+
+    /// The same with another type in some place, say when a part is passed on as it is.
+    pub(super) fn read_as<'a, B: Deserialize<'a>>(&'a self) -> Result<B, Failure> {
+        serde_json::from_str(&self.raw).map_err(|error| incomprehensible(&error.to_string()))
     }
 }
 
@@ -240,13 +283,13 @@ mod tests {
     #[test]
     fn an_answer_must_be_an_object() {
         assert_eq!(
-            Answer::read_from(b"{\"ok\":true}")
+            Answer::<()>::read_from(b"{\"ok\":true}")
                 .expect("an object")
                 .raw(),
             "{\"ok\":true}"
         );
         for nonsense in [&b"[1]"[..], b"", b"\xff", b"nope"] {
-            let failure = Answer::read_from(nonsense).expect_err("not an object");
+            let failure = Answer::<()>::read_from(nonsense).expect_err("not an object");
             assert_eq!(failure.exit_code(), 1, "{failure:?}");
         }
     }
@@ -254,7 +297,7 @@ mod tests {
     #[test]
     fn a_refusal_is_an_error() {
         let failure =
-            Answer::read_from(br#"{"ok":false,"error":{"code":"not_found","message":"no"}}"#);
+            Answer::<()>::read_from(br#"{"ok":false,"error":{"code":"not_found","message":"no"}}"#);
         assert_eq!(failure.expect_err("a refusal").exit_code(), 3);
     }
 

@@ -2,7 +2,8 @@
 
 use clap::Subcommand;
 
-use super::{Console, Failure, text};
+use super::view::text;
+use super::{Console, Failure};
 use crate::config::Config;
 
 /// What can be done with the configuration.

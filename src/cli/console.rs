@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::failure::Failure;
-use super::{json, text};
+use super::view::{json, text};
 
 /// Terminals and pipes take a sentence at once.
 const SAY_LIMIT: Duration = Duration::from_secs(2);
@@ -129,6 +129,15 @@ impl Console {
         }
         ExitCode::from(failure.exit_code())
     }
+}
+
+/// Columns of the terminal; what `COLUMNS` says wins, and without a terminal there are 80.
+pub(super) fn width() -> usize {
+    let columns = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.trim().parse::<usize>().ok())
+        .or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)));
+    columns.map_or(80, |columns| columns.clamp(40, 140))
 }
 
 /// From the top left corner on; each line is cleared to its end instead of the whole screen, so nothing flickers.

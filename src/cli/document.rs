@@ -1,14 +1,11 @@
 //! JSON that somebody hands in: from a file, from standard input, or from an argument.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 
+use beamline_contract::fields::Fields;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
-
-/// The fields of a JSON object, each exactly as it was written.
-pub(super) type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// The most that is read from a file or from standard input: far beyond any message NATS would carry.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -16,7 +13,7 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 /// Reads the JSON object in a file, or on standard input for `-`.
 pub(super) fn object_in(source: &str) -> Result<Fields, Failure> {
     let text = read(source)?;
-    serde_json::from_str(&text).map_err(|error| {
+    Fields::parse(&text).map_err(|error| {
         Failure::Usage(format!(
             "{} is not a JSON object: {error}.",
             name_of(source)
@@ -27,8 +24,7 @@ pub(super) fn object_in(source: &str) -> Result<Fields, Failure> {
 /// Reads the JSON object in a file, or on standard input for `-`, and keeps it as it is.
 pub(super) fn whole_object_in(source: &str) -> Result<Box<RawValue>, Failure> {
     let text = read(source)?;
-    let whole =
-        serde_json::from_str::<Fields>(&text).and_then(|_fields| serde_json::from_str(&text));
+    let whole = Fields::parse(&text).and_then(|_fields| serde_json::from_str(&text));
     whole.map_err(|error| {
         Failure::Usage(format!(
             "{} is not a JSON object: {error}.",

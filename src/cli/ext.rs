@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use beamline_contract::admin::{
+    CreateExtension, DeleteExtension, DisableExtension, EnableExtension, ExtensionAnswer,
+    ExtensionDeleted, GetExtension, UpdateExtension,
+};
 use beamline_contract::record::Kind;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::client::{Answer, Client};
-use super::{Console, Failure, text};
+use super::view::{record as record_view, text};
+use super::{Console, Failure};
 use crate::config::Config;
 
 mod health;
@@ -66,101 +70,91 @@ pub(super) async fn run(
     console: Console,
 ) -> Result<(), Failure> {
     let connect = || Client::connect(config, timeout);
-    // Files are read and questions asked before anything is connected: a person may take longer than a connection.
+    // Files are read and questions asked before anything is connected: a person may take longer
+    // than a connection.
     match command {
         ExtCommand::List(args) => list::run(&connect().await?, args.kind, console).await,
-        ExtCommand::Health { id } => health::run(&connect().await?, id.as_deref(), console).await,
-        ExtCommand::Get { id } => get(&connect().await?, &id, console).await,
+        ExtCommand::Health { id } => health::run(&connect().await?, id, console).await,
+        ExtCommand::Get { id } => get(&connect().await?, id, console).await,
         ExtCommand::Create(args) => {
-            let record = args.record()?;
-            let answer = connect().await?.admin("create_extension", &record).await?;
-            done(&answer, &record::id_of(&record), "created", console)
+            let create = CreateExtension(args.record()?);
+            let answer = connect().await?.admin(&create).await?;
+            written(&answer, &record::id_of(&create.0), "created", console)
         }
         ExtCommand::Update(args) => {
-            let record = args.record()?;
-            let answer = connect().await?.admin("update_extension", &record).await?;
-            done(&answer, &record::id_of(&record), "updated", console)
+            let update = UpdateExtension(args.record()?);
+            let answer = connect().await?.admin(&update).await?;
+            written(&answer, &record::id_of(&update.0), "updated", console)
         }
         ExtCommand::Delete { id, yes } => {
             if !yes {
                 console.confirm(&format!("Delete extension '{id}'?"))?;
             }
-            let answer = connect()
-                .await?
-                .admin("delete_extension", &json!({"id": id}))
-                .await?;
-            done(&answer, &id, "deleted", console)
+            delete(&connect().await?, DeleteExtension { id }, console).await
         }
         ExtCommand::Enable { id } => {
-            let answer = connect()
-                .await?
-                .admin("enable_extension", &json!({"id": id}))
-                .await?;
-            done(&answer, &id, "enabled", console)
+            let enable = EnableExtension { id };
+            let answer = connect().await?.admin(&enable).await?;
+            written(&answer, &enable.id, "enabled", console)
         }
         ExtCommand::Disable { id } => {
-            let answer = connect()
-                .await?
-                .admin("disable_extension", &json!({"id": id}))
-                .await?;
-            done(&answer, &id, "disabled", console)
+            let disable = DisableExtension { id };
+            let answer = connect().await?.admin(&disable).await?;
+            written(&answer, &disable.id, "disabled", console)
         }
     }
 }
 
 /// With `--output json` the record itself, which is what `create -f` and `update -f` take.
-async fn get(client: &Client, id: &str, console: Console) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    struct Stored {
-        extension: Box<RawValue>,
-    }
-    let stored: Stored = client
-        .admin("get_extension", &json!({"id": id}))
-        .await?
-        .read()?;
+async fn get(client: &Client, id: String, console: Console) -> Result<(), Failure> {
+    let answer = client.admin(&GetExtension { id }).await?;
+    let stored: ExtensionAnswer<&RawValue> = answer.read_as()?;
     console.answer(stored.extension.get(), || {
-        record::text(stored.extension.get())
+        record_view::text(stored.extension.get())
     })
 }
 
-/// What every write answers.
-#[derive(Debug, Deserialize)]
-struct Written {
-    revision: u64,
-    #[serde(default)]
-    used_by_policies: Vec<String>,
-}
-
-fn done(answer: &Answer, id: &str, what: &str, console: Console) -> Result<(), Failure> {
-    let written: Written = answer.read()?;
-    if let Some(warning) = written.warning(id, what) {
+async fn delete(client: &Client, delete: DeleteExtension, console: Console) -> Result<(), Failure> {
+    let answer = client.admin(&delete).await?;
+    let deleted: ExtensionDeleted = answer.read()?;
+    if let Some(warning) = still_used(&delete.id, "deleted", &deleted.used_by_policies) {
         console.warn(&warning);
     }
     console.answer(answer.raw(), || {
-        Ok(text::plain(&format!(
-            "extension '{id}' {what} at revision {}",
-            written.revision
-        )))
+        Ok(done(&delete.id, "deleted", deleted.revision))
     })
 }
 
-impl Written {
-    fn warning(&self, id: &str, what: &str) -> Option<String> {
-        if self.used_by_policies.is_empty() {
-            return None;
-        }
-        let policies: Vec<String> = self
-            .used_by_policies
-            .iter()
-            .map(|policy| text::plain(policy))
-            .collect();
-        Some(format!(
-            "extension '{}' is {what}, but these policies still use it: {}. Their requests get 'extension_not_found' \
-             unless the policy can do without it.",
-            text::plain(id),
-            policies.join(", ")
-        ))
+/// `what` was done to an extension. Its record is not looked into.
+fn written(
+    answer: &Answer<ExtensionAnswer>,
+    id: &str,
+    what: &str,
+    console: Console,
+) -> Result<(), Failure> {
+    let written: ExtensionAnswer<&RawValue> = answer.read_as()?;
+    let policies = written.used_by_policies.unwrap_or_default();
+    if let Some(warning) = still_used(id, what, &policies) {
+        console.warn(&warning);
     }
+    console.answer(answer.raw(), || Ok(done(id, what, written.revision)))
+}
+
+fn done(id: &str, what: &str, revision: u64) -> String {
+    text::plain(&format!("extension '{id}' {what} at revision {revision}"))
+}
+
+fn still_used(id: &str, what: &str, policies: &[String]) -> Option<String> {
+    if policies.is_empty() {
+        return None;
+    }
+    let policies: Vec<String> = policies.iter().map(|policy| text::plain(policy)).collect();
+    Some(format!(
+        "extension '{}' is {what}, but these policies still use it: {}. Their requests get \
+         'extension_not_found' unless the policy can do without it.",
+        text::plain(id),
+        policies.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -169,17 +163,12 @@ mod tests {
 
     #[test]
     fn policies_that_still_use_an_extension_are_named() {
-        let written: Written = serde_json::from_str(
-            r#"{"ok":true,"revision":4,"used_by_policies":["acme/default","demo/x\n"]}"#,
-        )
-        .expect("an answer");
+        let policies = ["acme/default".to_owned(), "demo/x\n".to_owned()];
         assert_eq!(
-            written.warning("pii_guard", "disabled").expect("a warning"),
+            still_used("pii_guard", "disabled", &policies).expect("a warning"),
             "extension 'pii_guard' is disabled, but these policies still use it: acme/default, demo/x\\n. Their requests get \
              'extension_not_found' unless the policy can do without it."
         );
-        let unused: Written =
-            serde_json::from_str(r#"{"ok":true,"revision":4}"#).expect("an answer");
-        assert!(unused.warning("pii_guard", "deleted").is_none());
+        assert!(still_used("pii_guard", "deleted", &[]).is_none());
     }
 }

@@ -8,7 +8,7 @@ mod refusal;
 
 pub use refusal::Refusal;
 
-use super::text;
+use super::view::text;
 
 /// The one error type of the command line: every variant is an exit code.
 #[derive(Debug)]

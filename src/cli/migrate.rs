@@ -4,7 +4,8 @@ use beamline_actors::ports::StoreError;
 use clap::Args;
 use serde_json::json;
 
-use super::{Console, Failure, table, text};
+use super::view::{table, text};
+use super::{Console, Failure};
 use crate::config::{Config, DatabaseConfig};
 use crate::store::{self, Applied, MigrationState, MigrationStatus};
 

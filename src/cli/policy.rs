@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
+use beamline_contract::admin::{DeletePolicy, GetPolicy, ListPolicies, PolicyAnswer, PutPolicy};
 use beamline_domain::policy::SCHEMA;
 use clap::Subcommand;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::client::Client;
-use super::{Console, Failure, document, table, text};
+use super::view::{policies, text};
+use super::{Console, Failure, document};
 use crate::config::Config;
 
 mod check;
 mod complexity;
 mod diff;
 mod explain;
-mod list;
 mod source;
 
 /// What can be done with policies.
@@ -64,24 +63,32 @@ pub(super) async fn run(
     timeout: Duration,
     console: Console,
 ) -> Result<(), Failure> {
-    // Files are read and questions asked before anything is connected: a person may take longer than a connection.
+    // Files are read and questions asked before anything is connected: a person may take longer
+    // than a connection.
     match command {
         PolicyCommand::List { tenant } => {
             let client = Client::connect(&load()?, timeout).await?;
-            list::run(&client, tenant.as_deref(), console).await
+            list(&client, tenant, console).await
         }
         PolicyCommand::Get { tenant, policy } => {
             let client = Client::connect(&load()?, timeout).await?;
-            get(&client, &tenant, &policy, console).await
+            let stored = stored(&client, tenant, policy).await?;
+            // The same with and without `--output json`: it is what `put` takes.
+            console.print_json(stored.policy.get())
         }
         PolicyCommand::Put {
             tenant,
             policy,
             file,
         } => {
-            let document = document::whole_object_in(&file)?;
+            let put_policy = PutPolicy {
+                tenant_id: tenant,
+                policy_id: policy,
+                policy: document::whole_object_in(&file)?,
+                check_only: false,
+            };
             let client = Client::connect(&load()?, timeout).await?;
-            put(&client, &tenant, &policy, &document, console).await
+            put(&client, &put_policy, console).await
         }
         PolicyCommand::Delete {
             tenant,
@@ -92,11 +99,15 @@ pub(super) async fn run(
                 console.confirm(&format!("Delete policy '{policy}' of tenant '{tenant}'?"))?;
             }
             let client = Client::connect(&load()?, timeout).await?;
-            delete(&client, &tenant, &policy, console).await
+            let delete_policy = DeletePolicy {
+                tenant_id: tenant,
+                policy_id: policy,
+            };
+            delete(&client, &delete_policy, console).await
         }
         PolicyCommand::Explain(args) => explain::run(&load()?, &args, timeout, console).await,
         PolicyCommand::Complexity(args) => {
-            complexity::run(&Client::connect(&load()?, timeout).await?, &args, console).await
+            complexity::run(&Client::connect(&load()?, timeout).await?, args, console).await
         }
         PolicyCommand::Check(args) => check::run(load, &args, timeout, console).await,
         PolicyCommand::Diff(args) => diff::run(load, &args, timeout, console).await,
@@ -104,95 +115,47 @@ pub(super) async fn run(
     }
 }
 
-/// The same document with and without `--output json`: it is what `put` takes.
-async fn get(client: &Client, tenant: &str, policy: &str, console: Console) -> Result<(), Failure> {
-    console.print_json(stored(client, tenant, policy).await?.get())
+async fn list(client: &Client, tenant: Option<String>, console: Console) -> Result<(), Failure> {
+    let answer = client.admin(&ListPolicies { tenant_id: tenant }).await?;
+    console.answer(answer.raw(), || Ok(policies::list(&answer.read()?)))
 }
 
-/// The document that a running router has, as it was put.
-async fn stored(client: &Client, tenant: &str, policy: &str) -> Result<Box<RawValue>, Failure> {
-    let answer = client
-        .admin(
-            "get_policy",
-            &serde_json::json!({"tenant_id": tenant, "policy_id": policy}),
-        )
-        .await?;
-    Ok(answer.read::<Stored>()?.policy)
-}
-
-async fn put(
+/// The policy that a running router has, its document as it was put.
+async fn stored(
     client: &Client,
-    tenant: &str,
-    policy: &str,
-    document: &RawValue,
-    console: Console,
-) -> Result<(), Failure> {
-    #[derive(serde::Serialize)]
-    struct Put<'a> {
-        tenant_id: &'a str,
-        policy_id: &'a str,
-        policy: &'a RawValue,
-    }
-    let answer = client
-        .admin(
-            "put_policy",
-            &Put {
-                tenant_id: tenant,
-                policy_id: policy,
-                policy: document,
-            },
-        )
-        .await?;
+    tenant_id: String,
+    policy_id: String,
+) -> Result<PolicyAnswer, Failure> {
+    let question = GetPolicy {
+        tenant_id,
+        policy_id,
+    };
+    client.admin(&question).await?.read()
+}
+
+async fn put(client: &Client, put: &PutPolicy, console: Console) -> Result<(), Failure> {
+    let answer = client.admin(put).await?;
     console.answer(answer.raw(), || {
-        let revision = answer.read::<Written>()?.revision;
-        Ok(text::plain(&format!(
-            "policy '{policy}' of tenant '{tenant}' saved at revision {revision}"
-        )))
+        let revision = answer.read()?.revision;
+        Ok(done(&put.tenant_id, &put.policy_id, "saved", revision))
     })
 }
 
-async fn delete(
-    client: &Client,
-    tenant: &str,
-    policy: &str,
-    console: Console,
-) -> Result<(), Failure> {
-    let answer = client
-        .admin(
-            "delete_policy",
-            &serde_json::json!({"tenant_id": tenant, "policy_id": policy}),
-        )
-        .await?;
+async fn delete(client: &Client, delete: &DeletePolicy, console: Console) -> Result<(), Failure> {
+    let answer = client.admin(delete).await?;
     console.answer(answer.raw(), || {
-        let revision = answer.read::<Written>()?.revision;
-        Ok(text::plain(&format!(
-            "policy '{policy}' of tenant '{tenant}' deleted at revision {revision}"
-        )))
+        let revision = answer.read()?.revision;
+        Ok(done(
+            &delete.tenant_id,
+            &delete.policy_id,
+            "deleted",
+            revision,
+        ))
     })
 }
 
-#[derive(Debug, Deserialize)]
-struct Written {
-    revision: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Stored {
-    policy: Box<RawValue>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_document_comes_out_as_it_went_in() {
-        let answer =
-            r#"{"ok":true,"revision":7,"policy":{"version":"1.0","providers":{"b":0.70,"a":1e2}}}"#;
-        let stored: Stored = serde_json::from_str(answer).expect("an answer");
-        assert_eq!(
-            stored.policy.get(),
-            r#"{"version":"1.0","providers":{"b":0.70,"a":1e2}}"#
-        );
-    }
+fn done(tenant: &str, policy: &str, what: &str, revision: u64) -> String {
+    text::plain(&format!(
+        "policy '{policy}' of tenant '{tenant}' {what} at revision {revision}"
+    ))
 }

@@ -1,22 +1,17 @@
 //! `request`: one message through a running router, and what happened to it on the way.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use beamline_contract::request::{RequestBody, RequestMessage, VERSION};
 use clap::Args;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::client::Client;
-use super::{Console, Failure, document};
+use super::detail::{self, Detail};
+use super::pairs::{Pair, as_fields};
+use super::{Console, Failure, document, milliseconds, view};
 use crate::config::Config;
-
-pub(super) mod attempts;
-pub(super) mod detail;
-pub(super) mod pairs;
-mod report;
-
-use detail::Detail;
-use pairs::{Pair, as_object};
 
 /// What `request` takes besides the global options.
 #[derive(Debug, Clone, Args)]
@@ -69,29 +64,6 @@ pub struct RequestArgs {
     timeout_ms: Option<u64>,
 }
 
-/// The request of the wire contract.
-#[derive(Debug, Serialize)]
-struct Envelope<'a> {
-    version: &'static str,
-    tenant_id: &'a str,
-    request_id: String,
-    trace_id: &'a str,
-    message: Message<'a>,
-    policy_id: &'a str,
-    #[serde(serialize_with = "as_object")]
-    context: Vec<Pair>,
-    timeout_ms: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Message<'a> {
-    message_id: String,
-    message_type: &'a str,
-    payload: &'a RawValue,
-    #[serde(serialize_with = "as_object")]
-    metadata: &'a [Pair],
-}
-
 /// An answer at the last moment still has to travel: we wait this much longer than the router may take.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -104,17 +76,19 @@ pub(super) async fn run(
     let payload = args.payload()?;
     let trace_id = format!("{:032x}", fastrand::u128(1..));
     let time_allowed = args.timeout_ms.map_or(timeout, Duration::from_millis);
-    let envelope = args.envelope(&payload, &trace_id, time_allowed);
-    let subject = if args.decide { "decide" } else { "route" };
+    let request = args.request(&payload, &trace_id, time_allowed);
+    let patience = time_allowed.saturating_add(GRACE);
 
     let client = Client::connect(config, timeout).await?;
     let started = Instant::now();
-    let answer = client
-        .ask(subject, &envelope, time_allowed.saturating_add(GRACE))
-        .await?;
+    let answer = if args.decide {
+        client.decide(&request, patience).await?
+    } else {
+        client.route(&request, patience).await?
+    };
     let round_trip = started.elapsed();
     console.answer(answer.raw(), || {
-        Ok(report::text(
+        Ok(view::request::text(
             &answer.read()?,
             &trace_id,
             round_trip,
@@ -134,29 +108,28 @@ impl RequestArgs {
         }
     }
 
-    fn envelope<'a>(
+    fn request<'a>(
         &'a self,
         payload: &'a RawValue,
         trace_id: &'a str,
         time_allowed: Duration,
-    ) -> Envelope<'a> {
+    ) -> RequestBody<'a> {
         let number = format!("{:016x}", fastrand::u64(..));
-        Envelope {
-            version: "1",
-            tenant_id: &self.tenant,
-            request_id: format!("cli-{number}"),
-            trace_id,
-            message: Message {
-                message_id: format!("m-{number}"),
-                message_type: &self.message_type,
-                payload,
-                metadata: &self.metadata,
-            },
-            policy_id: &self.policy,
-            context: detail::in_context(&self.context, self.detail),
-            timeout_ms: u64::try_from(time_allowed.as_millis())
-                .unwrap_or(u64::MAX)
-                .max(1),
+        RequestBody {
+            version: VERSION.into(),
+            tenant_id: Some((&self.tenant).into()),
+            request_id: format!("cli-{number}").into(),
+            trace_id: Some(trace_id.into()),
+            message: Some(RequestMessage {
+                message_id: Some(format!("m-{number}").into()),
+                message_type: Some((&self.message_type).into()),
+                payload: Cow::Borrowed(payload),
+                metadata: Cow::Owned(as_fields(&self.metadata)),
+            }),
+            task: None,
+            policy_id: Some((&self.policy).into()),
+            context: Cow::Owned(detail::in_context(&self.context, self.detail)),
+            timeout_ms: Some(milliseconds(time_allowed).max(1)),
         }
     }
 }
@@ -182,7 +155,7 @@ mod tests {
     fn sent(arguments: &[&str]) -> serde_json::Value {
         let args = parsed(arguments);
         let payload = args.payload().expect("a payload");
-        serde_json::to_value(args.envelope(&payload, "abc", Duration::from_secs(5))).expect("JSON")
+        serde_json::to_value(args.request(&payload, "abc", Duration::from_secs(5))).expect("JSON")
     }
 
     #[test]
@@ -223,7 +196,7 @@ mod tests {
             ]),
             expected
         );
-        assert_eq!(context(&["--explain"]), serde_json::json!({}));
+        assert_eq!(context(&["--explain"]), serde_json::Value::Null);
         assert_eq!(
             context(&["--detail", "verbose"]),
             serde_json::json!({"detail_level": "verbose"})
@@ -234,7 +207,7 @@ mod tests {
     fn a_json_payload_passes_through_untouched() {
         let args = parsed(&["--payload-json", r#"{"b":1.10000000000000000001,"a":[]}"#]);
         let payload = args.payload().expect("a payload");
-        let body = serde_json::to_string(&args.envelope(&payload, "abc", Duration::from_secs(5)))
+        let body = serde_json::to_string(&args.request(&payload, "abc", Duration::from_secs(5)))
             .expect("JSON");
         assert!(
             body.contains(r#""payload":{"b":1.10000000000000000001,"a":[]}"#),

@@ -1,7 +1,8 @@
 //! `serve`: a router in production. Everything comes from the configuration, nothing is started on the side.
 
+use super::Failure;
 use super::stops::{INTERRUPTED, Stops};
-use super::{Failure, text};
+use super::view::text;
 use crate::config::Config;
 use crate::observe::logs;
 use crate::router::{Prepared, StartError, StopReport};

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
+use beamline_contract::admin::{SupervisionTree, SupervisionTreeAnswer};
 use clap::Args;
-use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::client::{Answer, Client};
+use super::view::tree;
 use super::{Console, Failure};
 use crate::config::Config;
-
-mod draw;
 
 /// What `tree` takes besides the global options.
 #[derive(Debug, Clone, Copy, Args)]
@@ -37,10 +36,8 @@ pub(super) async fn run(
             _interrupted = tokio::signal::ctrl_c() => Ok(()),
         };
     }
-    let answer = ask(&client).await?;
-    console.answer(answer.raw(), || {
-        Ok(draw::frame(&answer.read()?, console.colour()))
-    })
+    let answer = client.admin(&SupervisionTree {}).await?;
+    console.answer(answer.raw(), || drawn(&answer, console))
 }
 
 /// A router that is away for a moment is what somebody watches for: its absence is drawn, not an end.
@@ -49,7 +46,7 @@ async fn watch(client: &Client, pause: Duration, console: Console) -> Result<(),
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let answer = ask(client).await;
+        let answer = client.admin(&SupervisionTree {}).await;
         if console.is_json() {
             let document = answer.map_or_else(
                 |failure| failure.document(),
@@ -57,13 +54,12 @@ async fn watch(client: &Client, pause: Duration, console: Console) -> Result<(),
             );
             console.print_json_line(&document)?;
         } else {
-            let drawn =
-                answer.and_then(|answer| Ok(draw::frame(&answer.read()?, console.colour())));
+            let drawn = answer.and_then(|answer| drawn(&answer, console));
             console.redraw(&drawn.unwrap_or_else(|failure| failure.sentence()))?;
         }
     }
 }
 
-async fn ask(client: &Client) -> Result<Answer, Failure> {
-    client.admin("supervision_tree", &json!({})).await
+fn drawn(answer: &Answer<SupervisionTreeAnswer>, console: Console) -> Result<String, Failure> {
+    Ok(tree::frame(&answer.read()?, console.colour()))
 }

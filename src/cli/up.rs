@@ -1,17 +1,19 @@
 //! `up`: everything a router needs on one machine, started together and stopped together.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use beamline_contract::admin::SupervisionTree;
+use beamline_contract::request::{RequestBody, RequestMessage, VERSION};
 use clap::Args;
-use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::client::{Answer, Client};
 use super::stops::{INTERRUPTED, Stops};
-use super::{Console, Failure, serve};
+use super::{Console, Failure, document, serve};
 use crate::config::Config;
 use crate::router::Router;
 use crate::up::state::{self, Running, StateDir};
@@ -110,8 +112,7 @@ impl Stack {
         if args.demo() {
             probe(&client).await?;
         } else {
-            let nothing = json!({});
-            patiently(|| client.admin("supervision_tree", &nothing)).await?;
+            patiently(|| client.admin(&SupervisionTree {})).await?;
         }
         let running = Running {
             nats_url: config.nats.url,
@@ -155,8 +156,8 @@ impl Stack {
 /// One request through the whole pipeline. What somebody has changed since the first start may refuse it, and that is an
 /// answer too.
 async fn probe(client: &Client) -> Result<(), Failure> {
-    let request = probe_request();
-    match patiently(|| client.ask("route", &request, PATIENCE)).await {
+    let request = probe_request()?;
+    match patiently(|| client.route(&request, PATIENCE)).await {
         Ok(_answer) => Ok(()),
         Err(Failure::Refused(refusal)) => {
             info!(
@@ -169,17 +170,26 @@ async fn probe(client: &Client) -> Result<(), Failure> {
     }
 }
 
-fn probe_request() -> Value {
-    json!({
-        "version": "1", "tenant_id": demo::TENANT, "policy_id": demo::POLICY, "request_id": "up-probe",
-        "message": {"message_id": "up-probe", "message_type": "chat", "payload": demo::MESSAGE, "metadata": {}},
+fn probe_request() -> Result<RequestBody<'static>, Failure> {
+    Ok(RequestBody {
+        version: VERSION.into(),
+        tenant_id: Some(demo::TENANT.into()),
+        policy_id: Some(demo::POLICY.into()),
+        request_id: "up-probe".into(),
+        message: Some(RequestMessage {
+            message_id: Some("up-probe".into()),
+            message_type: Some("chat".into()),
+            payload: Cow::Owned(document::string(demo::MESSAGE)?),
+            metadata: Cow::default(),
+        }),
+        ..RequestBody::default()
     })
 }
 
 /// Asks again while nobody answers: a subscription takes a moment to reach the server.
-async fn patiently<F>(mut ask: impl FnMut() -> F) -> Result<Answer, Failure>
+async fn patiently<A, F>(mut ask: impl FnMut() -> F) -> Result<Answer<A>, Failure>
 where
-    F: Future<Output = Result<Answer, Failure>>,
+    F: Future<Output = Result<Answer<A>, Failure>>,
 {
     let give_up = Instant::now() + PATIENCE;
     loop {

@@ -1,10 +1,12 @@
-//! The record of one extension: put together from a file and flags, and shown to people.
+//! The record of one extension, put together from a file and flags.
 
+use beamline_contract::fields::Fields;
+use beamline_contract::record::Kind;
 use clap::Args;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 
-use super::{Kind, kinds};
-use crate::cli::{Failure, document, json, table, text};
+use super::kinds;
+use crate::cli::{Failure, document};
 
 /// What `ext create` takes besides the global options.
 #[derive(Debug, Clone, Args)]
@@ -93,7 +95,7 @@ fn ceiling(word: &str) -> Result<Ceiling, String> {
 }
 
 impl CreateArgs {
-    pub(super) fn record(&self) -> Result<document::Fields, Failure> {
+    pub(super) fn record(&self) -> Result<Fields, Failure> {
         let mut record = from_file(self.file.as_deref())?;
         set(&mut record, "id", self.id.as_ref())?;
         set(&mut record, "type", self.kind.map(Kind::as_str))?;
@@ -103,7 +105,7 @@ impl CreateArgs {
 }
 
 impl UpdateArgs {
-    pub(super) fn record(&self) -> Result<document::Fields, Failure> {
+    pub(super) fn record(&self) -> Result<Fields, Failure> {
         let mut record = from_file(self.file.as_deref())?;
         let id_in_file = record.get("id").map(|id| id.get().to_owned());
         set(&mut record, "id", Some(&self.id))?;
@@ -129,7 +131,7 @@ impl UpdateArgs {
 }
 
 impl FieldArgs {
-    fn lay_over(&self, record: &mut document::Fields) -> Result<(), Failure> {
+    fn lay_over(&self, record: &mut Fields) -> Result<(), Failure> {
         set(record, "subject", self.subject.as_ref())?;
         set(record, "timeout_ms", self.timeout_ms)?;
         set(record, "retry", self.retry)?;
@@ -141,77 +143,30 @@ impl FieldArgs {
         set(record, "version", self.version_name.as_ref())?;
         set(record, "enabled", self.disabled.then_some(false))?;
         if let Some(config) = &self.config_json {
-            record.insert("config".to_owned(), document::value_of(config)?);
+            record.set("config", document::value_of(config)?);
         }
         Ok(())
     }
 }
 
 /// The id of a record for a sentence; the router refuses a record without one.
-pub(super) fn id_of(record: &document::Fields) -> String {
-    record
-        .get("id")
-        .and_then(|id| serde_json::from_str(id.get()).ok())
-        .unwrap_or_else(|| "?".to_owned())
+pub(super) fn id_of(record: &Fields) -> String {
+    record.text("id").unwrap_or_else(|| "?".to_owned())
 }
 
-/// One record as lines of names and values, in the order that people read them.
-pub(super) fn text(record: &str) -> Result<String, Failure> {
-    let mut record: document::Fields = serde_json::from_str(record).map_err(|error| {
-        Failure::Failed(format!(
-            "the extension in the answer cannot be read: {error}."
-        ))
-    })?;
-    let first = [
-        "id",
-        "type",
-        "version",
-        "enabled",
-        "subject",
-        "timeout_ms",
-        "retry",
-        "max_in_flight",
-    ];
-    let mut fields: Vec<(String, String)> = first
-        .into_iter()
-        .filter_map(|name| {
-            record
-                .remove(name)
-                .map(|value| (name.to_owned(), readable(&value)))
-        })
-        .collect();
-    fields.extend(
-        record
-            .iter()
-            .map(|(name, value)| (text::plain(name), readable(value))),
-    );
-    let fields: Vec<(&str, String)> = fields
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.clone()))
-        .collect();
-    Ok(table::of_fields(&fields))
-}
-
-fn readable(value: &RawValue) -> String {
-    match serde_json::from_str::<String>(value.get()) {
-        Ok(string) => text::plain(&string),
-        Err(_not_a_string) => json::pretty(value.get()),
-    }
-}
-
-fn from_file(file: Option<&str>) -> Result<document::Fields, Failure> {
-    file.map_or_else(|| Ok(document::Fields::new()), document::object_in)
+fn from_file(file: Option<&str>) -> Result<Fields, Failure> {
+    file.map_or_else(|| Ok(Fields::default()), document::object_in)
 }
 
 fn set(
-    record: &mut document::Fields,
+    record: &mut Fields,
     name: &str,
     value: Option<impl serde::Serialize>,
 ) -> Result<(), Failure> {
     if let Some(value) = value {
         let value = to_raw_value(&value)
             .map_err(|error| Failure::Failed(format!("cannot write '{name}': {error}.")))?;
-        record.insert(name.to_owned(), value);
+        record.set(name, value);
     }
     Ok(())
 }
@@ -320,21 +275,5 @@ mod tests {
                 .exit_code(),
             2
         );
-    }
-
-    #[test]
-    fn a_record_is_shown_field_by_field() {
-        let shown = text(
-            r#"{"config":{"limit":1.50},"retry":1,"id":"upper\u001b[2J","enabled":true,"metadata":{}}"#,
-        );
-        let expected = "\
-id        upper\\u{1b}[2J
-enabled   true
-retry     1
-config    {
-            \"limit\": 1.50
-          }
-metadata  {}";
-        assert_eq!(shown.expect("a text"), expected);
     }
 }

@@ -1,78 +1,69 @@
 //! A router's `{"ok": false, "error": {..}}`: read once, said in a sentence, turned into an exit code.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
+use beamline_contract::answer::{AnswerContext, AttemptReport, ErrorBody};
+use beamline_contract::fields::Fields;
+use beamline_contract::mistake::Mistake;
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value};
 
-use super::text;
-use crate::cli::request::attempts::{self, Attempt};
+use crate::cli::view::{attempts, text};
 
 /// What the router refused and why, with the answer itself for `--output json`.
 #[derive(Debug, Clone)]
 pub struct Refusal {
-    error: ErrorBody,
-    /// At providers, when the request got so far.
-    attempts: Vec<Attempt>,
-    trace_id: Option<String>,
     raw: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct ErrorBody {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-    intake_error_code: Option<String>,
-    #[serde(default)]
-    details: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct Envelope {
-    ok: Option<bool>,
-    error: Option<Box<RawValue>>,
-    attempts: Option<Box<RawValue>>,
-    context: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct Context {
-    trace_id: String,
+    /// Its parts are read one by one: one that cannot be read costs only itself.
+    answer: Fields,
 }
 
 impl Refusal {
     /// The refusal in an answer; `None` when the answer is not one.
     pub(in crate::cli) fn in_answer(raw: &str) -> Option<Self> {
-        let envelope: Envelope = serde_json::from_str(raw).ok()?;
-        if envelope.ok != Some(false) && (envelope.ok.is_some() || envelope.error.is_none()) {
-            return None;
-        }
-        let error = envelope
-            .error
-            .and_then(|error| serde_json::from_str(error.get()).ok())
-            .unwrap_or_else(unexplained);
-        let context: Option<Context> = envelope
-            .context
-            .and_then(|context| serde_json::from_str(context.get()).ok());
-        let attempts = envelope
-            .attempts
-            .and_then(|attempts| serde_json::from_str(attempts.get()).ok());
-        let (attempts, trace_id) = (
-            attempts.unwrap_or_default(),
-            context.map(|context| context.trace_id),
-        );
-        Some(Self {
-            error,
-            attempts,
-            trace_id,
+        let answer = Fields::parse(raw).ok()?;
+        let has_error = answer
+            .get("error")
+            .is_some_and(|error| error.get() != "null");
+        let refused = match answer.flag("ok") {
+            Some(ok) => !ok,
+            None => has_error,
+        };
+        refused.then(|| Self {
             raw: raw.to_owned(),
+            answer,
         })
     }
 
+    /// Of a document, as far as the refusal lists any.
+    pub(in crate::cli) fn mistakes(&self) -> Vec<Mistake> {
+        let error = self.error();
+        let mistakes = error.details.get("mistakes");
+        mistakes
+            .and_then(|mistakes| Vec::deserialize(mistakes).ok())
+            .unwrap_or_default()
+    }
+
+    fn error(&self) -> ErrorBody<'_> {
+        self.part("error").unwrap_or_else(unexplained)
+    }
+
+    /// At providers, when the request got so far.
+    fn attempts(&self) -> Vec<AttemptReport<'_>> {
+        self.part("attempts").unwrap_or_default()
+    }
+
+    fn trace_id(&self) -> Option<Cow<'_, str>> {
+        let context: AnswerContext<'_> = self.part("context")?;
+        Some(context.trace_id)
+    }
+
+    fn part<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
+        serde_json::from_str(self.answer.get(name)?.get()).ok()
+    }
+
     pub(super) fn exit_code(&self) -> u8 {
-        match self.error.code.as_str() {
+        match &*self.error().code {
             "not_found" | "policy_not_found" => 3,
             "conflict" => 4,
             "overloaded" | "rate_limited" | "bus_unavailable" | "shutting_down"
@@ -85,40 +76,41 @@ impl Refusal {
         self.raw.clone()
     }
 
-    /// The router's sentence with its code, a line for each mistake or detail, the attempts at providers, and what to do next.
+    /// The router's sentence with its code, a line for each mistake or detail, the attempts at
+    /// providers, and what to do next.
     pub(super) fn sentence(&self) -> String {
-        let code = match &self.error.intake_error_code {
-            Some(intake) => format!("{}, {}", text::plain(&self.error.code), text::plain(intake)),
-            None => text::plain(&self.error.code),
+        let error = self.error();
+        let code = match &error.intake_error_code {
+            Some(intake) => format!("{}, {}", text::plain(&error.code), text::plain(intake)),
+            None => text::plain(&error.code),
         };
-        let mut lines = vec![format!(
-            "error: {} ({code})",
-            text::plain(&self.error.message)
-        )];
-        lines.extend(self.error.details.iter().flat_map(|(name, value)| {
+        let mut lines = vec![format!("error: {} ({code})", text::plain(&error.message))];
+        for (name, value) in &error.details {
             match (name.as_str(), value) {
-                ("mistakes", Value::Array(mistakes)) => mistakes.iter().map(mistake_line).collect(),
-                _ => vec![format!("  {}: {}", text::plain(name), shown(value))],
+                ("mistakes", Value::Array(mistakes)) => {
+                    lines.extend(mistakes.iter().map(mistake_line));
+                }
+                _ => lines.push(format!("  {}: {}", text::plain(name), shown(value))),
             }
-        }));
-        lines.extend(
-            self.trace_id
-                .as_deref()
-                .map(|id| format!("  trace_id: {}", text::plain(id))),
-        );
+        }
+        if let Some(id) = self.trace_id() {
+            lines.push(format!("  trace_id: {}", text::plain(&id)));
+        }
         // A table stands by itself.
-        lines.extend(attempts::text(&self.attempts).map(|table| format!("\n{table}\n")));
-        lines.extend(next_step(&self.error).map(str::to_owned));
+        if let Some(table) = attempts::text(&self.attempts()) {
+            lines.push(format!("\n{table}\n"));
+        }
+        lines.extend(next_step(&error).map(str::to_owned));
         lines.join("\n").trim_end().to_owned()
     }
 }
 
-fn unexplained() -> ErrorBody {
+fn unexplained<'a>() -> ErrorBody<'a> {
     ErrorBody {
-        code: "unexplained".to_owned(),
-        message: "the router refused without saying why".to_owned(),
+        code: "unexplained".into(),
+        message: "the router refused without saying why".into(),
         intake_error_code: None,
-        details: BTreeMap::new(),
+        details: Map::new(),
     }
 }
 
@@ -142,7 +134,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// What somebody at a terminal can do about a refusal; nothing when the details already say it.
-fn next_step(error: &ErrorBody) -> Option<&'static str> {
+fn next_step(error: &ErrorBody<'_>) -> Option<&'static str> {
     if error.details.get("error_type").and_then(Value::as_str) == Some("circuit_open") {
         return Some("`beamline-router breaker show ID` says why, and until when.");
     }
@@ -151,7 +143,7 @@ fn next_step(error: &ErrorBody) -> Option<&'static str> {
         return Some("`ext get` or `policy get` shows whether it was made.");
     }
     let has = |detail| error.details.contains_key(detail);
-    match error.code.as_str() {
+    match &*error.code {
         // Without one that failed, none could be chosen.
         "extension_unavailable" if has("retry_after_ms") && !has("extension_id") => {
             Some("`beamline-router breaker list` shows which breakers are open, and why.")

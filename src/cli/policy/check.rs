@@ -9,8 +9,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::source::Source;
-use super::{Client, Console, Failure, text};
+use super::{Client, Console, Failure};
 use crate::cli::Refusal;
+use crate::cli::view::text;
 use crate::config::Config;
 
 mod against;

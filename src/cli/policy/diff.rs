@@ -9,7 +9,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::source::Source;
-use super::{Client, Console, Failure, stored, text};
+use super::{Client, Console, Failure, stored};
+use crate::cli::view::text;
 use crate::config::Config;
 
 /// What `policy diff` takes besides the global options.
@@ -36,7 +37,8 @@ pub(super) async fn run(
         ));
     }
     // Files first: a person may take longer than a connection.
-    let (old_text, new_text) = (old.read()?, new.read()?);
+    let old_text = old.read()?;
+    let new_text = new.read()?;
     let connected = old_text.is_none() || new_text.is_none();
     let client = if connected {
         Some(Client::connect(&load()?, timeout).await?)
@@ -67,7 +69,8 @@ async fn fetch(
 ) -> Result<String, Failure> {
     match (source, text, client) {
         (Source::Router { tenant, policy }, None, Some(client)) => {
-            Ok(stored(client, tenant, policy).await?.get().to_owned())
+            let stored = stored(client, tenant.clone(), policy.clone()).await?;
+            Ok(stored.policy.get().to_owned())
         }
         (_, text, _) => Ok(text.unwrap_or_default()),
     }
@@ -85,7 +88,8 @@ fn parse(source: &Source, text: String) -> Result<(Form, Policy), Failure> {
 }
 
 fn not_a_policy(source: &Source, mistakes: usize) -> String {
-    let (name, number) = (source.name(), text::count(mistakes, "mistake"));
+    let name = source.name();
+    let number = text::count(mistakes, "mistake");
     let check = match source {
         Source::File(file) => format!("beamline-router policy check {file}"),
         Source::StandardInput => "beamline-router policy check -".to_owned(),

@@ -2,26 +2,19 @@
 
 use std::time::Duration;
 
+use beamline_contract::admin::{DryRunAnswer, DryRunPipeline, DryRunResult};
 use clap::Args;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::check::File;
 use super::source::Source;
 use super::{Client, Console, Failure};
+use crate::cli::console::width;
+use crate::cli::detail::{self, Detail};
 use crate::cli::document;
-use crate::cli::request::detail::{self, Detail};
-use crate::cli::request::pairs::{Pair, as_object};
+use crate::cli::pairs::{Pair, as_fields};
+use crate::cli::view::explain::{self, Look};
 use crate::config::Config;
-
-mod cells;
-mod picture;
-mod places;
-mod providers;
-mod report;
-mod told;
-
-pub(super) use picture::wrapped;
 
 /// What `policy explain` takes besides the global options.
 #[derive(Debug, Clone, Args)]
@@ -70,26 +63,6 @@ pub struct ExplainArgs {
     detail: Option<Detail>,
 }
 
-/// The body of `dry_run_pipeline`.
-#[derive(Debug, Serialize)]
-struct Asked<'a> {
-    tenant_id: &'a str,
-    policy_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<Box<RawValue>>,
-    payload: Box<RawValue>,
-    message_type: &'a str,
-    #[serde(serialize_with = "as_object")]
-    metadata: &'a [Pair],
-    #[serde(serialize_with = "as_object")]
-    context: Vec<Pair>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timeout_ms: Option<u64>,
-    call_extensions: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider_output: Option<Box<RawValue>>,
-}
-
 /// The router gives extensions this long at most, and its answer has to travel.
 const CALLS: Duration = Duration::from_millis(10_500);
 
@@ -99,25 +72,24 @@ pub(super) async fn run(
     timeout: Duration,
     console: Console,
 ) -> Result<(), Failure> {
-    let asked = args.asked()?;
+    let dry_run = args.dry_run()?;
     let patience = if args.call_extensions {
         timeout.max(CALLS)
     } else {
         timeout
     };
     let client = Client::connect(config, timeout).await?;
-    let answer = client
-        .ask("admin.dry_run_pipeline", &asked, patience)
-        .await?;
+    let answer = client.admin_within(&dry_run, patience).await?;
     console.answer(answer.raw(), || {
-        let look = report::Look {
+        let look = Look {
             detail: args.detail.unwrap_or_default(),
             width: width(),
             colour: console.colour(),
         };
         let file = args.file.as_ref().map(Source::name);
-        Ok(report::text(
-            &answer.read::<told::Answer>()?.result,
+        let run: DryRunAnswer<DryRunResult<'_>> = answer.read_as()?;
+        Ok(explain::text(
+            &run.result,
             &args.tenant,
             file.as_deref(),
             look,
@@ -126,7 +98,7 @@ pub(super) async fn run(
 }
 
 impl ExplainArgs {
-    fn asked(&self) -> Result<Asked<'_>, Failure> {
+    fn dry_run(&self) -> Result<DryRunPipeline, Failure> {
         let inputs = [
             self.payload_json.as_deref(),
             self.provider_output.as_deref(),
@@ -141,21 +113,18 @@ impl ExplainArgs {
             Some(json) => document::value_of(json)?,
             None => document::string(self.message.as_deref().unwrap_or_default())?,
         };
-        Ok(Asked {
-            tenant_id: &self.tenant,
-            policy_id: &self.policy,
+        let provider_output = self.provider_output.as_deref();
+        Ok(DryRunPipeline {
+            tenant_id: self.tenant.clone(),
+            policy_id: Some(self.policy.clone()),
             policy: self.file.as_ref().map(unsaved).transpose()?,
             payload,
-            message_type: &self.message_type,
-            metadata: &self.metadata,
+            message_type: Some(self.message_type.clone()),
+            metadata: as_fields(&self.metadata),
             context: detail::in_context(&self.context, self.detail),
             timeout_ms: self.timeout_ms,
             call_extensions: self.call_extensions,
-            provider_output: self
-                .provider_output
-                .as_deref()
-                .map(document::value_of)
-                .transpose()?,
+            provider_output: provider_output.map(document::value_of).transpose()?,
         })
     }
 }
@@ -165,16 +134,6 @@ fn unsaved(source: &Source) -> Result<Box<RawValue>, Failure> {
     let file = File::read(source)?;
     serde_json::from_str(file.without_mistakes()?)
         .map_err(|error| Failure::Usage(format!("{} is not JSON: {error}.", source.name())))
-}
-
-/// Columns of the terminal; what `COLUMNS` says wins, and without a terminal there are 80.
-pub(super) fn width() -> usize {
-    let told = std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.trim().parse::<usize>().ok());
-    let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    told.or_else(seen)
-        .map_or(80, |columns| columns.clamp(40, 140))
 }
 
 #[cfg(test)]

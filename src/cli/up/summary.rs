@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::cli::text;
+use crate::cli::view::text;
 use crate::up::state::Running;
 use crate::up::{demo, extensions};
 

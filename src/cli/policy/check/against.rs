@@ -1,42 +1,18 @@
 //! `--against`: what a running router has to say to a document that is right in itself.
 
-use beamline_contract::mistake::Mistake;
+use beamline_contract::admin::PutPolicy;
 use beamline_domain::document::Located;
 use beamline_domain::document::pointer::{Place, position};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::super::{Client, Failure};
 use super::File;
+use crate::cli::Refusal;
 
 /// The policy that a document is to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     tenant: String,
     policy: String,
-}
-
-#[derive(Deserialize)]
-struct Refused {
-    error: Error,
-}
-
-#[derive(Deserialize)]
-struct Error {
-    #[serde(default)]
-    details: Details,
-}
-
-#[derive(Default, Deserialize)]
-struct Details {
-    #[serde(default)]
-    mistakes: Vec<Told>,
-}
-
-#[derive(Deserialize)]
-struct Told {
-    pointer: String,
-    message: String,
 }
 
 impl Target {
@@ -61,18 +37,22 @@ impl Target {
 
     /// Adds to a good document the mistakes that the router finds. It is asked to save nothing.
     pub(super) async fn ask(&self, client: &Client, file: &mut File) -> Result<(), Failure> {
-        let document: Box<RawValue> = serde_json::from_str(&file.text)
+        let policy = serde_json::from_str(&file.text)
             .map_err(|error| Failure::Failed(format!("{} cannot be sent: {error}.", file.name)))?;
-        let body = Checking {
-            tenant_id: &self.tenant,
-            policy_id: &self.policy,
-            policy: &document,
+        let check = PutPolicy {
+            tenant_id: self.tenant.clone(),
+            policy_id: self.policy.clone(),
+            policy,
             check_only: true,
         };
-        let Err(failure) = client.admin("put_policy", &body).await else {
+        let Err(failure) = client.admin(&check).await else {
             return Ok(());
         };
-        let mistakes = mistakes(&failure.document(), &file.text);
+        let mistakes = if let Failure::Refused(refusal) = &failure {
+            located(refusal, &file.text)
+        } else {
+            Vec::new()
+        };
         // Refused for another reason, or nobody answered.
         if mistakes.is_empty() {
             return Err(failure);
@@ -82,26 +62,16 @@ impl Target {
     }
 }
 
-#[derive(serde::Serialize)]
-struct Checking<'a> {
-    tenant_id: &'a str,
-    policy_id: &'a str,
-    policy: &'a RawValue,
-    check_only: bool,
-}
-
 /// The mistakes in a refusal, with their places in the text.
-fn mistakes(refusal: &str, text: &str) -> Vec<Located> {
-    let told =
-        serde_json::from_str::<Refused>(refusal).map(|refused| refused.error.details.mistakes);
-    let locate = |Told { pointer, message }: Told| {
-        let position = position(text, &Place::from(pointer.as_str()));
-        Located {
-            position,
-            mistake: Mistake { pointer, message },
-        }
-    };
-    let mut located: Vec<Located> = told.unwrap_or_default().into_iter().map(locate).collect();
+fn located(refusal: &Refusal, text: &str) -> Vec<Located> {
+    let mut located: Vec<Located> = refusal
+        .mistakes()
+        .into_iter()
+        .map(|mistake| Located {
+            position: position(text, &Place::from(mistake.pointer.as_str())),
+            mistake,
+        })
+        .collect();
     located.sort_by_key(|located| located.position);
     located
 }
@@ -128,7 +98,8 @@ mod tests {
         let text = "{\n  \"providers\": [\"a\",\n    \"gpt\"],\n  \"pre\": [{\"id\": \"x\"}]\n}";
         let refusal = r#"{"ok":false,"error":{"code":"invalid_request","message":"no","details":{"mistakes":[
             {"pointer":"/pre/0/id","message":"x is not registered"},{"pointer":"/providers/1","message":"gpt is not"}]}}}"#;
-        let places: Vec<_> = mistakes(refusal, text)
+        let refusal = Refusal::in_answer(refusal).expect("a refusal");
+        let places: Vec<_> = located(&refusal, text)
             .into_iter()
             .map(|found| {
                 (
@@ -145,12 +116,8 @@ mod tests {
                 (4, 18, "/pre/0/id".to_owned())
             ]
         );
-        assert!(
-            mistakes(
-                r#"{"ok":false,"error":{"code":"unreachable","message":"no"}}"#,
-                text
-            )
-            .is_empty()
-        );
+        let other = r#"{"ok":false,"error":{"code":"overloaded","message":"no"}}"#;
+        let other = Refusal::in_answer(other).expect("a refusal");
+        assert!(located(&other, text).is_empty());
     }
 }

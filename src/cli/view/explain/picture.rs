@@ -1,6 +1,6 @@
 //! Boxes on top of each other: what comes later stands below, what runs side by side stands side by side.
 
-use crate::cli::text;
+use crate::cli::view::text::{self, wrapped};
 
 /// Extensions that run at the same time.
 #[derive(Debug)]
@@ -208,30 +208,6 @@ fn filled(phrases: &[String], width: usize) -> Vec<String> {
             }
             Some(_) | None => lines.extend(wrapped(&phrase, width)),
         }
-    }
-    lines
-}
-
-/// The lines of a text, broken between words, and inside those that are too long.
-pub(in crate::cli::policy) fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let width = width.max(1);
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        let mut rest: Vec<char> = word.chars().collect();
-        if let Some(last) = lines
-            .last_mut()
-            .filter(|last| last.chars().count() + 1 + rest.len() <= width)
-        {
-            last.push(' ');
-            last.extend(rest);
-            continue;
-        }
-        while rest.len() > width {
-            let tail = rest.split_off(width);
-            lines.push(rest.into_iter().collect());
-            rest = tail;
-        }
-        lines.push(rest.into_iter().collect());
     }
     lines
 }

@@ -1,72 +1,8 @@
 //! The supervision tree as text: a pure function from what the router answered to what a terminal shows.
 
-use serde::Deserialize;
+use beamline_contract::admin::{RouterStatus, SupervisionTreeAnswer, TreeNode};
 
-use crate::cli::{table, text};
-
-/// The answer to `supervision_tree`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Picture {
-    router: Router,
-    tree: Node,
-}
-
-#[derive(Debug, Deserialize)]
-struct Router {
-    #[serde(default)]
-    instance_id: String,
-    #[serde(default)]
-    version: String,
-    #[serde(default)]
-    environment: String,
-    #[serde(default)]
-    uptime_ms: u64,
-    #[serde(default)]
-    status: String,
-    #[serde(default)]
-    revision: u64,
-    #[serde(default)]
-    registry_source: String,
-    #[serde(default)]
-    stale_seconds: f64,
-    pressure: Option<String>,
-    #[serde(default)]
-    lag_ms: f64,
-    #[serde(default)]
-    memory_used: f64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Node {
-    name: String,
-    status: String,
-    #[serde(default)]
-    uptime_ms: u64,
-    #[serde(default)]
-    restarts: u64,
-    #[serde(default)]
-    restarts_in_window: u64,
-    last_exit: Option<String>,
-    #[serde(default)]
-    queue_depth: u64,
-    in_flight: Option<u64>,
-    limit: Option<u64>,
-    ceiling: Option<u64>,
-    waiting: Option<u64>,
-    #[serde(default)]
-    handled: u64,
-    breaker: Option<Breaker>,
-    success_rate: Option<f64>,
-    #[serde(default)]
-    omitted_children: u64,
-    #[serde(default)]
-    children: Vec<Node>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Breaker {
-    state: String,
-}
+use super::{table, text};
 
 const HEADER: [&str; 11] = [
     "NAME",
@@ -95,15 +31,17 @@ const NUMBERS: [&str; 7] = [
 const LAST_EXIT_LENGTH: usize = 40;
 
 /// The router in one line, then a row for each node.
-pub(super) fn frame(picture: &Picture, colour: bool) -> String {
+pub(in crate::cli) fn frame(answer: &SupervisionTreeAnswer, colour: bool) -> String {
     let mut rows = Vec::new();
-    collect(&picture.tree, "", "", &mut rows);
+    if let Some(root) = &answer.tree {
+        collect(root, "", "", &mut rows);
+    }
 
     let mut table = table::with_header(&HEADER, &NUMBERS);
     table.add_rows(rows.iter().map(|row| row.cells.iter().map(String::as_str)));
     let drawn = table::lines(&table);
 
-    let mut lines = vec![headline(&picture.router), String::new()];
+    let mut lines = vec![headline(&answer.router), String::new()];
     lines.extend(drawn.iter().take(1).cloned());
     lines.extend(drawn.iter().skip(1).zip(&rows).map(|(line, row)| {
         if colour {
@@ -115,29 +53,22 @@ pub(super) fn frame(picture: &Picture, colour: bool) -> String {
     lines.join("\n")
 }
 
-fn headline(router: &Router) -> String {
-    let age = if router.stale_seconds >= 1.0 {
-        format!(
-            ", {} old",
-            text::duration((router.stale_seconds * 1000.0) as u64)
-        )
-    } else {
-        String::new()
+fn headline(router: &RouterStatus) -> String {
+    let age = match router.stale_seconds {
+        0 => String::new(),
+        seconds => format!(", {} old", text::duration(seconds.saturating_mul(1000))),
     };
     // Nobody needs to read of a pressure that is not there.
-    let pressure = router
-        .pressure
-        .as_deref()
-        .filter(|level| *level != "none")
-        .map(|level| {
-            let memory = text::percentage(router.memory_used);
-            format!(
-                "; pressure {level}: {memory} of the memory in use, timers {:.0} ms late",
-                router.lag_ms
-            )
-        });
+    let pressure = match &*router.pressure {
+        "" | "none" => String::new(),
+        level => format!(
+            "; pressure {level}: {} of the memory in use, timers {:.0} ms late",
+            text::percentage(router.memory_used),
+            router.lag_ms
+        ),
+    };
     text::plain(&format!(
-        "router {} {} ({}), {} for {}; registry revision {} from {}{age}{}",
+        "router {} {} ({}), {} for {}; registry revision {} from {}{age}{pressure}",
         router.version,
         router.instance_id,
         router.environment,
@@ -145,7 +76,6 @@ fn headline(router: &Router) -> String {
         text::duration(router.uptime_ms),
         router.revision,
         router.registry_source,
-        pressure.unwrap_or_default(),
     ))
 }
 
@@ -156,10 +86,10 @@ struct Row {
 }
 
 /// `lead` stands before the node itself, `below` before everything under it.
-fn collect(node: &Node, lead: &str, below: &str, rows: &mut Vec<Row>) {
+fn collect(node: &TreeNode, lead: &str, below: &str, rows: &mut Vec<Row>) {
     rows.push(Row {
         cells: cells(node, lead),
-        status: node.status.clone(),
+        status: node.status.to_string(),
     });
     let omitted = node.omitted_children > 0;
     for (position, child) in node.children.iter().enumerate() {
@@ -184,7 +114,7 @@ fn collect(node: &Node, lead: &str, below: &str, rows: &mut Vec<Row>) {
     }
 }
 
-fn cells(node: &Node, lead: &str) -> Vec<String> {
+fn cells(node: &TreeNode, lead: &str) -> Vec<String> {
     let restarts = match node.restarts_in_window {
         0 => node.restarts.to_string(),
         recent => format!("{} ({recent})", node.restarts),

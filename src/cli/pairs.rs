@@ -1,8 +1,6 @@
 //! `KEY=VALUE` for texts and `KEY:=JSON` for everything else, as HTTPie writes them.
 
-use std::collections::BTreeMap;
-
-use serde::Serializer;
+use beamline_contract::fields::Fields;
 use serde_json::value::{RawValue, to_raw_value};
 
 /// One entry of `--context` or `--metadata`.
@@ -32,29 +30,16 @@ impl Pair {
             })
         }
     }
-
-    /// A text under a key.
-    pub(in crate::cli) fn text(key: &str, value: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            value: to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned()),
-        }
-    }
 }
 
 const HOW: &str = "write it as KEY=VALUE, or as KEY:=JSON for a number, a list or any other JSON";
 
 /// Of a key given twice the last value counts.
-pub(in crate::cli) fn as_object<S: Serializer>(
-    pairs: &[Pair],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(
-        pairs
-            .iter()
-            .map(|pair| (&pair.key, &pair.value))
-            .collect::<BTreeMap<_, _>>(),
-    )
+pub(in crate::cli) fn as_fields(pairs: &[Pair]) -> Fields {
+    pairs
+        .iter()
+        .map(|pair| (pair.key.clone(), pair.value.clone()))
+        .collect()
 }
 
 #[cfg(test)]

@@ -2,95 +2,22 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use beamline_contract::answer::{DecisionAnswer, ExtensionReport};
+use beamline_contract::fields::Fields;
 use serde_json::value::RawValue;
 
-use super::attempts::{self, Attempt};
-use crate::cli::{json, table, text};
-
-/// The answer to `route` or `decide`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Report {
-    decision: Decision,
-    response: Option<Response>,
-    message: Option<Message>,
-    #[serde(default)]
-    extensions: Vec<Stage>,
-    #[serde(default)]
-    attempts: Vec<Attempt>,
-    #[serde(default)]
-    degraded: Vec<Degraded>,
-    context: Option<Context>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Decision {
-    provider_id: String,
-    reason: String,
-    policy_id: Option<String>,
-    policy_version: Option<String>,
-    explanation: Option<Explanation>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Explanation {
-    #[serde(default)]
-    steps: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Response {
-    output: Option<Box<RawValue>>,
-    usage: Option<Usage>,
-}
-
-/// Token counts may be fractional.
-#[derive(Debug, Deserialize)]
-struct Usage {
-    prompt_tokens: Option<f64>,
-    completion_tokens: Option<f64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Message {
-    payload: Option<Box<RawValue>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Stage {
-    id: String,
-    #[serde(rename = "type", default)]
-    kind: String,
-    version: Option<String>,
-    instance: Option<String>,
-    #[serde(default)]
-    status: String,
-    latency_ms: Option<f64>,
-    attempts: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Degraded {
-    id: String,
-    #[serde(default)]
-    reason: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Context {
-    trace_id: Option<String>,
-}
+use super::{attempts, json, table, text};
 
 /// The whole report. `sent_trace_id` is shown when the answer names none.
-pub(super) fn text(
-    report: &Report,
+pub(in crate::cli) fn text(
+    report: &DecisionAnswer<'_>,
     sent_trace_id: &str,
     round_trip: Duration,
     explain: bool,
 ) -> String {
     let mut parts = vec![output(report), fields(report, sent_trace_id, round_trip)];
     if !report.extensions.is_empty() {
-        parts.push(stages(&report.extensions));
+        parts.push(extensions(&report.extensions));
     }
     parts.extend(attempts::text(&report.attempts));
     if explain {
@@ -101,19 +28,15 @@ pub(super) fn text(
 }
 
 /// What the provider said; without a provider, the message as the pre-processors left it.
-fn output(report: &Report) -> String {
-    let response = report
-        .response
-        .as_ref()
-        .and_then(|response| response.output.as_ref());
+fn output(report: &DecisionAnswer<'_>) -> String {
     let output = match &report.response {
-        Some(_) => response,
-        None => report
-            .message
-            .as_ref()
-            .and_then(|message| message.payload.as_ref()),
+        Some(response) => &response.output,
+        None => &report.message.payload,
     };
-    output.map(|output| readable(output)).unwrap_or_default()
+    match output.get() {
+        "null" => String::new(),
+        _ => readable(output),
+    }
 }
 
 /// A string as its text, anything else as laid-out JSON.
@@ -124,46 +47,27 @@ fn readable(value: &RawValue) -> String {
     }
 }
 
-fn fields(report: &Report, sent_trace_id: &str, round_trip: Duration) -> String {
+fn fields(report: &DecisionAnswer<'_>, sent_trace_id: &str, round_trip: Duration) -> String {
     let decision = &report.decision;
-    let trace_id = report
-        .context
-        .as_ref()
-        .and_then(|context| context.trace_id.as_deref())
-        .unwrap_or(sent_trace_id);
-    let mut fields = vec![(
-        "provider",
-        format!(
-            "{} ({})",
-            text::plain(&decision.provider_id),
-            text::plain(&decision.reason)
-        ),
-    )];
-    if let Some(policy) = &decision.policy_id {
-        let version = decision
-            .policy_version
-            .as_deref()
-            .map(|version| format!(" {version}"))
-            .unwrap_or_default();
-        fields.push(("policy", text::plain(&format!("{policy}{version}"))));
+    let trace_id = match &*report.context.trace_id {
+        "" => sent_trace_id,
+        trace_id => trace_id,
+    };
+    let chosen = format!(
+        "{} ({})",
+        text::plain(&decision.provider_id),
+        text::plain(&decision.reason)
+    );
+    let mut fields = vec![("provider", chosen)];
+    if !decision.policy_id.is_empty() {
+        let policy = format!("{} {}", decision.policy_id, decision.policy_version);
+        fields.push(("policy", text::plain(policy.trim_end())));
     }
-    if let Some(usage) = report
+    let usage = report
         .response
         .as_ref()
-        .and_then(|response| response.usage.as_ref())
-    {
-        let number = |tokens: Option<f64>| {
-            tokens.map_or_else(|| "?".to_owned(), |tokens| tokens.to_string())
-        };
-        fields.push((
-            "tokens",
-            format!(
-                "{} in, {} out",
-                number(usage.prompt_tokens),
-                number(usage.completion_tokens)
-            ),
-        ));
-    }
+        .and_then(|response| response.usage.as_deref());
+    fields.extend(usage.and_then(tokens).map(|tokens| ("tokens", tokens)));
     for degraded in &report.degraded {
         fields.push((
             "degraded",
@@ -182,28 +86,35 @@ fn fields(report: &Report, sent_trace_id: &str, round_trip: Duration) -> String 
     table::of_fields(&fields)
 }
 
-fn stages(stages: &[Stage]) -> String {
-    let instances = stages.iter().any(|stage| stage.instance.is_some());
+/// Token counts may be fractional.
+fn tokens(usage: &RawValue) -> Option<String> {
+    let usage = Fields::parse(usage.get()).ok()?;
+    let [prompt, completion] = ["prompt_tokens", "completion_tokens"].map(|name| {
+        usage
+            .number(name)
+            .map_or_else(|| "?".to_owned(), |tokens| tokens.to_string())
+    });
+    Some(format!("{prompt} in, {completion} out"))
+}
+
+fn extensions(reports: &[ExtensionReport<'_>]) -> String {
+    let has_instances = reports.iter().any(|report| report.instance.is_some());
     let mut header = vec!["ID", "TYPE", "VERSION", "STATUS", "LATENCY", "ATTEMPTS"];
-    if instances {
+    if has_instances {
         header.insert(3, "INSTANCE");
     }
     let mut table = table::with_header(&header, &["LATENCY", "ATTEMPTS"]);
-    for stage in stages {
+    for report in reports {
         let mut row = vec![
-            text::plain(&stage.id),
-            text::plain(&stage.kind),
-            text::or_dash(stage.version.as_deref()),
-            text::plain(&stage.status),
-            stage
-                .latency_ms
-                .map_or_else(|| "-".to_owned(), text::latency),
-            stage
-                .attempts
-                .map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()),
+            text::plain(&report.id),
+            text::plain(report.kind.as_str()),
+            text::or_dash(Some(&report.version)),
+            text::plain(&report.status),
+            text::latency(report.latency_ms),
+            report.attempts.to_string(),
         ];
-        if instances {
-            row.insert(3, text::or_dash(stage.instance.as_deref()));
+        if has_instances {
+            row.insert(3, text::or_dash(report.instance.as_deref()));
         }
         table.add_row(row);
     }
@@ -211,16 +122,10 @@ fn stages(stages: &[Stage]) -> String {
 }
 
 /// The router numbers them.
-fn steps(report: &Report) -> String {
-    let steps = report
-        .decision
-        .explanation
-        .iter()
-        .flat_map(|explanation| &explanation.steps);
-    steps
-        .map(|step| text::plain(step))
-        .collect::<Vec<_>>()
-        .join("\n")
+fn steps(report: &DecisionAnswer<'_>) -> String {
+    let steps = report.decision.explanation.steps.iter().flatten();
+    let steps: Vec<String> = steps.map(|step| text::plain(step)).collect();
+    steps.join("\n")
 }
 
 #[cfg(test)]
@@ -240,7 +145,7 @@ mod tests {
             "response":{"provider_id":"mock","output":"Hello,\nworld\u001b[31m","usage":{"prompt_tokens":12,"completion_tokens":8.5}},
             "extensions":[{"id":"normalize_text","type":"pre","version":"v1","status":"success","latency_ms":1.92,"attempts":1},
                           {"id":"add_context","type":"pre","version":"v1","status":"timeout","latency_ms":1200,"attempts":3},
-                          {"id":"mask_pii","type":"post","status":"skipped"}],
+                          {"id":"mask_pii","type":"post","version":"","status":"skipped","latency_ms":0.0,"attempts":0}],
             "degraded":[{"id":"add_context","reason":"extension_timeout"}]}"#;
         let expected = "\
 Hello,
@@ -256,7 +161,7 @@ trace       4bf9
 ID              TYPE  VERSION  STATUS   LATENCY  ATTEMPTS
 normalize_text  pre   v1       success   1.9 ms         1
 add_context     pre   v1       timeout   1.20 s         3
-mask_pii        post  -        skipped        -         -";
+mask_pii        post  -        skipped   0.0 ms         0";
         assert_eq!(shown(answer), expected);
     }
 
@@ -268,7 +173,7 @@ mask_pii        post  -        skipped        -         -";
     }
     #[test]
     fn instances_attempts_and_steps_are_shown_where_there_are_any() {
-        let answer = r#"{"ok":true,"decision":{"provider_id":"b","reason":"fallback","explanation":{"steps":["1. policy p","2. b\u001b"]}},
+        let answer = r#"{"ok":true,"decision":{"provider_id":"b","reason":"fallback","explanation":{"steps":["1. policy p","2. b\u001b"]}},"message":{"payload":null},
             "extensions":[{"id":"a","type":"provider","version":"v1","instance":"eu","status":"timeout","latency_ms":20,"attempts":2},
                           {"id":"b","type":"provider","version":"v2","status":"success","latency_ms":2,"attempts":1}],
             "attempts":[{"provider_id":"a","version":"v1","instance":"eu","reason":"weighted","status":"timeout","error_type":"timeout","waited_ms":0.0,"latency_ms":10.0},

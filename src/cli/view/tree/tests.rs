@@ -20,7 +20,7 @@ const ANSWER: &str = r#"{"ok":true,
        "omitted_children":970,"children":[
          {"name":"pipeline:req\u001b[2J","type":"worker","status":"running","children":[]}]}]}}"#;
 
-fn picture() -> Picture {
+fn answer() -> SupervisionTreeAnswer {
     serde_json::from_str(ANSWER).expect("an answer of a router")
 }
 
@@ -37,12 +37,12 @@ root                         running   2h 03m         0  -                      
 └─ pipelines                 draining   250ms         0  -                                             0     1/1024        7        5  -                -
    ├─ pipeline:req\\u{1b}[2J  running      0ms         0  -                                             0          -        -        0  -                -
    └─ … 970 more";
-    assert_eq!(frame(&picture(), false), expected);
+    assert_eq!(frame(&answer(), false), expected);
 }
 
 #[test]
 fn colours_touch_the_status_and_nothing_else() {
-    let coloured = frame(&picture(), true);
+    let coloured = frame(&answer(), true);
     assert!(
         coloured.contains("│  └─ invoker:running        \u{1b}[32mrunning\u{1b}[0m"),
         "{coloured}"
@@ -54,15 +54,15 @@ fn colours_touch_the_status_and_nothing_else() {
     let bare = ["\u{1b}[32m", "\u{1b}[33m", "\u{1b}[0m"]
         .iter()
         .fold(coloured, |text, code| text.replace(code, ""));
-    assert_eq!(bare, frame(&picture(), false));
+    assert_eq!(bare, frame(&answer(), false));
 }
 
 #[test]
 fn a_snapshot_from_disk_says_how_old_it_is() {
-    let mut picture = picture();
-    picture.router.registry_source = "disk".to_owned();
-    picture.router.stale_seconds = 307.4;
-    let frame = frame(&picture, false);
+    let mut answer = answer();
+    answer.router.registry_source = "disk".into();
+    answer.router.stale_seconds = 307;
+    let frame = frame(&answer, false);
     assert!(
         frame
             .lines()
@@ -74,14 +74,14 @@ fn a_snapshot_from_disk_says_how_old_it_is() {
 
 #[test]
 fn a_limit_below_its_ceiling_and_pressure_are_shown() {
-    let mut picture = picture();
-    picture.router.pressure = Some("severe".to_owned());
-    (picture.router.lag_ms, picture.router.memory_used) = (120.4, 0.931);
-    (
-        picture.tree.children[2].limit,
-        picture.tree.children[2].ceiling,
-    ) = (Some(64), Some(1024));
-    let frame = frame(&picture, false);
+    let mut answer = answer();
+    answer.router.pressure = "severe".into();
+    answer.router.lag_ms = 120.4;
+    answer.router.memory_used = 0.931;
+    let pipelines = &mut answer.tree.as_mut().expect("a tree").children[2];
+    pipelines.limit = Some(64);
+    pipelines.ceiling = Some(1024);
+    let frame = frame(&answer, false);
     let end = "from store; pressure severe: 93.1% of the memory in use, timers 120 ms late";
     assert!(
         frame.lines().next().is_some_and(|line| line.ends_with(end)),

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 /// An empty table with the given header; columns named in `numbers` are aligned to the right.
-pub(super) fn with_header(header: &[&str], numbers: &[&str]) -> Table {
+pub(in crate::cli) fn with_header(header: &[&str], numbers: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(header.to_vec());
@@ -17,7 +17,7 @@ pub(super) fn with_header(header: &[&str], numbers: &[&str]) -> Table {
 }
 
 /// The lines of a table, without the space at their ends.
-pub(super) fn lines(table: &Table) -> Vec<String> {
+pub(in crate::cli) fn lines(table: &Table) -> Vec<String> {
     table
         .lines()
         .map(|line| line.trim_end().to_owned())
@@ -25,20 +25,21 @@ pub(super) fn lines(table: &Table) -> Vec<String> {
 }
 
 /// The whole table as one text without a line break at its end.
-pub(super) fn text(table: &Table) -> String {
+pub(in crate::cli) fn text(table: &Table) -> String {
     lines(table).join("\n")
 }
 
 /// Lines of `name  value`, for one thing instead of many.
-pub(super) fn of_fields(fields: &[(&str, String)]) -> String {
+pub(in crate::cli) fn of_fields<N: AsRef<str>>(fields: &[(N, String)]) -> String {
     let width = fields
         .iter()
-        .map(|(name, _)| name.chars().count())
+        .map(|(name, _)| name.as_ref().chars().count())
         .max()
         .unwrap_or(0);
     let lines: Vec<String> = fields
         .iter()
         .map(|(name, value)| {
+            let name = name.as_ref();
             let indent = format!("\n{:width$}  ", "");
             format!("{name:width$}  {}", value.replace('\n', &indent))
         })

@@ -1,30 +1,11 @@
 //! The attempts at providers, as a router's answer lists them, whether it went well or not.
 
-use serde::Deserialize;
+use beamline_contract::answer::AttemptReport;
 
-use crate::cli::{table, text};
-
-/// One attempt at a provider.
-#[derive(Debug, Clone, Deserialize)]
-pub(in crate::cli) struct Attempt {
-    provider_id: String,
-    version: Option<String>,
-    instance: Option<String>,
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    status: String,
-    error_type: Option<String>,
-    /// Counted from 0.
-    rule: Option<u64>,
-    #[serde(default)]
-    waited_ms: f64,
-    #[serde(default)]
-    latency_ms: f64,
-}
+use super::{table, text};
 
 /// Nothing when there is no story: one attempt is told elsewhere.
-pub(in crate::cli) fn text(attempts: &[Attempt]) -> Option<String> {
+pub(in crate::cli) fn text(attempts: &[AttemptReport<'_>]) -> Option<String> {
     if attempts.len() < 2 && attempts.iter().all(|attempt| attempt.reason != "fallback") {
         return None;
     }
@@ -53,7 +34,7 @@ pub(in crate::cli) fn text(attempts: &[Attempt]) -> Option<String> {
         let mut row = vec![
             (position + 1).to_string(),
             text::plain(&attempt.provider_id),
-            text::or_dash(attempt.version.as_deref()),
+            text::or_dash(Some(&attempt.version)),
             text::plain(&format!("{}{rule}", attempt.reason)),
             text::plain(&format!("{}{error}", attempt.status)),
             waited,

@@ -1,16 +1,16 @@
 //! Where everything runs and with which config: what only `--detail verbose` shows.
 
-use super::told::{Step, Told};
-use crate::cli::{json, table, text};
+use beamline_contract::admin::{DryRunResult, PlannedStep};
+
+use super::providers::chosen;
+use super::report::guardrails;
+use crate::cli::view::{json, table, text};
 
 /// One row for each extension that would be called.
-pub(super) fn table(told: &Told) -> String {
+pub(super) fn table(run: &DryRunResult<'_>) -> String {
     let mut table = table::with_header(&["EXTENSION", "SUBJECT", "CONFIG"], &[]);
-    for step in steps(told) {
-        let config = step
-            .config
-            .as_ref()
-            .map_or_else(|| "{}".to_owned(), |config| json::compact(config.get()));
+    for step in steps(run) {
+        let config = json::compact(&step.config.to_json());
         table.add_row([
             text::plain(&step.id),
             text::plain(&step.subject),
@@ -21,12 +21,12 @@ pub(super) fn table(told: &Told) -> String {
 }
 
 /// One row for each instance; nothing where no extension has any.
-pub(super) fn instances(told: &Told) -> String {
+pub(super) fn instances(run: &DryRunResult<'_>) -> String {
     let mut table = table::with_header(
         &["EXTENSION", "INSTANCE", "WEIGHT", "ENABLED", "HEALTH"],
         &["WEIGHT"],
     );
-    for step in steps(told) {
+    for step in steps(run) {
         for instance in &step.instances {
             table.add_row([
                 text::plain(&step.id),
@@ -49,7 +49,7 @@ pub(super) fn instances(told: &Told) -> String {
     }
 }
 
-fn steps(told: &Told) -> impl Iterator<Item = &Step> {
-    told.guardrails()
-        .chain(told.chosen().and_then(|chosen| chosen.call.as_ref()))
+fn steps<'r>(run: &'r DryRunResult<'_>) -> impl Iterator<Item = &'r PlannedStep<'r>> {
+    let provider = chosen(run).and_then(|chosen| chosen.call.as_ref());
+    guardrails(run).chain(provider)
 }

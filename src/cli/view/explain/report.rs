@@ -1,43 +1,68 @@
 //! A dry run as text: what happens, the picture, and in words what a picture cannot show.
 
-use super::super::complexity::basis;
-use super::picture::{Tone, draw, wrapped};
-use super::told::{Pipeline, Problem, Told};
-use super::{Detail, cells, places, providers};
-use crate::cli::{json, text};
+use beamline_contract::admin::{
+    DryRunError, DryRunResult, PlannedPipeline, PlannedStep, StickyRule,
+};
+
+use super::picture::{Tone, draw};
+use super::{cells, places, providers};
+use crate::cli::detail::Detail;
+use crate::cli::view::json;
+use crate::cli::view::text::{self, wrapped};
 
 /// How a dry run is shown.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
-    pub(super) detail: Detail,
-    pub(super) width: usize,
-    pub(super) colour: bool,
+pub(in crate::cli) struct Look {
+    pub(in crate::cli) detail: Detail,
+    pub(in crate::cli) width: usize,
+    pub(in crate::cli) colour: bool,
 }
 
 /// The whole report. `tenant` and `file` were asked with; the answer does not repeat them.
-pub(super) fn text(told: &Told, tenant: &str, file: Option<&str>, look: Look) -> String {
-    let picture = draw(&cells::waves(told, look.detail), look.width, look.colour).join("\n");
-    let mut parts = vec![headline(told, tenant, file), verdict(told, look), picture];
-    if look.detail > Detail::Minimal && told.pipeline.providers.len() > 1 {
-        parts.push(providers::table(told, look.colour));
+pub(in crate::cli) fn text(
+    run: &DryRunResult<'_>,
+    tenant: &str,
+    file: Option<&str>,
+    look: Look,
+) -> String {
+    let picture = draw(&cells::waves(run, look.detail), look.width, look.colour).join("\n");
+    let mut parts = vec![headline(run, tenant, file), verdict(run, look), picture];
+    if look.detail > Detail::Minimal && run.pipeline.providers.len() > 1 {
+        parts.push(providers::table(run, look.colour));
     }
-    parts.push(fields(told, look));
+    parts.push(fields(run, look));
     if look.detail == Detail::Verbose {
-        parts.push(places::table(told));
-        parts.push(places::instances(told));
+        parts.push(places::table(run));
+        parts.push(places::instances(run));
     }
-    parts.push(payload(told));
+    parts.push(payload(run));
     parts.retain(|part| !part.is_empty());
     parts.join("\n\n")
 }
 
-fn headline(told: &Told, tenant: &str, file: Option<&str>) -> String {
-    let Pipeline {
+/// Every extension but the providers, in the order of the pipeline.
+pub(super) fn guardrails<'r>(
+    run: &'r DryRunResult<'_>,
+) -> impl Iterator<Item = &'r PlannedStep<'r>> {
+    let PlannedPipeline {
+        pre,
+        validators,
+        post,
+        ..
+    } = &run.pipeline;
+    pre.iter()
+        .flatten()
+        .chain(validators)
+        .chain(post.iter().flatten())
+}
+
+fn headline(run: &DryRunResult<'_>, tenant: &str, file: Option<&str>) -> String {
+    let PlannedPipeline {
         policy_id,
         policy_version,
         revision,
         ..
-    } = &told.pipeline;
+    } = &run.pipeline;
     let source = file.map_or_else(String::new, |file| {
         format!(" as in {file}, which is not saved;")
     });
@@ -47,11 +72,11 @@ fn headline(told: &Told, tenant: &str, file: Option<&str>) -> String {
 }
 
 /// How it ends, which is what somebody wants to know first.
-fn verdict(told: &Told, look: Look) -> String {
-    let (tone, sentence) = match (&told.error, told.called_extensions) {
-        (Some(error), _) => (Some(Tone::Bad), ended(told, error)),
+fn verdict(run: &DryRunResult<'_>, look: Look) -> String {
+    let (tone, sentence) = match (&run.error, run.called_extensions) {
+        (Some(error), _) => (Some(Tone::Bad), ended(run, error)),
         (None, true) => {
-            let degraded = if told.degraded.is_empty() {
+            let degraded = if run.degraded.is_empty() {
                 ""
             } else {
                 ", though not everything worked"
@@ -75,13 +100,13 @@ fn verdict(told: &Told, look: Look) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn ended(told: &Told, error: &Problem) -> String {
-    let how = match (&told.blocked_by, error.code.as_str()) {
+fn ended(run: &DryRunResult<'_>, error: &DryRunError<'_>) -> String {
+    let how = match (&run.blocked_by, &*error.code) {
         (_, "validator_blocked") => "BLOCKED",
         (Some(_), _) => "FAILED",
         (None, _) => "NO ANSWER",
     };
-    let by = told
+    let by = run
         .blocked_by
         .as_ref()
         .filter(|id| !error.message.contains(id.as_str()));
@@ -90,31 +115,24 @@ fn ended(told: &Told, error: &Problem) -> String {
 }
 
 /// `name  sentences`, each sentence on lines of its own.
-fn fields(told: &Told, look: Look) -> String {
-    let mut fields: Vec<(&str, Vec<String>)> = vec![("provider", vec![providers::why(told)])];
-    fields.extend(
-        told.pipeline
-            .sticky
-            .as_ref()
-            .map(|_| ("sticky", vec![sticky(told)])),
-    );
-    fields.push(("time", vec![time(told)]));
-    let degraded = told
+fn fields(run: &DryRunResult<'_>, look: Look) -> String {
+    let mut fields: Vec<(&str, Vec<String>)> = vec![("provider", vec![providers::why(run)])];
+    if let Some(rule) = &run.pipeline.sticky {
+        fields.push(("sticky", vec![sticky(run, rule)]));
+    }
+    fields.push(("time", vec![time(run)]));
+    let degraded = run
         .degraded
         .iter()
         .map(|degraded| format!("{}: {}", degraded.id, degraded.reason));
     fields.push(("degraded", degraded.collect()));
-    fields.push(("warning", told.warnings.clone()));
+    fields.push(("warning", run.warnings.clone()));
     if look.detail > Detail::Minimal {
-        fields.push(("fallbacks", told.pipeline.if_the_provider_fails.clone()));
-        fields.push(("on failure", failures(told)));
+        fields.push(("fallbacks", run.pipeline.if_the_provider_fails.clone()));
+        fields.push(("on failure", failures(run)));
     }
     if look.detail == Detail::Verbose {
-        let steps = told
-            .decision
-            .as_ref()
-            .map(|decision| decision.explanation.steps.clone());
-        fields.push(("steps", steps.unwrap_or_default()));
+        fields.push(("steps", steps(run).cloned().collect()));
     }
     fields.retain(|(_, sentences)| !sentences.is_empty());
     let column = fields
@@ -153,20 +171,21 @@ fn hanging(sentence: &str, room: usize) -> Vec<String> {
         .collect()
 }
 
-fn sticky(told: &Told) -> String {
-    let Some(sticky) = &told.pipeline.sticky else {
-        return String::new();
-    };
-    let steps = told
-        .decision
-        .iter()
-        .flat_map(|decision| &decision.explanation.steps);
-    let state = steps
+/// Of the explanation.
+fn steps<'r>(run: &'r DryRunResult<'_>) -> impl Iterator<Item = &'r String> {
+    let decision = run.decision.iter();
+    decision
+        .flat_map(|decision| &decision.explanation.steps)
+        .flatten()
+}
+
+fn sticky(run: &DryRunResult<'_>, rule: &StickyRule<'_>) -> String {
+    let state = steps(run)
         .filter_map(|step| step.split_once("sticky sessions by "))
         .map(|(_, state)| state)
         .next();
-    let ttl = text::limit(cells::time(sticky.ttl_ms));
-    let key = &sticky.session_key;
+    let ttl = text::limit(cells::time(rule.ttl_ms));
+    let key = &*rule.session_key;
     let hint = match state {
         Some(state) if state.ends_with("names no session") => {
             format!(" (--context {key}=VALUE names one)")
@@ -179,17 +198,17 @@ fn sticky(told: &Told) -> String {
     )
 }
 
-fn time(told: &Told) -> String {
-    let estimate = &told.estimate;
-    let from = basis(&estimate.extensions_from);
+fn time(run: &DryRunResult<'_>) -> String {
+    let estimate = &run.estimate;
     let extensions = format!(
-        "{} for the extensions ({from})",
-        text::latency(estimate.extensions_ms)
+        "{} for the extensions ({})",
+        text::latency(estimate.extensions_ms),
+        estimate.extensions_from.describe()
     );
     let provider = estimate
         .provider_ms
         .map(|provider| format!(" and {} for the provider", text::latency(provider)));
-    match (provider, told.guardrails().next().is_some()) {
+    match (provider, guardrails(run).next().is_some()) {
         (Some(provider), true) => format!(
             "about {}: {extensions}{provider}",
             text::latency(estimate.total_ms)
@@ -204,9 +223,9 @@ fn time(told: &Told) -> String {
 }
 
 /// Extensions that fail in the same way share a sentence.
-fn failures(told: &Told) -> Vec<String> {
+fn failures(run: &DryRunResult<'_>) -> Vec<String> {
     let mut alike: Vec<(&str, Vec<&str>)> = Vec::new();
-    for step in told.guardrails() {
+    for step in guardrails(run) {
         match alike
             .iter_mut()
             .find(|(sentence, _)| *sentence == step.if_it_fails)
@@ -222,22 +241,19 @@ fn failures(told: &Told) -> Vec<String> {
 }
 
 /// What is left of the message once extensions have worked on it.
-fn payload(told: &Told) -> String {
-    let Some(payload) = told
-        .final_payload
-        .as_ref()
-        .filter(|_| told.called_extensions)
-    else {
+fn payload(run: &DryRunResult<'_>) -> String {
+    let payload = run.final_payload.get();
+    if !run.called_extensions || payload == "null" {
         return String::new();
-    };
-    let title = if told.error.is_some() {
+    }
+    let title = if run.error.is_some() {
         "The message as it was then:"
     } else {
         "What comes out in the end:"
     };
-    let shown = match serde_json::from_str::<String>(payload.get()) {
+    let shown = match serde_json::from_str::<String>(payload) {
         Ok(string) => text::plain_block(&string),
-        Err(_not_a_string) => json::pretty(payload.get()),
+        Err(_not_a_string) => json::pretty(payload),
     };
     let lines: Vec<String> = shown
         .lines()

@@ -8,22 +8,22 @@ use std::time::Duration;
 use beamline_contract::escape;
 
 /// One line: every character that is not plainly visible becomes its escape (`\n`, `\u{1b}`).
-pub(super) fn plain(text: &str) -> String {
+pub(in crate::cli) fn plain(text: &str) -> String {
     escape::line(text)
 }
 
 /// One line, or a dash where nothing is known.
-pub(super) fn or_dash(text: Option<&str>) -> String {
+pub(in crate::cli) fn or_dash(text: Option<&str>) -> String {
     plain(text.filter(|text| !text.is_empty()).unwrap_or("-"))
 }
 
 /// Several lines: line breaks and tabs stay, everything else as in [`plain`].
-pub(super) fn plain_block(text: &str) -> String {
+pub(in crate::cli) fn plain_block(text: &str) -> String {
     escape::block(text)
 }
 
 /// At most `limit` characters of one line; the last one is `…` when something was cut.
-pub(super) fn shortened(text: &str, limit: usize) -> String {
+pub(in crate::cli) fn shortened(text: &str, limit: usize) -> String {
     let text = plain(text);
     if text.chars().count() <= limit {
         return text;
@@ -35,7 +35,7 @@ pub(super) fn shortened(text: &str, limit: usize) -> String {
 }
 
 /// The two largest units: `3d 4h`, `2h 03m`, `5m 07s`, `8s`, `250ms`.
-pub(super) fn duration(milliseconds: u64) -> String {
+pub(in crate::cli) fn duration(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match () {
@@ -48,7 +48,7 @@ pub(super) fn duration(milliseconds: u64) -> String {
 }
 
 /// A latency with one digit after the point: `12.3 ms`, or seconds from one second on.
-pub(super) fn latency(milliseconds: f64) -> String {
+pub(in crate::cli) fn latency(milliseconds: f64) -> String {
     if milliseconds >= 1000.0 {
         format!("{:.2} s", milliseconds / 1000.0)
     } else {
@@ -57,22 +57,46 @@ pub(super) fn latency(milliseconds: f64) -> String {
 }
 
 /// A limit that somebody typed, for a sentence: `5s`, `1m 30s`.
-pub(super) fn limit(limit: Duration) -> String {
+pub(in crate::cli) fn limit(limit: Duration) -> String {
     humantime::format_duration(limit).to_string()
 }
 
 /// A rate between 0 and 1 as a percentage with one digit after the point.
-pub(super) fn percentage(rate: f64) -> String {
+pub(in crate::cli) fn percentage(rate: f64) -> String {
     format!("{:.1}%", rate * 100.0)
 }
 
 /// `1 mistake`, `2 mistakes`.
-pub(super) fn count(number: usize, what: &str) -> String {
+pub(in crate::cli) fn count(number: usize, what: &str) -> String {
     if number == 1 {
         format!("1 {what}")
     } else {
         format!("{number} {what}s")
     }
+}
+
+/// The lines of a text, broken between words, and inside those that are too long.
+pub(in crate::cli) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let mut rest: Vec<char> = word.chars().collect();
+        if let Some(last) = lines
+            .last_mut()
+            .filter(|last| last.chars().count() + 1 + rest.len() <= width)
+        {
+            last.push(' ');
+            last.extend(rest);
+            continue;
+        }
+        while rest.len() > width {
+            let tail = rest.split_off(width);
+            lines.push(rest.into_iter().collect());
+            rest = tail;
+        }
+        lines.push(rest.into_iter().collect());
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use beamline_contract::escape;
 
 /// Lays out a valid JSON text, two spaces a level. Invisible characters inside strings become `\uXXXX`, which means the
 /// same to a reader of JSON and nothing to a terminal.
-pub(super) fn pretty(json: &str) -> String {
+pub(in crate::cli) fn pretty(json: &str) -> String {
     let mut layout = Layout {
         out: String::with_capacity(json.len() * 2),
         depth: 0,
@@ -34,7 +34,7 @@ pub(super) fn pretty(json: &str) -> String {
 }
 
 /// The same without any space between the tokens, for one document a line.
-pub(super) fn compact(json: &str) -> String {
+pub(in crate::cli) fn compact(json: &str) -> String {
     let mut layout = Layout {
         out: String::with_capacity(json.len()),
         depth: 0,
