@@ -291,7 +291,8 @@ impl Prepared {
         let draining = Arc::new(AtomicBool::new(false));
         let subscribed = Arc::new(AtomicBool::new(false));
 
-        let mut children = children::core(&registry, &invokers, &door, watch, &metrics);
+        let mut children = vec![connection.child()];
+        children.extend(children::core(&registry, &invokers, &door, watch, &metrics));
         children.push(monitor::supervisor(watched));
         let for_intake = intake.clone();
         children.push(Child::essential(intake.node(), move || {

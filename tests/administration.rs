@@ -539,6 +539,7 @@ async fn health_breakers_and_the_tree_show_what_runs() {
     assert_eq!(
         names,
         [
+            "nats",
             "registry",
             "invokers",
             "pipelines",
@@ -552,7 +553,7 @@ async fn health_breakers_and_the_tree_show_what_runs() {
             "probes"
         ]
     );
-    let invoker = &root["children"][1]["children"][0];
+    let invoker = &root["children"][2]["children"][0];
     assert_eq!(
         (&invoker["name"], &invoker["breaker"]["state"]),
         (&json!("invoker:model"), &json!("closed")),

@@ -1,17 +1,24 @@
 //! What goes on for as long as the router does is in its tree: it is shown, comes back when it panics, and is missed by nobody.
 
+use std::time::Duration;
+
 use beamline_extension::Kind;
 use beamline_test_support::{
     FailPoints, Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request,
 };
 use serde_json::{Value, json};
+use tokio::time::timeout;
+
+const ROUTE: &str = "beamline.router.v1.route";
+/// Of a caller whose request may have met no router.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A router of which parts can be made to panic.
 struct World {
     gateway: Gateway,
-    _router: RouterProcess,
+    router: RouterProcess,
     points: FailPoints,
-    _nats: Nats,
+    nats: Nats,
     _model: Stub,
 }
 
@@ -32,9 +39,9 @@ impl World {
         let model = Stub::saying(&nats, Kind::Provider, "model", r#"{"output": 1}"#).await;
         Self {
             gateway,
-            _router: router,
+            router,
             points,
-            _nats: nats,
+            nats,
             _model: model,
         }
     }
@@ -73,11 +80,13 @@ impl World {
         self.until(name, |node| node["status"] == "running").await;
     }
 
-    /// Waits until requests are refused because the router is short of memory, or not.
-    async fn until_pressed(&self, pressed: bool) {
-        let code = if pressed { "overloaded" } else { "ok" };
+    /// Waits until requests are answered with this code.
+    async fn until_answered(&self, code: &str) {
         eventually(LIMIT, code, async || {
-            let answer = self.gateway.route(&request("default")).await;
+            let body = request("default").to_string().into();
+            let asked = self.gateway.client().request(ROUTE, body);
+            let answer = timeout(PATIENCE, asked).await.ok()?.ok()?.payload;
+            let answer: Value = serde_json::from_slice(&answer).ok()?;
             let said = answer["error"]["code"].as_str().unwrap_or("ok");
             (said == code).then_some(())
         })
@@ -96,16 +105,49 @@ fn find<'t>(node: &'t Value, name: &str) -> Option<&'t Value> {
 #[tokio::test]
 async fn a_monitor_that_panics_leaves_no_pressure_at_the_door() {
     let world = World::start(&[("router.memory_limit_mib", "1")]).await;
-    world.until_pressed(true).await;
+    world.until_answered("overloaded").await;
     world.points.set("pressure panic 1\nround_trips panic 1");
     for name in ["pressure", "round_trips"] {
         world.until_panicked(name).await;
     }
-    world.until_pressed(false).await;
+    world.until_answered("ok").await;
     world.points.set("");
-    world.until_pressed(true).await;
+    world.until_answered("overloaded").await;
     for name in ["pressure", "round_trips"] {
         world.until_well(name).await;
     }
     assert_eq!(world.node("monitor").await["restarts"], 0);
+}
+
+#[tokio::test]
+async fn a_replacement_of_the_nats_client_that_panics_is_made_anew() {
+    let world = World::start(&[]).await;
+    world.points.set("nats panic 1");
+    // A carriage return inside a header value, on which the client ends.
+    let deadly = "NATS/1.0\r\na: b\rc\r\n\r\n";
+    world.nats.publish_bare(ROUTE, deadly, "{}").await;
+    eventually(LIMIT, "the replacement panics", async || {
+        let (_, metrics) = world.router.get("/metrics").await?;
+        restarts(&metrics, "nats").filter(|restarts| *restarts > 1)
+    })
+    .await;
+    let said = world.router.readiness().await.expect("an answer");
+    assert_eq!(
+        (&said["code"], &said["nats"]),
+        (&json!(503), &json!(false)),
+        "nobody is told that it is ready"
+    );
+    world.points.set("");
+    world.until_answered("ok").await;
+    world.until_panicked("nats").await;
+    world.until_well("nats").await;
+}
+
+/// How often a part was restarted.
+fn restarts(metrics: &str, node: &str) -> Option<u64> {
+    let series = format!("router_restarts_total{{node=\"{node}\"}} ");
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(&series))?;
+    line.parse().ok()
 }

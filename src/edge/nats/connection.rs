@@ -9,62 +9,39 @@
 //! (docs/decisions/0016-a-lame-duck-is-left-early.md).
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, ToServerAddrs};
+use beamline_actors::tree::{Child, Node, NodeKind};
 use beamline_domain::backoff::{Exponential, equal_jitter};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, info, warn};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
 
-use super::events::{Events, Report};
-use super::options::{UnreadableFile, addresses, cause_of, options, place};
+use super::events::Events;
 use crate::config::NatsConfig;
+
+mod client;
+mod replacement;
+mod start;
+
+use client::{Hold, NewClient};
+
+pub use start::{ConnectError, connect};
 
 /// After the server came back, extensions have this long to come back as well.
 const SETTLE: Duration = Duration::from_secs(5);
-/// One attempt: name lookup, connection and handshake with one server.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
 const RECONNECT: Exponential =
     Exponential::doubling(Duration::from_millis(50), Duration::from_secs(1));
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
-/// Routers that hear together that their server is about to end do not all come to the next one together.
-const MOVE_JITTER: Duration = Duration::from_secs(2);
 /// The event of a connection that stands already.
 const EVENT_LIMIT: Duration = Duration::from_secs(1);
-
-/// Why there is no connection. Its text is for people and says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    #[error(transparent)]
-    File(#[from] UnreadableFile),
-    #[error(
-        "the NATS server at {server} refuses these credentials. Set nats.creds_file, nats.token, or nats.user and \
-         nats.password."
-    )]
-    Credentials { server: String },
-    #[error("'{server}' is not a NATS address: {cause}. Write it as nats://host:port.")]
-    Address { server: String, cause: String },
-    #[error(
-        "no secure connection to the NATS server at {server}: {cause}. Check the nats.tls settings."
-    )]
-    Tls { server: String, cause: String },
-    #[error(
-        "no NATS server answered at {server} within {}: {cause}. Start one, correct nats.url, or wait longer with \
-         nats.startup_timeout.", humantime::format_duration(*.waited)
-    )]
-    Unreachable {
-        server: String,
-        waited: Duration,
-        cause: String,
-    },
-}
 
 /// The connection, shared by everything that speaks NATS.
 #[derive(Clone)]
@@ -73,10 +50,12 @@ pub struct Connection {
 }
 
 struct Shared {
+    config: NatsConfig,
+    /// As the server shows it.
+    name: String,
     /// The client of the moment.
     client: watch::Sender<Arc<Client>>,
-    /// Whether its events count.
-    known: Mutex<watch::Sender<bool>>,
+    hold: Mutex<Hold>,
     events: Arc<Events>,
     /// Connections that earlier clients made.
     earlier_connects: AtomicU64,
@@ -84,6 +63,7 @@ struct Shared {
     late_answers: Arc<AtomicU64>,
     /// After this no client is replaced.
     closing: CancellationToken,
+    node: Arc<Node>,
 }
 
 /// What the connection is at this moment.
@@ -98,146 +78,6 @@ pub struct Link {
     pub(super) away_since: Option<Instant>,
 }
 
-/// Connects within `nats.startup_timeout`, trying again while the server is away.
-pub async fn connect(config: &NatsConfig, name: &str) -> Result<Connection, ConnectError> {
-    let server = place(&config.url);
-    let events = Arc::new(Events::default());
-    let deadline = Instant::now() + config.startup_timeout;
-    let mut report = Report::default();
-    let mut last: Option<async_nats::ConnectError> = None;
-    for attempt in 1.. {
-        match timeout_at(deadline, NewClient::connect(config, name, &events)).await {
-            Ok(Ok(Ok(new))) => {
-                return Ok(Connection::new(new, events, config.clone(), name.to_owned()).await);
-            }
-            Ok(Ok(Err(error))) if is_final(&error) => {
-                return Err(explain(server, &error, config.startup_timeout));
-            }
-            Ok(Ok(Err(error))) => {
-                if report.is_due() {
-                    warn!(server, error = %cause_of(&error), "no connection to NATS yet, trying again");
-                }
-                last = Some(error);
-            }
-            Ok(Err(unreadable)) => return Err(unreadable.into()),
-            Err(_elapsed) => break,
-        }
-        if timeout_at(deadline, sleep(backoff(attempt))).await.is_err() {
-            break;
-        }
-    }
-    Err(match last {
-        Some(error) => explain(server, &error, config.startup_timeout),
-        None => {
-            let cause = "it accepts no connection".to_owned();
-            ConnectError::Unreachable {
-                server,
-                waited: config.startup_timeout,
-                cause,
-            }
-        }
-    })
-}
-
-/// True for what waiting does not cure.
-fn is_final(error: &async_nats::ConnectError) -> bool {
-    match error.kind() {
-        ConnectErrorKind::Authentication
-        | ConnectErrorKind::AuthorizationViolation
-        | ConnectErrorKind::ServerParse
-        | ConnectErrorKind::MaxReconnects => true,
-        // A server that starts, or a certificate that is being replaced, may do better in a moment.
-        ConnectErrorKind::Tls
-        | ConnectErrorKind::Dns
-        | ConnectErrorKind::TimedOut
-        | ConnectErrorKind::Io => false,
-    }
-}
-
-fn explain(server: String, error: &async_nats::ConnectError, waited: Duration) -> ConnectError {
-    let cause = cause_of(error).to_string();
-    match error.kind() {
-        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-            ConnectError::Credentials { server }
-        }
-        ConnectErrorKind::ServerParse => ConnectError::Address { server, cause },
-        ConnectErrorKind::Tls => ConnectError::Tls { server, cause },
-        ConnectErrorKind::Dns
-        | ConnectErrorKind::TimedOut
-        | ConnectErrorKind::Io
-        | ConnectErrorKind::MaxReconnects => ConnectError::Unreachable {
-            server,
-            waited,
-            cause,
-        },
-    }
-}
-
-/// A client that nobody knows yet. Its events wait until it is the connection's, or they would be taken for those of the
-/// client before it.
-struct NewClient {
-    client: Client,
-    /// Cancelled when the client has ended, whatever the reason.
-    ended: CancellationToken,
-    known: watch::Sender<bool>,
-}
-
-impl NewClient {
-    async fn connect(
-        config: &NatsConfig,
-        name: &str,
-        events: &Arc<Events>,
-    ) -> Result<Result<Self, async_nats::ConnectError>, UnreadableFile> {
-        Self::connect_to(addresses(&config.url), config, name, events).await
-    }
-
-    async fn connect_to(
-        servers: impl ToServerAddrs,
-        config: &NatsConfig,
-        name: &str,
-        events: &Arc<Events>,
-    ) -> Result<Result<Self, async_nats::ConnectError>, UnreadableFile> {
-        let (known, is_known) = watch::channel(false);
-        let ended = CancellationToken::new();
-        let options = options(config, name).await?;
-        let options = with_events(
-            options,
-            Arc::clone(events),
-            is_known,
-            ended.clone().drop_guard(),
-        );
-        let connected = options.connect(servers).await;
-        Ok(connected.map(|client| Self {
-            client,
-            ended,
-            known,
-        }))
-    }
-}
-
-/// The client drops its callback when no event can come any more, and `until_ended` with it. Nothing else tells of a
-/// panic in its task: its state stays "connected".
-fn with_events(
-    options: ConnectOptions,
-    events: Arc<Events>,
-    is_known: watch::Receiver<bool>,
-    until_ended: DropGuard,
-) -> ConnectOptions {
-    options
-        .connection_timeout(ATTEMPT_LIMIT)
-        .reconnect_delay_callback(|attempt| backoff(u32::try_from(attempt).unwrap_or(u32::MAX)))
-        .event_callback(move |event| {
-            let _kept = &until_ended;
-            let (events, mut is_known) = (Arc::clone(&events), is_known.clone());
-            async move {
-                let known = is_known.wait_for(|known| *known).await.is_ok();
-                if known {
-                    events.take(&event);
-                }
-            }
-        })
-}
-
 /// Routers that lost the same server do not come back in step.
 fn backoff(attempt: u32) -> Duration {
     equal_jitter(RECONNECT.wait(attempt), fastrand::f64())
@@ -248,16 +88,18 @@ impl Connection {
         let client = Arc::new(new.client);
         *events.client.lock() = Arc::downgrade(&client);
         let shared = Arc::new(Shared {
+            config,
+            name,
             client: watch::Sender::new(client),
-            known: Mutex::new(new.known),
+            hold: Mutex::new(new.hold),
             events,
             earlier_connects: AtomicU64::new(0),
             replacements: AtomicU64::new(0),
             late_answers: Arc::default(),
             closing: CancellationToken::new(),
+            node: Node::new("nats", NodeKind::Worker),
         });
-        shared.known.lock().send_replace(true);
-        tokio::spawn(replace(Arc::downgrade(&shared), config, name, new.ended));
+        shared.hold.lock().known.send_replace(true);
         let _ = timeout(
             EVENT_LIMIT,
             shared
@@ -268,6 +110,14 @@ impl Connection {
         )
         .await;
         Self { shared }
+    }
+
+    /// The task that puts another client in the place of one that has ended. Until it runs, nobody does.
+    pub fn child(&self) -> Child {
+        let shared = Arc::clone(&self.shared);
+        Child::task_until_done(&self.shared.node, move || {
+            replacement::keep(Arc::clone(&shared))
+        })
     }
 
     /// The client of the moment: to be asked for again, not to be kept. What it is given while the connection is away, it
@@ -379,13 +229,15 @@ impl Connection {
         }
         let client = self.client();
         let flushed = matches!(timeout(FLUSH_LIMIT, client.flush()).await, Ok(Ok(())));
-        let mut link = self.link();
+        let ended = self.shared.hold.lock().ended.clone();
         let ending = async {
             if client.drain().await.is_ok() {
-                let _ = link.wait_for(|link| !link.connected).await;
+                ended.cancelled().await;
             }
         };
-        flushed && timeout(DRAIN_LIMIT, ending).await.is_ok()
+        let has_ended = timeout(DRAIN_LIMIT, ending).await.is_ok();
+        self.shared.events.lost();
+        flushed && has_ended
     }
 }
 
@@ -401,139 +253,12 @@ fn connects(client: &Client) -> u64 {
     client.statistics().connects.load(Ordering::Relaxed)
 }
 
-/// Waits for the end of each client, or of its server, and puts another in its place, for as long as somebody has the
-/// connection.
-async fn replace(
-    connection: Weak<Shared>,
-    config: NatsConfig,
-    name: String,
-    mut ended: CancellationToken,
-) {
-    let Some(events) = connection
-        .upgrade()
-        .map(|shared| Arc::clone(&shared.events))
-    else {
-        return;
-    };
-    loop {
-        tokio::select! {
-            () = ended.cancelled() => {}
-            () = events.lame_duck.notified() => {
-                if let Some(next) = ended.run_until_cancelled(move_over(&connection, &config, &name)).await.flatten() {
-                    ended = next;
-                }
-                continue;
-            }
-        }
-        let Some(shared) = connection.upgrade() else {
-            return;
-        };
-        let closing = shared.closing.clone();
-        let client = Arc::clone(&shared.client.borrow());
-        drop(shared);
-        // Fails when its queue is gone too: what is sent after the loss is told is refused, and not swallowed.
-        let _ = timeout(FLUSH_LIMIT, client.flush()).await;
-        drop(client);
-        events.lost();
-        if closing.is_cancelled() {
-            return;
-        }
-        warn!(
-            "the NATS client has ended, as it does on a header that it cannot read: connecting another"
-        );
-        let new = tokio::select! {
-            new = next(&connection, &config, &name, &events) => new,
-            () = closing.cancelled() => return,
-        };
-        let (Some(new), Some(shared)) = (new, connection.upgrade()) else {
-            return;
-        };
-        ended = new.ended.clone();
-        shared.put(new);
-    }
-}
-
-/// Connects to another server while the one that is about to end still serves, and answers when the new client ends.
-/// Without another one the client stays: it looks for one by itself when it is turned out.
-async fn move_over(
-    connection: &Weak<Shared>,
-    config: &NatsConfig,
-    name: &str,
-) -> Option<CancellationToken> {
-    sleep(MOVE_JITTER.mul_f64(fastrand::f64())).await;
-    for attempt in 1.. {
-        let shared = connection.upgrade()?;
-        let client = Arc::clone(&shared.client.borrow());
-        if shared.closing.is_cancelled() || client.connection_state() != State::Connected {
-            return None;
-        }
-        // Also servers that only the cluster has told of. The lame duck itself takes no new connections.
-        let pool = timeout(ATTEMPT_LIMIT, client.server_pool())
-            .await
-            .ok()?
-            .ok()?;
-        let servers: Vec<_> = pool.into_iter().map(|server| server.addr).collect();
-        match timeout(
-            ATTEMPT_LIMIT,
-            NewClient::connect_to(servers, config, name, &shared.events),
-        )
-        .await
-        {
-            Ok(Ok(Ok(new))) => {
-                let ended = new.ended.clone();
-                shared.events.moves.store(true, Ordering::Relaxed);
-                shared.put(new);
-                info!("moved to another NATS server before the last one ends");
-                return Some(ended);
-            }
-            Ok(Ok(Err(error))) => debug!(error = %cause_of(&error), "no other NATS server yet"),
-            Ok(Err(error)) => debug!(%error, "no other NATS server yet"),
-            Err(_elapsed) => debug!("no other NATS server answers yet"),
-        }
-        drop((client, shared));
-        sleep(backoff(attempt)).await;
-    }
-    None
-}
-
-/// Connects a client, however long the server is away. Nothing when the connection is gone.
-async fn next(
-    connection: &Weak<Shared>,
-    config: &NatsConfig,
-    name: &str,
-    events: &Arc<Events>,
-) -> Option<NewClient> {
-    let servers = addresses(&config.url).len();
-    let limit = ATTEMPT_LIMIT.saturating_mul(u32::try_from(servers).unwrap_or(u32::MAX));
-    let mut report = Report::default();
-    for attempt in 1.. {
-        // Before the first attempt too: who sends such headers in a row does not get a connection for each.
-        sleep(backoff(attempt)).await;
-        if connection.strong_count() == 0 {
-            return None;
-        }
-        let failure = match timeout(limit, NewClient::connect(config, name, events)).await {
-            Ok(Ok(Ok(new))) => return Some(new),
-            Ok(Ok(Err(error))) => cause_of(&error).to_string(),
-            Ok(Err(unreadable)) => unreadable.to_string(),
-            Err(_elapsed) => "it accepts no connection".to_owned(),
-        };
-        if report.is_due() {
-            warn!(
-                server = place(&config.url),
-                error = failure,
-                "no connection to NATS yet, trying again"
-            );
-        }
-    }
-    None
-}
-
 impl Shared {
     fn put(&self, new: NewClient) {
         let client = Arc::new(new.client);
         // From here on the end of the client before is no loss.
-        std::mem::replace(&mut *self.known.lock(), new.known).send_replace(false);
+        let before = std::mem::replace(&mut *self.hold.lock(), new.hold);
+        before.known.send_replace(false);
         *self.events.client.lock() = Arc::downgrade(&client);
         let before = self.client.send_replace(client);
         self.earlier_connects
@@ -543,6 +268,6 @@ impl Shared {
             replacements,
             "another NATS client took the place of the one before"
         );
-        self.known.lock().send_replace(true);
+        self.hold.lock().known.send_replace(true);
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::{Connection, connect};
 use crate::config::{NatsConfig, Overrides, load_from};
 
 /// Starts a tree of these, which goes on until the runtime of the test ends.
@@ -22,6 +23,13 @@ pub(crate) async fn grow(children: Vec<Child>) {
     Root::start(Node::root(), children, Metrics::default())
         .await
         .unwrap();
+}
+
+/// A connection whose client is replaced when it has ended.
+pub(crate) async fn connected(config: &NatsConfig) -> Connection {
+    let connection = connect(config, "test").await.unwrap();
+    grow(vec![connection.child()]).await;
+    connection
 }
 
 /// Subscribes, and returns when the server knows it: it handles the commands of one connection in order.

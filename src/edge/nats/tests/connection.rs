@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::edge::nats::testing::{config, config_with, subscribe};
+use crate::edge::nats::testing::{config, config_with, connected, subscribe};
 use crate::edge::nats::{ConnectError, connect};
 
 #[tokio::test]
@@ -253,7 +253,7 @@ pub(super) async fn publish_deadly(server: &Nats, subject: &str) {
 #[tokio::test]
 async fn a_client_that_panics_is_replaced_and_counted() {
     let server = Nats::start().await;
-    let connection = connect(&config(server.url()), "t").await.unwrap();
+    let connection = connected(&config(server.url())).await;
     let mut link = connection.link();
     for round in 1..=3 {
         let client = connection.client();
@@ -311,7 +311,7 @@ async fn a_lame_duck_is_left_before_it_ends() {
     let [duck, other] = Nats::start_two().await;
     let connection = within("it knows both", async {
         loop {
-            let connection = connect(&config(duck.url()), "t").await.unwrap();
+            let connection = connected(&config(duck.url())).await;
             if connection.client().server_pool().await.unwrap().len() > 1 {
                 break connection;
             }

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
 use super::connection::publish_deadly;
-use crate::edge::nats::testing::{config, config_with, grow, subscribe};
+use crate::edge::nats::testing::{config, config_with, connected, grow, subscribe};
 use crate::edge::nats::{Connection, NatsSessions, connect};
 
 const TTL: Duration = Duration::from_secs(600);
@@ -25,7 +25,7 @@ struct Replica {
 
 async fn replica(url: &str) -> Replica {
     let config = config(url);
-    let connection = connect(&config, "t").await.unwrap();
+    let connection = connected(&config).await;
     let store = NatsSessions::new(connection.clone(), &config);
     let sessions = Sessions::new(Arc::clone(&store) as Arc<dyn SessionStore>);
     grow(vec![sessions.child()]).await;

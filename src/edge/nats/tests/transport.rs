@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::edge::nats::testing::{LateLink, config, subscribe};
-use crate::edge::nats::{Connection, NatsTransport, connect};
+use crate::edge::nats::testing::{LateLink, config, connected, subscribe};
+use crate::edge::nats::{Connection, NatsTransport};
 
 const SUBJECT: &str = "beamline.ext.pre.normalize_text.v1";
 /// Longer than the limit of every test.
@@ -34,7 +34,7 @@ fn call(timeout: Duration) -> Call {
 }
 
 async fn transport(url: &str) -> (NatsTransport, Connection) {
-    let connection = connect(&config(url), "test").await.unwrap();
+    let connection = connected(&config(url)).await;
     (
         NatsTransport::new(connection.clone()).await.unwrap(),
         connection,

@@ -1,0 +1,116 @@
+//! The first client: waited for, or refused with advice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::ConnectErrorKind;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::warn;
+
+use super::client::NewClient;
+use super::{Connection, backoff};
+use crate::config::NatsConfig;
+use crate::edge::nats::events::{Events, Report};
+use crate::edge::nats::options::{UnreadableFile, cause_of, place};
+
+/// Why there is no connection. Its text is for people and says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(transparent)]
+    File(#[from] UnreadableFile),
+    #[error(
+        "the NATS server at {server} refuses these credentials. Set nats.creds_file, nats.token, or nats.user and \
+         nats.password."
+    )]
+    Credentials { server: String },
+    #[error("'{server}' is not a NATS address: {cause}. Write it as nats://host:port.")]
+    Address { server: String, cause: String },
+    #[error(
+        "no secure connection to the NATS server at {server}: {cause}. Check the nats.tls settings."
+    )]
+    Tls { server: String, cause: String },
+    #[error(
+        "no NATS server answered at {server} within {}: {cause}. Start one, correct nats.url, or wait longer with \
+         nats.startup_timeout.", humantime::format_duration(*.waited)
+    )]
+    Unreachable {
+        server: String,
+        waited: Duration,
+        cause: String,
+    },
+}
+
+/// Connects within `nats.startup_timeout`, trying again while the server is away.
+pub async fn connect(config: &NatsConfig, name: &str) -> Result<Connection, ConnectError> {
+    let server = place(&config.url);
+    let events = Arc::new(Events::default());
+    let deadline = Instant::now() + config.startup_timeout;
+    let mut report = Report::default();
+    let mut last: Option<async_nats::ConnectError> = None;
+    for attempt in 1.. {
+        match timeout_at(deadline, NewClient::connect(config, name, &events)).await {
+            Ok(Ok(Ok(new))) => {
+                return Ok(Connection::new(new, events, config.clone(), name.to_owned()).await);
+            }
+            Ok(Ok(Err(error))) if is_final(&error) => {
+                return Err(explain(server, &error, config.startup_timeout));
+            }
+            Ok(Ok(Err(error))) => {
+                if report.is_due() {
+                    warn!(server, error = %cause_of(&error), "no connection to NATS yet, trying again");
+                }
+                last = Some(error);
+            }
+            Ok(Err(unreadable)) => return Err(unreadable.into()),
+            Err(_elapsed) => break,
+        }
+        if timeout_at(deadline, sleep(backoff(attempt))).await.is_err() {
+            break;
+        }
+    }
+    Err(match last {
+        Some(error) => explain(server, &error, config.startup_timeout),
+        None => {
+            let cause = "it accepts no connection".to_owned();
+            ConnectError::Unreachable {
+                server,
+                waited: config.startup_timeout,
+                cause,
+            }
+        }
+    })
+}
+
+/// True for what waiting does not cure.
+fn is_final(error: &async_nats::ConnectError) -> bool {
+    match error.kind() {
+        ConnectErrorKind::Authentication
+        | ConnectErrorKind::AuthorizationViolation
+        | ConnectErrorKind::ServerParse
+        | ConnectErrorKind::MaxReconnects => true,
+        // A server that starts, or a certificate that is being replaced, may do better in a moment.
+        ConnectErrorKind::Tls
+        | ConnectErrorKind::Dns
+        | ConnectErrorKind::TimedOut
+        | ConnectErrorKind::Io => false,
+    }
+}
+
+fn explain(server: String, error: &async_nats::ConnectError, waited: Duration) -> ConnectError {
+    let cause = cause_of(error).to_string();
+    match error.kind() {
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            ConnectError::Credentials { server }
+        }
+        ConnectErrorKind::ServerParse => ConnectError::Address { server, cause },
+        ConnectErrorKind::Tls => ConnectError::Tls { server, cause },
+        ConnectErrorKind::Dns
+        | ConnectErrorKind::TimedOut
+        | ConnectErrorKind::Io
+        | ConnectErrorKind::MaxReconnects => ConnectError::Unreachable {
+            server,
+            waited,
+            cause,
+        },
+    }
+}
