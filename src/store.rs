@@ -25,21 +25,30 @@ use beamline_actors::ports::Store;
 
 use crate::config::DatabaseConfig;
 use backend::Backend;
+use listener::Hints;
 use registry::Registry;
 
 pub use error::OpenError;
+pub use listener::Listener;
 pub use migrations::{Applied, MigrationState, MigrationStatus, migrate, migration_status};
 
+/// A store, and who hears of what others write in it, where the database tells.
+#[derive(Debug)]
+pub struct OpenStore {
+    pub store: Arc<dyn Store>,
+    pub listener: Option<Listener>,
+}
+
 /// Opens the store that `database.url` names, without waiting for the database.
-pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Store>, OpenError> {
+pub async fn open(config: &DatabaseConfig) -> Result<OpenStore, OpenError> {
     let backend = Backend::new(config)?;
     backend.create_directory().await?;
     let pool = backend.pool(config)?;
-    let registry = Registry::new(
-        backend.statements(),
-        pool,
-        backend.listen(),
-        config.acquire_timeout,
-    );
-    Ok(Arc::new(registry))
+    let hints = Hints::new();
+    let listener = backend.listener(&hints);
+    let registry = Registry::new(backend.statements(), pool, hints, config.acquire_timeout);
+    Ok(OpenStore {
+        store: Arc::new(registry),
+        listener,
+    })
 }

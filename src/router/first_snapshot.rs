@@ -4,8 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_actors::fail_points;
 use beamline_actors::ports::{Store, StoreError};
+use beamline_actors::registry::Registry;
+use beamline_actors::tree::{Child, Node, NodeKind};
 use beamline_domain::snapshot::Content;
+use parking_lot::Mutex;
+use tokio::task::JoinError;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,12 +29,48 @@ pub(super) struct FirstSnapshot {
     pub(super) content: Content,
     /// The store said so just now.
     pub(super) fresh: bool,
-    /// Goes on migrating and reading behind a router that serves from its copy.
-    pub(super) behind: Option<Reading>,
+    /// What is still to be done behind a router that serves from its copy.
+    pub(super) behind: Option<Behind>,
+}
+
+/// Migrates and reads the database that did not answer in time.
+#[derive(Debug)]
+pub(super) struct Behind {
+    store: Arc<dyn Store>,
+    config: DatabaseConfig,
+    /// Under way since before the tree.
+    begun: Mutex<Option<Reading>>,
 }
 
 /// Ends when it is dropped.
-pub(super) type Reading = AbortOnDropHandle<Result<Content, StoreError>>;
+type Reading = AbortOnDropHandle<Result<Content, StoreError>>;
+
+impl Behind {
+    /// Its place in the tree.
+    pub(super) fn child(self, registry: &Registry) -> Child {
+        let behind = Arc::new(self);
+        let registry = registry.clone();
+        let node = Node::new("first_reading", NodeKind::Worker);
+        Child::task_until_done(&node, move || Arc::clone(&behind).read(registry.clone()))
+    }
+
+    /// The registry may be asked again before the schema is what it has to be; this says when it is.
+    async fn read(self: Arc<Self>, registry: Registry) -> Result<(), JoinError> {
+        let begun = self.begun.lock().take();
+        fail_points::reached("first_reading");
+        let read = match begun {
+            Some(reading) => reading.await?,
+            None => until_read(Arc::clone(&self.store), self.config.clone(), None).await,
+        };
+        match read {
+            Ok(_) => registry.reload(),
+            Err(error) => {
+                tracing::error!(error = %error, "the database cannot be migrated and read");
+            }
+        }
+        Ok(())
+    }
+}
 
 pub(super) async fn load(
     store: &Arc<dyn Store>,
@@ -54,14 +95,19 @@ pub(super) async fn load(
         config.database.clone(),
         None,
     )));
+    let behind = |begun| Behind {
+        store: Arc::clone(store),
+        config: config.database.clone(),
+        begun: Mutex::new(begun),
+    };
     let (error, behind) = match timeout(patience.min(PATIENCE_WITH_COPY), &mut reading).await {
         Ok(Ok(Ok(content))) => return Ok(read(content)),
         Ok(Ok(Err(error))) => (error.to_string(), None),
-        Ok(Err(lost)) => (lost.to_string(), None),
+        Ok(Err(lost)) => (lost.to_string(), Some(behind(None))),
         // A migration is not broken off: it goes on behind.
         Err(_elapsed) => (
             "the database could not be read in time".to_owned(),
-            Some(reading),
+            Some(behind(Some(reading))),
         ),
     };
     tracing::error!(

@@ -1,11 +1,11 @@
 //! What the probes of a router answer from.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use beamline_actors::registry::Registry;
 use beamline_contract::subject;
 
+use super::parts::Phase;
 use crate::edge::http::{Probes, Readiness};
 use crate::edge::nats::Connection;
 use crate::observe::exposition::Exposition;
@@ -15,9 +15,7 @@ use crate::observe::exposition::Exposition;
 pub(super) struct ReadinessSource {
     pub(super) connection: Connection,
     pub(super) registry: Registry,
-    /// The server has the subscriptions: requests come here.
-    pub(super) subscribed: Arc<AtomicBool>,
-    pub(super) draining: Arc<AtomicBool>,
+    pub(super) phase: Phase,
 }
 
 pub(super) fn probes(source: ReadinessSource, exposition: Exposition) -> Probes {
@@ -32,11 +30,11 @@ impl ReadinessSource {
         let freshness = self.registry.freshness();
         let connection = &self.connection;
         Readiness {
-            nats: self.subscribed.load(Ordering::Relaxed)
+            nats: self.phase.is_subscribed()
                 && connection.is_connected()
                 && !connection.subscription_denied(serves_requests),
             registry: freshness.loaded,
-            draining: self.draining.load(Ordering::Relaxed),
+            draining: self.phase.is_draining(),
             revision: freshness.revision,
             registry_source: freshness.source,
             stale_seconds: freshness.stale_seconds,

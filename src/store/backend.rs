@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, AnyPool, Executor};
 
 use super::error::OpenError;
-use super::listener::Listener;
+use super::listener::{Hints, Listener};
 use super::statements::{ConnectionStatements, Statements};
 use super::{postgres, sqlite};
 use crate::config::DatabaseConfig;
@@ -79,11 +79,11 @@ impl Backend {
         }
     }
 
-    /// Starts listening for changes that others write, where the database can tell.
-    pub(super) fn listen(&self) -> Listener {
+    /// Who hears of changes that others write, where the database can tell.
+    pub(super) fn listener(&self, hints: &Hints) -> Option<Listener> {
         match self {
-            Self::Postgres(options) => Listener::postgres(options.as_ref().clone()),
-            Self::Sqlite { .. } => Listener::none(),
+            Self::Postgres(options) => Some(Listener::new(options.as_ref().clone(), hints.clone())),
+            Self::Sqlite { .. } => None,
         }
     }
 }

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_actors::fail_points;
+use beamline_actors::tree::{Child, Node, NodeKind};
 use beamline_domain::backoff::{Exponential, jitter};
 use sqlx::Executor;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The channel that every write is announced on; its payload is the new revision.
 pub(super) const CHANNEL: &str = "beamline_registry";
@@ -23,65 +24,67 @@ const RECONNECT: Exponential =
 /// Replicas that lost the same server do not come back in step.
 const RECONNECT_JITTER: f64 = 0.5;
 
+/// The counter. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Hints(Arc<watch::Sender<u64>>);
+
+impl Hints {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+
+    pub(super) fn look_again(&self) {
+        self.0
+            .send_modify(|counter| *counter = counter.wrapping_add(1));
+    }
+}
+
+/// Hears from Postgres of what others write, on a connection of its own.
 #[derive(Debug)]
-pub(super) struct Listener {
-    hints: Arc<watch::Sender<u64>>,
-    /// Ends the task when the store is closed or dropped.
-    end: CancellationToken,
-    _end_on_drop: DropGuard,
+pub struct Listener {
+    options: PgConnectOptions,
+    hints: Hints,
 }
 
 impl Listener {
-    /// For a database that tells nobody: only writes of this process are seen.
-    pub(super) fn none() -> Self {
-        let end = CancellationToken::new();
+    pub(super) fn new(options: PgConnectOptions, hints: Hints) -> Self {
         Self {
-            hints: Arc::new(watch::Sender::new(0)),
-            _end_on_drop: end.clone().drop_guard(),
-            end,
+            options: options.application_name("beamline-router listener"),
+            hints,
         }
     }
 
-    /// Listens for as long as the store is open, on a connection of its own.
-    pub(super) fn postgres(options: PgConnectOptions) -> Self {
-        let listener = Self::none();
-        let hints = Arc::clone(&listener.hints);
-        let end = listener.end.clone();
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(CONNECT_LIMIT)
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .connect_lazy_with(options.application_name("beamline-router listener"));
-        tokio::spawn(async move { end.run_until_cancelled(listen_forever(pool, &hints)).await });
-        listener
-    }
-
-    pub(super) fn hints(&self) -> watch::Receiver<u64> {
-        self.hints.subscribe()
-    }
-
-    pub(super) fn changed_here(&self) {
-        look_again(&self.hints);
-    }
-
-    pub(super) fn close(&self) {
-        self.end.cancel();
+    /// Its place in the tree. Until it runs, only the poll sees what others write.
+    pub fn child(self) -> Child {
+        let node = Node::new("registry_listener", NodeKind::Worker);
+        Child::task(&node, move || {
+            listen_forever(pool(&self.options), self.hints.clone())
+        })
     }
 }
 
-fn look_again(hints: &watch::Sender<u64>) {
-    hints.send_modify(|counter| *counter = counter.wrapping_add(1));
+fn pool(options: &PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(CONNECT_LIMIT)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_lazy_with(options.clone())
 }
 
 /// Never returns: a lost connection is tried again, first soon and then less often.
-async fn listen_forever(pool: PgPool, hints: &watch::Sender<u64>) {
+async fn listen_forever(pool: PgPool, hints: Hints) {
     let mut failures = 0;
     loop {
+        fail_points::reached("registry_listener");
         if let Some(listener) = connect(&pool).await {
             failures = 0;
-            look_again(hints);
-            listen(listener, hints).await;
+            hints.look_again();
+            listen(listener, &hints).await;
             tracing::info!("no longer listening for changes of the registry; connecting again");
         }
         failures += 1;
@@ -112,10 +115,10 @@ async fn start_listening(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
 }
 
 /// Returns when the connection is lost.
-async fn listen(mut listener: PgListener, hints: &watch::Sender<u64>) {
+async fn listen(mut listener: PgListener, hints: &Hints) {
     loop {
         match timeout(SILENCE, listener.try_recv()).await {
-            Ok(Ok(Some(_notification))) => look_again(hints),
+            Ok(Ok(Some(_notification))) => hints.look_again(),
             Ok(Ok(None) | Err(_)) => return,
             Err(_elapsed) if is_alive(&mut listener).await => {}
             Err(_elapsed) => return,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::listener::Listener;
+use super::listener::Hints;
 use super::statements::Statements;
 use super::{change, error, health, rows};
 
@@ -29,7 +29,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Registry {
     statements: &'static Statements,
     pool: AnyPool,
-    listener: Listener,
+    hints: Hints,
     /// For one operation, the wait for a connection included.
     limit: Duration,
 }
@@ -38,13 +38,13 @@ impl Registry {
     pub(super) fn new(
         statements: &'static Statements,
         pool: AnyPool,
-        listener: Listener,
+        hints: Hints,
         acquire_timeout: Duration,
     ) -> Self {
         Self {
             statements,
             pool,
-            listener,
+            hints,
             limit: acquire_timeout + STATEMENTS_LIMIT,
         }
     }
@@ -76,7 +76,7 @@ impl Registry {
             return Err(StoreError::Unknown(late(self.limit)));
         };
         committed.map_err(error::committing)?;
-        self.listener.changed_here();
+        self.hints.look_again();
         Ok(revision)
     }
 
@@ -129,7 +129,7 @@ impl Store for Registry {
     }
 
     fn hints(&self) -> watch::Receiver<u64> {
-        self.listener.hints()
+        self.hints.subscribe()
     }
 
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -146,7 +146,6 @@ impl Store for Registry {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            self.listener.close();
             if timeout(CLOSE_LIMIT, self.pool.close()).await.is_err() {
                 tracing::warn!("the database did not let go of its connections in time");
             }

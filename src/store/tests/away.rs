@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::time::timeout;
 
 use super::database::TestDatabase;
-use super::fixtures::{LIMIT, author, config, extension, find, outsider, seeded};
+use super::fixtures::{LIMIT, author, config, extension, find, opened, outsider, seeded};
 use super::proxy::Proxy;
 use crate::config::DatabaseConfig;
 use crate::store::{OpenError, migrate, migration_status, open};
@@ -24,7 +24,7 @@ async fn a_database_that_is_away_is_unavailable_and_says_so_in_time() {
         .port();
     let mut config = config(&format!("postgres://postgres@127.0.0.1:{port}/nobody"));
     config.acquire_timeout = Duration::from_millis(200);
-    let store = open(&config).await.unwrap();
+    let store = opened(&config).await;
     let write = store.write(Change::CreateExtension(extension("a")), author());
     let outcomes = timeout(LIMIT, async {
         tokio::join!(store.revision(), store.load(), write)
@@ -64,7 +64,7 @@ async fn a_database_that_says_nothing_is_unavailable_in_time() {
     let port = silent.local_addr().unwrap().port();
     let mut config = config(&format!("postgres://postgres@127.0.0.1:{port}/nobody"));
     config.acquire_timeout = Duration::from_millis(200);
-    let store = open(&config).await.unwrap();
+    let store = opened(&config).await;
     let error = timeout(LIMIT, store.load()).await.unwrap().unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     assert!(matches!(
@@ -95,7 +95,7 @@ async fn a_frozen_database_is_used_again_when_it_thaws() {
         max_connections: 2,
         ..config(&behind)
     };
-    let store = open(&short).await.unwrap();
+    let store = opened(&short).await;
     let loads = || async {
         while store.load().await.is_err() {
             tokio::task::yield_now().await;
@@ -139,12 +139,11 @@ async fn spoil_writes(database: &TestDatabase, deed: &str, only_at_commit: bool)
 /// A store with little patience: three seconds once it has a connection.
 async fn impatient(database: &TestDatabase) -> Arc<dyn Store> {
     migrate(&config(database.url())).await.unwrap();
-    open(&DatabaseConfig {
+    opened(&DatabaseConfig {
         acquire_timeout: Duration::from_millis(500),
         ..config(database.url())
     })
     .await
-    .unwrap()
 }
 
 async fn write_fails(store: &Arc<dyn Store>) -> StoreError {
@@ -244,7 +243,7 @@ async fn any_path_can_hold_the_file() {
     for name in ["with space", "per%25cent", "ümlaut", "host:port@x"] {
         let url = format!("sqlite://{}/{name}/r.db", directory.path().display());
         migrate(&config(&url)).await.unwrap();
-        open(&config(&url)).await.unwrap().load().await.unwrap();
+        opened(&config(&url)).await.load().await.unwrap();
         assert!(
             directory
                 .path()

@@ -18,7 +18,8 @@ use sqlx::{AnyConnection, Connection};
 
 use super::database::TestDatabase;
 use crate::config::DatabaseConfig;
-use crate::store::{migrate, open};
+use crate::edge::nats::testing::grow;
+use crate::store::{Listener, OpenStore, migrate, open};
 
 /// Far more than anything here takes; a test that waits for it has failed.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
@@ -38,7 +39,14 @@ pub(super) fn config(url: &str) -> DatabaseConfig {
 /// A store on a database that holds the seeds.
 pub(super) async fn seeded(database: &TestDatabase) -> Arc<dyn Store> {
     migrate(&config(database.url())).await.unwrap();
-    open(&config(database.url())).await.unwrap()
+    opened(&config(database.url())).await
+}
+
+/// A store that hears of what others write until the test ends.
+pub(super) async fn opened(config: &DatabaseConfig) -> Arc<dyn Store> {
+    let OpenStore { store, listener } = open(config).await.unwrap();
+    grow(listener.map(Listener::child).into_iter().collect()).await;
+    store
 }
 
 pub(super) fn author() -> Author {

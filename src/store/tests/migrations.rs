@@ -5,9 +5,9 @@ use beamline_contract::record::Kind;
 use sqlx::{AssertSqlSafe, Executor};
 
 use super::database::TestDatabase;
-use super::fixtures::{config, outsider};
+use super::fixtures::{config, opened, outsider};
 use crate::store::migrations::{MigrationState, migrate_to};
-use crate::store::{migrate, migration_status, open};
+use crate::store::{migrate, migration_status};
 
 /// How many there are, numbered from one.
 const MIGRATIONS: i64 = 6;
@@ -21,7 +21,7 @@ on_both_databases!(
 );
 
 async fn a_store_can_be_opened_before_its_schema_exists(database: TestDatabase) {
-    let store = open(&config(database.url())).await.unwrap();
+    let store = opened(&config(database.url())).await;
     let error = store.load().await.unwrap_err();
     assert!(
         matches!(&error, StoreError::Unavailable(reason) if reason.contains("migrate")),
@@ -93,7 +93,7 @@ async fn a_migration_with_another_text_is_refused(database: TestDatabase) {
 async fn an_empty_store_is_filled_by_the_seeds(database: TestDatabase) {
     let config = config(database.url());
     migrate_to(&config, 1).await.unwrap();
-    let store = open(&config).await.unwrap();
+    let store = opened(&config).await;
     assert_eq!(store.revision().await.unwrap(), 0);
     assert!(
         store.load().await.is_err(),

@@ -7,8 +7,7 @@ use sqlx::{Connection, Executor};
 use tokio::time::timeout;
 
 use super::database::TestDatabase;
-use super::fixtures::{LIMIT, audit, author, config, extension, find, outsider, seeded};
-use crate::store::open;
+use super::fixtures::{LIMIT, audit, author, config, extension, find, opened, outsider, seeded};
 
 on_both_databases!(
     concurrent_writers_get_a_revision_each,
@@ -74,7 +73,7 @@ async fn a_change_made_from_an_older_revision_is_refused(database: TestDatabase)
 
 async fn two_stores_see_each_others_writes(database: TestDatabase) {
     let one = seeded(&database).await;
-    let other = open(&config(database.url())).await.unwrap();
+    let other = opened(&config(database.url())).await;
     let mut own = one.hints();
     let mut hints = other.hints();
     if database.is_postgres() {

@@ -1,0 +1,280 @@
+//! The parts of a router, each made whole of those before it, and their places in the tree.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use beamline_actors::children;
+use beamline_actors::door::Door;
+use beamline_actors::invokers::Invokers;
+use beamline_actors::metrics::Metrics;
+use beamline_actors::ports::Store;
+use beamline_actors::registry::Registry;
+use beamline_actors::sessions::Sessions;
+use beamline_actors::tree::{Child, Node};
+use beamline_domain::snapshot::Content;
+use tokio::runtime::Handle;
+
+use super::first_snapshot::FirstSnapshot;
+use super::probes::{ReadinessSource, probes};
+use super::settings::{admin_settings, pipeline_settings, registry_settings, watch_settings};
+use super::start::Prepared;
+use crate::admin::{Administration, Identity, Surroundings};
+use crate::config::Config;
+use crate::edge::http::Http;
+use crate::edge::nats::admin::{NatsAdmin, NatsAdminActor};
+use crate::edge::nats::control::{Fleet, FleetActor};
+use crate::edge::nats::intake::{Intake, IntakeActor};
+use crate::edge::nats::{Connection, NatsSessions, NatsTransport};
+use crate::monitor::{self, Watched};
+use crate::observe::exposition::{Exposition, Sources};
+use crate::store::{Listener, OpenStore};
+
+/// A router before its start.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) parts: Parts,
+    pub(super) root: Arc<Node>,
+    /// What stands below the root, in the order of its start.
+    pub(super) children: Vec<Child>,
+}
+
+/// What a running router is stopped by.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) connection: Connection,
+    pub(super) metrics: Metrics,
+    pub(super) door: Door,
+    pub(super) intake: Intake,
+    pub(super) admin: NatsAdmin,
+    pub(super) http: Http,
+    pub(super) phase: Phase,
+}
+
+/// How far a router has got. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Phase {
+    subscribed: Arc<AtomicBool>,
+    draining: Arc<AtomicBool>,
+}
+
+impl Phase {
+    /// The server has the subscriptions: requests come here.
+    pub(super) fn subscribed(&self) {
+        self.subscribed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn drains(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+impl Built {
+    /// `listener` does not block.
+    pub(super) fn new(prepared: Prepared, listener: TcpListener) -> Self {
+        let Prepared {
+            config,
+            store:
+                OpenStore {
+                    store,
+                    listener: registry_listener,
+                },
+            start_with,
+            connection,
+            transport,
+        } = prepared;
+        let FirstSnapshot {
+            content,
+            fresh,
+            behind,
+        } = start_with;
+        let root = Node::root();
+        let phase = Phase::default();
+        let identity = Identity::new(&config.router.environment);
+        let watch = watch_settings(&config, &store, &identity);
+        let core = Core::new(&config, &store, (content, fresh), &connection, &transport);
+        let edges = Edges::new(
+            &config,
+            &core,
+            &connection,
+            identity,
+            &root,
+            &phase,
+            listener,
+        );
+
+        let mut children = vec![connection.child()];
+        children.extend(children::core(
+            &core.registry,
+            &core.invokers,
+            &core.door,
+            watch,
+            &core.metrics,
+        ));
+        children.extend(registry_listener.map(Listener::child));
+        children.extend(behind.map(|behind| behind.child(&core.registry)));
+        children.push(monitor::supervisor(core.watched(&config, transport)));
+        children.extend(edges.children());
+        let parts = Parts {
+            store,
+            connection,
+            metrics: core.metrics,
+            door: core.door,
+            intake: edges.intake,
+            admin: edges.admin,
+            http: edges.http,
+            phase,
+        };
+        Self {
+            parts,
+            root,
+            children,
+        }
+    }
+}
+
+/// What carries requests, whichever way they come in.
+struct Core {
+    metrics: Metrics,
+    registry: Registry,
+    invokers: Invokers,
+    door: Door,
+}
+
+impl Core {
+    fn new(
+        config: &Config,
+        store: &Arc<dyn Store>,
+        start_with: (Content, bool),
+        connection: &Connection,
+        transport: &NatsTransport,
+    ) -> Self {
+        let metrics = Metrics::default();
+        let registry = Registry::new(
+            Arc::clone(store),
+            registry_settings(config),
+            metrics.clone(),
+            Some(start_with),
+        );
+        let invokers = Invokers::limited_to(
+            config.router.max_in_flight_per_extension,
+            Arc::new(transport.clone()),
+            registry.clone(),
+            metrics.clone(),
+        );
+        let sessions = Sessions::new(NatsSessions::new(connection.clone(), &config.nats));
+        let door = Door::new(
+            pipeline_settings(config),
+            registry.clone(),
+            invokers.clone(),
+            sessions,
+            metrics.clone(),
+        );
+        Self {
+            metrics,
+            registry,
+            invokers,
+            door,
+        }
+    }
+
+    fn watched(&self, config: &Config, transport: NatsTransport) -> Watched {
+        Watched {
+            door: self.door.clone(),
+            invokers: self.invokers.clone(),
+            metrics: self.metrics.clone(),
+            transport,
+            memory_limit: config.router.memory_limit,
+        }
+    }
+}
+
+/// Where the world meets it.
+struct Edges {
+    intake: Intake,
+    fleet: Fleet,
+    admin: NatsAdmin,
+    http: Http,
+}
+
+impl Edges {
+    fn new(
+        config: &Config,
+        core: &Core,
+        connection: &Connection,
+        identity: Identity,
+        root: &Arc<Node>,
+        phase: &Phase,
+        listener: TcpListener,
+    ) -> Self {
+        let prefix = &config.nats.subject_prefix;
+        let intake = Intake::new(connection.clone(), core.door.clone(), prefix);
+        let fleet = Fleet::new(
+            connection.clone(),
+            core.registry.clone(),
+            core.invokers.clone(),
+            &identity.instance_id,
+            prefix,
+        );
+        let administration = Administration::new(Surroundings {
+            identity,
+            settings: admin_settings(config),
+            registry: core.registry.clone(),
+            invokers: core.invokers.clone(),
+            door: core.door.clone(),
+            metrics: core.metrics.clone(),
+            replicas: Arc::new(fleet.clone()),
+            draining: Arc::clone(&phase.draining),
+            tree: Arc::clone(root),
+        });
+        let admin = NatsAdmin::new(
+            connection.clone(),
+            administration,
+            prefix,
+            intake.unanswerable(),
+        );
+        let exposition = Exposition::of(Sources {
+            metrics: core.metrics.clone(),
+            intake: intake.clone(),
+            connection: connection.clone(),
+            registry: core.registry.clone(),
+            invokers: core.invokers.clone(),
+            runtime: Handle::current(),
+        });
+        let readiness = ReadinessSource {
+            connection: connection.clone(),
+            registry: core.registry.clone(),
+            phase: phase.clone(),
+        };
+        let http = Http::new(listener, probes(readiness, exposition));
+        Self {
+            intake,
+            fleet,
+            admin,
+            http,
+        }
+    }
+
+    /// Requests come in before anybody else: without the others they are served all the same.
+    fn children(&self) -> Vec<Child> {
+        let intake = self.intake.clone();
+        let fleet = self.fleet.clone();
+        let admin = self.admin.clone();
+        let mut children = vec![
+            Child::essential(self.intake.node(), move || (IntakeActor, intake.clone())),
+            Child::lasting(self.fleet.node(), move || (FleetActor, fleet.clone())),
+            Child::lasting(self.admin.node(), move || (NatsAdminActor, admin.clone())),
+        ];
+        children.extend(self.http.children());
+        children
+    }
+}

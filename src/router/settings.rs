@@ -1,0 +1,86 @@
+//! What each part needs of the configuration.
+
+use std::sync::Arc;
+
+use beamline_actors::ports::Store;
+use beamline_actors::registry::RegistrySettings;
+use beamline_actors::services::PipelineSettings;
+use beamline_actors::watch::{HealthLog, WatchSettings};
+use beamline_domain::admission::{AdmissionSettings, Rate};
+use beamline_domain::policy::complexity::ComplexityLimits;
+use beamline_domain::request::RequestLimits;
+use beamline_domain::request::plan::PlanLimits;
+
+use crate::admin::{AdminSettings, Identity};
+use crate::config::Config;
+
+/// The name of the snapshot's copy in the state directory.
+pub(super) const DISK_COPY: &str = "registry-snapshot.json";
+/// That of the breakers that are open.
+const OPEN_BREAKERS: &str = "open-breakers.json";
+
+pub(super) fn registry_settings(config: &Config) -> RegistrySettings {
+    RegistrySettings {
+        poll_interval: config.database.poll_interval,
+        disk_copy: Some(config.router.state_dir.join(DISK_COPY)),
+    }
+}
+
+pub(super) fn watch_settings(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    identity: &Identity,
+) -> WatchSettings {
+    WatchSettings {
+        health: Some(HealthLog {
+            store: Arc::clone(store),
+            replica: identity.instance_id.as_str().into(),
+            every: config.database.health_interval,
+        }),
+        open_breakers: Some(config.router.state_dir.join(OPEN_BREAKERS)),
+    }
+}
+
+pub(super) fn admin_settings(config: &Config) -> AdminSettings {
+    AdminSettings {
+        prefix: config.nats.subject_prefix.clone(),
+        api_key: config.admin.api_key.clone(),
+        complexity: complexity_limits(config),
+        max_extensions: config.router.max_extensions_per_pipeline as usize,
+    }
+}
+
+pub(super) fn pipeline_settings(config: &Config) -> PipelineSettings {
+    let router = &config.router;
+    PipelineSettings {
+        admission: AdmissionSettings {
+            max_in_flight: router.max_in_flight as usize,
+            adaptive: router.adaptive_limit,
+            max_bytes: router.max_bytes_in_flight,
+            tenant_rate: router
+                .tenant_rate
+                .map(|(per_second, burst)| Rate { per_second, burst }),
+        },
+        environment: router.environment.as_str().into(),
+        requests: RequestLimits {
+            default_timeout: router.default_timeout,
+            max_timeout: router.max_timeout,
+            allowed_tenants: router.allowed_tenants.clone(),
+        },
+        plans: PlanLimits {
+            subject_prefix: config.nats.subject_prefix.clone(),
+            max_extensions: router.max_extensions_per_pipeline as usize,
+        },
+        extra_attempts: router.max_extra_attempts,
+    }
+}
+
+fn complexity_limits(config: &Config) -> ComplexityLimits {
+    let complexity = &config.complexity;
+    ComplexityLimits {
+        total: complexity.recommended_total,
+        per_kind: complexity.recommended_per_kind,
+        assumed_latency: complexity.assumed_latency,
+        latency: complexity.recommended_latency,
+    }
+}
