@@ -540,6 +540,7 @@ async fn health_breakers_and_the_tree_show_what_runs() {
         names,
         [
             "nats",
+            "answers",
             "registry",
             "invokers",
             "pipelines",
@@ -553,7 +554,7 @@ async fn health_breakers_and_the_tree_show_what_runs() {
             "probes"
         ]
     );
-    let invoker = &root["children"][2]["children"][0];
+    let invoker = &root["children"][3]["children"][0];
     assert_eq!(
         (&invoker["name"], &invoker["breaker"]["state"]),
         (&json!("invoker:model"), &json!("closed")),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use beamline_extension::Kind;
 use beamline_test_support::{
-    FailPoints, Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request,
+    FailPoints, Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, Stub, TcpProxy, eventually,
+    request,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -24,8 +25,14 @@ struct World {
 
 impl World {
     async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_failing("", settings).await
+    }
+
+    /// With these fail points from the start on.
+    async fn start_failing(lines: &str, settings: &[(&str, &str)]) -> Self {
         let nats = Nats::start().await;
         let points = FailPoints::new();
+        points.set(lines);
         let own = [("nats.url", nats.url())];
         let settings: Vec<_> = settings.iter().copied().chain(own).collect();
         let (variable, file) = points.variable();
@@ -68,9 +75,10 @@ impl World {
 
     /// Waits until it has panicked more than once.
     async fn until_panicked(&self, name: &str) {
-        let panic = format!("the task panicked: the fail point {name} was reached");
+        let panic = format!("the fail point {name} was reached");
         self.until(name, |node| {
-            node["last_exit"] == panic && node["restarts"].as_u64() > Some(1)
+            let said = node["last_exit"].as_str().unwrap_or_default();
+            said.contains(&panic) && node["restarts"].as_u64() > Some(1)
         })
         .await;
     }
@@ -141,6 +149,59 @@ async fn a_replacement_of_the_nats_client_that_panics_is_made_anew() {
     world.until_answered("ok").await;
     world.until_panicked("nats").await;
     world.until_well("nats").await;
+}
+
+#[tokio::test]
+async fn a_reader_of_answers_that_panics_is_missed_by_no_breaker() {
+    let world = World::start(&[]).await;
+    world.until_answered("ok").await;
+    world.points.set("answers panic 1");
+    // Each message to ourselves is one more panic.
+    world.until_panicked("answers").await;
+    world.until_answered("bus_unavailable").await;
+    world.points.set("");
+    world.until_answered("ok").await;
+    world.until_well("answers").await;
+    let states = world
+        .gateway
+        .admin("get_circuit_breaker_states", &json!({}))
+        .await;
+    assert_eq!(states["states"]["model"]["failure_count"], 0, "{states}");
+}
+
+#[tokio::test]
+async fn a_listener_of_the_database_that_panics_comes_back() {
+    let database = PostgresDatabase::create().await;
+    let url = database.url();
+    let settings = [("database.url", url.as_str())];
+    let world = World::start_failing("registry_listener panic 1", &settings).await;
+    world.until_panicked("registry_listener").await;
+    world.until_answered("ok").await;
+    world.points.set("");
+    world.until_well("registry_listener").await;
+}
+
+#[tokio::test]
+async fn a_first_reading_that_panics_is_begun_again_behind_the_router() {
+    let database = PostgresDatabase::create().await;
+    let mut proxy = TcpProxy::start(&database.address()).await;
+    let url = database.url_through(proxy.address().port());
+    let mut world = World::start(&[("database.url", url.as_str())]).await;
+    proxy.cut().await;
+    world.points.set("first_reading panic 1");
+    world.router.respawn();
+    world.router.until_ready().await;
+    world.until_panicked("first_reading").await;
+    world.until_answered("ok").await;
+    world.points.set("");
+    proxy.restore();
+    world
+        .until("first_reading", |node| {
+            (&node["status"], &node["last_exit"]) == (&json!("stopped"), &json!("done"))
+        })
+        .await;
+    let tree = world.tree().await;
+    assert_eq!(tree["router"]["registry_source"], "store", "{tree}");
 }
 
 /// How often a part was restarted.

@@ -13,7 +13,7 @@ use beamline_test_support::{LIMIT, Nats, until};
 
 use super::*;
 use crate::edge::nats::connect;
-use crate::edge::nats::testing::{LateLink, config};
+use crate::edge::nats::testing::{LateLink, config, transport_over};
 
 /// A door that is watched, with a byte of memory at most.
 struct Pressed {
@@ -31,7 +31,7 @@ impl Pressed {
         let link = LateLink::to(&server).await;
         let connection = connect(&config(&link.url), "test").await.unwrap();
         let metrics = Metrics::default();
-        let transport = NatsTransport::new(connection).await.unwrap();
+        let transport = transport_over(&connection).await;
         let (door, invokers) = door(&metrics).await;
         let watched = Watched {
             door: door.clone(),

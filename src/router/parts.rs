@@ -112,7 +112,7 @@ impl Built {
             listener,
         );
 
-        let mut children = vec![connection.child()];
+        let mut children = vec![connection.child(), transport.child()];
         children.extend(children::core(
             &core.registry,
             &core.invokers,

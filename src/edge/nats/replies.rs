@@ -5,15 +5,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_nats::{Client, Message, SubscribeError, Subscriber};
+use beamline_actors::fail_points;
+use beamline_actors::tree::OnDrop;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connection::Connection;
 
@@ -25,8 +27,17 @@ pub(super) struct Replies {
     prefix: String,
     next: AtomicU64,
     waiting: Arc<Waiting>,
-    _reader: AbortOnDropHandle<()>,
-    _denials: AbortOnDropHandle<()>,
+    _end_reading_on_drop: DropGuard,
+}
+
+/// What has to be run for the answers to arrive. Ends with its [`Replies`], or when the client ends.
+#[derive(Debug)]
+pub(super) struct Reading {
+    answers: Subscriber,
+    prefix: String,
+    denied: broadcast::Receiver<Arc<str>>,
+    waiting: Arc<Waiting>,
+    unneeded: CancellationToken,
 }
 
 /// How a call ends that was sent.
@@ -41,6 +52,8 @@ pub(super) enum Reply {
 struct Waiting {
     calls: Mutex<HashMap<u64, Caller>>,
     heard: AtomicU64,
+    /// Nobody reads the answers any more, though the client lives.
+    unread: AtomicBool,
     /// Answers that nobody waited for any more.
     late: Arc<AtomicU64>,
 }
@@ -62,29 +75,35 @@ impl Replies {
     pub(super) async fn subscribe(
         client: Arc<Client>,
         connection: &Connection,
-    ) -> Result<Self, SubscribeError> {
+    ) -> Result<(Self, Reading), SubscribeError> {
         let prefix = format!("{}.", client.new_inbox());
-        let subscriber = client.subscribe(format!("{prefix}*")).await?;
+        let answers = client.subscribe(format!("{prefix}*")).await?;
         let denied = connection.denied_subjects();
         let waiting = Arc::new(Waiting {
             late: connection.late_answer_count(),
             ..Waiting::default()
         });
-        let reader = AbortOnDropHandle::new(tokio::spawn(read(
-            subscriber,
-            prefix.clone(),
-            Arc::clone(&waiting),
-        )));
-        let denials =
-            AbortOnDropHandle::new(tokio::spawn(end_denied(denied, Arc::clone(&waiting))));
-        Ok(Self {
+        let unneeded = CancellationToken::new();
+        let replies = Self {
             client,
-            prefix,
+            prefix: prefix.clone(),
             next: AtomicU64::new(0),
+            waiting: Arc::clone(&waiting),
+            _end_reading_on_drop: unneeded.clone().drop_guard(),
+        };
+        let reading = Reading {
+            answers,
+            prefix,
+            denied,
             waiting,
-            _reader: reader,
-            _denials: denials,
-        })
+            unneeded,
+        };
+        Ok((replies, reading))
+    }
+
+    /// False when answers do not arrive any more though the client lives.
+    pub(super) fn are_read(&self) -> bool {
+        !self.waiting.unread.load(Ordering::Relaxed)
     }
 
     pub(super) fn client(&self) -> &Arc<Client> {
@@ -133,10 +152,39 @@ impl Replies {
     }
 }
 
-async fn read(mut subscriber: Subscriber, prefix: String, waiting: Arc<Waiting>) {
-    while let Some(message) = subscriber.next().await {
+impl Reading {
+    /// Hands every answer to who waits for it. When this ends before its time, by a panic for example, those who wait hear it.
+    pub(super) async fn run(self) {
+        let Self {
+            answers,
+            prefix,
+            denied,
+            waiting,
+            unneeded,
+        } = self;
+        let lost = OnDrop::new(|| waiting.end());
+        tokio::select! {
+            () = read(answers, &prefix, &waiting) => {}
+            () = end_denied(denied, &waiting) => {}
+            () = unneeded.cancelled() => {}
+        }
+        lost.disarm();
+    }
+}
+
+impl Waiting {
+    /// Ends all calls as if the bus were away: what was answered, nobody knows.
+    fn end(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+        self.calls.lock().clear();
+    }
+}
+
+async fn read(mut answers: Subscriber, prefix: &str, waiting: &Waiting) {
+    while let Some(message) = answers.next().await {
+        fail_points::reached("answers");
         waiting.heard.fetch_add(1, Ordering::Relaxed);
-        let Some(token) = message.subject.strip_prefix(&prefix) else {
+        let Some(token) = message.subject.strip_prefix(prefix) else {
             continue;
         };
         let own = token.strip_prefix(OWN);
@@ -155,7 +203,7 @@ async fn read(mut subscriber: Subscriber, prefix: String, waiting: Arc<Waiting>)
 }
 
 /// Nobody will answer calls that the server does not pass on.
-async fn end_denied(mut denied: broadcast::Receiver<Arc<str>>, waiting: Arc<Waiting>) {
+async fn end_denied(mut denied: broadcast::Receiver<Arc<str>>, waiting: &Waiting) {
     loop {
         match denied.recv().await {
             Ok(subject) => {
@@ -168,7 +216,8 @@ async fn end_denied(mut denied: broadcast::Receiver<Arc<str>>, waiting: Arc<Wait
                 }
             }
             Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
+            // The connection is gone, and so is its client.
+            Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 }

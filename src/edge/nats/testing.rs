@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Connection, connect};
+use super::{Connection, NatsTransport, connect};
 use crate::config::{NatsConfig, Overrides, load_from};
 
 /// Starts a tree of these, which goes on until the runtime of the test ends.
@@ -30,6 +30,13 @@ pub(crate) async fn connected(config: &NatsConfig) -> Connection {
     let connection = connect(config, "test").await.unwrap();
     grow(vec![connection.child()]).await;
     connection
+}
+
+/// A transport whose answers are read.
+pub(crate) async fn transport_over(connection: &Connection) -> NatsTransport {
+    let transport = NatsTransport::new(connection.clone()).await.unwrap();
+    grow(vec![transport.child()]).await;
+    transport
 }
 
 /// Subscribes, and returns when the server knows it: it handles the commands of one connection in order.

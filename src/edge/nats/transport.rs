@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, PublishErrorKind, StatusCode};
 use beamline_actors::ports::{Answer, Answers, Call, Transport, TransportError};
+use beamline_actors::tree::{Child, Node, NodeKind};
 use beamline_bus::WallClock;
 use beamline_bus::headers::wire_size;
 use beamline_contract::escape::OneLine;
@@ -17,11 +18,13 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connection::Connection;
 use super::headers;
-use super::replies::{Expected, Replies, Reply};
+use super::replies::{Expected, Reading, Replies, Reply};
 
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(2);
 /// More than the headers of any call take.
@@ -45,31 +48,42 @@ struct Bus {
     usual_trip: AtomicU64,
     /// One call subscribes to the answers on a new client, the others wait for it.
     renewal: tokio::sync::Mutex<()>,
+    hand_over: mpsc::UnboundedSender<Reading>,
+    /// What is still to be read, for the task that does.
+    handed: tokio::sync::Mutex<mpsc::UnboundedReceiver<Reading>>,
 }
 
 impl NatsTransport {
     /// Subscribes to the answers. Fails with [`TransportError::NotConnected`] when the connection takes nothing.
     pub async fn new(connection: Connection) -> Result<Self, TransportError> {
-        let replies = match timeout(
+        let (replies, reading) = match timeout(
             SUBSCRIBE_LIMIT,
             Replies::subscribe(connection.client(), &connection),
         )
         .await
         {
-            Ok(Ok(replies)) => replies,
+            Ok(Ok(subscribed)) => subscribed,
             Ok(Err(_)) | Err(_) => return Err(TransportError::NotConnected),
         };
-        let (replies, renewal) = (Mutex::new(Arc::new(replies)), tokio::sync::Mutex::default());
-        let (clock, usual_trip) = (WallClock::start(), AtomicU64::default());
-        Ok(Self {
-            bus: Arc::new(Bus {
-                connection,
-                clock,
-                replies,
-                usual_trip,
-                renewal,
-            }),
-        })
+        let (hand_over, handed) = mpsc::unbounded_channel();
+        let bus = Bus {
+            connection,
+            clock: WallClock::start(),
+            replies: Mutex::new(Arc::new(replies)),
+            usual_trip: AtomicU64::default(),
+            renewal: tokio::sync::Mutex::default(),
+            hand_over,
+            handed: tokio::sync::Mutex::new(handed),
+        };
+        bus.hand_over(reading);
+        Ok(Self { bus: Arc::new(bus) })
+    }
+
+    /// The task that reads the answers to calls. Until it runs, they wait.
+    pub fn child(&self) -> Child {
+        let bus = Arc::clone(&self.bus);
+        let node = Node::new("answers", NodeKind::Worker);
+        Child::task(&node, move || Arc::clone(&bus).read_answers())
     }
 
     /// How long a message to ourselves takes; `None` when it does not come back in time, or there is no connection.
@@ -225,9 +239,10 @@ impl Bus {
             if let Some(replies) = self.replies_over(&client) {
                 return Ok(replies);
             }
-            let replies = Replies::subscribe(client, &self.connection)
+            let (replies, reading) = Replies::subscribe(client, &self.connection)
                 .await
                 .map_err(|_| TransportError::NotConnected)?;
+            self.hand_over(reading);
             let replies = Arc::new(replies);
             *self.replies.lock() = Arc::clone(&replies);
             Ok(replies)
@@ -239,7 +254,24 @@ impl Bus {
 
     fn replies_over(&self, client: &Arc<Client>) -> Option<Arc<Replies>> {
         Some(Arc::clone(&self.replies.lock()))
-            .filter(|replies| Arc::ptr_eq(replies.client(), client))
+            .filter(|replies| Arc::ptr_eq(replies.client(), client) && replies.are_read())
+    }
+
+    fn hand_over(&self, reading: Reading) {
+        // Its receiver is kept here as well.
+        let _ = self.hand_over.send(reading);
+    }
+
+    /// Over one client after the other, and over two while one takes the place of another.
+    async fn read_answers(self: Arc<Self>) -> Result<(), JoinError> {
+        let mut handed = self.handed.lock().await;
+        let mut readers = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(reading) = handed.recv() => drop(readers.spawn(reading.run())),
+                Some(ended) = readers.join_next() => ended?,
+            }
+        }
     }
 
     async fn send(

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 
-use crate::edge::nats::testing::config;
+use crate::edge::nats::testing::{config, transport_over};
 use crate::edge::nats::{NatsTransport, connect};
 
 const SUBJECT: &str = "beamline.ext.pre.clean.v1";
@@ -111,7 +111,7 @@ async fn what_a_hanging_server_kept_is_dropped_when_it_goes_on() {
     let server = Nats::start().await;
     let worker = Worker::start(&server).await;
     let connection = connect(&config(server.url()), "test").await.unwrap();
-    let transport = NatsTransport::new(connection.clone()).await.unwrap();
+    let transport = transport_over(&connection).await;
     until_answered(&transport).await;
 
     server.pause().await;
@@ -139,7 +139,7 @@ async fn what_was_queued_when_the_server_died_is_not_executed_after_its_restart(
     let mut server = Nats::start().await;
     let worker = Worker::start(&server).await;
     let connection = connect(&config(server.url()), "test").await.unwrap();
-    let transport = NatsTransport::new(connection.clone()).await.unwrap();
+    let transport = transport_over(&connection).await;
     until_answered(&transport).await;
 
     let under_way = start(&transport, CALLS);

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::edge::nats::testing::{LateLink, config, connected, subscribe};
+use crate::edge::nats::testing::{LateLink, config, connected, subscribe, transport_over};
 use crate::edge::nats::{Connection, NatsTransport};
 
 const SUBJECT: &str = "beamline.ext.pre.normalize_text.v1";
@@ -35,10 +35,7 @@ fn call(timeout: Duration) -> Call {
 
 async fn transport(url: &str) -> (NatsTransport, Connection) {
     let connection = connected(&config(url)).await;
-    (
-        NatsTransport::new(connection.clone()).await.unwrap(),
-        connection,
-    )
+    (transport_over(&connection).await, connection)
 }
 
 async fn listen(server: &Nats) -> (Client, Subscriber) {
