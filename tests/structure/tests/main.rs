@@ -7,3 +7,5 @@ mod arrow_line;
 mod circles;
 #[cfg(test)]
 mod planted;
+#[cfg(test)]
+mod tasks;
