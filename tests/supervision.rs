@@ -200,8 +200,12 @@ async fn a_first_reading_that_panics_is_begun_again_behind_the_router() {
             (&node["status"], &node["last_exit"]) == (&json!("stopped"), &json!("done"))
         })
         .await;
-    let tree = world.tree().await;
-    assert_eq!(tree["router"]["registry_source"], "store", "{tree}");
+    // It has told the registry to look.
+    eventually(LIMIT, "the registry is that of the store", async || {
+        let tree = world.tree().await;
+        (tree["router"]["registry_source"] == "store").then_some(())
+    })
+    .await;
 }
 
 /// How often a part was restarted.
