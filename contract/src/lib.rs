@@ -27,3 +27,6 @@ pub mod fields;
 pub mod mistake;
 pub mod time;
 pub mod word;
+
+#[cfg(test)]
+mod other_versions;
