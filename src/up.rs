@@ -26,20 +26,20 @@ use crate::config::Config;
 use process::Supervised;
 use state::StateDir;
 
-pub use error::StartError;
+pub use error::UpError;
 
 /// For the first connection to the server just started.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The programs around the router.
 #[derive(Debug)]
-pub struct Surroundings {
+pub struct Companions {
     state: StateDir,
     nats: Option<Supervised>,
     extensions: Vec<Supervised>,
 }
 
-impl Surroundings {
+impl Companions {
     pub fn new(state: StateDir) -> Self {
         Self {
             state,
@@ -57,7 +57,7 @@ impl Surroundings {
         &mut self,
         program: Option<&Path>,
         config: &mut Config,
-    ) -> Result<(), StartError> {
+    ) -> Result<(), UpError> {
         let program = nats::find(program, &self.state)?;
         let (server, url) = nats::start(program, &self.state).await?;
         self.nats = Some(server);
@@ -66,7 +66,7 @@ impl Surroundings {
     }
 
     /// Starts the reference extensions, and waits until each of them answers.
-    pub async fn start_extensions(&mut self, config: &Config) -> Result<(), StartError> {
+    pub async fn start_extensions(&mut self, config: &Config) -> Result<(), UpError> {
         for found in extensions::find()? {
             let started = extensions::start(
                 found,
@@ -148,7 +148,7 @@ fn is_given(config: &Config, key: &str) -> bool {
         .is_some_and(|origin| origin != "default")
 }
 
-async fn connect(url: &str) -> Result<Client, StartError> {
+async fn connect(url: &str) -> Result<Client, UpError> {
     let connecting = ConnectOptions::new()
         .name("beamline-router up")
         .connect(url);
@@ -158,8 +158,8 @@ async fn connect(url: &str) -> Result<Client, StartError> {
     connected.map_err(|error| unreachable_at(url, &error.to_string()))
 }
 
-fn unreachable_at(url: &str, reason: &str) -> StartError {
-    StartError(format!(
+fn unreachable_at(url: &str, reason: &str) -> UpError {
+    UpError(format!(
         "the NATS server just started at {url} cannot be reached: {reason}."
     ))
 }

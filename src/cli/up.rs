@@ -17,7 +17,7 @@ use super::{Console, Failure, document, serve};
 use crate::config::Config;
 use crate::router::Router;
 use crate::up::state::{self, Running, StateDir};
-use crate::up::{self, StartError, Surroundings, demo};
+use crate::up::{self, Companions, UpError, demo};
 
 mod summary;
 
@@ -34,7 +34,8 @@ pub struct UpArgs {
     #[arg(long, value_name = "DIR", default_value = state::DEFAULT)]
     pub state_dir: PathBuf,
 
-    /// Address of the admin API; short for --set http.listen=... [default: 127.0.0.1:8080, or a free port if that is taken]
+    /// Address of the admin API; short for --set http.listen=... [default: 127.0.0.1:8080, or a
+    /// free port if that is taken]
     #[arg(long, value_name = "ADDRESS")]
     pub http_listen: Option<SocketAddr>,
 
@@ -48,7 +49,8 @@ pub struct UpArgs {
 }
 
 impl UpArgs {
-    /// Whether the reference extensions and the demo policy are wanted; of the two flags the last one counts.
+    /// Whether the reference extensions and the demo policy are wanted; of the two flags the last
+    /// one counts.
     #[must_use]
     pub fn demo(&self) -> bool {
         self.demo || !self.no_demo
@@ -70,7 +72,7 @@ pub async fn run(config: Config, args: UpArgs, console: Console) -> Result<(), F
     let state = StateDir::open(&args.state_dir).await?;
     let _log = up::log::start(&state, &config.telemetry.log_filter)?;
     let mut stack = Stack {
-        surroundings: Surroundings::new(state),
+        companions: Companions::new(state),
         router: None,
     };
     let outcome = tokio::select! {
@@ -85,7 +87,7 @@ pub async fn run(config: Config, args: UpArgs, console: Console) -> Result<(), F
 
 /// Everything that was started so far.
 struct Stack {
-    surroundings: Surroundings,
+    companions: Companions,
     router: Option<Router>,
 }
 
@@ -98,11 +100,11 @@ impl Stack {
         console: Console,
     ) -> Result<(), Failure> {
         let overridden = up::ignored(&config).contains(&"nats.url");
-        self.surroundings
+        self.companions
             .start_nats(args.nats_server.as_deref(), &mut config)
             .await?;
         if args.demo() {
-            self.surroundings.start_extensions(&config).await?;
+            self.companions.start_extensions(&config).await?;
         }
         let taken = up::choose_http(&mut config);
         let router = Router::start(config.clone()).await?;
@@ -120,8 +122,8 @@ impl Stack {
             http: router.http_address(),
             pid: std::process::id(),
         };
-        announce(self.surroundings.state(), &running)?;
-        let found_by_others = is_default_place(self.surroundings.state().path()) && !overridden;
+        announce(self.companions.state(), &running)?;
+        let found_by_others = is_default_place(self.companions.state().path()) && !overridden;
         let summary = Summary {
             running: &running,
             state_dir: &args.state_dir,
@@ -134,27 +136,24 @@ impl Stack {
         router.ended().await;
         Err(Failure::GaveUp(format!(
             "the router gave up after too many restarts. Its log is {}.",
-            self.surroundings
-                .state()
-                .log_file(up::log::ROUTER)
-                .display()
+            self.companions.state().log_file(up::log::ROUTER).display()
         )))
     }
 
     /// The router drains while its extensions still answer; NATS ends last.
     async fn stop(self) -> Result<(), Failure> {
-        self.surroundings.state().withdraw();
+        self.companions.state().withdraw();
         let report = match self.router {
             Some(router) => Some(router.stop().await),
             None => None,
         };
-        self.surroundings.stop().await;
+        self.companions.stop().await;
         report.map_or(Ok(()), serve::outcome)
     }
 }
 
-/// One request through the whole pipeline. What somebody has changed since the first start may refuse it, and that is an
-/// answer too.
+/// One request through the whole pipeline. What somebody has changed since the first start may
+/// refuse it, and that is an answer too.
 async fn probe(client: &Client) -> Result<(), Failure> {
     let request = probe_request()?;
     match patiently(|| client.route(&request, PATIENCE)).await {
@@ -206,9 +205,9 @@ fn is_silence(failure: &Failure) -> bool {
 
 fn announce(state: &StateDir, running: &Running) -> Result<(), Failure> {
     let place = state::announcement_in(state.path());
-    let failed =
-        |error| Failure::Failed(format!("{} cannot be written: {error}.", place.display()));
-    state.announce(running).map_err(failed)
+    state.announce(running).map_err(|error| {
+        Failure::Failed(format!("{} cannot be written: {error}.", place.display()))
+    })
 }
 
 /// Whether commands in the present directory look there by themselves.
@@ -218,8 +217,8 @@ fn is_default_place(state: &Path) -> bool {
         .is_ok_and(|default| default == state)
 }
 
-impl From<StartError> for Failure {
-    fn from(error: StartError) -> Self {
+impl From<UpError> for Failure {
+    fn from(error: UpError) -> Self {
         Self::Failed(error.to_string())
     }
 }

@@ -3,4 +3,4 @@
 /// A sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct StartError(pub(super) String);
+pub struct UpError(pub(super) String);

@@ -8,7 +8,7 @@ use async_nats::Client;
 use futures_util::future::try_join_all;
 use tokio::time::{sleep, timeout};
 
-use super::error::StartError;
+use super::error::UpError;
 use super::process::{Spec, Supervised};
 use super::state::StateDir;
 
@@ -61,9 +61,9 @@ pub(super) struct Found {
 }
 
 /// The programs are built and installed together with the router, so they are found beside it.
-pub(super) fn find() -> Result<Vec<Found>, StartError> {
+pub(super) fn find() -> Result<Vec<Found>, UpError> {
     let own = std::env::current_exe().map_err(|error| {
-        StartError(format!(
+        UpError(format!(
             "this program does not find itself: {error}. Use --no-demo."
         ))
     })?;
@@ -71,7 +71,7 @@ pub(super) fn find() -> Result<Vec<Found>, StartError> {
     find_in(directory)
 }
 
-fn find_in(directory: &Path) -> Result<Vec<Found>, StartError> {
+fn find_in(directory: &Path) -> Result<Vec<Found>, UpError> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for reference in REFERENCE {
@@ -85,7 +85,7 @@ fn find_in(directory: &Path) -> Result<Vec<Found>, StartError> {
     if missing.is_empty() {
         return Ok(found);
     }
-    Err(StartError(format!(
+    Err(UpError(format!(
         "{} must stand beside beamline-router in {}. Build all of them with \
          `cargo build --workspace`, or use --no-demo.",
         missing.join(" and "),
@@ -99,7 +99,7 @@ pub(super) fn start(
     nats_url: &str,
     subject_prefix: &str,
     state: &StateDir,
-) -> Result<Supervised, StartError> {
+) -> Result<Supervised, UpError> {
     let name = found.reference.program;
     let spec = Spec {
         name,
@@ -121,7 +121,7 @@ pub(super) fn start(
     };
     match spec.clear_log().and_then(|()| spec.spawn()) {
         Ok(running) => Ok(Supervised::keep(running, spec)),
-        Err(error) => Err(StartError(format!(
+        Err(error) => Err(UpError(format!(
             "{} cannot be started: {error}.",
             spec.program.display()
         ))),
@@ -129,7 +129,7 @@ pub(super) fn start(
 }
 
 /// Waits until each of them answers.
-pub(super) async fn until_all_answer(nats: &Client, state: &StateDir) -> Result<(), StartError> {
+pub(super) async fn until_all_answer(nats: &Client, state: &StateDir) -> Result<(), UpError> {
     let answers = REFERENCE.map(|reference| until_answer(nats, state, reference));
     try_join_all(answers).await?;
     Ok(())
@@ -139,10 +139,10 @@ async fn until_answer(
     nats: &Client,
     state: &StateDir,
     reference: Reference,
-) -> Result<(), StartError> {
+) -> Result<(), UpError> {
     let answer = timeout(ANSWER_LIMIT, until_one_answers(nats, reference.id)).await;
     answer.map_err(|_elapsed| {
-        StartError(format!(
+        UpError(format!(
             "{} does not answer within {} s. Its log is {}.",
             reference.program,
             ANSWER_LIMIT.as_secs(),

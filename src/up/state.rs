@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::error::StartError;
+use super::error::UpError;
 
 /// Where `up` keeps everything unless told otherwise, and where other commands look for it.
 pub const DEFAULT: &str = ".beamline";
@@ -38,7 +38,7 @@ pub struct Running {
 
 impl StateDir {
     /// Makes the directory unless it exists, and locks it.
-    pub async fn open(path: &Path) -> Result<Self, StartError> {
+    pub async fn open(path: &Path) -> Result<Self, UpError> {
         let (path, directory) = make(path).map_err(|error| unusable(path, &error))?;
         let give_up = Instant::now() + LOCK_LIMIT;
         loop {
@@ -109,14 +109,14 @@ fn make(path: &Path) -> io::Result<(PathBuf, File)> {
     Ok((path, directory))
 }
 
-fn unusable(path: &Path, error: &io::Error) -> StartError {
-    StartError(format!(
+fn unusable(path: &Path, error: &io::Error) -> UpError {
+    UpError(format!(
         "the state directory {} cannot be used: {error}. Name another one with --state-dir.",
         path.display()
     ))
 }
 
-fn taken(path: &Path) -> StartError {
+fn taken(path: &Path) -> UpError {
     let who = match announced(path) {
         Some(running) => format!(
             " (process {}, NATS at {}, HTTP at http://{})",
@@ -124,7 +124,7 @@ fn taken(path: &Path) -> StartError {
         ),
         None => String::new(),
     };
-    StartError(format!(
+    UpError(format!(
         "`up` is running already in {}{who}. Use that one, stop it with Ctrl-C, or start another \
          with --state-dir.",
         path.display()

@@ -45,9 +45,9 @@ async fn nats_comes_up_on_a_free_port_and_goes_when_we_stop() {
     let state = StateDir::open(directory.path())
         .await
         .expect("a state directory");
-    let mut surroundings = Surroundings::new(state);
+    let mut companions = Companions::new(state);
     let mut config = config(&[]);
-    surroundings
+    companions
         .start_nats(None, &mut config)
         .await
         .expect("nats-server starts");
@@ -58,7 +58,7 @@ async fn nats_comes_up_on_a_free_port_and_goes_when_we_stop() {
     );
     let client = connect(&config.nats.url).await.expect("a connection");
     assert!(client.server_info().jetstream);
-    surroundings.stop().await;
+    companions.stop().await;
     let refused = TcpListener::bind(config.nats.url.trim_start_matches("nats://"));
     assert!(refused.is_ok(), "the port is free again: {refused:?}");
 }
