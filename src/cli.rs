@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and which file answers it.
 //!
-//! `serve` and `up` run a router. `tree`, `request`, `ext`, `breaker` and `policy` talk to a running one over NATS, so they
-//! work wherever NATS can be reached.
+//! `serve` and `up` run a router. `tree`, `request`, `ext`, `breaker` and `policy` talk to a
+//! running one over NATS, so they work wherever NATS can be reached.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub mod up;
 mod view;
 
 pub use console::{Console, Format};
-pub use failure::{Failure, Refusal};
+pub use failure::{Failure, RefusedAnswer};
 use view::text;
 
 /// A NATS-native router for AI traffic.
@@ -115,7 +115,8 @@ pub enum Command {
 }
 
 impl Cli {
-    /// Where this invocation writes. A wrong `BEAMLINE_OUTPUT` ends the process the way a wrong `--output` does.
+    /// Where this invocation writes. A wrong `BEAMLINE_OUTPUT` ends the process the way a wrong
+    /// `--output` does.
     #[must_use]
     pub fn console(&self) -> Console {
         let from_environment = std::env::var("BEAMLINE_OUTPUT")
@@ -186,8 +187,8 @@ impl Command {
         }
     }
 
-    /// Whether the command is about a router that runs, so that the one of `up` in this directory is meant unless
-    /// somebody says otherwise.
+    /// Whether the command is about a router that runs, so that the one of `up` in this directory
+    /// is meant unless somebody says otherwise.
     fn asks_a_router(&self) -> bool {
         match self {
             Self::Request(_) | Self::Tree(_) | Self::Ext(_) | Self::Breaker(_) => true,
@@ -211,7 +212,8 @@ fn local_router() -> Option<Discovered> {
     })
 }
 
-/// Runs the command that was typed. The configuration is read first, and only by commands that need it.
+/// Runs the command that was typed. The configuration is read first, and only by commands that need
+/// it.
 pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
     let Cli { globals, command } = cli;
     let mut overrides = globals.overrides();

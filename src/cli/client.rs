@@ -1,7 +1,8 @@
-//! A running router as seen from the command line: one connection, questions and answers, each with a deadline.
+//! A running router as seen from the command line: one connection, questions and answers, each with
+//! a deadline.
 //!
-//! The NATS client waits without limit for a place in its queue before its own timer starts, so every wait here is
-//! bounded from outside.
+//! The NATS client waits without limit for a place in its queue before its own timer starts, so
+//! every wait here is bounded from outside.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::failure::{Failure, Refusal};
+use super::failure::{Failure, RefusedAnswer};
 use super::text;
 use crate::config::Config;
 use crate::edge::nats::{addresses, cause_of, options};
@@ -36,7 +37,8 @@ struct Place {
     prefix: String,
 }
 
-/// A JSON object that is not a refusal, as the router wrote it. `A` is what the contract says of it.
+/// A JSON object that is not a refusal, as the router wrote it. `A` is what the contract says of
+/// it.
 #[derive(Debug)]
 pub(super) struct Answer<A> {
     raw: String,
@@ -165,7 +167,7 @@ impl<A> Answer<A> {
             .ok()
             .filter(|raw| serde_json::from_str::<AnyObject>(raw).is_ok());
         let raw = raw.ok_or_else(|| incomprehensible("it is not a JSON object"))?;
-        match Refusal::in_answer(raw) {
+        match RefusedAnswer::in_answer(raw) {
             Some(refusal) => Err(refusal.into()),
             None => Ok(Self {
                 raw: raw.to_owned(),

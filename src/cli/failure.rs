@@ -1,4 +1,5 @@
-//! Why a command did not do what it was asked, as a sentence for people and an exit code for scripts.
+//! Why a command did not do what it was asked, as a sentence for people and an exit code for
+//! scripts.
 
 use std::io;
 
@@ -6,7 +7,7 @@ use crate::config::Mistakes;
 
 mod refusal;
 
-pub use refusal::Refusal;
+pub use refusal::RefusedAnswer;
 
 use super::view::text;
 
@@ -24,12 +25,14 @@ pub enum Failure {
     /// A router stopped, and its last answers may not have reached NATS; exit code 4.
     NotFlushed(String),
     /// The router understood and refused; the exit code depends on its reason.
-    Refused(Box<Refusal>),
+    Refused(Box<RefusedAnswer>),
     /// The configuration has mistakes; exit code 78.
     Configuration(Mistakes),
-    /// The process gave up after too many restarts, so that the platform starts it again; exit code 70.
+    /// The process gave up after too many restarts, so that the platform starts it again; exit code
+    /// 70.
     GaveUp(String),
-    /// Whoever read the output has gone (`| head`): nothing to say and nobody to say it to; exit code 0.
+    /// Whoever read the output has gone (`| head`): nothing to say and nobody to say it to; exit
+    /// code 0.
     ReaderGone,
 }
 
@@ -68,7 +71,8 @@ impl Failure {
         }
     }
 
-    /// The same as one JSON document; a router's refusal stays word for word what the router answered.
+    /// The same as one JSON document; a router's refusal stays word for word what the router
+    /// answered.
     #[must_use]
     pub fn document(&self) -> String {
         let (code, message) = match self {
@@ -90,8 +94,8 @@ impl Failure {
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<RefusedAnswer> for Failure {
+    fn from(refusal: RefusedAnswer) -> Self {
         Self::Refused(Box::new(refusal))
     }
 }
@@ -103,7 +107,8 @@ impl From<Mistakes> for Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// Writing to standard output is the only input or output whose errors arrive here without a sentence of their own.
+    /// Writing to standard output is the only input or output whose errors arrive here without a
+    /// sentence of their own.
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::ReaderGone;

@@ -1,4 +1,5 @@
-//! A router's `{"ok": false, "error": {..}}`: read once, said in a sentence, turned into an exit code.
+//! A router's `{"ok": false, "error": {..}}`: read once, said in a sentence, turned into an exit
+//! code.
 
 use std::borrow::Cow;
 
@@ -12,13 +13,13 @@ use crate::cli::view::{attempts, text};
 
 /// What the router refused and why, with the answer itself for `--output json`.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub struct RefusedAnswer {
     raw: String,
     /// Its parts are read one by one: one that cannot be read costs only itself.
     answer: Fields,
 }
 
-impl Refusal {
+impl RefusedAnswer {
     /// The refusal in an answer; `None` when the answer is not one.
     pub(in crate::cli) fn in_answer(raw: &str) -> Option<Self> {
         let answer = Fields::parse(raw).ok()?;
@@ -178,8 +179,8 @@ fn next_step(error: &ErrorBody<'_>) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn refusal(error: &str) -> Refusal {
-        Refusal::in_answer(&format!(r#"{{"ok":false,"error":{error}}}"#)).expect("a refusal")
+    fn refusal(error: &str) -> RefusedAnswer {
+        RefusedAnswer::in_answer(&format!(r#"{{"ok":false,"error":{error}}}"#)).expect("a refusal")
     }
 
     #[test]
@@ -268,7 +269,7 @@ mod tests {
     #[test]
     fn the_trace_id_leads_to_the_logs() {
         let answer = r#"{"ok":false,"error":{"code":"internal","message":"sorry"},"context":{"trace_id":"4bf9"}}"#;
-        let refusal = Refusal::in_answer(answer).expect("a refusal");
+        let refusal = RefusedAnswer::in_answer(answer).expect("a refusal");
         assert_eq!(
             refusal.sentence(),
             "error: sorry (internal)\n  trace_id: 4bf9"
@@ -321,17 +322,21 @@ ATTEMPT  PROVIDER  VERSION  WHY               STATUS                        WAIT
 
 `beamline-router ext list` shows its health; start the service that serves its subject.";
         assert_eq!(
-            Refusal::in_answer(answer).expect("a refusal").sentence(),
+            RefusedAnswer::in_answer(answer)
+                .expect("a refusal")
+                .sentence(),
             expected
         );
     }
 
     #[test]
     fn answers_without_ok_are_refusals_only_with_an_error() {
-        assert!(Refusal::in_answer(r#"{"health":{}}"#).is_none());
-        assert!(Refusal::in_answer(r#"{"ok":true,"error":null}"#).is_none());
-        assert!(Refusal::in_answer(r#"{"error":{"code":"internal","message":"x"}}"#).is_some());
-        let silent = Refusal::in_answer(r#"{"ok":false}"#).expect("a refusal");
+        assert!(RefusedAnswer::in_answer(r#"{"health":{}}"#).is_none());
+        assert!(RefusedAnswer::in_answer(r#"{"ok":true,"error":null}"#).is_none());
+        assert!(
+            RefusedAnswer::in_answer(r#"{"error":{"code":"internal","message":"x"}}"#).is_some()
+        );
+        let silent = RefusedAnswer::in_answer(r#"{"ok":false}"#).expect("a refusal");
         assert_eq!(
             silent.sentence(),
             "error: the router refused without saying why (unexplained)"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use beamline_contract::policy::{Form, Order};
+use beamline_contract::policy::Form;
 use beamline_domain::document::Located;
 use beamline_domain::policy::{Checked, Policy};
 use clap::Args;
@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::source::Source;
 use super::{Client, Console, Failure};
-use crate::cli::Refusal;
-use crate::cli::view::text;
+use crate::cli::RefusedAnswer;
+use crate::cli::view::{policies, text};
 use crate::config::Config;
 
 mod against;
@@ -96,12 +96,11 @@ impl File {
 
     /// The text, or every mistake in it.
     pub(super) fn without_mistakes(&self) -> Result<&str, Failure> {
-        let mistakes = || Failure::Failed(mistakes(std::slice::from_ref(self), &[self]));
-        self.checked
-            .result
-            .as_ref()
-            .map(|_policy| self.text.as_str())
-            .map_err(|_| mistakes())
+        if self.checked.result.is_ok() {
+            return Ok(&self.text);
+        }
+        let mistakes = mistakes(std::slice::from_ref(self), &[self]);
+        Err(Failure::Failed(mistakes))
     }
 
     fn mistakes(&self) -> &[Located] {
@@ -111,13 +110,19 @@ impl File {
             .err()
             .map_or(&[], Vec::as_slice)
     }
+
+    /// What the policy does, when the document is one.
+    fn summary(&self) -> Option<String> {
+        let policy = self.checked.result.as_ref().ok()?;
+        Some(policies::summary(policy, self.checked.form))
+    }
 }
 
 /// A failure whose document has the same shape as that of a success.
 fn in_json(files: &[File], wrong: &[&File]) -> Failure {
     let error = serde_json::json!({"code": "invalid_policy", "message": heading(files, wrong)});
     let document = document(files, Some(error));
-    Refusal::in_answer(&document)
+    RefusedAnswer::in_answer(&document)
         .map_or_else(|| Failure::Failed(heading(files, wrong)), Failure::from)
 }
 
@@ -139,23 +144,13 @@ fn document(files: &[File], error: Option<serde_json::Value>) -> String {
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<serde_json::Value>,
     }
-    let entry = |file: &'_ File| {
-        let summary = file
-            .checked
-            .result
-            .as_ref()
-            .ok()
-            .map(|policy| summary(policy, file.checked.form));
-        (file.checked.result.is_ok(), file.checked.form, summary)
-    };
     let mut entries = Vec::with_capacity(files.len());
     for file in files {
-        let (ok, form, summary) = entry(file);
         entries.push(Entry {
-            ok,
+            ok: file.checked.result.is_ok(),
             file: &file.name,
-            form,
-            summary,
+            form: file.checked.form,
+            summary: file.summary(),
             mistakes: file.mistakes(),
         });
     }
@@ -187,101 +182,23 @@ fn heading(files: &[File], wrong: &[&File]) -> String {
 fn mistakes(files: &[File], wrong: &[&File]) -> String {
     let mut lines = vec![format!("{}:", heading(files, wrong))];
     for file in wrong {
-        let line = |located: &Located| {
-            let Located { position, mistake } = located;
-            text::plain(&format!(
+        for Located { position, mistake } in file.mistakes() {
+            lines.push(text::plain(&format!(
                 "{}:{}:{}: {mistake}",
                 file.name, position.line, position.column
-            ))
-        };
-        lines.extend(file.mistakes().iter().map(line));
+            )));
+        }
     }
     lines.join("\n")
 }
 
 fn summaries(files: &[File]) -> String {
-    let line = |file: &File| {
-        let policy = file.checked.result.as_ref().ok()?;
-        Some(text::plain(&format!(
-            "{}: ok; {}",
-            file.name,
-            summary(policy, file.checked.form)
-        )))
-    };
-    files.iter().filter_map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// What the policy does, on one line.
-fn summary(policy: &Policy, form: Option<Form>) -> String {
-    let mut parts: Vec<String> = form.map(|form| form.to_string()).into_iter().collect();
-    let stages = [
-        ("pre-processor", policy.pre.len()),
-        ("validator", policy.validators.len()),
-        ("post-processor", policy.post.len()),
-    ];
-    let stages: Vec<String> = stages
-        .iter()
-        .filter(|(_, number)| *number > 0)
-        .map(|(what, number)| text::count(*number, what))
-        .collect();
-    parts.push(if stages.is_empty() {
-        "no extensions".to_owned()
-    } else {
-        stages.join(", ")
-    });
-    parts.push(providers(policy));
-    parts.push(match policy.fallbacks.len() {
-        0 => "no fallbacks".to_owned(),
-        number => text::count(number, "fallback rule"),
-    });
-    parts.push(policy.sticky.as_ref().map_or_else(
-        || "not sticky".to_owned(),
-        |sticky| {
-            format!(
-                "sticky by {} for {}",
-                sticky.session_key,
-                text::limit(sticky.ttl)
-            )
-        },
-    ));
-    parts.join("; ")
-}
-
-fn providers(policy: &Policy) -> String {
-    let sum: f64 = policy
-        .providers
-        .iter()
-        .map(|provider| provider.weight)
-        .sum();
-    let entries: Vec<String> = match policy.order {
-        Order::Priority => policy
-            .providers
-            .iter()
-            .map(|provider| provider.name.clone())
-            .collect(),
-        Order::Weighted => {
-            let share = |weight: f64| text::percentage(weight / sum);
-            policy
-                .providers
-                .iter()
-                .map(|provider| format!("{} {}", provider.name, share(provider.weight)))
-                .collect()
-        }
-    };
-    match (policy.providers.as_slice(), policy.order) {
-        (_, Order::Weighted) if sum == 0.0 => {
-            "no provider takes traffic: every weight is 0".to_owned()
-        }
-        ([only], _) => format!("provider {}", only.name),
-        (many, Order::Priority) => format!(
-            "{} providers in priority order: {}",
-            many.len(),
-            entries.join(", ")
-        ),
-        (many, Order::Weighted) => {
-            format!("{} providers by weight: {}", many.len(), entries.join(", "))
-        }
+    let mut lines = Vec::with_capacity(files.len());
+    for file in files {
+        let summary = file.summary();
+        lines.extend(summary.map(|summary| text::plain(&format!("{}: ok; {summary}", file.name))));
     }
+    lines.join("\n")
 }
 
 #[cfg(test)]

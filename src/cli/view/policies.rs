@@ -1,6 +1,8 @@
-//! Whose policies there are, and what each of them configures.
+//! Policies: whose there are, and what each of them does.
 
 use beamline_contract::admin::{PoliciesAnswer, UnreadablePolicy};
+use beamline_contract::policy::{Form, Order};
+use beamline_domain::policy::Policy;
 
 use super::{table, text};
 
@@ -59,6 +61,69 @@ fn unreadable(policies: &[UnreadablePolicy]) -> String {
         lines.push(text::plain(&format!("  {name}: {reason}")));
     }
     lines.join("\n")
+}
+
+/// What the policy does, on one line.
+pub(in crate::cli) fn summary(policy: &Policy, form: Option<Form>) -> String {
+    let mut parts: Vec<String> = form.map(|form| form.to_string()).into_iter().collect();
+    let stages = [
+        ("pre-processor", policy.pre.len()),
+        ("validator", policy.validators.len()),
+        ("post-processor", policy.post.len()),
+    ];
+    let stages: Vec<String> = stages
+        .iter()
+        .filter(|(_, number)| *number > 0)
+        .map(|(what, number)| text::count(*number, what))
+        .collect();
+    parts.push(if stages.is_empty() {
+        "no extensions".to_owned()
+    } else {
+        stages.join(", ")
+    });
+    parts.push(providers(policy));
+    parts.push(match policy.fallbacks.len() {
+        0 => "no fallbacks".to_owned(),
+        number => text::count(number, "fallback rule"),
+    });
+    parts.push(match &policy.sticky {
+        None => "not sticky".to_owned(),
+        Some(sticky) => {
+            let time = text::limit(sticky.ttl);
+            format!("sticky by {} for {time}", sticky.session_key)
+        }
+    });
+    parts.join("; ")
+}
+
+fn providers(policy: &Policy) -> String {
+    let sum: f64 = policy
+        .providers
+        .iter()
+        .map(|provider| provider.weight)
+        .sum();
+    let names: Vec<String> = policy
+        .providers
+        .iter()
+        .map(|provider| match policy.order {
+            Order::Priority => provider.name.clone(),
+            Order::Weighted => {
+                let share = text::percentage(provider.weight / sum);
+                format!("{} {share}", provider.name)
+            }
+        })
+        .collect();
+    let names = names.join(", ");
+    match (policy.providers.as_slice(), policy.order) {
+        (_, Order::Weighted) if sum == 0.0 => {
+            "no provider takes traffic: every weight is 0".to_owned()
+        }
+        ([only], _) => format!("provider {}", only.name),
+        (many, Order::Priority) => {
+            format!("{} providers in priority order: {names}", many.len())
+        }
+        (many, Order::Weighted) => format!("{} providers by weight: {names}", many.len()),
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use beamline_domain::document::pointer::{Place, position};
 
 use super::super::{Client, Failure};
 use super::File;
-use crate::cli::Refusal;
+use crate::cli::RefusedAnswer;
 
 /// The policy that a document is to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Target {
 }
 
 /// The mistakes in a refusal, with their places in the text.
-fn located(refusal: &Refusal, text: &str) -> Vec<Located> {
+fn located(refusal: &RefusedAnswer, text: &str) -> Vec<Located> {
     let mut located: Vec<Located> = refusal
         .mistakes()
         .into_iter()
@@ -98,7 +98,7 @@ mod tests {
         let text = "{\n  \"providers\": [\"a\",\n    \"gpt\"],\n  \"pre\": [{\"id\": \"x\"}]\n}";
         let refusal = r#"{"ok":false,"error":{"code":"invalid_request","message":"no","details":{"mistakes":[
             {"pointer":"/pre/0/id","message":"x is not registered"},{"pointer":"/providers/1","message":"gpt is not"}]}}}"#;
-        let refusal = Refusal::in_answer(refusal).expect("a refusal");
+        let refusal = RefusedAnswer::in_answer(refusal).expect("a refusal");
         let places: Vec<_> = located(&refusal, text)
             .into_iter()
             .map(|found| {
@@ -117,7 +117,7 @@ mod tests {
             ]
         );
         let other = r#"{"ok":false,"error":{"code":"overloaded","message":"no"}}"#;
-        let other = Refusal::in_answer(other).expect("a refusal");
+        let other = RefusedAnswer::in_answer(other).expect("a refusal");
         assert!(located(&other, text).is_empty());
     }
 }
