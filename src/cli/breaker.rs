@@ -1,4 +1,5 @@
-//! `breaker`: the circuit breakers of a running router, and what an operator decides about them for some time.
+//! `breaker`: the circuit breakers of a running router, and what an operator decides about them for
+//! some time.
 
 use std::time::Duration;
 

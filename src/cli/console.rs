@@ -63,8 +63,8 @@ impl Console {
         self.print(&json::compact(document))
     }
 
-    /// The document for scripts, or the text for people: whichever was asked for. Scripts get the document even when
-    /// no text can be made of it.
+    /// The document for scripts, or the text for people: whichever was asked for. Scripts get the
+    /// document even when no text can be made of it.
     pub(super) fn answer(
         self,
         document: &str,
@@ -100,9 +100,9 @@ impl Console {
             )));
         }
         let mut err = io::stderr().lock();
-        let asked = write!(err, "{} [y/N] ", text::plain(question)).and_then(|()| err.flush());
+        let written = write!(err, "{} [y/N] ", text::plain(question)).and_then(|()| err.flush());
         let mut answer = String::new();
-        let said_yes = asked
+        let said_yes = written
             .and_then(|()| io::stdin().read_line(&mut answer))
             .is_ok()
             && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
@@ -113,7 +113,8 @@ impl Console {
         }
     }
 
-    /// Says how a command ended; with `--output json` a failure is a document on standard output as well.
+    /// Says how a command ended; with `--output json` a failure is a document on standard output as
+    /// well.
     #[must_use]
     pub fn finish(self, outcome: Result<(), Failure>) -> ExitCode {
         let Err(failure) = outcome else {
@@ -140,7 +141,8 @@ pub(super) fn width() -> usize {
     columns.map_or(80, |columns| columns.clamp(40, 140))
 }
 
-/// From the top left corner on; each line is cleared to its end instead of the whole screen, so nothing flickers.
+/// From the top left corner on; each line is cleared to its end instead of the whole screen, so
+/// nothing flickers.
 fn over_the_last(text: &str) -> String {
     format!(
         "\u{1b}[H{}\u{1b}[K\n\u{1b}[J",
@@ -148,8 +150,8 @@ fn over_the_last(text: &str) -> String {
     )
 }
 
-/// Standard error may be closed; then there is nobody left to tell. Nor is there when its reader stands still, and a router
-/// that has stopped must end all the same.
+/// Standard error may be closed; then there is nobody left to tell. Nor is there when its reader
+/// stands still, and a router that has stopped must end all the same.
 fn say(text: &str) {
     let line = format!("{text}\n");
     let (said, heard) = mpsc::channel();

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::failure::Failure;
 
-/// The most that is read from a file or from standard input: far beyond any message NATS would carry.
+/// The most that is read from a file or from standard input: far beyond any message NATS would
+/// carry.
 const LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Reads the JSON object in a file, or on standard input for `-`.

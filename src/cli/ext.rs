@@ -1,4 +1,5 @@
-//! `ext`: the extensions of a running router: what is registered, how it is doing, and changes to it.
+//! `ext`: the extensions of a running router: what is registered, how it is doing, and changes to
+//! it.
 
 use std::time::Duration;
 

@@ -43,7 +43,8 @@ pub struct RequestArgs {
     #[arg(long = "type", value_name = "TYPE", default_value = "chat")]
     message_type: String,
 
-    /// Context for routing rules, sticky keys and extensions, KEY:=JSON if it is no text; may be repeated
+    /// Context for routing rules, sticky keys and extensions, KEY:=JSON if it is no text; may be
+    /// repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = Pair::parse)]
     context: Vec<Pair>,
 
@@ -55,7 +56,8 @@ pub struct RequestArgs {
     #[arg(long)]
     explain: bool,
 
-    /// How much the answer explains, sent as detail_level in the context; the steps need detailed (as without it) or verbose
+    /// How much the answer explains, sent as detail_level in the context; the steps need detailed
+    /// (as without it) or verbose
     #[arg(long, value_name = "LEVEL")]
     detail: Option<Detail>,
 
@@ -64,7 +66,8 @@ pub struct RequestArgs {
     timeout_ms: Option<u64>,
 }
 
-/// An answer at the last moment still has to travel: we wait this much longer than the router may take.
+/// An answer at the last moment still has to travel: we wait this much longer than the router may
+/// take.
 const GRACE: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(

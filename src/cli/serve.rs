@@ -1,4 +1,5 @@
-//! `serve`: a router in production. Everything comes from the configuration, nothing is started on the side.
+//! `serve`: a router in production. Everything comes from the configuration, nothing is started on
+//! the side.
 
 use super::Failure;
 use super::stops::{INTERRUPTED, Stops};
@@ -43,19 +44,19 @@ pub(super) fn outcome(report: StopReport) -> Result<(), Failure> {
     if report.clean() {
         return Ok(());
     }
-    let told = format!(
+    let stopped = format!(
         "stopped with {} told to try again elsewhere",
         text::count(report.cut, "request")
     );
     Err(match (report.cut, report.flushed) {
         (_, true) => Failure::Cut(format!(
-            "{told}; a longer router.drain_timeout lets them finish."
+            "{stopped}; a longer router.drain_timeout lets them finish."
         )),
         (0, false) => Failure::NotFlushed(
             "stopped, and the last answers may not have reached NATS.".to_owned(),
         ),
         (_, false) => Failure::NotFlushed(format!(
-            "{told}; the last answers may not have reached NATS."
+            "{stopped}; the last answers may not have reached NATS."
         )),
     })
 }

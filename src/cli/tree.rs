@@ -40,7 +40,8 @@ pub(super) async fn run(
     console.answer(answer.raw(), || drawn(&answer, console))
 }
 
-/// A router that is away for a moment is what somebody watches for: its absence is drawn, not an end.
+/// A router that is away for a moment is what somebody watches for: its absence is drawn, not an
+/// end.
 async fn watch(client: &Client, pause: Duration, console: Console) -> Result<(), Failure> {
     let mut ticks = interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

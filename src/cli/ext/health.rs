@@ -1,4 +1,5 @@
-//! `ext health`: how each extension, version and instance has done lately, as the replica that answers sees it.
+//! `ext health`: how each extension, version and instance has done lately, as the replica that
+//! answers sees it.
 
 use beamline_contract::admin::{GetExtensionHealth, HealthAnswer};
 use serde_json::value::RawValue;

@@ -16,7 +16,8 @@ use crate::config::Config;
 /// What `policy diff` takes besides the global options.
 #[derive(Debug, Clone, Args)]
 pub struct DiffArgs {
-    /// The document as it was: a file, - for standard input, or router:TENANT/POLICY for the one a running router has
+    /// The document as it was: a file, - for standard input, or router:TENANT/POLICY for the one a
+    /// running router has
     #[arg(value_name = "OLD", value_parser = Source::parse)]
     old: Source,
     /// The document as it is to be, named in the same way

@@ -30,7 +30,8 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "JSON")]
     payload_json: Option<String>,
 
-    /// A document that is not saved, instead of the policy that the router has; - for standard input
+    /// A document that is not saved, instead of the policy that the router has; - for standard
+    /// input
     #[arg(short, long, value_name = "FILE", value_parser = Source::local)]
     file: Option<Source>,
 
@@ -38,7 +39,8 @@ pub struct ExplainArgs {
     #[arg(long = "type", value_name = "TYPE", default_value = "chat")]
     message_type: String,
 
-    /// Context for routing rules, sticky keys and extensions, KEY:=JSON if it is no text; may be repeated
+    /// Context for routing rules, sticky keys and extensions, KEY:=JSON if it is no text; may be
+    /// repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = Pair::parse)]
     context: Vec<Pair>,
 
@@ -54,7 +56,8 @@ pub struct ExplainArgs {
     #[arg(long)]
     call_extensions: bool,
 
-    /// What the post-processors get as the provider's answer, as for --payload-json; without it, the message
+    /// What the post-processors get as the provider's answer, as for --payload-json; without it,
+    /// the message
     #[arg(long, value_name = "JSON", requires = "call_extensions")]
     provider_output: Option<String>,
 

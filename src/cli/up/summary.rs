@@ -102,14 +102,15 @@ impl Summary<'_> {
 
 /// As it was typed, so that the line can be copied also when the program is not on the PATH.
 fn own_name() -> String {
-    let plain = |name: &String| {
-        name.chars()
-            .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
-    };
     std::env::args()
         .next()
-        .filter(plain)
+        .filter(|name| needs_no_quotes(name))
         .unwrap_or_else(|| "beamline-router".to_owned())
+}
+
+fn needs_no_quotes(name: &str) -> bool {
+    name.chars()
+        .all(|character| character.is_ascii_alphanumeric() || "/._-".contains(character))
 }
 
 #[cfg(test)]

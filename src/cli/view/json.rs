@@ -1,12 +1,13 @@
-//! JSON as the router sent it: laid out for people, with every digit and the order of its fields kept.
+//! JSON as the router sent it: laid out for people, with every digit and the order of its fields
+//! kept.
 //!
-//! Parsing into a tree of values and printing that again would round long numbers and sort the fields, so that
-//! `policy get` followed by `policy put` would change a document nobody edited.
+//! Parsing into a tree of values and printing that again would round long numbers and sort the
+//! fields, so that `policy get` followed by `policy put` would change a document nobody edited.
 
 use beamline_contract::escape;
 
-/// Lays out a valid JSON text, two spaces a level. Invisible characters inside strings become `\uXXXX`, which means the
-/// same to a reader of JSON and nothing to a terminal.
+/// Lays out a valid JSON text, two spaces a level. Invisible characters inside strings become
+/// `\uXXXX`, which means the same to a reader of JSON and nothing to a terminal.
 pub(in crate::cli) fn pretty(json: &str) -> String {
     let mut layout = Layout {
         out: String::with_capacity(json.len() * 2),

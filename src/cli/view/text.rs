@@ -1,7 +1,7 @@
 //! Text from outside made fit for a terminal, and small amounts written the way people read them.
 //!
-//! Ids, reasons and error messages come from other processes: an escape sequence in one of them must never reach a
-//! terminal, where it could move the cursor, recolour the table or hide a line.
+//! Ids, reasons and error messages come from other processes: an escape sequence in one of them
+//! must never reach a terminal, where it could move the cursor, recolour the table or hide a line.
 
 use std::time::Duration;
 
@@ -37,7 +37,9 @@ pub(in crate::cli) fn shortened(text: &str, limit: usize) -> String {
 /// The two largest units: `3d 4h`, `2h 03m`, `5m 07s`, `8s`, `250ms`.
 pub(in crate::cli) fn duration(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let minutes = seconds / 60;
+    let hours = minutes / 60;
+    let days = hours / 24;
     match () {
         () if days > 0 => format!("{days}d {}h", hours % 24),
         () if hours > 0 => format!("{hours}h {:02}m", minutes % 60),

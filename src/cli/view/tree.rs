@@ -1,4 +1,5 @@
-//! The supervision tree as text: a pure function from what the router answered to what a terminal shows.
+//! The supervision tree as text: a pure function from what the router answered to what a terminal
+//! shows.
 
 use beamline_contract::admin::{RouterStatus, SupervisionTreeAnswer, TreeNode};
 
@@ -119,41 +120,40 @@ fn cells(node: &TreeNode, lead: &str) -> Vec<String> {
         0 => node.restarts.to_string(),
         recent => format!("{} ({recent})", node.restarts),
     };
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let last_exit = node.last_exit.as_deref();
+    let breaker = node.breaker.as_ref();
     vec![
         format!("{lead}{}", text::plain(&node.name)),
         text::plain(&node.status),
         text::duration(node.uptime_ms),
         restarts,
-        or_dash(
-            node.last_exit
-                .as_deref()
-                .map(|reason| text::shortened(reason, LAST_EXIT_LENGTH)),
-        ),
+        or_dash(last_exit.map(|reason| text::shortened(reason, LAST_EXIT_LENGTH))),
         node.queue_depth.to_string(),
-        or_dash(
-            node.in_flight
-                .map(|number| match (node.limit, node.ceiling) {
-                    (Some(limit), Some(ceiling)) if limit < ceiling => {
-                        format!("{number}/{limit} of {ceiling}")
-                    }
-                    (Some(limit), _) => format!("{number}/{limit}"),
-                    (None, _) => number.to_string(),
-                }),
-        ),
+        or_dash(node.in_flight.map(|number| in_flight(number, node))),
         or_dash(node.waiting.map(|number| number.to_string())),
         node.handled.to_string(),
-        or_dash(
-            node.breaker
-                .as_ref()
-                .map(|breaker| text::plain(&breaker.state)),
-        ),
+        or_dash(breaker.map(|breaker| text::plain(&breaker.state))),
         or_dash(node.success_rate.map(text::percentage)),
     ]
 }
 
+fn in_flight(number: u64, node: &TreeNode) -> String {
+    match (node.limit, node.ceiling) {
+        (Some(limit), Some(ceiling)) if limit < ceiling => {
+            format!("{number}/{limit} of {ceiling}")
+        }
+        (Some(limit), _) => format!("{number}/{limit}"),
+        (None, _) => number.to_string(),
+    }
+}
+
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
 impl Row {
-    /// Colours the status. The name before it may hold the same word, so the search starts behind the name.
+    /// Colours the status. The name before it may hold the same word, so the search starts behind
+    /// the name.
     fn coloured(&self, line: &str) -> String {
         let name = self.cells.first().map_or(0, String::len);
         let colour = match self.status.as_str() {

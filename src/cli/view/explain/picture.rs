@@ -1,4 +1,5 @@
-//! Boxes on top of each other: what comes later stands below, what runs side by side stands side by side.
+//! Boxes on top of each other: what comes later stands below, what runs side by side stands side by
+//! side.
 
 use crate::cli::view::text::{self, wrapped};
 
@@ -90,19 +91,17 @@ fn rows(wave: &Wave, width: usize) -> Vec<Row<'_>> {
 impl<'a> Row<'a> {
     /// Cells of the same width, as far as that can be.
     fn new(title: Option<&'a str>, cells: &'a [Cell], width: usize) -> Self {
-        let (number, inside) = (cells.len().max(1), width.saturating_sub(cells.len() + 1));
+        let number = cells.len().max(1);
+        let inside = width.saturating_sub(cells.len() + 1);
         let widths: Vec<usize> = (0..cells.len())
             .map(|index| inside / number + usize::from(index < inside % number))
             .collect();
-        let end = |wall: &mut usize, width: &usize| {
-            *wall += width + 1;
-            Some(*wall)
-        };
-        let walls = widths
-            .iter()
-            .scan(0, end)
-            .take(cells.len().saturating_sub(1))
-            .collect();
+        let mut walls = Vec::with_capacity(cells.len());
+        let mut wall = 0;
+        for width in widths.iter().take(cells.len().saturating_sub(1)) {
+            wall += width + 1;
+            walls.push(wall);
+        }
         Self {
             title,
             cells,
@@ -112,53 +111,56 @@ impl<'a> Row<'a> {
     }
 
     fn lines(&self, colour: bool) -> Vec<String> {
-        let columns: Vec<Vec<(Option<Tone>, String)>> = self
+        let columns: Vec<Vec<CellLine>> = self
             .cells
             .iter()
             .zip(&self.widths)
             .map(|(cell, width)| cell.lines(width.saturating_sub(2)))
             .collect();
         let height = columns.iter().map(Vec::len).max().unwrap_or_default();
-        let part = |index: usize, (column, width): (&Vec<(Option<Tone>, String)>, &usize)| {
-            let (tone, text) = column
-                .get(index)
-                .map_or((None, ""), |(tone, text)| (*tone, text.as_str()));
-            let space = " ".repeat(width.saturating_sub(text.chars().count() + 1));
-            let text = tone.map_or_else(|| text.to_owned(), |tone| tone.paint(text, colour));
-            format!(" {text}{space}")
-        };
-        let line = |index: usize| {
+        let mut lines = Vec::with_capacity(height);
+        for index in 0..height {
             let parts: Vec<String> = columns
                 .iter()
                 .zip(&self.widths)
-                .map(|cell| part(index, cell))
+                .map(|(column, width)| part(column.get(index), *width, colour))
                 .collect();
-            format!("│{}│", parts.join("│"))
-        };
-        (0..height).map(line).collect()
+            lines.push(format!("│{}│", parts.join("│")));
+        }
+        lines
+    }
+}
+
+/// A line of a cell, and how it is coloured.
+type CellLine = (Option<Tone>, String);
+
+fn part(line: Option<&CellLine>, width: usize, colour: bool) -> String {
+    let Some((tone, text)) = line else {
+        return " ".repeat(width);
+    };
+    let space = " ".repeat(width.saturating_sub(text.chars().count() + 1));
+    match tone {
+        Some(tone) => format!(" {}{space}", tone.paint(text, colour)),
+        None => format!(" {text}{space}"),
     }
 }
 
 impl Cell {
-    fn lines(&self, width: usize) -> Vec<(Option<Tone>, String)> {
-        let toned = |tone: Tone, text: &str| {
-            wrapped(text, width)
-                .into_iter()
-                .map(move |line| (Some(tone), line))
-        };
-        let mut lines: Vec<_> = toned(Tone::Strong, &self.name).collect();
-        lines.extend(
-            filled(&self.phrases, width)
-                .into_iter()
-                .map(|line| (None, line)),
-        );
-        lines.extend(
-            self.notes
-                .iter()
-                .flat_map(|(tone, note)| toned(*tone, note)),
-        );
+    fn lines(&self, width: usize) -> Vec<CellLine> {
+        let mut lines = toned(Tone::Strong, &self.name, width);
+        for line in filled(&self.phrases, width) {
+            lines.push((None, line));
+        }
+        for (tone, note) in &self.notes {
+            lines.extend(toned(*tone, note, width));
+        }
         lines
     }
+}
+
+fn toned(tone: Tone, text: &str, width: usize) -> Vec<CellLine> {
+    let lines = wrapped(text, width).into_iter();
+    lines.map(|line| (Some(tone), line)).collect()
 }
 
 fn rule(

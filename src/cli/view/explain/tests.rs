@@ -14,7 +14,8 @@ fn step(id: &str, kind: &str, more: Value) -> Value {
     step
 }
 
-/// Two that run side by side, one validator, four providers of which one is shut and one is only for fallbacks.
+/// Two that run side by side, one validator, four providers of which one is shut and one is only
+/// for fallbacks.
 fn answer() -> Value {
     let adds = json!({"version": "v2", "version_rule": "lang = \"en\"", "mode": "optional", "timeout_ms": 200.0,
         "if_it_fails": "The request goes on.", "config": {"k": "\u{1b}[2J", "n": 1.50}});
