@@ -1,7 +1,7 @@
 //! What a request pays for the registry: a lookup among 10,000 extensions.
 //!
-//! The promise is less than a microsecond for a lookup. Figures count as ratios within one run: the first group is the
-//! plain map that the lookup is measured against.
+//! The promise is less than a microsecond for a lookup. Figures count as ratios within one run: the
+//! first group is the plain map that the lookup is measured against.
 
 use std::collections::HashMap;
 use std::hint::black_box;

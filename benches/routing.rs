@@ -1,7 +1,8 @@
 //! What choosing costs: the plan of a request, and the choice of its provider.
 //!
-//! The promises: less than 2 us for a choice among ten providers, less than 20 us for a plan of ten extensions with
-//! versions and instances. The partner in each group is the same work without what the promise is about.
+//! The promises: less than 2 us for a choice among ten providers, less than 20 us for a plan of ten
+//! extensions with versions and instances. The partner in each group is the same work without what
+//! the promise is about.
 
 #![expect(
     clippy::expect_used,
@@ -29,7 +30,8 @@ const BODY: &[u8] =
     br#"{"version": "1", "tenant_id": "acme", "request_id": "r-1", "message": {"payload": "hello"},
     "context": {"user_id": "u-7", "lang": "en", "tier": "gold"}}"#;
 
-/// Ten extensions, three of each kind but one provider more; `rich` with three versions and three instances each.
+/// Ten extensions, three of each kind but one provider more; `rich` with three versions and three
+/// instances each.
 fn ten_extensions(rich: bool) -> Snapshot {
     let kinds = ["pre", "validator", "post", "provider"];
     let record = |n: usize| {

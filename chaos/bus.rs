@@ -1,4 +1,5 @@
-//! NATS breaks (C9 to C14): nothing hangs, no extension is blamed, nothing is done twice or long after its time.
+//! NATS breaks (C9 to C14): nothing hangs, no extension is blamed, nothing is done twice or long
+//! after its time.
 
 use std::time::Duration;
 
@@ -120,7 +121,8 @@ async fn restarts(pace: Pace) -> Outcome {
     stage.ends().await
 }
 
-/// What each fault leaves behind shows in each of three repeats; what an allocator keeps for the next one does not.
+/// What each fault leaves behind shows in each of three repeats; what an allocator keeps for the
+/// next one does not.
 fn keeps_growing(sizes: &[u64]) -> bool {
     let repeats: Vec<u64> = sizes.iter().copied().step_by(3).collect();
     repeats.len() > 3 && repeats.is_sorted_by(|before, after| before < after)
@@ -213,8 +215,8 @@ async fn narrow(pace: Pace) -> Outcome {
     stage.ends().await
 }
 
-/// More comes than fits through the link: the router says so to some, serves others in time, and takes what the server has for
-/// it.
+/// More comes than fits through the link: the router says so to some, serves others in time, and
+/// takes what the server has for it.
 fn turned_away(stage: &mut Stage, broken: Instant, healed: Instant) {
     let (refused, served) = stage.load.since(broken, |sent| {
         let answered = sent.iter().filter(|sent| sent.at < healed);
@@ -232,7 +234,8 @@ fn turned_away(stage: &mut Stage, broken: Instant, healed: Instant) {
     stage.check("refused", refused > 0, || {
         "nobody was turned away though the link was full".to_owned()
     });
-    // What the link holds back is late before the router reads it, and taken in until it is past its deadline for certain.
+    // What the link holds back is late before the router reads it, and taken in until it is past
+    // its deadline for certain.
     let p99 = served.get(served.len() * 99 / 100).copied();
     stage.check(
         "in time",

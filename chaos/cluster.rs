@@ -1,5 +1,5 @@
-//! NATS turns the router away, or has more than one server (C15 to C17): the router says so, waits, moves over, and blames
-//! nobody else.
+//! NATS turns the router away, or has more than one server (C15 to C17): the router says so, waits,
+//! moves over, and blames nobody else.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ pub(crate) const SCENARIOS: &[Scenario] = scenarios! {
 const SECOND: Duration = Duration::from_secs(1);
 /// After the router's user is back.
 const LET_IN: Duration = Duration::from_secs(5);
-/// The lame duck waits for five seconds before it turns its clients out, and the router moves within two.
+/// The lame duck waits for five seconds before it turns its clients out, and the router moves
+/// within two.
 const TURNED_OUT: Duration = Duration::from_secs(7);
 
 /// Everybody but the router comes in without a name.
@@ -104,7 +105,8 @@ async fn cut_off(pace: Pace) -> Outcome {
     stage.check("bystanders", others == 0, || {
         format!("{others} requests failed that need nobody over there")
     });
-    // A server makes its route again once a second, and pings find an extension that is back within two.
+    // A server makes its route again once a second, and pings find an extension that is back within
+    // two.
     stage.recovers(SECOND * 3).await;
     stage.ends().await
 }

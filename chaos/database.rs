@@ -1,4 +1,5 @@
-//! The database breaks (C18 to C22): requests do not notice, administration says so, nothing is missed.
+//! The database breaks (C18 to C22): requests do not notice, administration says so, nothing is
+//! missed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,7 +25,8 @@ pub(crate) const SCENARIOS: &[Scenario] = scenarios! {
     "C22" "the disk of PostgreSQL is full" disk_full;
 };
 
-/// A lock and a connection are waited for a second each; the rest is for a machine that others use too.
+/// A lock and a connection are waited for a second each; the rest is for a machine that others use
+/// too.
 pub(crate) const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 const BACK: Duration = Duration::from_secs(5);
 
@@ -145,7 +147,8 @@ async fn killed(pace: Pace) -> Outcome {
     stage.ends().await
 }
 
-/// That of a provider which the traffic does not need opens when it is gone, and closes when it is back.
+/// That of a provider which the traffic does not need opens when it is gone, and closes when it is
+/// back.
 async fn breakers_work(stage: &mut Stage) {
     stage.cast["spare"].kill();
     open_spare(stage).await;

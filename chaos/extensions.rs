@@ -1,4 +1,5 @@
-//! An extension breaks (C1 to C8): only those who need it feel it, and the breaker keeps them from waiting.
+//! An extension breaks (C1 to C8): only those who need it feel it, and the breaker keeps them from
+//! waiting.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -38,8 +39,8 @@ const GUARD: &str = "beamline.ext.validate.pii_guard.v1";
 /// What a machine that others use too may hold up at any moment.
 const BUSY_MACHINE: Duration = Duration::from_millis(250);
 
-/// The open time of a breaker doubles while a fault lasts, and each is moved by a quarter at most: this is the longest that
-/// it can have come to.
+/// The open time of a breaker doubles while a fault lasts, and each is moved by a quarter at most:
+/// this is the longest that it can have come to.
 fn open_after(fault: Duration) -> Duration {
     let mut open = OPEN;
     let mut passed = open.mul_f64(0.75);
@@ -221,13 +222,14 @@ fn refused_at_once(stage: &mut Stage, opened: &[Hint], healed: Instant) {
     });
 }
 
-/// A validator that takes most of its time, and mostly answers before it is over: with more timeouts its failures would
-/// open the breaker, as those of C3 do. Providers may be slow.
+/// A validator that takes most of its time, and mostly answers before it is over: with more
+/// timeouts its failures would open the breaker, as those of C3 do. Providers may be slow.
 async fn slow(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting::default()).await;
     stage.cast.remove("pii_guard");
     let guard = Puppet::start(stage.buses.nats.url(), GUARD, json!({"status": "ok"})).await;
-    // Long enough for a few milliseconds not to matter, with a window that soon forgets the time before the fault.
+    // Long enough for a few milliseconds not to matter, with a window that soon forgets the time
+    // before the fault.
     let record = json!({"id": "pii_guard", "timeout_ms": 800, "breaker": {"window_ms": 5_000}});
     let answer = stage.gateway.admin("update_extension", &record).await;
     assert_eq!(answer["ok"], true, "{answer}");
@@ -297,8 +299,8 @@ async fn flaps(pace: Pace) -> Outcome {
 /// Three at a time, and one more for each that succeeds before the last one tells.
 const PROBES: usize = 6;
 
-/// Each open time is longer than the one before, and until it is over with a verdict there are no calls but one group of
-/// probes.
+/// Each open time is longer than the one before, and until it is over with a verdict there are no
+/// calls but one group of probes.
 fn judge_open_times(stage: &mut Stage, hints: &[Hint], calls: &[Call]) {
     let verdicts: Vec<&Hint> = hints
         .iter()
@@ -352,8 +354,9 @@ async fn garbage(pace: Pace) -> Outcome {
     stage.ends().await
 }
 
-/// Answers on the reply subjects of calls that are over reach nobody. One to a call that still waits cannot be told from its
-/// own: answers carry no id, so whoever may publish there is believed.
+/// Answers on the reply subjects of calls that are over reach nobody. One to a call that still
+/// waits cannot be told from its own: answers carry no id, so whoever may publish there is
+/// believed.
 async fn astray(stage: &mut Stage, puppet: &Puppet) {
     let http = stage.routers[0].http();
     let late = async || {
@@ -383,8 +386,8 @@ async fn astray(stage: &mut Stage, puppet: &Puppet) {
 /// What an extension asks for that has too much to do.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Calls since then that came while the extension wanted none, and all. Those that were on their way with the first one
-/// could not know.
+/// Calls since then that came while the extension wanted none, and all. Those that were on their
+/// way with the first one could not know.
 fn too_early(calls: &[Call], since: Instant) -> (usize, usize) {
     let mut first = None;
     let mut early = 0;

@@ -1,4 +1,5 @@
-//! Promises that the router is known not to keep yet. A scenario with a known gap is played all the same.
+//! Promises that the router is known not to keep yet. A scenario with a known gap is played all the
+//! same.
 
 use std::collections::BTreeSet;
 
@@ -16,9 +17,10 @@ const KNOWN: &[Gap] = &[Gap {
     reason: NO_PRIORITY,
 }];
 
-/// Timed from outside in three runs: of 17, 0 and 10 late answers some were written in time and took up to 0.7 s to arrive, others
-/// were written up to 1.1 s after the caller's deadline. Every process on the way waits for a processor, NATS in both
-/// directions; a deadline counts from when the router has read the request, so it cannot make up for that.
+/// Timed from outside in three runs: of 17, 0 and 10 late answers some were written in time and
+/// took up to 0.7 s to arrive, others were written up to 1.1 s after the caller's deadline. Every
+/// process on the way waits for a processor, NATS in both directions; a deadline counts from when
+/// the router has read the request, so it cannot make up for that.
 const NO_PRIORITY: &str = "with both processors taken, requests and answers travel for longer than the allowance of 250 ms";
 
 pub(crate) fn known(scenario: &str, rule: &str) -> bool {

@@ -1,5 +1,5 @@
-//! What routers tell each other of their breakers, as the observer hears it: every change of state, with its time. A look at
-//! the states alone misses what opens and closes between two looks.
+//! What routers tell each other of their breakers, as the observer hears it: every change of state,
+//! with its time. A look at the states alone misses what opens and closes between two looks.
 
 use std::sync::Arc;
 use std::time::Duration;

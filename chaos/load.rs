@@ -1,6 +1,7 @@
 //! The gateway: sends requests at a given rate, open loop, and keeps every answer to each of them.
 //!
-//! Each request has a reply subject of its own for the whole scenario, so that a late or a second answer is seen too.
+//! Each request has a reply subject of its own for the whole scenario, so that a late or a second
+//! answer is seen too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -153,8 +154,8 @@ impl Load {
         look(&all[all.partition_point(|sent| sent.at < then)..])
     }
 
-    /// What 99 in 100 of these took at most, of all that were sent in a time. While this program itself was held up, nobody can
-    /// tell how long anything took.
+    /// What 99 in 100 of these took at most, of all that were sent in a time. While this program
+    /// itself was held up, nobody can tell how long anything took.
     pub(crate) fn p99(&self, from: Instant, to: Instant, of: impl Fn(&Sent) -> bool) -> Duration {
         let lags = self.lags();
         let held_up = |sent: &Sent, took: Duration| {
@@ -215,7 +216,8 @@ impl Shared {
         }
     }
 
-    /// A gateway without a server sends nothing: what its client kept would come out of order and too late.
+    /// A gateway without a server sends nothing: what its client kept would come out of order and
+    /// too late.
     async fn send_one(&self, class: &'static Class, attempt: u32) {
         if self.client.connection_state() != State::Connected {
             return;

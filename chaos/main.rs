@@ -1,5 +1,6 @@
-//! Chaos: break, observe, restore, observe, on real processes. Each scenario is a short story about one fault of the
-//! matrix; the same observer sends load and judges the same invariants in all of them. `README.md` says more.
+//! Chaos: break, observe, restore, observe, on real processes. Each scenario is a short story about
+//! one fault of the matrix; the same observer sends load and judges the same invariants in all of
+//! them. `README.md` says more.
 
 // The lints know test code by this attribute and not by its target.
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! All scenarios one after the other, as `make chaos` plays them: progress while it runs, one table in the end.
+//! All scenarios one after the other, as `make chaos` plays them: progress while it runs, one table
+//! in the end.
 
 use serde_json::Value;
 

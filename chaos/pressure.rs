@@ -68,8 +68,9 @@ fn served(stage: &Stage, from: Instant, to: Instant) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / (to - from).as_secs_f64()
 }
 
-/// What p99 of those who are served may become under too much load: they wait for a place no longer than for the work, and
-/// the rest is for a machine that others use too. Where that one is slow without load already, it is no measure.
+/// What p99 of those who are served may become under too much load: they wait for a place no longer
+/// than for the work, and the rest is for a machine that others use too. Where that one is slow
+/// without load already, it is no measure.
 fn twice(unloaded: Duration) -> Duration {
     unloaded.min(WORK * 3 / 2) * 2 + Duration::from_millis(100)
 }
@@ -97,7 +98,8 @@ async fn overload(pace: Pace) -> Outcome {
     stage.recovers(SECOND * 5).await;
     let peak = served(&stage, full, broken);
     let goodput = served(&stage, broken, healed);
-    // Seconds on a machine that others use too show a collapse, and no more; the figures are for a minute, and for `make load`.
+    // Seconds on a machine that others use too show a collapse, and no more; the figures are for a
+    // minute, and for `make load`.
     let (least, most) = if pace.is_quick() {
         (0.6, SECOND)
     } else {
@@ -200,7 +202,8 @@ const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 const LEAPS: [&str; 3] = ["+1h", "-1h", "+0"];
 
-/// The audit log has the writes in their order, by its number, though its times leap as the clock did.
+/// The audit log has the writes in their order, by its number, though its times leap as the clock
+/// did.
 async fn judge_history(stage: &mut Stage, registry: &Path) {
     let options = SqliteConnectOptions::new()
         .filename(registry)

@@ -1,4 +1,5 @@
-//! Routers end, freeze, panic and block (C26 to C32): what they have taken in is answered, others take over.
+//! Routers end, freeze, panic and block (C26 to C32): what they have taken in is answered, others
+//! take over.
 
 use std::path::Path;
 use std::time::Duration;
@@ -133,7 +134,8 @@ async fn frozen(pace: Pace) -> Outcome {
     stage.ends().await
 }
 
-/// What is called as soon as the router goes on: what somebody may still wait for, and what comes by then.
+/// What is called as soon as the router goes on: what somebody may still wait for, and what comes
+/// by then.
 fn no_stampede(stage: &mut Stage, healed: Instant) {
     let worth = DEADLINE + BELIEVED_PAST + IN_QUEUES + ON_ITS_WAY;
     let Some(from) = healed.checked_sub(worth) else {
@@ -213,8 +215,8 @@ async fn pipelines_panic(pace: Pace) -> Outcome {
     stage.ends().await
 }
 
-/// Its supervisor gives up in turn; the router does not, and nobody else feels it. What only observes fails at the same time,
-/// and nobody feels that either.
+/// Its supervisor gives up in turn; the router does not, and nobody else feels it. What only
+/// observes fails at the same time, and nobody feels that either.
 async fn never_starts(pace: Pace) -> Outcome {
     let points = FailPoints::new();
     let directory = TempDir::new().expect("a directory");
@@ -339,7 +341,8 @@ async fn handlers_block(pace: Pace) -> Outcome {
             .filter(|sent| sent.code() == Some("overloaded"))
             .count()
     });
-    // Requests may also be refused because places are taken: the monitor says that it is the threads.
+    // Requests may also be refused because places are taken: the monitor says that it is the
+    // threads.
     stage.check("lag monitor", pressure >= SEVERE, || {
         format!("the pressure was {pressure} at most")
     });

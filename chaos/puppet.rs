@@ -1,5 +1,6 @@
-//! An extension whose behaviour a scenario changes while it runs, below the SDK: it can also break the protocol. It notes
-//! every call that it acts on, so that it bears witness to what the router sent. Like the SDK it drops what comes too late.
+//! An extension whose behaviour a scenario changes while it runs, below the SDK: it can also break
+//! the protocol. It notes every call that it acts on, so that it bears witness to what the router
+//! sent. Like the SDK it drops what comes too late.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

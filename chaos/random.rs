@@ -1,4 +1,5 @@
-//! Faults by chance (C42): one to three at once, from a seed that is printed and gives the same schedule again.
+//! Faults by chance (C42): one to three at once, from a seed that is printed and gives the same
+//! schedule again.
 
 use std::time::Duration;
 
@@ -87,7 +88,8 @@ impl Fault {
         }
     }
 
-    /// When requests may be lost or answered late because of it; nothing for a fault that is no excuse for either.
+    /// When requests may be lost or answered late because of it; nothing for a fault that is no
+    /// excuse for either.
     fn excuses(self, broken: Instant, healed: Instant) -> Option<(Instant, Instant)> {
         match self {
             Self::NatsKilled | Self::NatsFrozen => Some((broken, healed + BACK)),
@@ -118,7 +120,8 @@ struct Wave {
 }
 
 impl Wave {
-    /// Who leaves a queue group takes what is on its way to be here within 50 ms: on a slow link some of it is lost.
+    /// Who leaves a queue group takes what is on its way to be here within 50 ms: on a slow link
+    /// some of it is lost.
     fn leaves_over_slow_link(&self) -> bool {
         [Fault::SlowLink, Fault::RouterToldToEnd]
             .iter()

@@ -1,4 +1,5 @@
-//! The registry is slow, in use, in a small file, or very large (C23 to C25 and C39): only administration feels it.
+//! The registry is slow, in use, in a small file, or very large (C23 to C25 and C39): only
+//! administration feels it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -36,7 +37,8 @@ const SLOW_COMMITS: &str = "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE pl
     $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$; \
     CREATE CONSTRAINT TRIGGER slow_commit AFTER UPDATE ON registry_revision \
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dawdle()";
-/// Longer than the router waits for the end of a write, and shorter than PostgreSQL lets a statement run.
+/// Longer than the router waits for the end of a write, and shorter than PostgreSQL lets a
+/// statement run.
 const SLOWER_COMMITS: &str = "CREATE OR REPLACE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS \
     $$ BEGIN PERFORM pg_sleep(4.5); RETURN NULL; END $$";
 /// The router's four seconds, and what a machine may take that others use too.
@@ -77,7 +79,8 @@ async fn slow_commits(pace: Pace) -> Outcome {
     stage.ends().await
 }
 
-/// Writes that wait for a lock hold every connection of the pool, and long lists are asked for at the same time.
+/// Writes that wait for a lock hold every connection of the pool, and long lists are asked for at
+/// the same time.
 async fn connections_taken(pace: Pace) -> Outcome {
     let database = PostgresServer::start().await;
     let mut stage = Stage::set(pace, on(database.url(), "500ms")).await;
@@ -128,13 +131,16 @@ async fn connections_taken(pace: Pace) -> Outcome {
     stage.ends().await
 }
 
-/// With the others about as many as one message can hold: lists beyond that are refused before any work is done.
+/// With the others about as many as one message can hold: lists beyond that are refused before any
+/// work is done.
 const LISTED: i32 = 2_500;
 const ALMOST_TOO_LONG: usize = 500_000;
-/// The specification has two seconds. A debug build that shares two cores with whoever reads the twenty lists gets twice that.
+/// The specification has two seconds. A debug build that shares two cores with whoever reads the
+/// twenty lists gets twice that.
 const LISTED_WITHIN: Duration = Duration::from_secs(4);
 
-/// How long it took, and how many bytes came. This program needs the processors, too: it does not read them.
+/// How long it took, and how many bytes came. This program needs the processors, too: it does not
+/// read them.
 async fn list(stage: &Stage) -> (Duration, usize) {
     let begun = Instant::now();
     let asked = stage
@@ -148,7 +154,8 @@ async fn list(stage: &Stage) -> (Duration, usize) {
     )
 }
 
-/// A lock that another process holds; then a full disk, and a file that nobody can write to, where this can be had.
+/// A lock that another process holds; then a full disk, and a file that nobody can write to, where
+/// this can be had.
 async fn sqlite_in_trouble(pace: Pace) -> Outcome {
     let disk = SmallDisk::mount();
     let directory = TempDir::new().expect("a directory");
@@ -242,7 +249,8 @@ async fn large_push(pace: Pace) -> Outcome {
     let calm = Instant::now();
     stage.calm().await;
     let mut pusher = database.connect().await;
-    // As records, as the snapshot made of them, and as text on the way to the disk; the snapshot before it as well.
+    // As records, as the snapshot made of them, and as text on the way to the disk; the snapshot
+    // before it as well.
     stage.may_hold(512);
     let broken = stage.breaks();
     push(&mut pusher, &stage, 100_000).await;
@@ -253,7 +261,8 @@ async fn large_push(pace: Pace) -> Outcome {
     // What comes after the change, the end of the snapshot before it for example.
     sleep(SECOND).await;
     let pushed = Instant::now();
-    // By the order in which entries wait for each other; a chain of fallbacks visits nobody twice, however it is written.
+    // By the order in which entries wait for each other; a chain of fallbacks visits nobody twice,
+    // however it is written.
     let circle = json!([{"id": "normalize_text", "depends_on": ["bulk_1"]}, {"id": "bulk_1", "depends_on": ["normalize_text"]}]);
     for (fault, pre) in [
         ("missing id", json!([{"id": "nobody", "mode": "required"}])),

@@ -1,5 +1,5 @@
-//! What a process needs besides its peers runs out (C35, C36, C40, C41): memory, file descriptors, a reader of its metrics or
-//! of its log. Requests go on.
+//! What a process needs besides its peers runs out (C35, C36, C40, C41): memory, file descriptors,
+//! a reader of its metrics or of its log. Requests go on.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const MIB: usize = 1024 * 1024;
 /// What the router may use. It takes an eighth of this for requests when it starts with it.
 const MEMORY: usize = 256 * MIB;
-/// A large request, how many come a second, and how long its provider holds it: more than there is room for.
+/// A large request, how many come a second, and how long its provider holds it: more than there is
+/// room for.
 const LARGE: usize = 900_000;
 const LARGE_EVERY: Duration = Duration::from_millis(100);
 const HELD: Duration = Duration::from_secs(6);
@@ -75,8 +76,8 @@ async fn scarce_memory(pace: Pace) -> Outcome {
             "a control group for memory (version 1) can only be made by root, and not everywhere",
         );
     };
-    // The router itself finds out how much it may have. On a slow machine it would refuse requests for want of time before
-    // their bytes are too many.
+    // The router itself finds out how much it may have. On a slow machine it would refuse requests
+    // for want of time before their bytes are too many.
     let setting = Setting::default()
         .launched(Launch::InGroup(group.0.clone()))
         .configured("router.adaptive_limit", "false");
@@ -182,8 +183,9 @@ fn soft_limit_of_files(pid: u32) -> String {
 /// More would be a loop that does nothing else.
 const ATTEMPTS_A_SECOND: f64 = 6.0;
 
-/// The matrix wants readiness off; I7 holds it to be on, and that is right: requests come over a connection that is there
-/// already, and all of them are served. A platform that took this router out would only make the others do its work.
+/// The matrix wants readiness off; I7 holds it to be on, and that is right: requests come over a
+/// connection that is there already, and all of them are served. A platform that took this router
+/// out would only make the others do its work.
 async fn no_descriptors(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting::default()).await;
     stage.calm().await;
@@ -248,8 +250,9 @@ async fn scraper(router: SocketAddr, requests: usize) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// More of them than the router has places, most with an answer that they do not read, some with more than fits into the
-/// buffers between. There is no exporter of traces whose collector could be away, too.
+/// More of them than the router has places, most with an answer that they do not read, some with
+/// more than fits into the buffers between. There is no exporter of traces whose collector could be
+/// away, too.
 async fn scrapers_never_read(pace: Pace) -> Outcome {
     let mut stage = Stage::set(pace, Setting::default()).await;
     stage.calm().await;

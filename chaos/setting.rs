@@ -1,4 +1,5 @@
-//! What a scenario needs on its stage. Without a word: one router, one process of each extension, one NATS server.
+//! What a scenario needs on its stage. Without a word: one router, one process of each extension,
+//! one NATS server.
 
 use std::path::PathBuf;
 
@@ -44,7 +45,8 @@ pub(crate) enum BusSetting {
     Configured(String),
     /// The routers reach the server through a proxy.
     Proxied,
-    /// These are on a second server, which is joined with the first through a proxy. Neither has JetStream.
+    /// These are on a second server, which is joined with the first through a proxy. Neither has
+    /// JetStream.
     Apart(Apart),
 }
 

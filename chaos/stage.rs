@@ -1,4 +1,5 @@
-//! A scenario's stage: servers, routers and extensions as processes, load on them, and what has happened when.
+//! A scenario's stage: servers, routers and extensions as processes, load on them, and what has
+//! happened when.
 
 use std::time::Duration;
 
@@ -168,14 +169,16 @@ impl Stage {
         now
     }
 
-    /// The transport lost what was sent in this time, or delivered it late: nobody can hold that against the router.
+    /// The transport lost what was sent in this time, or delivered it late: nobody can hold that
+    /// against the router.
     pub(crate) fn forgive(&mut self, from: Instant, to: Instant) {
         self.allowed
             .unanswered
             .push((from.checked_sub(traffic::DEADLINE).unwrap_or(from), to));
     }
 
-    /// A router must say within `detected` of the fault that it is not ready, and be ready again `back` after the end.
+    /// A router must say within `detected` of the fault that it is not ready, and be ready again
+    /// `back` after the end.
     pub(crate) fn unready(&mut self, detected: Duration, back: Duration) {
         let (Some(broken), Some(healed)) = (self.phases.broken, self.phases.healed) else {
             return;

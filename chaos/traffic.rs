@@ -1,4 +1,5 @@
-//! The mixed traffic of a scenario: which requests there are, and the policies and extensions behind them.
+//! The mixed traffic of a scenario: which requests there are, and the policies and extensions
+//! behind them.
 
 use std::time::Duration;
 
@@ -61,7 +62,8 @@ pub(crate) const MIXED: &[Class] = &[PIPELINE, FALLBACK, OPTIONAL, BYSTANDER, DE
 /// What no answer and no log line may ever hold.
 pub(crate) const CANARY: &str = "canary-0b5e55ed";
 
-/// Registers everything that the mixed traffic needs. The extensions of the demo policy are there already.
+/// Registers everything that the mixed traffic needs. The extensions of the demo policy are there
+/// already.
 pub(crate) async fn register(gateway: &Gateway) {
     for id in ["normalize_text", "pii_guard", "mask_pii"] {
         let quick = json!({"id": id, "timeout_ms": 400});

@@ -99,8 +99,8 @@ impl Progress {
         Self { notes, task }
     }
 
-    /// The most requests that were older than `age` and not answered, at any of the moments; nothing when there were not
-    /// enough of them to tell.
+    /// The most requests that were older than `age` and not answered, at any of the moments;
+    /// nothing when there were not enough of them to tell.
     pub(crate) fn overdue(&self, age: Duration) -> Option<f64> {
         overdue(&self.notes.lock(), age)
     }
@@ -130,7 +130,8 @@ const HELD: [&str; 4] = [
     "extension_in_flight",
 ];
 
-/// The counters of `/metrics` by name with all labels added up, and each for itself by its name with its labels.
+/// The counters of `/metrics` by name with all labels added up, and each for itself by its name
+/// with its labels.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Counters(BTreeMap<String, f64>);
 
@@ -160,12 +161,14 @@ impl Counters {
         self.get("router_tasks")
     }
 
-    /// Requests that the router answered with `ok` or with this error, whether or not the answers arrived.
+    /// Requests that the router answered with `ok` or with this error, whether or not the answers
+    /// arrived.
     pub(crate) fn answered_with(&self, outcome: &str) -> f64 {
         self.get(&format!("{ANSWERED}{{outcome=\"{outcome}\"}}"))
     }
 
-    /// Whether everything that was taken in is answered and nothing is held, and what does not add up.
+    /// Whether everything that was taken in is answered and nothing is held, and what does not add
+    /// up.
     pub(crate) fn settled(&self) -> Result<(), String> {
         let received = self.get(RECEIVED);
         let answered = self.get(ANSWERED);

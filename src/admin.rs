@@ -1,4 +1,5 @@
-//! Administration without a transport: an operation gets a place and a limit of time, is authorised, carried out and answered.
+//! Administration without a transport: an operation gets a place and a limit of time, is
+//! authorised, carried out and answered.
 //!
 //! An edge reads the request, names the caller, and carries the answer back.
 
@@ -118,8 +119,8 @@ impl Administration {
         }
     }
 
-    /// An answer may be long: it is written apart, straight from what it holds. Through a `Value`, documents would lose
-    /// digits and their layout.
+    /// An answer may be long: it is written apart, straight from what it holds. Through a `Value`,
+    /// documents would lose digits and their layout.
     async fn written<O: Perform>(
         &self,
         admission: &Admission,

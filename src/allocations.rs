@@ -1,5 +1,5 @@
-//! Heap allocations since the start, in builds with the feature `count-allocations`: what a request costs is their
-//! difference, divided by the requests between.
+//! Heap allocations since the start, in builds with the feature `count-allocations`: what a request
+//! costs is their difference, divided by the requests between.
 
 use std::fmt;
 

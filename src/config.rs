@@ -1,7 +1,9 @@
-//! The configuration: one struct for each part of the router, read once, and checked as a whole before anything starts.
+//! The configuration: one struct for each part of the router, read once, and checked as a whole
+//! before anything starts.
 //!
-//! Four layers, the later one wins: defaults, a TOML file, the environment, flags. See `docs/configuration.md`. For
-//! commands that ask a running router, the address of the one that `up` runs here stands in for the default.
+//! Four layers, the later one wins: defaults, a TOML file, the environment, flags. See
+//! `docs/configuration.md`. For commands that ask a running router, the address of the one that
+//! `up` runs here stands in for the default.
 
 mod complexity;
 mod content;
@@ -65,7 +67,8 @@ pub fn load_from(
     overrides: &Overrides,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Config, Mistakes> {
-    // The parts name their keys and defaults where they read them, so a reading of nothing collects the lowest layer.
+    // The parts name their keys and defaults where they read them, so a reading of nothing collects
+    // the lowest layer.
     let mut blank = Reader::new(Layers::none());
     Config::read(&mut blank);
     let layers = Layers::read(blank.into_defaults(), overrides, environment);
@@ -97,13 +100,15 @@ impl Config {
         &self.warnings
     }
 
-    /// The effective configuration as it was loaded, with the origin of each value as a comment. In place of a secret
-    /// stands `[redacted]`, which `load` refuses, so that nobody starts a router with it.
+    /// The effective configuration as it was loaded, with the origin of each value as a comment. In
+    /// place of a secret stands `[redacted]`, which `load` refuses, so that nobody starts a router
+    /// with it.
     pub fn to_toml(&self) -> String {
         self.printout.to_toml()
     }
 
-    /// The effective configuration, one object for each section, and the origin of each value under `origins`.
+    /// The effective configuration, one object for each section, and the origin of each value under
+    /// `origins`.
     pub fn to_json(&self) -> serde_json::Value {
         self.printout.to_json()
     }

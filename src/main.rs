@@ -1,4 +1,5 @@
-//! Parse what was typed, run it, end with its exit code. What a router does when it starts and stops is in `cli/serve.rs`.
+//! Parse what was typed, run it, end with its exit code. What a router does when it starts and
+//! stops is in `cli/serve.rs`.
 
 use std::process::ExitCode;
 
@@ -15,7 +16,8 @@ fn main() -> ExitCode {
     let outcome = match tokio::runtime::Runtime::new() {
         Ok(runtime) => {
             let outcome = runtime.block_on(cli::run(cli, console));
-            // A name lookup that hangs in a thread of its own must not keep the process from ending.
+            // A name lookup that hangs in a thread of its own must not keep the process from
+            // ending.
             runtime.shutdown_background();
             outcome
         }

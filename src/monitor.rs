@@ -1,6 +1,8 @@
-//! Watches how late the runtime is, how much memory is in use and how long the bus takes, and tells the door.
+//! Watches how late the runtime is, how much memory is in use and how long the bus takes, and tells
+//! the door.
 //!
-//! Each part takes back what it has told when it ends: nobody is refused for what nobody measures any more.
+//! Each part takes back what it has told when it ends: nobody is refused for what nobody measures
+//! any more.
 
 use std::sync::Arc;
 

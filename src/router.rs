@@ -47,8 +47,8 @@ impl Router {
         self.gave_up = true;
     }
 
-    /// Drains and stops: no new requests, the answers of those in flight, the actors in reverse order, the connections.
-    /// After the tree gave up, what is in flight is told so instead.
+    /// Drains and stops: no new requests, the answers of those in flight, the actors in reverse
+    /// order, the connections. After the tree gave up, what is in flight is told so instead.
     pub async fn stop(self) -> StopReport {
         let begun = Instant::now();
         let patience = self.patience();
@@ -75,8 +75,8 @@ impl Router {
 }
 
 impl Prepared {
-    /// The tree with its subscriptions; returns when requests reach this router. Takes seconds at most and must not be
-    /// dropped: requests may have come already.
+    /// The tree with its subscriptions; returns when requests reach this router. Takes seconds at
+    /// most and must not be dropped: requests may have come already.
     pub async fn start(self) -> Result<Router, StartError> {
         let listener = listen(self.config.http.listen)?;
         let http_address = address_of(&listener)?;

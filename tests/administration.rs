@@ -1,5 +1,5 @@
-//! Administration over NATS (contract section 5): every operation, what it refuses, and that a write is served when it is
-//! answered. The command line on top of it is in `command_line`.
+//! Administration over NATS (contract section 5): every operation, what it refuses, and that a
+//! write is served when it is answered. The command line on top of it is in `command_line`.
 
 use beamline_extension::Kind;
 use beamline_test_support::{Gateway, LIMIT, Nats, RouterProcess, Stub, eventually, request};

@@ -1,5 +1,5 @@
-//! Nothing that anybody sends breaks the router: each bad input gets one typed answer, or none where none can be given,
-//! and the next good request is served as if nothing had been.
+//! Nothing that anybody sends breaks the router: each bad input gets one typed answer, or none
+//! where none can be given, and the next good request is served as if nothing had been.
 
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,8 @@ impl World {
         .await;
     }
 
-    /// The same process has connected so many other clients, is ready and serves, and nothing else has suffered.
+    /// The same process has connected so many other clients, is ready and serves, and nothing else
+    /// has suffered.
     async fn until_replaced(&mut self, times: usize) {
         let said = |text: &str| self.router.log().matches(text).count();
         eventually(LIMIT, "another client", async || {
@@ -405,8 +406,8 @@ async fn headers_of_any_number_and_form_are_read_or_ignored() {
     world.still_works().await;
 }
 
-/// Header blocks that no client library writes, sent over a bare connection. The NATS client drops its connection when it
-/// reads one, so the router comes back instead of never having been away.
+/// Header blocks that no client library writes, sent over a bare connection. The NATS client drops
+/// its connection when it reads one, so the router comes back instead of never having been away.
 #[tokio::test]
 async fn the_router_comes_back_from_malformed_header_blocks() {
     let world = World::start().await;
@@ -426,7 +427,8 @@ async fn the_router_comes_back_from_malformed_header_blocks() {
     world.still_works().await;
 }
 
-/// async-nats 0.51 panics on a carriage return inside a header value, and the client that read it is dead for good.
+/// async-nats 0.51 panics on a carriage return inside a header value, and the client that read it
+/// is dead for good.
 const DEADLY: &str = "NATS/1.0\r\ntenant_id: ac\rme\r\n\r\n";
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Circuit breakers: when they open and recover, whom they protect, and what an operator decides about them.
+//! Circuit breakers: when they open and recover, whom they protect, and what an operator decides
+//! about them.
 
 use std::process::{Command, Stdio};
 
@@ -515,7 +516,8 @@ async fn what_is_open_is_open_after_a_restart_and_closes_as_usual() {
             .filter(|text| text.contains("model"))
     })
     .await;
-    // What is left of the open time counts from the restart, because the cap does: however long that takes.
+    // What is left of the open time counts from the restart, because the cap does: however long
+    // that takes.
     let changed = gateway
         .admin(
             "update_extension",

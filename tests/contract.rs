@@ -1,5 +1,6 @@
-//! What crosses the wire when everything goes well (contract sections 1 and 2): answers to gateways, calls to extensions,
-//! and payloads that pass through byte for byte. What goes wrong is in `failures`.
+//! What crosses the wire when everything goes well (contract sections 1 and 2): answers to
+//! gateways, calls to extensions, and payloads that pass through byte for byte. What goes wrong is
+//! in `failures`.
 
 use async_nats::HeaderMap;
 use beamline_extension::Kind;

@@ -1,4 +1,5 @@
-//! The database goes away and comes back: traffic does not notice, administration says so, and nothing is missed.
+//! The database goes away and comes back: traffic does not notice, administration says so, and
+//! nothing is missed.
 
 use std::time::Duration;
 
@@ -97,7 +98,8 @@ async fn until_version(caller: &Caller, version: &str) {
     .await;
 }
 
-/// Waits until the router says that it is ready and has not been able to ask the store for some seconds.
+/// Waits until the router says that it is ready and has not been able to ask the store for some
+/// seconds.
 async fn until_stale(router: &RouterProcess, seconds: u64) -> Value {
     eventually(LIMIT, "the router says how stale it is", async || {
         let said = router.readiness().await?;
@@ -348,7 +350,8 @@ async fn what_needs_no_database_does_not_wait_for_one_that_hangs() {
     }
 }
 
-/// As while another process migrates: the connection is good, and nothing comes of it for a long time.
+/// As while another process migrates: the connection is good, and nothing comes of it for a long
+/// time.
 #[tokio::test]
 async fn a_router_with_a_copy_does_not_wait_for_a_lock_and_goes_on_trying() {
     let nats = Nats::start().await;

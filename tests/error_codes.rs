@@ -1,5 +1,5 @@
-//! Errors that are about the request, its policy or the router's limits, and not about an extension that failed
-//! (contract section 1, the table of codes).
+//! Errors that are about the request, its policy or the router's limits, and not about an extension
+//! that failed (contract section 1, the table of codes).
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What the answer says when an extension fails (contract sections 1 and 2): every form of failure in every role.
+//! What the answer says when an extension fails (contract sections 1 and 2): every form of failure
+//! in every role.
 
 use std::sync::Arc;
 
@@ -38,7 +39,8 @@ impl Scripted {
     }
 }
 
-/// A role, the policy in which the extension plays it, and the code of the answer when it fails; none: it goes on.
+/// A role, the policy in which the extension plays it, and the code of the answer when it fails;
+/// none: it goes on.
 const ROLES: [(&str, &str, Option<&str>); 8] = [
     ("edit", "pre_required", Some("pre_processor_failed")),
     ("edit", "pre_optional", None),

@@ -1,4 +1,5 @@
-//! How extensions do: who is back is found before its open time is over, and the figures are written down.
+//! How extensions do: who is back is found before its open time is over, and the figures are
+//! written down.
 
 use beamline_extension::Kind;
 use beamline_test_support::{

@@ -1,4 +1,5 @@
-//! Many requests at once: each is answered once and right, and one bad extension harms only those who use it.
+//! Many requests at once: each is answered once and right, and one bad extension harms only those
+//! who use it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ const FIXED: &str = "false";
 /// After the last answer, a second answer to any request would have come by then.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// Sends requests under reply subjects of their own and collects every answer that comes, also those too many.
+/// Sends requests under reply subjects of their own and collects every answer that comes, also
+/// those too many.
 async fn flood(
     gateway: &Gateway,
     count: usize,
@@ -157,7 +159,8 @@ async fn an_extension_that_never_answers_does_not_slow_others() {
         Extension::raw(Kind::Provider, "silent", async |_| None),
     )
     .await;
-    // Half of all requests wait for the silent one until their own time is over; the others must not wait with them.
+    // Half of all requests wait for the silent one until their own time is over; the others must
+    // not wait with them.
     let waiting: Vec<_> = (0..200)
         .map(|_| {
             let client = gateway.client().clone();

@@ -1,6 +1,7 @@
-//! The whole router on a real NATS server and a real database. One module for each behaviour, all in one program, because
-//! linking takes longer than testing. Needs nats-server on the PATH, a PostgreSQL server (`BEAMLINE_TEST_POSTGRES_URL`), and
-//! the programs of the workspace (`cargo build --workspace`); `make test` sees to all of it.
+//! The whole router on a real NATS server and a real database. One module for each behaviour, all
+//! in one program, because linking takes longer than testing. Needs nats-server on the PATH, a
+//! PostgreSQL server (`BEAMLINE_TEST_POSTGRES_URL`), and the programs of the workspace (`cargo
+//! build --workspace`); `make test` sees to all of it.
 
 // The lints know test code by this attribute and not by its target.
 #[cfg(test)]

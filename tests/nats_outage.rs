@@ -1,4 +1,5 @@
-//! NATS goes away and comes back: the router says so, waits, and goes on by itself as if nothing had been.
+//! NATS goes away and comes back: the router says so, waits, and goes on by itself as if nothing
+//! had been.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -291,7 +292,8 @@ async fn a_request_in_flight_outlives_a_short_outage() {
 #[tokio::test]
 async fn an_answer_waits_for_the_connection_until_its_deadline_and_no_longer() {
     let mut island = Island::start().await;
-    // What a provider may have done is not asked for again, so both requests end with the connection.
+    // What a provider may have done is not asked for again, so both requests end with the
+    // connection.
     let model = island.extension(Kind::Provider, "model", |_| None).await;
     island
         .gateway

@@ -1,5 +1,5 @@
-//! `policy explain`, `policy complexity`, `policy check --against` and `request --explain` against a router with the
-//! reference extensions.
+//! `policy explain`, `policy complexity`, `policy check --against` and `request --explain` against
+//! a router with the reference extensions.
 
 use std::fs;
 use std::process::{Command, Stdio};

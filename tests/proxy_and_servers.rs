@@ -1,4 +1,5 @@
-//! The support of the other tests does what it says: what is broken is away, and what is restored is back.
+//! The support of the other tests does what it says: what is broken is away, and what is restored
+//! is back.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A router says when it takes traffic, finishes what it has begun when it is told to end, and starts again after a crash.
+//! A router says when it takes traffic, finishes what it has begun when it is told to end, and
+//! starts again after a crash.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,8 @@ async fn fine(_message: Message, _call: CallContext) -> Result<Verdict, Failure>
     Ok(Verdict::Ok)
 }
 
-/// The extensions of the demo policy that a new database holds, with a provider that waits at a gate.
+/// The extensions of the demo policy that a new database holds, with a provider that waits at a
+/// gate.
 struct Demo {
     gate: Arc<Semaphore>,
     provider: Running,

@@ -1,4 +1,5 @@
-//! Two routers on one NATS and one database are one service: they share the work and the registry, and one may go.
+//! Two routers on one NATS and one database are one service: they share the work and the registry,
+//! and one may go.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What the router tells about a pipeline: explanations at three levels, dry runs, and how complex it is.
+//! What the router tells about a pipeline: explanations at three levels, dry runs, and how complex
+//! it is.
 
 use beamline_extension::Kind;
 use beamline_test_support::{LIMIT, Routing, Stub, eventually, lines, report, request_with, steps};

@@ -1,4 +1,5 @@
-//! What comes after a failed provider: retries, another provider, or an error that says what was tried.
+//! What comes after a failed provider: retries, another provider, or an error that says what was
+//! tried.
 
 use beamline_extension::Kind;
 use beamline_test_support::{BROKEN, Routing, Stub, lines, report, request, request_with, steps};

@@ -1,4 +1,5 @@
-//! Every form in which policies are written (contract section 4) is saved, and a request is served as it says.
+//! Every form in which policies are written (contract section 4) is saved, and a request is served
+//! as it says.
 
 use beamline_extension::Kind;
 use beamline_test_support::{Routing, Stub, lines, report, request, request_with, steps};

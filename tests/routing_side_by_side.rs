@@ -1,5 +1,5 @@
-//! What runs side by side, what waits for what, and that the order of answers changes no outcome. Extensions here wait for
-//! each other, so that the order is the test's and no clock's.
+//! What runs side by side, what waits for what, and that the order of answers changes no outcome.
+//! Extensions here wait for each other, so that the order is the test's and no clock's.
 
 use beamline_extension::{Kind, RawAnswer};
 use beamline_test_support::{Routing, Stub, lines, report, request};
@@ -143,7 +143,8 @@ async fn a_wave_starts_when_what_it_depends_on_is_done() {
     assert_eq!(d.last_body()["metadata"]["both_were_done"], true);
 }
 
-/// Two pre-processors that both replace the payload and the same key; `first` answers last when told so.
+/// Two pre-processors that both replace the payload and the same key; `first` answers last when
+/// told so.
 async fn merged(first_is_last: bool) -> (Value, Value) {
     let routing = Routing::start(&[]).await;
     let model = routing.provider("model").await;

@@ -214,7 +214,8 @@ async fn a_change_of_the_rules_is_served_without_a_restart() {
     }
 }
 
-/// Two routers on one database, each on a NATS server of its own, so that a test knows whom it asks.
+/// Two routers on one database, each on a NATS server of its own, so that a test knows whom it
+/// asks.
 struct Replicas {
     gateways: [Gateway; 2],
     routers: [RouterProcess; 2],
@@ -242,7 +243,8 @@ impl Replicas {
         }
     }
 
-    /// Sets the percentage of `v2`, waits until both serve it, and answers the sessions that get it.
+    /// Sets the percentage of `v2`, waits until both serve it, and answers the sessions that get
+    /// it.
     async fn sessions_at(&self, percent: u32) -> BTreeSet<usize> {
         let versions = json!([{"version": "v2", "routing_rules": {"percent": percent}}]);
         let written = self.gateways[0]

@@ -1,5 +1,5 @@
-//! A session keeps its provider, whichever replica gets its requests and whoever is started again; without JetStream it
-//! does so on one replica, and the answers say so.
+//! A session keeps its provider, whichever replica gets its requests and whoever is started again;
+//! without JetStream it does so on one replica, and the answers say so.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! What goes on for as long as the router does is in its tree: it is shown, comes back when it panics, and is missed by nobody.
+//! What goes on for as long as the router does is in its tree: it is shown, comes back when it
+//! panics, and is missed by nobody.
 
 use std::time::Duration;
 

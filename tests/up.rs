@@ -1,4 +1,5 @@
-//! `up`: one command starts everything, other commands find it, and nothing is left when it ends, however it ends.
+//! `up`: one command starts everything, other commands find it, and nothing is left when it ends,
+//! however it ends.
 
 use std::fs;
 use std::path::Path;
@@ -49,7 +50,8 @@ impl Up {
             .expect("it runs")
     }
 
-    /// All that `up` has started. Each of them has the address of NATS or the state directory on its command line.
+    /// All that `up` has started. Each of them has the address of NATS or the state directory on
+    /// its command line.
     fn children(&self) -> Vec<(i32, String)> {
         let place = self
             .directory

@@ -1,5 +1,6 @@
-//! One call of an extension, with all attempts that it may make. It runs in its caller's task, and none passes through a
-//! mailbox. What each attempt does is in `attempt`; whether there is another one, the rules in the domain say.
+//! One call of an extension, with all attempts that it may make. It runs in its caller's task, and
+//! none passes through a mailbox. What each attempt does is in `attempt`; whether there is another
+//! one, the rules in the domain say.
 
 use std::sync::Arc;
 
@@ -32,8 +33,8 @@ pub struct CallScope {
 }
 
 impl Invokers {
-    /// Makes one call: a provider's with one attempt, because its pipeline decides what comes after; any other with all
-    /// that its record and the request grant.
+    /// Makes one call: a provider's with one attempt, because its pipeline decides what comes
+    /// after; any other with all that its record and the request grant.
     pub async fn call(&self, order: &CallOrder, scope: &CallScope) -> CallResult {
         let begun = Instant::now();
         let invoker = self.invoker(&order.call.extension.id).await;
@@ -87,7 +88,8 @@ impl Invokers {
         }
     }
 
-    /// What the rules go by, while the request still grants the call an attempt. `made`: its retries so far.
+    /// What the rules go by, while the request still grants the call an attempt. `made`: its
+    /// retries so far.
     fn repeatable(
         &self,
         failure: &CallFailure,

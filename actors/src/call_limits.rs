@@ -1,6 +1,7 @@
-//! How many calls of one extension run at the same time, so that one that hangs cannot hold every request of the router,
-//! and one that says that it has too much to do gets less. A call that finds no place waits shortly; it is never sent
-//! beyond the limit, and no breaker hears of it. What the limit is, `domain/concurrency.rs` decides.
+//! How many calls of one extension run at the same time, so that one that hangs cannot hold every
+//! request of the router, and one that says that it has too much to do gets less. A call that finds
+//! no place waits shortly; it is never sent beyond the limit, and no breaker hears of it. What the
+//! limit is, `domain/concurrency.rs` decides.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +42,8 @@ pub(crate) struct CallLimit {
 #[derive(Debug)]
 struct Size {
     limit: ConcurrencyLimit,
-    /// Places that exist, taken or free. More than the limit while those beyond it are in use: they go when they come back.
+    /// Places that exist, taken or free. More than the limit while those beyond it are in use: they
+    /// go when they come back.
     places: u32,
 }
 
@@ -77,7 +79,8 @@ impl CallLimits {
         }
     }
 
-    /// The ceiling of extensions that have none of their own; for those that are called for the first time after this.
+    /// The ceiling of extensions that have none of their own; for those that are called for the
+    /// first time after this.
     pub(crate) fn set(&self, max_in_flight: u32) {
         self.max_in_flight.store(max_in_flight, Ordering::Relaxed);
     }
@@ -91,7 +94,8 @@ impl CallLimits {
         if let Some(limit) = self.limits.read().get(id) {
             return Arc::clone(limit);
         }
-        // Under the lock that also `retain` takes, so that a ceiling which changes meanwhile is not missed.
+        // Under the lock that also `retain` takes, so that a ceiling which changes meanwhile is not
+        // missed.
         let new = || {
             Arc::new(CallLimit::new(
                 id,
@@ -107,8 +111,8 @@ impl CallLimits {
         )
     }
 
-    /// Forgets extensions that are gone, and brings the ceilings of the others up to date: `known` says for each id
-    /// whether it is there still, and with what ceiling of its own.
+    /// Forgets extensions that are gone, and brings the ceilings of the others up to date: `known`
+    /// says for each id whether it is there still, and with what ceiling of its own.
     pub(crate) fn retain(&self, known: impl Fn(&str) -> Option<Option<u32>>) {
         self.limits.write().retain(|id, limit| {
             let own = known(id);
@@ -185,7 +189,8 @@ impl CallLimit {
         self.fit(&mut size);
     }
 
-    /// A place for a call with so much time left; `None` when none comes free in time, or as many wait as may run.
+    /// A place for a call with so much time left; `None` when none comes free in time, or as many
+    /// wait as may run.
     pub(crate) async fn enter(&self, left: Duration) -> Option<CallPlace<'_>> {
         self.wanted();
         let permit = match self.places.try_acquire() {
@@ -248,7 +253,8 @@ impl CallLimit {
         self.fit(&mut size);
     }
 
-    /// Makes places, or takes free ones away, until there are as many as the limit says; those in use go when they come back.
+    /// Makes places, or takes free ones away, until there are as many as the limit says; those in
+    /// use go when they come back.
     fn fit(&self, size: &mut Size) {
         let limit = size.limit.get();
         if size.places < limit {

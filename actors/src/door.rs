@@ -1,6 +1,8 @@
-//! The door: takes requests in, lets them wait or turns them away, and starts a pipeline for each that has a place.
+//! The door: takes requests in, lets them wait or turns them away, and starts a pipeline for each
+//! that has a place.
 //!
-//! A permit exists before an actor does, so load beyond the limit is refused here. Places come back by themselves.
+//! A permit exists before an actor does, so load beyond the limit is refused here. Places come back
+//! by themselves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,7 +94,8 @@ impl Door {
         Self { shared }
     }
 
-    /// Takes a request in. Never waits: when this returns, the request is in flight, in the queue, or refused.
+    /// Takes a request in. Never waits: when this returns, the request is in flight, in the queue,
+    /// or refused.
     pub fn admit(&self, incoming: Incoming) {
         let shared = &self.shared;
         shared.ledger.received();
@@ -141,7 +144,8 @@ impl Door {
         self.shared.entrance.press(pressure);
     }
 
-    /// What a trip through the bus takes longer than usual at the moment: requests on it wait for this router as well.
+    /// What a trip through the bus takes longer than usual at the moment: requests on it wait for
+    /// this router as well.
     pub fn trips_take_longer(&self, excess: Duration) {
         self.shared.entrance.trips_take_longer(excess);
     }
@@ -197,7 +201,8 @@ impl Door {
         self.shared.carry(request, supervisor);
     }
 
-    /// Lets in who waits as places come free, and turns away who has waited long enough, as long as it is not dropped.
+    /// Lets in who waits as places come free, and turns away who has waited long enough, as long as
+    /// it is not dropped.
     pub(crate) async fn serve_queue(self, ended: impl FnOnce()) {
         let shared = Arc::clone(&self.shared);
         // Nobody else would serve those who wait.

@@ -1,5 +1,5 @@
-//! Goes through a pipeline without a gateway: plans as a request would be planned, chooses as a request would be chosen
-//! for, and calls nobody, or everybody but the provider.
+//! Goes through a pipeline without a gateway: plans as a request would be planned, chooses as a
+//! request would be chosen for, and calls nobody, or everybody but the provider.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,8 @@ pub struct Rehearsal {
     pub policy: Option<Arc<Policy>>,
     pub message: Message,
     pub context: Fields,
-    /// The time that a request would have; with it, providers that usually take longer are left out.
+    /// The time that a request would have; with it, providers that usually take longer are left
+    /// out.
     pub timeout: Option<Duration>,
     /// Calls pre-processors, validators and post-processors; never the provider.
     pub call_extensions: bool,
@@ -171,7 +172,8 @@ impl PipelineServices {
     }
 }
 
-/// Takes the provider that gets most of the requests, so that the same dry run tells the same twice.
+/// Takes the provider that gets most of the requests, so that the same dry run tells the same
+/// twice.
 fn choose(run: &mut Run, endpoint_state: &dyn Fn(&str, &str) -> EndpointState, left: Duration) {
     let roll = roll_of_the_likeliest(
         run,

@@ -1,9 +1,10 @@
-//! Places at which a chaos test makes this process panic or block while it runs. Only builds with the feature `testing`
-//! have them: in all others a point is an empty function.
+//! Places at which a chaos test makes this process panic or block while it runs. Only builds with
+//! the feature `testing` have them: in all others a point is an empty function.
 //!
-//! The variable `BEAMLINE_FAIL_POINTS` names a file with one line for each active point, such as `pipeline panic 0.01` (by
-//! chance), `pipeline sleep 100` (milliseconds), `pii_guard panic 1` (the start of an extension's invoker), `health panic 1`
-//! (writing health rows) or `metrics panic 1`. It is read anew each time, so that a test can break and restore.
+//! The variable `BEAMLINE_FAIL_POINTS` names a file with one line for each active point, such as
+//! `pipeline panic 0.01` (by chance), `pipeline sleep 100` (milliseconds), `pii_guard panic 1` (the
+//! start of an extension's invoker), `health panic 1` (writing health rows) or `metrics panic 1`.
+//! It is read anew each time, so that a test can break and restore.
 
 /// Does what the file says of this point: nothing, mostly.
 #[cfg(any(test, feature = "testing"))]

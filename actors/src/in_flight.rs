@@ -63,8 +63,8 @@ impl InFlight {
         })
     }
 
-    /// Sends the one answer; false when it was sent already. Nothing is written in vain: `write` is asked only while there is
-    /// somebody to answer.
+    /// Sends the one answer; false when it was sent already. Nothing is written in vain: `write` is
+    /// asked only while there is somebody to answer.
     pub(crate) fn answer(&self, write: impl FnOnce() -> Outgoing) -> bool {
         let Some(mut right) = self.right_to_answer() else {
             return false;
@@ -152,7 +152,8 @@ impl Drop for InFlight {
     }
 }
 
-/// Held while an answer is written. A panic meanwhile gives it back, so that the request is answered by whoever notices.
+/// Held while an answer is written. A panic meanwhile gives it back, so that the request is
+/// answered by whoever notices.
 struct RightToAnswer<'r> {
     of: &'r InFlight,
     held: Option<(Responder, DoorPermit)>,
@@ -188,7 +189,8 @@ impl Ledger {
 
     pub(crate) fn taken(&self) {
         self.metrics.requests_in_flight.inc();
-        // Who watches it waits for zero; to wake anybody for each request would cost a refusal more than its answer.
+        // Who watches it waits for zero; to wake anybody for each request would cost a refusal more
+        // than its answer.
         self.unanswered.send_if_modified(|count| {
             *count += 1;
             false
@@ -230,7 +232,8 @@ struct Flights {
     carried: HashMap<ActorId, Arc<InFlight>>,
 }
 
-/// The supervisor of a pipeline was replaced while the pipeline started: nobody would hear of its end.
+/// The supervisor of a pipeline was replaced while the pipeline started: nobody would hear of its
+/// end.
 #[derive(Debug, thiserror::Error)]
 #[error("the supervisor was replaced meanwhile")]
 pub(crate) struct Orphaned;
@@ -251,8 +254,9 @@ impl FlightTable {
         answer_orphans(orphans);
     }
 
-    /// Takes note of the actor that carries a request. Checked under the lock that a new supervisor takes to sweep up what
-    /// its predecessor left: a request is entered before the sweep, or refused after it.
+    /// Takes note of the actor that carries a request. Checked under the lock that a new supervisor
+    /// takes to sweep up what its predecessor left: a request is entered before the sweep, or
+    /// refused after it.
     pub(crate) fn carried_by(
         &self,
         actor: ActorId,

@@ -1,7 +1,7 @@
 //! One extension: its targets with their breakers, and the figures of how its calls went.
 //!
-//! Callers share the breakers and never wait for this actor. It gets the outcome of every finished call and turns them
-//! into figures, metrics and log lines.
+//! Callers share the breakers and never wait for this actor. It gets the outcome of every finished
+//! call and turns them into figures, metrics and log lines.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ use beamline_domain::target::breaker::{Breaker, BreakerReading, Mode};
 use beamline_domain::target::health::{Figures, Health};
 use beamline_domain::target::selection::EndpointState;
 
-/// What an extension's callers and its actor share. It outlives the actor, so that a restart keeps the breakers.
+/// What an extension's callers and its actor share. It outlives the actor, so that a restart keeps
+/// the breakers.
 #[derive(Debug)]
 pub struct Invoker {
     pub id: Arc<str>,
@@ -83,8 +84,9 @@ impl Invoker {
         self.rests.store(rests, Ordering::Relaxed);
     }
 
-    /// Closes its breakers and forgets the waits that it asked for, if operators have reset it another number of times than
-    /// it knows of; true if so. Fewer, when the extension was deleted and registered anew before anybody looked.
+    /// Closes its breakers and forgets the waits that it asked for, if operators have reset it
+    /// another number of times than it knows of; true if so. Fewer, when the extension was deleted
+    /// and registered anew before anybody looked.
     pub fn follow_resets(&self, count: u64) -> bool {
         let is_new = self.resets.swap(count, Ordering::Relaxed) != count;
         if is_new {
@@ -116,7 +118,8 @@ impl Invoker {
         self.targets.write().insert(Arc::clone(subject), target);
     }
 
-    /// Another replica's breaker for a target is open until then. False when nobody has called that target here.
+    /// Another replica's breaker for a target is open until then. False when nobody has called that
+    /// target here.
     pub(crate) fn suspect(&self, subject: &str, until: std::time::Instant) -> bool {
         let target = self.targets.read().get(subject).cloned();
         target.inspect(|target| target.suspect(until)).is_some()
@@ -129,7 +132,8 @@ impl Invoker {
         targets
     }
 
-    /// What is known of a target; nothing before its first call. `mode` is what an operator has decided.
+    /// What is known of a target; nothing before its first call. `mode` is what an operator has
+    /// decided.
     pub fn endpoint_state(&self, subject: &str, mode: Mode) -> EndpointState {
         self.targets
             .read()
@@ -189,7 +193,8 @@ impl Invoker {
         }
     }
 
-    /// Whether any of its processes answered the last ping; `None` while its traffic tells more, or nothing is known.
+    /// Whether any of its processes answered the last ping; `None` while its traffic tells more, or
+    /// nothing is known.
     pub fn alive(&self) -> Option<bool> {
         *self.alive.lock()
     }
@@ -198,7 +203,8 @@ impl Invoker {
         *self.alive.lock() = alive;
     }
 
-    /// Forgets the targets that nobody has called for a while, unless there is something to remember.
+    /// Forgets the targets that nobody has called for a while, unless there is something to
+    /// remember.
     pub(crate) fn forget_idle(&self) {
         let is_idle = |target: &Arc<TargetState>| {
             // A permit, or somebody who is about to ask for one, has it too.
@@ -236,8 +242,9 @@ pub struct Finished {
     pub status: &'static str,
     /// Reason and sentence of a failure.
     pub failure: Option<(&'static str, String)>,
-    /// Whether the extension did its work, and how long its last attempt took; `None` when the call says nothing about
-    /// it: that is logged and counted, but not held against it. Targets have heard of each attempt already.
+    /// Whether the extension did its work, and how long its last attempt took; `None` when the call
+    /// says nothing about it: that is logged and counted, but not held against it. Targets have
+    /// heard of each attempt already.
     pub evidence: Option<(bool, Duration)>,
     pub tokens: Option<f64>,
     pub trace_id: Arc<str>,
@@ -334,7 +341,8 @@ impl InvokerState {
 
     fn count(&self, finished: &Finished) {
         let id = || self.invoker.id.to_string();
-        let (metrics, status) = (&self.metrics, finished.status);
+        let metrics = &self.metrics;
+        let status = finished.status;
         metrics
             .extension_requests
             .get_or_create(&ExtensionStatus {

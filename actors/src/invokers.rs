@@ -1,4 +1,5 @@
-//! Starts, finds and replaces one invoker for each extension in use. Calls are made beside them, in `call.rs`.
+//! Starts, finds and replaces one invoker for each extension in use. Calls are made beside them, in
+//! `call.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,7 +78,8 @@ impl SharedInvokers {
         invoker
     }
 
-    /// What an operator has decided about an extension's breakers, and whether tenants have their own.
+    /// What an operator has decided about an extension's breakers, and whether tenants have their
+    /// own.
     fn mode(&self, extension_id: &str) -> (Mode, bool) {
         let snapshot = self.registry.snapshot();
         let Some(extension) = snapshot.extension(extension_id) else {
@@ -87,8 +89,9 @@ impl SharedInvokers {
         (mode, extension.breaker.isolation == Some(Isolation::Tenant))
     }
 
-    /// Ends the invokers of extensions that the registry no longer has, forgets the targets of versions and instances that
-    /// it no longer has, and closes the breakers that an operator has closed.
+    /// Ends the invokers of extensions that the registry no longer has, forgets the targets of
+    /// versions and instances that it no longer has, and closes the breakers that an operator has
+    /// closed.
     fn prune(&self) {
         let snapshot = self.registry.snapshot();
         self.retries.retain(|id| snapshot.extension(id).is_some());
@@ -248,8 +251,8 @@ impl Invokers {
         &self.shared.peers
     }
 
-    /// Another replica's breaker for this target is open for so long. True when the target is known, and so some note was
-    /// taken of it; it opens nothing here.
+    /// Another replica's breaker for this target is open for so long. True when the target is
+    /// known, and so some note was taken of it; it opens nothing here.
     pub fn heard_open(&self, extension_id: &str, subject: &str, left: Duration) -> bool {
         let snapshot = self.shared.registry.snapshot();
         let Some(extension) = snapshot.extension(extension_id) else {
@@ -269,7 +272,8 @@ impl Invokers {
         true
     }
 
-    /// What a choice between places goes by: asked at every choice, so it takes no message and copies nothing.
+    /// What a choice between places goes by: asked at every choice, so it takes no message and
+    /// copies nothing.
     pub fn endpoint_state(&self, extension_id: &str, subject: &str) -> EndpointState {
         self.endpoint_state_of(extension_id, |invoker, mode, _| {
             invoker.endpoint_state(subject, mode)

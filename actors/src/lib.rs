@@ -1,7 +1,7 @@
 //! What the router does, with no SQL, NATS or HTTP in its dependency list.
 //!
-//! Read in this order: `domain` decides, `ports` names the three things that touch the world, the actors carry a
-//! request from its admission to its one answer, and `tree` supervises them all.
+//! Read in this order: `domain` decides, `ports` names the three things that touch the world, the
+//! actors carry a request from its admission to its one answer, and `tree` supervises them all.
 
 pub mod ports;
 

@@ -90,7 +90,8 @@ pub struct NodeLabel {
     pub node: &'static str,
 }
 
-/// `retry` is another attempt at this extension, `fallback` a first one at a provider that takes over.
+/// `retry` is another attempt at this extension, `fallback` a first one at a provider that takes
+/// over.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RetryLabel {
     pub extension_id: String,
@@ -145,7 +146,8 @@ fn seconds() -> Histogram {
 }
 
 impl Metrics {
-    /// Puts everything under its name. prometheus-client adds `_total` to counters and the unit to histograms itself.
+    /// Puts everything under its name. prometheus-client adds `_total` to counters and the unit to
+    /// histograms itself.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "extension_registry_size",

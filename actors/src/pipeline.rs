@@ -1,7 +1,9 @@
-//! One request through its named steps: parse, policy, plan, pre, validate, choose, call the provider, post, answer.
+//! One request through its named steps: parse, policy, plan, pre, validate, choose, call the
+//! provider, post, answer.
 //!
-//! The actor decides and hands off: calls run in a task and their results come back as a message. While it waits, the run is
-//! kept where it survives this actor; it works on a copy, so that a panic leaves the last finished step as it was.
+//! The actor decides and hands off: calls run in a task and their results come back as a message.
+//! While it waits, the run is kept where it survives this actor; it works on a copy, so that a
+//! panic leaves the last finished step as it was.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,8 +62,9 @@ pub(crate) struct PipelineState {
     deadline: Option<OwnedTask>,
 }
 
-/// Kept back from every deadline for writing the answer: the larger of this and a fiftieth. Timers fire up to 1 ms late, and
-/// two of them stand between the end of the last call and the deadline; with less, answers would come after it.
+/// Kept back from every deadline for writing the answer: the larger of this and a fiftieth. Timers
+/// fire up to 1 ms late, and two of them stand between the end of the last call and the deadline;
+/// with less, answers would come after it.
 const LEAST_RESERVE: Duration = Duration::from_millis(4);
 
 impl Actor for Pipeline {
@@ -85,8 +88,8 @@ impl Actor for Pipeline {
         Ok(state)
     }
 
-    /// Entered once it is linked, so that every end after this is an event for the supervisor; an actor that does not get
-    /// this far drops the request, and that answers it.
+    /// Entered once it is linked, so that every end after this is an event for the supervisor; an
+    /// actor that does not get this far drops the request, and that answers it.
     async fn post_start(
         &self,
         myself: ActorRef<PipelineMsg>,
@@ -239,7 +242,8 @@ impl PipelineState {
         }
     }
 
-    /// What the run has reached. A copy: what is kept stays for an actor that may have to go on from here.
+    /// What the run has reached. A copy: what is kept stays for an actor that may have to go on
+    /// from here.
     fn reached(&self) -> Option<Run> {
         self.request.checkpoint.lock().clone()
     }
@@ -306,7 +310,8 @@ impl PipelineState {
         let Some(request) = self.request.request.get() else {
             return;
         };
-        // Calls end at the deadline less the reserve; what still waits shortly before the deadline will not be in time.
+        // Calls end at the deadline less the reserve; what still waits shortly before the deadline
+        // will not be in time.
         let timeout = request.timeout;
         let last_moment = self.request.received + timeout.saturating_sub(reserve(timeout) / 4);
         let myself = myself.clone();

@@ -1,5 +1,5 @@
-//! The supervisor of all pipelines: one child for each request in flight. A pipeline that fails goes on from its last
-//! finished step in another actor, once.
+//! The supervisor of all pipelines: one child for each request in flight. A pipeline that fails
+//! goes on from its last finished step in another actor, once.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -98,8 +98,9 @@ impl Drop for PipelinesState {
 }
 
 impl PipelinesState {
-    /// Another actor goes on from the last finished step, once, and only while there is time. A request that makes its
-    /// pipeline panic again harms itself alone: it is answered `internal`, and the supervisor stays.
+    /// Another actor goes on from the last finished step, once, and only while there is time. A
+    /// request that makes its pipeline panic again harms itself alone: it is answered `internal`,
+    /// and the supervisor stays.
     fn failed(&mut self, request: Arc<InFlight>, reason: &str, myself: &ActorRef<PipelinesMsg>) {
         let is_second = request.restarted.swap(true, Ordering::Relaxed);
         let verdict = self.log.record(Instant::now(), 0.5);

@@ -1,5 +1,5 @@
-//! The three interfaces to the world: the store of extensions and policies, the transport that calls extensions, and the
-//! store of sticky sessions.
+//! The three interfaces to the world: the store of extensions and policies, the transport that
+//! calls extensions, and the store of sticky sessions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use beamline_domain::session::{Pin, SessionKey, Stored};
 use beamline_domain::snapshot::{Content, StoredPolicy};
 use beamline_domain::target::health::Figures;
 
-/// Where extensions and policies are kept. Every method has its own time limit and fails with [`StoreError::Unavailable`]
-/// rather than wait longer.
+/// Where extensions and policies are kept. Every method has its own time limit and fails with
+/// [`StoreError::Unavailable`] rather than wait longer.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The store's present revision; every write adds one. Cheap: this is what the poll asks for.
     fn revision(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
@@ -26,16 +26,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Everything at one revision, read in one transaction.
     fn load(&self) -> BoxFuture<'_, Result<Content, StoreError>>;
 
-    /// Changes whenever the store says "look again". A hint only: it may be missed, and it may be wrong. It also changes
-    /// when a lost connection was restored.
+    /// Changes whenever the store says "look again". A hint only: it may be missed, and it may be
+    /// wrong. It also changes when a lost connection was restored.
     fn hints(&self) -> watch::Receiver<u64>;
 
-    /// Writes one change together with its audit row, in one transaction, and answers the new revision. After
-    /// [`StoreError::Unknown`] only a look tells whether it was made; after any other error it was not.
+    /// Writes one change together with its audit row, in one transaction, and answers the new
+    /// revision. After [`StoreError::Unknown`] only a look tells whether it was made; after any
+    /// other error it was not.
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>>;
 
-    /// Writes how extensions do, as `replica` sees it. Lines of extensions that are gone are left out, and what no replica
-    /// wrote for a day is forgotten. No revision, no audit.
+    /// Writes how extensions do, as `replica` sees it. Lines of extensions that are gone are left
+    /// out, and what no replica wrote for a day is forgotten. No revision, no audit.
     fn write_health<'a>(
         &'a self,
         replica: &'a str,
@@ -60,7 +61,8 @@ pub struct HealthLine {
 pub enum Change {
     /// [`StoreError::Conflict`] when the id is taken.
     CreateExtension(ExtensionRecord),
-    /// Replaces the record with its versions and instances; [`StoreError::NotFound`] when there is none.
+    /// Replaces the record with its versions and instances; [`StoreError::NotFound`] when there is
+    /// none.
     UpdateExtension(ExtensionRecord),
     /// Deletes the record with its versions and instances; its audit rows stay.
     DeleteExtension { id: String },
@@ -104,8 +106,8 @@ pub struct Author {
     pub source: String,
     pub actor: Option<String>,
     pub trace_id: Option<String>,
-    /// The revision that the change was made from; with any other in the store it is a [`StoreError::Stale`], because
-    /// somebody else's change would be undone.
+    /// The revision that the change was made from; with any other in the store it is a
+    /// [`StoreError::Stale`], because somebody else's change would be undone.
     pub based_on: Option<u64>,
 }
 
@@ -124,7 +126,8 @@ pub enum StoreError {
     /// Nothing was changed.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
-    /// The commit was begun, and nobody told how it ended: the change was made, or will be in a moment, or will never be.
+    /// The commit was begun, and nobody told how it ended: the change was made, or will be in a
+    /// moment, or will never be.
     #[error("it is not known whether the change was made: {0}")]
     Unknown(String),
     /// The store answered something that this router cannot read; retrying does not help.
@@ -134,7 +137,8 @@ pub enum StoreError {
 
 /// Sends calls to extensions.
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// One attempt, and everything that comes back for it. The caller puts its own limit around it as well.
+    /// One attempt, and everything that comes back for it. The caller puts its own limit around it
+    /// as well.
     fn call(&self, call: Call) -> Answers;
 
     /// How long the bus has been away; `None` while it is there. Nothing is sent while it is away.
@@ -147,12 +151,12 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Resolves when the bus is there.
     fn back(&self) -> BoxFuture<'_, ()>;
 
-    /// False shortly after the bus came back: extensions have to find their way back to it, too, and that nobody listens
-    /// says nothing about them yet.
+    /// False shortly after the bus came back: extensions have to find their way back to it, too,
+    /// and that nobody listens says nothing about them yet.
     fn is_settled(&self) -> bool;
 
-    /// Asks the processes of an extension whether they live, and answers whether any did within the limit. An error says
-    /// nothing about them.
+    /// Asks the processes of an extension whether they live, and answers whether any did within the
+    /// limit. An error says nothing about them.
     fn ping(
         &self,
         extension_id: &str,
@@ -168,8 +172,8 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     fn max_body(&self) -> usize;
 }
 
-/// The messages that come back for one call, in their order; an error is the last of them. A call that is answered at once
-/// brings one. Dropping it gives up waiting.
+/// The messages that come back for one call, in their order; an error is the last of them. A call
+/// that is answered at once brings one. Dropping it gives up waiting.
 pub type Answers = BoxStream<'static, Result<Answer, TransportError>>;
 
 /// One attempt to call an extension (contract section 2).
@@ -186,14 +190,14 @@ pub struct Call {
     pub attempt: u32,
 }
 
-/// Where all replicas keep which provider has which session. Nothing here needs to be waited for: callers put their own
-/// limit around each call and go on without.
+/// Where all replicas keep which provider has which session. Nothing here needs to be waited for:
+/// callers put their own limit around each call and go on without.
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Resolves when there is a connection over which [`Self::open`] may succeed.
     fn reachable(&self) -> BoxFuture<'_, ()>;
 
-    /// Opens the store, making it when it is new, and answers every change from now on. The stream ends when changes may
-    /// have been missed; the store is then to be opened again.
+    /// Opens the store, making it when it is new, and answers every change from now on. The stream
+    /// ends when changes may have been missed; the store is then to be opened again.
     fn open(&self) -> BoxFuture<'_, Result<BoxStream<'static, SessionChange>, SessionStoreError>>;
 
     /// What the store has. Expired pins too: whoever writes needs their revision.
@@ -202,8 +206,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         key: &'a SessionKey,
     ) -> BoxFuture<'a, Result<Option<Stored>, SessionStoreError>>;
 
-    /// Writes over this revision only (`None`: over nothing) and answers the new one; [`SessionStoreError::Conflict`]
-    /// when the store has another.
+    /// Writes over this revision only (`None`: over nothing) and answers the new one;
+    /// [`SessionStoreError::Conflict`] when the store has another.
     fn put<'a>(
         &'a self,
         key: &'a SessionKey,

@@ -1,7 +1,8 @@
 //! The registry actor: keeps the snapshot that everybody reads in step with the store.
 //!
-//! Readers load the shared snapshot and never wait for this actor. Hints, writes and a jittered poll tell it to look; the
-//! revision in the store decides whether there is something new. With the store away the last snapshot stays.
+//! Readers load the shared snapshot and never wait for this actor. Hints, writes and a jittered
+//! poll tell it to look; the revision in the store decides whether there is something new. With the
+//! store away the last snapshot stays.
 
 use std::future::pending;
 use std::path::PathBuf;
@@ -70,7 +71,8 @@ pub struct Freshness {
     pub loaded: bool,
 }
 
-/// A write has reached the snapshot of this replica within this time, or its answer does not wait for it.
+/// A write has reached the snapshot of this replica within this time, or its answer does not wait
+/// for it.
 const SERVED_WITHIN: Duration = Duration::from_secs(2);
 /// Somebody who waits for a full reading waits no longer than this.
 const READ_WITHIN: Duration = Duration::from_secs(10);
@@ -98,7 +100,8 @@ impl Registry {
         } else {
             disk_copy::last_agreed(&settings)
         };
-        // Here and not only with the first change: a registry that never changes must outlive a restart too.
+        // Here and not only with the first change: a registry that never changes must outlive a
+        // restart too.
         if let (Some(path), Some((content, true))) = (&settings.disk_copy, &start_with) {
             disk_copy::keep(path, content);
         }
@@ -166,8 +169,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Reads everything anew, whatever the revision says, and waits for it. The actor reads, so that no older reading comes
-    /// after a newer one.
+    /// Reads everything anew, whatever the revision says, and waits for it. The actor reads, so
+    /// that no older reading comes after a newer one.
     pub async fn reload_fully(&self) -> Result<u64, StoreError> {
         let (tell, told) = oneshot::channel();
         let look = Look {
@@ -317,7 +320,8 @@ impl RegistryState {
         }
         self.waiting = tell;
         let known = (!full && !self.was_away).then(|| self.shared.snapshot.load().revision());
-        let (shared, for_lost) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+        let shared = Arc::clone(&self.shared);
+        let for_lost = Arc::clone(&self.shared);
         let lost = OnDrop::new(move || {
             let _ = for_lost.address.send(RegistryMsg::TaskLost);
         });
@@ -378,7 +382,8 @@ impl RegistryState {
     fn serve(&mut self, News { snapshot, content }: News) {
         self.disk.keep(content);
         report_unreadable(&snapshot);
-        let (revision, count) = (snapshot.revision(), snapshot.extension_count());
+        let revision = snapshot.revision();
+        let count = snapshot.extension_count();
         self.shared
             .metrics
             .registry_size
@@ -401,7 +406,8 @@ async fn look(store: &dyn Store, known: Option<u64>) -> Result<Option<News>, Sto
     }
 }
 
-/// Makes the snapshot of a large registry on a thread of its own: requests need the others meanwhile.
+/// Makes the snapshot of a large registry on a thread of its own: requests need the others
+/// meanwhile.
 async fn prepare(content: Content) -> News {
     let large = content.extensions.len() + content.policies.len() > LARGE;
     let make = move || News {

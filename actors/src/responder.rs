@@ -1,5 +1,6 @@
-//! The right to answer one request: with one message, or with a head, parts and an end. Answering uses it up, so there is no
-//! second answer; dropped before its end, it answers `internal`, so there is always a first.
+//! The right to answer one request: with one message, or with a head, parts and an end. Answering
+//! uses it up, so there is no second answer; dropped before its end, it answers `internal`, so
+//! there is always a first.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +27,8 @@ pub struct Outgoing {
 #[derive(Debug, Clone)]
 pub enum About {
     Request(Arc<Request>),
-    /// One that was not read, or not to its end. The time that it was given, when it had asked for more.
+    /// One that was not read, or not to its end. The time that it was given, when it had asked for
+    /// more.
     Unread(Correlation, Option<Duration>),
 }
 
@@ -86,7 +88,8 @@ pub trait AnswerSink: Send {
     fn begin(self: Box<Self>, head: Outgoing) -> Box<dyn PartSink>;
 }
 
-/// The way to a caller whose answer has begun. Messages arrive in the order in which they were sent.
+/// The way to a caller whose answer has begun. Messages arrive in the order in which they were
+/// sent.
 pub trait PartSink: Send {
     fn part(&mut self, part: Bytes) -> Result<(), TooManyParts>;
 

@@ -1,5 +1,6 @@
-//! The retry budgets of this router: one for each extension that was called, and one for all of them together. Whoever
-//! makes another attempt asks here, so that layers of retries cannot multiply.
+//! The retry budgets of this router: one for each extension that was called, and one for all of
+//! them together. Whoever makes another attempt asks here, so that layers of retries cannot
+//! multiply.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,7 +1,9 @@
-//! Which provider has which session, for all replicas: the store decides, this replica's memory answers.
+//! Which provider has which session, for all replicas: the store decides, this replica's memory
+//! answers.
 //!
-//! A request is never held up for long and never fails because of its session. While the store is away, the memory of this
-//! replica is all there is, and every answer says so; what was pinned meanwhile is shared with its next use.
+//! A request is never held up for long and never fails because of its session. While the store is
+//! away, the memory of this replica is all there is, and every answer says so; what was pinned
+//! meanwhile is shared with its next use.
 
 mod clock;
 mod keeper;
@@ -58,8 +60,8 @@ impl Sessions {
         Self { shared, node }
     }
 
-    /// The task that opens the store and follows its changes. It has started when it has tried to open the store: a request
-    /// that comes before would be remembered on this replica only.
+    /// The task that opens the store and follows its changes. It has started when it has tried to
+    /// open the store: a request that comes before would be remembered on this replica only.
     pub fn child(&self) -> Child {
         let for_task = Arc::clone(&self.shared);
         let for_start = self.clone();
@@ -76,7 +78,8 @@ impl Sessions {
         )
     }
 
-    /// Waits for the first attempt to open the store, at most 5 s, and says whether sessions are shared now.
+    /// Waits for the first attempt to open the store, at most 5 s, and says whether sessions are
+    /// shared now.
     pub async fn opened(&self) -> bool {
         let mut sharing = self.shared.sharing.subscribe();
         let _ = timeout(OPEN_LIMIT, sharing.wait_for(|now| *now != Sharing::Unknown)).await;
@@ -147,8 +150,8 @@ impl Sessions {
         }
     }
 
-    /// Gives a session to a provider unless it has one already. `instead_of` is the provider that it had and that cannot
-    /// be called now; only that one loses it.
+    /// Gives a session to a provider unless it has one already. `instead_of` is the provider that
+    /// it had and that cannot be called now; only that one loses it.
     pub async fn pin(
         &self,
         key: &SessionKey,

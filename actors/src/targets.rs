@@ -1,4 +1,5 @@
-//! The targets of an extension: what all callers of one share, and the right to make an attempt at it.
+//! The targets of an extension: what all callers of one share, and the right to make an attempt at
+//! it.
 
 mod pause;
 mod peers;

@@ -35,7 +35,8 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     pub fn new(content: Content) -> Arc<Self> {
-        let (content, health) = (Mutex::new(content), Mutex::default());
+        let content = Mutex::new(content);
+        let health = Mutex::default();
         Arc::new(Self {
             content,
             health,

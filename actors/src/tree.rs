@@ -1,6 +1,7 @@
 //! The supervision tree: who restarts whom, when to give up, and what `beamline-router tree` shows.
 //!
-//! ractor gives links and events; what a supervisor here adds is restarts with a wait, their limit, and the tree as data.
+//! ractor gives links and events; what a supervisor here adds is restarts with a wait, their limit,
+//! and the tree as data.
 
 mod address;
 mod child;

@@ -1,4 +1,5 @@
-//! What is done beside the calls, as long as the router lives: pings, health rows, the file of open breakers, forgetting.
+//! What is done beside the calls, as long as the router lives: pings, health rows, the file of open
+//! breakers, forgetting.
 
 use std::path::PathBuf;
 
@@ -25,8 +26,8 @@ pub struct WatchSettings {
     pub open_breakers: Option<PathBuf>,
 }
 
-/// Opens at once the breakers that the file says are still open, and answers the supervisor of all that goes on from the
-/// start of the tree.
+/// Opens at once the breakers that the file says are still open, and answers the supervisor of all
+/// that goes on from the start of the tree.
 pub fn supervisor(invokers: &Invokers, settings: WatchSettings, metrics: &Metrics) -> Child {
     let mut children = vec![
         task("registry_changes", invokers, registry_changes::follow),

@@ -1,5 +1,5 @@
-//! How many calls of one extension run at a time, in virtual time: what a limit costs that starts at its ceiling, how it
-//! finds what an extension can carry, and what does not touch it.
+//! How many calls of one extension run at a time, in virtual time: what a limit costs that starts
+//! at its ceiling, how it finds what an extension can carry, and what does not touch it.
 
 #![expect(
     clippy::unwrap_used,
@@ -84,11 +84,9 @@ struct Bench {
 
 impl Bench {
     async fn start() -> Self {
-        let (store, metrics, bus) = (
-            MemoryStore::new(content(&[RECORD], &[])),
-            Metrics::default(),
-            MemoryTransport::new(),
-        );
+        let store = MemoryStore::new(content(&[RECORD], &[]));
+        let metrics = Metrics::default();
+        let bus = MemoryTransport::new();
         let settings = RegistrySettings {
             poll_interval: Duration::from_secs(5),
             disk_copy: None,
@@ -272,7 +270,8 @@ async fn the_limit_finds_what_a_model_carries_and_follows_it() {
     // The first seconds are there to find it out.
     sleep(Duration::from_secs(10)).await;
     model.take();
-    let (mut least, mut most) = (u32::MAX, 0);
+    let mut least = u32::MAX;
+    let mut most = 0;
     for _ in 0..30 {
         sleep(Duration::from_secs(1)).await;
         (least, most) = (least.min(bench.limit()), most.max(bench.limit()));

@@ -1,4 +1,5 @@
-//! More requests than there are places for: who waits, who is served next, and who is told to come back.
+//! More requests than there are places for: who waits, who is served next, and who is told to come
+//! back.
 
 #![expect(
     clippy::unwrap_used,
@@ -55,7 +56,8 @@ impl Tree {
             ("t", "required", required),
         ];
         let content = content(&records, &policies);
-        let (bus, gate) = (MemoryTransport::new(), Arc::new(Semaphore::new(0)));
+        let bus = MemoryTransport::new();
+        let gate = Arc::new(Semaphore::new(0));
         let waits = Arc::clone(&gate);
         bus.handles(PROVIDER, move |_| {
             let gate = Arc::clone(&waits);

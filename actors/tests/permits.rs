@@ -1,5 +1,6 @@
-//! The permits of a half-open breaker under every interleaving of some tasks: never too many are out, and all come home.
-//! The guard is the one that calls use; only the lock is loom's, so that it can try every order.
+//! The permits of a half-open breaker under every interleaving of some tasks: never too many are
+//! out, and all come home. The guard is the one that calls use; only the lock is loom's, so that it
+//! can try every order.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -47,7 +48,8 @@ impl Gate for Target {
 impl Target {
     /// One that has opened and may be probed.
     fn half_open(settings: &Settings) -> Arc<Self> {
-        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        let mut breaker = Breaker::default();
+        let start = Instant::now();
         let permit = breaker.check(Mode::Normal, settings, start, 0.5).unwrap();
         breaker.record(
             permit,
@@ -123,7 +125,8 @@ fn settings(permits: u32) -> Settings {
     Settings::new(Kind::Pre, TIMEOUT, &written)
 }
 
-/// Three tasks that each make a probe, in every order with at most three switches in the middle of one.
+/// Three tasks that each make a probe, in every order with at most three switches in the middle of
+/// one.
 fn in_every_order(permits: u32, ends: [End; 3], holds: impl Fn(&Target) + Send + Sync + 'static) {
     let mut model = Builder::new();
     model.preemption_bound = Some(3);

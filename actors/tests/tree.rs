@@ -246,7 +246,8 @@ async fn many_panicking_requests_harm_only_themselves() {
 async fn load_beyond_the_limit_is_refused_at_the_door() {
     let tree = Tree::with_limit(2).await;
     tree.bus.hangs(PROVIDER);
-    let (first, second) = (tree.send(json!({})), tree.send(json!({})));
+    let first = tree.send(json!({}));
+    let second = tree.send(json!({}));
     let refused = tree.ask().await;
     assert_eq!(code(&refused), "overloaded");
     assert!(

@@ -1,5 +1,5 @@
-//! What a request costs the router in heap allocations. The router counts them itself, if it was built to, and everything
-//! else of the measurement is in other processes.
+//! What a request costs the router in heap allocations. The router counts them itself, if it was
+//! built to, and everything else of the measurement is in other processes.
 
 use std::path::PathBuf;
 use std::time::Duration;

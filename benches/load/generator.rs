@@ -1,4 +1,5 @@
-//! Clients: a closed loop that finds out what the router can do, and an open one that does not care.
+//! Clients: a closed loop that finds out what the router can do, and an open one that does not
+//! care.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -234,8 +235,8 @@ async fn is_answered(client: &Client, request: &Request) -> bool {
     }
 }
 
-/// Reads answers until all have come, or none for too long. A request counts from the time at which it was due, so that a
-/// generator that falls behind does not hide what it waited for.
+/// Reads answers until all have come, or none for too long. A request counts from the time at which
+/// it was due, so that a generator that falls behind does not hide what it waited for.
 async fn collect(
     mut answers: Subscriber,
     sender: Client,

@@ -1,8 +1,10 @@
-//! A router on a real NATS server, measured from outside: what it does with more load than it can carry, whether it is as
-//! fast as another build of it, and what a request costs in heap allocations.
+//! A router on a real NATS server, measured from outside: what it does with more load than it can
+//! carry, whether it is as fast as another build of it, and what a request costs in heap
+//! allocations.
 //!
-//! Each measurement starts a nats-server, a router and stubs of extensions of its own on this machine, and ends by itself.
-//! A figure counts as a ratio within one run, because the machine is somebody else's too.
+//! Each measurement starts a nats-server, a router and stubs of extensions of its own on this
+//! machine, and ends by itself. A figure counts as a ratio within one run, because the machine is
+//! somebody else's too.
 
 #![expect(
     clippy::unwrap_used,

@@ -60,7 +60,8 @@ pub(crate) struct Pairs {
     /// The program that is judged [default: the one that was built just now].
     #[arg(long, value_name = "FILE")]
     pub(crate) new: Option<PathBuf>,
-    /// Pairs of runs. Many short ones tell more than a few long ones: what else the machine does changes by the second.
+    /// Pairs of runs. Many short ones tell more than a few long ones: what else the machine does
+    /// changes by the second.
     #[arg(long, default_value_t = 20)]
     pub(crate) rounds: usize,
     /// Time of each run.
@@ -82,7 +83,8 @@ pub(crate) struct Allocations {
     /// Requests in flight.
     #[arg(long, default_value_t = 32)]
     pub(crate) at_once: usize,
-    /// The program that is measured, with the feature `count-allocations` [default: the one that was built just now].
+    /// The program that is measured, with the feature `count-allocations` [default: the one that
+    /// was built just now].
     #[arg(long, value_name = "FILE")]
     pub(crate) router: Option<PathBuf>,
 }

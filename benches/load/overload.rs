@@ -1,8 +1,8 @@
-//! An open loop of requests at multiples of the router's capacity, which goes on sending whatever comes back, as clients in
-//! the world do.
+//! An open loop of requests at multiples of the router's capacity, which goes on sending whatever
+//! comes back, as clients in the world do.
 //!
-//! The promises are ratios within one run: at ten times the capacity nine tenths of the peak are still served, and 5 s
-//! after the end of the load everything is as before.
+//! The promises are ratios within one run: at ten times the capacity nine tenths of the peak are
+//! still served, and 5 s after the end of the load everything is as before.
 
 mod report;
 
@@ -85,8 +85,8 @@ fn setup(options: &Overload) -> Setup {
     }
 }
 
-/// Clients that find out the capacity where no limit says how many there should be: enough for the processors, and as many
-/// again as wait for the provider meanwhile.
+/// Clients that find out the capacity where no limit says how many there should be: enough for the
+/// processors, and as many again as wait for the provider meanwhile.
 fn enough_at_once(provider_ms: u64) -> usize {
     64 + usize::try_from(provider_ms * 5)
         .unwrap_or(usize::MAX)

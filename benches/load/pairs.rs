@@ -1,5 +1,6 @@
-//! The throughput of two routers, in turns: each round loads one and then the other, and their order changes from round to
-//! round, so that what else the machine does meanwhile meets both alike.
+//! The throughput of two routers, in turns: each round loads one and then the other, and their
+//! order changes from round to round, so that what else the machine does meanwhile meets both
+//! alike.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

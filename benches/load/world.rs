@@ -168,8 +168,9 @@ impl World {
 /// The processor that router and nats-server have for themselves.
 const ROUTERS: usize = 0;
 
-/// Moves this process, and all that it starts, off the router's processor: on a machine that everybody shares, ten times the
-/// load would take from the router what it needs to carry it, and the figures would tell of the clients.
+/// Moves this process, and all that it starts, off the router's processor: on a machine that
+/// everybody shares, ten times the load would take from the router what it needs to carry it, and
+/// the figures would tell of the clients.
 pub(crate) fn leave_to_router() {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     assert!(

@@ -4,8 +4,9 @@ use futures_util::FutureExt;
 
 /// The output of a future that is ready, else `None`.
 ///
-/// The scheduler gives each task a budget, and what Tokio has ready looks unready when that is spent. A reader that
-/// takes a hundred messages in one go would find every queue full and every channel empty, so the budget is left out.
+/// The scheduler gives each task a budget, and what Tokio has ready looks unready when that is
+/// spent. A reader that takes a hundred messages in one go would find every queue full and every
+/// channel empty, so the budget is left out.
 pub fn at_once<F: Future>(future: F) -> Option<F::Output> {
     tokio::task::unconstrained(future).now_or_never()
 }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// A wall clock that may be set at any moment. An extension drops what is past its deadline, so a deadline that seems to be
-/// an hour ago drops calls that somebody waits for; one that seems to come late only lets through a call that nobody does.
-/// So both sides err towards late.
+/// A wall clock that may be set at any moment. An extension drops what is past its deadline, so a
+/// deadline that seems to be an hour ago drops calls that somebody waits for; one that seems to
+/// come late only lets through a call that nobody does. So both sides err towards late.
 #[derive(Debug)]
 pub struct WallClock {
     begun: Instant,

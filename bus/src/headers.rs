@@ -1,7 +1,7 @@
 //! NATS headers from and for the outside.
 //!
-//! The NATS client turns text into a header by a conversion that panics on a line break, and looks names up with regard
-//! to case. Text from outside goes through this module instead.
+//! The NATS client turns text into a header by a conversion that panics on a line break, and looks
+//! names up with regard to case. Text from outside goes through this module instead.
 
 use std::str::FromStr;
 

@@ -1,9 +1,11 @@
-//! The subscription to a subject with a queue group: takes requests, and stops taking them without losing one.
+//! The subscription to a subject with a queue group: takes requests, and stops taking them without
+//! losing one.
 //!
-//! A plain unsubscribe, and the NATS client's drain too, forget the subscription before the server has; under load the
-//! requests that are on their way at that moment reach nobody, and their callers wait in vain. An unsubscribe "after n
-//! messages" is counted by both sides, so nothing falls between them. While requests keep coming, that is how to leave;
-//! when none come, none can be lost, and a drain ends the subscription at once.
+//! A plain unsubscribe, and the NATS client's drain too, forget the subscription before the server
+//! has; under load the requests that are on their way at that moment reach nobody, and their
+//! callers wait in vain. An unsubscribe "after n messages" is counted by both sides, so nothing
+//! falls between them. While requests keep coming, that is how to leave; when none come, none can
+//! be lost, and a drain ends the subscription at once.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -18,8 +20,8 @@ use crate::at_once;
 
 /// More than any request is under way between the server and this process.
 const UNDER_WAY: Duration = Duration::from_millis(250);
-/// Nothing came for so long: nothing is under way either. Shorter, and a gap in the traffic would pass for its end, while the next
-/// request is under way on a slow link.
+/// Nothing came for so long: nothing is under way either. Shorter, and a gap in the traffic would
+/// pass for its end, while the next request is under way on a slow link.
 const QUIET: Duration = UNDER_WAY;
 /// The count may never be reached when the load ends in the middle.
 const COUNT_LIMIT: Duration = Duration::from_secs(1);
@@ -91,8 +93,8 @@ impl Intake {
         }
     }
 
-    /// Asks the server for no more; what is under way still comes out of [`Intake::next`], which then ends.
-    /// `None` when the connection is closed for good, and nothing more can come.
+    /// Asks the server for no more; what is under way still comes out of [`Intake::next`], which
+    /// then ends. `None` when the connection is closed for good, and nothing more can come.
     pub async fn leave(&mut self) -> Option<()> {
         if self.client.connection_state() != State::Connected {
             self.leaving = Leaving::Disconnected;

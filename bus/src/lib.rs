@@ -1,7 +1,8 @@
 //! What the router and its extensions both need of NATS, so that it stands once.
 //!
-//! `Intake` takes requests and stops without losing one; `at_once` asks a future without waiting for it; `headers` reads and builds headers from text that came from
-//! outside without a panic; `WallClock` is for deadlines that are a time of day.
+//! `Intake` takes requests and stops without losing one; `at_once` asks a future without waiting
+//! for it; `headers` reads and builds headers from text that came from outside without a panic;
+//! `WallClock` is for deadlines that are a time of day.
 
 mod at_once;
 mod clock;

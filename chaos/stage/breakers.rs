@@ -12,7 +12,8 @@ use super::Stage;
 const OPENED: &str = "the circuit breaker opened";
 
 impl Stage {
-    /// None opened since all was calm, also if it has closed again: what happened was nobody's fault who could be called.
+    /// None opened since all was calm, also if it has closed again: what happened was nobody's
+    /// fault who could be called.
     pub(crate) fn no_breaker_opened(&mut self) {
         let opened: Vec<String> = (0..self.routers.len())
             .flat_map(|router| self.openings(router))

@@ -31,7 +31,8 @@ impl Buses {
         buses
     }
 
-    /// Two servers with one route between them, through the proxy. The second one makes it, again and again.
+    /// Two servers with one route between them, through the proxy. The second one makes it, again
+    /// and again.
     async fn cluster(apart: Apart) -> Self {
         let port = free_port();
         let listen = format!("listen: \"127.0.0.1:{port}\"");

@@ -1,4 +1,5 @@
-//! What must not happen when the bus comes back late, or a router does: work for callers who have given up.
+//! What must not happen when the bus comes back late, or a router does: work for callers who have
+//! given up.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +17,8 @@ pub(crate) const ON_ITS_WAY: Duration = Duration::from_millis(500);
 pub(crate) const IN_QUEUES: Duration = Duration::from_millis(500);
 
 impl Stage {
-    /// Nothing is acted on long after its caller gave up, and nothing twice. The steady provider is the witness.
+    /// Nothing is acted on long after its caller gave up, and nothing twice. The steady provider is
+    /// the witness.
     pub(crate) fn no_ghosts(&mut self) {
         let sent = self.load.sent();
         let number = |id: &str| {
@@ -61,7 +63,8 @@ impl Stage {
         Progress::start(self.routers[router].http())
     }
 
-    /// Whatever a router took in had its end by its deadline, whether or not the bus could carry the answer.
+    /// Whatever a router took in had its end by its deadline, whether or not the bus could carry
+    /// the answer.
     pub(crate) fn nobody_hung(&mut self, progress: &Progress) {
         let lag = self
             .load

@@ -1,4 +1,5 @@
-//! I5: every router has given back what requests and calls had taken, and its breakers have ended their probes.
+//! I5: every router has given back what requests and calls had taken, and its breakers have ended
+//! their probes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,13 +14,14 @@ use super::invariants::SETTLED_WITHIN;
 use crate::traffic::RESERVE;
 use crate::watch::Counters;
 
-/// A breaker that nobody called lately has its probes still to come; who was told that its extension lives does not wait.
+/// A breaker that nobody called lately has its probes still to come; who was told that its
+/// extension lives does not wait.
 const CLOSED_WITHIN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 
 impl Stage {
-    /// The load is over. A breaker that is closed holds no probe; the gauges and the places themselves are counted apart from
-    /// each other, so both are looked at.
+    /// The load is over. A breaker that is closed holds no probe; the gauges and the places
+    /// themselves are counted apart from each other, so both are looked at.
     pub(super) async fn judge_places(&mut self) {
         let alive = self.alive();
         let open = self.until_each(alive.len(), CLOSED_WITHIN, open_in).await;
@@ -58,7 +60,8 @@ impl Stage {
             .collect()
     }
 
-    /// Asks until that many routers have shown a tree without what `find` finds. What was found last, if that takes too long.
+    /// Asks until that many routers have shown a tree without what `find` finds. What was found
+    /// last, if that takes too long.
     async fn until_each(
         &self,
         routers: usize,

@@ -12,7 +12,8 @@ use crate::traffic::FALLBACK;
 const QUIET: Duration = Duration::from_millis(1_500);
 /// An answer later than this is a sign of a fault by itself.
 const USUAL: Duration = Duration::from_secs(1);
-/// Beyond the bound, for a machine that others use too; and how much longer is waited before it is given up.
+/// Beyond the bound, for a machine that others use too; and how much longer is waited before it is
+/// given up.
 const SLACK: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
@@ -28,8 +29,8 @@ pub(super) fn whole(sent: &Sent) -> bool {
 }
 
 impl Stage {
-    /// Waits until the service is whole, measures how long that took from the end of the fault, and watches on for a
-    /// while (I8).
+    /// Waits until the service is whole, measures how long that took from the end of the fault, and
+    /// watches on for a while (I8).
     pub(crate) async fn recovers(&mut self, bound: Duration) {
         let healed = self.phases.healed.unwrap_or_else(Instant::now);
         let limit = healed + bound + QUIET + PATIENCE;

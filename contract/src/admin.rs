@@ -1,4 +1,5 @@
-//! Administration (contract section 5): what each operation is called, takes and answers, and which role it needs.
+//! Administration (contract section 5): what each operation is called, takes and answers, and which
+//! role it needs.
 //!
 //! An operation is the type of its request body. All of them stand in one list,
 //! [`for_each_operation!`](crate::for_each_operation!).

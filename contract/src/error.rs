@@ -46,7 +46,8 @@ impl ErrorCode {
     }
 }
 
-/// What the intake found wrong, finer than `invalid_request` and `unauthorized` (contract section 1).
+/// What the intake found wrong, finer than `invalid_request` and `unauthorized` (contract section
+/// 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntakeCode {
     SchemaValidationFailed,

@@ -1,7 +1,9 @@
-//! Who may start now, who waits, and who is turned away: the rules at the door, with time as an argument.
+//! Who may start now, who waits, and who is turned away: the rules at the door, with time as an
+//! argument.
 //!
-//! A request starts at once while there are places. Else it waits, shortly, in a queue of its tenant; tenants take turns.
-//! What cannot be served in time is turned away while that is still cheap.
+//! A request starts at once while there are places. Else it waits, shortly, in a queue of its
+//! tenant; tenants take turns. What cannot be served in time is turned away while that is still
+//! cheap.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -97,8 +99,8 @@ pub struct AdmissionPlace {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Arrived<T> {
     Started(AdmissionPlace, T),
-    /// It waits; somebody who has waited may have made room for it. `wake`: the next [`Admission::poll`] is due earlier
-    /// than was said before.
+    /// It waits; somebody who has waited may have made room for it. `wake`: the next
+    /// [`Admission::poll`] is due earlier than was said before.
     Queued {
         displaced: Option<Shed<T>>,
         wake: bool,
@@ -204,8 +206,8 @@ impl<T> Admission<T> {
         self.settings.adaptive && self.adaptive.is_due(hops, now)
     }
 
-    /// Lets the limit follow how late the router has been. `outside` requests wait for somebody else. True when somebody who
-    /// waits may start now: poll then.
+    /// Lets the limit follow how late the router has been. `outside` requests wait for somebody
+    /// else. True when somebody who waits may start now: poll then.
     pub fn observe(&mut self, work: WorkDone, outside: usize, now: Instant) -> bool {
         let inside = self.in_flight.saturating_sub(outside);
         let bound = std::mem::take(&mut self.bound) || self.queued > 0;
@@ -221,8 +223,9 @@ impl<T> Admission<T> {
         self.limit_anew()
     }
 
-    /// Takes note of the pressure that the process is under. True when somebody who waits may start now: poll then. Half of
-    /// the ceiling alone would mean nothing to who is far below it, so half of what is in use counts as well.
+    /// Takes note of the pressure that the process is under. True when somebody who waits may start
+    /// now: poll then. Half of the ceiling alone would mean nothing to who is far below it, so half
+    /// of what is in use counts as well.
     pub fn press(&mut self, pressure: Pressure, outside: usize, now: Instant) -> bool {
         if pressure >= Pressure::Severe
             && self.pressure < Pressure::Severe
@@ -371,8 +374,9 @@ impl<T> Admission<T> {
         });
     }
 
-    /// Takes somebody off the full queue: the oldest of the tenant with the most waiting, the last in turn of several. A
-    /// tenant's own queue gives way only where somebody has waited for a while: in a burst, who came first is served.
+    /// Takes somebody off the full queue: the oldest of the tenant with the most waiting, the last
+    /// in turn of several. A tenant's own queue gives way only where somebody has waited for a
+    /// while: in a burst, who came first is served.
     fn make_room(&mut self, for_tenant: &Arc<str>, now: Instant) -> Option<Shed<T>> {
         let length = |tenant: &&Arc<str>| {
             self.tenants

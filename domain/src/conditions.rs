@@ -1,4 +1,5 @@
-//! Conditions on a request: what the routing rules of a version and `when` of a fallback rule have in common.
+//! Conditions on a request: what the routing rules of a version and `when` of a fallback rule have
+//! in common.
 //!
 //! Every condition must hold. A list means "one of", a scalar means "equals" (contract section 3).
 
@@ -9,8 +10,8 @@ use serde_json::value::RawValue;
 use crate::document::{Mistakes, kind_of};
 use beamline_contract::fields::Fields;
 
-/// What conditions are compared with. The router's own words win over a context key of the same name, so that a caller
-/// cannot claim to be another tenant.
+/// What conditions are compared with. The router's own words win over a context key of the same
+/// name, so that a caller cannot claim to be another tenant.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     pub tenant_id: &'a str,
@@ -28,8 +29,8 @@ pub enum Fact<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// `tenant` and `tenant_id` are the same, and so are `policy` and `policy_id`; everything that the router does not
-    /// know itself is a context key.
+    /// `tenant` and `tenant_id` are the same, and so are `policy` and `policy_id`; everything that
+    /// the router does not know itself is a context key.
     pub fn get(&self, key: &str) -> Option<Fact<'a>> {
         match key {
             "tenant" | "tenant_id" => Some(Fact::Text(self.tenant_id)),
@@ -40,7 +41,8 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The value of a context key as a plain text, for sessions and hashes; `None` when it is no scalar or empty.
+    /// The value of a context key as a plain text, for sessions and hashes; `None` when it is no
+    /// scalar or empty.
     pub fn plain(&self, key: &str) -> Option<String> {
         let text = match self.get(key)? {
             Fact::Text(text) => text.to_owned(),
@@ -111,7 +113,8 @@ impl Conditions {
         })
     }
 
-    /// The same without the other tenants that they name: what one tenant may be told of conditions that its request met.
+    /// The same without the other tenants that they name: what one tenant may be told of conditions
+    /// that its request met.
     #[must_use]
     pub fn visible_to(&self, tenant_id: &str) -> Self {
         let own = |condition: &Condition| {

@@ -32,7 +32,8 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The place of a byte; one beyond the end is the end, and one inside a character is where the character starts.
+    /// The place of a byte; one beyond the end is the end, and one inside a character is where the
+    /// character starts.
     pub fn position(&self, byte: usize) -> Position {
         let byte = self.text.floor_char_boundary(byte);
         let line = self.starts.partition_point(|start| *start <= byte);

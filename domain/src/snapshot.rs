@@ -1,4 +1,5 @@
-//! All that the router knows of extensions and policies at one revision of the store. It is never changed, only replaced.
+//! All that the router knows of extensions and policies at one revision of the store. It is never
+//! changed, only replaced.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,7 +37,8 @@ pub struct Snapshot {
     in_order: Vec<Arc<ExtensionRecord>>,
     /// By tenant, then by policy id.
     policies: HashMap<String, HashMap<String, Arc<KnownPolicy>>>,
-    /// Stored policies that cannot be read, with the reason: an older router may meet a newer document.
+    /// Stored policies that cannot be read, with the reason: an older router may meet a newer
+    /// document.
     unreadable: Vec<(String, String)>,
 }
 

@@ -1,7 +1,8 @@
 //! What somebody may have meant by a word that is not known.
 
-/// The known word that is a slip or two away: of those nearest to `word` the first in the alphabet. In a word of three
-/// letters two slips would fit nearly everything, and a long one may have a third.
+/// The known word that is a slip or two away: of those nearest to `word` the first in the alphabet.
+/// In a word of three letters two slips would fit nearly everything, and a long one may have a
+/// third.
 pub fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let letters = word.chars().count();
     let most = if letters < 4 { 1 } else { 2.max(letters / 6) };

@@ -1,4 +1,5 @@
-//! Changes of extensions: looked up, made of the present registry, and made anew when somebody else was quicker.
+//! Changes of extensions: looked up, made of the present registry, and made anew when somebody else
+//! was quicker.
 
 use std::sync::Arc;
 

@@ -208,7 +208,8 @@ fn answer(all: &Surroundings, revision: u64, extension: &ExtensionRecord) -> Ext
     }
 }
 
-/// The record as it can be written back: with the subject that calls really go to, and without what `set_breaker` sets.
+/// The record as it can be written back: with the subject that calls really go to, and without what
+/// `set_breaker` sets.
 fn writable(all: &Surroundings, extension: &ExtensionRecord) -> ExtensionRecord {
     ExtensionRecord {
         subject: Some(extension.effective_subject(&all.settings.prefix)),

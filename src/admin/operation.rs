@@ -24,7 +24,8 @@ pub(super) enum WaitsFor {
 pub(super) trait Perform: Operation {
     const WAITS_FOR: WaitsFor;
 
-    /// The request in a body. A field of another type than it should have counts as absent, unless it is said otherwise.
+    /// The request in a body. A field of another type than it should have counts as absent, unless
+    /// it is said otherwise.
     fn read(body: &Fields) -> Result<Self, Refusal> {
         body.read()
             .map_err(|MissingField(field)| Refusal::missing_text(&field))

@@ -159,7 +159,8 @@ fn check_names(tenant_id: &str, policy_id: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What is wrong with a well-formed policy in this registry: names of nothing, or of something of another type.
+/// What is wrong with a well-formed policy in this registry: names of nothing, or of something of
+/// another type.
 fn mismatches(
     policy: &Policy,
     policy_id: &str,

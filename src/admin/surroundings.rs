@@ -52,7 +52,8 @@ pub struct AdminSettings {
 
 /// The replicas of this router, itself among them.
 pub trait Replicas: fmt::Debug + Send + Sync {
-    /// What all that answer in a short time say of the breakers of one extension, or of all that are not closed.
+    /// What all that answer in a short time say of the breakers of one extension, or of all that
+    /// are not closed.
     fn breakers(&self, extension_id: Option<&str>) -> BoxFuture<'_, Vec<ReplicaStatus>>;
 }
 

@@ -30,7 +30,8 @@ pub(super) fn read_limited(path: &Path, max_bytes: u64) -> io::Result<Content> {
     })
 }
 
-/// Whether everybody on this machine can read the file, which is an error if not even the router can.
+/// Whether everybody on this machine can read the file, which is an error if not even the router
+/// can.
 pub(super) fn is_world_readable(path: &Path) -> io::Result<bool> {
     let metadata = File::open(path)?.metadata()?;
     if metadata.is_dir() {

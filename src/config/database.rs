@@ -18,12 +18,14 @@ pub struct DatabaseConfig {
     /// `postgres://`, `postgresql://` or `sqlite:`; the scheme chooses the store.
     pub url: SecretString,
     pub max_connections: u32,
-    /// How long the router waits for the database at start before it goes on with the last good snapshot.
+    /// How long the router waits for the database at start before it goes on with the last good
+    /// snapshot.
     pub startup_timeout: Duration,
     /// How long one operation waits for a free connection.
     pub acquire_timeout: Duration,
     pub migrate_on_start: bool,
-    /// How often the store is looked at without having been told of a change; whoever waits adds the jitter.
+    /// How often the store is looked at without having been told of a change; whoever waits adds
+    /// the jitter.
     pub poll_interval: Duration,
     /// How often changed figures of extensions are written into the store.
     pub health_interval: Duration,
@@ -31,7 +33,8 @@ pub struct DatabaseConfig {
 
 const DEFAULT_URL: &str = "sqlite://.beamline/registry.db";
 
-/// Parameters that a Postgres address may have. sqlx only logs the others, and logs them with their values.
+/// Parameters that a Postgres address may have. sqlx only logs the others, and logs them with their
+/// values.
 const POSTGRES_PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",

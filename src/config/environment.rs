@@ -8,7 +8,8 @@ use super::layer::Layer;
 use super::mistakes::Mistakes;
 use super::origin::Origin;
 
-/// Variables of the configuration start with this; sections and keys are parted by the same two underscores.
+/// Variables of the configuration start with this; sections and keys are parted by the same two
+/// underscores.
 const PREFIX: &str = "BEAMLINE__";
 /// Names the configuration file if the command line does not.
 const FILE_VARIABLE: &str = "BEAMLINE_CONFIG";
@@ -19,7 +20,8 @@ const ALMOST_PREFIX: &str = "BEAMLINE_";
 pub(super) struct Environment {
     pub(super) layer: Layer,
     pub(super) config_file: Option<PathBuf>,
-    /// Variables that the router does not read, though their names start almost like those that it reads.
+    /// Variables that the router does not read, though their names start almost like those that it
+    /// reads.
     pub(super) lookalikes: Vec<String>,
     pub(super) mistakes: Mistakes,
 }
@@ -82,7 +84,8 @@ pub(super) fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
 }
 
-/// `nats.tls.ca_file` for `BEAMLINE__NATS__TLS__CA_FILE`. A variable in another case stays as it is, and so no key.
+/// `nats.tls.ca_file` for `BEAMLINE__NATS__TLS__CA_FILE`. A variable in another case stays as it
+/// is, and so no key.
 fn key_of(variable: &str) -> String {
     let rest = variable.strip_prefix(PREFIX).unwrap_or(variable);
     let is_plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';

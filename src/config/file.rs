@@ -71,8 +71,8 @@ impl ConfigFile {
         }
     }
 
-    /// After some mistakes the parser skips much that is in order. So the lines with mistakes are left out and the rest
-    /// is parsed again, until nothing new is found.
+    /// After some mistakes the parser skips much that is in order. So the lines with mistakes are
+    /// left out and the rest is parsed again, until nothing new is found.
     fn add_text(&mut self, text: &str) {
         let mut readable = text.trim_start_matches('\u{feff}').to_owned();
         let mut lost = BTreeSet::new();
@@ -88,7 +88,8 @@ impl ConfigFile {
         self.add_table("", table.get_ref(), &Lines::of(&readable));
     }
 
-    /// Gives back the lines that nobody can tell the meaning of, beside those that were left out before.
+    /// Gives back the lines that nobody can tell the meaning of, beside those that were left out
+    /// before.
     fn add_syntax_mistakes(&mut self, text: &str, left_out: &BTreeSet<usize>) -> BTreeSet<usize> {
         let lines = Lines::of(text);
         let mut lost = BTreeSet::new();
@@ -100,7 +101,8 @@ impl ConfigFile {
                 continue;
             }
             lost.extend(lines_lost_at(&lines, position.line));
-            // What breaks before a line that was left out breaks because of that, such as a list that is not closed.
+            // What breaks before a line that was left out breaks because of that, such as a list
+            // that is not closed.
             if left_out.first().is_none_or(|first| position.line > *first) {
                 // The parser's own rendering would quote the line, which may hold a secret.
                 self.mistake(Some(position), syntax_message(error.message(), text, span));
@@ -144,8 +146,8 @@ fn without_lines(text: &str, lost: &BTreeSet<usize>) -> String {
     kept
 }
 
-/// The lines that nobody can tell the meaning of after a mistake of the grammar: this one, and if it should have opened a
-/// section, all that should have been in the section.
+/// The lines that nobody can tell the meaning of after a mistake of the grammar: this one, and if
+/// it should have opened a section, all that should have been in the section.
 fn lines_lost_at(lines: &Lines<'_>, line: usize) -> Range<usize> {
     let is_header = |text: &&str| text.trim_start().starts_with('[');
     let mut lines = lines.from(line).lines();
@@ -171,7 +173,8 @@ fn syntax_message(message: &str, text: &str, span: Range<usize>) -> String {
     }
 }
 
-/// A name that needs quotes in TOML keeps them, so that `"nats.url"` is not taken for the key `url` of `nats`.
+/// A name that needs quotes in TOML keeps them, so that `"nats.url"` is not taken for the key `url`
+/// of `nats`.
 fn join(prefix: &str, name: &str) -> String {
     let bare = !name.is_empty()
         && name

@@ -1,4 +1,5 @@
-//! One layer of the configuration, as the `config` crate takes it: keys with the values that were written for them.
+//! One layer of the configuration, as the `config` crate takes it: keys with the values that were
+//! written for them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,7 +8,8 @@ use config::{ConfigError, Source, Value, ValueKind};
 
 use super::origin::Origin;
 
-/// The values of one layer in the order in which they were written; of a key given twice the last value counts.
+/// The values of one layer in the order in which they were written; of a key given twice the last
+/// value counts.
 #[derive(Clone, Default)]
 pub(super) struct Layer(Vec<(String, Value)>);
 

@@ -1,4 +1,5 @@
-//! The layers of the configuration, merged by the `config` crate: which value counts for a key, and where it was written.
+//! The layers of the configuration, merged by the `config` crate: which value counts for a key, and
+//! where it was written.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! How much memory this process may use: the smallest limit of its control groups, else all that the machine has.
+//! How much memory this process may use: the smallest limit of its control groups, else all that
+//! the machine has.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
@@ -27,8 +28,8 @@ fn total(meminfo: &str) -> Option<usize> {
     kibibytes.checked_mul(1024)
 }
 
-/// The limits of the process's group and of all above it, in both versions of control groups. A group without a limit
-/// says `max` or a number beyond any memory.
+/// The limits of the process's group and of all above it, in both versions of control groups. A
+/// group without a limit says `max` or a number beyond any memory.
 fn limit_files(own: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in own.lines() {

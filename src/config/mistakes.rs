@@ -6,12 +6,12 @@ use serde::{Serialize, Serializer};
 
 use super::origin::Origin;
 
-/// All mistakes of a configuration in the order of its layers, and in a file in the order of its lines; never empty when
-/// returned as an error. None holds the value of a secret.
+/// All mistakes of a configuration in the order of its layers, and in a file in the order of its
+/// lines; never empty when returned as an error. None holds the value of a secret.
 pub type Mistakes = beamline_domain::mistakes::MistakeList<Place>;
 
-/// Where a mistake of the configuration is; shown as `beamline.toml:3:5`, the name of an environment variable, or the
-/// flag.
+/// Where a mistake of the configuration is; shown as `beamline.toml:3:5`, the name of an
+/// environment variable, or the flag.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
     #[serde(rename = "place", serialize_with = "as_text")]

@@ -10,7 +10,8 @@ use super::printout::redacted;
 use super::reader::Reader;
 use super::values::{Problem, shown};
 
-/// Section `nats`. At most one way to log in is given: a credentials file, a user with a password, or a token.
+/// Section `nats`. At most one way to log in is given: a credentials file, a user with a password,
+/// or a token.
 #[derive(Debug, Clone)]
 pub struct NatsConfig {
     /// One server, or several separated by commas. Never holds a user or a password.

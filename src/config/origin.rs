@@ -30,7 +30,8 @@ impl Origin {
         kept.and_then(Result::ok).unwrap_or(Self::Default)
     }
 
-    /// The value with this origin. The `config` crate keeps an origin as a text, and as JSON nothing of it is lost.
+    /// The value with this origin. The `config` crate keeps an origin as a text, and as JSON
+    /// nothing of it is lost.
     pub(super) fn mark(&self, kind: impl Into<ValueKind>) -> Value {
         Value::new(serde_json::to_string(self).ok().as_ref(), kind)
     }

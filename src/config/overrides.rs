@@ -5,7 +5,8 @@ use std::path::PathBuf;
 /// What the command line says about the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// The file of `--config`; without it `BEAMLINE_CONFIG` names the file, and without both there is none.
+    /// The file of `--config`; without it `BEAMLINE_CONFIG` names the file, and without both there
+    /// is none.
     pub config_file: Option<PathBuf>,
     /// Keys such as `nats.url` with their values; of a key given twice the last value counts.
     pub set: Vec<(String, String)>,

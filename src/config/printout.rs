@@ -17,7 +17,8 @@ pub(super) struct Entry {
     pub(super) follows: bool,
 }
 
-/// All keys in the order in which the parts have read them, a section's own keys before those of its sections.
+/// All keys in the order in which the parts have read them, a section's own keys before those of
+/// its sections.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Printout(Vec<Entry>);
 

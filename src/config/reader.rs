@@ -1,6 +1,8 @@
-//! Hands each part of the configuration its values in their types, and collects what is wrong with them on the way.
+//! Hands each part of the configuration its values in their types, and collects what is wrong with
+//! them on the way.
 //!
-//! A value that is wrong is replaced by the default so that reading goes on; the mistake makes `load` fail at the end.
+//! A value that is wrong is replaced by the default so that reading goes on; the mistake makes
+//! `load` fail at the end.
 
 mod secrets;
 
@@ -177,7 +179,8 @@ impl Reader {
         self.layers.warnings.push(warning);
     }
 
-    /// What a reading without any layer was asked for: all keys, with their defaults as the lowest layer.
+    /// What a reading without any layer was asked for: all keys, with their defaults as the lowest
+    /// layer.
     pub(super) fn into_defaults(self) -> Defaults {
         let mut defaults = Defaults::default();
         for entry in self.entries {

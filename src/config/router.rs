@@ -27,7 +27,8 @@ pub struct RouterConfig {
     pub max_bytes_in_flight: usize,
     /// Memory that this process may use, in bytes; `None` where nobody says.
     pub memory_limit: Option<usize>,
-    /// Requests of each tenant in a second, and how many may come at once; `None`: as many as it likes.
+    /// Requests of each tenant in a second, and how many may come at once; `None`: as many as it
+    /// likes.
     pub tenant_rate: Option<(NonZeroU32, NonZeroU32)>,
     pub max_extensions_per_pipeline: u32,
     /// Retries and fallbacks that one request may make in all.
@@ -38,8 +39,8 @@ pub struct RouterConfig {
     pub allowed_tenants: Option<Vec<String>>,
 }
 
-/// What requests may take of a machine's memory is an eighth, because each byte of them takes three of memory (C35 of the
-/// chaos suite); within these.
+/// What requests may take of a machine's memory is an eighth, because each byte of them takes three
+/// of memory (C35 of the chaos suite); within these.
 const LEAST_BYTES: usize = 8 * 1024 * 1024;
 const MOST_BYTES: usize = 512 * 1024 * 1024;
 const MOST_MEBIBYTES: u32 = 16 * 1024 * 1024;
@@ -90,10 +91,8 @@ impl RouterConfig {
     fn check(&self, from: &mut Reader) {
         let timeouts = ["router.default_timeout", "router.max_timeout"];
         if from.all_good(&timeouts) && self.default_timeout > self.max_timeout {
-            let (default, max) = (
-                humantime::format_duration(self.default_timeout),
-                humantime::format_duration(self.max_timeout),
-            );
+            let default = humantime::format_duration(self.default_timeout);
+            let max = humantime::format_duration(self.max_timeout);
             let rule = format!(
                 "breaks the rule that router.default_timeout ({default}) is not longer than router.max_timeout ({max})"
             );

@@ -9,8 +9,8 @@ use super::layer::Layer;
 use super::mistakes::{Mistakes, Place};
 use super::origin::Origin;
 
-/// Takes the values out of a layer that no key is there for, and says what is wrong with each. They may not be merged: a
-/// value for a section would take the place of all keys in the section.
+/// Takes the values out of a layer that no key is there for, and says what is wrong with each. They
+/// may not be merged: a value for a section would take the place of all keys in the section.
 pub(super) fn take_unknown(layer: &mut Layer, known: &[&str], mistakes: &mut Mistakes) {
     for (key, value) in layer.take_misplaced(known) {
         if let Some(message) = message(&key, &value, known) {
@@ -19,8 +19,9 @@ pub(super) fn take_unknown(layer: &mut Layer, known: &[&str], mistakes: &mut Mis
     }
 }
 
-/// Warnings for variables such as `BEAMLINE_NATS_URL`, which are easily written for `BEAMLINE__NATS__URL`. They are no
-/// mistakes, because a platform may set variables of that form for its own ends.
+/// Warnings for variables such as `BEAMLINE_NATS_URL`, which are easily written for
+/// `BEAMLINE__NATS__URL`. They are no mistakes, because a platform may set variables of that form
+/// for its own ends.
 pub(super) fn lookalikes(names: &[String], known: &[&str]) -> Vec<String> {
     let mut warnings = Vec::new();
     for name in names {
@@ -61,7 +62,8 @@ fn message(key: &str, value: &Value, known: &[&str]) -> Option<String> {
     Some(format!("unknown key {}; {advice}", OneLine(key)))
 }
 
-/// A key that is spelled almost so, one that this one is written below, or one of the same name in another section.
+/// A key that is spelled almost so, one that this one is written below, or one of the same name in
+/// another section.
 fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     if let Some(near) = closest(key, known) {
         return Some(near);

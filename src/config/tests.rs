@@ -1,4 +1,5 @@
-//! What users of the configuration may rely on: the layers, every kind of mistake with its place, and kept secrets.
+//! What users of the configuration may rely on: the layers, every kind of mistake with its place,
+//! and kept secrets.
 
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;

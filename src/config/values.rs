@@ -7,7 +7,8 @@ use config::{Value, ValueKind};
 
 use super::origin::Origin;
 
-/// Why a value cannot be used, as the end of a sentence that starts with the key: `must be true or false`.
+/// Why a value cannot be used, as the end of a sentence that starts with the key: `must be true or
+/// false`.
 pub(super) type Problem = String;
 
 /// A value as somebody wrote it. It may be a secret, so it has no `Debug`.

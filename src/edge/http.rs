@@ -1,8 +1,9 @@
-//! HTTP on one address and two runtimes. Probes and metrics have a thread of their own, so that they are answered also when
-//! something holds up all others; everything else is served by the runtime of the router.
+//! HTTP on one address and two runtimes. Probes and metrics have a thread of their own, so that
+//! they are answered also when something holds up all others; everything else is served by the
+//! runtime of the router.
 //!
-//! The thread accepts, looks at the first line of a connection, and hands over what does not begin with a probe. Trouble
-//! with HTTP never stops traffic, which runs over NATS.
+//! The thread accepts, looks at the first line of a connection, and hands over what does not begin
+//! with a probe. Trouble with HTTP never stops traffic, which runs over NATS.
 
 mod connections;
 mod first_line;
@@ -33,7 +34,8 @@ pub struct Http {
 }
 
 impl Http {
-    /// `listener` does not block. Everything but probes is served by the runtime in which this is called.
+    /// `listener` does not block. Everything but probes is served by the runtime in which this is
+    /// called.
     pub fn new(listener: TcpListener, probes: Probes) -> Self {
         let (server, hand_over) = Server::new(probes.clone());
         let front = Front::new(listener, probes, hand_over, Handle::current());
@@ -57,7 +59,8 @@ impl Http {
         ]
     }
 
-    /// Finishes the requests in hand and takes no more, except probes; false when that took longer than `limit`.
+    /// Finishes the requests in hand and takes no more, except probes; false when that took longer
+    /// than `limit`.
     pub async fn drain(&self, limit: Duration) -> bool {
         self.server.drain(limit).await
     }

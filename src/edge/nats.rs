@@ -1,4 +1,5 @@
-//! How the router meets NATS: one connection, the calls to extensions that go over it, and the bucket of sticky sessions.
+//! How the router meets NATS: one connection, the calls to extensions that go over it, and the
+//! bucket of sticky sessions.
 
 pub mod admin;
 pub mod connection;

@@ -1,5 +1,5 @@
-//! What this process itself holds. Not what its control group uses: that has the page cache in it, and neighbours, and
-//! refusing requests would not take from them.
+//! What this process itself holds. Not what its control group uses: that has the page cache in it,
+//! and neighbours, and refusing requests would not take from them.
 
 use std::fs::read_to_string;
 

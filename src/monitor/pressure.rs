@@ -1,7 +1,8 @@
 //! How late the runtime is, and how much memory is in use.
 //!
-//! A thread watches that is not one of the runtime's: those may all be blocked. A timer of the runtime says that it lives, and
-//! the thread looks how long ago that was. The two are one task, so that none goes on without the other.
+//! A thread watches that is not one of the runtime's: those may all be blocked. A timer of the
+//! runtime says that it lives, and the thread looks how long ago that was. The two are one task, so
+//! that none goes on without the other.
 
 use std::io;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ pub(super) struct PressureWatch {
     invokers: Invokers,
     metrics: Metrics,
     memory_limit: Option<usize>,
-    /// Held by the thread that tells the door. Without it, one that is about to end could take back what the next one has told.
+    /// Held by the thread that tells the door. Without it, one that is about to end could take back
+    /// what the next one has told.
     turn: Mutex<()>,
 }
 

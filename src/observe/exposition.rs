@@ -1,4 +1,5 @@
-//! What `GET /metrics` shows: the counters of the router, and what is read from its surroundings when somebody asks.
+//! What `GET /metrics` shows: the counters of the router, and what is read from its surroundings
+//! when somebody asks.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! What a router starts from: what the store holds, or the last good snapshot from disk while the store is away.
+//! What a router starts from: what the store holds, or the last good snapshot from disk while the
+//! store is away.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -54,7 +55,8 @@ impl Behind {
         Child::task_until_done(&node, move || Arc::clone(&behind).read(registry.clone()))
     }
 
-    /// The registry may be asked again before the schema is what it has to be; this says when it is.
+    /// The registry may be asked again before the schema is what it has to be; this says when it
+    /// is.
     async fn read(self: Arc<Self>, registry: Registry) -> Result<(), JoinError> {
         let begun = self.begun.lock().take();
         fail_points::reached("first_reading");

@@ -46,7 +46,8 @@ impl Prepared {
     pub async fn new(config: Config) -> Result<Self, StartError> {
         let state_dir = config.router.state_dir.clone();
         std::fs::create_dir_all(&state_dir).map_err(|error| failed(&state_dir, &error))?;
-        // Tried before the long waits, and given back: a port that is open but not served would hang every probe.
+        // Tried before the long waits, and given back: a port that is open but not served would
+        // hang every probe.
         drop(listen(config.http.listen)?);
         let store = store::open(&config.database)
             .await
@@ -104,7 +105,8 @@ fn failed(path: &Path, error: &std::io::Error) -> StartError {
     ))
 }
 
-/// Subscriptions travel on the same connection as this message to ourselves: when it is back, they have arrived too.
+/// Subscriptions travel on the same connection as this message to ourselves: when it is back, they
+/// have arrived too.
 pub(super) async fn confirm_subscriptions(connection: &Connection) -> Result<(), StartError> {
     let confirmed = timeout(CONFIRM_LIMIT, async {
         let client = connection.client();

@@ -24,7 +24,8 @@ pub struct StopReport {
     pub answered: u64,
     /// Of those answered, the ones that were turned away at the door.
     pub shed: u64,
-    /// Requests that were still open at the limit and got `shutting_down`, those of the administration too.
+    /// Requests that were still open at the limit and got `shutting_down`, those of the
+    /// administration too.
     pub cut: usize,
     /// Every answer was written to the connection.
     pub flushed: bool,
@@ -51,7 +52,8 @@ impl StopReport {
 }
 
 impl Router {
-    /// For the requests in flight. After the end of the tree nobody works on them: they are answered at once.
+    /// For the requests in flight. After the end of the tree nobody works on them: they are
+    /// answered at once.
     pub(super) fn patience(&self) -> Duration {
         if self.gave_up {
             Duration::ZERO

@@ -1,4 +1,5 @@
-//! One attempt: it finds a place and an endpoint, sends, waits within its limits, and tells breaker and limit how it went.
+//! One attempt: it finds a place and an endpoint, sends, waits within its limits, and tells breaker
+//! and limit how it went.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,8 +139,8 @@ impl Invokers {
         }
     }
 
-    /// Sends the call and waits for its answer. The transport's own limit comes first: it can tell a silent extension from a
-    /// bus that is gone.
+    /// Sends the call and waits for its answer. The transport's own limit comes first: it can tell
+    /// a silent extension from a bus that is gone.
     async fn send(
         &self,
         order: &CallOrder,
@@ -163,8 +164,8 @@ impl Invokers {
         }
     }
 
-    /// Waits for a bus that has just gone away. Nothing is handed to it meanwhile: it would be sent when nobody waits any
-    /// more.
+    /// Waits for a bus that has just gone away. Nothing is handed to it meanwhile: it would be sent
+    /// when nobody waits any more.
     async fn bus_is_there(&self, limit: Duration) -> bool {
         let transport = self.transport();
         let Some(away_for) = transport.away_for() else {
@@ -194,8 +195,8 @@ impl Invokers {
         Ok(())
     }
 
-    /// A guardrail that usually takes longer than what is left would only use it up. A provider was chosen with that in
-    /// mind.
+    /// A guardrail that usually takes longer than what is left would only use it up. A provider was
+    /// chosen with that in mind.
     fn is_too_slow(&self, order: &CallOrder, endpoint: usize, left: Duration) -> bool {
         if order.call.rule == Rule::Provider {
             return false;
@@ -208,7 +209,8 @@ impl Invokers {
     }
 }
 
-/// Time that an attempt can spare for a place. A retry waits for none: where calls wait, it is the first to give way.
+/// Time that an attempt can spare for a place. A retry waits for none: where calls wait, it is the
+/// first to give way.
 fn patience(turn: Turn, scope: &CallScope) -> Duration {
     if turn.number > 1 {
         Duration::ZERO

@@ -19,8 +19,9 @@ pub(super) struct Admitted {
     pub(super) permit: CallPermit,
 }
 
-/// The first endpoint from `start` on, and around, that did not ask to be left alone and whose breaker lets the call
-/// through. When none does, the call is refused until the first of them opens up.
+/// The first endpoint from `start` on, and around, that did not ask to be left alone and whose
+/// breaker lets the call through. When none does, the call is refused until the first of them opens
+/// up.
 pub(super) fn admit(
     invoker: &Invoker,
     order: &CallOrder,

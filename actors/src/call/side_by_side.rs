@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use super::CallScope;
 use crate::invokers::Invokers;
 
-/// Makes the calls of a step at the same time. One that decides about the request cuts off those after it in the order of
-/// the policy; those before it are waited for, because theirs would be the deciding one, whoever is faster.
+/// Makes the calls of a step at the same time. One that decides about the request cuts off those
+/// after it in the order of the policy; those before it are waited for, because theirs would be the
+/// deciding one, whoever is faster.
 pub(crate) async fn side_by_side(
     invokers: &Invokers,
     orders: &[CallOrder],

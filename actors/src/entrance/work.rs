@@ -1,5 +1,5 @@
-//! Where the requests in flight are and how long their work waits for a thread: what the limit at the door follows. Counted
-//! without a lock, at every hop.
+//! Where the requests in flight are and how long their work waits for a thread: what the limit at
+//! the door follows. Counted without a lock, at every hop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -89,7 +89,8 @@ impl Steps {
         }
     }
 
-    /// A task that was spawned at this time runs, and waits for somebody else until this is dropped.
+    /// A task that was spawned at this time runs, and waits for somebody else until this is
+    /// dropped.
     pub(crate) fn outside(self: &Arc<Self>, spawned: Instant) -> Outside {
         self.work.waited(spawned.elapsed());
         self.work.trips.fetch_add(1, Ordering::Relaxed);

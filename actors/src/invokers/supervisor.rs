@@ -1,4 +1,5 @@
-//! The supervisor of the invokers: one child for each extension in use, and what happens when one ends.
+//! The supervisor of the invokers: one child for each extension in use, and what happens when one
+//! ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +13,16 @@ use crate::invoker::{Invoker, InvokerActor};
 use crate::metrics::NodeLabel;
 use crate::tree::{Intensity, RestartLog, Verdict, start_linked};
 
-/// More restarts than this, and the supervisor itself starts anew. A child that fails at once every time gets here in
-/// about 6 s: the doubling waits would keep it from ever reaching ten in ten seconds.
+/// More restarts than this, and the supervisor itself starts anew. A child that fails at once every
+/// time gets here in about 6 s: the doubling waits would keep it from ever reaching ten in ten
+/// seconds.
 const INTENSITY: Intensity = Intensity {
     restarts: 7,
     within: Duration::from_secs(10),
 };
-/// An invoker that keeps failing is not started for this long, and takes its supervisor down no sooner again: however many of
-/// them fail, they hold figures and log lines only, and the root shall not fall with them.
+/// An invoker that keeps failing is not started for this long, and takes its supervisor down no
+/// sooner again: however many of them fail, they hold figures and log lines only, and the root
+/// shall not fall with them.
 const REST: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -128,8 +131,8 @@ impl InvokersState {
         })
     }
 
-    /// Starts an invoker's actor unless one runs already. Nobody is waited for; a start that fails comes as a message, and
-    /// counts like a failure afterwards.
+    /// Starts an invoker's actor unless one runs already. Nobody is waited for; a start that fails
+    /// comes as a message, and counts like a failure afterwards.
     fn start(
         &mut self,
         invoker: Arc<Invoker>,
@@ -140,7 +143,8 @@ impl InvokersState {
             return Ok(());
         }
         let arguments = (Arc::clone(&invoker), self.shared.metrics.clone(), started);
-        let (for_failure, supervisor) = (Arc::clone(&invoker), myself.clone());
+        let for_failure = Arc::clone(&invoker);
+        let supervisor = myself.clone();
         let not_started = move |_, reason| {
             let _ = supervisor.send_message(InvokersMsg::NotStarted {
                 invoker: for_failure,
@@ -152,7 +156,8 @@ impl InvokersState {
         Ok(())
     }
 
-    /// Restarts an invoker after a while, unless too many had to be: then the supervisor starts anew, and the invoker rests.
+    /// Restarts an invoker after a while, unless too many had to be: then the supervisor starts
+    /// anew, and the invoker rests.
     fn failed(&mut self, invoker: Arc<Invoker>, reason: &str) -> Result<(), ActorProcessingErr> {
         match self.log.record(Instant::now(), fastrand::f64()) {
             Verdict::RestartAfter(wait) => {
@@ -194,7 +199,8 @@ impl InvokersState {
 
     /// Whether the supervisor has fallen within the last minute; if not, it does now.
     fn fell_lately(&self) -> bool {
-        let (now, mut fell) = (Instant::now(), self.shared.fell.lock());
+        let now = Instant::now();
+        let mut fell = self.shared.fell.lock();
         let lately = fell.is_some_and(|at| now.duration_since(at) < REST);
         if !lately {
             *fell = Some(now);
@@ -202,8 +208,9 @@ impl InvokersState {
         lately
     }
 
-    /// Leaves an invoker alone for a while, so that it takes its supervisor down once and not without end. Its calls go on:
-    /// the breaker is its callers', only figures and log lines are missing meanwhile.
+    /// Leaves an invoker alone for a while, so that it takes its supervisor down once and not
+    /// without end. Its calls go on: the breaker is its callers', only figures and log lines are
+    /// missing meanwhile.
     fn rest(&self, invoker: &Arc<Invoker>) {
         invoker.set_rests(true);
         let restart = InvokersMsg::Restart(Arc::clone(invoker));

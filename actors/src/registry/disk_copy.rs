@@ -1,5 +1,6 @@
-//! The last good snapshot on disk, from which a router starts while the store is away. The time of the file is that of the
-//! last agreement with the store, so that a router that starts from it knows how old it is.
+//! The last good snapshot on disk, from which a router starts while the store is away. The time of
+//! the file is that of the last agreement with the store, so that a router that starts from it
+//! knows how old it is.
 
 use std::fs::{self, File};
 use std::io;
@@ -37,7 +38,8 @@ impl DiskCopy {
             return;
         };
         self.asked += 1;
-        let (number, written) = (self.asked, Arc::clone(&self.written));
+        let number = self.asked;
+        let written = Arc::clone(&self.written);
         tokio::task::spawn_blocking(move || {
             let mut written = written.lock();
             if *written < number {

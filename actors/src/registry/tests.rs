@@ -100,7 +100,8 @@ async fn every_full_reading_brings_what_was_there_when_it_was_asked_for() {
     let store = MemoryStore::new(content(&[], &[]));
     let (registry, _root) = start(Arc::clone(&store) as Arc<dyn Store>).await;
     let many = (0..20).map(|number| {
-        let (registry, store) = (registry.clone(), Arc::clone(&store));
+        let registry = registry.clone();
+        let store = Arc::clone(&store);
         async move {
             let revision = store.write_silently(create(&format!("e{number}"))).unwrap();
             let read = registry.reload_fully().await.unwrap();

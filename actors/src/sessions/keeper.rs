@@ -68,8 +68,8 @@ async fn follow(sessions: &SharedSessions, mut changes: BoxStream<'static, Sessi
     }
 }
 
-/// While it lives, the memory of this replica is in step with the store. A panic ends that at once: nobody follows the
-/// changes until the task is made anew.
+/// While it lives, the memory of this replica is in step with the store. A panic ends that at once:
+/// nobody follows the changes until the task is made anew.
 struct InStep<'a> {
     sessions: &'a SharedSessions,
     epoch: u64,

@@ -1,4 +1,5 @@
-//! What the clones of `Sessions` share: the memory of this replica, and how it is brought in line with the store.
+//! What the clones of `Sessions` share: the memory of this replica, and how it is brought in line
+//! with the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +119,8 @@ impl SharedSessions {
             .map(|(pin, revision)| (pin.clone(), revision));
         let (own, mut over) = remembered.unzip();
         let own = own.filter(|pin| pin.keeps(instead_of, self.clock.now_ms()));
-        // Pinned while the store was away: unless somebody else has the session by now, it is this one's.
+        // Pinned while the store was away: unless somebody else has the session by now, it is this
+        // one's.
         let wanted = own.as_ref().map_or(provider, |pin| &pin.provider);
         for round in 0..=ROUNDS {
             let epoch = self.cache.lock().epoch();

@@ -1,4 +1,5 @@
-//! Replicas over one store, in paused time: they agree while the store answers, and each goes on without it.
+//! Replicas over one store, in paused time: they agree while the store answers, and each goes on
+//! without it.
 
 use std::ops::Deref;
 
@@ -47,7 +48,8 @@ async fn replica(store: &Arc<MemorySessions>) -> Replica {
 
 async fn two_replicas() -> (Arc<MemorySessions>, Replica, Replica) {
     let store = MemorySessions::new();
-    let (one, two) = (replica(&store).await, replica(&store).await);
+    let one = replica(&store).await;
+    let two = replica(&store).await;
     (store, one, two)
 }
 
@@ -99,7 +101,8 @@ async fn a_session_keeps_its_provider_on_every_replica() {
 #[tokio::test(start_paused = true)]
 async fn who_pins_at_the_same_moment_agrees_on_one() {
     let (store, one, two) = two_replicas().await;
-    let (key_one, key_two) = (key(), key());
+    let key_one = key();
+    let key_two = key();
     let (a, b, c) = tokio::join!(
         one.pin(&key_one, "a", TTL, None),
         two.pin(&key_two, "b", TTL, None),
@@ -207,7 +210,8 @@ async fn nothing_that_may_have_changed_meanwhile_is_answered_from_memory() {
     let (store, one, two) = two_replicas().await;
     one.pin(&key(), "a", TTL, None).await;
     settle().await;
-    // One hears nothing of the change: its followed changes end, and the other's pin is written in between.
+    // One hears nothing of the change: its followed changes end, and the other's pin is written in
+    // between.
     store.set_away(true);
     settle().await;
     store.set_away(false);

@@ -1,4 +1,5 @@
-//! A wait that an extension asked for: it has too much to do, or somebody has used up what it grants.
+//! A wait that an extension asked for: it has too much to do, or somebody has used up what it
+//! grants.
 
 use std::time::{Duration, Instant};
 

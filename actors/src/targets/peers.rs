@@ -1,4 +1,5 @@
-//! What the replicas of a router tell each other about breakers. Whatever is lost here changes nothing but speed.
+//! What the replicas of a router tell each other about breakers. Whatever is lost here changes
+//! nothing but speed.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use beamline_domain::target::breaker::{Outcome, Permit, Settings};
 
-/// A timeout that comes later than this after its time says that this process is late, and nothing of the extension.
+/// A timeout that comes later than this after its time says that this process is late, and nothing
+/// of the extension.
 pub(crate) const LOCAL_LAG: Duration = Duration::from_millis(50);
 
 /// Where permits come from and go back to.
@@ -64,8 +65,8 @@ impl<G: Gate> Drop for Held<G> {
     fn drop(&mut self) {
         let (outcome, took) = self.end.unwrap_or_else(|| {
             let took = now().saturating_duration_since(self.since);
-            // Cut off, it tells nothing, unless it had all its time before. Much more than that says that this process is late:
-            // it should have ended the attempt itself.
+            // Cut off, it tells nothing, unless it had all its time before. Much more than that
+            // says that this process is late: it should have ended the attempt itself.
             let in_full = self.settings.timeout..=self.settings.timeout + LOCAL_LAG;
             (
                 if in_full.contains(&took) {
@@ -108,10 +109,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_is_cut_off_tells_something_only_when_its_own_time_is_just_over() {
         let timeout = Duration::from_secs(1);
-        let (told, settings) = (
-            Arc::<Told>::default(),
-            Settings::new(Kind::Pre, timeout, &BreakerOverrides::default()),
-        );
+        let told = Arc::<Told>::default();
+        let settings = Settings::new(Kind::Pre, timeout, &BreakerOverrides::default());
         let just_over = settings.timeout + LOCAL_LAG;
         for after in [
             settings.timeout / 2,

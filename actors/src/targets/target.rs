@@ -1,5 +1,5 @@
-//! One target of an extension: a subject, with the breaker and the figures of the calls that went there. An instance that
-//! fails harms only its own.
+//! One target of an extension: a subject, with the breaker and the figures of the calls that went
+//! there. An instance that fails harms only its own.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -89,9 +89,9 @@ impl TargetState {
         })
     }
 
-    /// Asks the breaker, unless the target wants to be left alone; if not, why and how long until the next try. `mode` is
-    /// what an operator has decided, `settings` what the caller goes by. The permit must be used or dropped; dropped unused,
-    /// it tells the breaker nothing.
+    /// Asks the breaker, unless the target wants to be left alone; if not, why and how long until
+    /// the next try. `mode` is what an operator has decided, `settings` what the caller goes by.
+    /// The permit must be used or dropped; dropped unused, it tells the breaker nothing.
     pub fn permit(
         self: &Arc<Self>,
         mode: Mode,
@@ -145,8 +145,8 @@ impl TargetState {
         ))
     }
 
-    /// Leaves it alone for as long as it asked for; only with the calls of this tenant, where tenants have breakers of their
-    /// own.
+    /// Leaves it alone for as long as it asked for; only with the calls of this tenant, where
+    /// tenants have breakers of their own.
     pub fn pause_for(&self, tenant_id: &Arc<str>, isolation: Isolation, wait: Duration) {
         let now = now();
         match isolation {
@@ -176,7 +176,8 @@ impl TargetState {
     /// An operator closes its breaker, and wants it to be called.
     pub(crate) fn reset(&self) {
         let mut record = self.record.lock();
-        let (before, now) = (record.breaker.generation(), now());
+        let before = record.breaker.generation();
+        let now = now();
         record.pause = Pause::default();
         let was_open = record.breaker.reset(now);
         let tenants_were = self.tenants.get().is_some_and(|tenants| tenants.reset(now));
@@ -188,7 +189,8 @@ impl TargetState {
         self.tell(changed);
         self.unpublished.store(true, Ordering::Relaxed);
         if was_open || tenants_were {
-            let (extension_id, subject) = (&*self.extension_id, &*self.subject);
+            let extension_id = &*self.extension_id;
+            let subject = &*self.subject;
             tracing::info!(
                 extension_id,
                 subject,
@@ -241,8 +243,8 @@ impl TargetState {
         self.figures.load_full()
     }
 
-    /// What a choice between targets goes by. One that is only waiting for its probe is not unhealthy: if everybody went
-    /// elsewhere, it would wait for ever.
+    /// What a choice between targets goes by. One that is only waiting for its probe is not
+    /// unhealthy: if everybody went elsewhere, it would wait for ever.
     pub(crate) fn endpoint_state(&self, mode: Mode) -> EndpointState {
         self.endpoint_state_with(mode, |_| Waits::default())
     }
@@ -266,13 +268,11 @@ impl TargetState {
         let now = now();
         let of_tenant = tenant(now);
         let record = self.record.lock();
-        let (held_back, asked_to_wait) =
-            (record.breaker.held_back(mode, now), record.pause.left(now));
+        let held_back = record.breaker.held_back(mode, now);
+        let asked_to_wait = record.pause.left(now);
         drop(record);
-        let (held_back, asked_to_wait) = (
-            held_back.max(of_tenant.held_back),
-            asked_to_wait.max(of_tenant.asked_to_wait),
-        );
+        let held_back = held_back.max(of_tenant.held_back);
+        let asked_to_wait = asked_to_wait.max(of_tenant.asked_to_wait);
         let unhealthy = held_back.is_some() || asked_to_wait.is_some() || figures.is_unhealthy(now);
         EndpointState {
             held_back,
@@ -317,7 +317,8 @@ impl TargetState {
     }
 
     fn log_change(&self, tenant_id: Option<&str>, before: State, after: BreakerReading) {
-        let (extension_id, subject) = (&*self.extension_id, &*self.subject);
+        let extension_id = &*self.extension_id;
+        let subject = &*self.subject;
         match after.state {
             State::Open { .. } if !matches!(before, State::Open { .. }) => {
                 let reason = after.last.map(|last| last.reason.to_string());
@@ -363,8 +364,8 @@ impl Gate for TargetState {
             Some((before, after)) => (before, after, None),
             None => {
                 // As it was stored: of the end of being half open nobody may have heard yet.
-                let (before, generation) =
-                    (record.breaker.stored_state(), record.breaker.generation());
+                let before = record.breaker.stored_state();
+                let generation = record.breaker.generation();
                 record
                     .breaker
                     .record(permit, outcome, took, settings, now, fastrand::f64());

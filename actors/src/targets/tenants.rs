@@ -1,5 +1,5 @@
-//! The breakers of one target, one for each tenant, where its record asks for that. Bounded: the tenant that has not called for the
-//! longest time is forgotten first.
+//! The breakers of one target, one for each tenant, where its record asks for that. Bounded: the
+//! tenant that has not called for the longest time is forgotten first.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ use beamline_domain::target::breaker::{
     Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State,
 };
 
-/// The breaker of one tenant at one target. Whoever holds a permit of it holds it too, so that an outcome never reaches another.
+/// The breaker of one tenant at one target. Whoever holds a permit of it holds it too, so that an
+/// outcome never reaches another.
 #[derive(Debug)]
 pub struct TenantBreaker {
     tenant_id: Arc<str>,
@@ -41,7 +42,8 @@ pub(super) struct TenantBreakers {
 
 /// Tenants at one target.
 const MOST: usize = 10_000;
-/// Of the tenants that have not called for the longest time, so many are looked at for being forgotten.
+/// Of the tenants that have not called for the longest time, so many are looked at for being
+/// forgotten.
 const LOOKED_AT: usize = 256;
 
 impl Default for TenantBreakers {

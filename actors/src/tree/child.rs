@@ -50,7 +50,8 @@ impl Child {
         Self::new(node, Restart::Lasting, actor)
     }
 
-    /// A task that goes on for as long as the router lives. Made anew when it panics or fails, and also when it returns.
+    /// A task that goes on for as long as the router lives. Made anew when it panics or fails, and
+    /// also when it returns.
     pub fn task<T: Future<Output: Outcome> + Send + 'static>(
         node: &Arc<Node>,
         make: impl Fn() -> T + Send + Sync + 'static,
@@ -58,7 +59,8 @@ impl Child {
         Self::task_from(node, Restart::Lasting, Task::new(make))
     }
 
-    /// Such a task which has started when `ready` resolves: the children after it wait for that. `ready` has a limit.
+    /// Such a task which has started when `ready` resolves: the children after it wait for that.
+    /// `ready` has a limit.
     pub fn task_with_start<T, R>(
         node: &Arc<Node>,
         make: impl Fn() -> T + Send + Sync + 'static,

@@ -1,4 +1,5 @@
-//! A task as a node of the tree: its panic is the end of an actor, and a supervisor starts it again.
+//! A task as a node of the tree: its panic is the end of an actor, and a supervisor starts it
+//! again.
 
 use std::any::Any;
 use std::fmt::{self, Display};

@@ -45,7 +45,8 @@ impl Node {
         Arc::new(Self::with(name.into(), kind, OnceLock::new()))
     }
 
-    /// The node of a whole tree. It is there before what stands below it, so that a part of the tree can show all of it.
+    /// The node of a whole tree. It is there before what stands below it, so that a part of the
+    /// tree can show all of it.
     pub fn root() -> Arc<Self> {
         Self::new("root", NodeKind::Supervisor)
     }
@@ -72,7 +73,8 @@ impl Node {
         let _ = self.below.set(below);
     }
 
-    /// Adds what only the owner of the node knows: children that come and go, its breaker, what is in flight.
+    /// Adds what only the owner of the node knows: children that come and go, its breaker, what is
+    /// in flight.
     pub fn describe(&self, details: impl Fn(&mut TreeNode) + Send + Sync + 'static) {
         *self.details.lock() = Some(Box::new(details));
     }
@@ -81,8 +83,8 @@ impl Node {
         &self.name
     }
 
-    /// Its name as the label of a metric, whose values are a fixed set: names that are made while it runs are not told
-    /// apart.
+    /// Its name as the label of a metric, whose values are a fixed set: names that are made while
+    /// it runs are not told apart.
     pub(super) fn label(&self) -> &'static str {
         match self.name {
             Cow::Borrowed(name) => name,
@@ -150,7 +152,8 @@ impl Node {
     }
 
     pub fn view(&self) -> TreeNode {
-        let (status, now) = (self.status(), Instant::now());
+        let status = self.status();
+        let now = Instant::now();
         let life = self.life.lock();
         let uptime = life
             .started
@@ -186,7 +189,8 @@ impl Node {
         view
     }
 
-    /// For tests of the supervision: the node of this name, itself or one of those that are always below it.
+    /// For tests of the supervision: the node of this name, itself or one of those that are always
+    /// below it.
     #[cfg(any(test, feature = "testing"))]
     pub fn find(self: &Arc<Self>, name: &str) -> Option<Arc<Self>> {
         if self.name == name {

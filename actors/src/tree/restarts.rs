@@ -13,7 +13,8 @@ pub struct Intensity {
     pub within: Duration,
 }
 
-/// Waits before a restart: one after the first end, and twice as long after each further one in the window.
+/// Waits before a restart: one after the first end, and twice as long after each further one in the
+/// window.
 const BACKOFF: Exponential =
     Exponential::doubling(Duration::from_millis(50), Duration::from_secs(5));
 /// Children that ended together shall not start together.

@@ -28,7 +28,8 @@ pub struct Root {
 pub struct TreeNotStarted(String);
 
 impl Root {
-    /// Starts the children one after the other below a [`Node::root`]; each must have started before the next one is.
+    /// Starts the children one after the other below a [`Node::root`]; each must have started
+    /// before the next one is.
     pub async fn start(
         node: Arc<Node>,
         children: Vec<Child>,
@@ -67,7 +68,8 @@ impl Root {
         self.node.view().last_exit.is_some()
     }
 
-    /// Stops the children in the reverse order of their start; false if that took longer than `limit`.
+    /// Stops the children in the reverse order of their start; false if that took longer than
+    /// `limit`.
     pub async fn stop(mut self, limit: Duration) -> bool {
         if self.actor.send_message(SupervisorMsg::Stop).is_err() {
             return true;

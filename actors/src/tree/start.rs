@@ -2,9 +2,9 @@
 
 use ractor::{Actor, ActorCell, ActorId, ActorRef, ActorRuntime, SpawnErr};
 
-/// Starts an actor that is linked to its supervisor as soon as it has started, and takes messages at once. That it has
-/// started comes to the supervisor as an event. That it could not comes through `not_started`, with the reason: nothing is
-/// linked by then, so ractor tells nobody.
+/// Starts an actor that is linked to its supervisor as soon as it has started, and takes messages
+/// at once. That it has started comes to the supervisor as an event. That it could not comes
+/// through `not_started`, with the reason: nothing is linked by then, so ractor tells nobody.
 pub fn start_linked<A: Actor>(
     actor: A,
     arguments: A::Arguments,

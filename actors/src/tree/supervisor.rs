@@ -1,4 +1,5 @@
-//! A supervisor of named children: it starts them in order, restarts those that end, and stops them in the reverse order.
+//! A supervisor of named children: it starts them in order, restarts those that end, and stops them
+//! in the reverse order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use super::restarts::{Intensity, Patience, RestartLog, Verdict};
 use super::task::OwnedTask;
 use crate::metrics::{Metrics, NodeLabel};
 
-/// More restarts of essential children than this, and the process is better started anew by its platform.
+/// More restarts of essential children than this, and the process is better started anew by its
+/// platform.
 const INTENSITY: Intensity = Intensity {
     restarts: 3,
     within: Duration::from_secs(30),
@@ -47,7 +49,8 @@ impl Supervised {
 }
 
 impl Child {
-    /// A supervisor of further children, which the others can do without. None of its children is essential.
+    /// A supervisor of further children, which the others can do without. None of its children is
+    /// essential.
     pub fn supervisor(name: &'static str, children: Vec<Self>, metrics: &Metrics) -> Self {
         let node = Node::above(name, nodes(&children));
         let supervised = Supervised {
@@ -327,7 +330,8 @@ impl SupervisorState {
         Ok(())
     }
 
-    /// A start that fails counts like a failure afterwards, but for the first start of all: then there is no router.
+    /// A start that fails counts like a failure afterwards, but for the first start of all: then
+    /// there is no router.
     fn not_started(
         &mut self,
         actor: ActorId,
@@ -356,7 +360,8 @@ impl SupervisorState {
         matches!(self.phase, Phase::Starting(next, _) if index + 1 == next)
     }
 
-    /// Stops the last child that still runs; its end brings the next one's turn. After the first, the supervisor ends.
+    /// Stops the last child that still runs; its end brings the next one's turn. After the first,
+    /// the supervisor ends.
     fn stop_last(&mut self, myself: &ActorRef<SupervisorMsg>) {
         self.phase = Phase::Stopping;
         self.overdue = None;

@@ -18,8 +18,8 @@ impl Drop for OwnedTask {
     }
 }
 
-/// Does something when it is dropped, unless it was disarmed: for a task whose owner must hear of its end even if that
-/// was a panic.
+/// Does something when it is dropped, unless it was disarmed: for a task whose owner must hear of
+/// its end even if that was a panic.
 pub struct OnDrop<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnDrop<F> {

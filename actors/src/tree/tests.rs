@@ -87,7 +87,8 @@ async fn a_task_that_returns_is_made_anew_unless_its_work_is_done() {
             async move { assert_ne!(times, 0, "planned panic") }
         }
     };
-    let (lasting, once) = (worker("lasting"), worker("once"));
+    let lasting = worker("lasting");
+    let once = worker("once");
     let children = vec![
         Child::task(&lasting, count(0)),
         Child::task_until_done(&once, count(1)),
@@ -157,7 +158,8 @@ async fn a_task_goes_with_its_tree() {
 async fn a_child_starts_when_the_one_before_it_has_started() {
     let log = Arc::new(Mutex::new(Vec::new()));
     let child = |name: &'static str, takes: u64| {
-        let (begun, ready) = (Arc::clone(&log), Arc::clone(&log));
+        let begun = Arc::clone(&log);
+        let ready = Arc::clone(&log);
         Child::task_with_start(
             &worker(name),
             move || {
@@ -197,7 +199,8 @@ async fn a_child_starts_when_the_one_before_it_has_started() {
 async fn while_a_child_starts_anew_the_others_are_looked_after() {
     let stuck = worker("stuck");
     let blow = Arc::new(Notify::new());
-    let (for_task, starts) = (Arc::clone(&blow), AtomicUsize::new(0));
+    let for_task = Arc::clone(&blow);
+    let starts = AtomicUsize::new(0);
     let slow = Child::task_with_start(
         &stuck,
         move || {

@@ -6,8 +6,8 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-/// Does the work on a thread of its own and returns when the thread has ended; its panic goes on in the task. A thread
-/// cannot be broken off: who gives up waiting for it has to tell it so.
+/// Does the work on a thread of its own and returns when the thread has ended; its panic goes on in
+/// the task. A thread cannot be broken off: who gives up waiting for it has to tell it so.
 pub async fn on_own_thread<T: Send + 'static>(
     name: &'static str,
     work: impl FnOnce() -> T + Send + 'static,

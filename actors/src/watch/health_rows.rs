@@ -1,4 +1,5 @@
-//! Writes how extensions do, as this replica sees it, into the store: in batches beside all calls, and only what changed.
+//! Writes how extensions do, as this replica sees it, into the store: in batches beside all calls,
+//! and only what changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,7 +35,8 @@ const BATCH_LIMIT: Duration = Duration::from_secs(15);
 /// The store forgets what nobody wrote for a day, and an idle extension shall not be forgotten.
 const REFRESH_AFTER: Duration = Duration::from_secs(3600);
 
-/// What the store has, and since when, by extension and subject; without a subject it is the extension as a whole.
+/// What the store has, and since when, by extension and subject; without a subject it is the
+/// extension as a whole.
 type Written = HashMap<Key, (Figures, Instant)>;
 type Key = (Arc<str>, Option<Arc<str>>);
 

@@ -1,5 +1,6 @@
-//! Which breakers are open, in a small file: a router that is started again goes on keeping calls back, instead of finding out
-//! anew with the calls of its users. The database cannot tell, because a replica has another name after its restart.
+//! Which breakers are open, in a small file: a router that is started again goes on keeping calls
+//! back, instead of finding out anew with the calls of its users. The database cannot tell, because
+//! a replica has another name after its restart.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -69,10 +70,11 @@ pub(super) async fn keep(invokers: Invokers, path: PathBuf) {
     }
 }
 
-/// Opens what was open when the last process wrote the file, if that time is not over. Never longer than the extension's longest
-/// open time, so that a clock that was set back does no harm.
+/// Opens what was open when the last process wrote the file, if that time is not over. Never longer
+/// than the extension's longest open time, so that a clock that was set back does no harm.
 pub(super) fn reopen(invokers: &Invokers, path: &Path) {
-    let (copy, wall) = (read(path), SystemTime::now());
+    let copy = read(path);
+    let wall = SystemTime::now();
     let snapshot = invokers.registry().snapshot();
     let mut opened = 0;
     for line in copy.breakers {
@@ -261,7 +263,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_open_outlives_the_process_with_its_reason_and_level() {
-        let (place, before) = (TempFile::new(), clean());
+        let place = TempFile::new();
+        let before = clean();
         let _keep = OwnedTask::spawn(keep(before.clone(), place.0.clone()));
         tokio::task::yield_now().await;
         let target = before.insert("clean").target(&SUBJECT.into());
@@ -294,12 +297,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wrong_clock_keeps_nobody_back_for_longer_than_an_open_time() {
-        let (minute, wall) = (Duration::from_secs(60), SystemTime::now());
+        let minute = Duration::from_secs(60);
+        let wall = SystemTime::now();
         for (until, longest) in [
             (wall + minute * 60 * 24 * 365, 30),
             (wall + Duration::from_secs(20), 20),
         ] {
-            let (place, invokers) = (TempFile::holding(&line(until, "")), clean());
+            let place = TempFile::holding(&line(until, ""));
+            let invokers = clean();
             reopen(&invokers, &place.0);
             let left = left(&invokers).expect("open").as_secs_f64();
             assert!(
@@ -307,7 +312,8 @@ mod tests {
                 "{left}"
             );
         }
-        let (place, invokers) = (TempFile::holding(&line(wall - minute, "")), clean());
+        let place = TempFile::holding(&line(wall - minute, ""));
+        let invokers = clean();
         reopen(&invokers, &place.0);
         assert!(
             invokers.all().is_empty(),
@@ -332,11 +338,13 @@ mod tests {
             "[".repeat(100_000),
         ];
         for text in foreign {
-            let (place, invokers) = (TempFile::holding(&text), clean());
+            let place = TempFile::holding(&text);
+            let invokers = clean();
             reopen(&invokers, &place.0);
             assert!(invokers.all().is_empty(), "{text:.300}");
         }
-        let (place, invokers) = (TempFile::holding(&good), clean());
+        let place = TempFile::holding(&good);
+        let invokers = clean();
         reopen(&invokers, &place.0);
         assert!(
             left(&invokers).is_some(),

@@ -1,7 +1,9 @@
-//! Asks extensions without traffic whether they live, so that one that is back need not wait for the end of an open time.
+//! Asks extensions without traffic whether they live, so that one that is back need not wait for
+//! the end of an open time.
 //!
-//! Only an extension that was silent and answers again gets its next probe early. One that answered all along while its
-//! calls failed has told nothing new: its open times go on growing. No answer closes a breaker, and none opens one.
+//! Only an extension that was silent and answers again gets its next probe early. One that answered
+//! all along while its calls failed has told nothing new: its open times go on growing. No answer
+//! closes a breaker, and none opens one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,7 +110,8 @@ mod tests {
 
     impl Bench {
         fn start() -> Self {
-            let (bus, store) = (MemoryTransport::new(), MemoryStore::new(content(&[], &[])));
+            let bus = MemoryTransport::new();
+            let store = MemoryStore::new(content(&[], &[]));
             let settings = RegistrySettings {
                 poll_interval: Duration::from_secs(5),
                 disk_copy: None,

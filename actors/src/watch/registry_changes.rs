@@ -1,4 +1,5 @@
-//! Tells the invokers when the registry serves another revision: extensions may be gone, or reset by an operator.
+//! Tells the invokers when the registry serves another revision: extensions may be gone, or reset
+//! by an operator.
 
 use crate::invokers::Invokers;
 

@@ -41,7 +41,8 @@ struct Told {
 
 #[tokio::test(start_paused = true)]
 async fn every_answer_is_what_a_router_answers() {
-    let (mut told, mut count) = (Told::default(), 0);
+    let mut told = Told::default();
+    let mut count = 0;
     for item in items(GUIDE) {
         let block = match item {
             Item::Block(block) => block,
@@ -88,7 +89,8 @@ struct Stage {
 }
 
 impl Stage {
-    /// The extensions of the policy, with the records that the guide shows and plain ones for the others.
+    /// The extensions of the policy, with the records that the guide shows and plain ones for the
+    /// others.
     async fn set(told: &Told, scene: &str) -> Self {
         let policy = Policy::parse(&told.policy).unwrap();
         let mut records = told.records.clone();
@@ -98,11 +100,9 @@ impl Stage {
         }
         let records: Vec<&str> = records.values().map(String::as_str).collect();
         let store = MemoryStore::new(content(&records, &[("acme", "default", &told.policy)]));
-        let (loaded, metrics, bus) = (
-            store.load().await.unwrap(),
-            Metrics::default(),
-            MemoryTransport::new(),
-        );
+        let loaded = store.load().await.unwrap();
+        let metrics = Metrics::default();
+        let bus = MemoryTransport::new();
         for extension in &loaded.extensions {
             extension
                 .subjects("beamline")
@@ -145,10 +145,8 @@ impl Stage {
 
     /// What the sentence before the answer says.
     fn play(&self, scene: &str) {
-        let (openai, anthropic) = (
-            "beamline.provider.openai_gpt4.v1",
-            "beamline.provider.anthropic_claude.v1",
-        );
+        let openai = "beamline.provider.openai_gpt4.v1";
+        let anthropic = "beamline.provider.anthropic_claude.v1";
         let is_503 = |subject| {
             self.bus
                 .answers(subject, r#"{"error": {"code": "503", "message": "down"}}"#)
@@ -234,7 +232,8 @@ fn usual(kind: Kind) -> &'static str {
     }
 }
 
-/// Objects may have more than is shown; lists may not. The error is the place of the first difference.
+/// Objects may have more than is shown; lists may not. The error is the place of the first
+/// difference.
 fn is_within(want: &Value, got: &Value, place: &str) -> Result<(), String> {
     match (want, got) {
         (Value::Object(want), Value::Object(got)) => {

@@ -1,4 +1,5 @@
-//! The guide to policies does what it says: every block of JSON in it is run, every table is compared with the code.
+//! The guide to policies does what it says: every block of JSON in it is run, every table is
+//! compared with the code.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,7 +25,9 @@ const GUIDE: &str = include_str!("../../../docs/routing-policy.md");
 
 #[test]
 fn every_block_of_json_is_what_it_is_marked_as() {
-    let (mut policy, mut refused, mut counts) = (None, None, [0; 4]);
+    let mut policy = None;
+    let mut refused = None;
+    let mut counts = [0; 4];
     for block in blocks() {
         let Block { line, marks, text } = &block;
         let marks: Vec<&str> = marks.iter().map(String::as_str).collect();

@@ -181,7 +181,8 @@ fn each_request_gets_the_version_that_the_table_has() {
 
 #[test]
 fn the_waves_are_those_of_the_policy() {
-    let (mut policy, mut checked) = (None, 0);
+    let mut policy = None;
+    let mut checked = 0;
     for block in blocks() {
         if block.marks == ["json", "policy"] {
             policy = Some(Policy::parse(&block.text).unwrap());

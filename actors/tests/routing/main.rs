@@ -1,4 +1,5 @@
-//! What holds for every policy and however its calls end, on the whole tree in memory with paused time.
+//! What holds for every policy and however its calls end, on the whole tree in memory with paused
+//! time.
 
 #![expect(
     clippy::unwrap_used,
@@ -56,7 +57,8 @@ fn run(case: &Case, delays: &Delays, kind: RequestKind, timeout_ms: u64) -> Ran 
 }
 
 fn registry(case: &Case) -> beamline_domain::snapshot::Content {
-    let (records, policy) = (records(), case.policy.to_string());
+    let records = records();
+    let policy = case.policy.to_string();
     content(
         &records.iter().map(String::as_str).collect::<Vec<_>>(),
         &[("t", "default", &policy)],
@@ -86,8 +88,8 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
-/// What must not depend on who answers first: all of a good answer but times and places, and the error of a bad one with
-/// what led to it.
+/// What must not depend on who answers first: all of a good answer but times and places, and the
+/// error of a bad one with what led to it.
 fn outcome(answer: &Value) -> Value {
     let attempts: Vec<Value> = answer["attempts"]
         .as_array()
@@ -158,7 +160,8 @@ proptest! {
 
     #[test]
     fn the_outcome_is_independent_of_who_answers_first(case in settled_case(), one in delays(), other in delays()) {
-        let (first, second) = (run(&case, &one, RequestKind::Route, LONG), run(&case, &other, RequestKind::Route, LONG));
+        let first = run(&case, &one, RequestKind::Route, LONG);
+        let second = run(&case, &other, RequestKind::Route, LONG);
         prop_assert_eq!(outcome(&first.answer), outcome(&second.answer), "{}\n{}", &first.answer, &second.answer);
     }
 

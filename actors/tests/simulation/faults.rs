@@ -26,7 +26,8 @@ pub(crate) enum What {
     BusAway,
     StoreAway,
     Sessions(Sessions),
-    /// The record is another one for some time. The router hears of it by a hint or by its next poll.
+    /// The record is another one for some time. The router hears of it by a hint or by its next
+    /// poll.
     Record {
         changed: Value,
         original: Value,

@@ -73,10 +73,8 @@ pub(crate) fn all_home(router: &Router, asked: usize, world: &World) -> Vec<Stri
             .get()
     };
     let answered: u64 = CODES.into_iter().chain(["ok"]).map(outcome).sum();
-    let (received, asked) = (
-        metrics.requests_received.get(),
-        u64::try_from(asked).unwrap(),
-    );
+    let received = metrics.requests_received.get();
+    let asked = u64::try_from(asked).unwrap();
     let view = router.door.node().view();
     let mut broken = Vec::new();
     let mut must = |holds: bool, sentence: String| {

@@ -1,6 +1,8 @@
-//! The whole tree in memory with paused time, under schedules of faults and load that follow from a seed.
+//! The whole tree in memory with paused time, under schedules of faults and load that follow from a
+//! seed.
 //!
-//! `SIMULATION_SEEDS=5000` plays so many; `SIMULATION_SEED=7` plays one and prints what happens in it.
+//! `SIMULATION_SEEDS=5000` plays so many; `SIMULATION_SEED=7` plays one and prints what happens in
+//! it.
 
 #![expect(
     clippy::unwrap_used,
@@ -39,7 +41,9 @@ fn every_promise_is_kept_whatever_the_seed() {
         return replay(seed);
     }
     let seeds = variable("SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let (next, requests, calls) = (AtomicU64::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let next = AtomicU64::new(0);
+    let requests = AtomicUsize::new(0);
+    let calls = AtomicUsize::new(0);
     let failed: Mutex<Vec<(u64, Vec<String>)>> = Mutex::default();
     let begun = Instant::now();
     let work = || loop {
@@ -71,7 +75,8 @@ fn every_promise_is_kept_whatever_the_seed() {
 #[test]
 fn a_seed_is_the_same_story_every_time() {
     for seed in 0..8 {
-        let (first, second) = (play(seed, true).story, play(seed, true).story);
+        let first = play(seed, true).story;
+        let second = play(seed, true).story;
         let differs = first.iter().zip(&second).find(|(one, other)| one != other);
         assert_eq!(differs, None, "seed {seed}");
         assert_eq!(first.len(), second.len(), "seed {seed}");

@@ -61,7 +61,8 @@ enum Event<'w> {
 
 /// No request takes longer than this, with all that comes after it.
 const ALL_ANSWERED: Duration = Duration::from_secs(61);
-/// For the next poll of the registry, and for the sessions, which are opened again after 30 s at most.
+/// For the next poll of the registry, and for the sessions, which are opened again after 30 s at
+/// most.
 const SETTLES: Duration = Duration::from_secs(40);
 /// The longest open time with its jitter, and some probes.
 const CLOSES_WITHIN: u32 = 120;
@@ -168,7 +169,8 @@ impl Play {
     }
 
     fn send(&mut self, planned: Planned) {
-        let (number, story) = (self.asked.len(), self.story.clone());
+        let number = self.asked.len();
+        let story = self.story.clone();
         story.tell(|| {
             format!(
                 "request {number}: {:?} of {} within {:?}: {}",
@@ -223,8 +225,8 @@ impl Play {
             .collect()
     }
 
-    /// Extension and subject of each target in the registry whose breaker is not closed. That of a tenant only has to let its
-    /// next call through: nobody but the tenant can close it.
+    /// Extension and subject of each target in the registry whose breaker is not closed. That of a
+    /// tenant only has to let its next call through: nobody but the tenant can close it.
     fn open(&self) -> BTreeSet<(String, String)> {
         let snapshot = self.router.registry.snapshot();
         let mut open = BTreeSet::new();

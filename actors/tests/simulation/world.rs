@@ -1,4 +1,5 @@
-//! What one seed means: what is registered, who asks what and when, and what breaks and when it is whole again.
+//! What one seed means: what is registered, who asks what and when, and what breaks and when it is
+//! whole again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

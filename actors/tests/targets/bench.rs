@@ -49,11 +49,9 @@ impl Bench {
             poll_interval: Duration::from_secs(5),
             disk_copy: None,
         };
-        let (loaded, metrics, bus) = (
-            store.load().await.unwrap(),
-            Metrics::default(),
-            MemoryTransport::new(),
-        );
+        let loaded = store.load().await.unwrap();
+        let metrics = Metrics::default();
+        let bus = MemoryTransport::new();
         let registry = Registry::new(store, settings, metrics.clone(), Some((loaded, true)));
         let invokers = Invokers::new(bus.clone(), registry.clone(), metrics.clone());
         let for_registry = registry.clone();

@@ -241,7 +241,8 @@ async fn with_every_place_open_the_shortest_wait_is_told() {
 async fn a_call_that_nobody_needs_any_more_is_no_evidence() {
     let bench = Bench::start().await;
     bench.bus.hangs(A);
-    let (one, patient) = (order(&[A]), scope());
+    let one = order(&[A]);
+    let patient = scope();
     let count = |status| {
         let label = ExtensionStatus {
             extension_id: "clean".into(),
@@ -298,7 +299,8 @@ async fn a_call_that_nobody_needs_any_more_is_no_evidence() {
 async fn a_place_that_often_fails_is_unhealthy_until_its_failures_are_old() {
     let bench = Bench::start().await;
     let once = |subject| changed(&order(&[subject]), |call| call.target.retry = 0);
-    let (one, other) = (once(A), once(B));
+    let one = once(A);
+    let other = once(B);
     bench.bus.answers(B, "{}");
     for round in 0..4 {
         bench.bus.fails(A, TransportError::NoResponders);
@@ -445,7 +447,8 @@ async fn a_place_that_the_registry_no_longer_has_is_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn an_operators_reset_closes_every_breaker_once() {
     let invoker = Invoker::new("clean");
-    let (one, other) = (invoker.target(&A.into()), invoker.target(&B.into()));
+    let one = invoker.target(&A.into());
+    let other = invoker.target(&B.into());
     let settings = Settings::new(Kind::Pre, TIMEOUT, &BreakerOverrides::default());
     let states = || [&one, &other].map(|target| target.breaker().state.as_str());
     let fail = || {

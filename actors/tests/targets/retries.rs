@@ -68,7 +68,8 @@ async fn retries_end_when_the_budget_of_the_extension_is_empty() {
         ) = (u32::MAX, u32::MAX);
         call.target.retry = 1;
     });
-    let (mut retries, mut refused) = (0, 0);
+    let mut retries = 0;
+    let mut refused = 0;
     for _ in 0..100 {
         let result = bench.call(&patient).await;
         retries += result.attempts - 1;
@@ -397,7 +398,8 @@ async fn without_time_for_its_usual_latency_nothing_is_called() {
 async fn a_retry_waits_for_no_place() {
     let bench = Bench::start().await;
     bench.invokers.limit_calls(1);
-    // Somebody else has the only place when the retry is due, 50 to 100 ms after the start, and for a moment longer.
+    // Somebody else has the only place when the retry is due, 50 to 100 ms after the start, and for
+    // a moment longer.
     bench.bus.handles(B, |_| {
         async {
             sleep(Duration::from_millis(110)).await;

@@ -1,8 +1,10 @@
 //! The limit of requests in flight, as far as it follows the router itself.
 //!
-//! What is watched is how long work waits for the router: a message in the mailbox of its pipeline, a task before it runs, an
-//! answer that nobody has read yet. That time knows nothing of slow providers and large requests; it grows only when there is more work than threads do.
-//! Requests that wait for somebody else cost no thread, so they are not limited here: held are those at work.
+//! What is watched is how long work waits for the router: a message in the mailbox of its pipeline,
+//! a task before it runs, an answer that nobody has read yet. That time knows nothing of slow
+//! providers and large requests; it grows only when there is more work than threads do. Requests
+//! that wait for somebody else cost no thread, so they are not limited here: held are those at
+//! work.
 
 use std::time::{Duration, Instant};
 
@@ -45,14 +47,14 @@ pub struct AdaptiveLimit {
     last_bound: Option<Instant>,
 }
 
-/// A hop that waits longer than this on average is late. A thread does a hop of ordinary size in 10 to 50 µs, so this is a
-/// queue of dozens of them.
+/// A hop that waits longer than this on average is late. A thread does a hop of ordinary size in 10
+/// to 50 µs, so this is a queue of dozens of them.
 const TARGET: Duration = Duration::from_millis(1);
-/// Late for so long is more than a burst that is soon worked off, or a processor that somebody else had for a moment. CoDel's
-/// interval.
+/// Late for so long is more than a burst that is soon worked off, or a processor that somebody else
+/// had for a moment. CoDel's interval.
 const LATE_FOR: Duration = Duration::from_millis(100);
-/// So many may be at work whatever is measured: where a step takes 20 µs they take milliseconds, and on a machine that is slow
-/// or busy a few dozen clients are served late rather than refused.
+/// So many may be at work whatever is measured: where a step takes 20 µs they take milliseconds,
+/// and on a machine that is slow or busy a few dozen clients are served late rather than refused.
 const LEAST: f64 = 64.0;
 /// The same for a process that is short of memory or threads.
 const LEAST_IN_NEED: f64 = 8.0;
@@ -63,7 +65,8 @@ const LONGEST_LOOK: Duration = Duration::from_millis(100);
 /// The most that one look takes away or adds.
 const SHRINK: f64 = 0.7;
 const GROW: f64 = 1.05;
-/// Nobody has wanted for a place for so long: what was learnt of the load says nothing of the next one.
+/// Nobody has wanted for a place for so long: what was learnt of the load says nothing of the next
+/// one.
 const CALM: Duration = Duration::from_secs(1);
 
 impl AdaptiveLimit {

@@ -1,4 +1,5 @@
-//! What the door needs to know of a request, told from its headers and, where they do not say it, from a look at its body.
+//! What the door needs to know of a request, told from its headers and, where they do not say it,
+//! from a look at its body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::request::{RequestHeaders, RequestLimits};
 
-/// Who goes first. What keeps the router itself working (administration, probes, the drain) does not come through this
-/// door.
+/// Who goes first. What keeps the router itself working (administration, probes, the drain) does
+/// not come through this door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Priority {
     Interactive,

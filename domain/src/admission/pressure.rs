@@ -1,4 +1,5 @@
-//! What is refused when the process runs out of memory, or its threads are late: the levels, and when one is left again.
+//! What is refused when the process runs out of memory, or its threads are late: the levels, and
+//! when one is left again.
 
 use std::time::{Duration, Instant};
 
@@ -33,8 +34,8 @@ pub struct PressureGauge {
     late: Lateness,
 }
 
-/// Whether the threads have been late for a while. They are when no stretch of a second passed without a late timer, and no
-/// more after one that did.
+/// Whether the threads have been late for a while. They are when no stretch of a second passed
+/// without a late timer, and no more after one that did.
 #[derive(Debug, Default)]
 struct Lateness {
     /// The first late timer of those that followed one another.
@@ -49,14 +50,16 @@ const LEVELS: [(Pressure, f64); 3] = [
     (Pressure::Severe, 0.92),
     (Pressure::High, 0.85),
 ];
-/// So many places are never taken away: the last few hardly cost anything, and somebody must be served.
+/// So many places are never taken away: the last few hardly cost anything, and somebody must be
+/// served.
 const LEAST: usize = 8;
 /// A level is left so far below where it was entered, so that it does not flap.
 const MARGIN: f64 = 0.03;
 /// A timer later than this says that the threads are blocked or starved.
 pub(super) const LATE: Duration = Duration::from_millis(50);
 const FOR: Duration = Duration::from_secs(1);
-/// Late timers that follow one another within this belong together: blocked threads come free for moments.
+/// Late timers that follow one another within this belong together: blocked threads come free for
+/// moments.
 const GAP: Duration = Duration::from_millis(250);
 
 impl Pressure {

@@ -1,4 +1,5 @@
-//! Requests of one tenant over time, by the generic cell rate algorithm: one point in time for each tenant says it all.
+//! Requests of one tenant over time, by the generic cell rate algorithm: one point in time for each
+//! tenant says it all.
 
 use std::num::NonZeroU32;
 use std::num::NonZeroUsize;

@@ -450,8 +450,9 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whatever comes in whatever order: everybody is started or turned away once, limits hold, nobody waits for long, no
-    /// place stays empty while somebody waits, and at the end nothing is in use.
+    /// Whatever comes in whatever order: everybody is started or turned away once, limits hold,
+    /// nobody waits for long, no place stays empty while somebody waits, and at the end nothing is
+    /// in use.
     #[test]
     fn everybody_gets_in_or_is_turned_away_once(limit in 1..6_usize, events in prop::collection::vec(event(), 1..200)) {
         let mut door = Admission::new(AdmissionSettings { max_in_flight: limit, adaptive: false, max_bytes: 1_000, tenant_rate: None });

@@ -1,5 +1,6 @@
-//! How much longer than usual a message takes through the bus and back. What waits to be read is a queue of the router, too,
-//! and from inside it looks like an extension that takes long: only a message to oneself tells them apart.
+//! How much longer than usual a message takes through the bus and back. What waits to be read is a
+//! queue of the router, too, and from inside it looks like an extension that takes long: only a
+//! message to oneself tells them apart.
 
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ pub struct TripTimes {
 
 /// The shortest of so many counts: one may have been held up by chance.
 const COUNTED: usize = 3;
-/// With fifty trips a second, what is usual doubles in about a minute at most. It follows a bus that has become slower for
-/// good, and hardly moves in an overload.
+/// With fifty trips a second, what is usual doubles in about a minute at most. It follows a bus
+/// that has become slower for good, and hardly moves in an overload.
 const FORGET: f64 = 1.0002;
 
 impl TripTimes {

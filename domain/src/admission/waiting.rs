@@ -1,5 +1,6 @@
-//! Those of one tenant who wait for a place. A short queue is served in order. One that stands is served from its new
-//! end, and its old end is let go: whoever has waited long is the least likely to be served in time.
+//! Those of one tenant who wait for a place. A short queue is served in order. One that stands is
+//! served from its new end, and its old end is let go: whoever has waited long is the least likely
+//! to be served in time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -23,8 +24,9 @@ pub(super) struct Queue<T> {
     standing: Standing,
 }
 
-/// Whether the queue is a burst or stands. CoDel's rule: it stands when, for a whole interval, nobody was served before
-/// the oldest had waited longer than the target. Serving the last one ends it.
+/// Whether the queue is a burst or stands. CoDel's rule: it stands when, for a whole interval,
+/// nobody was served before the oldest had waited longer than the target. Serving the last one ends
+/// it.
 #[derive(Debug, Default)]
 struct Standing {
     interval_ends: Option<Instant>,
@@ -51,8 +53,9 @@ impl<T> Queue<T> {
         self.standing.stands
     }
 
-    /// Whether, being full, it lets its oldest go for a newcomer instead of turning the newcomer away: a burst is kept in
-    /// its order, but who has waited beyond the target is worth less than who has just come.
+    /// Whether, being full, it lets its oldest go for a newcomer instead of turning the newcomer
+    /// away: a burst is kept in its order, but who has waited beyond the target is worth less than
+    /// who has just come.
     pub(super) fn gives_way(&self, now: Instant) -> bool {
         let oldest = self.waiting.front();
         self.standing.stands

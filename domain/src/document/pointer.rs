@@ -42,14 +42,16 @@ impl<T: Into<String>> From<T> for Place {
     }
 }
 
-/// Where a place is in a valid JSON text. What does not exist is at the innermost object or list that it is not in.
+/// Where a place is in a valid JSON text. What does not exist is at the innermost object or list
+/// that it is not in.
 pub fn position(json: &str, place: &Place) -> Position {
     let byte = serde_json::from_str::<&RawValue>(json)
         .map_or(0, |root| offset(json, find(root, place).get()));
     Position::of_byte(json, byte)
 }
 
-/// The place that serde_json reports; its columns are bytes, and 0 stands for the end of the line before.
+/// The place that serde_json reports; its columns are bytes, and 0 stands for the end of the line
+/// before.
 pub fn position_of_error(json: &str, error: &serde_json::Error) -> Position {
     let lines = Lines::of(json);
     let line_start = json.len() - lines.from(error.line()).len();

@@ -1,4 +1,5 @@
-//! What changes from one policy to another, in plain words. The forms of their documents do not matter, only what they mean.
+//! What changes from one policy to another, in plain words. The forms of their documents do not
+//! matter, only what they mean.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,8 @@ pub use changes::{Change, ChangeKind};
 
 use changes::Changes;
 
-/// Everything that differs, in the order in which a document is read; nothing when both mean the same.
+/// Everything that differs, in the order in which a document is read; nothing when both mean the
+/// same.
 pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
     let mut changes = Changes::default();
     changes.value("version", Some(&old.version), Some(&new.version));

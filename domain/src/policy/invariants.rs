@@ -1,4 +1,5 @@
-//! What must hold for any bytes that somebody sends as a policy. The fuzz target and a test of this crate check it.
+//! What must hold for any bytes that somebody sends as a policy. The fuzz target and a test of this
+//! crate check it.
 
 use beamline_contract::policy::Form;
 
@@ -21,7 +22,8 @@ pub fn check(bytes: &[u8]) {
             assert!(!mistakes.is_empty(), "refused without a reason");
             let lines: Vec<&str> = text.split('\n').collect();
             for located in mistakes {
-                let (line, column) = (located.position.line, located.position.column);
+                let line = located.position.line;
+                let column = located.position.column;
                 let length = line
                     .checked_sub(1)
                     .and_then(|line| lines.get(line))

@@ -2,8 +2,8 @@
 
 /// JSON pointers in the document as it was written, one for each entry of the policy.
 ///
-/// All are equal: where something stands is not part of what a policy means, and two that mean the same are equal
-/// whatever their form.
+/// All are equal: where something stands is not part of what a policy means, and two that mean the
+/// same are equal whatever their form.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Places {
     pub(super) pre: Vec<String>,

@@ -42,7 +42,8 @@ fn version_on<'r>(record: &'r ExtensionRecord, subject: &str) -> Option<&'r str>
     Some(&version.version)
 }
 
-/// Which prefix the deployment has, nobody here knows: a subject that follows from a version is known by how it ends.
+/// Which prefix the deployment has, nobody here knows: a subject that follows from a version is
+/// known by how it ends.
 fn is_subject(
     record: &ExtensionRecord,
     written: Option<&str>,

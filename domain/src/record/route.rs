@@ -24,8 +24,8 @@ pub struct Route {
 }
 
 impl Route {
-    /// The versions of an extension in the order in which they are tried: more conditions first, then newer. One whose
-    /// rules cannot be read is never chosen.
+    /// The versions of an extension in the order in which they are tried: more conditions first,
+    /// then newer. One whose rules cannot be read is never chosen.
     pub fn all_of(extension: &ExtensionRecord) -> Vec<Arc<Self>> {
         let mut routes: Vec<(usize, Arc<Self>)> = Vec::new();
         for (position, version) in extension

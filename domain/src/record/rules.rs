@@ -1,4 +1,5 @@
-//! The routing rules of a version: who may take a request, and which part of all (contract section 3).
+//! The routing rules of a version: who may take a request, and which part of all (contract section
+//! 3).
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -12,7 +13,8 @@ pub struct RoutingRules {
     pub rollout: Option<Rollout>,
 }
 
-/// A part of all sessions or tenants, chosen by a stable hash: whoever is in at 10 % is in at 20 %, on every replica.
+/// A part of all sessions or tenants, chosen by a stable hash: whoever is in at 10 % is in at 20 %,
+/// on every replica.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollout {
     /// 0 to 100; hundredths count.
@@ -56,7 +58,8 @@ impl RoutingRules {
         }
     }
 
-    /// `salt` tells rollouts of different versions apart, so that two at 10 % are not the same 10 %.
+    /// `salt` tells rollouts of different versions apart, so that two at 10 % are not the same 10
+    /// %.
     pub fn match_all(&self, facts: &Facts<'_>, session_key: &str, salt: (&str, &str)) -> bool {
         let included = |rollout: &Rollout| rollout.includes(facts, session_key, salt);
         self.conditions.matches(facts) && self.rollout.as_ref().is_none_or(included)
@@ -115,7 +118,8 @@ impl Rollout {
     }
 }
 
-/// Where a value stands in the whole, 0 to 9,999; the same on every replica and in every version of the router.
+/// Where a value stands in the whole, 0 to 9,999; the same on every replica and in every version of
+/// the router.
 fn part_of((extension, version): (&str, &str), value: &str) -> u64 {
     let text = [extension, version, value].join("\0");
     xxh3_64(text.as_bytes()) % PARTS

@@ -76,7 +76,8 @@ fn provider_call<'a>(
     }
 }
 
-/// The caller may ask for parameters; what the registry or the policy sets is not the caller's to change.
+/// The caller may ask for parameters; what the registry or the policy sets is not the caller's to
+/// change.
 fn parameters<'a>(payload: &Fields, config: &'a Fields) -> Cow<'a, Fields> {
     let requested = payload
         .get("parameters")
@@ -90,7 +91,8 @@ fn parameters<'a>(payload: &Fields, config: &'a Fields) -> Cow<'a, Fields> {
     }
 }
 
-/// The payload when it is a string, else its `text`, `prompt` or `content`; empty when there is none of them.
+/// The payload when it is a string, else its `text`, `prompt` or `content`; empty when there is
+/// none of them.
 fn prompt<'a>(payload: &'a RawValue, fields: &Fields) -> Cow<'a, str> {
     if let Ok(text) = serde_json::from_str::<BorrowedText<'a>>(payload.get()) {
         return text.0;

@@ -1,5 +1,5 @@
-//! Why a request went the way it went, in words (design, "Explanation"). Made from the plan and the run, so that it says
-//! what really was decided.
+//! Why a request went the way it went, in words (design, "Explanation"). Made from the plan and the
+//! run, so that it says what really was decided.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -104,7 +104,8 @@ pub fn steps(run: &Run, decision: Option<&Decision>) -> Vec<String> {
     steps.0
 }
 
-/// The chance of each provider after exclusions; `exclusions` are in the order of the plan's providers.
+/// The chance of each provider after exclusions; `exclusions` are in the order of the plan's
+/// providers.
 pub fn chances<'p>(plan: &'p Plan, exclusions: &[Option<Exclusion>]) -> Vec<ProviderChance<'p>> {
     let is_free = |index: usize| matches!(exclusions.get(index), Some(None));
     let first = (0..plan.providers.len()).find(|index| is_free(*index));
@@ -177,8 +178,8 @@ impl fmt::Display for Guardrail<'_> {
     }
 }
 
-/// Which version of an extension, on which instance, and by which rule. `used` is the instance of the last attempt, or
-/// none while there was no attempt.
+/// Which version of an extension, on which instance, and by which rule. `used` is the instance of
+/// the last attempt, or none while there was no attempt.
 struct Version<'a> {
     run: &'a Run,
     call: &'a PlannedCall,

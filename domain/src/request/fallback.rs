@@ -1,7 +1,9 @@
-//! What to do when a provider failed, or when none could be chosen: try it again, let another take over, or stop.
+//! What to do when a provider failed, or when none could be chosen: try it again, let another take
+//! over, or stop.
 //!
-//! The policy's rules are tried in order, and the first that fits and still has something to offer wins: a retry, or a
-//! provider that was not tried yet and can be called. So a chain of fallbacks visits no provider twice.
+//! The policy's rules are tried in order, and the first that fits and still has something to offer
+//! wins: a retry, or a provider that was not tried yet and can be called. So a chain of fallbacks
+//! visits no provider twice.
 
 use std::fmt;
 use std::time::Duration;
@@ -26,8 +28,8 @@ pub enum Recovery {
         to: usize,
         rule: Option<usize>,
     },
-    /// The call was kept back after the choice, so nothing was called: the candidate at this position was drawn from the
-    /// rest.
+    /// The call was kept back after the choice, so nothing was called: the candidate at this
+    /// position was drawn from the rest.
     Draw {
         to: usize,
     },
@@ -56,7 +58,8 @@ impl fmt::Debug for Fallbacks<'_> {
 }
 
 impl Fallbacks<'_> {
-    /// Decides what comes next, and asks the rules for `all_providers_failed` when nothing else is left.
+    /// Decides what comes next, and asks the rules for `all_providers_failed` when nothing else is
+    /// left.
     pub fn recovery(&self, class: FailureClass) -> Recovery {
         let all_failed = FailureClass {
             all_failed: true,
@@ -104,7 +107,8 @@ impl Fallbacks<'_> {
         })
     }
 
-    /// By weight, a call that was kept back only after the choice: the choice is made again among the rest.
+    /// By weight, a call that was kept back only after the choice: the choice is made again among
+    /// the rest.
     fn draw_again(&self, class: FailureClass) -> Option<Recovery> {
         if self.plan.policy.order != Order::Weighted || !class.kept_back || self.failed.is_none() {
             return None;

@@ -1,5 +1,5 @@
-//! What will run for a request, decided before the first call, so that a run, a dry run and an explanation show the same
-//! thing.
+//! What will run for a request, decided before the first call, so that a run, a dry run and an
+//! explanation show the same thing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -379,7 +379,8 @@ impl Planner<'_, '_> {
         let extension = &known.record;
         let (mut endpoints, avoided) = self.instances(extension);
         if endpoints.is_empty() {
-            // No instances, or none of them switched on: whoever listens on the extension's own subject.
+            // No instances, or none of them switched on: whoever listens on the extension's own
+            // subject.
             let subject = extension
                 .effective_subject(&self.limits.subject_prefix)
                 .into();
@@ -424,7 +425,8 @@ impl Planner<'_, '_> {
         (endpoints, turns.avoided)
     }
 
-    /// A policy has a say in the breakers of its providers only: guardrails are there for everybody.
+    /// A policy has a say in the breakers of its providers only: guardrails are there for
+    /// everybody.
     fn breaker(&self, extension: &ExtensionRecord, timeout: Duration) -> breaker::Settings {
         let written = match extension.kind {
             Kind::Provider => extension.breaker.overlaid(&self.policy.circuit_breaker),

@@ -1,4 +1,5 @@
-//! What an extension answered (contract section 2): read into what it means, all forms of failure among it.
+//! What an extension answered (contract section 2): read into what it means, all forms of failure
+//! among it.
 
 use std::time::Duration;
 
@@ -79,7 +80,8 @@ impl RetryHints {
     }
 }
 
-/// An error that the answer's headers tell of. Its body may be anything, an error with more to say among it.
+/// An error that the answer's headers tell of. Its body may be anything, an error with more to say
+/// among it.
 fn service_error(
     code: Option<u16>,
     message: &str,
@@ -112,8 +114,8 @@ fn parse(body: &[u8]) -> Result<ExtensionAnswer<'_>, CallFailure> {
     serde_json::from_str(json).map_err(|error| CallFailure::Malformed(error.to_string()))
 }
 
-/// `{"error": {..}}` and `{"status": "error", ..}`. However odd it is otherwise, somebody says that it failed: what can be
-/// read is kept.
+/// `{"error": {..}}` and `{"status": "error", ..}`. However odd it is otherwise, somebody says that
+/// it failed: what can be read is kept.
 fn failure_in(fields: &ExtensionAnswer<'_>, headers: RetryHints) -> Option<AnsweredFailure> {
     if let Some(error) = fields.error.as_deref().filter(|raw| raw.get() != "null") {
         return Some(described_error(error, headers));

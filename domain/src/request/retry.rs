@@ -1,4 +1,5 @@
-//! The retry engine, for providers and guardrails alike: whether a failed attempt is made once more, and after which wait.
+//! The retry engine, for providers and guardrails alike: whether a failed attempt is made once
+//! more, and after which wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +36,8 @@ const RECORD_BACKOFF: Backoff = Backoff {
     max: Duration::from_secs(1),
     jitter: true,
 };
-/// An extension that nobody heard for is asked again at the same endpoint after this, or up to twice as long: time to
-/// subscribe again.
+/// An extension that nobody heard for is asked again at the same endpoint after this, or up to
+/// twice as long: time to subscribe again.
 const RESUBSCRIBE: Duration = Duration::from_millis(50);
 /// With less time than this after the wait, a retry is not made.
 const LEAST_TIME: Duration = Duration::from_millis(1);
@@ -62,8 +63,8 @@ impl FailedAttempt {
         }
     }
 
-    /// The wait before the next attempt that the record grants, if it grants one and there is time. `roll` is uniform in
-    /// `0.0..1.0`.
+    /// The wait before the next attempt that the record grants, if it grants one and there is time.
+    /// `roll` is uniform in `0.0..1.0`.
     pub fn wait_by_record(&self, roll: f64) -> Option<Duration> {
         self.wait(self.granted, self.record_backoff(roll), roll)
     }
@@ -91,8 +92,9 @@ impl FailedAttempt {
     }
 }
 
-/// The retries that a failure is worth. Somebody pays twice for what a provider does twice, and an extension may declare
-/// that it has effects: these are not repeated where the first attempt may have been carried out.
+/// The retries that a failure is worth. Somebody pays twice for what a provider does twice, and an
+/// extension may declare that it has effects: these are not repeated where the first attempt may
+/// have been carried out.
 fn granted(repeat: Repeat, call: &PlannedCall) -> u32 {
     let record = call.target.retry;
     match repeat {
@@ -112,8 +114,9 @@ fn has_effects(call: &PlannedCall) -> bool {
     call.rule == Rule::Provider || call.extension.metadata.flag("idempotent") == Some(false)
 }
 
-/// How many attempts beyond its first each of some calls may make that run side by side, out of `budget` for all of them.
-/// First come the retries that records grant, then the one that a call has without a grant, for when nobody is reached.
+/// How many attempts beyond its first each of some calls may make that run side by side, out of
+/// `budget` for all of them. First come the retries that records grant, then the one that a call
+/// has without a grant, for when nobody is reached.
 pub fn extra_attempts(budget: u32, calls: &[Arc<PlannedCall>]) -> Vec<u32> {
     let by_record: Vec<u32> = calls.iter().map(|call| by_record(call)).collect();
     let mut shares = share_out(budget, &by_record);
@@ -125,7 +128,8 @@ pub fn extra_attempts(budget: u32, calls: &[Arc<PlannedCall>]) -> Vec<u32> {
     shares
 }
 
-/// One to each in turn, in their order, while there are any: who gets the last ones must not depend on who fails first.
+/// One to each in turn, in their order, while there are any: who gets the last ones must not depend
+/// on who fails first.
 fn share_out(budget: u32, wanted: &[u32]) -> Vec<u32> {
     let mut left = budget;
     let mut shares = vec![0; wanted.len()];

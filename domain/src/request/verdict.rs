@@ -1,4 +1,5 @@
-//! Whose fault the end of an attempt was. The breaker, the concurrency limit and the retries all go by this one judgement.
+//! Whose fault the end of an attempt was. The breaker, the concurrency limit and the retries all go
+//! by this one judgement.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub struct Evidence {
     /// The time that this attempt had: less where the request had less left.
     pub limit: Duration,
     pub took: Duration,
-    /// This process stood still meanwhile, or the bus is late: the answer may have been there in time.
+    /// This process stood still meanwhile, or the bus is late: the answer may have been there in
+    /// time.
     pub router_is_late: bool,
     /// The bus has been there for long enough that extensions have found back to it.
     pub bus_is_settled: bool,
@@ -37,7 +39,8 @@ pub struct Verdict {
 /// An extension that says after this part of its time that there is none left has kept to it.
 const TO_THE_END: f64 = 0.75;
 
-/// Judges an attempt. `read` is what came back: an answer as it was understood, or why there is none.
+/// Judges an attempt. `read` is what came back: an answer as it was understood, or why there is
+/// none.
 pub fn judge(
     read: Result<Result<Reply, CallFailure>, TransportError>,
     evidence: Evidence,
@@ -70,8 +73,8 @@ fn name(
         Err(TransportError::Timeout | TransportError::BusLate) => Err(out_of_time),
         Err(error) => Err(error.into()),
         Ok(Err(CallFailure::Answered(answered))) if answered.is_out_of_time() => {
-            // It kept to the time that it was given and said so just before that was over. One that gives up much earlier
-            // has a failure like any other.
+            // It kept to the time that it was given and said so just before that was over. One that
+            // gives up much earlier has a failure like any other.
             if evidence.took >= evidence.limit.mul_f64(TO_THE_END) {
                 Err(out_of_time)
             } else {
@@ -94,7 +97,8 @@ fn breaker_outcome(
     if is_silence && (evidence.router_is_late || bus_is_late) {
         return Outcome::Ignored;
     }
-    // With half its time it should have answered; with less, a caller in a hurry would open it for everybody.
+    // With half its time it should have answered; with less, a caller in a hurry would open it for
+    // everybody.
     if *failure == CallFailure::Deadline && evidence.limit >= evidence.own_time / 2 {
         return Outcome::Timeout;
     }
@@ -112,8 +116,8 @@ fn load(failure: Option<&CallFailure>, outcome: Outcome, isolation: Isolation) -
         Outcome::Timeout | Outcome::AskedToWait(_) => Load::Overloaded,
         Outcome::Failure if failure == Some(&CallFailure::NoResponders) => Load::Overloaded,
         Outcome::Failure => Load::Carried,
-        // No failure for a breaker, and just what a limit is for. Where tenants are kept apart, what one of them has used up
-        // says nothing of the others.
+        // No failure for a breaker, and just what a limit is for. Where tenants are kept apart,
+        // what one of them has used up says nothing of the others.
         Outcome::Ignored => match answered {
             Some(answered) if answered.is_rate_limit() && isolation == Isolation::Tenant => {
                 Load::Unknown

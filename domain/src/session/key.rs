@@ -2,8 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
-/// Under this a session is kept. It does not say who the session is: an id of a session may be personal data. Half of a
-/// SHA-256, because a tenant chooses its session ids, and no choice may hit the session of another tenant.
+/// Under this a session is kept. It does not say who the session is: an id of a session may be
+/// personal data. Half of a SHA-256, because a tenant chooses its session ids, and no choice may
+/// hit the session of another tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionKey(String);
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A provider that has a session until a point in time. It expires by its own mark, because the TTL is a policy's.
+/// A provider that has a session until a point in time. It expires by its own mark, because the TTL
+/// is a policy's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     pub provider: String,
@@ -32,12 +33,14 @@ impl Pin {
         now_ms < self.expires_at_ms
     }
 
-    /// A write for each request would be too dear: it is spared while more than 90 % of the time are left.
+    /// A write for each request would be too dear: it is spared while more than 90 % of the time
+    /// are left.
     pub fn is_renewal_due(&self, now_ms: u64, ttl: Duration) -> bool {
         self.expires_at_ms.saturating_sub(now_ms) <= millis(ttl) / 10 * 9
     }
 
-    /// True when the session stays with this provider: the time is not up, and it is not the one that cannot be called.
+    /// True when the session stays with this provider: the time is not up, and it is not the one
+    /// that cannot be called.
     pub fn keeps(&self, instead_of: Option<&str>, now_ms: u64) -> bool {
         self.is_live(now_ms) && instead_of != Some(&self.provider)
     }

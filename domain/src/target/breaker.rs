@@ -1,8 +1,9 @@
-//! The circuit breaker of one target: opens when calls fail or are slow, and closes when some probes have succeeded.
+//! The circuit breaker of one target: opens when calls fail or are slow, and closes when some
+//! probes have succeeded.
 //!
-//! It never sees a request. It is asked whether a call may go, and told how the call ended. All policies that call the
-//! target share it, because the traffic of each is evidence for all; each outcome is judged by the settings of the call
-//! that brings it.
+//! It never sees a request. It is asked whether a call may go, and told how the call ended. All
+//! policies that call the target share it, because the traffic of each is evidence for all; each
+//! outcome is judged by the settings of the call that brings it.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,8 @@ pub enum Outcome {
     Timeout,
     /// A failure of an extension that says itself when to come back.
     AskedToWait(Duration),
-    /// Says nothing about the extension: the router refused, the bus was away, the caller had no time.
+    /// Says nothing about the extension: the router refused, the bus was away, the caller had no
+    /// time.
     Ignored,
 }
 
@@ -40,7 +42,8 @@ impl Outcome {
     }
 }
 
-/// The right to make one call. Its outcome must be recorded; the generation tells a late one from a timely one.
+/// The right to make one call. Its outcome must be recorded; the generation tells a late one from a
+/// timely one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit {
     generation: u64,
@@ -122,7 +125,8 @@ impl Breaker {
         }
     }
 
-    /// May a call go? If not, how long until the next try makes sense. `roll` is uniform in `0.0..1.0`.
+    /// May a call go? If not, how long until the next try makes sense. `roll` is uniform in
+    /// `0.0..1.0`.
     pub fn check(
         &mut self,
         mode: Mode,
@@ -152,7 +156,8 @@ impl Breaker {
         }
     }
 
-    /// Takes the outcome of a call and how long it took. One from before the last change of state changes nothing.
+    /// Takes the outcome of a call and how long it took. One from before the last change of state
+    /// changes nothing.
     pub fn record(
         &mut self,
         permit: Permit,
@@ -187,8 +192,9 @@ impl Breaker {
         }
     }
 
-    /// A sign of life beside the traffic. It brings the next probe forward, but only calls close a breaker: what answers
-    /// pings may still fail at its work. What the extension itself asked for is left alone.
+    /// A sign of life beside the traffic. It brings the next probe forward, but only calls close a
+    /// breaker: what answers pings may still fail at its work. What the extension itself asked for
+    /// is left alone.
     pub fn is_alive(&mut self, now: Instant) {
         self.settle(now);
         let asked = self.last.is_some_and(|last| last.reason.asked_to_wait());
@@ -200,14 +206,14 @@ impl Breaker {
         }
     }
 
-    /// Another replica's breaker for this target is open until then. It opens nothing here, but fewer failures are enough
-    /// while it lasts.
+    /// Another replica's breaker for this target is open until then. It opens nothing here, but
+    /// fewer failures are enough while it lasts.
     pub fn suspect(&mut self, until: Instant) {
         self.suspect_until = self.suspect_until.max(Some(until));
     }
 
-    /// Somebody knows better: closed, as if nothing had ever happened, but for why it opened last. What calls that are on
-    /// their way bring changes nothing. True when it was open or half open.
+    /// Somebody knows better: closed, as if nothing had ever happened, but for why it opened last.
+    /// What calls that are on their way bring changes nothing. True when it was open or half open.
     pub fn reset(&mut self, now: Instant) -> bool {
         let was_closed = matches!(self.phase, Phase::Closed);
         self.openings = 0;
@@ -238,7 +244,8 @@ impl Breaker {
         }
     }
 
-    /// The state as of `now`: an open time that is over shows as half open, though no call has come yet.
+    /// The state as of `now`: an open time that is over shows as half open, though no call has come
+    /// yet.
     pub fn state(&self, now: Instant) -> State {
         match self.phase_at(now) {
             Phase::Closed => State::Closed,
@@ -349,7 +356,8 @@ impl Breaker {
 
     fn phase_at(&self, now: Instant) -> Phase {
         match self.phase {
-            // With a success and nobody out, it waits for traffic: where calls are rare, it would never close otherwise.
+            // With a success and nobody out, it waits for traffic: where calls are rare, it would
+            // never close otherwise.
             Phase::HalfOpen {
                 in_flight,
                 successes,

@@ -1,8 +1,8 @@
-//! How many calls of one extension may run at a time, learned from how they end: additive increase, multiplicative
-//! decrease, as TCP does it.
+//! How many calls of one extension may run at a time, learned from how they end: additive increase,
+//! multiplicative decrease, as TCP does it.
 //!
-//! It starts at its ceiling, because nothing is known against that, and shrinks on evidence alone. Evidence grows old: the
-//! longer nothing speaks of overload, the faster the limit comes back.
+//! It starts at its ceiling, because nothing is known against that, and shrinks on evidence alone.
+//! Evidence grows old: the longer nothing speaks of overload, the faster the limit comes back.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ pub enum Load {
     Carried,
     /// It said that it has too much to do, or did not answer at all.
     Overloaded,
-    /// Nothing: the call was not made, or its end was nobody's but the router's, the bus's or the caller's.
+    /// Nothing: the call was not made, or its end was nobody's but the router's, the bus's or the
+    /// caller's.
     Unknown,
 }
 
@@ -34,10 +35,11 @@ pub struct ConcurrencyLimit {
 const WINDOW: Duration = Duration::from_secs(1);
 /// Where an answer comes back at once, the limit shrinks no more often than this.
 const SHRINK_AT_MOST_EVERY: Duration = Duration::from_millis(100);
-/// After so long without a sign of overload, a limit grows that nobody comes near to: what it was based on is over.
+/// After so long without a sign of overload, a limit grows that nobody comes near to: what it was
+/// based on is over.
 const QUIET: Duration = Duration::from_secs(10);
-/// One in so many calls is chance, as BBR has it for lost packets, and no overload. Without this, a busy extension that
-/// loses one call a second would shrink every second.
+/// One in so many calls is chance, as BBR has it for lost packets, and no overload. Without this, a
+/// busy extension that loses one call a second would shrink every second.
 const CHANCE: f64 = 50.0;
 /// What a window leaves of the weight of those before: about ten count.
 const FADING: f64 = 0.9;
@@ -82,7 +84,8 @@ impl ConcurrencyLimit {
         self.ceiling
     }
 
-    /// A limit that nothing has shrunk goes with its ceiling; one that was shrunk stays where it is as far as it may.
+    /// A limit that nothing has shrunk goes with its ceiling; one that was shrunk stays where it is
+    /// as far as it may.
     pub fn set_ceiling(&mut self, ceiling: u32, now: Instant) {
         self.advance(now);
         let ceiling = ceiling.max(1);
@@ -112,7 +115,8 @@ impl ConcurrencyLimit {
     /// A call that began then has ended.
     pub fn ended(&mut self, load: Load, began: Instant, now: Instant) {
         self.advance(now);
-        // Sent under a higher limit, it says nothing about this one: so a burst of timeouts is one step.
+        // Sent under a higher limit, it says nothing about this one: so a burst of timeouts is one
+        // step.
         let counts = self.shrunk_at.is_none_or(|at| began >= at);
         if load == Load::Unknown || !counts {
             return;

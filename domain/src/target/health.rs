@@ -1,5 +1,5 @@
-//! How well an extension, or one of its targets, has done lately: its success rate and latencies over a
-//! sliding window of time.
+//! How well an extension, or one of its targets, has done lately: its success rate and latencies
+//! over a sliding window of time.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,12 @@ const HEALTHY: f64 = 0.95;
 const DEGRADED: f64 = 0.80;
 /// Fewer calls do not show that a target is unhealthy: else one failure in two calls would do it.
 const LEAST_EVIDENCE: u32 = 10;
-/// After this long without a call the past says nothing of the present, and a target that was avoided gets another try.
+/// After this long without a call the past says nothing of the present, and a target that was
+/// avoided gets another try.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 
-/// The outcomes of the last 30 s in which there were calls. A pause takes nothing away until the next call.
+/// The outcomes of the last 30 s in which there were calls. A pause takes nothing away until the
+/// next call.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     slots: [Slot; SLOTS],
@@ -52,11 +54,13 @@ pub struct Figures {
     pub requests: u64,
     /// 0 to 1 over the window; `None` before the first call.
     pub success_rate: Option<f64>,
-    /// Latencies of successful calls: a refusal after no time at all says nothing about how long an answer takes.
+    /// Latencies of successful calls: a refusal after no time at all says nothing about how long an
+    /// answer takes.
     pub p50: Option<Duration>,
     pub p95: Option<Duration>,
     pub p99: Option<Duration>,
-    /// When the calls that speak for the present are enough of them and too few of them successes: their last.
+    /// When the calls that speak for the present are enough of them and too few of them successes:
+    /// their last.
     pub failing_at: Option<Instant>,
     pub last: Option<Instant>,
     pub last_success: Option<Instant>,
@@ -82,7 +86,8 @@ impl Health {
         }) = Some(now);
     }
 
-    /// The target works again: what was before still counts in the rates, but is no reason to avoid it.
+    /// The target works again: what was before still counts in the rates, but is no reason to avoid
+    /// it.
     pub fn recovered(&mut self) {
         self.slots
             .iter_mut()
@@ -173,7 +178,8 @@ impl Figures {
         self.last.is_some_and(|last| !is_past(last, now))
     }
 
-    /// Whether a choice should go elsewhere. Stricter evidence than for the status: enough calls, and none of long ago.
+    /// Whether a choice should go elsewhere. Stricter evidence than for the status: enough calls,
+    /// and none of long ago.
     pub fn is_unhealthy(&self, now: Instant) -> bool {
         self.failing_at.is_some_and(|last| !is_past(last, now))
     }

@@ -1,8 +1,9 @@
-//! How many retries the traffic of the last ten seconds pays for. A retry helps against a fault that passes; against one
-//! that lasts it only adds load, so there may never be many more retries than a part of the attempts.
+//! How many retries the traffic of the last ten seconds pays for. A retry helps against a fault
+//! that passes; against one that lasts it only adds load, so there may never be many more retries
+//! than a part of the attempts.
 //!
-//! The algorithm is Finagle's: attempts pay in, retries take out, and what was paid in or taken out counts for ten
-//! seconds.
+//! The algorithm is Finagle's: attempts pay in, retries take out, and what was paid in or taken out
+//! counts for ten seconds.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ pub enum Again<'a> {
 
 /// The budgets of a router, as who makes retries sees them.
 pub trait RetryTokens: fmt::Debug + Send + Sync {
-    /// Takes what another attempt costs from every budget that it concerns; false when one of them is empty.
+    /// Takes what another attempt costs from every budget that it concerns; false when one of them
+    /// is empty.
     fn take(&self, again: Again<'_>) -> bool;
 }
 
@@ -37,7 +39,8 @@ impl RetryTokens for Unlimited {
 pub struct Allowance {
     /// Retries in a hundred attempts.
     percent: u32,
-    /// Retries a second that need no traffic to pay for them, for extensions that are seldom called.
+    /// Retries a second that need no traffic to pay for them, for extensions that are seldom
+    /// called.
     floor: u32,
 }
 
@@ -108,7 +111,8 @@ impl RetryBudget {
         }
     }
 
-    /// Forgets what is too old. A clock that is read before another thread's and used after it stands still.
+    /// Forgets what is too old. A clock that is read before another thread's and used after it
+    /// stands still.
     fn advance(&mut self, now: Instant) {
         let past = now.saturating_duration_since(self.present_since);
         if past < SLOT {
@@ -186,7 +190,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in whatever order: of the last ten slots, no more retries than the attempts there pay for.
+        /// Whatever comes in whatever order: of the last ten slots, no more retries than the
+        /// attempts there pay for.
         #[test]
         fn retries_never_exceed_what_a_naive_count_allows(
             steps in prop::collection::vec((0u64..3_000, any::<bool>()), 0..400), router in any::<bool>(),

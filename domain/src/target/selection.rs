@@ -13,8 +13,8 @@ pub struct EndpointState {
     pub unhealthy: bool,
     /// How long its answers usually take (median).
     pub latency: Option<Duration>,
-    /// There were calls lately. What is known from before is no reason to leave a place out: nobody would find out that
-    /// it has become faster.
+    /// There were calls lately. What is known from before is no reason to leave a place out: nobody
+    /// would find out that it has become faster.
     pub fresh: bool,
 }
 
@@ -36,8 +36,8 @@ impl std::fmt::Debug for ChoiceContext<'_> {
     }
 }
 
-/// The position chosen among `weights`, in proportion to their sum; `None` when nothing has weight. `roll` is uniform in
-/// `0.0..1.0`.
+/// The position chosen among `weights`, in proportion to their sum; `None` when nothing has weight.
+/// `roll` is uniform in `0.0..1.0`.
 pub fn weighted(weights: &[f64], roll: f64) -> Option<usize> {
     let total: f64 = weights.iter().sum();
     if total <= 0.0 || !total.is_finite() {
@@ -63,9 +63,9 @@ pub struct Turns {
     pub avoided: usize,
 }
 
-/// Chooses an instance by weight. Unhealthy ones are avoided as long as they are no more than half of all: with fewer
-/// left, the healthy ones could not carry the load of the others and would fall, too (Envoy calls this the panic
-/// threshold).
+/// Chooses an instance by weight. Unhealthy ones are avoided as long as they are no more than half
+/// of all: with fewer left, the healthy ones could not carry the load of the others and would fall,
+/// too (Envoy calls this the panic threshold).
 pub fn instances(weights: &[u32], unhealthy: &[bool], roll: f64) -> Turns {
     let sick = |index: usize| unhealthy.get(index).copied().unwrap_or_default();
     let used =
@@ -160,7 +160,8 @@ mod tests {
     }
 
     proptest! {
-        /// Every weight gets its share of evenly spread rolls, to within the width of the two steps at its ends.
+        /// Every weight gets its share of evenly spread rolls, to within the width of the two steps
+        /// at its ends.
         #[test]
         fn weights_converge_to_their_shares(weights in prop::collection::vec(0.0f64..100.0, 1..12)) {
             const ROLLS: u32 = 10_000;

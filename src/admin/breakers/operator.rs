@@ -1,5 +1,5 @@
-//! What an operator decides about the breakers of an extension. It is part of the registry, so that all replicas follow it
-//! and it is in the audit log like any other change.
+//! What an operator decides about the breakers of an extension. It is part of the registry, so that
+//! all replicas follow it and it is in the audit log like any other change.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,7 +25,8 @@ const RESET_KEYS: &[&str] = &["id", "reason", API_KEY];
 const NORMAL: &str = "normal";
 /// Bytes of a reason.
 const LONGEST_REASON: usize = 500;
-/// Other replicas hear of a change at once, or at their next poll, which nobody is kept waiting for.
+/// Other replicas hear of a change at once, or at their next poll, which nobody is kept waiting
+/// for.
 const LOOKS: usize = 3;
 
 impl Perform for SetBreaker {
@@ -115,8 +116,8 @@ fn check_reason(reason: &str, mistakes: &mut Mistakes) {
     }
 }
 
-/// Closes what is open or half open. The count in the registry reaches every replica, also one that is away at this moment;
-/// who is there says so at once.
+/// Closes what is open or half open. The count in the registry reaches every replica, also one that
+/// is away at this moment; who is there says so at once.
 impl Perform for ResetBreaker {
     const WAITS_FOR: WaitsFor = WaitsFor::Store;
 

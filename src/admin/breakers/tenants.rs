@@ -12,7 +12,8 @@ use crate::admin::targets::wall_time_ahead;
 /// Tenants that are listed by name.
 const LISTED: usize = 10;
 
-/// A tenant that calls several targets is counted once: closed while any of them lets its calls through.
+/// A tenant that calls several targets is counted once: closed while any of them lets its calls
+/// through.
 pub(super) fn counted(
     readings: impl Iterator<Item = (Arc<str>, BreakerReading)>,
 ) -> TenantBreakers {

@@ -74,7 +74,8 @@ impl Reader {
         }
     }
 
-    /// Of a secret and its file in two layers the later layer counts; in one layer nobody can say which was meant.
+    /// Of a secret and its file in two layers the later layer counts; in one layer nobody can say
+    /// which was meant.
     fn direct_or_file(
         &mut self,
         key: &str,

@@ -18,9 +18,11 @@ use tracing::debug;
 
 /// Who comes besides takes the place of the oldest.
 pub(super) const MOST_CONNECTIONS: usize = 256;
-/// From the start of a connection, or the end of the last request, to the end of the next request's headers.
+/// From the start of a connection, or the end of the last request, to the end of the next request's
+/// headers.
 pub(super) const HEADER_LIMIT: Duration = Duration::from_secs(10);
-/// Then a connection gets the chance to end between two requests. Bounds a client that does not read its answer.
+/// Then a connection gets the chance to end between two requests. Bounds a client that does not
+/// read its answer.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(120);
 /// For the request in hand when a connection shall end.
 const END_LIMIT: Duration = Duration::from_secs(2);
@@ -47,8 +49,8 @@ impl Connections {
         }
     }
 
-    /// Has `carry` serve a connection, until the token that it gets says that it shall end. Who comes when all places are
-    /// taken has to wait for one, and sees to it that there soon is one.
+    /// Has `carry` serve a connection, until the token that it gets says that it shall end. Who
+    /// comes when all places are taken has to wait for one, and sees to it that there soon is one.
     pub(super) async fn add<C>(
         &mut self,
         stream: TcpStream,
@@ -86,7 +88,8 @@ impl Connections {
     }
 }
 
-/// How to end connections, in the order of their age: probes come on new ones. Cancelled when they have ended.
+/// How to end connections, in the order of their age: probes come on new ones. Cancelled when they
+/// have ended.
 #[derive(Debug, Default)]
 struct Oldest(VecDeque<CancellationToken>);
 

@@ -13,7 +13,8 @@ const LOOKED_AT: usize = 64;
 /// Between two looks at a first line that comes in pieces.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Whether the first request asks for a probe. Nothing is read: whoever serves the connection finds all of it.
+/// Whether the first request asks for a probe. Nothing is read: whoever serves the connection finds
+/// all of it.
 pub(super) async fn asks_for_probe(stream: &TcpStream) -> io::Result<bool> {
     let mut start = [0; LOOKED_AT];
     loop {

@@ -71,7 +71,8 @@ fn run(front: Arc<Front>, stop: &CancellationToken) -> io::Result<()> {
     runtime.block_on(serve(front, stop))
 }
 
-/// Serves until `stop`, then finishes the requests in hand; idle connections are closed within two seconds.
+/// Serves until `stop`, then finishes the requests in hand; idle connections are closed within two
+/// seconds.
 pub(super) async fn serve(front: Arc<Front>, stop: &CancellationToken) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(front.listener.try_clone()?)?;
     let address = listener.local_addr()?;
@@ -103,8 +104,8 @@ async fn accept(
         // The one that came has gone again.
         Err(error) if error.kind() == ErrorKind::ConnectionAborted => None,
         Err(error) => {
-            // Out of file descriptors, for instance: connections that do nothing hold some. Going on at once would only
-            // burn a core.
+            // Out of file descriptors, for instance: connections that do nothing hold some. Going
+            // on at once would only burn a core.
             tracing::warn!(%error, "cannot accept an HTTP connection");
             connections.end_a_quarter();
             sleep(ACCEPT_PAUSE).await;
@@ -135,8 +136,8 @@ struct Elsewhere {
     routes: Router,
 }
 
-/// A request that is no probe, on a connection that began with one. The connection ends with it, so that the client's next
-/// one goes where it belongs.
+/// A request that is no probe, on a connection that began with one. The connection ends with it, so
+/// that the client's next one goes where it belongs.
 async fn serve_elsewhere(State(elsewhere): State<Elsewhere>, request: Request) -> Response {
     let serving = TowerToHyperService::new(elsewhere.routes).call(request);
     let mut response = match elsewhere.runtime.spawn(serving).await {

@@ -1,5 +1,5 @@
-//! Administration over NATS (contract section 5): a request is read, its caller named, and the answer sent. It may die without
-//! harm to traffic.
+//! Administration over NATS (contract section 5): a request is read, its caller named, and the
+//! answer sent. It may die without harm to traffic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,8 +80,8 @@ impl NatsAdmin {
         self.shared.address.node()
     }
 
-    /// Takes no more requests, and waits until those that came are answered; what outlasts `limit` is answered that the
-    /// router ends.
+    /// Takes no more requests, and waits until those that came are answered; what outlasts `limit`
+    /// is answered that the router ends.
     pub async fn drain(&self, limit: Duration) -> Drained {
         let until = Instant::now() + limit;
         let operations = &self.shared.operations;

@@ -1,11 +1,13 @@
 //! The router's one connection to NATS: how it starts, what is known about it, and how it ends.
 //!
-//! The client reconnects by itself and without end. What it does not do is say no: everything that is handed to it while
-//! the server is away waits, and is sent long after its caller has gone. So whoever sends asks `is_connected` first.
+//! The client reconnects by itself and without end. What it does not do is say no: everything that
+//! is handed to it while the server is away waits, and is sent long after its caller has gone. So
+//! whoever sends asks `is_connected` first.
 //!
-//! A client can end for good, because it panics on some headers. Then the connection makes another one; subscriptions
-//! are made anew by those who read them (docs/decisions/0005-a-dead-nats-client-is-replaced.md). The same way leads away
-//! from a server that announces its end: the next client is there before the one before it is given up
+//! A client can end for good, because it panics on some headers. Then the connection makes another
+//! one; subscriptions are made anew by those who read them
+//! (docs/decisions/0005-a-dead-nats-client-is-replaced.md). The same way leads away from a server
+//! that announces its end: the next client is there before the one before it is given up
 //! (docs/decisions/0016-a-lame-duck-is-left-early.md).
 
 use std::fmt;
@@ -112,7 +114,8 @@ impl Connection {
         Self { shared }
     }
 
-    /// The task that puts another client in the place of one that has ended. Until it runs, nobody does.
+    /// The task that puts another client in the place of one that has ended. Until it runs, nobody
+    /// does.
     pub fn child(&self) -> Child {
         let shared = Arc::clone(&self.shared);
         Child::task_until_done(&self.shared.node, move || {
@@ -120,14 +123,15 @@ impl Connection {
         })
     }
 
-    /// The client of the moment: to be asked for again, not to be kept. What it is given while the connection is away, it
-    /// sends later; after its own end it refuses everything.
+    /// The client of the moment: to be asked for again, not to be kept. What it is given while the
+    /// connection is away, it sends later; after its own end it refuses everything.
     pub fn client(&self) -> Arc<Client> {
         Arc::clone(&self.shared.client.borrow())
     }
 
-    /// The client that comes after one that has ended, or whose server is about to. Waits for the server as long as it is away, like a client that
-    /// lives, and so for ever when the connection is closed.
+    /// The client that comes after one that has ended, or whose server is about to. Waits for the
+    /// server as long as it is away, like a client that lives, and so for ever when the connection
+    /// is closed.
     pub async fn client_after(&self, ended: &Arc<Client>) -> Arc<Client> {
         let mut clients = self.shared.client.subscribe();
         match clients.wait_for(|client| !Arc::ptr_eq(client, ended)).await {
@@ -137,8 +141,8 @@ impl Connection {
         }
     }
 
-    /// False while extensions that lost the same server may still be on their way back: clients wait up to 4 s between two
-    /// attempts.
+    /// False while extensions that lost the same server may still be on their way back: clients
+    /// wait up to 4 s between two attempts.
     pub fn is_settled(&self) -> bool {
         self.shared
             .events
@@ -210,7 +214,8 @@ impl Connection {
         self.shared.replacements.load(Ordering::Relaxed)
     }
 
-    /// How often a message was dropped because its subscription was full; each may be a request that nobody answers.
+    /// How often a message was dropped because its subscription was full; each may be a request
+    /// that nobody answers.
     pub fn slow_consumer_events(&self) -> u64 {
         self.shared.events.slow_consumers.load(Ordering::Relaxed)
     }
@@ -220,8 +225,9 @@ impl Connection {
         self.shared.closing.is_cancelled()
     }
 
-    /// Writes what is queued, then ends the connection. To be called after the last answer: subscriptions end here, and
-    /// what is answered later reaches nobody. False when something that was queued may not have been written.
+    /// Writes what is queued, then ends the connection. To be called after the last answer:
+    /// subscriptions end here, and what is answered later reaches nobody. False when something that
+    /// was queued may not have been written.
     pub async fn close(&self) -> bool {
         self.shared.closing.cancel();
         if !self.is_connected() {

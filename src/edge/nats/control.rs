@@ -1,5 +1,6 @@
-//! What the replicas of a router tell each other: hints about breakers, and answers to "how are yours?". All of it is extra.
-//! With the bus away nothing is sent, what is lost is not repeated, and no request waits for any of it.
+//! What the replicas of a router tell each other: hints about breakers, and answers to "how are
+//! yours?". All of it is extra. With the bus away nothing is sent, what is lost is not repeated,
+//! and no request waits for any of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +53,8 @@ impl Fleet {
         prefix: &str,
     ) -> Self {
         let address = Address::new(Node::new("fleet", NodeKind::Worker));
-        let (replica_id, prefix) = (replica_id.to_owned(), prefix.to_owned());
+        let replica_id = replica_id.to_owned();
+        let prefix = prefix.to_owned();
         Self {
             shared: Arc::new(Shared {
                 connection,
@@ -146,17 +148,16 @@ async fn listen(shared: Arc<Shared>, mut client: Arc<Client>, mut subscription: 
                 Err(_elapsed) => return,
             }
         };
-        // Until all servers know of the next subscription. What both hear is heard twice, which does no harm.
+        // Until all servers know of the next subscription. What both hear is heard twice, which
+        // does no harm.
         let _overlap = timeout(OVERLAP, hear(&shared, &mut before)).await;
     }
 }
 
 /// Reads until the client ends.
 async fn hear(shared: &Arc<Shared>, subscription: &mut Subscriber) {
-    let (mut hints, mut questions) = (
-        Allowance::of(HINTS_A_SECOND),
-        Allowance::of(QUESTIONS_A_SECOND),
-    );
+    let mut hints = Allowance::of(HINTS_A_SECOND);
+    let mut questions = Allowance::of(QUESTIONS_A_SECOND);
     while let Some(message) = subscription.next().await {
         shared.address.node().count_handled();
         match subject::last_token(&message.subject) {

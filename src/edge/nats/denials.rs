@@ -1,5 +1,6 @@
-//! What the server does not let this router do. It says so beside the calls and answers nothing, so that without this a
-//! missing permission would look like an extension that hangs, or like a router that nobody asks for anything.
+//! What the server does not let this router do. It says so beside the calls and answers nothing, so
+//! that without this a missing permission would look like an extension that hangs, or like a router
+//! that nobody asks for anything.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ pub(super) enum Denied {
 }
 
 impl Denied {
-    /// Reads the text of nats-server (`-ERR 'Permissions Violation for Publish to "a.b"'`); nothing for other errors.
+    /// Reads the text of nats-server (`-ERR 'Permissions Violation for Publish to "a.b"'`); nothing
+    /// for other errors.
     pub(super) fn read(text: &str) -> Option<Self> {
         let quoted = |rest: &str| Some(Arc::from(rest.strip_prefix('"')?.split('"').next()?));
         let of = |prefix: &str| text.strip_prefix(prefix).and_then(quoted);
@@ -39,7 +41,8 @@ pub(super) struct Denials {
 
 /// Denials that a reader may be behind. Who misses one waits out the time of its call.
 const BEHIND: usize = 256;
-/// The router has a handful of subscriptions that stay, made first; inboxes of single questions are without end.
+/// The router has a handful of subscriptions that stay, made first; inboxes of single questions are
+/// without end.
 const REMEMBERED: usize = 1_000;
 /// Whoever grants permissions does not do it within seconds.
 const REPORT_EVERY: Duration = Duration::from_secs(60);

@@ -32,7 +32,8 @@ pub(super) struct Events {
     slow_consumer_report: Mutex<Report>,
     pub(super) denials: Denials,
     away_report: Mutex<Reasons>,
-    /// Weak, because the client keeps these events: a circle would keep the connection open for ever.
+    /// Weak, because the client keeps these events: a circle would keep the connection open for
+    /// ever.
     pub(super) client: Mutex<Weak<Client>>,
 }
 
@@ -123,8 +124,8 @@ impl Events {
         });
     }
 
-    /// The client drops events when too many come at once, and a lost "connected" would keep the router silent. Then the
-    /// queue was full of others, and each of them is an occasion to look.
+    /// The client drops events when too many come at once, and a lost "connected" would keep the
+    /// router silent. Then the queue was full of others, and each of them is an occasion to look.
     fn catch_up(&self) {
         let state = self
             .client
@@ -139,14 +140,16 @@ impl Events {
     }
 }
 
-/// Why the connection does not come back, as it was said lately: servers may fail differently, one after the other.
+/// Why the connection does not come back, as it was said lately: servers may fail differently, one
+/// after the other.
 #[derive(Debug, Default)]
 struct Reasons {
     said: VecDeque<(Instant, String)>,
 }
 
 impl Reasons {
-    /// More than servers fail in ways; when each attempt has words of its own, they are said again sooner.
+    /// More than servers fail in ways; when each attempt has words of its own, they are said again
+    /// sooner.
     const MOST: usize = 16;
 
     /// True when this is to be said, which it is then taken to be.
@@ -200,7 +203,8 @@ mod tests {
 
     #[test]
     fn each_reason_is_said_once_a_minute() {
-        let (start, mut reasons) = (Instant::now(), Reasons::default());
+        let start = Instant::now();
+        let mut reasons = Reasons::default();
         let said = |reasons: &mut Reasons, seconds| {
             let now = start + Duration::from_secs(seconds);
             ["refused", "no route"]
@@ -221,7 +225,8 @@ mod tests {
 
     #[test]
     fn reasons_do_not_pile_up() {
-        let (now, mut reasons) = (Instant::now(), Reasons::default());
+        let now = Instant::now();
+        let mut reasons = Reasons::default();
         assert!((0..1_000).all(|number| reasons.are_news(&format!("reason {number}"), now)));
         assert_eq!(reasons.said.len(), Reasons::MOST);
         assert!(

@@ -7,7 +7,8 @@ use beamline_actors::ports::Call;
 use beamline_bus::headers::{Unfit, insert, number, text};
 use beamline_contract::header;
 
-/// A longer timeout means "no limit" to everybody concerned, and a deadline beyond the calendar cannot be written.
+/// A longer timeout means "no limit" to everybody concerned, and a deadline beyond the calendar
+/// cannot be written.
 pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `now` is the time of day at which the call is sent; its timeout is at most [`LONGEST`].
@@ -48,7 +49,8 @@ pub(super) fn retryable(headers: &HeaderMap) -> Option<bool> {
     text(headers, header::RETRYABLE).and_then(|word| word.to_ascii_lowercase().parse().ok())
 }
 
-/// The wait that an answer asks for: `retry_after_ms`, else `Retry-After` in seconds. A date or anything else is no wait.
+/// The wait that an answer asks for: `retry_after_ms`, else `Retry-After` in seconds. A date or
+/// anything else is no wait.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let given = |name| number::<u64>(headers, name).flatten();
     given(header::RETRY_AFTER_MS)

@@ -1,7 +1,7 @@
 //! The intake actor: takes requests from the queue group and hands them to the door.
 //!
-//! Its readers never wait for work: a request is in flight or refused before the next one is read, because a full
-//! subscription loses messages without telling anybody.
+//! Its readers never wait for work: a request is in flight or refused before the next one is read,
+//! because a full subscription loses messages without telling anybody.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,8 @@ use tokio_util::task::TaskTracker;
 use super::Connection;
 use super::queue::{Queue, Reader};
 
-/// An answer that cannot even be queued by then is lost. Also how long one waits for the connection whose caller's patience is
-/// not known.
+/// An answer that cannot even be queued by then is lost. Also how long one waits for the connection
+/// whose caller's patience is not known.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 /// Kept free in every message for headers and for what a call adds to the request.
 const BODY_ROOM: usize = 16 * 1024;
@@ -49,7 +49,8 @@ struct Shared {
     queue: Arc<Queue>,
     /// Answers on their way into the client.
     answers: TaskTracker,
-    /// Requests without a reply subject, or with one that would make the router call itself or an extension.
+    /// Requests without a reply subject, or with one that would make the router call itself or an
+    /// extension.
     unanswerable: Counter,
     /// Answers that found no connection while anybody waited for them.
     unsent: Counter,
@@ -93,7 +94,8 @@ impl Intake {
         self.shared.expired.clone()
     }
 
-    /// Leaves the queue group without losing what is on its way here; false when that took longer than `limit`.
+    /// Leaves the queue group without losing what is on its way here; false when that took longer
+    /// than `limit`.
     pub async fn drain(&self, limit: Duration) -> bool {
         self.shared.queue.leave(limit).await
     }
@@ -201,8 +203,10 @@ fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
         .as_ref()
         .and_then(|given| headers::text(given, header::DEADLINE));
     let is_expired = deadline.is_some_and(|deadline| shared.clock.is_past(deadline));
-    let (headers, body) = (request_headers, message.payload);
-    let (size, limit) = (body.len(), max_body(shared));
+    let headers = request_headers;
+    let body = message.payload;
+    let size = body.len();
+    let limit = max_body(shared);
     let incoming = Incoming {
         kind,
         headers,
@@ -261,7 +265,8 @@ struct Inbox {
 impl AnswerSink for Inbox {
     fn answer(self: Box<Self>, answer: Outgoing) {
         let mut sending = Box::pin(send(Arc::clone(&self.shared), self.to, answer));
-        // There is room in the client, mostly; a task for every answer would cost more than the answer of a refusal.
+        // There is room in the client, mostly; a task for every answer would cost more than the
+        // answer of a refusal.
         if at_once(sending.as_mut()).is_none() {
             self.shared.answers.spawn(sending);
         }
@@ -316,7 +321,8 @@ impl PartSink for InboxParts {
     }
 }
 
-/// While NATS is away an answer waits here and not in the client, which would send it however late it is.
+/// While NATS is away an answer waits here and not in the client, which would send it however late
+/// it is.
 async fn send(shared: Arc<Shared>, to: Subject, outgoing: Outgoing) {
     let connection = &shared.connection;
     let deadline = outgoing

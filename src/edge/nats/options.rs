@@ -8,7 +8,8 @@ use secrecy::ExposeSecret;
 
 use crate::config::NatsConfig;
 
-/// Messages that one subscription keeps for its reader; more are dropped. Well above what is admitted at once.
+/// Messages that one subscription keeps for its reader; more are dropped. Well above what is
+/// admitted at once.
 const SUBSCRIPTION_CAPACITY: usize = 4096;
 /// Commands under way to the connection; more callers wait.
 const CLIENT_CAPACITY: usize = 2048;
@@ -22,7 +23,8 @@ pub struct UnreadableFile {
     pub source: io::Error,
 }
 
-/// Everything but the addresses. Reads the files, so that a wrong path is told apart from a server that is away.
+/// Everything but the addresses. Reads the files, so that a wrong path is told apart from a server
+/// that is away.
 pub(crate) async fn options(
     nats: &NatsConfig,
     name: &str,
@@ -90,7 +92,8 @@ pub(crate) fn addresses(url: &str) -> Vec<String> {
         .collect()
 }
 
-/// `nats.url` without users and passwords, for sentences. The configuration refuses them, other callers may not.
+/// `nats.url` without users and passwords, for sentences. The configuration refuses them, other
+/// callers may not.
 pub(super) fn place(url: &str) -> String {
     let without_login =
         |address: String| match (address.split_once("://"), address.rsplit_once('@')) {

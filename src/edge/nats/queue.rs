@@ -1,4 +1,5 @@
-//! The queue group that all routers on one NATS share: read on one client after the other, and left without losing a request.
+//! The queue group that all routers on one NATS share: read on one client after the other, and left
+//! without losing a request.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -60,7 +61,8 @@ impl Queue {
         })
     }
 
-    /// Leaves the group without losing what is on its way here; false when that took longer than `limit`.
+    /// Leaves the group without losing what is on its way here; false when that took longer than
+    /// `limit`.
     pub(crate) async fn leave(&self, limit: Duration) -> bool {
         self.left.cancel();
         self.readers.close();
@@ -96,7 +98,8 @@ enum Stopped {
 }
 
 impl Reader {
-    /// Gives every request to `take`, which must not wait, until the queue is left and nothing more is on its way.
+    /// Gives every request to `take`, which must not wait, until the queue is left and nothing more
+    /// is on its way.
     pub(crate) async fn run(self, take: impl Fn(Message) + Clone + Send + Sync + 'static) {
         let Self {
             queue,
@@ -144,7 +147,8 @@ async fn read_from(
     }
 }
 
-/// Reads on until all servers know of the next subscription, so that nobody finds no router in between.
+/// Reads on until all servers know of the next subscription, so that nobody finds no router in
+/// between.
 async fn leave_later(queue: Arc<Queue>, mut subscription: Subscription, take: impl Fn(Message)) {
     let mut overlap = pin!(sleep(OVERLAP));
     loop {
@@ -169,7 +173,8 @@ async fn leave(mut subscription: Subscription, take: &impl Fn(Message)) {
     }
 }
 
-/// The client has ended or been replaced: the actor did nothing wrong, so its restarts are not spent on it.
+/// The client has ended or been replaced: the actor did nothing wrong, so its restarts are not
+/// spent on it.
 async fn subscribe_again(
     queue: &Queue,
     ended: &Arc<Client>,

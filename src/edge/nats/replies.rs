@@ -1,7 +1,7 @@
 //! The answers to calls: one subscription for all of them, and who waits for which.
 //!
-//! The client's own request keeps an entry for every call whose answer never comes, for as long as it lives. Here the
-//! entry goes with the caller.
+//! The client's own request keeps an entry for every call whose answer never comes, for as long as
+//! it lives. Here the entry goes with the caller.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ pub(super) struct Replies {
     _end_reading_on_drop: DropGuard,
 }
 
-/// What has to be run for the answers to arrive. Ends with its [`Replies`], or when the client ends.
+/// What has to be run for the answers to arrive. Ends with its [`Replies`], or when the client
+/// ends.
 #[derive(Debug)]
 pub(super) struct Reading {
     answers: Subscriber,
@@ -65,13 +66,15 @@ struct Caller {
     reply: oneshot::Sender<Reply>,
 }
 
-/// Before the number of what nobody is late for: messages to ourselves, and pings, which every process of an extension answers.
+/// Before the number of what nobody is late for: messages to ourselves, and pings, which every
+/// process of an extension answers.
 const OWN: &str = "own-";
 /// Where pings go.
 const SERVICES: &str = "$SRV.";
 
 impl Replies {
-    /// Over the client of the connection that is given, which may not be its client of the moment any more.
+    /// Over the client of the connection that is given, which may not be its client of the moment
+    /// any more.
     pub(super) async fn subscribe(
         client: Arc<Client>,
         connection: &Connection,
@@ -153,7 +156,8 @@ impl Replies {
 }
 
 impl Reading {
-    /// Hands every answer to who waits for it. When this ends before its time, by a panic for example, those who wait hear it.
+    /// Hands every answer to who waits for it. When this ends before its time, by a panic for
+    /// example, those who wait hear it.
     pub(super) async fn run(self) {
         let Self {
             answers,
@@ -199,7 +203,8 @@ async fn read(mut answers: Subscriber, prefix: &str, waiting: &Waiting) {
             None => drop(waiting.late.fetch_add(1, Ordering::Relaxed)),
         }
     }
-    // The client has ended. Who waits hears of it from the connection, which knows when another one can be used.
+    // The client has ended. Who waits hears of it from the connection, which knows when another one
+    // can be used.
 }
 
 /// Nobody will answer calls that the server does not pass on.
@@ -239,7 +244,8 @@ impl Expected {
         let _ = client.publish(self.subject.clone(), Bytes::new()).await;
     }
 
-    /// Never comes when the client has ended: the connection tells of that. May be dropped while it waits, and asked again.
+    /// Never comes when the client has ended: the connection tells of that. May be dropped while it
+    /// waits, and asked again.
     pub(super) async fn answer(&mut self) -> Option<Reply> {
         (&mut self.answer).await.ok()
     }

@@ -1,7 +1,9 @@
-//! Sticky sessions in a JetStream key-value bucket, so that every replica knows them and a restart forgets none.
+//! Sticky sessions in a JetStream key-value bucket, so that every replica knows them and a restart
+//! forgets none.
 //!
-//! A value holds its own expiry, because servers before 2.11 have none per key and the TTL is a policy's; the bucket's
-//! `max_age` only clears away what nobody has used for longer than any policy allows.
+//! A value holds its own expiry, because servers before 2.11 have none per key and the TTL is a
+//! policy's; the bucket's `max_age` only clears away what nobody has used for longer than any
+//! policy allows.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -53,7 +55,8 @@ struct Opened {
 impl NatsSessions {
     /// Asks nothing of the server yet.
     pub fn new(connection: Connection, config: &NatsConfig) -> Arc<Self> {
-        let (bucket, replicas) = (config.sessions_bucket.clone(), config.sessions_replicas);
+        let bucket = config.sessions_bucket.clone();
+        let replicas = config.sessions_replicas;
         Arc::new(Self {
             connection,
             bucket,
@@ -87,7 +90,8 @@ impl NatsSessions {
             .messages()
             .await
             .map_err(|error| self.refused(&error))?;
-        let (prefix, connection) = (bucket.prefix.clone(), self.connection.clone());
+        let prefix = bucket.prefix.clone();
+        let connection = self.connection.clone();
         *self.opened.lock() = Some(Opened {
             client: Arc::clone(&client),
             bucket,
@@ -124,8 +128,8 @@ impl NatsSessions {
             .map_err(|error| self.refused(&error))
     }
 
-    /// The stream of a key-value bucket. The client's own function for it asks for the account first, and does not
-    /// understand what servers before 2.10 answer.
+    /// The stream of a key-value bucket. The client's own function for it asks for the account
+    /// first, and does not understand what servers before 2.10 answer.
     fn stream(&self) -> stream::Config {
         stream::Config {
             name: format!("KV_{}", self.bucket),
@@ -148,7 +152,8 @@ impl NatsSessions {
     async fn get(&self, key: &SessionKey) -> Result<Option<Stored>, SessionStoreError> {
         let bucket = self.opened()?.bucket;
         let subject = format!("{}{}", bucket.prefix, key.as_str());
-        // From the leader: the bucket's own read may come from a server that has not heard of the last write.
+        // From the leader: the bucket's own read may come from a server that has not heard of the
+        // last write.
         match bucket
             .stream
             .get_last_raw_message_by_subject(&subject)
@@ -247,8 +252,9 @@ impl SessionStore for NatsSessions {
     }
 }
 
-/// Reads what is written to the bucket. The bucket's own watch makes its consumer anew without a word, for ever; here a gap,
-/// silence, another client or a lost connection ends it, so that nobody answers from a memory that may be behind.
+/// Reads what is written to the bucket. The bucket's own watch makes its consumer anew without a
+/// word, for ever; here a gap, silence, another client or a lost connection ends it, so that nobody
+/// answers from a memory that may be behind.
 struct Follower {
     messages: Messages,
     prefix: String,
@@ -279,7 +285,8 @@ impl Follower {
                 message = self.messages.next() => message?.ok()?,
             };
             let info = message.info().ok()?;
-            let (revision, delivered) = (info.stream_sequence, info.consumer_sequence);
+            let revision = info.stream_sequence;
+            let delivered = info.consumer_sequence;
             if delivered != self.delivered + 1 {
                 return None;
             }

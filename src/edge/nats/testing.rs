@@ -1,4 +1,5 @@
-//! What tests of NATS share: configurations, subscriptions that stand, and a link over which answers are late.
+//! What tests of NATS share: configurations, subscriptions that stand, and a link over which
+//! answers are late.
 
 use std::time::Duration;
 
@@ -39,7 +40,8 @@ pub(crate) async fn transport_over(connection: &Connection) -> NatsTransport {
     transport
 }
 
-/// Subscribes, and returns when the server knows it: it handles the commands of one connection in order.
+/// Subscribes, and returns when the server knows it: it handles the commands of one connection in
+/// order.
 pub(crate) async fn subscribe(client: &Client, subject: &'static str) -> Subscriber {
     let subscriber = client.subscribe(subject).await.unwrap();
     let inbox = client.new_inbox();
@@ -70,7 +72,8 @@ pub(crate) fn config_with(url: &str, more: &[(&str, &str)]) -> NatsConfig {
     .nats
 }
 
-/// A link on which what the server says arrives later, with the pauses between its words as they were.
+/// A link on which what the server says arrives later, with the pauses between its words as they
+/// were.
 pub(crate) struct LateLink {
     pub(crate) url: String,
     lag: watch::Sender<Duration>,

@@ -1,4 +1,5 @@
-//! The connection, the transport and the bucket of sessions against a real server that is killed, frozen and cut off.
+//! The connection, the transport and the bucket of sessions against a real server that is killed,
+//! frozen and cut off.
 
 mod connection;
 mod ghosts;

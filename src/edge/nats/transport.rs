@@ -1,8 +1,9 @@
 //! Calls to extensions over NATS: one request, one answer, and a limit around everything.
 //!
-//! The NATS client has three habits that this module keeps from callers: it waits without limit for a place in its queue,
-//! it sends what it was given during an outage after its end, and it lets a request wait out its timeout when the
-//! connection is gone. An outage of the bus must not look like a failure of an extension, or every breaker opens at once.
+//! The NATS client has three habits that this module keeps from callers: it waits without limit for
+//! a place in its queue, it sends what it was given during an outage after its end, and it lets a
+//! request wait out its timeout when the connection is gone. An outage of the bus must not look
+//! like a failure of an extension, or every breaker opens at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,7 +55,8 @@ struct Bus {
 }
 
 impl NatsTransport {
-    /// Subscribes to the answers. Fails with [`TransportError::NotConnected`] when the connection takes nothing.
+    /// Subscribes to the answers. Fails with [`TransportError::NotConnected`] when the connection
+    /// takes nothing.
     pub async fn new(connection: Connection) -> Result<Self, TransportError> {
         let (replies, reading) = match timeout(
             SUBSCRIBE_LIMIT,
@@ -86,13 +88,15 @@ impl NatsTransport {
         Child::task(&node, move || Arc::clone(&bus).read_answers())
     }
 
-    /// How long a message to ourselves takes; `None` when it does not come back in time, or there is no connection.
+    /// How long a message to ourselves takes; `None` when it does not come back in time, or there
+    /// is no connection.
     pub(crate) async fn round_trip(&self, limit: Duration) -> Option<Duration> {
         if !self.bus.connection.is_connected() {
             return None;
         }
         let deadline = Instant::now() + limit;
-        // Over the client of the moment, so that one that was replaced goes also while nobody calls.
+        // Over the client of the moment, so that one that was replaced goes also while nobody
+        // calls.
         let replies = self.bus.replies(deadline).await.ok()?;
         let begun = Instant::now();
         let mut expected = replies.expect_own();
@@ -143,7 +147,8 @@ impl Transport for NatsTransport {
         extension_id: &str,
         limit: Duration,
     ) -> BoxFuture<'static, Result<bool, TransportError>> {
-        let (bus, call) = (Arc::clone(&self.bus), ping_of(extension_id, limit));
+        let bus = Arc::clone(&self.bus);
+        let call = ping_of(extension_id, limit);
         Box::pin(async move { bus.ping(call).await })
     }
 
@@ -213,7 +218,8 @@ impl Bus {
     async fn exchange(&self, call: Call, headers: HeaderMap) -> Result<Answer, TransportError> {
         let deadline = Instant::now() + call.timeout;
         let replies = self.replies(deadline).await?;
-        let (mut expected, half) = (replies.expect(Arc::clone(&call.subject)), call.timeout / 2);
+        let mut expected = replies.expect(Arc::clone(&call.subject));
+        let half = call.timeout / 2;
         let sending = self.send(replies.client(), call, headers, expected.subject.clone());
         // A full queue after all this time: the server takes nothing.
         timeout_at(deadline, sending)
@@ -295,9 +301,10 @@ impl Bus {
         })
     }
 
-    /// A bus that is late or hangs looks like an extension that hangs. So when half of the time is over, and once more when it
-    /// is nearly up, ask the server to pass us a message. When the first takes longer than the other half, the bus explains why
-    /// there is no answer; when nothing at all comes after the last, the bus is gone, whatever its client still believes.
+    /// A bus that is late or hangs looks like an extension that hangs. So when half of the time is
+    /// over, and once more when it is nearly up, ask the server to pass us a message. When the
+    /// first takes longer than the other half, the bus explains why there is no answer; when
+    /// nothing at all comes after the last, the bus is gone, whatever its client still believes.
     async fn second_half(
         &self,
         replies: &Replies,
@@ -306,7 +313,8 @@ impl Bus {
         half: Duration,
     ) -> Result<Answer, TransportError> {
         let usual_trip = Duration::from_micros(self.usual_trip.load(Ordering::Relaxed));
-        let (mut probe, mut is_back) = (replies.expect_own(), false);
+        let mut probe = replies.expect_own();
+        let mut is_back = false;
         let wait = async {
             probe.send_to_self(replies.client()).await;
             tokio::select! {
@@ -321,7 +329,8 @@ impl Bus {
         }
         // Held up meanwhile, this process cannot tell what it would have heard.
         let is_late = deadline.saturating_duration_since(Instant::now()) < last / 2;
-        let (heard, last_probe) = (replies.heard(), replies.expect_own());
+        let heard = replies.heard();
+        let last_probe = replies.expect_own();
         let wait = async {
             last_probe.send_to_self(replies.client()).await;
             loop {
@@ -362,7 +371,8 @@ impl Bus {
     }
 }
 
-/// What the NATS service protocol asks of all processes of one service; an extension's service has its id as name.
+/// What the NATS service protocol asks of all processes of one service; an extension's service has
+/// its id as name.
 fn ping_of(extension_id: &str, limit: Duration) -> Call {
     Call {
         subject: format!("$SRV.PING.{extension_id}").into(),
@@ -375,7 +385,8 @@ fn ping_of(extension_id: &str, limit: Duration) -> Call {
     }
 }
 
-/// The client lets most malformed subjects pass, and they come back as "nobody listens"; a wildcard is even delivered.
+/// The client lets most malformed subjects pass, and they come back as "nobody listens"; a wildcard
+/// is even delivered.
 fn check_subject(subject: &str) -> Result<(), TransportError> {
     let is_token = |token: &str| {
         !token.is_empty()
@@ -405,7 +416,8 @@ fn read(reply: Option<Reply>) -> Result<Answer, TransportError> {
         return Err(TransportError::NoResponders);
     }
     let given = message.headers.unwrap_or_default();
-    let (service_error, retryable) = (headers::service_error(&given), headers::retryable(&given));
+    let service_error = headers::service_error(&given);
+    let retryable = headers::retryable(&given);
     Ok(Answer {
         body: message.payload,
         service_error,

@@ -43,8 +43,8 @@ impl Imports {
         inside
     }
 
-    /// The same between the modules directly below one of the source folders: `domain/src/policy.rs` and what is in
-    /// `domain/src/policy/` are one.
+    /// The same between the modules directly below one of the source folders:
+    /// `domain/src/policy.rs` and what is in `domain/src/policy/` are one.
     #[must_use]
     pub fn by_module(&self, folders: &[&str]) -> Self {
         let mut modules = Self::default();
@@ -54,7 +54,8 @@ impl Imports {
         modules
     }
 
-    /// One circle of each group of files that cannot be told apart, as a path with the names that make it.
+    /// One circle of each group of files that cannot be told apart, as a path with the names that
+    /// make it.
     pub fn circles(&self) -> Vec<String> {
         let mut circles = Vec::new();
         let mut seen: BTreeSet<&str> = BTreeSet::new();

@@ -10,7 +10,8 @@ use crate::circles::imports;
 struct Hop {
     from: &'static str,
     to: &'static str,
-    /// What both name where a port stands between them; `None`: the first names something of the second.
+    /// What both name where a port stands between them; `None`: the first names something of the
+    /// second.
     port: Option<&'static str>,
 }
 

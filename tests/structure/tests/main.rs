@@ -1,4 +1,5 @@
-//! The shape of the code: what may import what, and the line that a request takes. It needs no build of the router.
+//! The shape of the code: what may import what, and the line that a request takes. It needs no
+//! build of the router.
 
 // The lints know test code by this attribute and not by its target.
 #[cfg(test)]

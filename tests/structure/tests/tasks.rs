@@ -1,4 +1,5 @@
-//! No task and no thread beside the supervision tree: who may start one, and why it is nobody's secret.
+//! No task and no thread beside the supervision tree: who may start one, and why it is nobody's
+//! secret.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A caller of the demo policy that a new database holds: single requests, load that sees every answer, and administration.
-//! Answers to callers of a test's own policies are the gateway's.
+//! A caller of the demo policy that a new database holds: single requests, load that sees every
+//! answer, and administration. Answers to callers of a test's own policies are the gateway's.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,8 +44,9 @@ impl Caller {
         answer.unwrap_or_else(|| panic!("no answer to {operation}"))
     }
 
-    /// Sends `count` requests, `at_once` of them at a time, and waits for each answer at most for `limit`. Each request
-    /// has a reply subject of its own until the end, so that a second answer is seen too. `answered` counts the first ones.
+    /// Sends `count` requests, `at_once` of them at a time, and waits for each answer at most for
+    /// `limit`. Each request has a reply subject of its own until the end, so that a second answer
+    /// is seen too. `answered` counts the first ones.
     pub async fn load(
         &self,
         count: usize,

@@ -1,4 +1,5 @@
-//! Extensions for a test: the reference programs as processes, and those that the test writes itself with the SDK.
+//! Extensions for a test: the reference programs as processes, and those that the test writes
+//! itself with the SDK.
 
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -10,7 +11,8 @@ use tempfile::TempDir;
 use super::process::{Process, program};
 use super::{LIMIT, Nats, eventually, within};
 
-/// Serves an extension inside the test; it answers when this returns, until it is stopped or dropped.
+/// Serves an extension inside the test; it answers when this returns, until it is stopped or
+/// dropped.
 pub async fn serve(nats: &Nats, extension: Extension) -> Running {
     serve_with(nats, extension, |_| {}).await
 }

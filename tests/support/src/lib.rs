@@ -1,5 +1,6 @@
-//! What a test of the whole router needs: servers and programs of its own, all of which go with it, also after a panic.
-//! A crate, so that the tests in `tests/`, `chaos/` and the other crates share one build of it. Needs nats-server on the PATH.
+//! What a test of the whole router needs: servers and programs of its own, all of which go with it,
+//! also after a panic. A crate, so that the tests in `tests/`, `chaos/` and the other crates share
+//! one build of it. Needs nats-server on the PATH.
 
 #![expect(
     clippy::expect_used,
@@ -43,7 +44,8 @@ pub use router::{RouterProcess, get as http_get};
 pub use routing::{BROKEN, Routing, lines, report, steps};
 pub use stub::Stub;
 
-/// Far beyond what anything here takes, also on a busy machine; reaching it means that something never happens.
+/// Far beyond what anything here takes, also on a busy machine; reaching it means that something
+/// never happens.
 pub const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -78,8 +80,9 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
         .unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"))
 }
 
-/// A port that is free now, for programs that cannot be asked which one they got. It lies below the range from which the
-/// system takes the ports of connections, so that it stays free while a program is restarted.
+/// A port that is free now, for programs that cannot be asked which one they got. It lies below the
+/// range from which the system takes the ports of connections, so that it stays free while a
+/// program is restarted.
 pub fn free_port() -> u16 {
     let candidates = std::iter::repeat_with(|| fastrand::u16(10_000..30_000)).take(1_000);
     let mut free =

@@ -1,4 +1,5 @@
-//! A NATS server of the test's own, which can be killed, started again on its port, and made to hang.
+//! A NATS server of the test's own, which can be killed, started again on its port, and made to
+//! hang.
 
 use std::path::Path;
 use std::process::Command;
@@ -105,8 +106,8 @@ impl Nats {
             .expect("the server answers")
     }
 
-    /// Publishes over a bare connection, headers that no client library writes among them, and waits until the server has
-    /// taken it.
+    /// Publishes over a bare connection, headers that no client library writes among them, and
+    /// waits until the server has taken it.
     pub async fn publish_bare(&self, subject: &str, block: &str, body: &str) {
         let mut stream = TcpStream::connect(self.address())
             .await

@@ -1,4 +1,5 @@
-//! A PostgreSQL server of the test's own, which can be killed, frozen, and started again on its port.
+//! A PostgreSQL server of the test's own, which can be killed, frozen, and started again on its
+//! port.
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;

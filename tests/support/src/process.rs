@@ -13,7 +13,8 @@ use nix::unistd::Pid;
 
 use super::{LIMIT, eventually};
 
-/// A program of the workspace, as `cargo build --workspace` leaves it: one directory above the program of the test.
+/// A program of the workspace, as `cargo build --workspace` leaves it: one directory above the
+/// program of the test.
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the program of this test");
     let directory = test.ancestors().nth(2).expect("a directory of programs");

@@ -1,4 +1,5 @@
-//! Stands between a program and a server: takes the server away without touching it, or spoils the link.
+//! Stands between a program and a server: takes the server away without touching it, or spoils the
+//! link.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -30,7 +31,8 @@ pub struct Weather {
     pub bytes_per_second: Option<u32>,
     /// Pieces of at most so many bytes, each written by itself.
     pub slice: Option<usize>,
-    /// Nothing gets to the server, nothing from it; what was sent meanwhile arrives later, as TCP would have it.
+    /// Nothing gets to the server, nothing from it; what was sent meanwhile arrives later, as TCP
+    /// would have it.
     pub hole_to_server: bool,
     pub hole_from_server: bool,
     /// The server's end is closed and the client hears nothing of it.

@@ -26,8 +26,8 @@ pub struct RouterProcess {
 }
 
 impl RouterProcess {
-    /// Starts a router, with keys such as `nats.url` and their values, and waits until it is ready. Without
-    /// `database.url` it has an SQLite database of its own.
+    /// Starts a router, with keys such as `nats.url` and their values, and waits until it is ready.
+    /// Without `database.url` it has an SQLite database of its own.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let mut router = Self::spawn(settings);
         router.until_ready().await;

@@ -1,4 +1,5 @@
-//! A router with extensions of the test's own, for tests of what a policy makes of a message; and what its answers say.
+//! A router with extensions of the test's own, for tests of what a policy makes of a message; and
+//! what its answers say.
 
 use beamline_extension::Kind;
 use serde_json::{Value, json};

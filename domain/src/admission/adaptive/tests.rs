@@ -147,7 +147,8 @@ fn who_waits_to_be_read_is_at_work_and_who_waits_for_a_provider_is_not() {
 }
 
 proptest! {
-    /// Whatever is seen: never above the ceiling, and what is outside and a few more may always be in flight.
+    /// Whatever is seen: never above the ceiling, and what is outside and a few more may always be
+    /// in flight.
     #[test]
     fn it_stays_within_its_bounds(
         ceiling in 1..2_000_usize,
@@ -176,7 +177,8 @@ proptest! {
     }
 }
 
-/// A router in virtual time: requests need two threads for a while, wait for a provider, and need a thread again.
+/// A router in virtual time: requests need two threads for a while, wait for a provider, and need a
+/// thread again.
 struct World {
     limit: AdaptiveLimit,
     now: Instant,

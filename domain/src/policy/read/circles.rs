@@ -1,4 +1,5 @@
-//! `depends_on`: every name must be in the same stage, and no entry may wait for itself, however long the way round.
+//! `depends_on`: every name must be in the same stage, and no entry may wait for itself, however
+//! long the way round.
 
 use std::collections::HashMap;
 
@@ -64,7 +65,8 @@ struct Search<'p> {
 }
 
 impl Search<'_> {
-    /// The entries of a circle in order, the first one again at the end. As deep as a stage is long, at most.
+    /// The entries of a circle in order, the first one again at the end. As deep as a stage is
+    /// long, at most.
     fn circle_from(&mut self, at: usize) -> Option<Vec<usize>> {
         match self.state.get(at) {
             Some(State::OnPath) => {

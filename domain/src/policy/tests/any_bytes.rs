@@ -1,4 +1,5 @@
-//! The seeds of the fuzz target and mutations of them, so that every run of the tests covers what fuzzing starts from.
+//! The seeds of the fuzz target and mutations of them, so that every run of the tests covers what
+//! fuzzing starts from.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! A circle is found exactly when no order of waves exists: a stage that was accepted can always be planned.
+//! A circle is found exactly when no order of waves exists: a stage that was accepted can always be
+//! planned.
 
 use proptest::prelude::*;
 use proptest::sample::subsequence;

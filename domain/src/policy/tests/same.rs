@@ -164,7 +164,8 @@ fn ids(prefix: &'static str, count: std::ops::Range<usize>) -> impl Strategy<Val
 fn processors() -> impl Strategy<Value = Vec<Processor>> {
     ids("p", 0..5).prop_flat_map(|ids| {
         let each = |(index, id): (usize, &String)| {
-            let (id, before) = (id.clone(), ids[..index].to_vec());
+            let id = id.clone();
+            let before = ids[..index].to_vec();
             let depends_on = prop::option::of(subsequence(before, 0..=index));
             (
                 select(vec![Mode::Required, Mode::Optional]),
@@ -279,7 +280,8 @@ fn conditions() -> impl Strategy<Value = Conditions> {
         "1e3",
     ]);
     prop::collection::btree_map("[a-r/~ ]{1,5}", value, 0..3).prop_map(|map| {
-        let (mut conditions, mut mistakes) = (Conditions::default(), Mistakes::default());
+        let mut conditions = Conditions::default();
+        let mut mistakes = Mistakes::default();
         for (key, json) in map {
             conditions.read(key, serde_json::from_str(json).unwrap(), "", &mut mistakes);
         }

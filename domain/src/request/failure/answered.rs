@@ -66,7 +66,8 @@ impl AnsweredFailure {
         }
     }
 
-    /// Whether another attempt may help: as it says, else when it is overloaded and says until when.
+    /// Whether another attempt may help: as it says, else when it is overloaded and says until
+    /// when.
     pub fn may_be_repeated(&self) -> bool {
         self.retryable.unwrap_or(self.backoff().is_some())
     }

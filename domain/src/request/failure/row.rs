@@ -1,5 +1,5 @@
-//! One row a failure: the words for it, what it means for the request and for the breaker, and whether the call may be
-//! repeated.
+//! One row a failure: the words for it, what it means for the request and for the breaker, and
+//! whether the call may be repeated.
 
 use std::time::Duration;
 
@@ -78,7 +78,8 @@ pub enum Consequence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
     Never,
-    /// Nobody got it. No extension's fault explains that, so once is granted whatever the record grants.
+    /// Nobody got it. No extension's fault explains that, so once is granted whatever the record
+    /// grants.
     NotReached,
     /// Somebody may have got it, and its answer was lost or late.
     MayBeDone {

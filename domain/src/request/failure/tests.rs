@@ -7,7 +7,8 @@ use crate::target::breaker::Outcome;
 
 const WAIT: Duration = Duration::from_secs(2);
 
-/// The table in short: reason, status, consequence, whether the request ends, breaker, repeat, wait.
+/// The table in short: reason, status, consequence, whether the request ends, breaker, repeat,
+/// wait.
 #[test]
 fn every_failure_has_its_row() {
     let cases = [

@@ -52,8 +52,8 @@ impl Run {
         }
     }
 
-    /// Takes the results of the calls that [`Next::Call`] asked for, in the order of the policy, so that the outcome does
-    /// not depend on which came first.
+    /// Takes the results of the calls that [`Next::Call`] asked for, in the order of the policy, so
+    /// that the outcome does not depend on which came first.
     pub fn apply(&mut self, results: Vec<CallResult>) {
         if self.step == Step::Provide {
             for result in results {
@@ -101,7 +101,8 @@ impl Run {
         self.step = self.step_after();
     }
 
-    /// Goes on with the post-processors as if the provider had answered `output`: a dry run does not call it.
+    /// Goes on with the post-processors as if the provider had answered `output`: a dry run does
+    /// not call it.
     pub fn assume_output(&mut self, output: Arc<RawValue>) {
         let Some(decision) = self.decision.clone() else {
             return;
@@ -133,7 +134,8 @@ impl Run {
         orders
     }
 
-    /// What guardrails may retry. Nothing when the request is a retry itself: one layer retries, or they multiply.
+    /// What guardrails may retry. Nothing when the request is a retry itself: one layer retries, or
+    /// they multiply.
     pub(super) fn guardrail_retries(&self) -> u32 {
         if self.request.is_retry() {
             0

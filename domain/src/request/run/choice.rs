@@ -20,7 +20,8 @@ use crate::target::retry_budget::{Again, RetryTokens};
 use crate::target::selection::{self, ChoiceContext};
 
 impl Run {
-    /// Chooses the provider, or what comes after one failed. `tokens` are the budgets that all requests share.
+    /// Chooses the provider, or what comes after one failed. `tokens` are the budgets that all
+    /// requests share.
     pub fn choose(&mut self, choice: &mut ChoiceContext<'_>, tokens: &dyn RetryTokens) {
         let exclusions = self.exclusions(choice);
         match self.progress.failure.take() {
@@ -148,8 +149,8 @@ impl Run {
         }
     }
 
-    /// What comes next within the budgets; an error names the one that is empty. A retry that nobody pays for is one that
-    /// was used up: another provider may still take over.
+    /// What comes next within the budgets; an error names the one that is empty. A retry that
+    /// nobody pays for is one that was used up: another provider may still take over.
     fn affordable(
         &mut self,
         mut failed: FailedAttempt,

@@ -13,7 +13,8 @@ use crate::request::failure::{CallFailure, Consequence};
 use crate::request::plan::{Candidate, Exclusion, PlannedCall, Rule};
 use crate::request::reply::Reply;
 
-/// Whether a call's end decides about the request, so that what still runs beside it need not be waited for.
+/// Whether a call's end decides about the request, so that what still runs beside it need not be
+/// waited for.
 pub fn is_fatal(call: &PlannedCall, outcome: &Result<Reply, CallFailure>) -> bool {
     match outcome {
         Ok(Reply::Reject { .. }) => {

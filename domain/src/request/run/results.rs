@@ -18,7 +18,8 @@ use crate::request::reply::{Edit, Reply};
 pub(super) const RETRY_BUDGET_EXHAUSTED: &str = "retry_budget_exhausted";
 
 impl Run {
-    /// Takes the result of a guardrail: reports it, and says which error it means for the request, if any.
+    /// Takes the result of a guardrail: reports it, and says which error it means for the request,
+    /// if any.
     pub(super) fn take_result(
         &mut self,
         call: &Arc<PlannedCall>,

@@ -73,7 +73,8 @@ impl Run {
             return None;
         }
         if let Some(index) = had.as_deref().and_then(|had| self.candidate(had)) {
-            // A request in a hurry says nothing about the provider: the next one may have time for it.
+            // A request in a hurry says nothing about the provider: the next one may have time for
+            // it.
             if matches!(
                 decision.exclusions.get(index),
                 Some(Some(Exclusion::TooSlow(_)))

@@ -1,5 +1,5 @@
-//! What is known of a run. Cloning is cheap: what can grow is shared or small, so that the last finished step can be kept
-//! for a restart.
+//! What is known of a run. Cloning is cheap: what can grow is shared or small, so that the last
+//! finished step can be kept for a restart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,8 @@ pub enum Next {
     },
     /// Choose a provider, or what to do after one failed.
     Choose,
-    /// Let the session keep its provider. `instead_of` is the one that it had and that cannot be called now.
+    /// Let the session keep its provider. `instead_of` is the one that it had and that cannot be
+    /// called now.
     Pin {
         key: SessionKey,
         provider: String,
@@ -250,7 +251,8 @@ impl Run {
         }
     }
 
-    /// What conditions are compared with: the request, and what the stages so far have found out about it.
+    /// What conditions are compared with: the request, and what the stages so far have found out
+    /// about it.
     pub fn facts(&self) -> Facts<'_> {
         Facts {
             tenant_id: &self.request.tenant_id,

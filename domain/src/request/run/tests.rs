@@ -30,7 +30,8 @@ const POLICY: &str = r#"{"pre": [{"id": "pre_a", "mode": "required"}, {"id": "pr
     "providers": [{"name": "p1", "weight": 70}, {"name": "p2", "weight": 30}, {"name": "off", "weight": 1000}],
     "post": [{"id": "post_a", "mode": "required"}]}"#;
 
-/// Goes through the pipeline; `reply` says how each extension ends, `Ok` of an empty edit or acceptance by default.
+/// Goes through the pipeline; `reply` says how each extension ends, `Ok` of an empty edit or
+/// acceptance by default.
 fn finish(
     kind: RequestKind,
     reply: impl Fn(&str) -> Option<Result<Reply, CallFailure>>,

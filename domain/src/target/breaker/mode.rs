@@ -42,7 +42,8 @@ impl Mode {
     }
 }
 
-/// Whoever is refused asks again at the latest after this, because the operator may think better of it.
+/// Whoever is refused asks again at the latest after this, because the operator may think better of
+/// it.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

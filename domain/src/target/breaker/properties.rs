@@ -263,7 +263,8 @@ proptest! {
     fn p8_only_an_operators_decision_knows_the_wall_clock(
         settings in settings(), events in prop::collection::vec(event(outcome()), 1..200), step in -3_600i64..3_600,
     ) {
-        // The breaker takes instants only. A decision ends by the wall, and nothing else depends on it.
+        // The breaker takes instants only. A decision ends by the wall, and nothing else depends on
+        // it.
         let wall = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let stepped = if step < 0 { wall - Duration::from_secs(step.unsigned_abs()) } else { wall + Duration::from_secs(step.unsigned_abs()) };
         let over = OperatorDecision { state: OperatorState::ForcedOpen, until: wall - Duration::from_secs(3_600), reason: String::new() };

@@ -129,7 +129,8 @@ pub struct BreakerReading {
 }
 
 impl BreakerReading {
-    /// The breakers of an extension's targets as one: closed while any of them lets calls through, open only when all are.
+    /// The breakers of an extension's targets as one: closed while any of them lets calls through,
+    /// open only when all are.
     pub fn over(readings: impl IntoIterator<Item = Self>) -> Self {
         let closed = Self {
             state: State::Closed,

@@ -28,7 +28,8 @@ impl Counts {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Bucket {
-    /// The second that it is of, counted from the origin. A bucket of long ago is overwritten when its turn comes again.
+    /// The second that it is of, counted from the origin. A bucket of long ago is overwritten when
+    /// its turn comes again.
     second: u32,
     counts: Counts,
 }
@@ -65,7 +66,8 @@ impl Window {
         });
     }
 
-    /// True when no call that could still count failed or was slow: the usual case, and cheap to know.
+    /// True when no call that could still count failed or was slow: the usual case, and cheap to
+    /// know.
     pub(super) fn is_clean(&self, now: Instant) -> bool {
         self.bad
             .is_none_or(|second| second + MAX_WINDOW <= self.second(now))

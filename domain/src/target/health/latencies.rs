@@ -1,6 +1,6 @@
-//! Latencies in buckets whose width grows with what they hold, as in an HDR histogram: 32 for each doubling, so that a
-//! percentile is off by 1.6 % at most from a quarter of a millisecond on, and never outside of what was measured. Small
-//! enough for every target to have six.
+//! Latencies in buckets whose width grows with what they hold, as in an HDR histogram: 32 for each
+//! doubling, so that a percentile is off by 1.6 % at most from a quarter of a millisecond on, and
+//! never outside of what was measured. Small enough for every target to have six.
 
 use std::time::Duration;
 

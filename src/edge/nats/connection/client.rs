@@ -15,8 +15,8 @@ use crate::edge::nats::options::{UnreadableFile, addresses, options};
 /// One attempt: name lookup, connection and handshake with one server.
 pub(super) const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
 
-/// A client that nobody knows yet. Its events wait until it is the connection's, or they would be taken for those of the
-/// client before it.
+/// A client that nobody knows yet. Its events wait until it is the connection's, or they would be
+/// taken for those of the client before it.
 pub(super) struct NewClient {
     pub(super) client: Client,
     pub(super) hold: Hold,
@@ -62,8 +62,8 @@ impl NewClient {
     }
 }
 
-/// The client drops its callback when no event can come any more, and `until_ended` with it. Nothing else tells of a
-/// panic in its task: its state stays "connected".
+/// The client drops its callback when no event can come any more, and `until_ended` with it.
+/// Nothing else tells of a panic in its task: its state stays "connected".
 fn with_events(
     options: ConnectOptions,
     events: Arc<Events>,

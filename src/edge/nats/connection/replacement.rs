@@ -16,11 +16,12 @@ use super::{FLUSH_LIMIT, Shared, backoff};
 use crate::edge::nats::events::Report;
 use crate::edge::nats::options::{addresses, cause_of, place};
 
-/// Routers that hear together that their server is about to end do not all come to the next one together.
+/// Routers that hear together that their server is about to end do not all come to the next one
+/// together.
 const MOVE_JITTER: Duration = Duration::from_secs(2);
 
-/// Keeps a client in the connection until it is closed. Whatever it is made anew in the middle of, it sees from the client of
-/// the moment what is to be done.
+/// Keeps a client in the connection until it is closed. Whatever it is made anew in the middle of,
+/// it sees from the client of the moment what is to be done.
 pub(super) async fn keep(shared: Arc<Shared>) {
     while !shared.closing.is_cancelled() {
         let ended = shared.hold.lock().ended.clone();
@@ -34,7 +35,8 @@ pub(super) async fn keep(shared: Arc<Shared>) {
 
 async fn replace(shared: &Shared) {
     let client = Arc::clone(&shared.client.borrow());
-    // Fails when its queue is gone too: what is sent after the loss is told is refused, and not swallowed.
+    // Fails when its queue is gone too: what is sent after the loss is told is refused, and not
+    // swallowed.
     let _ = timeout(FLUSH_LIMIT, client.flush()).await;
     drop(client);
     shared.events.lost();
@@ -65,7 +67,8 @@ async fn next(shared: &Shared) -> NewClient {
     let mut attempt = 0_u32;
     loop {
         attempt = attempt.saturating_add(1);
-        // Before the first attempt too: who sends such headers in a row does not get a connection for each.
+        // Before the first attempt too: who sends such headers in a row does not get a connection
+        // for each.
         sleep(backoff(attempt)).await;
         let failure = match timeout(limit, NewClient::connect(config, name, events)).await {
             Ok(Ok(Ok(new))) => return new,
@@ -91,8 +94,8 @@ async fn leave(shared: &Shared, ended: &CancellationToken) {
     again.disarm();
 }
 
-/// Connects to another server while the one that is about to end still serves. Without another one the client stays: it looks
-/// for one by itself when it is turned out.
+/// Connects to another server while the one that is about to end still serves. Without another one
+/// the client stays: it looks for one by itself when it is turned out.
 async fn move_over(shared: &Shared) {
     sleep(MOVE_JITTER.mul_f64(fastrand::f64())).await;
     fail_points::reached("nats");
@@ -101,7 +104,8 @@ async fn move_over(shared: &Shared) {
         if shared.closing.is_cancelled() || client.connection_state() != State::Connected {
             return;
         }
-        // Also servers that only the cluster has told of. The lame duck itself takes no new connections.
+        // Also servers that only the cluster has told of. The lame duck itself takes no new
+        // connections.
         let Ok(Ok(pool)) = timeout(ATTEMPT_LIMIT, client.server_pool()).await else {
             return;
         };

@@ -1,4 +1,5 @@
-//! Hints: "my breaker for this target has just opened". Who hears one needs fewer failures to open its own.
+//! Hints: "my breaker for this target has just opened". Who hears one needs fewer failures to open
+//! its own.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use super::{SEND_LIMIT, Shared};
 /// A hint is a few hundred bytes.
 const LARGEST: usize = 4 * 1024;
 
-/// Publishes every transition of this replica, as long as the bus is there: a hint that comes late is worth nothing.
+/// Publishes every transition of this replica, as long as the bus is there: a hint that comes late
+/// is worth nothing.
 pub(super) async fn tell(shared: &Shared) {
     let mut transitions = shared.invokers.transitions();
     loop {
@@ -44,7 +46,8 @@ pub(super) async fn tell(shared: &Shared) {
     }
 }
 
-/// Of an open breaker elsewhere this replica takes note; that one has closed, it finds out by itself.
+/// Of an open breaker elsewhere this replica takes note; that one has closed, it finds out by
+/// itself.
 pub(super) fn take(shared: &Shared, payload: &[u8]) {
     let Some(hint) = read(payload, &shared.replica_id) else {
         return;
@@ -57,8 +60,9 @@ pub(super) fn take(shared: &Shared, payload: &[u8]) {
         .invokers
         .heard_open(&hint.extension_id, &hint.subject, left)
     {
-        let (extension_id, subject, replica) =
-            (&hint.extension_id, &hint.subject, &hint.replica_id);
+        let extension_id = &hint.extension_id;
+        let subject = &hint.subject;
+        let replica = &hint.replica_id;
         tracing::debug!(
             extension_id,
             subject,

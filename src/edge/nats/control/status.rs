@@ -1,4 +1,5 @@
-//! "How are your breakers?": every replica answers by itself, and who asks collects what comes in a short time.
+//! "How are your breakers?": every replica answers by itself, and who asks collects what comes in a
+//! short time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +40,8 @@ impl Fleet {
         let mut answers = BTreeMap::new();
         let deadline = Instant::now() + GATHER;
         let _ = timeout_at(deadline, ask(shared, &question, &mut answers)).await;
-        // What this replica says does not depend on the bus. It is looked at last: the others have had their time, too.
+        // What this replica says does not depend on the bus. It is looked at last: the others have
+        // had their time, too.
         answers.remove(&shared.replica_id);
         status_apart(shared, question)
             .await
@@ -59,10 +61,8 @@ async fn ask(
         return;
     }
     let client = shared.connection.client();
-    let (inbox, body) = (
-        client.new_inbox(),
-        serde_json::to_vec(question).unwrap_or_default(),
-    );
+    let inbox = client.new_inbox();
+    let body = serde_json::to_vec(question).unwrap_or_default();
     let Ok(mut subscription) = client.subscribe(inbox.clone()).await else {
         return;
     };
@@ -108,7 +108,8 @@ pub(super) async fn answer(shared: &Arc<Shared>, message: Message) {
     }
 }
 
-/// It looks at every extension, on a thread of its own: requests need the others meanwhile. Nothing while the runtime ends.
+/// It looks at every extension, on a thread of its own: requests need the others meanwhile. Nothing
+/// while the runtime ends.
 async fn status_apart(shared: &Arc<Shared>, question: BreakersQuestion) -> Option<ReplicaStatus> {
     let shared = Arc::clone(shared);
     spawn_blocking(move || shared.status(&question)).await.ok()

@@ -1,5 +1,5 @@
-//! Calls whose callers were answered long ago must not be executed: not by this router's fault after an outage, and not
-//! by that of a server which hung with them.
+//! Calls whose callers were answered long ago must not be executed: not by this router's fault
+//! after an outage, and not by that of a server which hung with them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,8 @@ use crate::edge::nats::testing::{config, transport_over};
 use crate::edge::nats::{NatsTransport, connect};
 
 const SUBJECT: &str = "beamline.ext.pre.clean.v1";
-/// Longer than the client needs to notice that a server hangs, so that nothing but the deadline ends these calls.
+/// Longer than the client needs to notice that a server hangs, so that nothing but the deadline
+/// ends these calls.
 const SHORT: Duration = Duration::from_millis(300);
 /// Clocks may differ by so much; the extension believes only in deadlines that are older.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
@@ -69,7 +70,8 @@ impl Worker {
     }
 }
 
-/// Calls until one is answered. On one connection the order holds: what was kept has come before that.
+/// Calls until one is answered. On one connection the order holds: what was kept has come before
+/// that.
 async fn until_answered(transport: &NatsTransport) {
     let works = async {
         while transport
@@ -91,7 +93,8 @@ fn start(transport: &NatsTransport, calls: usize) -> JoinSet<Result<Answer, Tran
     under_way
 }
 
-/// Thousands of calls at once may hold this process up, and then it cannot tell a lost bus from a late one.
+/// Thousands of calls at once may hold this process up, and then it cannot tell a lost bus from a
+/// late one.
 fn assert_bus_fault(error: &TransportError) {
     assert!(
         matches!(

@@ -53,7 +53,8 @@ async fn after_many_timeouts_nobody_is_waited_for() {
     assert_eq!(transport.waiting(), 0);
 }
 
-/// Not a test but a measurement: `cargo test --lib -- --ignored memory_of_timed_out_calls --nocapture`.
+/// Not a test but a measurement: `cargo test --lib -- --ignored memory_of_timed_out_calls
+/// --nocapture`.
 #[tokio::test]
 #[ignore = "takes two minutes; prints the table of docs/decisions/0010-retry-budgets.md"]
 async fn memory_of_timed_out_calls() {

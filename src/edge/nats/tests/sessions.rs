@@ -106,10 +106,8 @@ async fn becomes(sessions: &Sessions, shared: bool) {
 #[tokio::test]
 async fn replicas_agree_on_the_provider_of_a_session() {
     let server = Nats::start().await;
-    let (one, two) = (
-        sharing(server.url()).await.sessions,
-        sharing(server.url()).await.sessions,
-    );
+    let one = sharing(server.url()).await.sessions;
+    let two = sharing(server.url()).await.sessions;
     assert_eq!(one.recall(&key("s"), TTL).await, recalled(None, true));
     assert_eq!(one.pin(&key("s"), "a", TTL, None).await, pinned("a", true));
     assert_eq!(two.pin(&key("s"), "b", TTL, None).await, pinned("a", true));
@@ -127,10 +125,8 @@ async fn replicas_agree_on_the_provider_of_a_session() {
 #[tokio::test]
 async fn of_pins_at_the_same_moment_one_wins() {
     let server = Nats::start().await;
-    let (one, two) = (
-        sharing(server.url()).await.sessions,
-        sharing(server.url()).await.sessions,
-    );
+    let one = sharing(server.url()).await.sessions;
+    let two = sharing(server.url()).await.sessions;
     for turn in 0..50 {
         let key = key(&turn.to_string());
         let (a, b, c) = tokio::join!(
@@ -145,10 +141,8 @@ async fn of_pins_at_the_same_moment_one_wins() {
 #[tokio::test]
 async fn a_session_ends_with_its_own_time() {
     let server = Nats::start().await;
-    let (one, two) = (
-        sharing(server.url()).await.sessions,
-        sharing(server.url()).await.sessions,
-    );
+    let one = sharing(server.url()).await.sessions;
+    let two = sharing(server.url()).await.sessions;
     let short = Duration::from_millis(200);
     assert_eq!(
         one.pin(&key("short"), "a", short, None).await,
@@ -247,7 +241,8 @@ async fn sessions_outlive_the_server_and_the_replica() {
 async fn a_change_that_was_missed_is_not_answered_from_memory() {
     let server = Nats::start().await;
     let mut wire = TcpProxy::start(server.address()).await;
-    let (near, far) = (sharing(server.url()).await, sharing(&wire.nats_url()).await);
+    let near = sharing(server.url()).await;
+    let far = sharing(&wire.nats_url()).await;
     assert_eq!(
         near.sessions.pin(&key("s"), "a", TTL, None).await,
         pinned("a", true)
@@ -419,10 +414,8 @@ async fn a_write_counts_only_over_what_its_writer_has_seen() {
     let mut changes = within("it opens", SessionStore::open(&*store))
         .await
         .unwrap();
-    let (get, put) = (
-        <NatsSessions as SessionStore>::get,
-        <NatsSessions as SessionStore>::put,
-    );
+    let get = <NatsSessions as SessionStore>::get;
+    let put = <NatsSessions as SessionStore>::put;
     assert_eq!(get(&store, &key("s")).await, Ok(None));
     let first = put(&store, &key("s"), &pin("a"), None).await.unwrap();
     assert_eq!(

@@ -183,8 +183,8 @@ enum End {
 }
 
 proptest! {
-    /// Whatever each validator does, and whichever were cut off after the deciding one, the outcome is the same: it
-    /// depends on the results in the order of the policy alone.
+    /// Whatever each validator does, and whichever were cut off after the deciding one, the outcome
+    /// is the same: it depends on the results in the order of the policy alone.
     #[test]
     fn the_outcome_does_not_depend_on_timing(
         ends in prop::collection::vec(prop_oneof![Just(End::Fine), Just(End::Reject), Just(End::Fail), Just(End::Silent)], 3),

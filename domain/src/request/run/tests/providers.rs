@@ -11,7 +11,8 @@ const RULES: &str = r#"{"providers": [{"name": "p1", "weight": 70}, {"name": "p2
      "backoff": {"strategy": "exponential", "base_ms": 100, "max_ms": 150, "jitter": false}, "to": "p3"},
     {"when": {"status": "error"}, "to": "p2"}]}"#;
 
-/// What was called, what was waited, and the answer, when the calls end as `ends` says, in their order.
+/// What was called, what was waited, and the answer, when the calls end as `ends` says, in their
+/// order.
 fn route(
     rig: &Rig,
     policy: &str,

@@ -1,4 +1,5 @@
-//! What happens when the budgets that all requests share are empty, and when the request is a retry itself.
+//! What happens when the budgets that all requests share are empty, and when the request is a retry
+//! itself.
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -33,7 +34,8 @@ impl RetryTokens for Purse {
     }
 }
 
-/// Who was called, the answer, and what the budgets were asked for, when every provider answers 500.
+/// Who was called, the answer, and what the budgets were asked for, when every provider answers
+/// 500.
 fn failing(
     policy: &str,
     retries: u32,

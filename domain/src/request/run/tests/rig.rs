@@ -101,7 +101,8 @@ impl Rig {
         )
     }
 
-    /// Goes through the pipeline; `reply` says how each call ends, `Ok` of an empty edit or acceptance by default.
+    /// Goes through the pipeline; `reply` says how each call ends, `Ok` of an empty edit or
+    /// acceptance by default.
     pub(super) fn finish(
         &self,
         run: Run,
@@ -203,7 +204,8 @@ impl Rig {
     }
 }
 
-/// The usual extensions with `records` in place of those of the same id, and one policy of tenant `t`.
+/// The usual extensions with `records` in place of those of the same id, and one policy of tenant
+/// `t`.
 pub(super) fn snapshot(records: &[Value], policy: &str) -> Snapshot {
     let usual = [
         ("pre_a", "pre"),
