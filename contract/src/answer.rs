@@ -13,8 +13,10 @@ use crate::word::Word;
 
 /// The answer to a request that was decided, and for `route` carried out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DecisionAnswer<'a> {
     /// True.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = true)))]
     pub ok: bool,
     #[serde(borrow)]
     pub decision: DecisionBody<'a>,
@@ -39,9 +41,18 @@ pub struct DecisionAnswer<'a> {
 
 /// The answer to a request that failed. `D` are the details.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(bound(deserialize = "D: Deserialize<'de> + Default"))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(
+        rename = "ErrorAnswer",
+        bound = "D: schemars::JsonSchema + Default + Serialize"
+    )
+)]
 pub struct ErrorAnswer<'a, D = Map<String, Value>> {
     /// False.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = false)))]
     pub ok: bool,
     #[serde(borrow)]
     pub error: ErrorBody<'a, D>,
@@ -58,6 +69,14 @@ pub struct ErrorAnswer<'a, D = Map<String, Value>> {
 
 /// `error` of an answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(
+        rename = "ErrorBody",
+        bound = "D: schemars::JsonSchema + Default + Serialize"
+    )
+)]
 pub struct ErrorBody<'a, D = Map<String, Value>> {
     /// An [`ErrorCode`](crate::error::ErrorCode), or one that a newer router knows.
     #[serde(borrow, default)]
@@ -74,6 +93,7 @@ pub struct ErrorBody<'a, D = Map<String, Value>> {
 
 /// `decision` of an answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DecisionBody<'a> {
     #[serde(borrow)]
     pub provider_id: Cow<'a, str>,
@@ -100,6 +120,7 @@ pub struct DecisionBody<'a> {
 
 /// Why a request went the way it went. How much of it there is, `context.detail_level` of the request says.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Explanation<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
@@ -130,6 +151,7 @@ pub struct Explanation<'a> {
 
 /// `context` of an explanation.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ExplanationContext<'a> {
     #[serde(borrow)]
@@ -140,6 +162,7 @@ pub struct ExplanationContext<'a> {
 
 /// A provider as the choice saw it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProviderChance<'a> {
     #[serde(borrow)]
     pub provider_id: Cow<'a, str>,
@@ -155,6 +178,7 @@ pub struct ProviderChance<'a> {
 
 /// Where a call goes, and how long it may take.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CallPlace<'a> {
     #[serde(borrow)]
     pub id: Cow<'a, str>,
@@ -174,6 +198,7 @@ pub struct CallPlace<'a> {
 
 /// `response` of an answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProviderResponse<'a> {
     #[serde(borrow)]
     pub provider_id: Cow<'a, str>,
@@ -187,6 +212,7 @@ pub struct ProviderResponse<'a> {
 
 /// A line of `extensions`: what happened to one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExtensionReport<'a> {
     #[serde(borrow)]
     pub id: Cow<'a, str>,
@@ -208,6 +234,7 @@ pub struct ExtensionReport<'a> {
 
 /// A line of `attempts`: one attempt at a provider.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AttemptReport<'a> {
     #[serde(borrow)]
     pub provider_id: Cow<'a, str>,
@@ -233,6 +260,7 @@ pub struct AttemptReport<'a> {
 
 /// A line of `degraded`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Degradation<'a> {
     #[serde(borrow)]
     pub id: Cow<'a, str>,
@@ -242,6 +270,7 @@ pub struct Degradation<'a> {
 
 /// `context` of an answer: what matches it with its request.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AnswerContext<'a> {
     /// Null when it could not be read.

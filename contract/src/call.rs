@@ -10,6 +10,7 @@ use crate::message::MessageBody;
 
 /// The body of a call to a pre-processor, validator or post-processor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExtensionCall<'a> {
     #[serde(borrow)]
     pub trace_id: Cow<'a, str>,
@@ -31,6 +32,7 @@ pub struct ExtensionCall<'a> {
 
 /// The body of a call to a provider.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProviderCall<'a> {
     #[serde(borrow)]
     pub trace_id: Cow<'a, str>,
@@ -85,12 +87,14 @@ pub const STATUS_ERROR: &str = "error";
 /// values are raw, because an extension may answer anything: what is odd in one field must not hide
 /// what the others say.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExtensionAnswer<'a> {
     /// Provider: who answers. The router knows whom it called and does not read it.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<Cow<'a, str>>,
-    /// Pre and post: the changed message, a [`MessageEdit`].
+    /// Pre and post: what they change of the message, a [`MessageEdit`].
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<MessageEdit<'static>>"))]
     pub payload: Option<Cow<'a, RawValue>>,
     /// Provider: what the model says.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
@@ -101,18 +105,20 @@ pub struct ExtensionAnswer<'a> {
     /// Pre, post: added to the context. Provider: told to the caller.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Cow<'a, RawValue>>,
-    /// Validator: [`STATUS_OK`] or [`STATUS_REJECT`]. Anybody: [`STATUS_ERROR`].
+    /// Validator: `ok` or `reject`. Anybody, beside the older form of a failure: `error`.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = [STATUS_OK, STATUS_REJECT, STATUS_ERROR])))]
     pub status: Option<Cow<'a, RawValue>>,
     /// Why a validator rejects.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'a, RawValue>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub details: Option<Cow<'a, RawValue>>,
-    /// A failure, a [`AnsweredError`].
+    /// That it failed, and why: an [`AnsweredError`].
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<AnsweredError<'static>>"))]
     pub error: Option<Cow<'a, RawValue>>,
-    /// The older form of a failure, beside [`STATUS_ERROR`].
+    /// The older form of a failure, beside the status `error`.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<Cow<'a, RawValue>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
@@ -121,6 +127,7 @@ pub struct ExtensionAnswer<'a> {
 
 /// What a pre- or post-processor changes of the message; what is absent stays.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MessageEdit<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Cow<'a, RawValue>>,
@@ -132,6 +139,7 @@ pub struct MessageEdit<'a> {
 
 /// `error` of an answer to a call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AnsweredError<'a> {
     #[serde(borrow)]
     pub code: Cow<'a, str>,

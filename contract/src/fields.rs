@@ -12,6 +12,8 @@ pub use read::MissingField;
 
 /// A JSON object of raw values: a request's context, an extension's config, anybody's metadata.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(inline))]
 #[serde(transparent)]
 pub struct Fields(BTreeMap<String, Box<RawValue>>);
 

@@ -24,7 +24,10 @@ pub mod trace;
 
 pub mod escape;
 pub mod fields;
+pub mod limits;
 pub mod mistake;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod time;
 pub mod word;
 

@@ -11,6 +11,7 @@ use crate::fields::Fields;
 ///
 /// All of it is always written; what a reader misses besides the payload is empty.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MessageBody<'a> {
     #[serde(borrow, default)]
     pub message_id: Cow<'a, str>,

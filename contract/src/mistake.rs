@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One thing wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Mistake {
     /// JSON pointer (RFC 6901); empty for the document itself.
     pub pointer: String,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A word that this version knows, or another one as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Word<T> {
     Known(T),

@@ -1,13 +1,14 @@
 //! What may name an extension, a policy or a subject.
 
 use crate::document::shorten;
+use beamline_contract::limits::MAX_ID;
 use beamline_contract::subject;
 
 /// Why `id` cannot name an extension or a policy, if it cannot. Lower case only, so that no two ids differ by case.
 pub fn id_problem(id: &str) -> Option<String> {
     let first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let rest = |c: char| first(c) || matches!(c, '_' | '.' | '-');
-    let fits = id.len() <= 64
+    let fits = id.len() <= MAX_ID
         && id.starts_with(first)
         && id.chars().all(rest)
         && !id.contains("..")

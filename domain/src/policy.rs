@@ -21,6 +21,3 @@ mod tests;
 pub use fallback::{Backoff, Fallback, When};
 pub use model::{Policy, Processor, Provider, Sticky, Validator};
 pub use read::Checked;
-
-/// The JSON Schema of all forms, for editors.
-pub const SCHEMA: &str = include_str!("policy/schema.json");

@@ -4,6 +4,8 @@ mod listener;
 mod read;
 mod route;
 mod rules;
+#[cfg(test)]
+mod schema_tests;
 
 pub use listener::{SubjectListener, listener};
 pub use read::{parse, patch};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use beamline_contract::admin::{DeletePolicy, GetPolicy, ListPolicies, PolicyAnswer, PutPolicy};
-use beamline_domain::policy::SCHEMA;
+use beamline_contract::policy::SCHEMA;
 use clap::Subcommand;
 
 use super::client::Client;

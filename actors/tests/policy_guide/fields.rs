@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use beamline_domain::policy::SCHEMA;
+use beamline_contract::policy::SCHEMA;
 use serde_json::Value;
 
 use super::markdown::{code, tables};
@@ -111,14 +111,10 @@ fn walk(root: &Value, node: &Value, path: &str, fields: &mut BTreeMap<String, Fi
         return;
     };
     let field = fields.entry(path.to_owned()).or_default();
-    let default = keywords
-        .get("description")
-        .and_then(Value::as_str)
-        .and_then(|text| text.split_once("Default: "));
     field.default = field
         .default
         .take()
-        .or(default.map(|(_, word)| word.trim_end_matches('.').to_owned()));
+        .or(keywords.get("default").and_then(scalar));
     let limits = ["minimum", "maximum", "maxItems", "maxLength"];
     field
         .limits
@@ -178,6 +174,16 @@ fn merge(fields: &mut BTreeMap<String, Field>, more: BTreeMap<String, Field>) {
         known.default = known.default.take().or(field.default);
         known.limits.extend(field.limits);
         known.words.extend(field.words);
+    }
+}
+
+/// As people write it; a list or an object is none.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => number.as_f64().map(|number| number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::String(word) => Some(word.clone()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

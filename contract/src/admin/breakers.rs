@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GetCircuitBreakerStates {
     /// Absent: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -18,6 +19,7 @@ pub struct GetCircuitBreakerStates {
 
 /// Sets or ends an operator's decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SetBreaker {
     /// Of the extension.
     pub id: String,
@@ -33,14 +35,16 @@ pub struct SetBreaker {
 
 /// Closes the breakers of an extension, and ends an operator's decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ResetBreaker {
     pub id: String,
     #[serde(default)]
     pub reason: String,
 }
 
-/// `E` is how its reader takes an entry: whole, or as it was written.
+// `E` is how its reader takes an entry: whole, or as it was written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BreakerStatesAnswer<E = ExtensionBreakers> {
     pub ok: bool,
     /// By extension.
@@ -51,6 +55,7 @@ pub struct BreakerStatesAnswer<E = ExtensionBreakers> {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExtensionBreakers {
     #[serde(flatten)]
     pub breaker: ShownBreaker,
@@ -70,6 +75,7 @@ pub struct ExtensionBreakers {
 
 /// Of an extension, or of one of its targets. Times are RFC 3339.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShownBreaker {
     /// What the next call meets: `closed`, `open` or `half_open`.
     pub state: Cow<'static, str>,
@@ -103,6 +109,7 @@ pub struct ShownBreaker {
 
 /// What an operator has decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OperatorDecision {
     /// `disabled`, `forced_open` or `metrics_only`.
     pub state: Cow<'static, str>,
@@ -113,6 +120,7 @@ pub struct OperatorDecision {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TargetBreaker {
     /// Absent when the registry knows the subject no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,6 +134,7 @@ pub struct TargetBreaker {
 
 /// Breakers of tenants, counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TenantBreakers {
     /// Tenants that have called lately.
     pub known: usize,
@@ -137,6 +146,7 @@ pub struct TenantBreakers {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TenantBreaker {
     pub tenant_id: String,
     pub state: Cow<'static, str>,
@@ -147,6 +157,7 @@ pub struct TenantBreaker {
 
 /// The breakers of one extension on all replicas that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FleetBreakers {
     /// Replicas that answered.
     pub replicas: usize,
@@ -160,12 +171,14 @@ pub struct FleetBreakers {
 
 /// On how many replicas a breaker is open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FleetCount {
     pub open: usize,
     pub half_open: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReplicaSeen {
     pub replica_id: String,
     /// Of the registry, as far as it has it.
@@ -173,6 +186,7 @@ pub struct ReplicaSeen {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BreakerSet {
     pub ok: bool,
     pub revision: u64,
@@ -185,6 +199,7 @@ pub struct BreakerSet {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BreakerReset {
     pub ok: bool,
     pub revision: u64,
@@ -196,6 +211,7 @@ pub struct BreakerReset {
 
 /// How many replicas answered, and how many of them have closed their breakers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReplicasReset {
     pub answered: usize,
     pub closed: usize,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::word::Word;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GetPipelineComplexity {
     pub tenant_id: String,
     pub policy_id: String,
@@ -14,6 +15,7 @@ pub struct GetPipelineComplexity {
 
 /// How long a pipeline is, and what makes it long.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ComplexityAnswer {
     /// 0 to 100.
     pub complexity_score: f64,
@@ -41,6 +43,7 @@ pub struct ComplexityAnswer {
 
 /// What an estimate rests on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EstimateSource {
     /// No extension of the pipeline was called yet.

@@ -14,6 +14,7 @@ use crate::word::Word;
 
 /// Goes through a pipeline without a gateway, and never calls the provider.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DryRunPipeline {
     pub tenant_id: String,
     /// Absent: `default`.
@@ -21,6 +22,10 @@ pub struct DryRunPipeline {
     pub policy_id: Option<String>,
     /// A document to try instead of the stored one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<crate::policy::PolicyDocument<'static>>")
+    )]
     pub policy: Option<Box<RawValue>>,
     /// Of the message; any JSON value.
     pub payload: Box<RawValue>,
@@ -42,15 +47,18 @@ pub struct DryRunPipeline {
     pub provider_output: Option<Box<RawValue>>,
 }
 
-/// `R` is how the result is taken: as it was written, or as a [`DryRunResult`].
+// `R` is how the result is taken: as it was written, or as a [`DryRunResult`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DryRunAnswer<R = Box<RawValue>> {
     pub ok: bool,
+    #[cfg_attr(feature = "schema", schemars(with = "DryRunResult<'static>"))]
     pub result: R,
 }
 
 /// Everything that would run, where, with which config, how long it would take, and what would happen if it failed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DryRunResult<'a> {
     /// Null when no provider could be chosen; `error` says why.
     #[serde(borrow)]
@@ -83,6 +91,7 @@ pub struct DryRunResult<'a> {
 
 /// The calls that a policy makes of a request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlannedPipeline<'a> {
     #[serde(borrow)]
     pub policy_id: Cow<'a, str>,
@@ -111,6 +120,7 @@ pub struct PlannedPipeline<'a> {
 
 /// How long a session stays with its provider.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StickyRule<'a> {
     #[serde(borrow)]
     pub session_key: Cow<'a, str>,
@@ -119,6 +129,7 @@ pub struct StickyRule<'a> {
 
 /// One extension as it would be called.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlannedStep<'a> {
     #[serde(borrow)]
     pub id: Cow<'a, str>,
@@ -154,6 +165,7 @@ pub struct PlannedStep<'a> {
 
 /// One of the places where the called version runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlannedInstance<'a> {
     #[serde(borrow)]
     pub instance_id: Cow<'a, str>,
@@ -166,6 +178,7 @@ pub struct PlannedInstance<'a> {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlannedProvider<'a> {
     #[serde(borrow, flatten)]
     pub chance: ProviderChance<'a>,
@@ -176,6 +189,7 @@ pub struct PlannedProvider<'a> {
 
 /// How long a request would take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LatencyEstimate {
     pub extensions_ms: f64,
     /// What the figure for the extensions rests on.
@@ -186,6 +200,7 @@ pub struct LatencyEstimate {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DryRunError<'a> {
     #[serde(borrow)]
     pub code: Cow<'a, str>,

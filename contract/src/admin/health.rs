@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GetExtensionHealth {
     /// Absent: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
 
-/// `E` is how its reader takes an entry: whole, or as it was written.
+// `E` is how its reader takes an entry: whole, or as it was written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HealthAnswer<E = ExtensionHealth> {
     pub ok: bool,
     /// By extension.
@@ -21,6 +23,7 @@ pub struct HealthAnswer<E = ExtensionHealth> {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExtensionHealth {
     #[serde(flatten)]
     pub figures: HealthFigures,
@@ -37,6 +40,7 @@ pub struct ExtensionHealth {
 
 /// Of an extension, or of one of its targets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HealthFigures {
     /// `healthy`, `degraded`, `unhealthy`, or `unknown` before the first call.
     pub status: Cow<'static, str>,
@@ -53,6 +57,7 @@ pub struct HealthFigures {
 
 /// How many calls of an extension run, and may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CallPlaces {
     pub in_flight: u32,
     #[serde(default)]
@@ -65,6 +70,7 @@ pub struct CallPlaces {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TargetHealth {
     /// Absent when the registry knows the subject no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ListPolicies {
     /// Only those of this tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -11,16 +12,22 @@ pub struct ListPolicies {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GetPolicy {
     pub tenant_id: String,
     pub policy_id: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PutPolicy {
     pub tenant_id: String,
     pub policy_id: String,
     /// The document, kept as it is written.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "crate::policy::PolicyDocument<'static>")
+    )]
     pub policy: Box<RawValue>,
     /// Says whether it could be saved, and saves nothing.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -28,12 +35,14 @@ pub struct PutPolicy {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeletePolicy {
     pub tenant_id: String,
     pub policy_id: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PoliciesAnswer {
     pub ok: bool,
     /// Of the registry.
@@ -45,6 +54,7 @@ pub struct PoliciesAnswer {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ListedPolicy {
     pub tenant_id: String,
     pub policy_id: String,
@@ -60,10 +70,13 @@ pub struct ListedPolicy {
     pub providers: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post: Option<usize>,
+    /// The document, as it was written.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Object"))]
     pub policy: Box<RawValue>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UnreadablePolicy {
     /// `tenant/policy`
     pub name: String,
@@ -72,16 +85,20 @@ pub struct UnreadablePolicy {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyAnswer {
     pub ok: bool,
     pub revision: u64,
     pub tenant_id: String,
     pub policy_id: String,
+    /// The document, as it was written.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Object"))]
     pub policy: Box<RawValue>,
 }
 
 /// The answer to `put_policy`: the stored policy, or that it was only checked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyWritten {
     pub ok: bool,
     pub revision: u64,
@@ -90,6 +107,7 @@ pub struct PolicyWritten {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Object>"))]
     pub policy: Option<Box<RawValue>>,
     /// Nothing was saved.
     #[serde(default, skip_serializing_if = "is_false")]

@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RefusalAnswer {
     /// False.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = false)))]
     pub ok: bool,
     pub error: RefusalBody,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RefusalBody {
     /// A [`RefusalCode`], or one that a newer router knows.
     pub code: Cow<'static, str>,

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::word::Word;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SupervisionTree {}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SupervisionTreeAnswer {
     pub ok: bool,
     pub router: RouterStatus,
@@ -19,6 +21,7 @@ pub struct SupervisionTreeAnswer {
 
 /// The router that answers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct RouterStatus {
     pub instance_id: String,
@@ -43,6 +46,7 @@ pub struct RouterStatus {
 
 /// One place in the tree, whichever actor fills it at the moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TreeNode {
     pub name: String,
     #[serde(rename = "type", default)]
@@ -80,6 +84,7 @@ pub struct TreeNode {
 
 /// What a node of the tree is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum NodeKind {
     Supervisor,
@@ -88,6 +93,7 @@ pub enum NodeKind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeBreaker {
     /// What the next call meets.
     pub state: Cow<'static, str>,

@@ -3,10 +3,14 @@
 use serde::Serialize;
 
 /// Whether a request may go on without this processor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
+    /// The request fails with it.
     Required,
+    /// The request goes on without it, and lists it under `degraded`.
+    #[default]
     Optional,
 }
 
@@ -23,11 +27,16 @@ impl Mode {
 }
 
 /// What a rejection, or no answer at all, means for the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OnFail {
+    /// The request ends with `validator_blocked`.
+    #[default]
     Block,
+    /// The request goes on, and says so under `degraded`.
     Warn,
+    /// The request goes on, and only `extensions` says so.
     Ignore,
 }
 
@@ -67,11 +76,16 @@ impl Order {
 }
 
 /// How the waits between attempts grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
+    /// Each wait is twice the one before it.
+    #[default]
     Exponential,
+    /// Each wait is longer by the first.
     Linear,
+    /// All waits are the first.
     Fixed,
 }
 

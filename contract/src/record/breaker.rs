@@ -75,6 +75,22 @@ impl BreakerSetting {
         }
     }
 
+    /// What holds where nobody writes anything; `None` where that depends on the extension.
+    pub fn default_number(self) -> Option<u32> {
+        match self {
+            Self::Window => Some(30_000),
+            Self::MinimumCalls => Some(20),
+            Self::FailureRate => Some(50),
+            Self::ConsecutiveFailures => Some(5),
+            Self::OpenBase => Some(5_000),
+            Self::OpenFactor => Some(2),
+            Self::OpenCap | Self::ResetAfter => Some(60_000),
+            Self::Jitter => Some(25),
+            Self::HalfOpenPermits | Self::HalfOpenSuccesses => Some(3),
+            Self::SlowCallDuration | Self::SlowCallRate | Self::HalfOpenMax => None,
+        }
+    }
+
     /// The numbers that somebody may write.
     pub fn limits(self) -> RangeInclusive<u32> {
         match self {
@@ -95,6 +111,7 @@ impl BreakerSetting {
 
 /// Whose calls share a breaker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
     /// All calls of a target: the traffic of each tenant is evidence for all.

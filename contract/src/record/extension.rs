@@ -10,6 +10,7 @@ use crate::subject;
 
 /// One extension as the registry holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExtensionRecord {
     pub id: String,
     #[serde(rename = "type")]
@@ -47,6 +48,7 @@ pub struct ExtensionRecord {
 
 /// Another version of an extension, chosen by its routing rules; what it leaves out it takes from the extension.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExtensionVersion {
     pub version: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +66,7 @@ pub struct ExtensionVersion {
 
 /// One of several places where the same extension runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExtensionInstance {
     pub instance_id: String,
     pub subject: String,

@@ -8,6 +8,7 @@ use crate::time::{read_time, write_time};
 
 /// What holds instead of what the breaker measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OperatorState {
     /// Every call goes; its outcome is counted, and opens nothing.
@@ -36,8 +37,10 @@ impl OperatorState {
 
 /// An operator's decision. It ends by the wall clock, because that is what all replicas and their restarts share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OperatorDecision {
     pub state: OperatorState,
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Moment"))]
     #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
     pub until: SystemTime,
     pub reason: String,
@@ -60,6 +63,7 @@ impl OperatorDecision {
 /// How often operators have closed the breakers of an extension. It only rises while the extension is registered, so that a
 /// replica that was away for some of the times still knows that there was one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BreakerResets {
     pub count: u64,
     /// Why they were closed the last time.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use beamline_contract::policy::{Status, Strategy};
+use beamline_contract::policy::{BackoffEntry, Status, Strategy};
 
 use crate::backoff::{Exponential, full_jitter};
 use crate::conditions::Conditions;
@@ -38,11 +38,12 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
+        let written = BackoffEntry::DEFAULT;
         Self {
-            strategy: Strategy::Exponential,
-            base: Duration::from_millis(100),
-            max: Duration::from_secs(2),
-            jitter: true,
+            strategy: written.strategy,
+            base: Duration::from_millis(written.base_ms),
+            max: Duration::from_millis(written.max_ms),
+            jitter: written.jitter,
         }
     }
 }

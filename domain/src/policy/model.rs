@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use beamline_contract::fields::Fields;
+use beamline_contract::limits::SESSION_SECONDS;
 use beamline_contract::policy::{Mode, OnFail, Order};
 use beamline_contract::record::{BreakerOverrides, Kind};
 
@@ -96,5 +97,5 @@ pub struct Sticky {
 impl Sticky {
     pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
     pub const TTL: RangeInclusive<Duration> =
-        Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+        Duration::from_secs(*SESSION_SECONDS.start())..=Duration::from_secs(*SESSION_SECONDS.end());
 }

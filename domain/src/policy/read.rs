@@ -1,7 +1,7 @@
 //! Reads a policy document in any of its forms, with all its mistakes at once.
 
 use beamline_contract::mistake::Mistake;
-use beamline_contract::policy::Form;
+use beamline_contract::policy::{DEFAULT_VERSION, Form};
 
 use super::model::Policy;
 use super::places::Places;
@@ -81,7 +81,7 @@ fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> (Policy, Form) {
     let form = form::of(&object, providers::are_names(&object));
     let version = object
         .text("version", mistakes)
-        .unwrap_or_else(|| "1.0".into());
+        .unwrap_or_else(|| DEFAULT_VERSION.to_owned());
     let policy_id = object.text("policy_id", mistakes);
     if let Some(problem) = policy_id.as_deref().and_then(id_problem) {
         mistakes.add("/policy_id", problem);

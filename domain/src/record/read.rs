@@ -7,6 +7,7 @@ use crate::document::{Mistakes, Object, shorten};
 use crate::names::{id_problem, subject_problem, token_problem};
 use crate::target::breaker;
 use beamline_contract::fields::Fields;
+use beamline_contract::limits::{MAX_IN_FLIGHT, RECORD_RETRIES, RECORD_TIMEOUT_MS, WEIGHT};
 use beamline_contract::mistake::Mistake;
 use beamline_contract::record::{
     BreakerOverrides, ExtensionInstance, ExtensionRecord, ExtensionVersion, Kind,
@@ -38,13 +39,6 @@ const VERSION_KEYS: &[&str] = &[
     "enabled",
 ];
 const INSTANCE_KEYS: &[&str] = &["instance_id", "subject", "weight", "enabled"];
-
-/// Milliseconds that a record may name; ten minutes is the most that a policy may grant a provider.
-const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 1..=600_000;
-/// Retries that a record may name: three attempts in all.
-const RETRY: std::ops::RangeInclusive<u64> = 0..=2;
-/// Calls in flight that a record may name.
-const MAX_IN_FLIGHT: std::ops::RangeInclusive<u64> = 1..=10_000;
 
 /// Reads a record. `prefix` is the deployment's subject prefix.
 pub fn parse(json: &str, prefix: &str) -> Result<ExtensionRecord, Vec<Mistake>> {
@@ -111,8 +105,8 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
     check_token("/version", &version, mistakes);
     let subject = object.text("subject", mistakes);
     check_subject("/subject", subject.as_deref(), prefix, mistakes);
-    let timeout_ms = object.whole("timeout_ms", TIMEOUT_MS, mistakes);
-    let retry = object.whole("retry", RETRY, mistakes).unwrap_or(0);
+    let timeout_ms = object.whole("timeout_ms", RECORD_TIMEOUT_MS, mistakes);
+    let retry = object.whole("retry", RECORD_RETRIES, mistakes).unwrap_or(0);
     let enabled = object.flag("enabled", mistakes).unwrap_or(true);
     let config = object.fields("config", mistakes);
     let metadata = object.fields("metadata", mistakes);
@@ -190,9 +184,9 @@ fn read_versions(
         }
         let subject = item.text("subject", mistakes);
         check_subject(&item.at("subject"), subject.as_deref(), prefix, mistakes);
-        let timeout_ms = item.whole("timeout_ms", TIMEOUT_MS, mistakes);
+        let timeout_ms = item.whole("timeout_ms", RECORD_TIMEOUT_MS, mistakes);
         let retry = item
-            .whole("retry", RETRY, mistakes)
+            .whole("retry", RECORD_RETRIES, mistakes)
             .and_then(|retry| u32::try_from(retry).ok());
         let config = item.fields("config", mistakes);
         let config = (!config.is_empty()).then_some(config);
@@ -243,7 +237,7 @@ fn read_instances(
         }
         let subject = item.required_text("subject", mistakes);
         check_subject(&item.at("subject"), subject.as_deref(), prefix, mistakes);
-        let weight = item.whole("weight", 0..=100, mistakes).unwrap_or(100);
+        let weight = item.whole("weight", WEIGHT, mistakes).unwrap_or(100);
         let enabled = item.flag("enabled", mistakes).unwrap_or(true);
         item.finish(INSTANCE_KEYS, mistakes);
         let (Some(instance_id), Some(subject)) = (instance_id, subject) else {

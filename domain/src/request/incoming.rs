@@ -9,6 +9,7 @@ use crate::document::{Mistakes, Object, check_depth, shorten};
 use crate::request::error::RequestError;
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::fields::Fields;
+use beamline_contract::limits::{MAX_REQUEST_ID, REQUEST_TIMEOUT_MS};
 use beamline_contract::mistake::Mistake;
 use beamline_contract::trace::TraceContext;
 
@@ -98,9 +99,6 @@ pub struct Correlation {
 /// A refusal together with what could be read of the request.
 pub type Refusal = Box<(RequestError, Correlation)>;
 
-/// A header or body that names more time than this is a mistake, not a wish.
-const MAX_TIMEOUT_MS: u64 = 9_999_999_999;
-const MAX_ID_BYTES: usize = 256;
 const DEFAULT_POLICY: &str = "default";
 const DEFAULT_MESSAGE_TYPE: &str = "chat";
 
@@ -209,7 +207,7 @@ impl Envelope {
         let policy_id = object.text("policy_id", &mut mistakes);
         let message = read_message(&mut object, &mut mistakes);
         let context = object.fields("context", &mut mistakes);
-        let timeout_ms = object.whole("timeout_ms", 1..=MAX_TIMEOUT_MS, &mut mistakes);
+        let timeout_ms = object.whole("timeout_ms", REQUEST_TIMEOUT_MS, &mut mistakes);
         Ok((
             Self {
                 tenant_id,
@@ -324,9 +322,9 @@ fn read_message(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Option<RawM
 /// Ids end up in headers and logs, so they are short and without control characters.
 fn check_id(pointer: &str, id: Option<&str>, mistakes: &mut Mistakes) {
     let Some(id) = id else { return };
-    if id.is_empty() || id.len() > MAX_ID_BYTES || id.chars().any(char::is_control) {
+    if id.is_empty() || id.len() > MAX_REQUEST_ID || id.chars().any(char::is_control) {
         let message = format!(
-            "must be 1 to {MAX_ID_BYTES} bytes without control characters, is \"{}\"",
+            "must be 1 to {MAX_REQUEST_ID} bytes without control characters, is \"{}\"",
             shorten(id)
         );
         mistakes.add(pointer, message);
@@ -340,7 +338,7 @@ fn header_timeout(headers: &RequestHeaders, mistakes: &mut Mistakes) -> Option<u
     let parsed = text
         .parse::<u64>()
         .ok()
-        .filter(|ms| plain && (1..=MAX_TIMEOUT_MS).contains(ms));
+        .filter(|ms| plain && REQUEST_TIMEOUT_MS.contains(ms));
     if parsed.is_none() {
         let message = format!(
             "Router-Timeout-Ms must be a whole number of milliseconds from 1 on, is {}",

@@ -5,6 +5,9 @@ use serde_json::value::RawValue;
 use super::listed::{Listed, check_id, read_id};
 use crate::document::{Mistakes, Object, items, kind_of, shorten};
 use crate::policy::{Backoff, Fallback, Provider, When};
+use beamline_contract::limits::{
+    BACKOFF_BASE_MS, BACKOFF_MAX_MS, MAX_CONDITIONS, MAX_RULES, RULE_RETRIES,
+};
 use beamline_contract::policy::{Status, Strategy};
 
 const RULE_KEYS: &[&str] = &["when", "retry", "backoff", "to"];
@@ -12,10 +15,6 @@ const BACKOFF_KEYS: &[&str] = &["strategy", "base_ms", "max_ms", "jitter"];
 const OLDER_KEYS: &[&str] = &["provider", "conditions"];
 
 const OLDER_EXAMPLE: &str = "the name of a provider or an object like {\"provider\": \"mock_provider\", \"conditions\": [\"timeout\"]}";
-
-/// Far more than anybody can follow.
-const MAX_RULES: usize = 32;
-const MAX_CONDITIONS: usize = 32;
 
 pub(super) fn read(
     object: &mut Object<'_>,
@@ -84,9 +83,10 @@ fn read_rule(mut item: Object<'_>, rules: &mut Listed<Fallback>, mistakes: &mut 
         .take("when")
         .and_then(|raw| read_when(raw, item.at("when"), mistakes))
         .unwrap_or_default();
-    let (names_retry, place) = (item.has("retry"), item.at("to"));
+    let names_retry = item.has("retry");
+    let place = item.at("to");
     let retry = item
-        .whole("retry", 0..=5, mistakes)
+        .whole("retry", RULE_RETRIES, mistakes)
         .and_then(|retry| u32::try_from(retry).ok());
     let backoff = read_backoff(&mut item, mistakes);
     let names_target = item.has("to");
@@ -172,8 +172,8 @@ fn add_status(statuses: &mut Vec<Status>, raw: &RawValue, pointer: &str, mistake
         Some(status) if !statuses.contains(&status) => statuses.push(status),
         Some(_) => {}
         None => {
-            let words: Vec<&str> = Status::WORDS.iter().map(|(word, _)| *word).collect();
-            let (words, shown) = (words.join(", "), shorten(raw.get()));
+            let words = Status::WORDS.map(|(word, _)| word).join(", ");
+            let shown = shorten(raw.get());
             mistakes.add(
                 pointer,
                 format!("must be one of {words} or a code from 100 to 999, is {shown}"),
@@ -193,8 +193,8 @@ fn read_backoff(item: &mut Object<'_>, mistakes: &mut Mistakes) -> Backoff {
     let strategy = object
         .choice("strategy", Strategy::WORDS, mistakes)
         .unwrap_or(default.strategy);
-    let base = object.milliseconds("base_ms", 1..=60_000, mistakes);
-    let max = object.milliseconds("max_ms", 1..=600_000, mistakes);
+    let base = object.milliseconds("base_ms", BACKOFF_BASE_MS, mistakes);
+    let max = object.milliseconds("max_ms", BACKOFF_MAX_MS, mistakes);
     let jitter = object.flag("jitter", mistakes).unwrap_or(default.jitter);
     if let (Some(base), Some(max)) = (base, max)
         && max < base

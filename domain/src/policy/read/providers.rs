@@ -3,9 +3,10 @@
 use serde_json::value::RawValue;
 
 use super::listed::{Listed, check_id, read_id, refuse_repeated};
-use crate::document::{MAX_ITEMS, Mistakes, Object, kind_of};
+use crate::document::{Mistakes, Object, kind_of};
 use crate::policy::Provider;
 use beamline_contract::fields::Fields;
+use beamline_contract::limits::MAX_ITEMS;
 use beamline_contract::policy::Order;
 
 const PROVIDER_KEYS: &[&str] = &["name", "weight", "config"];

@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 use crate::document::{Mistakes, Object, shorten};
 use crate::policy::Sticky;
 use crate::target::breaker;
+use beamline_contract::limits::{MAX_SESSION_KEY, SESSION_SECONDS};
 use beamline_contract::policy::DEFAULT_SESSION_KEY;
 use beamline_contract::record::BreakerOverrides;
 
 const STICKY_KEYS: &[&str] = &["enabled", "session_key", "ttl", "ttl_seconds"];
-const MAX_SESSION_KEY: usize = 128;
 
 /// `None` when there is none, or it is switched off; what is switched off is checked all the same.
 pub(super) fn sticky(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Option<Sticky> {
@@ -29,16 +29,12 @@ pub(super) fn sticky(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Option
             format!("must be 1 to {MAX_SESSION_KEY} bytes long"),
         );
     }
-    let (has_ttl, has_seconds) = (sticky.has("ttl"), sticky.has("ttl_seconds"));
+    let is_twice = sticky.has("ttl") && sticky.has("ttl_seconds");
     let ttl = sticky
         .take("ttl")
         .and_then(|raw| read_ttl(raw, &sticky.at("ttl"), mistakes));
-    let seconds = sticky.whole(
-        "ttl_seconds",
-        Sticky::TTL.start().as_secs()..=Sticky::TTL.end().as_secs(),
-        mistakes,
-    );
-    if has_ttl && has_seconds {
+    let seconds = sticky.whole("ttl_seconds", SESSION_SECONDS, mistakes);
+    if is_twice {
         mistakes.add(
             sticky.at("ttl_seconds"),
             "is the older name of ttl, which is given as well; keep one of them",

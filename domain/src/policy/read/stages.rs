@@ -75,7 +75,7 @@ pub(super) fn processors(stage: Stage<'_>, mistakes: &mut Mistakes) -> Listed<Pr
         let id = read_id(&mut entry, id_key, mistakes);
         let mode = entry
             .choice("mode", Mode::WORDS, mistakes)
-            .unwrap_or(Mode::Optional);
+            .unwrap_or_default();
         let config = entry.fields("config", mistakes);
         let depends_on = read_depends_on(&mut entry, mistakes);
         refuse_repeated(
@@ -142,7 +142,7 @@ pub(super) fn validators(stage: Stage<'_>, mistakes: &mut Mistakes) -> Listed<Va
         let id = read_id(&mut entry, id_key, mistakes);
         let on_fail = entry
             .choice("on_fail", OnFail::WORDS, mistakes)
-            .unwrap_or(OnFail::Block);
+            .unwrap_or_default();
         let config = entry.fields("config", mistakes);
         refuse_repeated(
             id.as_deref(),

@@ -235,3 +235,97 @@ proptest::proptest! {
         let _ = Request::parse(&body, &RequestHeaders::default(), &limits(), || 1);
     }
 }
+
+const SCHEMA: &str = include_str!("../../../../docs/schemas/request.json");
+
+/// A request as it is sent without headers, and whether it is taken.
+const JUDGED: &[(&str, bool)] = &[
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": null}}"#,
+        true,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "task": {"type": "chat", "payload": {}}, "colour": 1}"#,
+        true,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "trace_id": null, "policy_id": null, "timeout_ms": null,
+        "message": {"message_id": "m", "message_type": "chat", "payload": [1], "metadata": {"a": 1}}, "context": {"b": 2}}"#,
+        true,
+    ),
+    (r#"[]"#, false),
+    (
+        r#"{"tenant_id": "t", "request_id": "r", "message": {"payload": 1}}"#,
+        false,
+    ),
+    (
+        r#"{"version": 1, "tenant_id": "t", "request_id": "r", "message": {"payload": 1}}"#,
+        false,
+    ),
+    (
+        r#"{"version": "2", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}}"#,
+        false,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "message": {"payload": 1}}"#,
+        false,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "", "request_id": "r", "message": {"payload": 1}}"#,
+        false,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": 7, "message": {"payload": 1}}"#,
+        false,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r"}"#,
+        false,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": "hello"}"#,
+        false,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {}}"#,
+        false,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1, "metadata": []}}"#,
+        false,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}, "context": []}"#,
+        false,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}, "policy_id": ["p"]}"#,
+        false,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}, "timeout_ms": 0}"#,
+        false,
+    ),
+    (
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}, "timeout_ms": 10000000000}"#,
+        false,
+    ),
+];
+
+#[test]
+fn reader_and_schema_agree() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    let limits = RequestLimits {
+        default_timeout: Duration::from_secs(1),
+        max_timeout: Duration::from_secs(1),
+        allowed_tenants: None,
+    };
+    for (json, is_good) in JUDGED {
+        let read = Request::parse(json.as_bytes(), &RequestHeaders::default(), &limits, || 1);
+        assert_eq!(read.is_ok(), *is_good, "the reader: {json}");
+        let document = serde_json::from_str(json).unwrap();
+        let error = validator.validate(&document).err();
+        assert_eq!(error.is_none(), *is_good, "the schema: {json}: {error:?}");
+    }
+}

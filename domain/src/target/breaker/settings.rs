@@ -51,30 +51,35 @@ impl Settings {
     /// The defaults for calls that may take `timeout`, with `written` over them. The latency of a model varies by nature,
     /// so slow calls are only held against the others.
     pub fn new(kind: Kind, timeout: Duration, written: &BreakerOverrides) -> Self {
-        let number = |setting, default| written.get(setting).unwrap_or(default);
-        let time = |setting, default: Duration| {
-            written
-                .get(setting)
-                .map_or(default, |ms| Duration::from_millis(u64::from(ms)))
+        let number = |setting: BreakerSetting| {
+            let number = written.get(setting).or(setting.default_number());
+            number.unwrap_or_default()
+        };
+        let time = |setting| Duration::from_millis(u64::from(number(setting)));
+        let time_or = |setting, default: Duration| {
+            let written = written.get(setting);
+            written.map_or(default, |ms| Duration::from_millis(u64::from(ms)))
         };
         let slow_call_rate = if kind == Kind::Provider { 100 } else { 80 };
         Self {
-            window: number(BreakerSetting::Window, MAX_WINDOW * 1_000)
+            window: number(BreakerSetting::Window)
                 .div_ceil(1_000)
                 .clamp(1, MAX_WINDOW),
-            minimum_calls: number(BreakerSetting::MinimumCalls, 20),
-            failure_rate: number(BreakerSetting::FailureRate, 50),
-            slow_call_duration: time(BreakerSetting::SlowCallDuration, timeout.mul_f64(0.8)),
-            slow_call_rate: number(BreakerSetting::SlowCallRate, slow_call_rate),
-            consecutive_failures: number(BreakerSetting::ConsecutiveFailures, 5),
-            open_base: time(BreakerSetting::OpenBase, Duration::from_secs(5)),
-            open_factor: number(BreakerSetting::OpenFactor, 2),
-            open_cap: time(BreakerSetting::OpenCap, Duration::from_secs(60)),
-            jitter: number(BreakerSetting::Jitter, 25),
-            reset_after: time(BreakerSetting::ResetAfter, Duration::from_secs(60)),
-            half_open_permits: number(BreakerSetting::HalfOpenPermits, 3),
-            half_open_successes: number(BreakerSetting::HalfOpenSuccesses, 3),
-            half_open_max: time(
+            minimum_calls: number(BreakerSetting::MinimumCalls),
+            failure_rate: number(BreakerSetting::FailureRate),
+            slow_call_duration: time_or(BreakerSetting::SlowCallDuration, timeout.mul_f64(0.8)),
+            slow_call_rate: written
+                .get(BreakerSetting::SlowCallRate)
+                .unwrap_or(slow_call_rate),
+            consecutive_failures: number(BreakerSetting::ConsecutiveFailures),
+            open_base: time(BreakerSetting::OpenBase),
+            open_factor: number(BreakerSetting::OpenFactor),
+            open_cap: time(BreakerSetting::OpenCap),
+            jitter: number(BreakerSetting::Jitter),
+            reset_after: time(BreakerSetting::ResetAfter),
+            half_open_permits: number(BreakerSetting::HalfOpenPermits),
+            half_open_successes: number(BreakerSetting::HalfOpenSuccesses),
+            half_open_max: time_or(
                 BreakerSetting::HalfOpenMax,
                 (timeout * 2).max(Duration::from_secs(10)),
             ),
