@@ -1,3 +1,4 @@
+use super::located::MAX_MISTAKES;
 use super::*;
 
 #[test]
