@@ -112,7 +112,8 @@ fn judge_latency(answer: &mut ComplexityAnswer, estimate: Estimate, limits: &Com
 /// 60 points for as many extensions as recommended, up to 20 for what goes beyond, 5 for each kind that has too many, and
 /// up to 20 more for a pipeline that is too long as a whole; 100 at most.
 fn score(total: u32, kinds: [u32; 3], limits: &ComplexityLimits) -> f64 {
-    let (total, most) = (f64::from(total), f64::from(limits.total));
+    let total = f64::from(total);
+    let most = f64::from(limits.total);
     let over = (total - most).max(0.0);
     let base = if over > 0.0 {
         60.0 + (5.0 * over).min(20.0)

@@ -31,7 +31,8 @@ pub fn waves(processors: &[Processor]) -> Option<Vec<Vec<usize>>> {
 
 /// Puts every entry one level above what must finish before it; false when all were there already.
 fn raise(processors: &[Processor], positions: &HashMap<&str, usize>, levels: &mut [usize]) -> bool {
-    let (mut changed, mut all_before) = (false, 0);
+    let mut changed = false;
+    let mut all_before = 0;
     for (index, processor) in processors.iter().enumerate() {
         let after = |name: &String| {
             positions

@@ -160,7 +160,8 @@ impl SessionCache {
     /// Renews a session that is due, here at once, and answers what is to be written over which revision. Nothing when
     /// another request has done so.
     pub fn renew(&mut self, key: &SessionKey, now_ms: u64, ttl: Duration) -> Option<Stored> {
-        let (sharing, epoch) = (self.sharing, self.epoch);
+        let sharing = self.sharing;
+        let epoch = self.epoch;
         let entry = self
             .entries
             .peek_mut(key)

@@ -67,7 +67,8 @@ impl Changes {
                 .cloned()
                 .collect()
         };
-        let (before, after) = (stay(old, new), stay(new, old));
+        let before = stay(old, new);
+        let after = stay(new, old);
         if before != after {
             let sentence = format!(
                 "the order of {stage} changes: {} -> {}",

@@ -9,18 +9,16 @@ pub(super) fn diff(old: &[Fallback], new: &[Fallback], changes: &mut Changes) {
         .zip(new)
         .take_while(|(was, now)| was == now)
         .count();
-    let (old, new) = (
-        old.get(first..).unwrap_or_default(),
-        new.get(first..).unwrap_or_default(),
-    );
+    let old = old.get(first..).unwrap_or_default();
+    let new = new.get(first..).unwrap_or_default();
     let last = old
         .iter()
         .rev()
         .zip(new.iter().rev())
         .take_while(|(was, now)| was == now)
         .count();
-    let middle = |rules: &'_ [Fallback]| rules.len().saturating_sub(last);
-    let (old_middle, new_middle) = (middle(old), middle(new));
+    let old_middle = old.len().saturating_sub(last);
+    let new_middle = new.len().saturating_sub(last);
     for index in 0..old_middle.max(new_middle) {
         let what = format!("fallback rule {}", first + index + 1);
         match (
@@ -99,10 +97,8 @@ impl std::fmt::Display for When {
 
 impl std::fmt::Display for Backoff {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (base, max) = (
-            humantime::format_duration(self.base),
-            humantime::format_duration(self.max),
-        );
+        let base = humantime::format_duration(self.base);
+        let max = humantime::format_duration(self.max);
         let jitter = if self.jitter {
             "with jitter"
         } else {

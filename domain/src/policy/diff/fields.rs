@@ -12,7 +12,8 @@ use beamline_contract::fields::Fields;
 pub(super) fn diff(what: &str, title: &str, old: &Fields, new: &Fields, changes: &mut Changes) {
     let keys: BTreeSet<&str> = old.iter().chain(new.iter()).map(|(key, _)| key).collect();
     for key in keys {
-        let (shown_key, shown) = (shorten(key), |raw: &RawValue| shorten(raw.get()));
+        let shown_key = shorten(key);
+        let shown = |raw: &RawValue| shorten(raw.get());
         let sentence = match (old.get(key), new.get(key)) {
             (Some(was), Some(now)) if same(was, now) => continue,
             (Some(was), Some(now)) => {
@@ -28,7 +29,8 @@ pub(super) fn diff(what: &str, title: &str, old: &Fields, new: &Fields, changes:
 
 /// Whether two values mean the same: space and the order of keys say nothing, every digit of a number does.
 fn same(a: &RawValue, b: &RawValue) -> bool {
-    let (a, b) = (a.get(), b.get());
+    let a = a.get();
+    let b = b.get();
     if a == b {
         return true;
     }

@@ -6,7 +6,8 @@ use crate::policy::{Policy, Provider};
 use beamline_contract::policy::Order;
 
 pub(super) fn diff(old: &Policy, new: &Policy, changes: &mut Changes) {
-    let (was, now) = (Choice::of(old), Choice::of(new));
+    let was = Choice::of(old);
+    let now = Choice::of(new);
     if old.order != new.order && (old.providers.len() > 1 || new.providers.len() > 1) {
         changes.changed(
             "providers",
@@ -48,7 +49,8 @@ fn weight(
     (now, after): (&Choice<'_>, &Provider),
     changes: &mut Changes,
 ) {
-    let (share_before, share_after) = (was.share(before), now.share(after));
+    let share_before = was.share(before);
+    let share_after = now.share(after);
     let shares = if share_before == share_after {
         format!("{share_after} of requests as before")
     } else {
