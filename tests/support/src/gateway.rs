@@ -5,7 +5,7 @@ use async_nats::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{LIMIT, Nats};
+use super::{LIMIT, Nats, schemas};
 
 #[derive(Debug, Clone)]
 pub struct Gateway {
@@ -45,8 +45,9 @@ impl Gateway {
                 value.parse::<HeaderValue>().expect("fit for a header"),
             );
         }
+        let sent = body.into();
         let request = async_nats::Request::new()
-            .payload(body.into())
+            .payload(sent.clone())
             .headers(map)
             .timeout(Some(LIMIT));
         let subject = format!("beamline.router.v1.{operation}");
@@ -57,6 +58,7 @@ impl Gateway {
             .expect("an answer");
         let text = String::from_utf8(answer.payload.to_vec()).expect("UTF-8");
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        schemas::check(operation, &sent, &json);
         Received {
             json,
             text,

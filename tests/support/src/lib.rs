@@ -28,6 +28,7 @@ mod process;
 mod proxy;
 mod router;
 mod routing;
+mod schemas;
 mod stub;
 
 pub use caller::{Caller, load_id};

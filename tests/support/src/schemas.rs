@@ -1,0 +1,49 @@
+//! Every answer of a router in a test fits its schema in docs/schemas, and so does every request that it takes.
+
+use std::fs;
+use std::path::Path;
+
+use jsonschema::Validator;
+use serde_json::Value;
+
+/// `operation` is what comes after `beamline.router.v1.`.
+pub(crate) fn check(operation: &str, sent: &[u8], answer: &Value) {
+    let is_good = answer["ok"] == true;
+    let (request, wanted) = match operation.strip_prefix("admin.") {
+        Some(name) => (
+            format!("admin/{name}.request"),
+            format!("admin/{name}.answer"),
+        ),
+        None => ("request".to_owned(), format!("{operation}-answer")),
+    };
+    let refused = if operation.starts_with("admin.") {
+        "admin/refusal"
+    } else {
+        "error-answer"
+    };
+    fits(if is_good { &wanted } else { refused }, answer);
+    // An administrator may send nothing where there is nothing to say, and headers may say what a request leaves out.
+    if is_good && let Ok(sent) = serde_json::from_slice::<Value>(sent) {
+        fits(&request, &sent);
+    }
+}
+
+fn fits(name: &str, document: &Value) {
+    let Some(validator) = validator(name) else {
+        return;
+    };
+    if let Err(error) = validator.validate(document) {
+        panic!(
+            "{} does not fit {name}: {error}\n{document}",
+            error.instance_path()
+        );
+    }
+}
+
+/// None for an operation that there is not.
+fn validator(name: &str) -> Option<Validator> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schemas");
+    let text = fs::read_to_string(folder.join(format!("{name}.json"))).ok()?;
+    let schema = serde_json::from_str(&text).expect("a schema");
+    Some(jsonschema::draft202012::new(&schema).expect("a schema of draft 2020-12"))
+}
