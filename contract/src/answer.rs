@@ -118,7 +118,8 @@ pub struct DecisionBody<'a> {
     pub explanation: Explanation<'a>,
 }
 
-/// Why a request went the way it went. How much of it there is, `context.detail_level` of the request says.
+/// Why a request went the way it went. How much of it there is, `context.detail_level` of the
+/// request says.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]

@@ -1,4 +1,5 @@
-//! Free-form JSON objects whose values stay exactly as they were written, so that every digit of a number survives.
+//! Free-form JSON objects whose values stay exactly as they were written, so that every digit of a
+//! number survives.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +53,8 @@ impl Fields {
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
-    /// The type that these are the fields of. A value of another type than its field's counts as absent.
+    /// The type that these are the fields of. A value of another type than its field's counts as
+    /// absent.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, MissingField> {
         read::read(&self.0)
     }
@@ -76,7 +78,8 @@ impl Fields {
         self.0.insert(key.into(), raw.to_owned());
     }
 
-    /// Lays `upper` over this object; a key that both have takes the value of `upper`. Not deep: a nested object is one value.
+    /// Lays `upper` over this object; a key that both have takes the value of `upper`. Not deep: a
+    /// nested object is one value.
     pub fn overlay(&mut self, upper: &Self) {
         for (key, value) in &upper.0 {
             self.0.insert(key.clone(), value.clone());

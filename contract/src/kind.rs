@@ -39,8 +39,9 @@ impl Kind {
             .map(|(_, kind)| kind)
     }
 
-    /// Milliseconds that one call may take when the record does not say: a guardrail is quick, a model is not. Less than the
-    /// usual deadline of a request (30 s), so that another provider can still take over from one that hangs.
+    /// Milliseconds that one call may take when the record does not say: a guardrail is quick, a
+    /// model is not. Less than the usual deadline of a request (30 s), so that another provider can
+    /// still take over from one that hangs.
     pub fn default_timeout_ms(self) -> u64 {
         match self {
             Self::Pre | Self::Validator | Self::Post => 1_000,

@@ -40,7 +40,8 @@ pub struct RequestBody<'a> {
     /// Absent: `default`.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub policy_id: Option<Cow<'a, str>>,
-    /// What policies and routing rules may ask about; `detail_level` says how much of an explanation is wanted.
+    /// What policies and routing rules may ask about; `detail_level` says how much of an
+    /// explanation is wanted.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub context: Cow<'a, Fields>,
     /// Milliseconds that the caller waits.

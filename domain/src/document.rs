@@ -1,5 +1,6 @@
-//! Reads JSON objects from outside: every mistake is collected with its JSON pointer, so that all of them can be shown at
-//! once. A repeated key is a mistake everywhere; an unknown one in records and policies, where a typo is an outage.
+//! Reads JSON objects from outside: every mistake is collected with its JSON pointer, so that all
+//! of them can be shown at once. A repeated key is a mistake everywhere; an unknown one in records
+//! and policies, where a typo is an outage.
 
 mod json;
 mod located;

@@ -4,7 +4,8 @@ use crate::document::shorten;
 use beamline_contract::limits::MAX_ID;
 use beamline_contract::subject;
 
-/// Why `id` cannot name an extension or a policy, if it cannot. Lower case only, so that no two ids differ by case.
+/// Why `id` cannot name an extension or a policy, if it cannot. Lower case only, so that no two ids
+/// differ by case.
 pub fn id_problem(id: &str) -> Option<String> {
     let first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let rest = |c: char| first(c) || matches!(c, '_' | '.' | '-');
@@ -21,8 +22,8 @@ pub fn id_problem(id: &str) -> Option<String> {
     })
 }
 
-/// Why a subject cannot be called, if it cannot: a wildcard would leak traffic, an empty token looks like a dead
-/// extension, and the router's own subjects would make a loop.
+/// Why a subject cannot be called, if it cannot: a wildcard would leak traffic, an empty token
+/// looks like a dead extension, and the router's own subjects would make a loop.
 pub fn subject_problem(subject: &str, prefix: &str) -> Option<String> {
     let count = subject.split('.').count();
     if !subject.split('.').all(is_token) {

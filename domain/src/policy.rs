@@ -1,4 +1,5 @@
-//! A tenant's policy (contract section 4): which extensions run, in which order, and what happens when one fails.
+//! A tenant's policy (contract section 4): which extensions run, in which order, and what happens
+//! when one fails.
 //!
 //! There is one model. Every form of the document is brought into it where it is read.
 

@@ -1,4 +1,5 @@
-//! The registry's record of an extension: read, asked who listens on a subject, and which version takes a request.
+//! The registry's record of an extension: read, asked who listens on a subject, and which version
+//! takes a request.
 
 mod listener;
 mod read;

@@ -18,7 +18,8 @@ struct Field {
 
 #[test]
 fn every_field_is_documented_with_its_default_and_limits() {
-    let (schema, guide) = (fields(), rows());
+    let schema = fields();
+    let guide = rows();
     let names = |fields: Vec<&String>| fields.into_iter().cloned().collect::<BTreeSet<_>>();
     assert_eq!(
         names(guide.keys().collect()),

@@ -36,7 +36,8 @@ pub struct DryRunPipeline {
     pub metadata: Fields,
     #[serde(default, skip_serializing_if = "Fields::is_empty")]
     pub context: Fields,
-    /// The time that a request would have; with it, providers that usually take longer are left out.
+    /// The time that a request would have; with it, providers that usually take longer are left
+    /// out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// Calls pre-processors, validators and post-processors.
@@ -56,7 +57,8 @@ pub struct DryRunAnswer<R = Box<RawValue>> {
     pub result: R,
 }
 
-/// Everything that would run, where, with which config, how long it would take, and what would happen if it failed.
+/// Everything that would run, where, with which config, how long it would take, and what would
+/// happen if it failed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DryRunResult<'a> {

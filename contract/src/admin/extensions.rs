@@ -27,7 +27,8 @@ pub struct CreateExtension(
     #[cfg_attr(feature = "schema", schemars(with = "crate::record::WrittenExtension"))] pub Fields,
 );
 
-/// The `id`, and the parts of the record that change. A part is not looked into: a changed `config` is a whole one.
+/// The `id`, and the parts of the record that change. A part is not looked into: a changed `config`
+/// is a whole one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]

@@ -1,7 +1,7 @@
 //! The document of a policy: every form that is read, and the canonical one that is written.
 //!
-//! The router's reader takes a document apart by hand, to name all its mistakes at once; these types say what it accepts,
-//! for editors, and write the canonical form. `null` counts as absent.
+//! The router's reader takes a document apart by hand, to name all its mistakes at once; these
+//! types say what it accepts, for editors, and write the canonical form. `null` counts as absent.
 
 use std::borrow::Cow;
 
@@ -12,8 +12,9 @@ use super::older::{OlderFallbacks, Step};
 use super::{CircuitBreaker, DEFAULT_SESSION_KEY, DEFAULT_VERSION, Mode, OnFail, Strategy};
 use crate::fields::Fields;
 
-/// What happens to the messages of a tenant: which extensions run, which provider answers, and what is done when one fails.
-/// All forms of a policy are accepted; `beamline-router policy check` also finds what a schema cannot say.
+/// What happens to the messages of a tenant: which extensions run, which provider answers, and what
+/// is done when one fails. All forms of a policy are accepted; `beamline-router policy check` also
+/// finds what a schema cannot say.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
@@ -103,7 +104,8 @@ pub struct ProcessorEntry<'a> {
     #[serde(skip_serializing_if = "is_empty")]
     #[cfg_attr(feature = "schema", schemars(default))]
     pub config: Cow<'a, Fields>,
-    /// Ids of the same stage that must finish first. Absent: everything listed before. An empty list: nothing.
+    /// Ids of the same stage that must finish first. Absent: everything listed before. An empty
+    /// list: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<super::schema::Ids>"))]
     pub depends_on: Option<&'a [String]>,

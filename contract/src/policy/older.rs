@@ -24,7 +24,8 @@ pub enum Step<'a> {
         /// Laid over the config of the extension's record, key by key.
         #[cfg_attr(feature = "schema", schemars(with = "Option<Fields>"))]
         config: Cow<'a, Fields>,
-        /// Ids of the same stage that must finish first. Absent: everything listed before. An empty list: nothing.
+        /// Ids of the same stage that must finish first. Absent: everything listed before. An empty
+        /// list: nothing.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(with = "Option<super::schema::Ids>"))]
         depends_on: Option<&'a [String]>,
@@ -41,7 +42,8 @@ pub enum Step<'a> {
         #[cfg_attr(feature = "schema", schemars(with = "Option<Fields>"))]
         config: Cow<'a, Fields>,
     },
-    /// A provider to choose from. Without any weight the order of the steps is the order of preference.
+    /// A provider to choose from. Without any weight the order of the steps is the order of
+    /// preference.
     SelectProvider {
         /// The provider.
         #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Id"))]
@@ -65,7 +67,8 @@ pub enum Step<'a> {
         /// Laid over the config of the extension's record, key by key.
         #[cfg_attr(feature = "schema", schemars(with = "Option<Fields>"))]
         config: Cow<'a, Fields>,
-        /// Ids of the same stage that must finish first. Absent: everything listed before. An empty list: nothing.
+        /// Ids of the same stage that must finish first. Absent: everything listed before. An empty
+        /// list: nothing.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(with = "Option<super::schema::Ids>"))]
         depends_on: Option<&'a [String]>,

@@ -1,4 +1,5 @@
-//! Schemas of the parts of a policy that are written by hand, and what is about several fields at once.
+//! Schemas of the parts of a policy that are written by hand, and what is about several fields at
+//! once.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -86,8 +87,9 @@ impl JsonSchema for Weights {
     }
 }
 
-/// Which failures of which requests a rule is for; absent means any. Keys other than `status` are compared with the request:
-/// `message_type`, `tenant`, `policy`, `environment`, or any context key.
+/// Which failures of which requests a rule is for; absent means any. Keys other than `status` are
+/// compared with the request: `message_type`, `tenant`, `policy`, `environment`, or any context
+/// key.
 #[derive(JsonSchema)]
 #[schemars(extend("maxProperties" = MAX_CONDITIONS + 1))]
 #[expect(

@@ -183,7 +183,8 @@ impl Serialize for BreakerOverrides {
     }
 }
 
-/// From a store, which holds what was checked before; what only a newer router knows is passed over.
+/// From a store, which holds what was checked before; what only a newer router knows is passed
+/// over.
 impl<'de> Deserialize<'de> for BreakerOverrides {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Stored)

@@ -32,13 +32,15 @@ pub struct ExtensionRecord {
     pub versions: Vec<ExtensionVersion>,
     #[serde(default)]
     pub instances: Vec<ExtensionInstance>,
-    /// Calls of it that may run at a time, whichever version or instance takes them; absent means what the router grants.
+    /// Calls of it that may run at a time, whichever version or instance takes them; absent means
+    /// what the router grants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
     /// What its breakers go by, where that is not the router's own.
     #[serde(default, skip_serializing_if = "BreakerOverrides::is_empty")]
     pub breaker: BreakerOverrides,
-    /// What an operator has decided about its breakers. No part of what people write: an operation of its own sets it.
+    /// What an operator has decided about its breakers. No part of what people write: an operation
+    /// of its own sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker_operator: Option<OperatorDecision>,
     /// How often operators have closed its breakers; set like the above.
@@ -46,7 +48,8 @@ pub struct ExtensionRecord {
     pub breaker_reset: Option<BreakerResets>,
 }
 
-/// Another version of an extension, chosen by its routing rules; what it leaves out it takes from the extension.
+/// Another version of an extension, chosen by its routing rules; what it leaves out it takes from
+/// the extension.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExtensionVersion {

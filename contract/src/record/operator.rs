@@ -35,7 +35,8 @@ impl OperatorState {
     }
 }
 
-/// An operator's decision. It ends by the wall clock, because that is what all replicas and their restarts share.
+/// An operator's decision. It ends by the wall clock, because that is what all replicas and their
+/// restarts share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OperatorDecision {
@@ -60,8 +61,9 @@ impl OperatorDecision {
     }
 }
 
-/// How often operators have closed the breakers of an extension. It only rises while the extension is registered, so that a
-/// replica that was away for some of the times still knows that there was one.
+/// How often operators have closed the breakers of an extension. It only rises while the extension
+/// is registered, so that a replica that was away for some of the times still knows that there was
+/// one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BreakerResets {

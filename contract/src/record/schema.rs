@@ -1,4 +1,5 @@
-//! Schemas of what a record says about breakers, which is written by hand, and of a record as people write it.
+//! Schemas of what a record says about breakers, which is written by hand, and of a record as
+//! people write it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -176,7 +177,8 @@ struct WrittenVersion {
     enabled: Option<bool>,
 }
 
-/// Which requests a version takes: all conditions must hold. Keys other than these two are compared with the request.
+/// Which requests a version takes: all conditions must hold. Keys other than these two are compared
+/// with the request.
 #[derive(JsonSchema)]
 #[schemars(extend("dependentRequired" = {"percent_by": ["percent"]}))]
 #[expect(dead_code, reason = "only its schema is needed")]
@@ -184,7 +186,8 @@ struct WrittenRoutingRules {
     /// The part of all sessions or tenants that it takes; hundredths count.
     #[schemars(with = "f64", range(min = 0, max = 100), default = "all")]
     percent: f64,
-    /// The key whose value says who is in that part. Absent: the session, and without one the tenant.
+    /// The key whose value says who is in that part. Absent: the session, and without one the
+    /// tenant.
     percent_by: Option<String>,
     #[schemars(flatten)]
     conditions: BTreeMap<String, Condition>,

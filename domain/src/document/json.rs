@@ -1,4 +1,5 @@
-//! JSON as a text: whether it is any, how deep it goes, and how a value is called and shown in a sentence.
+//! JSON as a text: whether it is any, how deep it goes, and how a value is called and shown in a
+//! sentence.
 
 use beamline_contract::escape;
 use beamline_contract::mistake::Mistake;
@@ -40,8 +41,8 @@ pub fn check_json(json: &str) -> Result<(), (Mistake, Position)> {
 /// The deepest nesting that is read, as in serde_json itself.
 pub const MAX_DEPTH: usize = 128;
 
-/// Refuses JSON nested deeper than [`MAX_DEPTH`] in one pass without recursion: raw values are skipped over by the
-/// parser without a limit, so it must be asked here.
+/// Refuses JSON nested deeper than [`MAX_DEPTH`] in one pass without recursion: raw values are
+/// skipped over by the parser without a limit, so it must be asked here.
 pub fn check_depth(json: &[u8]) -> Result<(), String> {
     let mut depth = 0usize;
     let mut in_string = false;

@@ -24,7 +24,8 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Parses a whole document. Nothing else can be said about one that is not JSON, so there is one mistake then.
+    /// Parses a whole document. Nothing else can be said about one that is not JSON, so there is
+    /// one mistake then.
     pub fn parse(json: &'a str, mistakes: &mut Mistakes) -> Option<Self> {
         if let Err(problem) = check_depth(json.as_bytes()) {
             mistakes.add("", problem);
@@ -47,7 +48,8 @@ impl<'a> Object<'a> {
                     pointer,
                     entries: Vec::with_capacity(entries.len()),
                 };
-                // A set, because an object from outside may have as many keys as fit into a message.
+                // A set, because an object from outside may have as many keys as fit into a
+                // message.
                 let mut known = HashSet::with_capacity(entries.len());
                 for (key, value) in entries {
                     if known.insert(key.clone()) {
@@ -170,7 +172,8 @@ impl<'a> Object<'a> {
     /// A finite number that is not negative.
     pub fn weight(&mut self, key: &str, mistakes: &mut Mistakes) -> Option<f64> {
         let raw = self.take(key)?;
-        // Not by serde_json, which may miss the nearest number by a bit; the standard library never does.
+        // Not by serde_json, which may miss the nearest number by a bit; the standard library never
+        // does.
         match raw.get().parse::<f64>() {
             Ok(number) if number.is_finite() && number >= 0.0 => Some(number.abs()),
             _ => {

@@ -109,8 +109,8 @@ fn judge_latency(answer: &mut ComplexityAnswer, estimate: Estimate, limits: &Com
     );
 }
 
-/// 60 points for as many extensions as recommended, up to 20 for what goes beyond, 5 for each kind that has too many, and
-/// up to 20 more for a pipeline that is too long as a whole; 100 at most.
+/// 60 points for as many extensions as recommended, up to 20 for what goes beyond, 5 for each kind
+/// that has too many, and up to 20 more for a pipeline that is too long as a whole; 100 at most.
 fn score(total: u32, kinds: [u32; 3], limits: &ComplexityLimits) -> f64 {
     let total = f64::from(total);
     let most = f64::from(limits.total);
@@ -137,8 +137,8 @@ fn level(score: f64) -> &'static str {
     }
 }
 
-/// What the extensions of a policy take together. With nothing known each counts in full; with figures, those that run
-/// side by side count as the slowest of them.
+/// What the extensions of a policy take together. With nothing known each counts in full; with
+/// figures, those that run side by side count as the slowest of them.
 pub fn estimate(
     policy: &Policy,
     assumed: Duration,

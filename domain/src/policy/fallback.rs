@@ -11,7 +11,8 @@ use crate::conditions::Conditions;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fallback {
     pub when: When,
-    /// Attempts after the first at the provider that failed; `None` leaves it to the provider's record.
+    /// Attempts after the first at the provider that failed; `None` leaves it to the provider's
+    /// record.
     pub retry: Option<u32>,
     pub backoff: Backoff,
     /// The provider that takes over then; `None`: nobody, the rule only retries.
@@ -49,8 +50,8 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The wait before retry `number`, counted from 1. `roll` is uniform in `0.0..1.0`; with jitter the wait is that part
-    /// of the full one.
+    /// The wait before retry `number`, counted from 1. `roll` is uniform in `0.0..1.0`; with jitter
+    /// the wait is that part of the full one.
     pub fn wait(&self, number: u32, roll: f64) -> Duration {
         let full = match self.strategy {
             Strategy::Exponential => Exponential::doubling(self.base, self.max).wait(number),

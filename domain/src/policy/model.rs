@@ -31,7 +31,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Extensions in the pipeline: everything that could run for one request, providers counted as one call.
+    /// Extensions in the pipeline: everything that could run for one request, providers counted as
+    /// one call.
     pub fn pipeline_length(&self) -> usize {
         self.pre.len()
             + self.validators.len()
@@ -39,7 +40,8 @@ impl Policy {
             + usize::from(!self.providers.is_empty())
     }
 
-    /// Every extension that the policy names, with the type it must have and the place where it is named.
+    /// Every extension that the policy names, with the type it must have and the place where it is
+    /// named.
     pub fn references(&self) -> impl Iterator<Item = (&str, Kind, String)> {
         let places = &self.places;
         let pre = self.pre.iter().map(|pre| (Some(&pre.id), Kind::Pre));
@@ -66,7 +68,8 @@ pub struct Processor {
     pub id: String,
     pub mode: Mode,
     pub config: Fields,
-    /// `None`: after everything listed before it. A list: after those only; the empty list waits for nothing.
+    /// `None`: after everything listed before it. A list: after those only; the empty list waits
+    /// for nothing.
     pub depends_on: Option<Vec<String>>,
 }
 
@@ -80,7 +83,8 @@ pub struct Validator {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Provider {
     pub name: String,
-    /// Used in proportion to the sum of all; 0 takes no traffic. In a list by priority it says nothing.
+    /// Used in proportion to the sum of all; 0 takes no traffic. In a list by priority it says
+    /// nothing.
     pub weight: f64,
     pub config: Fields,
 }

@@ -56,7 +56,8 @@ impl Policy {
         mistakes.into_result(policy)
     }
 
-    /// The same for somebody who has the text at hand: its form, and as good as all mistakes with line and column.
+    /// The same for somebody who has the text at hand: its form, and as good as all mistakes with
+    /// line and column.
     pub fn check(json: &str) -> Checked {
         if let Err((mistake, position)) = check_json(json) {
             return Checked {

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use crate::policy::Processor;
 
-/// Groups processors into waves: all of one wave may run at the same time, and a wave starts when the one before it is
-/// done. `None` when the dependencies go in a circle. Each wave lists its entries by their position in the policy.
+/// Groups processors into waves: all of one wave may run at the same time, and a wave starts when
+/// the one before it is done. `None` when the dependencies go in a circle. Each wave lists its
+/// entries by their position in the policy.
 pub fn waves(processors: &[Processor]) -> Option<Vec<Vec<usize>>> {
     let positions: HashMap<&str, usize> = processors
         .iter()
@@ -13,8 +14,8 @@ pub fn waves(processors: &[Processor]) -> Option<Vec<Vec<usize>>> {
         .map(|(i, p)| (p.id.as_str(), i))
         .collect();
     let mut levels: Vec<usize> = vec![0; processors.len()];
-    // Without a circle the longest chain has one level for each entry, so that many rounds settle everything; entries in
-    // their usual order need one round, and another that sees no change.
+    // Without a circle the longest chain has one level for each entry, so that many rounds settle
+    // everything; entries in their usual order need one round, and another that sees no change.
     for _ in 0..=processors.len() {
         if !raise(processors, &positions, &mut levels) {
             let count = levels.iter().max().map_or(0, |top| top + 1);

@@ -117,7 +117,8 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
     object.finish(KEYS, mistakes);
     let id = id?;
     let kind = kind?;
-    // Written out by a list or an editor, the subject that follows anyway stays the one that follows.
+    // Written out by a list or an editor, the subject that follows anyway stays the one that
+    // follows.
     let subject =
         subject.filter(|subject| *subject != subject::extension(prefix, kind, &id, &version));
     let timeout_ms = timeout_ms.unwrap_or(kind.default_timeout_ms());

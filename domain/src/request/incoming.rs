@@ -37,7 +37,8 @@ pub struct RequestHeaders {
 }
 
 impl RequestHeaders {
-    /// What they alone say about a request whose body was not read; a new trace starts where they name none.
+    /// What they alone say about a request whose body was not read; a new trace starts where they
+    /// name none.
     pub fn correlation(&self, entropy: impl FnMut() -> u64) -> Correlation {
         let trace = TraceContext::resume(
             self.traceparent.as_deref(),

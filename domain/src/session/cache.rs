@@ -10,14 +10,16 @@ use super::pin::{Pin, Stored};
 
 /// Sessions by key, the longest unused are forgotten first.
 ///
-/// While the store's changes are followed, what was read or written since then is current. When they are lost, everything
-/// becomes doubtful at once, and stays as an answer for the time without a store.
+/// While the store's changes are followed, what was read or written since then is current. When
+/// they are lost, everything becomes doubtful at once, and stays as an answer for the time without
+/// a store.
 #[derive(Debug)]
 pub struct SessionCache {
     entries: LruCache<SessionKey, Entry>,
     capacity: NonZeroUsize,
     sharing: bool,
-    /// Counts the times in which changes were followed or not: an entry of an earlier one is doubtful.
+    /// Counts the times in which changes were followed or not: an entry of an earlier one is
+    /// doubtful.
     epoch: u64,
 }
 
@@ -85,7 +87,8 @@ impl SessionCache {
         }
     }
 
-    /// What this replica remembers by itself. It renews the session, as a request with a store would.
+    /// What this replica remembers by itself. It renews the session, as a request with a store
+    /// would.
     pub fn recall_alone(&mut self, key: &SessionKey, now_ms: u64, ttl: Duration) -> Option<String> {
         let entry = self
             .entries
@@ -122,7 +125,8 @@ impl SessionCache {
         provider
     }
 
-    /// What is remembered of a session, current or not, and without an effect on what is forgotten first.
+    /// What is remembered of a session, current or not, and without an effect on what is forgotten
+    /// first.
     pub fn peek(&self, key: &SessionKey) -> Option<(&Pin, Option<u64>)> {
         self.entries
             .peek(key)
@@ -147,8 +151,8 @@ impl SessionCache {
         }
     }
 
-    /// Takes a change that somebody made in the store. Also of sessions that nobody has asked for here: the next request
-    /// of the session may come to any replica.
+    /// Takes a change that somebody made in the store. Also of sessions that nobody has asked for
+    /// here: the next request of the session may come to any replica.
     pub fn follow(&mut self, key: &SessionKey, stored: Stored) {
         let revision = Some(stored.revision);
         let known = |entry: &Entry| entry.epoch == self.epoch && entry.revision >= revision;
@@ -157,8 +161,8 @@ impl SessionCache {
         }
     }
 
-    /// Renews a session that is due, here at once, and answers what is to be written over which revision. Nothing when
-    /// another request has done so.
+    /// Renews a session that is due, here at once, and answers what is to be written over which
+    /// revision. Nothing when another request has done so.
     pub fn renew(&mut self, key: &SessionKey, now_ms: u64, ttl: Duration) -> Option<Stored> {
         let sharing = self.sharing;
         let epoch = self.epoch;

@@ -1,4 +1,5 @@
-//! The JSON Schemas of everything that crosses a process boundary, made from the types of the contract.
+//! The JSON Schemas of everything that crosses a process boundary, made from the types of the
+//! contract.
 //!
 //! What somebody sends is described as it may be written, what the router sends as it is written.
 

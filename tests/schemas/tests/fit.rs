@@ -1,5 +1,6 @@
-//! What documents of this repository say fits the schemas. What a running router answers is held against them in its own
-//! tests (`tests/support/src/schemas.rs`), what the readers refuse in those of the rules.
+//! What documents of this repository say fits the schemas. What a running router answers is held
+//! against them in its own tests (`tests/support/src/schemas.rs`), what the readers refuse in those
+//! of the rules.
 
 use jsonschema::Validator;
 use serde_json::{Value, json};

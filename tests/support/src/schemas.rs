@@ -1,4 +1,5 @@
-//! Every answer of a router in a test fits its schema in docs/schemas, and so does every request that it takes.
+//! Every answer of a router in a test fits its schema in docs/schemas, and so does every request
+//! that it takes.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +23,8 @@ pub(crate) fn check(operation: &str, sent: &[u8], answer: &Value) {
         "error-answer"
     };
     fits(if is_good { &wanted } else { refused }, answer);
-    // An administrator may send nothing where there is nothing to say, and headers may say what a request leaves out.
+    // An administrator may send nothing where there is nothing to say, and headers may say what a
+    // request leaves out.
     if is_good && let Ok(sent) = serde_json::from_slice::<Value>(sent) {
         fits(&request, &sent);
     }

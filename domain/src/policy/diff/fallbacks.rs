@@ -1,4 +1,5 @@
-//! Fallback rules, which have no names: those at both ends that stay are taken away, the rest is compared pair by pair.
+//! Fallback rules, which have no names: those at both ends that stay are taken away, the rest is
+//! compared pair by pair.
 
 use super::changes::{ChangeKind, Changes};
 use crate::policy::{Backoff, Fallback, When};
@@ -63,7 +64,8 @@ fn retry(retry: Option<u32>) -> String {
     )
 }
 
-/// For a sentence: `on timeout, 5xx: retry 2 with backoff exponential 100ms to 2s with jitter, then anthropic_claude`.
+/// For a sentence: `on timeout, 5xx: retry 2 with backoff exponential 100ms to 2s with jitter, then
+/// anthropic_claude`.
 impl std::fmt::Display for Fallback {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{}", self.when)?;

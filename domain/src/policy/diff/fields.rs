@@ -27,7 +27,8 @@ pub(super) fn diff(what: &str, title: &str, old: &Fields, new: &Fields, changes:
     }
 }
 
-/// Whether two values mean the same: space and the order of keys say nothing, every digit of a number does.
+/// Whether two values mean the same: space and the order of keys say nothing, every digit of a
+/// number does.
 fn same(a: &RawValue, b: &RawValue) -> bool {
     let a = a.get();
     let b = b.get();

@@ -252,7 +252,8 @@ fn read_older(
     }
 }
 
-/// All words together are one rule, at the place of the first; each object is a rule of its own. Nothing is any failure.
+/// All words together are one rule, at the place of the first; each object is a rule of its own.
+/// Nothing is any failure.
 fn read_conditions(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Vec<When> {
     let mut whens: Vec<When> = Vec::new();
     let mut words: Option<usize> = None;

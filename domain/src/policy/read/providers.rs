@@ -292,8 +292,8 @@ fn finish(named: Vec<Named>, order: Order) -> Listed<Provider> {
     providers
 }
 
-/// Nothing could ever be chosen without a provider. Weights of 0 alone are how somebody takes all traffic away for a while:
-/// the contract answers `decision_failed` then.
+/// Nothing could ever be chosen without a provider. Weights of 0 alone are how somebody takes all
+/// traffic away for a while: the contract answers `decision_failed` then.
 fn check_sum(providers: &[Provider], source: &str, mistakes: &mut Mistakes) {
     let pointer = format!("/{source}");
     let sum: f64 = providers.iter().map(|provider| provider.weight).sum();

@@ -1,5 +1,5 @@
-//! What a breaker goes by: the router's defaults, what an extension's record says over them, and what the policy says over
-//! that.
+//! What a breaker goes by: the router's defaults, what an extension's record says over them, and
+//! what the policy says over that.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ pub struct Settings {
     pub open_base: Duration,
     pub open_factor: u32,
     pub open_cap: Duration,
-    /// Percent by which an open time is made shorter or longer, so that replicas do not probe together.
+    /// Percent by which an open time is made shorter or longer, so that replicas do not probe
+    /// together.
     pub jitter: u32,
     /// Closed for this long, the next open time is the first again.
     pub reset_after: Duration,
@@ -48,8 +49,8 @@ const WARY_FAILURES: u32 = 2;
 pub(super) const MAX_WINDOW: u32 = 30;
 
 impl Settings {
-    /// The defaults for calls that may take `timeout`, with `written` over them. The latency of a model varies by nature,
-    /// so slow calls are only held against the others.
+    /// The defaults for calls that may take `timeout`, with `written` over them. The latency of a
+    /// model varies by nature, so slow calls are only held against the others.
     pub fn new(kind: Kind, timeout: Duration, written: &BreakerOverrides) -> Self {
         let number = |setting: BreakerSetting| {
             let number = written.get(setting).or(setting.default_number());
