@@ -152,7 +152,8 @@ impl Stage {
             return;
         };
         let http = self.routers[number].http();
-        let (mut now, limit) = (f64::MAX, Instant::now() + TASKS_END_WITHIN);
+        let mut now = f64::MAX;
+        let limit = Instant::now() + TASKS_END_WITHIN;
         while now > before * 1.02 + TASKS_ROOM && Instant::now() < limit {
             now = Counters::of(http)
                 .await

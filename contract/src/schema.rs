@@ -6,12 +6,17 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::limits::MAX_ID;
 
-macro_rules! schemas {
-    ($($(#[$meta:meta])* $name:ident = $schema:expr;)*) => {
-        $(
-            $(#[$meta])*
-            pub(crate) struct $name;
+/// What `id_problem` of the rules lets through.
+pub(crate) struct Id;
+pub(crate) struct Token;
+pub(crate) struct Subject;
+pub(crate) struct Moment;
+pub(crate) struct Condition;
+pub(crate) struct Object;
 
+macro_rules! schemas {
+    ($($name:ident = $schema:expr;)*) => {
+        $(
             impl JsonSchema for $name {
                 fn schema_name() -> Cow<'static, str> {
                     stringify!($name).into()
@@ -26,7 +31,6 @@ macro_rules! schemas {
 }
 
 schemas! {
-    /// What `id_problem` of the rules lets through.
     Id = json_schema!({
         "description": "1 to 64 characters of a-z, 0-9, _, - and single dots, starting with a letter or a digit.",
         "type": "string",

@@ -97,7 +97,8 @@ pub(super) fn reopen(invokers: &Invokers, path: &Path) {
 }
 
 fn copy_of(invokers: &Invokers) -> Copy {
-    let (now, wall) = (Instant::now().into_std(), SystemTime::now());
+    let now = Instant::now().into_std();
+    let wall = SystemTime::now();
     let mut breakers = Vec::new();
     for invoker in invokers.all() {
         let line = |subject: &Arc<str>, open: OpenBreaker| Line {

@@ -9,4 +9,6 @@ mod circles;
 #[cfg(test)]
 mod planted;
 #[cfg(test)]
+mod style;
+#[cfg(test)]
 mod tasks;

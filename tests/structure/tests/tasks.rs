@@ -2,9 +2,9 @@
 //! secret.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use beamline_structure::workspace::repository;
+use beamline_structure::workspace::{repository, sources};
 
 const FOLDERS: [&str; 3] = ["actors/src", "bus/src", "src"];
 
@@ -101,29 +101,22 @@ fn what_is_known_to_start_a_task_does() {
 
 fn starting_files() -> Vec<String> {
     let root = repository();
-    let mut files = Vec::new();
-    for folder in FOLDERS {
-        collect(&root.join(folder), &mut files);
-    }
-    let starting = files.iter().filter(|file| starts_something(file));
-    let names = starting.filter_map(|file| file.strip_prefix(&root).ok());
-    names.map(|name| name.display().to_string()).collect()
+    let folders = FOLDERS.iter().map(|folder| root.join(folder));
+    let files = folders.flat_map(|folder| sources(&folder).expect("a folder"));
+    let starting = files.filter(|file| starts_something(file));
+    starting
+        .filter_map(|file| Some(file.strip_prefix(&root).ok()?.to_owned()))
+        .filter(|name| !is_of_tests(name))
+        .map(|name| name.display().to_string())
+        .collect()
 }
 
-/// All sources below a folder, tests apart.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_stem().unwrap_or_default();
-        if ["tests", "testing"].iter().any(|test| name == *test) {
-            continue;
-        }
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
+/// `tests.rs`, `testing.rs`, and what is below folders of these names.
+fn is_of_tests(file: &Path) -> bool {
+    let names = file.iter().filter_map(|name| name.to_str());
+    names
+        .map(|name| name.trim_end_matches(".rs"))
+        .any(|name| name == "tests" || name == "testing")
 }
 
 /// Before the tests that a file ends with.
