@@ -96,9 +96,10 @@ impl<'ast> Visit<'ast> for Folded {
 }
 
 fn name(pattern: &Pat) -> Option<String> {
-    match pattern {
-        Pat::Ident(name) => Some(name.ident.to_string()),
-        _ => None,
+    if let Pat::Ident(name) = pattern {
+        Some(name.ident.to_string())
+    } else {
+        None
     }
 }
 
