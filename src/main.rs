@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use beamline_router::cli::{self, Cli, Failure};
 use clap::Parser;
 
+#[cfg(all(feature = "mimalloc", not(feature = "count-allocations")))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(feature = "count-allocations")]
 #[global_allocator]
 static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
