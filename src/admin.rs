@@ -50,7 +50,7 @@ struct Shared {
     cut: CancellationToken,
 }
 
-/// From its turn to its answer. A store that is away is given up before this.
+/// For the wait and the work. A store that is away is given up before this.
 const OPERATION_LIMIT: Duration = Duration::from_secs(15);
 
 impl Administration {
