@@ -7,6 +7,8 @@ mod arrow_line;
 #[cfg(test)]
 mod circles;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod planted;
 #[cfg(test)]
 mod style;

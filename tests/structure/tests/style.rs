@@ -5,7 +5,7 @@ use std::path::Path;
 
 use beamline_structure::workspace::{repository, sources};
 use syn::visit::{self, Visit};
-use syn::{Expr, Local, Pat};
+use syn::{Expr, Local, Pat, PatTuple};
 
 const FOLDERS: [&str; 9] = [
     "actors",
@@ -67,6 +67,7 @@ fn a_folded_statement_is_found() {
         found.0
     };
     assert_eq!(found("let (a, mut b) = (1, g());"), ["a, b"]);
+    assert_eq!(found("let (a, b): (u8, u8) = (1, 2);"), ["a, b"]);
     assert!(found("let (a, b) = g(); let c = (1, 2);").is_empty());
     assert!(
         found("let (a, b) = (b, a);").is_empty(),
@@ -81,7 +82,7 @@ struct Folded(Vec<String>);
 
 impl<'ast> Visit<'ast> for Folded {
     fn visit_local(&mut self, local: &'ast Local) {
-        if let (Pat::Tuple(pattern), Some(init)) = (&local.pat, &local.init)
+        if let (Some(pattern), Some(init)) = (tuple(&local.pat), &local.init)
             && let Expr::Tuple(values) = init.expr.as_ref()
         {
             let names: Vec<String> = pattern.elems.iter().filter_map(name).collect();
@@ -92,6 +93,17 @@ impl<'ast> Visit<'ast> for Folded {
             }
         }
         visit::visit_local(self, local);
+    }
+}
+
+/// A tuple of names, with its type or without.
+fn tuple(pattern: &Pat) -> Option<&PatTuple> {
+    if let Pat::Tuple(tuple) = pattern {
+        Some(tuple)
+    } else if let Pat::Type(typed) = pattern {
+        self::tuple(&typed.pat)
+    } else {
+        None
     }
 }
 
