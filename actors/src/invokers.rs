@@ -125,7 +125,8 @@ impl SharedInvokers {
     fn view(&self, invoker: &Invoker) -> TreeNode {
         let mut view = invoker.address.node().view();
         self.limits.describe(&invoker.id, &mut view);
-        let (measured, (mode, _)) = (invoker.breaker().state, self.mode(&invoker.id));
+        let measured = invoker.breaker().state;
+        let (mode, _) = self.mode(&invoker.id);
         let measured_state = (mode != Mode::Normal).then_some(measured.as_str());
         view.breaker = Some(NodeBreaker {
             state: mode.effective(measured).into(),

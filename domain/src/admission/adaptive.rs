@@ -106,7 +106,8 @@ impl AdaptiveLimit {
     pub fn halve(&mut self, inside: usize, outside: usize, now: Instant) {
         let half = (count(inside) / 2.0).max(LEAST_IN_NEED);
         self.held = Some(self.held.map_or(half, |held| held.min(half)));
-        (self.outside, self.last_bound) = (count(outside), Some(now));
+        self.outside = count(outside);
+        self.last_bound = Some(now);
     }
 
     pub fn observe(&mut self, seen: &Observed, now: Instant) {

@@ -201,7 +201,8 @@ impl Allowance {
 
     fn is_left(&mut self) -> bool {
         if self.since.elapsed() >= Duration::from_secs(1) {
-            (self.since, self.read) = (Instant::now(), 0);
+            self.since = Instant::now();
+            self.read = 0;
         }
         self.read = self.read.saturating_add(1);
         self.read <= self.a_second

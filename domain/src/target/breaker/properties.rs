@@ -304,7 +304,8 @@ proptest! {
     ) {
         let mut window = Window::default();
         let origin = Instant::now();
-        let (mut list, mut at): (VecDeque<(u64, bool, bool)>, u64) = (VecDeque::new(), 0);
+        let mut list: VecDeque<(u64, bool, bool)> = VecDeque::new();
+        let mut at = 0;
         for (failure, slow, pause) in calls {
             let now = origin + Duration::from_millis(at);
             window.add(failure, slow, now);
