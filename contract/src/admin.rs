@@ -44,6 +44,10 @@ pub use tree::{
     NodeBreaker, NodeKind, RouterStatus, SupervisionTree, SupervisionTreeAnswer, TreeNode,
 };
 
+/// The field of any request body that holds the router's key, for who cannot send it beside the
+/// body.
+pub const API_KEY: &str = "api_key";
+
 /// A request body that says by its type which operation it asks for.
 pub trait Operation: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The last token of its subject.

@@ -1,14 +1,12 @@
 //! Who may administrate: whoever has the key, where one is configured.
 
+use beamline_contract::admin::API_KEY;
 use beamline_contract::fields::Fields;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::caller::Caller;
 use super::refusal::Refusal;
-
-/// The field of a body that holds the key, for who cannot send it beside the body.
-pub(super) const API_KEY: &str = "api_key";
 
 /// The key may come beside the body, or in it.
 pub(super) fn check(

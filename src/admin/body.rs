@@ -1,9 +1,9 @@
 //! The body of a request, as bytes and as an object.
 
+use beamline_contract::admin::API_KEY;
 use beamline_contract::fields::Fields;
 use beamline_domain::document::{Mistakes, Object};
 
-use super::authorization::API_KEY;
 use super::refusal::Refusal;
 
 /// An object, or nothing at all.

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use beamline_contract::admin::{BreakerReset, BreakerSet, ReplicasReset, ResetBreaker, SetBreaker};
+use beamline_contract::admin::{
+    API_KEY, BreakerReset, BreakerSet, ReplicasReset, ResetBreaker, SetBreaker,
+};
 use beamline_contract::control::ReplicaStatus;
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{BreakerResets, ExtensionRecord, OperatorDecision, OperatorState};
 use beamline_domain::document::{Mistakes, Object};
 
 use super::decision;
-use crate::admin::authorization::API_KEY;
 use crate::admin::body::read_document;
 use crate::admin::caller::Caller;
 use crate::admin::changes::update;

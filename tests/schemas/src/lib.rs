@@ -12,7 +12,7 @@ use beamline_contract::request::RequestBody;
 use schemars::generate::SchemaSettings;
 use schemars::transform::transform_subschemas;
 use schemars::{JsonSchema, Schema};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A file of docs/schemas.
 #[derive(Debug)]
@@ -50,10 +50,10 @@ pub fn files() -> Vec<File> {
     ];
     macro_rules! add {
         ($($operation:ident $name:literal $role:ident $effect:ident $answer:ident,)*) => {
-            $(files.push(sent::<admin::$operation>(
+            $(files.push(with_key(sent::<admin::$operation>(
                 concat!("admin/", $name, ".request"),
                 concat!("the body of `", $name, "`"),
-            ));
+            )));
             files.push(received::<admin::$answer>(
                 concat!("admin/", $name, ".answer"),
                 concat!("the answer to `", $name, "`"),
@@ -92,9 +92,10 @@ fn received<T: JsonSchema>(name: &str, what: &str) -> File {
 fn file<T: JsonSchema>(name: &str, what: &str, settings: SchemaSettings) -> File {
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
     plain_descriptions(&mut schema);
+    let title = name.trim_start_matches("admin/").replace(['-', '.'], " ");
     schema.insert(
         "title".to_owned(),
-        format!("Beamline Router: {what}").into(),
+        format!("Beamline Router {title}").into(),
     );
     let urn = format!("urn:beamline-router:{}", name.replace('/', ":"));
     schema.insert("$id".to_owned(), urn.into());
@@ -103,6 +104,27 @@ fn file<T: JsonSchema>(name: &str, what: &str, settings: SchemaSettings) -> File
         what: what.to_owned(),
         schema,
     }
+}
+
+/// Every operation takes the key in its body too (contract section 5). It is no part of what the
+/// operation reads, so no type has it.
+fn with_key(mut file: File) -> File {
+    let body = match file.schema.get("$ref").and_then(Value::as_str) {
+        Some(reference) => reference.trim_start_matches('#').to_owned(),
+        None => String::new(),
+    };
+    let body = file
+        .schema
+        .pointer_mut(&body)
+        .and_then(Value::as_object_mut);
+    if let Some(body) = body {
+        let properties = body.entry("properties").or_insert_with(|| json!({}));
+        properties[admin::API_KEY] = json!({
+            "description": "The router's `admin.api_key`, for who cannot send it as `Authorization: Bearer`.",
+            "type": ["string", "null"],
+        });
+    }
+    file
 }
 
 /// Doc comments as an editor shows them: on one line, without links into the code.
@@ -123,7 +145,8 @@ Draft 2020-12, made from the types of [contract/](../../contract/src/lib.rs). `B
 --workspace -E 'package(beamline-schemas)'` writes them anew, this page too; `make test` fails when they are out of date.
 
 What somebody sends is described as it may be written, so that a typo in a policy or a record is seen before it is sent. What the
-router sends is described as it is written today; a newer router may say more.
+router sends is described as it is written today; a newer router may say more. The body of every operation of the administration may
+hold the router's key as `api_key`.
 
 ## In an editor
 

@@ -109,6 +109,18 @@ fn what_is_sent_and_answered_fits_and_what_is_odd_does_not() {
             true,
         ),
         ("admin/refusal", json!({"ok": false}), false),
+        ("admin/reload.request", json!({"api_key": "k"}), true),
+        ("admin/reload.request", json!({"api_key": 1}), false),
+        (
+            "admin/create_extension.request",
+            json!({"id": "a", "type": "pre", "api_key": "k"}),
+            true,
+        ),
+        (
+            "extension-record",
+            json!({"id": "a", "type": "pre", "api_key": "k"}),
+            false,
+        ),
     ] {
         let error = validator(name)
             .validate(&document)
