@@ -157,14 +157,4 @@ fn ungranted(call: &PlannedCall) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_are_shared_out_in_order_while_there_are_any() {
-        assert_eq!(share_out(5, &[2, 0, 2, 2, 1]), [2, 0, 1, 1, 1]);
-        assert_eq!(share_out(9, &[2, 0, 1]), [2, 0, 1]);
-        assert_eq!(share_out(0, &[1]), [0]);
-        assert!(share_out(3, &[]).is_empty());
-    }
-}
+mod tests;
