@@ -19,8 +19,8 @@ mod tree;
 
 pub use breakers::{
     BreakerReset, BreakerSet, BreakerStatesAnswer, ExtensionBreakers, FleetBreakers, FleetCount,
-    GetCircuitBreakerStates, OperatorDecision, ReplicaSeen, ReplicasReset, ResetBreaker,
-    SetBreaker, ShownBreaker, TargetBreaker, TenantBreaker, TenantBreakers,
+    GetCircuitBreakerStates, ReplicaSeen, ReplicasReset, ResetBreaker, SetBreaker, ShownBreaker,
+    ShownDecision, TargetBreaker, TenantBreaker, TenantBreakers,
 };
 pub use complexity::{ComplexityAnswer, EstimateSource, GetPipelineComplexity};
 pub use dry_run::{

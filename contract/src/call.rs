@@ -88,7 +88,7 @@ pub const STATUS_ERROR: &str = "error";
 /// what the others say.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ExtensionAnswer<'a> {
+pub struct CallAnswer<'a> {
     /// Provider: who answers. The router knows whom it called and does not read it.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<Cow<'a, str>>,

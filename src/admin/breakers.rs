@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use beamline_contract::admin::{
-    BreakerStatesAnswer, ExtensionBreakers, GetCircuitBreakerStates, OperatorDecision, ReplicaSeen,
-    ShownBreaker, TargetBreaker,
+    BreakerStatesAnswer, ExtensionBreakers, GetCircuitBreakerStates, ReplicaSeen, ShownBreaker,
+    ShownDecision, TargetBreaker,
 };
 use beamline_contract::record::ExtensionRecord;
 use beamline_contract::record::{self, Isolation};
@@ -123,8 +123,8 @@ fn shown(
     }
 }
 
-fn decision(operator: &record::OperatorDecision) -> OperatorDecision {
-    OperatorDecision {
+fn decision(operator: &record::OperatorDecision) -> ShownDecision {
+    ShownDecision {
         state: operator.state.as_str().into(),
         until: format_time(operator.until),
         reason: operator.reason.clone(),

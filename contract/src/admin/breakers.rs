@@ -101,7 +101,7 @@ pub struct ShownBreaker {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspect_until: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operator: Option<OperatorDecision>,
+    pub operator: Option<ShownDecision>,
     /// What the next call would meet, had no operator decided otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_state: Option<Cow<'static, str>>,
@@ -110,7 +110,7 @@ pub struct ShownBreaker {
 /// What an operator has decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct OperatorDecision {
+pub struct ShownDecision {
     /// `disabled`, `forced_open` or `metrics_only`.
     pub state: Cow<'static, str>,
     /// RFC 3339.
@@ -195,7 +195,7 @@ pub struct BreakerSet {
     /// What was set.
     pub state: Cow<'static, str>,
     /// Null when a decision was ended.
-    pub operator: Option<OperatorDecision>,
+    pub operator: Option<ShownDecision>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use beamline_contract::call::{
-    ExtensionAnswer, MessageEdit, STATUS_ERROR, STATUS_OK, STATUS_REJECT,
-};
+use beamline_contract::call::{CallAnswer, MessageEdit, STATUS_ERROR, STATUS_OK, STATUS_REJECT};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
 use serde_json::value::RawValue;
@@ -103,7 +101,7 @@ fn service_error(
     })
 }
 
-fn parse(body: &[u8]) -> Result<ExtensionAnswer<'_>, CallFailure> {
+fn parse(body: &[u8]) -> Result<CallAnswer<'_>, CallFailure> {
     if body.is_empty() || check_depth(body).is_err() {
         return Err(malformed("it is empty or nested too deeply"));
     }
@@ -116,7 +114,7 @@ fn parse(body: &[u8]) -> Result<ExtensionAnswer<'_>, CallFailure> {
 
 /// `{"error": {..}}` and `{"status": "error", ..}`. However odd it is otherwise, somebody says that
 /// it failed: what can be read is kept.
-fn failure_in(fields: &ExtensionAnswer<'_>, headers: RetryHints) -> Option<AnsweredFailure> {
+fn failure_in(fields: &CallAnswer<'_>, headers: RetryHints) -> Option<AnsweredFailure> {
     if let Some(error) = fields.error.as_deref().filter(|raw| raw.get() != "null") {
         return Some(described_error(error, headers));
     }
@@ -152,7 +150,7 @@ fn described_error(error: &RawValue, headers: RetryHints) -> AnsweredFailure {
     }
 }
 
-fn edit(fields: &ExtensionAnswer<'_>) -> Result<Reply, CallFailure> {
+fn edit(fields: &CallAnswer<'_>) -> Result<Reply, CallFailure> {
     let payload = match &fields.payload {
         Some(raw) if raw.get() != "null" => Some(message_edit(raw)?),
         Some(_) | None => None,
@@ -173,7 +171,7 @@ fn message_edit(raw: &RawValue) -> Result<Edit, CallFailure> {
     })
 }
 
-fn verdict(fields: &ExtensionAnswer<'_>) -> Result<Reply, CallFailure> {
+fn verdict(fields: &CallAnswer<'_>) -> Result<Reply, CallFailure> {
     match plain(fields.status.as_deref()).as_deref() {
         None | Some(STATUS_OK) => Ok(Reply::Accept),
         Some(STATUS_REJECT) => Ok(Reply::Reject {
@@ -184,7 +182,7 @@ fn verdict(fields: &ExtensionAnswer<'_>) -> Result<Reply, CallFailure> {
     }
 }
 
-fn completion(fields: &ExtensionAnswer<'_>) -> Result<Reply, CallFailure> {
+fn completion(fields: &CallAnswer<'_>) -> Result<Reply, CallFailure> {
     let Some(output) = fields.output.as_deref() else {
         return Err(malformed("it has no output"));
     };
@@ -195,7 +193,7 @@ fn completion(fields: &ExtensionAnswer<'_>) -> Result<Reply, CallFailure> {
     })
 }
 
-fn metadata(fields: &ExtensionAnswer<'_>) -> Result<Fields, CallFailure> {
+fn metadata(fields: &CallAnswer<'_>) -> Result<Fields, CallFailure> {
     let Some(raw) = fields.metadata.as_deref().filter(|raw| raw.get() != "null") else {
         return Ok(Fields::default());
     };

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use beamline_contract::call::{AnsweredError, ExtensionAnswer};
+use beamline_contract::call::{AnsweredError, CallAnswer};
 use beamline_contract::error::ErrorCode;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
@@ -106,9 +106,9 @@ impl Failure {
     }
 
     fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(&ExtensionAnswer {
+        serde_json::to_vec(&CallAnswer {
             error: Some(part(self)?),
-            ..ExtensionAnswer::default()
+            ..CallAnswer::default()
         })
     }
 }

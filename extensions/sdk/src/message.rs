@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use beamline_contract::call::{ExtensionAnswer, STATUS_OK, STATUS_REJECT};
+use beamline_contract::call::{CallAnswer, STATUS_OK, STATUS_REJECT};
 use beamline_contract::message::MessageBody;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -102,7 +102,7 @@ impl Edit {
 
 impl Serialize for Edit {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut answer = ExtensionAnswer::default();
+        let mut answer = CallAnswer::default();
         if let Some(message) = &self.message {
             answer.payload = Some(part(message)?);
         }
@@ -145,7 +145,7 @@ impl Verdict {
 
 impl Serialize for Verdict {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut answer = ExtensionAnswer::default();
+        let mut answer = CallAnswer::default();
         match self {
             Self::Ok => answer.status = Some(part(STATUS_OK)?),
             Self::Reject { reason, details } => {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use beamline_contract::call::ExtensionAnswer;
+use beamline_contract::call::CallAnswer;
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -73,12 +73,12 @@ impl Completion {
 
 impl Serialize for Completion {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let answer = ExtensionAnswer {
+        let answer = CallAnswer {
             provider_id: Some(Cow::Borrowed(&self.provider_id)),
             output: Some(Cow::Borrowed(&self.output)),
             usage: self.usage.as_ref().map(part).transpose()?,
             metadata: Some(part(&self.metadata)?),
-            ..ExtensionAnswer::default()
+            ..CallAnswer::default()
         };
         answer.serialize(serializer)
     }

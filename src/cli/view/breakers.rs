@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use beamline_contract::admin::{
-    BreakerReset, BreakerSet, ExtensionBreakers, FleetBreakers, FleetCount, OperatorDecision,
-    ReplicasReset, ShownBreaker, TargetBreaker, TenantBreaker, TenantBreakers,
+    BreakerReset, BreakerSet, ExtensionBreakers, FleetBreakers, FleetCount, ReplicasReset,
+    ShownBreaker, ShownDecision, TargetBreaker, TenantBreaker, TenantBreakers,
 };
 use serde_json::Value;
 
@@ -106,8 +106,8 @@ fn history(breaker: &ShownBreaker) -> impl Iterator<Item = (&'static str, String
         .filter_map(|(name, value)| Some((name, text::plain(value.as_deref()?))))
 }
 
-fn operator(decision: &OperatorDecision) -> (&'static str, String) {
-    let OperatorDecision {
+fn operator(decision: &ShownDecision) -> (&'static str, String) {
+    let ShownDecision {
         state,
         until,
         reason,

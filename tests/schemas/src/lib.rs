@@ -5,7 +5,7 @@
 
 use beamline_contract::admin::{self, RefusalAnswer};
 use beamline_contract::answer::{DecisionAnswer, ErrorAnswer};
-use beamline_contract::call::{ExtensionAnswer, ExtensionCall, ProviderCall};
+use beamline_contract::call::{CallAnswer, ExtensionCall, ProviderCall};
 use beamline_contract::for_each_operation;
 use beamline_contract::policy::PolicyDocument;
 use beamline_contract::request::RequestBody;
@@ -37,7 +37,7 @@ pub fn files() -> Vec<File> {
         ),
         received::<ProviderCall<'_>>("provider-call", "a call of a provider"),
         // The fields that only the extension writes are there as well.
-        received::<ExtensionAnswer<'_>>("extension-answer", "what an extension answers"),
+        received::<CallAnswer<'_>>("extension-answer", "what an extension answers"),
         sent::<admin::CreateExtension>(
             "extension-record",
             "the record of an extension, as people write it",
