@@ -34,3 +34,8 @@ pub const RECORD_RETRIES: RangeInclusive<u64> = 0..=2;
 pub const MAX_IN_FLIGHT: RangeInclusive<u64> = 1..=10_000;
 /// Of an instance.
 pub const WEIGHT: RangeInclusive<u64> = 0..=100;
+
+/// Milliseconds that an operator's decision about breakers may hold: a day at most.
+pub const DECISION_MS: RangeInclusive<u64> = 1_000..=86_400_000;
+/// Of an operator's reason, in bytes.
+pub const MAX_REASON: usize = 500;

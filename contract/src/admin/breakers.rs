@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+#[cfg(feature = "schema")]
+use crate::limits::{DECISION_MS, MAX_REASON};
+use crate::record::OperatorState;
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GetCircuitBreakerStates {
@@ -20,25 +24,53 @@ pub struct GetCircuitBreakerStates {
 /// Sets or ends an operator's decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields, transform = says_why))]
 pub struct SetBreaker {
     /// Of the extension.
     pub id: String,
     /// `disabled`, `forced_open`, `metrics_only`, or `normal` to end a decision.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = SetBreaker::STATES)))]
     pub state: Cow<'static, str>,
-    /// How long it holds.
+    /// How long it holds. Absent: an hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *DECISION_MS.start(), max = *DECISION_MS.end())))]
     pub for_ms: Option<u64>,
-    /// For whoever finds it like this; a decision needs one.
+    /// For whoever finds it like this, in at most 500 bytes; a decision needs one.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_REASON)))]
     pub reason: String,
+}
+
+impl SetBreaker {
+    /// The state that ends a decision: as the breaker itself finds.
+    pub const NORMAL: &'static str = "normal";
+    pub const STATES: [&'static str; 4] = [
+        Self::NORMAL,
+        OperatorState::Disabled.as_str(),
+        OperatorState::ForcedOpen.as_str(),
+        OperatorState::MetricsOnly.as_str(),
+    ];
+}
+
+/// Whoever decides says why; whoever ends a decision need not.
+#[cfg(feature = "schema")]
+fn says_why(schema: &mut schemars::Schema) {
+    let ends = serde_json::json!({"properties": {"state": {"const": SetBreaker::NORMAL}}});
+    let has_a_reason =
+        serde_json::json!({"required": ["reason"], "properties": {"reason": {"pattern": "\\S"}}});
+    schema.insert("anyOf".into(), vec![ends, has_a_reason].into());
 }
 
 /// Closes the breakers of an extension, and ends an operator's decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 pub struct ResetBreaker {
+    /// Of the extension.
     pub id: String,
+    /// For whoever looks at it later, in at most 500 bytes.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_REASON)))]
     pub reason: String,
 }
 

@@ -26,7 +26,7 @@ impl OperatorState {
         ("metrics_only", Self::MetricsOnly),
     ];
 
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
             Self::ForcedOpen => "forced_open",
@@ -48,9 +48,8 @@ pub struct OperatorDecision {
 }
 
 impl OperatorDecision {
-    /// How long a decision holds when nobody says, and at most.
+    /// How long a decision holds when nobody says.
     pub const DEFAULT_TIME: Duration = Duration::from_secs(3_600);
-    pub const MAX_TIME: Duration = Duration::from_secs(86_400);
 
     /// The time that it holds still; `None` when it is over.
     pub fn left(&self, wall: SystemTime) -> Option<Duration> {

@@ -9,6 +9,7 @@ use beamline_contract::admin::{
 };
 use beamline_contract::control::ReplicaStatus;
 use beamline_contract::fields::Fields;
+use beamline_contract::limits::{DECISION_MS, MAX_REASON};
 use beamline_contract::record::{BreakerResets, ExtensionRecord, OperatorDecision, OperatorState};
 use beamline_domain::document::{Mistakes, Object};
 
@@ -22,10 +23,6 @@ use crate::admin::surroundings::Surroundings;
 
 const SET_KEYS: &[&str] = &["id", "state", "for_ms", "reason", API_KEY];
 const RESET_KEYS: &[&str] = &["id", "reason", API_KEY];
-/// The word for "as the breaker itself finds".
-const NORMAL: &str = "normal";
-/// Bytes of a reason.
-const LONGEST_REASON: usize = 500;
 /// Other replicas hear of a change at once, or at their next poll, which nobody is kept waiting
 /// for.
 const LOOKS: usize = 3;
@@ -63,18 +60,14 @@ impl Perform for SetBreaker {
 fn read_set(mut object: Object<'_>, mistakes: &mut Mistakes) -> Option<SetBreaker> {
     let id = object.required_text("id", mistakes);
     if !object.has("state") {
-        mistakes.add(
-            "/state",
-            "is required: normal, disabled, forced_open, metrics_only",
-        );
+        let states = SetBreaker::STATES.join(", ");
+        mistakes.add("/state", format!("is required: {states}"));
     }
-    let mut words = vec![(NORMAL, NORMAL)];
-    words.extend(OperatorState::WORDS.map(|(word, _)| (word, word)));
+    let words = SetBreaker::STATES.map(|word| (word, word));
     let state = object.choice("state", &words, mistakes);
-    let longest = u64::try_from(OperatorDecision::MAX_TIME.as_millis()).unwrap_or(u64::MAX);
-    let time = object.milliseconds("for_ms", 1_000..=longest, mistakes);
+    let time = object.milliseconds("for_ms", DECISION_MS, mistakes);
     let reason = object.text("reason", mistakes).unwrap_or_default();
-    if state.is_some_and(|state| state != NORMAL) && reason.trim().is_empty() {
+    if state.is_some_and(|state| state != SetBreaker::NORMAL) && reason.trim().is_empty() {
         mistakes.add(
             "/reason",
             "is required: say why, for whoever finds it like this",
@@ -109,10 +102,10 @@ fn operator_of(request: &SetBreaker, wall: SystemTime) -> Option<OperatorDecisio
 }
 
 fn check_reason(reason: &str, mistakes: &mut Mistakes) {
-    if reason.len() > LONGEST_REASON {
+    if reason.len() > MAX_REASON {
         mistakes.add(
             "/reason",
-            format!("must be at most {LONGEST_REASON} bytes long"),
+            format!("must be at most {MAX_REASON} bytes long"),
         );
     }
 }
