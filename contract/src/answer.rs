@@ -11,6 +11,10 @@ use crate::message::MessageBody;
 use crate::record::Kind;
 use crate::word::Word;
 
+mod words;
+
+pub use words::{DecisionReason, ExtensionStatus};
+
 /// The answer to a request that was decided, and for `route` carried out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -80,12 +84,17 @@ pub struct ErrorAnswer<'a, D = Map<String, Value>> {
 pub struct ErrorBody<'a, D = Map<String, Value>> {
     /// An [`ErrorCode`](crate::error::ErrorCode), or one that a newer router knows.
     #[serde(borrow, default)]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::error::ErrorCode"))]
     pub code: Cow<'a, str>,
     /// A sentence for people.
     #[serde(borrow, default)]
     pub message: Cow<'a, str>,
     /// An [`IntakeCode`](crate::error::IntakeCode).
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<crate::error::IntakeCode>")
+    )]
     pub intake_error_code: Option<Cow<'a, str>>,
     #[serde(default)]
     pub details: D,
@@ -97,8 +106,9 @@ pub struct ErrorBody<'a, D = Map<String, Value>> {
 pub struct DecisionBody<'a> {
     #[serde(borrow)]
     pub provider_id: Cow<'a, str>,
-    /// `sticky`, `weighted`, `retry` or `fallback`.
+    /// Why it is this one.
     #[serde(borrow)]
+    #[cfg_attr(feature = "schema", schemars(with = "DecisionReason"))]
     pub reason: Cow<'a, str>,
     #[serde(default)]
     pub priority: u32,
@@ -138,6 +148,7 @@ pub struct Explanation<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub providers: Option<Vec<ProviderChance<'a>>>,
     #[serde(borrow)]
+    #[cfg_attr(feature = "schema", schemars(with = "DecisionReason"))]
     pub reason: Cow<'a, str>,
     /// Of the registry; with what follows only for `verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,8 +234,9 @@ pub struct ExtensionReport<'a> {
     pub version: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Cow<'a, str>>,
-    /// `success`, `rejected`, `warned`, `skipped`, `timeout`, `error` or `circuit_open`.
+    /// How its last attempt ended.
     #[serde(borrow, default)]
+    #[cfg_attr(feature = "schema", schemars(with = "ExtensionStatus"))]
     pub status: Cow<'a, str>,
     /// Milliseconds, all attempts together.
     #[serde(default)]
@@ -244,8 +256,10 @@ pub struct AttemptReport<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
+    #[cfg_attr(feature = "schema", schemars(with = "DecisionReason"))]
     pub reason: Cow<'a, str>,
     #[serde(borrow, default)]
+    #[cfg_attr(feature = "schema", schemars(with = "ExtensionStatus"))]
     pub status: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub error_type: Option<Cow<'a, str>>,

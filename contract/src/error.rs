@@ -1,68 +1,37 @@
 //! The codes of error answers (contract section 1).
 
-/// `error.code` of an answer. Callers branch on it, so a code is never renamed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ErrorCode {
-    InvalidRequest,
-    Unauthorized,
-    ValidatorBlocked,
-    PolicyNotFound,
-    ExtensionNotFound,
-    PreProcessorFailed,
-    PostProcessorFailed,
-    ExtensionError,
-    DecisionFailed,
-    RateLimited,
-    Internal,
-    ExtensionUnavailable,
-    Overloaded,
-    BusUnavailable,
-    ShuttingDown,
-    ExtensionTimeout,
-    DeadlineExceeded,
-}
+use crate::word::words;
 
-impl ErrorCode {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::Unauthorized => "unauthorized",
-            Self::ValidatorBlocked => "validator_blocked",
-            Self::PolicyNotFound => "policy_not_found",
-            Self::ExtensionNotFound => "extension_not_found",
-            Self::PreProcessorFailed => "pre_processor_failed",
-            Self::PostProcessorFailed => "post_processor_failed",
-            Self::ExtensionError => "extension_error",
-            Self::DecisionFailed => "decision_failed",
-            Self::RateLimited => "rate_limited",
-            Self::Internal => "internal",
-            Self::ExtensionUnavailable => "extension_unavailable",
-            Self::Overloaded => "overloaded",
-            Self::BusUnavailable => "bus_unavailable",
-            Self::ShuttingDown => "shutting_down",
-            Self::ExtensionTimeout => "extension_timeout",
-            Self::DeadlineExceeded => "deadline_exceeded",
-        }
+words! {
+    /// `error.code` of an answer. Callers branch on it, so a code is never renamed.
+    pub enum ErrorCode {
+        InvalidRequest = "invalid_request",
+        Unauthorized = "unauthorized",
+        ValidatorBlocked = "validator_blocked",
+        PolicyNotFound = "policy_not_found",
+        ExtensionNotFound = "extension_not_found",
+        PreProcessorFailed = "pre_processor_failed",
+        PostProcessorFailed = "post_processor_failed",
+        ExtensionError = "extension_error",
+        DecisionFailed = "decision_failed",
+        RateLimited = "rate_limited",
+        Internal = "internal",
+        ExtensionUnavailable = "extension_unavailable",
+        Overloaded = "overloaded",
+        BusUnavailable = "bus_unavailable",
+        ShuttingDown = "shutting_down",
+        ExtensionTimeout = "extension_timeout",
+        DeadlineExceeded = "deadline_exceeded",
     }
 }
 
-/// What the intake found wrong, finer than `invalid_request` and `unauthorized` (contract section
-/// 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IntakeCode {
-    SchemaValidationFailed,
-    VersionUnsupported,
-    CorrelationFieldsInvalid,
-    TenantForbidden,
-}
-
-impl IntakeCode {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SchemaValidationFailed => "SCHEMA_VALIDATION_FAILED",
-            Self::VersionUnsupported => "VERSION_UNSUPPORTED",
-            Self::CorrelationFieldsInvalid => "CORRELATION_FIELDS_INVALID",
-            Self::TenantForbidden => "TENANT_FORBIDDEN",
-        }
+words! {
+    /// What the intake found wrong, finer than `invalid_request` and `unauthorized` (contract section
+    /// 1).
+    pub enum IntakeCode {
+        SchemaValidationFailed = "SCHEMA_VALIDATION_FAILED",
+        VersionUnsupported = "VERSION_UNSUPPORTED",
+        CorrelationFieldsInvalid = "CORRELATION_FIELDS_INVALID",
+        TenantForbidden = "TENANT_FORBIDDEN",
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_contract::answer::ExtensionStatus;
 use beamline_contract::fields::Fields;
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::reply::Reply;
@@ -43,7 +44,7 @@ impl<'c> CallRecord<'c> {
         let finished = Finished {
             kind: self.order.call.extension.kind,
             latency,
-            status: status(result),
+            status: status(result).as_str(),
             failure: self.failure(result),
             evidence: counts.then_some((outcome == Outcome::Success, last.took)),
             tokens: tokens(result),
@@ -78,10 +79,10 @@ impl Drop for CallRecord<'_> {
     }
 }
 
-fn status(result: &Result<Reply, CallFailure>) -> &'static str {
+fn status(result: &Result<Reply, CallFailure>) -> ExtensionStatus {
     match result {
-        Ok(Reply::Reject { .. }) => "rejected",
-        Ok(_) => "success",
+        Ok(Reply::Reject { .. }) => ExtensionStatus::Rejected,
+        Ok(_) => ExtensionStatus::Success,
         Err(failure) => failure.status(),
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use beamline_actors::ports::Answer;
 use beamline_actors::testing::content;
+use beamline_contract::answer::DecisionReason;
 use beamline_contract::fields::Fields;
 use beamline_contract::policy::Status;
 use beamline_contract::record::Kind;
@@ -18,7 +19,7 @@ use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::fallback::{Fallbacks, Recovery};
 use beamline_domain::request::plan::{Plan, PlanLimits};
 use beamline_domain::request::reply;
-use beamline_domain::request::run::{DecisionReason, Next, Run};
+use beamline_domain::request::run::{Next, Run};
 use beamline_domain::request::{Request, RequestHeaders, RequestKind, RequestLimits};
 use beamline_domain::snapshot::Snapshot;
 use beamline_domain::target::retry_budget::Unlimited;
@@ -137,16 +138,11 @@ fn each_reason_has_its_priority() {
         .flat_map(|table| &table.rows)
         .map(|row| (code(&row[0])[0].to_owned(), row[1].clone()))
         .collect();
-    let all = [
-        DecisionReason::Sticky,
-        DecisionReason::Weighted,
-        DecisionReason::Retry,
-        DecisionReason::Fallback,
-    ];
-    assert_eq!(
-        told,
-        all.map(|reason| (reason.as_str().to_owned(), reason.priority().to_string()))
-    );
+    let known = DecisionReason::WORDS.iter();
+    let all: Vec<(String, String)> = known
+        .map(|(word, reason)| ((*word).to_owned(), reason.priority().to_string()))
+        .collect();
+    assert_eq!(told, all);
 }
 
 #[test]

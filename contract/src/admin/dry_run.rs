@@ -205,6 +205,7 @@ pub struct LatencyEstimate {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DryRunError<'a> {
     #[serde(borrow)]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::error::ErrorCode"))]
     pub code: Cow<'a, str>,
     #[serde(borrow)]
     pub message: Cow<'a, str>,

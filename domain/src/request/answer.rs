@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use beamline_contract::answer::{
     AnswerContext, AttemptReport, DecisionAnswer, DecisionBody, Degradation, ErrorAnswer,
-    ErrorBody, ExtensionReport, ProviderResponse,
+    ErrorBody, ExtensionReport, ExtensionStatus, ProviderResponse,
 };
 use beamline_contract::error::IntakeCode;
 use beamline_contract::record::Kind;
@@ -78,7 +78,7 @@ pub(super) fn extension_report(report: &Report) -> ExtensionReport<'_> {
         kind: report.call.extension.kind.into(),
         version: Cow::Borrowed(&report.call.target.version),
         instance: report.instance().map(Cow::Borrowed),
-        status: Cow::Borrowed(report.status),
+        status: report.status.as_str().into(),
         latency_ms: milliseconds(report.latency),
         attempts: report.attempts,
     }
@@ -174,7 +174,7 @@ fn candidate_report<'a>(run: &'a Run, candidate: &'a Candidate) -> ExtensionRepo
             kind: Kind::Provider.into(),
             version: Cow::Borrowed(""),
             instance: None,
-            status: Cow::Borrowed("skipped"),
+            status: ExtensionStatus::Skipped.as_str().into(),
             latency_ms: 0.0,
             attempts: 0,
         },
@@ -187,7 +187,7 @@ fn skipped<'a>(id: &'a str, call: &'a PlannedCall) -> ExtensionReport<'a> {
         kind: call.extension.kind.into(),
         version: Cow::Borrowed(&call.target.version),
         instance: None,
-        status: Cow::Borrowed("skipped"),
+        status: ExtensionStatus::Skipped.as_str().into(),
         latency_ms: 0.0,
         attempts: 0,
     }
@@ -203,7 +203,7 @@ fn attempt_report(attempt: &Attempt) -> AttemptReport<'_> {
         version: Cow::Borrowed(&attempt.call.target.version),
         instance: attempt.instance().map(Cow::Borrowed),
         reason: Cow::Borrowed(attempt.reason.as_str()),
-        status: Cow::Borrowed(attempt.status),
+        status: attempt.status.as_str().into(),
         error_type: attempt.error_type.map(Cow::Borrowed),
         rule: attempt.rule,
         waited_ms: milliseconds(attempt.waited),

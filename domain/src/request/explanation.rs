@@ -4,11 +4,13 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-use beamline_contract::answer::{CallPlace, Explanation, ExplanationContext, ProviderChance};
+use beamline_contract::answer::{
+    CallPlace, DecisionReason, Explanation, ExplanationContext, ProviderChance,
+};
 
 use crate::policy::Fallback;
 use crate::request::plan::{Candidate, Exclusion, Plan, PlannedCall};
-use crate::request::run::{Attempt, Decision, DecisionReason, Run, Session};
+use crate::request::run::{Attempt, Decision, Run, Session};
 use beamline_contract::policy::Order;
 use beamline_contract::time::milliseconds;
 
@@ -173,7 +175,7 @@ impl fmt::Display for Guardrail<'_> {
             used: report.and_then(|report| report.instance()),
         };
         let kind = self.call.extension.kind.as_str();
-        let status = report.map_or("not run", |report| report.status);
+        let status = report.map_or("not run", |report| report.status.as_str());
         write!(out, "{kind} {} {version}: {status}", self.call.id())
     }
 }
@@ -311,7 +313,7 @@ impl fmt::Display for AttemptStep<'_> {
         if waited > 0.0 {
             write!(out, " after a wait of {waited} ms")?;
         }
-        write!(out, ": {}", attempt.status)?;
+        write!(out, ": {}", attempt.status.as_str())?;
         if let Some(error) = attempt.error_type {
             write!(out, " ({error})")?;
         }

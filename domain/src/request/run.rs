@@ -11,8 +11,7 @@ mod step;
 
 pub use consequences::is_fatal;
 pub use state::{
-    Attempt, CallOrder, CallResult, Decision, DecisionReason, Degraded, Next, Report, Response,
-    Run, Session,
+    Attempt, CallOrder, CallResult, Decision, Degraded, Next, Report, Response, Run, Session,
 };
 
 #[cfg(test)]

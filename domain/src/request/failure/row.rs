@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use beamline_contract::answer::ExtensionStatus;
 use beamline_contract::error::ErrorCode;
 
 use super::answered::AnsweredFailure;
@@ -49,7 +50,7 @@ pub struct FailureRow {
     /// `error_type` in an answer, and `reason` in its `degraded` list and in metrics.
     pub reason: &'static str,
     /// `status` in the `extensions` list of an answer.
-    pub status: &'static str,
+    pub status: ExtensionStatus,
     pub consequence: Consequence,
     /// The request's own end, or the bus's: no other provider could do better.
     pub ends_request: bool,
@@ -99,7 +100,7 @@ impl CallFailure {
         use Consequence::{Nothing, OfTheExtension, OfTheRequest, OfTheStage};
         let base = FailureRow {
             reason: "",
-            status: "error",
+            status: ExtensionStatus::Error,
             consequence: OfTheStage,
             ends_request: false,
             breaker: Outcome::Ignored,
@@ -110,7 +111,7 @@ impl CallFailure {
         match self {
             Self::Timeout => FailureRow {
                 reason: "extension_timeout",
-                status: "timeout",
+                status: ExtensionStatus::Timeout,
                 consequence: OfTheExtension(ErrorCode::ExtensionTimeout),
                 breaker: Outcome::Timeout,
                 repeat: Repeat::MayBeDone {
@@ -121,7 +122,7 @@ impl CallFailure {
             },
             Self::Deadline => FailureRow {
                 reason: "deadline_exceeded",
-                status: "timeout",
+                status: ExtensionStatus::Timeout,
                 consequence: OfTheRequest(ErrorCode::DeadlineExceeded),
                 ends_request: true,
                 class: FailureClass::timeout(),
@@ -129,7 +130,7 @@ impl CallFailure {
             },
             Self::TooLittleTime => FailureRow {
                 reason: "too_little_time",
-                status: "skipped",
+                status: ExtensionStatus::Skipped,
                 consequence: OfTheRequest(ErrorCode::DeadlineExceeded),
                 ends_request: true,
                 class: FailureClass::timeout(),
@@ -150,7 +151,7 @@ impl CallFailure {
             },
             Self::CircuitOpen { retry_after } => FailureRow {
                 reason: "circuit_open",
-                status: "circuit_open",
+                status: ExtensionStatus::CircuitOpen,
                 consequence: OfTheExtension(ErrorCode::ExtensionUnavailable),
                 retry_after: Some(*retry_after),
                 class: FailureClass {
@@ -208,7 +209,7 @@ impl CallFailure {
             },
             Self::Cancelled => FailureRow {
                 reason: "cancelled",
-                status: "skipped",
+                status: ExtensionStatus::Skipped,
                 consequence: Nothing,
                 ends_request: true,
                 ..base
@@ -255,7 +256,7 @@ impl CallFailure {
     }
 
     /// `status` in the `extensions` list of an answer.
-    pub fn status(&self) -> &'static str {
+    pub fn status(&self) -> ExtensionStatus {
         self.row().status
     }
 

@@ -73,7 +73,7 @@ fn every_failure_has_its_row() {
         let is = format!(
             "{} {} {:?} {} {:?} {:?} {:?}",
             row.reason,
-            row.status,
+            row.status.as_str(),
             row.consequence,
             row.ends_request,
             row.breaker,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_contract::answer::DecisionReason;
 use beamline_contract::policy::Order;
 
 use super::consequences::{external, no_provider};
 use super::exclusions::usual_latency;
 use super::results::RETRY_BUDGET_EXHAUSTED;
-use super::state::{Decision, DecisionReason, Run, Session};
+use super::state::{Decision, Run, Session};
 use super::step::Step;
 use crate::request::RequestKind;
 use crate::request::error::RequestError;

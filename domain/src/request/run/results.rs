@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use beamline_contract::answer::ExtensionStatus;
 use beamline_contract::policy::OnFail;
 use beamline_contract::record::Kind;
 use serde_json::value::RawValue;
@@ -33,7 +34,7 @@ impl Run {
             }
             Ok(reply) => {
                 self.accept(call, reply);
-                ("success", None)
+                (ExtensionStatus::Success, None)
             }
             Err(failure) => (failure.status(), self.failed(call, &failure)),
         };
@@ -122,16 +123,17 @@ impl Run {
         call: &PlannedCall,
         reason: &str,
         details: Option<&RawValue>,
-    ) -> (&'static str, Option<RequestError>) {
+    ) -> (ExtensionStatus, Option<RequestError>) {
         match call.rule {
             Rule::Validator(OnFail::Warn) => {
                 self.degrade(call.id(), reason);
-                ("warned", None)
+                (ExtensionStatus::Warned, None)
             }
-            Rule::Validator(OnFail::Ignore) => ("rejected", None),
-            Rule::Validator(OnFail::Block) | Rule::Processor(_) | Rule::Provider => {
-                ("rejected", Some(rejection(call.id(), reason, details)))
-            }
+            Rule::Validator(OnFail::Ignore) => (ExtensionStatus::Rejected, None),
+            Rule::Validator(OnFail::Block) | Rule::Processor(_) | Rule::Provider => (
+                ExtensionStatus::Rejected,
+                Some(rejection(call.id(), reason, details)),
+            ),
         }
     }
 
@@ -157,7 +159,7 @@ impl Run {
             call: Arc::clone(&decision.call),
             endpoint: result.endpoint,
             reason: decision.reason,
-            status: failure.map_or("success", CallFailure::status),
+            status: failure.map_or(ExtensionStatus::Success, CallFailure::status),
             error_type: failure.map(CallFailure::reason),
             rule: decision.rule,
             waited: std::mem::take(&mut self.progress.waited),
@@ -169,7 +171,7 @@ impl Run {
     /// One line for each provider, whatever number of attempts it took.
     fn report_provider(&mut self, call: &Arc<PlannedCall>, result: &CallResult) {
         let failure = result.outcome.as_ref().err();
-        let status = failure.map_or("success", CallFailure::status);
+        let status = failure.map_or(ExtensionStatus::Success, CallFailure::status);
         let known = self.reports.iter_mut().find(|report| {
             report.call.extension.kind == Kind::Provider && report.call.id() == call.id()
         });

@@ -1,8 +1,9 @@
 //! Sticky sessions: which provider the request's session has, and which it keeps.
 
+use beamline_contract::answer::DecisionReason;
 use beamline_contract::policy::Order;
 
-use super::state::{DecisionReason, Degraded, Next, Run, Session};
+use super::state::{Degraded, Next, Run, Session};
 use crate::request::RequestKind;
 use crate::request::plan::Exclusion;
 use crate::session::{Pinned, Recalled, SessionKey};

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_contract::answer::{DecisionReason, ExtensionStatus};
 use beamline_contract::fields::Fields;
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -106,7 +107,7 @@ pub struct Report {
     pub call: Arc<PlannedCall>,
     /// The position of the endpoint that took the last attempt.
     pub endpoint: usize,
-    pub status: &'static str,
+    pub status: ExtensionStatus,
     /// All attempts together.
     pub latency: Duration,
     pub attempts: u32,
@@ -143,34 +144,6 @@ pub struct Decision {
     pub message: Message,
 }
 
-/// `decision.reason` and `decision.priority` of an answer (contract section 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DecisionReason {
-    Sticky,
-    Weighted,
-    Retry,
-    Fallback,
-}
-
-impl DecisionReason {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sticky => "sticky",
-            Self::Weighted => "weighted",
-            Self::Retry => "retry",
-            Self::Fallback => "fallback",
-        }
-    }
-
-    pub fn priority(self) -> u32 {
-        match self {
-            Self::Sticky => 100,
-            Self::Weighted | Self::Retry => 50,
-            Self::Fallback => 25,
-        }
-    }
-}
-
 /// One attempt at a provider.
 #[derive(Debug, Clone)]
 pub struct Attempt {
@@ -178,7 +151,7 @@ pub struct Attempt {
     /// The position of the endpoint that took it.
     pub endpoint: usize,
     pub reason: DecisionReason,
-    pub status: &'static str,
+    pub status: ExtensionStatus,
     pub error_type: Option<&'static str>,
     /// The position of the fallback rule that asked for it.
     pub rule: Option<usize>,
