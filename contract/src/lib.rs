@@ -10,6 +10,7 @@ pub mod request;
 pub mod message;
 
 pub mod answer;
+pub mod details;
 pub mod error;
 
 pub mod call;

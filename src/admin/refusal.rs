@@ -2,6 +2,7 @@
 
 use beamline_actors::ports::StoreError;
 use beamline_contract::admin::{NAMES, RefusalAnswer, RefusalBody, RefusalCode};
+use beamline_contract::details;
 use beamline_contract::error::ErrorCode;
 use beamline_contract::mistake::Mistake;
 use beamline_domain::request::error::RequestError;
@@ -47,7 +48,7 @@ impl Refusal {
         let count = mistakes.len();
         let plural = if count == 1 { "" } else { "s" };
         Self::invalid(format!("The {what} has {count} mistake{plural}."))
-            .with("mistakes", json!(mistakes))
+            .with(details::MISTAKES, json!(mistakes))
     }
 
     pub(super) fn not_found(what: &str) -> Self {
@@ -106,7 +107,7 @@ impl Refusal {
     /// Refused before anything was done.
     pub(super) fn busy() -> Self {
         let message = "Too many administration requests wait already. Nothing was done; try again in a moment.";
-        Self::new(RefusalCode::Overloaded, message).with("retry_after_ms", json!(1_000))
+        Self::new(RefusalCode::Overloaded, message).with(details::RETRY_AFTER_MS, json!(1_000))
     }
 
     pub(super) fn too_late(may_have_changed: bool) -> Self {
@@ -131,7 +132,7 @@ impl Refusal {
     /// Where a change may have been made: a look must come before a repetition, also of a script.
     pub(super) fn leaving_open(self, may_have_changed: bool) -> Self {
         if may_have_changed {
-            self.with("outcome", json!("unknown"))
+            self.with(details::OUTCOME, json!(details::UNKNOWN))
         } else {
             self
         }

@@ -3,6 +3,8 @@
 
 use std::io;
 
+use beamline_contract::details::MISTAKES;
+
 use crate::config::Mistakes;
 
 mod refusal;
@@ -79,7 +81,7 @@ impl Failure {
             Self::Refused(refusal) => return refusal.document(),
             Self::Configuration(mistakes) => {
                 return serde_json::json!({"ok": false, "error": {"code": "bad_configuration",
-                    "message": "the configuration has mistakes", "details": {"mistakes": mistakes}}})
+                    "message": "the configuration has mistakes", "details": {MISTAKES: mistakes}}})
                 .to_string();
             }
             Self::ReaderGone => ("reader_gone", ""),

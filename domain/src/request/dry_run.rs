@@ -19,6 +19,7 @@ use beamline_contract::admin::{
     PlannedStep, StickyRule,
 };
 use beamline_contract::answer::ProviderChance;
+use beamline_contract::details::EXTENSION_ID;
 use beamline_contract::policy::{Mode, OnFail, Order, Strategy};
 use beamline_contract::record::{ExtensionInstance, Kind};
 use beamline_contract::time::milliseconds;
@@ -63,7 +64,7 @@ pub fn result<'a>(
 fn culprit(error: &RequestError) -> Option<String> {
     error
         .details
-        .get("extension_id")
+        .get(EXTENSION_ID)
         .and_then(Value::as_str)
         .map(str::to_owned)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use beamline_contract::details::{POINTER, RETRY_AFTER_MS};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::record::Kind;
 
@@ -36,7 +37,7 @@ impl RequestError {
         if pointer.is_empty() {
             error
         } else {
-            error.with("pointer", pointer)
+            error.with(POINTER, pointer)
         }
     }
 
@@ -80,7 +81,7 @@ impl RequestError {
     pub fn retry_after(self, after: Option<Duration>) -> Self {
         match after {
             Some(after) => self.with(
-                "retry_after_ms",
+                RETRY_AFTER_MS,
                 u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
             ),
             None => self,

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::document::{Mistakes, Object, check_depth, shorten};
 use crate::request::error::RequestError;
+use beamline_contract::details::MISTAKES;
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::fields::Fields;
 use beamline_contract::limits::{MAX_REQUEST_ID, REQUEST_TIMEOUT_MS};
@@ -377,7 +378,7 @@ fn first_error(mistakes: Mistakes) -> Option<RequestError> {
     };
     let error = RequestError::invalid(code, pointer, format!("{place} {message}."));
     Some(if all.len() > 1 {
-        error.with("mistakes", serde_json::to_value(&all).unwrap_or_default())
+        error.with(MISTAKES, serde_json::to_value(&all).unwrap_or_default())
     } else {
         error
     })

@@ -13,6 +13,7 @@ use crate::request::error::RequestError;
 use crate::snapshot::{KnownExtension, Snapshot};
 use crate::target::breaker;
 use crate::target::selection::{self, ChoiceContext};
+use beamline_contract::details::EXTENSION_ID;
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::fields::Fields;
 use beamline_contract::policy::{Mode, OnFail};
@@ -305,7 +306,7 @@ impl Planner<'_, '_> {
                 kind.as_str(),
                 exclusion.as_str()
             );
-            RequestError::new(ErrorCode::ExtensionNotFound, message).with("extension_id", id)
+            RequestError::new(ErrorCode::ExtensionNotFound, message).with(EXTENSION_ID, id)
         })
     }
 

@@ -3,7 +3,10 @@
 
 use std::borrow::Cow;
 
+use beamline_contract::admin::RefusalCode;
 use beamline_contract::answer::{AnswerContext, AttemptReport, ErrorBody};
+use beamline_contract::details;
+use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
 use serde::Deserialize;
@@ -39,7 +42,7 @@ impl RefusedAnswer {
     /// Of a document, as far as the refusal lists any.
     pub(in crate::cli) fn mistakes(&self) -> Vec<Mistake> {
         let error = self.error();
-        let mistakes = error.details.get("mistakes");
+        let mistakes = error.details.get(details::MISTAKES);
         mistakes
             .and_then(|mistakes| Vec::deserialize(mistakes).ok())
             .unwrap_or_default()
@@ -64,12 +67,18 @@ impl RefusedAnswer {
     }
 
     pub(super) fn exit_code(&self) -> u8 {
-        match &*self.error().code {
-            "not_found" | "policy_not_found" => 3,
-            "conflict" => 4,
-            "overloaded" | "rate_limited" | "bus_unavailable" | "shutting_down"
-            | "store_unavailable" => 5,
-            _ => 1,
+        match Code::of(&self.error()) {
+            Code::Request(ErrorCode::PolicyNotFound)
+            | Code::Administration(RefusalCode::NotFound) => 3,
+            Code::Administration(RefusalCode::Conflict) => 4,
+            Code::Request(
+                ErrorCode::Overloaded
+                | ErrorCode::RateLimited
+                | ErrorCode::BusUnavailable
+                | ErrorCode::ShuttingDown,
+            )
+            | Code::Administration(RefusalCode::StoreUnavailable) => 5,
+            Code::Request(_) | Code::Administration(_) | Code::Other => 1,
         }
     }
 
@@ -88,7 +97,7 @@ impl RefusedAnswer {
         let mut lines = vec![format!("error: {} ({code})", text::plain(&error.message))];
         for (name, value) in &error.details {
             match (name.as_str(), value) {
-                ("mistakes", Value::Array(mistakes)) => {
+                (details::MISTAKES, Value::Array(mistakes)) => {
                     lines.extend(mistakes.iter().map(mistake_line));
                 }
                 _ => lines.push(format!("  {}: {}", text::plain(name), shown(value))),
@@ -103,6 +112,26 @@ impl RefusedAnswer {
         }
         lines.extend(next_step(&error).map(str::to_owned));
         lines.join("\n").trim_end().to_owned()
+    }
+}
+
+/// The code of a refusal, among those of requests and of the administration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Code {
+    /// Of a request; some of them the administration has as well, and means the same by them.
+    Request(ErrorCode),
+    /// Only of the administration.
+    Administration(RefusalCode),
+    /// Of a newer router.
+    Other,
+}
+
+impl Code {
+    fn of(error: &ErrorBody<'_>) -> Self {
+        let of_a_request = ErrorCode::parse(&error.code).map(Self::Request);
+        of_a_request
+            .or_else(|| RefusalCode::parse(&error.code).map(Self::Administration))
+            .unwrap_or(Self::Other)
     }
 }
 
@@ -136,42 +165,67 @@ fn shown(value: &Value) -> String {
 
 /// What somebody at a terminal can do about a refusal; nothing when the details already say it.
 fn next_step(error: &ErrorBody<'_>) -> Option<&'static str> {
-    if error.details.get("error_type").and_then(Value::as_str) == Some("circuit_open") {
+    let detail = |name| error.details.get(name).and_then(Value::as_str);
+    if detail(details::ERROR_TYPE) == Some(details::CIRCUIT_OPEN) {
         return Some("`beamline-router breaker show ID` says why, and until when.");
     }
     // Trying again is the one thing not to do blindly.
-    if error.details.get("outcome").and_then(Value::as_str) == Some("unknown") {
+    if detail(details::OUTCOME) == Some(details::UNKNOWN) {
         return Some("`ext get` or `policy get` shows whether it was made.");
     }
-    let has = |detail| error.details.contains_key(detail);
-    match &*error.code {
-        // Without one that failed, none could be chosen.
-        "extension_unavailable" if has("retry_after_ms") && !has("extension_id") => {
-            Some("`beamline-router breaker list` shows which breakers are open, and why.")
-        }
-        "unauthorized" if error.intake_error_code.as_deref() == Some("TENANT_FORBIDDEN") => {
-            Some("The router serves only the tenants of its router.allowed_tenants.")
-        }
-        "unauthorized" => Some(
-            "Set admin.api_key (BEAMLINE__ADMIN__API_KEY) to the key that the router was started with.",
-        ),
-        "not_found" => {
+    match Code::of(error) {
+        Code::Request(code) => after_a_request(code, error),
+        Code::Administration(RefusalCode::NotFound) => {
             Some("`beamline-router ext list` and `beamline-router policy list` show what exists.")
         }
-        "policy_not_found" => {
+        Code::Administration(RefusalCode::Conflict) => {
+            Some("`ext get` or `policy get` shows it as it is now.")
+        }
+        Code::Administration(_) | Code::Other => None,
+    }
+}
+
+fn after_a_request(code: ErrorCode, error: &ErrorBody<'_>) -> Option<&'static str> {
+    let intake = error
+        .intake_error_code
+        .as_deref()
+        .and_then(IntakeCode::parse);
+    let has = |name| error.details.contains_key(name);
+    match code {
+        // Without one that failed, none could be chosen.
+        ErrorCode::ExtensionUnavailable
+            if has(details::RETRY_AFTER_MS) && !has(details::EXTENSION_ID) =>
+        {
+            Some("`beamline-router breaker list` shows which breakers are open, and why.")
+        }
+        ErrorCode::Unauthorized if intake == Some(IntakeCode::TenantForbidden) => {
+            Some("The router serves only the tenants of its router.allowed_tenants.")
+        }
+        ErrorCode::Unauthorized => Some(
+            "Set admin.api_key (BEAMLINE__ADMIN__API_KEY) to the key that the router was started with.",
+        ),
+        ErrorCode::PolicyNotFound => {
             Some("`beamline-router policy list` shows the policies of each tenant.")
         }
-        "extension_not_found" => Some(
+        ErrorCode::ExtensionNotFound => Some(
             "`beamline-router ext list` shows what is registered; `ext enable ID` switches one on.",
         ),
-        "conflict" => Some("`ext get` or `policy get` shows it as it is now."),
-        "extension_unavailable" => Some(
+        ErrorCode::ExtensionUnavailable => Some(
             "`beamline-router ext list` shows its health; start the service that serves its subject.",
         ),
-        "overloaded" | "rate_limited" | "bus_unavailable" | "shutting_down" => {
-            Some("Try again in a moment.")
-        }
-        _ => None,
+        ErrorCode::Overloaded
+        | ErrorCode::RateLimited
+        | ErrorCode::BusUnavailable
+        | ErrorCode::ShuttingDown => Some("Try again in a moment."),
+        ErrorCode::InvalidRequest
+        | ErrorCode::ValidatorBlocked
+        | ErrorCode::PreProcessorFailed
+        | ErrorCode::PostProcessorFailed
+        | ErrorCode::ExtensionError
+        | ErrorCode::DecisionFailed
+        | ErrorCode::Internal
+        | ErrorCode::ExtensionTimeout
+        | ErrorCode::DeadlineExceeded => None,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use beamline_contract::answer::ExtensionStatus;
+use beamline_contract::details::CIRCUIT_OPEN;
 use beamline_contract::error::ErrorCode;
 
 use super::answered::AnsweredFailure;
@@ -150,7 +151,7 @@ impl CallFailure {
                 ..base
             },
             Self::CircuitOpen { retry_after } => FailureRow {
-                reason: "circuit_open",
+                reason: CIRCUIT_OPEN,
                 status: ExtensionStatus::CircuitOpen,
                 consequence: OfTheExtension(ErrorCode::ExtensionUnavailable),
                 retry_after: Some(*retry_after),

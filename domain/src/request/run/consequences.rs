@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use beamline_contract::details::{ERROR_TYPE, EXTENSION_ID};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::policy::{Mode, OnFail};
 use beamline_contract::record::Kind;
@@ -29,8 +30,8 @@ pub fn is_fatal(call: &PlannedCall, outcome: &Result<Reply, CallFailure>) -> boo
 pub(super) fn rejection(id: &str, reason: &str, details: Option<&RawValue>) -> RequestError {
     let sentence = format!("{id} rejected the message: {reason}.");
     let error = RequestError::new(ErrorCode::ValidatorBlocked, sentence)
-        .with("extension_id", id)
-        .with("error_type", "rejected")
+        .with(EXTENSION_ID, id)
+        .with(ERROR_TYPE, "rejected")
         .with("reason", reason);
     match details.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok()) {
         Some(details) => error.with("validator_details", details),
@@ -48,8 +49,8 @@ pub(super) fn fatal(call: &PlannedCall, failure: &CallFailure) -> Option<Request
     }
     Some(
         error
-            .with("extension_id", call.id())
-            .with("error_type", row.reason)
+            .with(EXTENSION_ID, call.id())
+            .with(ERROR_TYPE, row.reason)
             .at_stage(call.extension.kind)
             .retry_after(row.retry_after),
     )
@@ -136,5 +137,5 @@ pub(super) fn external(id: &str) -> RequestError {
     let message = format!(
         "{id} is executed by the caller (metadata.external); ask `decide` instead of `route`."
     );
-    RequestError::new(ErrorCode::ExtensionNotFound, message).with("extension_id", id)
+    RequestError::new(ErrorCode::ExtensionNotFound, message).with(EXTENSION_ID, id)
 }

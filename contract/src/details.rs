@@ -1,0 +1,19 @@
+//! Keys and words of `error.details` that the router writes and somebody else reads again.
+
+/// Of a document: each a [`Mistake`](crate::mistake::Mistake).
+pub const MISTAKES: &str = "mistakes";
+/// Where the mistake is, as a JSON pointer.
+pub const POINTER: &str = "pointer";
+/// The extension that ended the request.
+pub const EXTENSION_ID: &str = "extension_id";
+/// Why its call brought no usable answer, in a word.
+pub const ERROR_TYPE: &str = "error_type";
+/// Milliseconds after which a new try makes sense.
+pub const RETRY_AFTER_MS: &str = "retry_after_ms";
+/// Of a change.
+pub const OUTCOME: &str = "outcome";
+
+/// `error_type` of a call that a breaker kept back.
+pub const CIRCUIT_OPEN: &str = "circuit_open";
+/// `outcome` of a change that may have been made.
+pub const UNKNOWN: &str = "unknown";
