@@ -12,7 +12,7 @@ use beamline_contract::request::RequestBody;
 use schemars::generate::SchemaSettings;
 use schemars::transform::transform_subschemas;
 use schemars::{JsonSchema, Schema};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A file of docs/schemas.
 #[derive(Debug)]
@@ -28,8 +28,14 @@ pub struct File {
 pub fn files() -> Vec<File> {
     let mut files = vec![
         sent::<RequestBody<'_>>("request", "the body of `decide` and `route`"),
-        received::<DecisionAnswer<'_>>("decide-answer", "the answer of `decide`"),
-        received::<DecisionAnswer<'_>>("route-answer", "the answer of `route`"),
+        without_response(received::<DecisionAnswer<'_>>(
+            "decide-answer",
+            "the answer of `decide`",
+        )),
+        with_response(received::<DecisionAnswer<'_>>(
+            "route-answer",
+            "the answer of `route`",
+        )),
         received::<ErrorAnswer<'_>>("error-answer", "the answer of both when a request failed"),
         received::<ExtensionCall<'_>>(
             "call",
@@ -106,18 +112,39 @@ fn file<T: JsonSchema>(name: &str, what: &str, settings: SchemaSettings) -> File
     }
 }
 
+/// `decide` calls no provider.
+fn without_response(mut file: File) -> File {
+    if let Some(properties) = object(&mut file, "/properties") {
+        properties.insert("response".to_owned(), json!(false));
+    }
+    if let Some(definitions) = object(&mut file, "/$defs") {
+        definitions.remove("ProviderResponse");
+    }
+    file
+}
+
+/// `route` always answers what its provider answered.
+fn with_response(mut file: File) -> File {
+    if let Some(response) = object(&mut file, "/properties/response") {
+        response.remove("anyOf");
+        response.insert("$ref".to_owned(), json!("#/$defs/ProviderResponse"));
+    }
+    let required = file
+        .schema
+        .get_mut("required")
+        .and_then(Value::as_array_mut);
+    if let Some(required) = required {
+        required.push(json!("response"));
+    }
+    file
+}
+
 /// Every operation takes the key in its body too (contract section 5). It is no part of what the
 /// operation reads, so no type has it.
 fn with_key(mut file: File) -> File {
-    let body = match file.schema.get("$ref").and_then(Value::as_str) {
-        Some(reference) => reference.trim_start_matches('#').to_owned(),
-        None => String::new(),
-    };
-    let body = file
-        .schema
-        .pointer_mut(&body)
-        .and_then(Value::as_object_mut);
-    if let Some(body) = body {
+    let body = file.schema.get("$ref").and_then(Value::as_str);
+    let body = body.unwrap_or_default().to_owned();
+    if let Some(body) = object(&mut file, &body) {
         let properties = body.entry("properties").or_insert_with(|| json!({}));
         properties[admin::API_KEY] = json!({
             "description": "The router's `admin.api_key`, for who cannot send it as `Authorization: Bearer`.",
@@ -127,15 +154,29 @@ fn with_key(mut file: File) -> File {
     file
 }
 
+fn object<'f>(file: &'f mut File, pointer: &str) -> Option<&'f mut Map<String, Value>> {
+    let value = file.schema.pointer_mut(pointer)?;
+    value.as_object_mut()
+}
+
 /// Doc comments as an editor shows them: on one line, without links into the code.
 fn plain_descriptions(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
-        *text = text
-            .replace('\n', " ")
-            .replace("[`", "`")
-            .replace("`]", "`");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        *text = without_links(&words.join(" "));
     }
     transform_subschemas(&mut plain_descriptions, schema);
+}
+
+/// Of a link, only what it says.
+fn without_links(text: &str) -> String {
+    let mut parts = text.split("`](");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let plain = parts.fold(first, |plain, part| {
+        let after = part.split_once(')').map_or("", |(_, after)| after);
+        format!("{plain}`{after}")
+    });
+    plain.replace("[`", "`").replace("`]", "`")
 }
 
 const INDEX: &str = "\
