@@ -227,6 +227,13 @@ pub enum RegistryMsg {
     Crash,
 }
 
+impl RegistryMsg {
+    /// Whether a task of the actor sent it, and no address.
+    fn is_own(&self) -> bool {
+        matches!(self, Self::Loaded { .. } | Self::TaskLost)
+    }
+}
+
 /// What the store holds now, ready to be served and to be kept on disk.
 #[derive(Debug)]
 pub struct News {
@@ -275,8 +282,8 @@ impl Actor for RegistryActor {
         let shared = registry.shared;
         shared.address.filled_by(&myself);
         let timers = [
-            OwnedTask::spawn(poll(Arc::clone(&shared))),
-            OwnedTask::spawn(follow_hints(Arc::clone(&shared))),
+            OwnedTask::spawn(poll(Arc::clone(&shared), when_lost(&myself))),
+            OwnedTask::spawn(follow_hints(Arc::clone(&shared), when_lost(&myself))),
         ];
         let was_away = !shared.sync.lock().from_store;
         let _ = shared.address.send(RegistryMsg::Look(Look::default()));
@@ -294,14 +301,20 @@ impl Actor for RegistryActor {
 
     async fn handle(
         &self,
-        _: ActorRef<RegistryMsg>,
+        myself: ActorRef<RegistryMsg>,
         message: RegistryMsg,
         state: &mut RegistryState,
     ) -> Result<(), ActorProcessingErr> {
-        state.shared.address.node().handling();
+        if message.is_own() {
+            state.shared.address.node().count_handled();
+        } else {
+            state.shared.address.node().handling();
+        }
         match message {
-            RegistryMsg::Look(Look { full, tell }) => state.look(full, tell.into_iter().collect()),
-            RegistryMsg::Loaded { result, took } => state.loaded(result, took),
+            RegistryMsg::Look(Look { full, tell }) => {
+                state.look(full, tell.into_iter().collect(), &myself);
+            }
+            RegistryMsg::Loaded { result, took } => state.loaded(result, took, &myself),
             RegistryMsg::TaskLost => return Err("a task of the registry was lost".into()),
             #[cfg(any(test, feature = "testing"))]
             RegistryMsg::Crash => return Err("crashed by a test".into()),
@@ -311,7 +324,7 @@ impl Actor for RegistryActor {
 }
 
 impl RegistryState {
-    fn look(&mut self, full: bool, mut tell: Vec<Waiting>) {
+    fn look(&mut self, full: bool, mut tell: Vec<Waiting>, myself: &ActorRef<RegistryMsg>) {
         if self.looking.is_some() {
             let (next_full, next_tell) = self.next.get_or_insert_default();
             *next_full |= full;
@@ -321,22 +334,25 @@ impl RegistryState {
         self.waiting = tell;
         let known = (!full && !self.was_away).then(|| self.shared.snapshot.load().revision());
         let shared = Arc::clone(&self.shared);
-        let for_lost = Arc::clone(&self.shared);
-        let lost = OnDrop::new(move || {
-            let _ = for_lost.address.send(RegistryMsg::TaskLost);
-        });
+        let lost = when_lost(myself);
+        let myself = myself.clone();
         self.looking = Some(OwnedTask::spawn(async move {
             let begun = Instant::now();
             let result = look(shared.store.as_ref(), known).await;
             lost.disarm();
-            let _ = shared.address.send(RegistryMsg::Loaded {
+            let _ = myself.send_message(RegistryMsg::Loaded {
                 result,
                 took: begun.elapsed(),
             });
         }));
     }
 
-    fn loaded(&mut self, result: Result<Option<News>, StoreError>, took: Duration) {
+    fn loaded(
+        &mut self,
+        result: Result<Option<News>, StoreError>,
+        took: Duration,
+        myself: &ActorRef<RegistryMsg>,
+    ) {
         self.looking = None;
         let told = match result {
             Ok(news) => {
@@ -355,7 +371,7 @@ impl RegistryState {
             let _ = waiting.send(told.clone());
         }
         if let Some((full, tell)) = self.next.take() {
-            self.look(full, tell);
+            self.look(full, tell, myself);
         }
     }
 
@@ -442,8 +458,7 @@ fn discard(snapshot: Arc<Snapshot>) {
     });
 }
 
-async fn poll(shared: Arc<Shared>) {
-    let _lost = when_lost(&shared);
+async fn poll<F: FnOnce()>(shared: Arc<Shared>, _lost: OnDrop<F>) {
     loop {
         let interval = shared.settings.poll_interval;
         tokio::time::sleep(jitter(interval, POLL_JITTER, fastrand::f64())).await;
@@ -451,8 +466,7 @@ async fn poll(shared: Arc<Shared>) {
     }
 }
 
-async fn follow_hints(shared: Arc<Shared>) {
-    let _lost = when_lost(&shared);
+async fn follow_hints<F: FnOnce()>(shared: Arc<Shared>, _lost: OnDrop<F>) {
     let mut hints = shared.store.hints();
     while hints.changed().await.is_ok() {
         let _ = shared.address.send(RegistryMsg::Look(Look::default()));
@@ -461,11 +475,12 @@ async fn follow_hints(shared: Arc<Shared>) {
     pending().await
 }
 
-/// Tells the actor when a task that it lives by ends, by a panic for example.
-fn when_lost(shared: &Arc<Shared>) -> OnDrop<impl FnOnce() + use<>> {
-    let shared = Arc::clone(shared);
+/// Tells the actor when a task that it lives by ends, by a panic for example. Its successor is not
+/// told: a task may outlive its actor by a moment.
+fn when_lost(myself: &ActorRef<RegistryMsg>) -> OnDrop<impl FnOnce() + use<>> {
+    let myself = myself.clone();
     OnDrop::new(move || {
-        let _ = shared.address.send(RegistryMsg::TaskLost);
+        let _ = myself.send_message(RegistryMsg::TaskLost);
     })
 }
 

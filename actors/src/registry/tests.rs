@@ -1,5 +1,7 @@
 use beamline_domain::record;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -9,20 +11,41 @@ use crate::ports::HealthLine;
 use crate::testing::{MemoryStore, content};
 use crate::tree::{Child, Node, Root};
 
-/// A store whose first answers panic.
-#[derive(Debug)]
-struct Panicking {
+/// A store that does something else before it says its revision.
+struct Hooked<F> {
     store: Arc<MemoryStore>,
-    panics: AtomicUsize,
+    before: F,
+    /// Held by those who wait for the revision.
+    asked: Arc<()>,
 }
 
-impl Store for Panicking {
+impl<F> fmt::Debug for Hooked<F> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Hooked")
+    }
+}
+
+impl<F: Fn() + Send + std::marker::Sync> Hooked<F> {
+    fn new(store: &Arc<MemoryStore>, before: F) -> Arc<Self> {
+        Arc::new(Self {
+            store: Arc::clone(store),
+            before,
+            asked: Arc::default(),
+        })
+    }
+
+    fn is_asked(&self) -> bool {
+        Arc::strong_count(&self.asked) > 1
+    }
+}
+
+impl<F: Fn() + Send + std::marker::Sync + 'static> Store for Hooked<F> {
     fn revision(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         async {
-            let left = self
-                .panics
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-            assert!(left.is_err(), "planned panic");
+            let _asking = Arc::clone(&self.asked);
+            (self.before)();
+            // Here it may be broken off.
+            tokio::task::yield_now().await;
             self.store.revision().await
         }
         .boxed()
@@ -78,9 +101,10 @@ fn create(id: &str) -> Change {
 #[tokio::test(start_paused = true)]
 async fn a_panic_while_looking_does_not_end_the_looking() {
     let store = MemoryStore::new(content(&[], &[]));
-    let panicking = Arc::new(Panicking {
-        store: Arc::clone(&store),
-        panics: AtomicUsize::new(1),
+    let panics = AtomicUsize::new(1);
+    let panicking = Hooked::new(&store, move || {
+        let left = panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        assert!(left.is_err(), "planned panic");
     });
     let (registry, _root) = start(panicking).await;
     store.write_silently(create("later")).unwrap();
@@ -154,4 +178,44 @@ async fn a_large_registry_is_made_apart_and_served_in_order() {
         0,
         "who holds an older one, keeps it"
     );
+}
+
+/// Retries until it holds.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let retrying = async {
+        while !holds() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), retrying)
+        .await
+        .expect(what);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_look_that_outlives_its_actor_does_not_fail_the_next_one() {
+    let store = MemoryStore::new(content(&[], &[]));
+    let (release, released) = mpsc::channel::<()>();
+    let first = Mutex::new(Some(released));
+    let blocking = Hooked::new(&store, move || {
+        let released = first.lock().take();
+        if let Some(released) = released {
+            // Until then nobody can break it off.
+            let _ = released.recv();
+        }
+    });
+    let (registry, _root) = start(Arc::clone(&blocking) as Arc<dyn Store>).await;
+    until("the first look is held up", || blocking.is_asked()).await;
+    registry.node().kill();
+    until("there is a successor", || {
+        let view = registry.node().view();
+        (view.restarts, &*view.status) == (1, "running")
+    })
+    .await;
+    registry.reload_fully().await.unwrap();
+    release.send(()).unwrap();
+    until("the first look is broken off", || !blocking.is_asked()).await;
+    registry.reload_fully().await.unwrap();
+    let view = registry.node().view();
+    assert_eq!((view.restarts, &*view.status), (1, "running"));
 }

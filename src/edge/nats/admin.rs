@@ -129,7 +129,7 @@ impl Actor for NatsAdminActor {
         let shared = admin.shared;
         fail_points::reached("admin");
         shared.address.filled_by(&myself);
-        let reader = read(&shared).await?;
+        let reader = read(&shared, myself).await?;
         Ok(NatsAdminState {
             shared,
             _reader: reader,
@@ -150,15 +150,17 @@ impl Actor for NatsAdminActor {
 }
 
 /// Reads requests until the queue is left.
-async fn read(shared: &Arc<Shared>) -> Result<OwnedTask, NotSubscribed> {
+async fn read(
+    shared: &Arc<Shared>,
+    myself: ActorRef<NatsAdminMsg>,
+) -> Result<OwnedTask, NotSubscribed> {
     let subject = subject::admin(&shared.prefix, "*");
     let reader = shared.queue.subscribe(subject).await?;
     let shared = Arc::clone(shared);
-    let when_lost = Arc::clone(&shared);
+    let lost = OnDrop::new(move || {
+        let _ = myself.send_message(NatsAdminMsg::ReaderEnded);
+    });
     Ok(OwnedTask::spawn(async move {
-        let lost = OnDrop::new(move || {
-            let _ = when_lost.address.send(NatsAdminMsg::ReaderEnded);
-        });
         reader.run(move |message| take(&shared, message)).await;
         lost.disarm();
     }))

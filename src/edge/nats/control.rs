@@ -104,12 +104,20 @@ impl Actor for FleetActor {
         shared.address.filled_by(&myself);
         let client = shared.connection.client();
         let subscription = timeout(SUBSCRIBE_LIMIT, subscribe(&shared, &client)).await??;
-        let listening = OwnedTask::spawn(listen(Arc::clone(&shared), client, subscription));
-        let telling = OwnedTask::spawn(tell(Arc::clone(&shared)));
+        let listening = listen(
+            Arc::clone(&shared),
+            client,
+            subscription,
+            when_ended(&myself, "the reader of other replicas' messages ended"),
+        );
+        let telling = tell(
+            Arc::clone(&shared),
+            when_ended(&myself, "the sender of hints to other replicas ended"),
+        );
         Ok(FleetState {
             shared,
-            _listening: listening,
-            _telling: telling,
+            _listening: OwnedTask::spawn(listening),
+            _telling: OwnedTask::spawn(telling),
         })
     }
 
@@ -131,8 +139,12 @@ async fn subscribe(shared: &Shared, client: &Client) -> Result<Subscriber, Subsc
     client.subscribe(shared.subject("*")).await
 }
 
-async fn listen(shared: Arc<Shared>, mut client: Arc<Client>, mut subscription: Subscriber) {
-    let _lost = when_ended(&shared, "the reader of other replicas' messages ended");
+async fn listen<F: FnOnce()>(
+    shared: Arc<Shared>,
+    mut client: Arc<Client>,
+    mut subscription: Subscriber,
+    _lost: OnDrop<F>,
+) {
     loop {
         tokio::select! {
             () = hear(&shared, &mut subscription) => {}
@@ -169,16 +181,16 @@ async fn hear(shared: &Arc<Shared>, subscription: &mut Subscriber) {
     }
 }
 
-async fn tell(shared: Arc<Shared>) {
-    let _lost = when_ended(&shared, "the sender of hints to other replicas ended");
+async fn tell<F: FnOnce()>(shared: Arc<Shared>, _lost: OnDrop<F>) {
     hints::tell(&shared).await;
 }
 
-/// Tells the actor when a task of it ends, by a panic for example.
-fn when_ended(shared: &Arc<Shared>, what: &'static str) -> OnDrop<impl FnOnce() + use<>> {
-    let shared = Arc::clone(shared);
+/// Tells the actor when a task of it ends, by a panic for example. Its successor is not told: a task
+/// may outlive its actor by a moment.
+fn when_ended(myself: &ActorRef<FleetMsg>, what: &'static str) -> OnDrop<impl FnOnce() + use<>> {
+    let myself = myself.clone();
     OnDrop::new(move || {
-        let _ = shared.address.send(FleetMsg::TaskEnded(what));
+        let _ = myself.send_message(FleetMsg::TaskEnded(what));
     })
 }
 

@@ -145,12 +145,15 @@ impl Actor for IntakeActor {
             ("route", RequestKind::Route, subject::route(&shared.prefix)),
         ] {
             let reader = shared.queue.subscribe(subject).await?;
-            readers.push(OwnedTask::spawn(read(
-                Arc::clone(shared),
-                reader,
-                kind,
-                name,
-            )));
+            let for_lost = myself.clone();
+            let lost = OnDrop::new(move || {
+                let _ = for_lost.send_message(IntakeMsg::ReaderEnded(name));
+            });
+            let shared = Arc::clone(shared);
+            readers.push(OwnedTask::spawn(async move {
+                read(shared, reader, kind).await;
+                lost.disarm();
+            }));
         }
         Ok(IntakeState {
             intake,
@@ -172,15 +175,10 @@ impl Actor for IntakeActor {
 }
 
 /// Reads one subject until the intake is drained.
-async fn read(shared: Arc<Shared>, reader: Reader, kind: RequestKind, name: &'static str) {
-    let for_lost = Arc::clone(&shared);
-    let lost = OnDrop::new(move || {
-        let _ = for_lost.address.send(IntakeMsg::ReaderEnded(name));
-    });
+async fn read(shared: Arc<Shared>, reader: Reader, kind: RequestKind) {
     reader
         .run(move |message| admit(&shared, message, kind))
         .await;
-    lost.disarm();
 }
 
 fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
