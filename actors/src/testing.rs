@@ -30,6 +30,7 @@ pub struct MemoryStore {
     content: Mutex<Content>,
     health: Mutex<Vec<(String, HealthLine)>>,
     away: AtomicBool,
+    unreadable: AtomicBool,
     hints: watch::Sender<u64>,
 }
 
@@ -41,12 +42,18 @@ impl MemoryStore {
             content,
             health,
             away: AtomicBool::new(false),
+            unreadable: AtomicBool::new(false),
             hints: watch::Sender::new(0),
         })
     }
 
     pub fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// It holds what this router cannot read.
+    pub fn set_unreadable(&self, unreadable: bool) {
+        self.unreadable.store(unreadable, Ordering::SeqCst);
     }
 
     /// A write that nobody hears of, as through another replica whose hint was lost.
@@ -62,6 +69,8 @@ impl MemoryStore {
     fn present(&self) -> Result<(), StoreError> {
         if self.away.load(Ordering::SeqCst) {
             Err(StoreError::Unavailable("away".into()))
+        } else if self.unreadable.load(Ordering::SeqCst) {
+            Err(StoreError::Corrupt("of another age".into()))
         } else {
             Ok(())
         }

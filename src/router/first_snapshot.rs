@@ -46,6 +46,15 @@ pub(super) struct Behind {
 /// Ends when it is dropped.
 type Reading = AbortOnDropHandle<Result<Content, StoreError>>;
 
+/// Why a reading has to be begun again.
+#[derive(Debug, thiserror::Error)]
+enum NotRead {
+    #[error("the database cannot be migrated and read: {0}")]
+    Failed(#[from] StoreError),
+    #[error("the reading of the database was lost: {0}")]
+    Lost(#[from] JoinError),
+}
+
 impl Behind {
     /// Its place in the tree.
     pub(super) fn child(self, registry: &Registry) -> Child {
@@ -57,19 +66,14 @@ impl Behind {
 
     /// The registry may be asked again before the schema is what it has to be; this says when it
     /// is.
-    async fn read(self: Arc<Self>, registry: Registry) -> Result<(), JoinError> {
+    async fn read(self: Arc<Self>, registry: Registry) -> Result<(), NotRead> {
         let begun = self.begun.lock().take();
         fail_points::reached("first_reading");
-        let read = match begun {
-            Some(reading) => reading.await?,
-            None => until_read(Arc::clone(&self.store), self.config.clone(), None).await,
+        match begun {
+            Some(reading) => reading.await??,
+            None => until_read(Arc::clone(&self.store), self.config.clone(), None).await?,
         };
-        match read {
-            Ok(_) => registry.reload(),
-            Err(error) => {
-                tracing::error!(error = %error, "the database cannot be migrated and read");
-            }
-        }
+        registry.reload();
         Ok(())
     }
 }
@@ -104,12 +108,13 @@ pub(super) async fn load(
     };
     let (error, behind) = match timeout(patience.min(PATIENCE_WITH_COPY), &mut reading).await {
         Ok(Ok(Ok(content))) => return Ok(read(content)),
-        Ok(Ok(Err(error))) => (error.to_string(), None),
-        Ok(Err(lost)) => (lost.to_string(), Some(behind(None))),
+        // An operator may mend also what is no matter of waiting.
+        Ok(Ok(Err(error))) => (error.to_string(), behind(None)),
+        Ok(Err(lost)) => (lost.to_string(), behind(None)),
         // A migration is not broken off: it goes on behind.
         Err(_elapsed) => (
             "the database could not be read in time".to_owned(),
-            Some(behind(Some(reading))),
+            behind(Some(reading)),
         ),
     };
     tracing::error!(
@@ -120,7 +125,7 @@ pub(super) async fn load(
     Ok(FirstSnapshot {
         content,
         fresh: false,
-        behind,
+        behind: Some(behind),
     })
 }
 
@@ -186,4 +191,56 @@ fn not_started(config: &Config, error: &StoreError) -> StartError {
          no snapshot on disk to start from.",
         config.database.redacted_url()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use beamline_actors::metrics::Metrics;
+    use beamline_actors::registry::RegistrySettings;
+    use beamline_actors::testing::{MemoryStore, content};
+    use beamline_actors::tree::Root;
+    use beamline_test_support::until;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::{Overrides, load_from};
+
+    fn config() -> Config {
+        let overrides = Overrides {
+            set: vec![("database.migrate_on_start".into(), "false".into())],
+            ..Overrides::default()
+        };
+        load_from(&overrides, []).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_cannot_be_read_is_read_again_behind_the_router() {
+        let memory = MemoryStore::new(content(&[], &[]));
+        memory.set_unreadable(true);
+        let store = Arc::clone(&memory) as Arc<dyn Store>;
+        let directory = TempDir::new().unwrap();
+        let copy = directory.path().join("copy");
+        let kept = serde_json::to_vec(&content(&[], &[])).unwrap();
+        std::fs::write(&copy, kept).unwrap();
+        let first = load(&store, &config(), &copy).await.unwrap();
+        let settings = RegistrySettings {
+            poll_interval: Duration::from_secs(5),
+            disk_copy: None,
+        };
+        let served = Some((first.content, first.fresh));
+        let registry = Registry::new(store, settings, Metrics::default(), served);
+        let child = first.behind.expect("a reading behind").child(&registry);
+        let node = Arc::clone(child.node());
+        let _root = Root::start(Node::root(), vec![child], Metrics::default())
+            .await
+            .unwrap();
+        until("it fails again and again", || node.view().restarts > 1).await;
+        let said = node.view().last_exit.unwrap();
+        assert!(said.contains("of another age"), "{said}");
+        memory.set_unreadable(false);
+        until("it has done its work", || {
+            node.view().last_exit.as_deref() == Some("done")
+        })
+        .await;
+    }
 }
