@@ -17,6 +17,8 @@ pub struct Child {
     pub(super) node: Arc<Node>,
     pub(super) restart: Restart,
     start: Start,
+    /// Asks its actor to stop.
+    stop: fn(&ActorCell),
 }
 
 /// What the end of a child means.
@@ -106,7 +108,13 @@ impl Child {
             node: Arc::clone(node),
             restart,
             start: Arc::new(start),
+            stop: |actor| actor.stop(None),
         }
+    }
+
+    /// One that has its own way to stop.
+    pub(super) fn stopped_by(self, stop: fn(&ActorCell)) -> Self {
+        Self { stop, ..self }
     }
 
     /// Starts it without waiting for it.
@@ -116,6 +124,11 @@ impl Child {
         not_started: NotStarted,
     ) -> Result<ActorCell, SpawnErr> {
         (self.start)(supervisor, not_started)
+    }
+
+    /// Asks its actor to stop, without waiting for it.
+    pub(super) fn stop(&self, actor: &ActorCell) {
+        (self.stop)(actor);
     }
 }
 

@@ -68,6 +68,9 @@ impl fmt::Debug for Task {
     }
 }
 
+/// What the actor of a task says at its end when the task has done its work.
+pub(super) const DONE: &str = "done";
+
 /// The actor that stands for a task.
 #[derive(Debug)]
 pub(super) struct GuardedTask;
@@ -111,7 +114,7 @@ impl Actor for GuardedTask {
         if let Some(failure) = failure {
             return Err(failure.into());
         }
-        myself.stop(Some("done".to_owned()));
+        myself.stop(Some(DONE.to_owned()));
         Ok(())
     }
 }

@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use ractor::{ActorCell, ActorStatus};
 use tokio::time::Instant;
 
+use super::guarded_task::DONE;
+
 /// One place in the tree. It outlives the actors that fill it one after the other.
 pub struct Node {
     name: Cow<'static, str>,
@@ -130,7 +132,7 @@ impl Node {
     /// The actor is gone, and has done what it was there for.
     pub(super) fn done(&self) {
         let mut life = self.life.lock();
-        life.last_exit = Some("done".to_owned());
+        life.last_exit = Some(DONE.to_owned());
         life.restarting = false;
         life.gave_up = false;
     }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::child::{Child, Restart, nodes};
+use super::guarded_task::DONE;
 use super::node::Node;
 use super::restarts::{Intensity, Patience, RestartLog, Verdict};
 use super::task::OwnedTask;
@@ -59,7 +60,11 @@ impl Child {
             metrics: metrics.clone(),
             ready: None,
         };
-        Self::lasting(&node, move || (Supervisor, supervised.again()))
+        let child = Self::lasting(&node, move || (Supervisor, supervised.again()));
+        // ractor would end all below it at once.
+        child.stopped_by(|actor| {
+            let _ = actor.send_message(SupervisorMsg::Stop);
+        })
     }
 }
 
@@ -217,8 +222,9 @@ impl SupervisorState {
             return Ok(());
         }
         match (slot.child.restart, end) {
-            (Restart::UntilDone, End::Stopped(_)) => slot.child.node.done(),
-            (Restart::Lasting, _) | (Restart::UntilDone, End::Failed(_)) => {
+            (Restart::UntilDone, End::Stopped(reason)) if reason == DONE => slot.child.node.done(),
+            // One that was killed has not done its work.
+            (Restart::Lasting | Restart::UntilDone, _) => {
                 let ran = slot.running_since.elapsed();
                 let wait = slot.patience.record(ran, fastrand::f64());
                 self.restart_after(wait, index, end.reason(), myself);
@@ -370,11 +376,11 @@ impl SupervisorState {
             .iter()
             .enumerate()
             .rev()
-            .find_map(|(index, slot)| Some((index, slot.actor.as_ref()?)));
-        let Some((index, actor)) = last else {
+            .find_map(|(index, slot)| Some((index, &slot.child, slot.actor.as_ref()?)));
+        let Some((index, child, actor)) = last else {
             return myself.stop(None);
         };
-        actor.stop(None);
+        child.stop(actor);
         let myself = myself.clone();
         self.overdue = Some(OwnedTask::spawn(async move {
             tokio::time::sleep(STOP_WITHIN).await;

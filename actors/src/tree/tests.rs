@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -278,4 +279,63 @@ async fn a_supervisor_below_the_root_looks_after_its_own() {
     assert!(root.ended().now_or_never().is_none());
     assert!(root.stop(SOON).await);
     eventually("all have ended", || leaf.view().status == "stopped").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_killed_has_not_done_its_work() {
+    let node = worker("once");
+    let child = Child::task_until_done(&node, std::future::pending::<()>);
+    let _root = start(vec![child]).await.unwrap();
+    node.kill();
+    eventually("it is made anew", || {
+        (node.view().restarts, &*node.view().status) == (1, "running")
+    })
+    .await;
+    assert_eq!(node.view().last_exit.as_deref(), Some("killed"));
+}
+
+/// An actor that says when it has stopped, which takes it a while.
+struct Leaving;
+
+impl Actor for Leaving {
+    type Msg = ();
+    type State = (&'static str, Arc<Mutex<Vec<&'static str>>>);
+    type Arguments = Self::State;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<()>,
+        arguments: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(arguments)
+    }
+
+    async fn post_stop(
+        &self,
+        _: ActorRef<()>,
+        (name, left): &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        sleep(Duration::from_millis(100)).await;
+        left.lock().push(name);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_children_of_a_branch_stop_in_reverse_order_before_what_stands_before_it() {
+    let left = Arc::new(Mutex::new(Vec::new()));
+    let leaving = |name: &'static str| {
+        let left = Arc::clone(&left);
+        Child::lasting(&worker(name), move || (Leaving, (name, Arc::clone(&left))))
+    };
+    let branch = vec![leaving("first"), leaving("second"), leaving("third")];
+    let branch = Child::supervisor("branch", branch, &Metrics::default());
+    let root = start(vec![leaving("before"), branch]).await.unwrap();
+    eventually("all run", || {
+        let branch = root.tree().children.remove(1);
+        branch.children.iter().all(|leaf| leaf.status == "running")
+    })
+    .await;
+    assert!(root.stop(SOON).await);
+    assert_eq!(*left.lock(), ["third", "second", "first", "before"]);
 }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use beamline_test_support::{Nats, TcpProxy, until, within};
@@ -335,4 +336,18 @@ async fn a_lame_duck_is_left_before_it_ends() {
     let _works_too = subscribe(&after, "next").await;
     assert!(connection.is_connected() && connection.is_settled());
     assert_eq!(link.borrow_and_update().losses, 0);
+}
+
+#[tokio::test]
+async fn the_replacement_of_clients_goes_on_after_it_was_killed() {
+    let server = Nats::start().await;
+    let connection = connected(&config(server.url())).await;
+    let node = Arc::clone(connection.child().node());
+    node.kill();
+    until("it is back", || {
+        (node.view().restarts, &*node.view().status) == (1, "running")
+    })
+    .await;
+    connection.client().drain().await.unwrap();
+    until("there is another client", || connection.replacements() == 1).await;
 }
