@@ -13,6 +13,8 @@ mod probes;
 mod settings;
 mod start;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 use parts::{Built, Parts};
 use start::{address_of, confirm_subscriptions, listen};
@@ -89,14 +91,19 @@ impl Prepared {
         let root = Root::start(root, children, parts.metrics.clone())
             .await
             .map_err(|error| StartError::Failed(error.to_string()))?;
-        confirm_subscriptions(&parts.connection).await?;
-        parts.phase.subscribed();
-        Ok(Router {
+        let router = Router {
             root,
             parts,
             http_address,
             drain_timeout,
             gave_up: false,
-        })
+        };
+        if let Err(error) = confirm_subscriptions(&router.parts.connection).await {
+            // Requests may come already, and nobody else could end it.
+            router.stop().await;
+            return Err(error);
+        }
+        router.parts.phase.subscribed();
+        Ok(router)
     }
 }
