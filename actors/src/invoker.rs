@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -41,6 +41,8 @@ pub struct Invoker {
     resets: AtomicU64,
     peers: Arc<Peers>,
     pub address: Arc<Address<InvokerMsg>>,
+    /// The supervisor that has started its actor.
+    supervisor: Mutex<Option<ActorId>>,
 }
 
 /// A target without calls for this long says nothing about the extension's state.
@@ -64,6 +66,7 @@ impl Invoker {
             resets: AtomicU64::new(0),
             peers,
             address: Arc::new(Address::new(Arc::clone(&node))),
+            supervisor: Mutex::default(),
         });
         let shown = Arc::downgrade(&invoker);
         node.describe(move |view| {
@@ -82,6 +85,15 @@ impl Invoker {
 
     pub(crate) fn set_rests(&self, rests: bool) {
         self.rests.store(rests, Ordering::Relaxed);
+    }
+
+    /// Whether its actor was started by this supervisor.
+    pub(crate) fn is_child_of(&self, supervisor: ActorId) -> bool {
+        *self.supervisor.lock() == Some(supervisor)
+    }
+
+    pub(crate) fn becomes_child_of(&self, supervisor: ActorId) {
+        *self.supervisor.lock() = Some(supervisor);
     }
 
     /// Closes its breakers and forgets the waits that it asked for, if operators have reset it

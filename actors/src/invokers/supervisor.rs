@@ -139,7 +139,8 @@ impl InvokersState {
         started: Option<oneshot::Sender<()>>,
         myself: &ActorRef<InvokersMsg>,
     ) -> Result<(), ActorProcessingErr> {
-        if invoker.address.is_filled() {
+        // The actor of a supervisor that has fallen ends with it, if only in a moment.
+        if invoker.is_child_of(myself.get_id()) && invoker.address.is_filled() {
             return Ok(());
         }
         let arguments = (Arc::clone(&invoker), self.shared.metrics.clone(), started);
@@ -152,6 +153,7 @@ impl InvokersState {
             });
         };
         let actor = start_linked(InvokerActor, arguments, myself.get_cell(), not_started)?;
+        invoker.becomes_child_of(myself.get_id());
         invoker.address.filled_by(&actor);
         Ok(())
     }

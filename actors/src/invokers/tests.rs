@@ -1,6 +1,10 @@
+use ractor::Actor;
+
 use super::*;
+use crate::invoker::InvokerActor;
 use crate::registry::RegistrySettings;
 use crate::testing::{MemoryStore, MemoryTransport, content};
+use crate::tree::{Child, Root};
 use beamline_domain::target::breaker::State;
 
 const SUBJECT: &str = "p.ext.pre.clean.v1";
@@ -47,4 +51,27 @@ fn a_hint_about_what_nobody_calls_here_makes_no_state() {
         (reading.state, invokers.peers().remembers()),
         (State::Closed, 0)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_a_fallen_supervisor_has_left_behind_is_replaced() {
+    let invokers = invokers();
+    let invoker = invokers.insert("clean");
+    let arguments = (Arc::clone(&invoker), Metrics::default(), None);
+    let (left, _ending) = Actor::spawn(None, InvokerActor, arguments).await.unwrap();
+    invoker.address.filled_by(&left);
+    let for_actor = invokers.clone();
+    let child = Child::essential(invokers.node(), move || (InvokersActor, for_actor.clone()));
+    let _root = Root::start(Node::root(), vec![child], Metrics::default())
+        .await
+        .unwrap();
+    let replaced = async {
+        while invoker.address.cell().unwrap().get_id() == left.get_id() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LEFT, replaced).await.expect("another actor");
+    left.kill();
+    tokio::time::sleep(LEFT).await;
+    assert_eq!(invoker.address.node().view().status, "running");
 }
