@@ -37,8 +37,7 @@ pub(super) async fn keep(sessions: Arc<SharedSessions>) {
                     epoch,
                 };
                 follow(&sessions, changes).await;
-                drop(in_step);
-                sessions.lose(epoch, "its changes cannot be followed any more");
+                in_step.end("its changes cannot be followed any more");
             }
             Ok(Err(reason)) => sessions.lose(epoch, &reason.to_string()),
             Err(_elapsed) => {
@@ -68,18 +67,28 @@ async fn follow(sessions: &SharedSessions, mut changes: BoxStream<'static, Sessi
     }
 }
 
-/// While it lives, the memory of this replica is in step with the store. A panic ends that at once:
-/// nobody follows the changes until the task is made anew.
+/// While it lives, the memory of this replica is in step with the store. The end of the task ends
+/// that at once: nobody follows the changes until it is made anew.
 struct InStep<'a> {
     sessions: &'a SharedSessions,
     epoch: u64,
 }
 
+impl InStep<'_> {
+    fn end(self, reason: &str) {
+        self.sessions.lose(self.epoch, reason);
+    }
+}
+
+/// Does nothing when the epoch has ended already.
 impl Drop for InStep<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             let reason = "the task that follows its changes panicked";
             self.sessions.lose(self.epoch, reason);
+        } else {
+            // Killed, or stopped with everything: that is nothing to warn of.
+            self.sessions.unshare(self.epoch);
         }
     }
 }

@@ -228,16 +228,21 @@ impl SharedSessions {
 
     /// Ends an epoch. A failure of an earlier one says nothing about this one.
     pub(super) fn lose(&self, epoch: u64, reason: &str) {
-        let mut cache = self.cache.lock();
-        if cache.epoch() != epoch {
-            return;
-        }
-        cache.unshare();
-        if self.sharing.send_replace(Sharing::Off) != Sharing::Off {
+        if self.unshare(epoch) {
             warn!(
                 reason,
                 "sticky sessions hold on this replica only, until their store answers"
             );
         }
+    }
+
+    /// The same without a word; true when there is something to say.
+    pub(super) fn unshare(&self, epoch: u64) -> bool {
+        let mut cache = self.cache.lock();
+        if cache.epoch() != epoch {
+            return false;
+        }
+        cache.unshare();
+        self.sharing.send_replace(Sharing::Off) != Sharing::Off
     }
 }

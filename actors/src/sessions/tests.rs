@@ -363,3 +363,13 @@ async fn requests_in_the_same_breath_as_the_start_find_the_store_open() {
     let one = start(&store).await;
     assert_eq!(one.pin(&key(), "a", TTL, None).await, pinned("a", true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_was_killed_makes_no_memory_stale() {
+    let store = MemorySessions::new();
+    let one = replica(&store).await;
+    one.root.node().find("sessions").unwrap().kill();
+    settle().await;
+    assert!(!one.is_shared(), "at once, and not when it is back");
+    until_shared(&one).await;
+}
