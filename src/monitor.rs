@@ -42,6 +42,7 @@ pub(crate) fn supervisor(watched: Watched) -> Child {
         door: watched.door.clone(),
         metrics: watched.metrics.clone(),
         times: Mutex::default(),
+        turn: tokio::sync::Mutex::default(),
     });
     let pressure = Arc::new(PressureWatch::new(
         watched.door,

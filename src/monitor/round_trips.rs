@@ -24,11 +24,15 @@ pub(super) struct RoundTrips {
     pub(super) metrics: Metrics,
     /// Kept when the task is made anew: while the bus is late, nobody could learn what is usual.
     pub(super) times: Mutex<TripTimes>,
+    /// Held by the task that tells the door. Without it, one that is about to end could take back
+    /// what the next one has told.
+    pub(super) turn: tokio::sync::Mutex<()>,
 }
 
 impl RoundTrips {
     /// Sends one after the other, without end.
     pub(super) async fn watch(self: Arc<Self>) {
+        let _turn = self.turn.lock().await;
         let _take_back = OnDrop::new(|| self.tell(Duration::ZERO));
         loop {
             sleep(EVERY).await;

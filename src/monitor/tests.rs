@@ -10,6 +10,7 @@ use beamline_domain::admission::{AdmissionSettings, Pressure};
 use beamline_domain::request::RequestLimits;
 use beamline_domain::request::plan::PlanLimits;
 use beamline_test_support::{LIMIT, Nats, until};
+use futures_util::FutureExt;
 
 use super::*;
 use crate::edge::nats::connect;
@@ -134,4 +135,29 @@ async fn a_watch_that_was_killed_comes_back_and_tells_the_door_again() {
         .await;
     }
     until("the door is pressed again", is_pressed).await;
+}
+
+#[tokio::test]
+async fn a_watch_that_is_about_to_end_takes_nothing_back_from_the_next_one() {
+    let pressed = Pressed::start().await;
+    let round_trips = Arc::new(RoundTrips {
+        transport: pressed.transport.clone(),
+        door: pressed.door.clone(),
+        metrics: Metrics::default(),
+        times: Mutex::default(),
+        turn: tokio::sync::Mutex::default(),
+    });
+    let mut ending = Box::pin(Arc::clone(&round_trips).watch());
+    assert!(ending.as_mut().now_or_never().is_none());
+    let mut next = Box::pin(Arc::clone(&round_trips).watch());
+    assert!(next.as_mut().now_or_never().is_none());
+    assert!(
+        round_trips.turn.try_lock().is_err(),
+        "the first has its turn"
+    );
+    drop(ending);
+    round_trips.metrics.bus_lag.set(1.0);
+    assert!(next.as_mut().now_or_never().is_none());
+    drop(next);
+    assert_eq!(round_trips.metrics.bus_lag.get(), 0.0, "that was its turn");
 }
