@@ -1,6 +1,7 @@
 //! The way to the actor of the moment. Addresses outlive restarts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -11,8 +12,15 @@ use super::node::Node;
 /// Where messages for one place of the tree go, whichever actor fills it.
 #[derive(Debug)]
 pub struct Address<M> {
-    actor: ArcSwapOption<ActorRef<M>>,
+    place: ArcSwapOption<Place<M>>,
     node: Arc<Node>,
+}
+
+/// The actor of the moment, and what waits in its mailbox.
+#[derive(Debug)]
+struct Place<M> {
+    actor: ActorRef<M>,
+    queue: Arc<AtomicI64>,
 }
 
 /// Nobody fills the place at the moment: its supervisor is about to restart it.
@@ -23,7 +31,7 @@ pub struct Vacant;
 impl<M: Message> Address<M> {
     pub fn new(node: Arc<Node>) -> Self {
         Self {
-            actor: ArcSwapOption::empty(),
+            place: ArcSwapOption::empty(),
             node,
         }
     }
@@ -33,14 +41,15 @@ impl<M: Message> Address<M> {
     }
 
     pub fn send(&self, message: M) -> Result<(), Vacant> {
-        let actor = self.actor.load();
-        let Some(actor) = actor.as_ref() else {
+        let place = self.place.load();
+        let Some(place) = place.as_ref() else {
             return Err(Vacant);
         };
-        // Counted before it is sent, so that the actor never counts it down first.
-        self.node.queued();
-        actor.send_message(message).map_err(|_| {
-            self.node.unqueued();
+        // Counted before it is sent, so that the actor never counts it down first. When that fails,
+        // another actor may have taken the place, and has a count of its own.
+        place.queue.fetch_add(1, Ordering::Relaxed);
+        place.actor.send_message(message).map_err(|_| {
+            place.queue.fetch_sub(1, Ordering::Relaxed);
             Vacant
         })
     }
@@ -59,8 +68,9 @@ impl<M: Message> Address<M> {
 
     /// An actor takes the place; called when it is made, or from its `pre_start`.
     pub fn filled_by(&self, actor: &ActorRef<M>) {
-        self.node.started(actor.get_cell());
-        self.actor.store(Some(Arc::new(actor.clone())));
+        let queue = self.node.started(actor.get_cell());
+        let actor = actor.clone();
+        self.place.store(Some(Arc::new(Place { actor, queue })));
     }
 
     /// Whether an actor runs here, or is about to.
@@ -70,6 +80,7 @@ impl<M: Message> Address<M> {
     }
 
     pub fn cell(&self) -> Option<ActorCell> {
-        self.actor.load().as_ref().map(|actor| actor.get_cell())
+        let place = self.place.load();
+        place.as_ref().map(|place| place.actor.get_cell())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use beamline_contract::admin::{NodeKind, TreeNode};
 use parking_lot::Mutex;
 use ractor::{ActorCell, ActorStatus};
@@ -19,7 +20,8 @@ pub struct Node {
     name: Cow<'static, str>,
     kind: NodeKind,
     life: Mutex<Life>,
-    queue: AtomicI64,
+    /// Messages on their way to the actor of the moment.
+    queue: ArcSwap<AtomicI64>,
     handled: AtomicU64,
     details: Mutex<Option<Details>>,
     /// Those below it that are always the same, as soon as they are known.
@@ -63,7 +65,7 @@ impl Node {
             name,
             kind,
             life: Mutex::default(),
-            queue: AtomicI64::new(0),
+            queue: ArcSwap::default(),
             handled: AtomicU64::new(0),
             details: Mutex::default(),
             below,
@@ -94,14 +96,16 @@ impl Node {
         }
     }
 
-    /// An actor has taken this place.
-    pub fn started(&self, cell: ActorCell) {
+    /// An actor has taken this place. Answers the count of the messages on their way to it.
+    pub fn started(&self, cell: ActorCell) -> Arc<AtomicI64> {
+        let queue = Arc::new(AtomicI64::new(0));
         let mut life = self.life.lock();
         life.cell = Some(cell);
         life.started = Some(Instant::now());
         life.restarting = false;
         life.gave_up = false;
-        self.queue.store(0, Ordering::Relaxed);
+        self.queue.store(Arc::clone(&queue));
+        queue
     }
 
     /// The actor is gone. `restarting` when another will take its place.
@@ -119,16 +123,6 @@ impl Node {
         }
     }
 
-    /// A message was sent to the actor.
-    pub(super) fn queued(&self) {
-        self.queue.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// It could not be sent after all.
-    pub(super) fn unqueued(&self) {
-        self.queue.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// The actor is gone, and has done what it was there for.
     pub(super) fn done(&self) {
         let mut life = self.life.lock();
@@ -139,16 +133,16 @@ impl Node {
 
     /// Every handler calls this first, so that the queue depth and the count are true.
     pub fn handling(&self) {
-        self.queue.fetch_sub(1, Ordering::Relaxed);
+        self.queue.load().fetch_sub(1, Ordering::Relaxed);
         self.handled.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A message that the actor sent to itself: off the queue, and no work to count.
     pub fn timer_handled(&self) {
-        self.queue.fetch_sub(1, Ordering::Relaxed);
+        self.queue.load().fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts work that reached the actor by another way than its mailbox.
+    /// Counts work that no address has sent to the actor.
     pub fn count_handled(&self) {
         self.handled.fetch_add(1, Ordering::Relaxed);
     }
@@ -173,7 +167,8 @@ impl Node {
             restarts: life.restarts_in_all,
             restarts_in_window: in_window as u64,
             last_exit: life.last_exit.clone(),
-            queue_depth: u64::try_from(self.queue.load(Ordering::Relaxed)).unwrap_or_default(),
+            queue_depth: u64::try_from(self.queue.load().load(Ordering::Relaxed))
+                .unwrap_or_default(),
             in_flight: None,
             limit: None,
             ceiling: None,

@@ -299,24 +299,25 @@ struct Leaving;
 
 impl Actor for Leaving {
     type Msg = ();
-    type State = (&'static str, Arc<Mutex<Vec<&'static str>>>);
+    type State = (Arc<Node>, Arc<Mutex<Vec<String>>>);
     type Arguments = Self::State;
 
     async fn pre_start(
         &self,
-        _: ActorRef<()>,
-        arguments: Self::Arguments,
+        myself: ActorRef<()>,
+        (node, left): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        Ok(arguments)
+        node.started(myself.get_cell());
+        Ok((node, left))
     }
 
     async fn post_stop(
         &self,
         _: ActorRef<()>,
-        (name, left): &mut Self::State,
+        (node, left): &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         sleep(Duration::from_millis(100)).await;
-        left.lock().push(name);
+        left.lock().push(node.name().to_owned());
         Ok(())
     }
 }
@@ -326,7 +327,10 @@ async fn the_children_of_a_branch_stop_in_reverse_order_before_what_stands_befor
     let left = Arc::new(Mutex::new(Vec::new()));
     let leaving = |name: &'static str| {
         let left = Arc::clone(&left);
-        Child::lasting(&worker(name), move || (Leaving, (name, Arc::clone(&left))))
+        let node = worker(name);
+        Child::lasting(&Arc::clone(&node), move || {
+            (Leaving, (Arc::clone(&node), Arc::clone(&left)))
+        })
     };
     let branch = vec![leaving("first"), leaving("second"), leaving("third")];
     let branch = Child::supervisor("branch", branch, &Metrics::default());
@@ -338,4 +342,21 @@ async fn the_children_of_a_branch_stop_in_reverse_order_before_what_stands_befor
     .await;
     assert!(root.stop(SOON).await);
     assert_eq!(*left.lock(), ["third", "second", "first", "before"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_for_one_actor_takes_nothing_off_the_queue_of_the_next() {
+    let node = worker("place");
+    let address = Address::new(Arc::clone(&node));
+    let spawn = async || {
+        let arguments = (worker("actor"), Arc::default());
+        Actor::spawn(None, Leaving, arguments).await.unwrap().0
+    };
+    let actor = spawn().await;
+    let before = node.started(actor.get_cell());
+    before.fetch_add(1, Ordering::Relaxed);
+    address.filled_by(&spawn().await);
+    before.fetch_sub(1, Ordering::Relaxed);
+    address.send(()).unwrap();
+    assert_eq!(node.view().queue_depth, 1);
 }
