@@ -26,8 +26,8 @@ words! {
 }
 
 words! {
-    /// What the intake found wrong, finer than `invalid_request` and `unauthorized` (contract section
-    /// 1).
+    /// What the intake found wrong, finer than `invalid_request` and `unauthorized` (contract
+    /// section 1).
     pub enum IntakeCode {
         SchemaValidationFailed = "SCHEMA_VALIDATION_FAILED",
         VersionUnsupported = "VERSION_UNSUPPORTED",

@@ -185,8 +185,8 @@ async fn tell<F: FnOnce()>(shared: Arc<Shared>, _lost: OnDrop<F>) {
     hints::tell(&shared).await;
 }
 
-/// Tells the actor when a task of it ends, by a panic for example. Its successor is not told: a task
-/// may outlive its actor by a moment.
+/// Tells the actor when a task of it ends, by a panic for example. Its successor is not told: a
+/// task may outlive its actor by a moment.
 fn when_ended(myself: &ActorRef<FleetMsg>, what: &'static str) -> OnDrop<impl FnOnce() + use<>> {
     let myself = myself.clone();
     OnDrop::new(move || {

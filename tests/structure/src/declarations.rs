@@ -117,7 +117,9 @@ impl Declarations {
             Item::Type(item) => &item.ident,
             Item::Union(item) => &item.ident,
             Item::Macro(item) => {
-                let Some(ident) = &item.ident else { return };
+                let Some(ident) = &item.ident else {
+                    return self.define_all_in(&item.mac);
+                };
                 if has_attribute(&item.attrs, "macro_export") {
                     self.exported_macros.insert(ident.to_string());
                 }
@@ -126,6 +128,15 @@ impl Declarations {
             _ => return,
         };
         self.defined.insert(ident.to_string());
+    }
+
+    /// What a macro is given may be items, such as an enum, which it then declares.
+    fn define_all_in(&mut self, called: &Macro) {
+        if let Ok(given) = called.parse_body::<File>() {
+            for item in &given.items {
+                self.define(item);
+            }
+        }
     }
 
     /// Paths in tokens that are no syntax tree: the inside of a macro or of an attribute.
