@@ -26,10 +26,12 @@ pub(crate) fn check(operation: &str, sent: &[u8], answer: &Value) {
         "error-answer"
     };
     fits(if is_good { &wanted } else { refused }, answer);
+    if !is_good {
+        return;
+    }
     // An administrator may send nothing where there is nothing to say, and headers may say what a
     // request leaves out.
-    let sent = std::str::from_utf8(sent).ok().and_then(read);
-    if is_good && let Some(sent) = sent {
+    if let Some(sent) = std::str::from_utf8(sent).ok().and_then(read) {
         fits(&request, &sent);
     }
 }
