@@ -140,6 +140,19 @@ fn text(path: &Path) -> String {
     parts.join("/")
 }
 
+/// Where all sources are, those of tests among them.
+pub const SOURCE_FOLDERS: [&str; 9] = [
+    "actors",
+    "benches",
+    "bus",
+    "chaos",
+    "contract",
+    "domain",
+    "extensions",
+    "src",
+    "tests",
+];
+
 /// All sources below a folder, in the order of their names.
 ///
 /// # Errors

@@ -4,19 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use beamline_structure::workspace::{repository, sources};
+use beamline_structure::workspace::{SOURCE_FOLDERS, repository, sources};
 
-const SOURCES: [&str; 9] = [
-    "actors",
-    "benches",
-    "bus",
-    "chaos",
-    "contract",
-    "domain",
-    "extensions",
-    "src",
-    "tests",
-];
 const DOCUMENTS: [&str; 2] = ["docs", "docs/decisions"];
 
 #[test]
@@ -63,7 +52,7 @@ fn is_one_of(name: &str, files: &BTreeSet<String>) -> bool {
 }
 
 fn names_of_sources(root: &Path) -> BTreeSet<String> {
-    let folders = SOURCES.iter().map(|folder| root.join(folder));
+    let folders = SOURCE_FOLDERS.iter().map(|folder| root.join(folder));
     let files = folders.flat_map(|folder| sources(&folder).expect("a folder"));
     files
         .filter_map(|file| Some(file.strip_prefix(root).ok()?.display().to_string()))

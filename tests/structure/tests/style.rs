@@ -3,21 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use beamline_structure::workspace::{repository, sources};
+use beamline_structure::workspace::{SOURCE_FOLDERS, repository, sources};
 use syn::visit::{self, Visit};
 use syn::{Expr, Local, Pat, PatTuple};
 
-const FOLDERS: [&str; 9] = [
-    "actors",
-    "benches",
-    "bus",
-    "chaos",
-    "contract",
-    "domain",
-    "extensions",
-    "src",
-    "tests",
-];
 const WIDTH: usize = 100;
 
 #[test]
@@ -130,7 +119,7 @@ impl<'ast> Visit<'ast> for Names {
 
 fn for_each_source(mut look: impl FnMut(&str, &str)) {
     let root = repository();
-    for folder in FOLDERS {
+    for folder in SOURCE_FOLDERS {
         for file in sources(&root.join(folder)).expect("a folder") {
             let text = fs::read_to_string(&file).expect("a source");
             look(&name_of(&root, &file), &text);
