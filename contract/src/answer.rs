@@ -263,6 +263,16 @@ pub struct AttemptReport<'a> {
     pub status: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub error_type: Option<Cow<'a, str>>,
+    /// What kind of failure it was.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<crate::failure::FailureKind>")
+    )]
+    pub class: Option<Cow<'a, str>>,
+    /// The code that the provider gave.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Cow<'a, str>>,
     /// The position of the fallback rule that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<usize>,

@@ -123,6 +123,9 @@ pub struct CallAnswer<'a> {
     pub error_code: Option<Cow<'a, RawValue>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<Cow<'a, RawValue>>,
+    /// Provider: the older form of an answer, beside the status `success`; it has the output.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Cow<'a, RawValue>>,
 }
 
 /// What a pre- or post-processor changes of the message; what is absent stays.
@@ -145,6 +148,14 @@ pub struct AnsweredError<'a> {
     pub code: Cow<'a, str>,
     #[serde(borrow)]
     pub message: Cow<'a, str>,
+    /// What kind of failure it is, where the code does not say it. A word that is none of them is
+    /// not read.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<crate::failure::FailureKind>")
+    )]
+    pub class: Option<Cow<'a, str>>,
     /// Whether another attempt may help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retryable: Option<bool>,

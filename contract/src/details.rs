@@ -8,6 +8,10 @@ pub const POINTER: &str = "pointer";
 pub const EXTENSION_ID: &str = "extension_id";
 /// Why its call brought no usable answer, in a word.
 pub const ERROR_TYPE: &str = "error_type";
+/// The class of an extension's failure, a [`FailureKind`](crate::failure::FailureKind).
+pub const CLASS: &str = "class";
+/// The code that the extension gave.
+pub const UPSTREAM_CODE: &str = "upstream_code";
 /// Milliseconds after which a new try makes sense.
 pub const RETRY_AFTER_MS: &str = "retry_after_ms";
 /// Of a change.

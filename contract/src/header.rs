@@ -28,5 +28,7 @@ pub const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
 pub const RETRYABLE: &str = "retryable";
 /// In the same: milliseconds to wait before it.
 pub const RETRY_AFTER_MS: &str = "retry_after_ms";
-/// In the same: seconds to wait before it.
+/// The same as some APIs write it.
+pub const RETRY_AFTER_MS_OF_HTTP: &str = "retry-after-ms";
+/// In the same: seconds to wait before it, or the date until which to wait.
 pub const RETRY_AFTER: &str = "Retry-After";

@@ -12,6 +12,7 @@ pub mod message;
 pub mod answer;
 pub mod details;
 pub mod error;
+pub mod failure;
 
 pub mod call;
 

@@ -4,37 +4,49 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// A class of failures.
+use crate::failure::FailureKind;
+
+/// What a rule's `when.status` may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    Timeout,
-    /// `5xx`
-    ServerError,
-    /// `4xx`
-    ClientError,
-    /// `429` and `rate_limited`
-    RateLimited,
+    Kind(FailureKind),
     /// Any other code from 100 to 999.
     Code(u16),
-    /// Every failure there is.
+    /// Every failure there is but a refusal of the content.
     Error,
-    NoResponders,
     CircuitBreakerOpen,
+    /// As many calls run as may, or the extension says so itself.
+    Overloaded,
+    /// Of older documents: nobody was reached.
+    ConnectionError,
+    /// Of older documents: nobody was reached, or a breaker is open.
+    ProviderUnavailable,
     /// None of the policy's `providers` is left to try.
     AllProvidersFailed,
 }
 
 impl Status {
-    pub const WORDS: [(&'static str, Self); 9] = [
-        ("timeout", Self::Timeout),
-        ("5xx", Self::ServerError),
-        ("4xx", Self::ClientError),
-        ("429", Self::RateLimited),
-        ("rate_limited", Self::RateLimited),
+    /// The first word of each is the one that is written.
+    pub const WORDS: [(&'static str, Self); 19] = [
+        ("timeout", Self::Kind(FailureKind::Timeout)),
+        ("5xx", Self::Kind(FailureKind::ServerError)),
+        ("4xx", Self::Kind(FailureKind::ClientError)),
+        ("429", Self::Kind(FailureKind::RateLimited)),
+        ("rate_limited", Self::Kind(FailureKind::RateLimited)),
         ("error", Self::Error),
-        ("no_responders", Self::NoResponders),
+        ("no_responders", Self::Kind(FailureKind::NoResponders)),
         ("circuit_breaker_open", Self::CircuitBreakerOpen),
         ("all_providers_failed", Self::AllProvidersFailed),
+        ("overloaded", Self::Overloaded),
+        ("quota", Self::Kind(FailureKind::Quota)),
+        ("auth", Self::Kind(FailureKind::Auth)),
+        ("context_length", Self::Kind(FailureKind::ContextLength)),
+        ("content_filter", Self::Kind(FailureKind::ContentFilter)),
+        ("cut", Self::Kind(FailureKind::Cut)),
+        ("empty", Self::Kind(FailureKind::Empty)),
+        ("unhealthy", Self::CircuitBreakerOpen),
+        ("connection_error", Self::ConnectionError),
+        ("provider_unavailable", Self::ProviderUnavailable),
     ];
 
     /// `None` when the word is none of the contract's.

@@ -205,6 +205,8 @@ fn attempt_report(attempt: &Attempt) -> AttemptReport<'_> {
         reason: Cow::Borrowed(attempt.reason.as_str()),
         status: attempt.status.as_str().into(),
         error_type: attempt.error_type.map(Cow::Borrowed),
+        class: attempt.class.map(|kind| Cow::Borrowed(kind.as_str())),
+        code: attempt.code.as_deref().map(Cow::Borrowed),
         rule: attempt.rule,
         waited_ms: milliseconds(attempt.waited),
         latency_ms: milliseconds(attempt.latency),

@@ -2,6 +2,7 @@
 
 mod answered;
 mod class;
+pub mod codes;
 mod row;
 
 pub use answered::AnsweredFailure;

@@ -141,6 +141,10 @@ impl Fallbacks<'_> {
 
 fn fits(rule: &Fallback, class: FailureClass, facts: &Facts<'_>) -> bool {
     let statuses = &rule.when.status;
-    let is_of_class = statuses.is_empty() || statuses.iter().any(|status| class.is(*status));
+    let is_of_class = if statuses.is_empty() {
+        class.is_any()
+    } else {
+        statuses.iter().any(|status| class.is(*status))
+    };
     is_of_class && rule.when.conditions.matches(facts)
 }

@@ -1,7 +1,8 @@
 //! What an extension answered (contract section 2): read into what it means, all forms of failure
 //! among it.
 
-use std::time::Duration;
+mod failed;
+mod wait;
 
 use beamline_contract::call::{CallAnswer, MessageEdit, STATUS_ERROR, STATUS_OK, STATUS_REJECT};
 use beamline_contract::fields::Fields;
@@ -10,7 +11,9 @@ use serde_json::value::RawValue;
 
 use crate::document::check_depth;
 use crate::request::endpoint::Answer;
-use crate::request::failure::{AnsweredFailure, CallFailure};
+use crate::request::failure::CallFailure;
+
+use failed::RetryHints;
 
 /// What an extension answered.
 #[derive(Debug, Clone)]
@@ -42,17 +45,18 @@ pub struct Edit {
 
 /// The metadata that one answer may add to the context, in bytes.
 const MAX_METADATA: usize = 64 * 1024;
-/// Longer waits than this that an extension asks for are not taken over.
-const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 
 /// Reads an answer. What the body says of another attempt goes before the headers.
 pub fn read(kind: Kind, answer: &Answer) -> Result<Reply, CallFailure> {
-    let hints = RetryHints::of_headers(answer);
     if let Some((code, message)) = &answer.service_error {
-        return Err(service_error(*code, message, &answer.body, hints));
+        let body = text(&answer.body).unwrap_or("{}");
+        let failure = failed::read_service_error(*code, message, body, hints(answer));
+        return Err(CallFailure::Answered(failure));
     }
+    let body = text(&answer.body)?;
     let fields = parse(&answer.body)?;
-    if let Some(failure) = failure_in(&fields, hints) {
+    if is_failure(kind, &fields, body) {
+        let failure = failed::read(body, hints(answer));
         return Err(CallFailure::Answered(failure));
     }
     match kind {
@@ -62,92 +66,36 @@ pub fn read(kind: Kind, answer: &Answer) -> Result<Reply, CallFailure> {
     }
 }
 
-/// What an answer says of another attempt.
-#[derive(Debug, Clone, Copy)]
-struct RetryHints {
-    retryable: Option<bool>,
-    retry_after: Option<Duration>,
-}
-
-impl RetryHints {
-    fn of_headers(answer: &Answer) -> Self {
-        Self {
-            retryable: answer.retryable,
-            retry_after: answer.retry_after.filter(|wait| *wait <= MAX_RETRY_AFTER),
-        }
+fn hints(answer: &Answer) -> RetryHints {
+    RetryHints {
+        retryable: answer.retryable,
+        retry_after: answer.retry_after.and_then(wait::bounded),
     }
 }
 
-/// An error that the answer's headers tell of. Its body may be anything, an error with more to say
-/// among it.
-fn service_error(
-    code: Option<u16>,
-    message: &str,
-    body: &[u8],
-    headers: RetryHints,
-) -> CallFailure {
-    let in_body = parse(body)
-        .ok()
-        .and_then(|fields| failure_in(&fields, headers));
-    let hints = in_body.map_or(headers, |failure| RetryHints {
-        retryable: failure.retryable,
-        retry_after: failure.retry_after,
-    });
-    CallFailure::Answered(AnsweredFailure {
-        code: code.map_or_else(|| "service_error".to_owned(), |code| code.to_string()),
-        message: message.to_owned(),
-        retryable: hints.retryable,
-        retry_after: hints.retry_after,
-    })
+fn parse(body: &[u8]) -> Result<CallAnswer<'_>, CallFailure> {
+    serde_json::from_str(text(body)?).map_err(|error| CallFailure::Malformed(error.to_string()))
 }
 
-fn parse(body: &[u8]) -> Result<CallAnswer<'_>, CallFailure> {
+/// A JSON object, as far as that shows at its beginning.
+fn text(body: &[u8]) -> Result<&str, CallFailure> {
     if body.is_empty() || check_depth(body).is_err() {
         return Err(malformed("it is empty or nested too deeply"));
     }
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(malformed("it is not a JSON object"));
     }
-    let json = std::str::from_utf8(body).map_err(|_| malformed("it is not UTF-8"))?;
-    serde_json::from_str(json).map_err(|error| CallFailure::Malformed(error.to_string()))
+    std::str::from_utf8(body).map_err(|_| malformed("it is not UTF-8"))
 }
 
-/// `{"error": {..}}` and `{"status": "error", ..}`. However odd it is otherwise, somebody says that
-/// it failed: what can be read is kept.
-fn failure_in(fields: &CallAnswer<'_>, headers: RetryHints) -> Option<AnsweredFailure> {
-    if let Some(error) = fields.error.as_deref().filter(|raw| raw.get() != "null") {
-        return Some(described_error(error, headers));
-    }
-    if plain(fields.status.as_deref()).as_deref() != Some(STATUS_ERROR) {
-        return None;
-    }
-    Some(AnsweredFailure {
-        code: plain(fields.error_code.as_deref()).unwrap_or_else(|| "error".to_owned()),
-        message: plain(fields.error_message.as_deref()).unwrap_or_default(),
-        retryable: headers.retryable,
-        retry_after: headers.retry_after,
-    })
-}
-
-fn described_error(error: &RawValue, headers: RetryHints) -> AnsweredFailure {
-    let fields = Fields::parse(error.get()).unwrap_or_default();
-    let message = if fields.is_empty() {
-        plain(Some(error))
-    } else {
-        plain(fields.get("message"))
-    };
-    let wait = fields
-        .number("retry_after_ms")
-        .and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())
-        .filter(|wait| *wait <= MAX_RETRY_AFTER);
-    AnsweredFailure {
-        code: plain(fields.get("code")).unwrap_or_else(|| "error".to_owned()),
-        message: message.unwrap_or_default(),
-        retryable: plain(fields.get("retryable"))
-            .map(|word| word == "true")
-            .or(headers.retryable),
-        retry_after: wait.or(headers.retry_after),
-    }
+/// `{"error": {..}}` and `{"status": "error", ..}`; from a provider also any other error without
+/// an output. An empty `error` beside an answer is none.
+fn is_failure(kind: Kind, fields: &CallAnswer<'_>, body: &str) -> bool {
+    let error = fields.error.as_deref().map(RawValue::get);
+    let names_one = error.is_some_and(|raw| !matches!(raw, "null" | "false" | "\"\""));
+    let says_so = plain(fields.status.as_deref()).as_deref() == Some(STATUS_ERROR);
+    let has_answer = fields.output.is_some() || fields.response.is_some();
+    names_one || says_so || kind == Kind::Provider && !has_answer && failed::is_foreign_error(body)
 }
 
 fn edit(fields: &CallAnswer<'_>) -> Result<Reply, CallFailure> {
@@ -175,7 +123,8 @@ fn verdict(fields: &CallAnswer<'_>) -> Result<Reply, CallFailure> {
     match plain(fields.status.as_deref()).as_deref() {
         None | Some(STATUS_OK) => Ok(Reply::Accept),
         Some(STATUS_REJECT) => Ok(Reply::Reject {
-            reason: plain(fields.reason.as_deref()).unwrap_or_else(|| "rejected".to_owned()),
+            reason: plain(fields.reason.as_deref())
+                .map_or_else(|| "rejected".to_owned(), |reason| failed::told(&reason)),
             details: fields.details.as_deref().map(RawValue::to_owned),
         }),
         Some(_) => Err(malformed("its status is neither ok nor reject")),

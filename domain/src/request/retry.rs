@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::policy::Backoff;
 use crate::request::failure::{CallFailure, FailureClass, Repeat};
 use crate::request::plan::{PlannedCall, Rule};
+use beamline_contract::failure::FailureKind;
 use beamline_contract::policy::Strategy;
 
 /// A failed attempt, as far as another one depends on it.
@@ -80,7 +81,8 @@ impl FailedAttempt {
     }
 
     fn record_backoff(&self, roll: f64) -> Backoff {
-        if !(self.class.no_responders && self.only_endpoint) {
+        let is_unreached = self.class.kind == Some(FailureKind::NoResponders);
+        if !(is_unreached && self.only_endpoint) {
             return RECORD_BACKOFF;
         }
         Backoff {

@@ -36,6 +36,24 @@ pub struct Verdict {
     pub backoff: Option<Duration>,
 }
 
+impl Verdict {
+    /// Whether the call went well, as health shows it; `None` where it says nothing of that. What a
+    /// breaker need not hear of may still be why people get no answers: a rate limit, or a model
+    /// that is not there.
+    pub fn health(&self) -> Option<bool> {
+        match self.outcome {
+            Outcome::Success => Some(true),
+            Outcome::Failure | Outcome::Timeout | Outcome::AskedToWait(_) => Some(false),
+            Outcome::Ignored => {
+                let answered = self.result.as_ref().err().and_then(CallFailure::answered);
+                let is_its_own =
+                    answered.is_some_and(|failure| failure.is_overload() || failure.is_missing());
+                is_its_own.then_some(false)
+            }
+        }
+    }
+}
+
 /// An extension that says after this part of its time that there is none left has kept to it.
 const TO_THE_END: f64 = 0.75;
 
@@ -123,6 +141,8 @@ fn load(failure: Option<&CallFailure>, outcome: Outcome, isolation: Isolation) -
                 Load::Unknown
             }
             Some(answered) if answered.is_overload() => Load::Overloaded,
+            // It did its work, and said what is wrong with the request.
+            Some(answered) if answered.is_about_the_request() => Load::Carried,
             Some(_) | None => Load::Unknown,
         },
     }

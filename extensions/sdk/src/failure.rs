@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use beamline_contract::call::{AnsweredError, CallAnswer};
 use beamline_contract::error::ErrorCode;
+use beamline_contract::failure::FailureKind;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
@@ -22,6 +23,8 @@ pub struct Failure {
     pub message: String,
     pub retryable: bool,
     pub retry_after_ms: Option<u64>,
+    /// What kind of failure it is, where the code does not say it.
+    pub class: Option<FailureKind>,
     pub(crate) unanswered: bool,
 }
 
@@ -33,6 +36,7 @@ impl Failure {
             message: message.into(),
             retryable: false,
             retry_after_ms: None,
+            class: None,
             unanswered: false,
         }
     }
@@ -65,6 +69,15 @@ impl Failure {
         Self {
             retryable: true,
             retry_after_ms: Some(millis),
+            ..self
+        }
+    }
+
+    /// Says what kind of failure it is. Codes of the contract's table say it themselves.
+    #[must_use]
+    pub fn of_class(self, class: FailureKind) -> Self {
+        Self {
+            class: Some(class),
             ..self
         }
     }
@@ -118,6 +131,7 @@ impl Serialize for Failure {
         let error = AnsweredError {
             code: Cow::Borrowed(&self.code),
             message: Cow::Borrowed(&self.message),
+            class: self.class.map(|class| class.as_str().into()),
             retryable: Some(self.retryable),
             retry_after_ms: self.retry_after_ms,
         };
@@ -159,6 +173,11 @@ mod tests {
         assert_eq!(
             later,
             r#"{"error":{"code":"busy","message":"later","retryable":true,"retry_after_ms":250}}"#
+        );
+        let long = Failure::new("E7", "too long").of_class(FailureKind::ContextLength);
+        assert_eq!(
+            long.to_payload(),
+            r#"{"error":{"code":"E7","message":"too long","class":"context_length","retryable":false}}"#
         );
     }
 

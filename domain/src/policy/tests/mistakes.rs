@@ -167,7 +167,7 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
     (
         r#"{"providers": ["a"], "fallbacks": [{"when": {"status": ["slow", 1000, "5xx"], "tier": []}, "to": "b"}, {"when": {"status": []}, "to": "b"}]}"#,
         &[
-            "/fallbacks/0/when/status/0: must be one of timeout, 5xx, 4xx, 429, rate_limited, error, no_responders, circuit_breaker_open, all_providers_failed or a code from 100 to 999, is \"slow\"",
+            "/fallbacks/0/when/status/0: must be one of timeout, 5xx, 4xx, 429, rate_limited, error, no_responders, circuit_breaker_open, all_providers_failed, overloaded, quota, auth, context_length, content_filter, cut, empty, unhealthy, connection_error, provider_unavailable or a code from 100 to 999, is \"slow\"",
             "/fallbacks/0/when/status/1: must be one of",
             "/fallbacks/0/when/tier: is an empty list",
             "/fallbacks/1/when/status: is an empty list",

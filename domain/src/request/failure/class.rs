@@ -2,18 +2,20 @@
 
 use std::ops::RangeInclusive;
 
+use beamline_contract::failure::FailureKind;
 use beamline_contract::policy::Status;
 
-/// The classes that a failure belongs to.
+/// Everything that a rule may ask of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FailureClass {
-    pub timeout: bool,
-    pub no_responders: bool,
-    pub circuit_open: bool,
-    /// Nothing was sent: a breaker kept the call back, or it found no free place.
-    pub kept_back: bool,
+    pub kind: Option<FailureKind>,
     /// As HTTP would number it, when it can be numbered.
     pub code: Option<u16>,
+    pub circuit_open: bool,
+    /// The router has no place for it, or the extension says that it has too much to do.
+    pub overloaded: bool,
+    /// Nothing was sent: a breaker kept the call back, or it found no free place.
+    pub kept_back: bool,
     /// Nothing else that the policy says is left to try.
     pub all_failed: bool,
 }
@@ -21,26 +23,26 @@ pub struct FailureClass {
 impl FailureClass {
     pub const fn none() -> Self {
         Self {
-            timeout: false,
-            no_responders: false,
-            circuit_open: false,
-            kept_back: false,
+            kind: None,
             code: None,
+            circuit_open: false,
+            overloaded: false,
+            kept_back: false,
             all_failed: false,
         }
     }
 
-    pub const fn timeout() -> Self {
+    pub const fn of(kind: FailureKind) -> Self {
         Self {
-            timeout: true,
+            kind: Some(kind),
             ..Self::none()
         }
     }
 
-    pub const fn numbered(code: u16) -> Self {
+    pub const fn numbered(kind: FailureKind, code: u16) -> Self {
         Self {
             code: Some(code),
-            ..Self::none()
+            ..Self::of(kind)
         }
     }
 
@@ -52,23 +54,67 @@ impl FailureClass {
         }
     }
 
+    /// Whether a rule for this status is about the failure.
     pub fn is(self, status: Status) -> bool {
         match status {
-            Status::Timeout => self.timeout,
-            Status::ServerError => self.has_code_in(500..=599),
-            Status::ClientError => self.has_code_in(400..=499),
-            Status::RateLimited => self.code == Some(429),
-            Status::Code(code) => self.code == Some(code),
-            Status::Error => true,
-            Status::NoResponders => self.no_responders,
+            Status::Kind(kind) => self.is_kind(kind),
+            Status::Code(code) => self.code == Some(code) && self.is_any(),
+            Status::Error => self.is_any(),
             Status::CircuitBreakerOpen => self.circuit_open,
-            Status::AllProvidersFailed => self.all_failed,
+            Status::Overloaded => self.overloaded,
+            Status::ConnectionError => self.is_unreached() || self.code == Some(502),
+            Status::ProviderUnavailable => {
+                self.is_unreached() || self.circuit_open || self.code == Some(503)
+            }
+            Status::AllProvidersFailed => self.all_failed && self.is_any(),
         }
     }
 
-    /// A request that is wrong here is wrong everywhere: 4xx but timeouts and limits.
+    /// Whether a rule that does not name the class may be about the failure. A refusal of the
+    /// content is routed around only where a rule names it.
+    pub fn is_any(self) -> bool {
+        self.kind != Some(FailureKind::ContentFilter)
+    }
+
+    /// A request that is wrong here is wrong everywhere, and what one provider refuses to say
+    /// nobody else is asked. A key, credit, an unknown model and a size are one provider's matter.
     pub fn is_callers_fault(self) -> bool {
-        self.has_code_in(400..=499) && !matches!(self.code, Some(408 | 429))
+        match self.kind {
+            Some(FailureKind::ContentFilter) => true,
+            Some(FailureKind::ClientError) => !matches!(self.code, Some(404 | 408 | 413)),
+            Some(_) | None => false,
+        }
+    }
+
+    fn is_kind(self, kind: FailureKind) -> bool {
+        match kind {
+            FailureKind::ServerError => self.is_one_of(&[kind]) || self.has_code_in(500..=599),
+            FailureKind::RateLimited => {
+                self.is_one_of(&[kind, FailureKind::Quota]) || self.code == Some(429)
+            }
+            FailureKind::ClientError => self.is_one_of(&[
+                kind,
+                FailureKind::Auth,
+                FailureKind::Quota,
+                FailureKind::RateLimited,
+            ]),
+            FailureKind::Timeout
+            | FailureKind::NoResponders
+            | FailureKind::Quota
+            | FailureKind::Auth
+            | FailureKind::ContextLength
+            | FailureKind::ContentFilter
+            | FailureKind::Cut
+            | FailureKind::Empty => self.is_one_of(&[kind]),
+        }
+    }
+
+    fn is_unreached(self) -> bool {
+        self.is_one_of(&[FailureKind::NoResponders])
+    }
+
+    fn is_one_of(self, kinds: &[FailureKind]) -> bool {
+        self.kind.is_some_and(|kind| kinds.contains(&kind))
     }
 
     fn has_code_in(self, range: RangeInclusive<u16>) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use beamline_contract::answer::ExtensionStatus;
 use beamline_contract::details::CIRCUIT_OPEN;
 use beamline_contract::error::ErrorCode;
+use beamline_contract::failure::FailureKind;
 
 use super::answered::AnsweredFailure;
 use super::class::FailureClass;
@@ -92,6 +93,8 @@ pub enum Repeat {
     Helps,
 }
 
+/// More of a code is not told, in bytes.
+const UPSTREAM_CODE: usize = 64;
 /// Time for an extension that nobody listens for to come up.
 const COMING_UP: Duration = Duration::from_secs(1);
 
@@ -118,7 +121,7 @@ impl CallFailure {
                 repeat: Repeat::MayBeDone {
                     granted_once: false,
                 },
-                class: FailureClass::timeout(),
+                class: FailureClass::of(FailureKind::Timeout),
                 ..base
             },
             Self::Deadline => FailureRow {
@@ -126,7 +129,7 @@ impl CallFailure {
                 status: ExtensionStatus::Timeout,
                 consequence: OfTheRequest(ErrorCode::DeadlineExceeded),
                 ends_request: true,
-                class: FailureClass::timeout(),
+                class: FailureClass::of(FailureKind::Timeout),
                 ..base
             },
             Self::TooLittleTime => FailureRow {
@@ -134,7 +137,7 @@ impl CallFailure {
                 status: ExtensionStatus::Skipped,
                 consequence: OfTheRequest(ErrorCode::DeadlineExceeded),
                 ends_request: true,
-                class: FailureClass::timeout(),
+                class: FailureClass::of(FailureKind::Timeout),
                 ..base
             },
             Self::NoResponders => FailureRow {
@@ -144,10 +147,7 @@ impl CallFailure {
                 repeat: Repeat::NotReached,
                 retry_after: Some(COMING_UP),
                 // NATS itself numbers it 503.
-                class: FailureClass {
-                    no_responders: true,
-                    ..FailureClass::numbered(503)
-                },
+                class: FailureClass::numbered(FailureKind::NoResponders, 503),
                 ..base
             },
             Self::CircuitOpen { retry_after } => FailureRow {
@@ -175,7 +175,9 @@ impl CallFailure {
                 retry_after: Some(*retry_after),
                 class: FailureClass {
                     kept_back: true,
-                    ..FailureClass::numbered(503)
+                    overloaded: true,
+                    code: Some(503),
+                    ..FailureClass::none()
                 },
                 ..base
             },
@@ -194,7 +196,7 @@ impl CallFailure {
             Self::Malformed(_) => FailureRow {
                 reason: "malformed_answer",
                 breaker: Outcome::Failure,
-                class: FailureClass::numbered(502),
+                class: FailureClass::numbered(FailureKind::ServerError, 502),
                 ..base
             },
             Self::TooLarge { .. } => FailureRow {
@@ -259,6 +261,17 @@ impl CallFailure {
     /// `status` in the `extensions` list of an answer.
     pub fn status(&self) -> ExtensionStatus {
         self.row().status
+    }
+
+    /// What kind of failure it is; the request's own end is none.
+    pub fn kind(&self) -> Option<FailureKind> {
+        self.row().class.kind
+    }
+
+    /// The code that the extension gave, as far as it is short.
+    pub fn upstream_code(&self) -> Option<&str> {
+        let code = self.answered()?.code.as_str();
+        code.get(..code.floor_char_boundary(UPSTREAM_CODE))
     }
 
     pub fn answered(&self) -> Option<&AnsweredFailure> {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use beamline_contract::error::ErrorCode;
+use beamline_contract::policy::Status;
 
 use super::*;
 use crate::target::breaker::Outcome;
@@ -44,10 +45,9 @@ fn every_failure_has_its_row() {
         ),
         (
             CallFailure::Answered(AnsweredFailure {
-                code: "503".to_owned(),
-                message: String::new(),
                 retryable: Some(true),
                 retry_after: Some(WAIT),
+                ..AnsweredFailure::of_code("503")
             }),
             "extension_error error OfTheStage false AskedToWait(2s) Helps Some(2s)",
         ),
@@ -84,34 +84,82 @@ fn every_failure_has_its_row() {
     }
 }
 
+/// Which words of `when.status` fit a failure.
 #[test]
 fn a_class_is_found_under_every_name_that_it_has() {
-    use beamline_contract::policy::Status;
-    let class = |failure: CallFailure| failure.row().class;
-    let unreached = class(CallFailure::NoResponders);
-    for status in [
-        Status::NoResponders,
-        Status::ServerError,
-        Status::Code(503),
-        Status::Error,
-    ] {
-        assert!(unreached.is(status), "{status}");
+    let answered = |code: &str| CallFailure::Answered(AnsweredFailure::of_code(code));
+    let cases = [
+        (CallFailure::Timeout, "timeout error"),
+        (
+            CallFailure::NoResponders,
+            "5xx error no_responders connection_error provider_unavailable 503",
+        ),
+        (
+            CallFailure::CircuitOpen { retry_after: WAIT },
+            "error circuit_breaker_open unhealthy provider_unavailable",
+        ),
+        (
+            CallFailure::Overloaded { retry_after: WAIT },
+            "5xx error overloaded provider_unavailable 503",
+        ),
+        (
+            CallFailure::Malformed(String::new()),
+            "5xx error connection_error",
+        ),
+        (answered("500"), "5xx error"),
+        (answered("503"), "5xx error provider_unavailable 503"),
+        (answered("504"), "timeout 5xx error"),
+        (answered("408"), "timeout error"),
+        (answered("429"), "4xx 429 rate_limited error"),
+        (
+            answered("insufficient_quota"),
+            "4xx 429 rate_limited error quota",
+        ),
+        (answered("402"), "4xx 429 rate_limited error quota"),
+        (answered("401"), "4xx error auth"),
+        (answered("404"), "4xx error"),
+        (answered("context_length_exceeded"), "error context_length"),
+        (answered("content_filter"), "content_filter"),
+        (
+            answered("overloaded"),
+            "5xx error overloaded provider_unavailable 503",
+        ),
+        (answered("cut"), "error cut"),
+        (answered("empty"), "error empty"),
+        (answered("E_ANYTHING"), "5xx error"),
+    ];
+    for (failure, want) in cases {
+        let class = failure.row().class;
+        let words = Status::WORDS.iter().map(|(word, status)| (*word, *status));
+        let fitting: Vec<&str> = words
+            .chain([("503", Status::Code(503))])
+            .filter(|(_, status)| class.is(*status))
+            .map(|(word, _)| word)
+            .collect();
+        assert_eq!(fitting.join(" "), want, "{failure:?}");
     }
-    for status in [
-        Status::Timeout,
-        Status::ClientError,
-        Status::CircuitBreakerOpen,
-    ] {
-        assert!(!unreached.is(status), "{status}");
-    }
-    let open = class(CallFailure::CircuitOpen { retry_after: WAIT });
-    assert!(open.is(Status::CircuitBreakerOpen) && open.kept_back && !open.is(Status::ServerError));
-    for (code, is_callers) in [(400, true), (408, false), (429, false), (500, false)] {
-        assert_eq!(
-            FailureClass::numbered(code).is_callers_fault(),
-            is_callers,
-            "{code}"
-        );
+}
+
+#[test]
+fn what_is_wrong_everywhere_is_not_asked_elsewhere() {
+    let cases = [
+        ("400", true),
+        ("422", true),
+        ("content_filter", true),
+        ("401", false),
+        ("402", false),
+        ("403", false),
+        ("404", false),
+        ("408", false),
+        ("413", false),
+        ("429", false),
+        ("context_length", false),
+        ("500", false),
+        ("empty", false),
+    ];
+    for (code, is_callers) in cases {
+        let class = AnsweredFailure::of_code(code).class();
+        assert_eq!(class.is_callers_fault(), is_callers, "{code}");
     }
 }
 

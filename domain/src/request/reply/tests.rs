@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::*;
-use crate::request::failure::Repeat;
+use crate::request::failure::{AnsweredFailure, Repeat};
 use crate::target::breaker::Outcome;
 
 fn answer(body: &str) -> Answer {
@@ -22,10 +24,10 @@ fn all_forms_of_failure_are_understood() {
         r#"{"error": {"code": 503, "message": "busy", "retryable": true, "retry_after_ms": 20}}"#,
     );
     let want = CallFailure::Answered(AnsweredFailure {
-        code: "503".into(),
         message: "busy".into(),
         retryable: Some(true),
         retry_after: Some(Duration::from_millis(20)),
+        ..AnsweredFailure::of_code("503")
     });
     assert_eq!(object, want);
     let status = failure(
@@ -34,7 +36,7 @@ fn all_forms_of_failure_are_understood() {
     );
     assert_eq!(status.sentence("x"), "x answered the error E1: no");
     let odd = failure(Kind::Post, r#"{"error": "boom"}"#);
-    assert_eq!(odd.sentence("x"), "x answered the error error: boom");
+    assert_eq!(odd.sentence("x"), "x answered the error boom: boom");
     let typed = failure(
         Kind::Post,
         r#"{"error": {"code": "E", "retryable": "true", "retry_after_ms": 1500.0}}"#,

@@ -46,7 +46,7 @@ fn call(rule: Rule, idempotent: Option<bool>, retry: u32, endpoints: usize) -> P
 /// The first attempt at an extension with several endpoints, with plenty of time left.
 fn failed() -> FailedAttempt {
     FailedAttempt {
-        class: FailureClass::timeout(),
+        class: FailureClass::of(FailureKind::Timeout),
         granted: 2,
         may_retry: true,
         made: 0,

@@ -13,7 +13,7 @@ use super::state::{Decision, Run, Session};
 use super::step::Step;
 use crate::request::RequestKind;
 use crate::request::error::RequestError;
-use crate::request::failure::{CallFailure, FailureClass};
+use crate::request::failure::{AnsweredFailure, CallFailure, FailureClass};
 use crate::request::fallback::{Fallbacks, Recovery};
 use crate::request::plan::Exclusion;
 use crate::request::retry::FailedAttempt;
@@ -217,7 +217,7 @@ impl Run {
         let call = &decision.call;
         let says_no = failure
             .answered()
-            .is_some_and(|answered| answered.retryable == Some(false));
+            .is_some_and(AnsweredFailure::must_not_be_repeated);
         let is_open = matches!(failure, CallFailure::CircuitOpen { .. });
         let usual = usual_latency(call, choice);
         FailedAttempt {

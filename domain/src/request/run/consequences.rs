@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use beamline_contract::details::{ERROR_TYPE, EXTENSION_ID};
+use beamline_contract::details::{CLASS, ERROR_TYPE, EXTENSION_ID, UPSTREAM_CODE};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::policy::{Mode, OnFail};
 use beamline_contract::record::Kind;
@@ -47,13 +47,24 @@ pub(super) fn fatal(call: &PlannedCall, failure: &CallFailure) -> Option<Request
     if code == ErrorCode::InvalidRequest {
         error.intake_code = Some(IntakeCode::SchemaValidationFailed);
     }
-    Some(
-        error
-            .with(EXTENSION_ID, call.id())
-            .with(ERROR_TYPE, row.reason)
-            .at_stage(call.extension.kind)
-            .retry_after(row.retry_after),
-    )
+    let error = error
+        .with(EXTENSION_ID, call.id())
+        .with(ERROR_TYPE, row.reason)
+        .at_stage(call.extension.kind)
+        .retry_after(row.retry_after);
+    Some(with_class(error, failure))
+}
+
+/// Names the class of the failure, and the code that came with it.
+fn with_class(error: RequestError, failure: &CallFailure) -> RequestError {
+    let error = match failure.kind() {
+        Some(kind) => error.with(CLASS, kind.as_str()),
+        None => error,
+    };
+    match failure.upstream_code() {
+        Some(code) => error.with(UPSTREAM_CODE, code),
+        None => error,
+    }
 }
 
 fn error_code(call: &PlannedCall, failure: &CallFailure) -> Option<ErrorCode> {

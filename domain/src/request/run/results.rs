@@ -161,6 +161,8 @@ impl Run {
             reason: decision.reason,
             status: failure.map_or(ExtensionStatus::Success, CallFailure::status),
             error_type: failure.map(CallFailure::reason),
+            class: failure.and_then(CallFailure::kind),
+            code: failure.and_then(CallFailure::upstream_code).map(Arc::from),
             rule: decision.rule,
             waited: std::mem::take(&mut self.progress.waited),
             latency: result.latency,

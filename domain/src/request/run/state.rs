@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beamline_contract::answer::{DecisionReason, ExtensionStatus};
+use beamline_contract::failure::FailureKind;
 use beamline_contract::fields::Fields;
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -153,6 +154,9 @@ pub struct Attempt {
     pub reason: DecisionReason,
     pub status: ExtensionStatus,
     pub error_type: Option<&'static str>,
+    pub class: Option<FailureKind>,
+    /// The code that the provider gave.
+    pub code: Option<Arc<str>>,
     /// The position of the fallback rule that asked for it.
     pub rule: Option<usize>,
     /// What passed before it.

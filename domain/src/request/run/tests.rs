@@ -138,10 +138,8 @@ fn decide_calls_no_provider_and_no_post() {
 fn what_a_failure_means_depends_on_the_policy() {
     let answered = || {
         CallFailure::Answered(AnsweredFailure {
-            code: "E".into(),
             message: "m".into(),
-            retryable: None,
-            retry_after: None,
+            ..AnsweredFailure::of_code("E")
         })
     };
     let open = || CallFailure::CircuitOpen {

@@ -5,10 +5,8 @@ const OWN_TIME: Duration = Duration::from_secs(1);
 
 fn answered(code: &str) -> CallFailure {
     CallFailure::Answered(AnsweredFailure {
-        code: code.to_owned(),
-        message: String::new(),
-        retryable: None,
         retry_after: Some(Duration::from_secs(3)),
+        ..AnsweredFailure::of_code(code)
     })
 }
 
@@ -212,4 +210,27 @@ fn only_who_has_too_much_to_do_is_left_alone() {
             "{code}"
         );
     }
+}
+
+#[test]
+fn health_shows_what_breakers_need_not_hear_of() {
+    for (code, health) in [
+        ("429", Some(false)),
+        ("overloaded", Some(false)),
+        ("404", Some(false)),
+        ("401", Some(false)),
+        ("insufficient_quota", Some(false)),
+        ("500", Some(false)),
+        ("400", None),
+        ("context_length", None),
+        ("content_filter", None),
+        ("empty", Some(true)),
+    ] {
+        let verdict = verdict_on(answered(code), evidence());
+        assert_eq!(verdict.health(), health, "{code}");
+    }
+    assert_eq!(
+        verdict_on(CallFailure::Cancelled, evidence()).health(),
+        None
+    );
 }

@@ -231,10 +231,9 @@ fn a_wait_that_does_not_fit_into_the_deadline_is_not_begun() {
         (vec!["p1".to_owned(), "p3".to_owned()], 0)
     );
     let asked = CallFailure::Answered(AnsweredFailure {
-        code: "429".into(),
-        message: String::new(),
         retryable: Some(true),
         retry_after: Some(Duration::from_millis(70)),
+        ..AnsweredFailure::of_code("429")
     });
     let (_, waits, _) = route(&Rig::default(), RULES, &[Err(asked)]);
     assert_eq!(
@@ -268,10 +267,8 @@ fn a_retry_that_usually_takes_longer_than_what_is_left_is_not_made() {
 #[test]
 fn a_provider_that_wants_no_retry_gets_none() {
     let no = CallFailure::Answered(AnsweredFailure {
-        code: "500".into(),
-        message: String::new(),
         retryable: Some(false),
-        retry_after: None,
+        ..AnsweredFailure::of_code("500")
     });
     let (called, _, _) = route(&rig(json!({"lang": "en"})), RULES, &[Err(no)]);
     assert_eq!(called, ["p1", "p3"]);

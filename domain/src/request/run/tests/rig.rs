@@ -280,9 +280,7 @@ pub(super) fn completion() -> Reply {
 /// An error answer of an extension.
 pub(super) fn answered(code: &str) -> CallFailure {
     CallFailure::Answered(AnsweredFailure {
-        code: code.into(),
         message: "m".into(),
-        retryable: None,
-        retry_after: None,
+        ..AnsweredFailure::of_code(code)
     })
 }
