@@ -49,11 +49,24 @@ pub(super) fn retryable(headers: &HeaderMap) -> Option<bool> {
     text(headers, header::RETRYABLE).and_then(|word| word.to_ascii_lowercase().parse().ok())
 }
 
-/// The wait that an answer asks for: `retry_after_ms`, else `Retry-After` in seconds. A date or
-/// anything else is no wait.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let given = |name| number::<u64>(headers, name).flatten();
-    given(header::RETRY_AFTER_MS)
-        .map(Duration::from_millis)
-        .or_else(|| given(header::RETRY_AFTER).map(Duration::from_secs))
+/// The wait that an answer asks for: `retry_after_ms` or `retry-after-ms`, else `Retry-After` in
+/// seconds or as a date. Anything else is no wait.
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let given = |name, unit: f64| text(headers, name).and_then(|text| wait(text, unit));
+    given(header::RETRY_AFTER_MS, 0.001)
+        .or_else(|| given(header::RETRY_AFTER_MS_OF_HTTP, 0.001))
+        .or_else(|| given(header::RETRY_AFTER, 1.0))
+        .or_else(|| until(text(headers, header::RETRY_AFTER)?, now))
+}
+
+/// A number of such parts of a second, fractions too.
+fn wait(text: &str, unit: f64) -> Option<Duration> {
+    let number: f64 = text.parse().ok()?;
+    Duration::try_from_secs_f64(number * unit).ok()
+}
+
+/// A date that has passed asks for no wait at all.
+fn until(date: &str, now: SystemTime) -> Option<Duration> {
+    let at = httpdate::parse_http_date(date).ok()?;
+    Some(at.duration_since(now).unwrap_or_default())
 }

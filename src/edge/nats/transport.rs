@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::{Client, HeaderMap, PublishErrorKind, StatusCode};
 use beamline_actors::ports::{Answer, Answers, Call, Transport, TransportError};
@@ -226,12 +226,16 @@ impl Bus {
             .await
             .unwrap_or(Err(TransportError::NotConnected))?;
         match timeout_at(deadline - half, expected.answer()).await {
-            Ok(reply) => read(reply),
+            Ok(reply) => self.read(reply),
             Err(_) => {
                 self.second_half(&replies, &mut expected, deadline, half)
                     .await
             }
         }
+    }
+
+    fn read(&self, reply: Option<Reply>) -> Result<Answer, TransportError> {
+        read(reply, self.clock.latest())
     }
 
     /// The answers that come over the client of the moment.
@@ -325,7 +329,7 @@ impl Bus {
         };
         let last = PROBE_TIME.max(usual_trip * 3).min(half);
         if let Ok(reply) = timeout_at(deadline - last, wait).await {
-            return read(reply);
+            return self.read(reply);
         }
         // Held up meanwhile, this process cannot tell what it would have heard.
         let is_late = deadline.saturating_duration_since(Instant::now()) < last / 2;
@@ -343,7 +347,7 @@ impl Bus {
         // One that is so far away that its messages usually take as long tells nothing by it.
         let is_far = |time: Duration| time < usual_trip * 2;
         match timeout_at(deadline, wait).await {
-            Ok(reply) => read(reply),
+            Ok(reply) => self.read(reply),
             Err(_) if !self.connection.is_connected() => Err(TransportError::NotConnected),
             Err(_) if is_late => Err(TransportError::BusLate),
             Err(_) if replies.heard() == heard && !is_far(last) => {
@@ -403,7 +407,7 @@ fn check_subject(subject: &str) -> Result<(), TransportError> {
     )))
 }
 
-fn read(reply: Option<Reply>) -> Result<Answer, TransportError> {
+fn read(reply: Option<Reply>, now: SystemTime) -> Result<Answer, TransportError> {
     let message = match reply {
         Some(Reply::Answer(message)) => message,
         Some(Reply::Denied) => {
@@ -421,7 +425,7 @@ fn read(reply: Option<Reply>) -> Result<Answer, TransportError> {
     Ok(Answer {
         body: message.payload,
         service_error,
-        retry_after: headers::retry_after(&given),
+        retry_after: headers::retry_after(&given, now),
         retryable,
     })
 }

@@ -495,7 +495,7 @@ async fn a_wait_is_asked_for_in_milliseconds_or_seconds() {
     let server = Nats::start().await;
     let (transport, _connection) = transport(server.url()).await;
     type Headers = &'static [(&'static str, &'static str)];
-    let cases: [(Headers, Option<Duration>); 7] = [
+    let cases: [(Headers, Option<Duration>); 10] = [
         (&[("Retry-After", "3")], Some(Duration::from_secs(3))),
         (&[("retry-after", " 0 ")], Some(Duration::ZERO)),
         (
@@ -510,8 +510,17 @@ async fn a_wait_is_asked_for_in_milliseconds_or_seconds() {
             &[("retry_after_ms", "soon"), ("Retry-After", "2")],
             Some(Duration::from_secs(2)),
         ),
-        (&[("Retry-After", "Fri, 31 Dec 1999 23:59:59 GMT")], None),
-        (&[("Retry-After", "-1"), ("retry_after_ms", "1.5")], None),
+        (
+            &[("Retry-After", "Fri, 31 Dec 1999 23:59:59 GMT")],
+            Some(Duration::ZERO),
+        ),
+        (
+            &[("Retry-After", "-1"), ("retry-after-ms", "1.5")],
+            Some(Duration::from_micros(1_500)),
+        ),
+        (&[("Retry-After", "0.25")], Some(Duration::from_millis(250))),
+        (&[("Retry-After", "-1")], None),
+        (&[("Retry-After", "soon")], None),
     ];
     for (given, wait) in cases {
         let responder = respond(&server, move |_| {
