@@ -60,3 +60,4 @@ mod sticky;
 mod supervision;
 #[cfg(test)]
 mod up;
+mod upstream_errors;

@@ -8,7 +8,6 @@ use beamline_contract::fields::Fields;
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::reply::Reply;
 use beamline_domain::request::run::CallOrder;
-use beamline_domain::target::breaker::Outcome;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -39,14 +38,13 @@ impl<'c> CallRecord<'c> {
     pub(super) fn ended(&mut self, last: &Attempt, latency: Duration) {
         self.is_told = true;
         let result = &last.verdict.result;
-        let outcome = last.verdict.outcome;
-        let counts = outcome != Outcome::Ignored;
+        let went_well = last.verdict.health();
         let finished = Finished {
             kind: self.order.call.extension.kind,
             latency,
             status: status(result).as_str(),
             failure: self.failure(result),
-            evidence: counts.then_some((outcome == Outcome::Success, last.took)),
+            evidence: went_well.map(|well| (well, last.took)),
             tokens: tokens(result),
             trace_id: Arc::clone(&self.scope.trace_id),
             tenant_id: Arc::clone(&self.scope.tenant_id),
