@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::fields::Fields;
@@ -78,6 +78,8 @@ pub struct CallBody<'a> {
 
 /// `status` of an answer: the message may go on.
 pub const STATUS_OK: &str = "ok";
+/// `status` of an answer of a processor or provider: the same as `ok`.
+pub const STATUS_SUCCESS: &str = "success";
 /// `status` of an answer: the message may not go on.
 pub const STATUS_REJECT: &str = "reject";
 /// `status` of an answer: the older form of a failure.
@@ -93,23 +95,51 @@ pub struct CallAnswer<'a> {
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<Cow<'a, str>>,
     /// Pre and post: what they change of the message, a [`MessageEdit`].
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "as_written",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(feature = "schema", schemars(with = "Option<MessageEdit<'static>>"))]
     pub payload: Option<Cow<'a, RawValue>>,
     /// Provider: what the model says.
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "as_written",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub output: Option<Cow<'a, RawValue>>,
     /// Provider: tokens by kind.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Cow<'a, RawValue>>,
     /// Pre, post: added to the context. Provider: told to the caller.
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "as_written",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub metadata: Option<Cow<'a, RawValue>>,
-    /// Validator: `ok` or `reject`. Anybody, beside the older form of a failure: `error`.
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = [STATUS_OK, STATUS_REJECT, STATUS_ERROR])))]
+    /// Validator, which must say one of them: `ok` or `reject`. Processor: the same, or `success`,
+    /// or nothing. Anybody, beside the older form of a failure: `error`.
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "as_written",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(extend("enum" = [STATUS_OK, STATUS_SUCCESS, STATUS_REJECT, STATUS_ERROR]))
+    )]
     pub status: Option<Cow<'a, RawValue>>,
-    /// Why a validator rejects.
+    /// Validator: the older form of a status, `true` or `false`.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    pub valid: Option<Cow<'a, RawValue>>,
+    /// Why it rejects.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'a, RawValue>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
@@ -123,9 +153,53 @@ pub struct CallAnswer<'a> {
     pub error_code: Option<Cow<'a, RawValue>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<Cow<'a, RawValue>>,
-    /// Provider: the older form of an answer, beside the status `success`; it has the output.
+    /// Provider: the older form of an answer, beside the status `success`: an object with the
+    /// `output`, or the same as `payload`, and its `usage` and `metadata`.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub response: Option<Cow<'a, RawValue>>,
+}
+
+/// `null` is a value like any other: an output of `null` is there.
+fn as_written<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Cow<'a, RawValue>>, D::Error> {
+    <&'de RawValue>::deserialize(deserializer).map(|raw| Some(Cow::Borrowed(raw)))
+}
+
+impl CallAnswer<'_> {
+    /// Whether it says nothing that the contract knows.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            provider_id: _,
+            payload,
+            output,
+            usage,
+            metadata,
+            status,
+            valid,
+            reason,
+            details,
+            error,
+            error_code,
+            error_message,
+            response,
+        } = self;
+        let fields = [
+            payload,
+            output,
+            usage,
+            metadata,
+            status,
+            valid,
+            reason,
+            details,
+            error,
+            error_code,
+            error_message,
+            response,
+        ];
+        fields.iter().all(|field| field.is_none())
+    }
 }
 
 /// What a pre- or post-processor changes of the message; what is absent stays.

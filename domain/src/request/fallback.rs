@@ -126,7 +126,7 @@ impl Fallbacks<'_> {
 
     /// By priority, the next one takes over without a rule.
     fn next_in_list(&self, class: FailureClass) -> Option<Recovery> {
-        if self.plan.policy.order != Order::Priority || class.is_callers_fault() {
+        if self.plan.policy.order != Order::Priority || !class.asks_the_next() {
             return None;
         }
         let to = self

@@ -86,6 +86,12 @@ impl FailureClass {
         }
     }
 
+    /// Whether the next provider of a list is asked without a rule. An answer without content is an
+    /// answer.
+    pub fn asks_the_next(self) -> bool {
+        !self.is_callers_fault() && self.kind != Some(FailureKind::Empty)
+    }
+
     fn is_kind(self, kind: FailureKind) -> bool {
         match kind {
             FailureKind::ServerError => self.is_one_of(&[kind]) || self.has_code_in(500..=599),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::request::failure::{AnsweredFailure, Repeat};
+use crate::request::failure::{AnsweredFailure, CallFailure, Repeat};
 use crate::target::breaker::Outcome;
 
 fn answer(body: &str) -> Answer {
@@ -127,7 +127,7 @@ fn nonsense_is_a_failure_that_counts() {
         "\"x\"",
         "nonsense",
         "{",
-        r#"{"payload": 5}"#,
+        r#"{"payload": {"payload": 1, "metadata": 5}}"#,
         r#"{"metadata": []}"#,
         r#"{"metadata": {}, "metadata": {}}"#,
         &deep,
@@ -144,37 +144,165 @@ fn nonsense_is_a_failure_that_counts() {
         failure(Kind::Provider, "{}"),
         CallFailure::Malformed(_)
     ));
-    let long = format!(r#"{{"metadata": {{"a": "{}"}}}}"#, "x".repeat(MAX_METADATA));
+    let long = format!(r#"{{"metadata": {{"a": "{}"}}}}"#, "x".repeat(64 * 1024));
     assert!(matches!(
         failure(Kind::Post, &long),
         CallFailure::Malformed(_)
     ));
 }
 
+/// An answer in short.
+fn short(kind: Kind, body: &str) -> String {
+    match read(kind, &answer(body)) {
+        Ok(Reply::Accept) => "ok".to_owned(),
+        Ok(Reply::Reject { reason, .. }) => format!("rejected: {reason}"),
+        Ok(Reply::Edit { payload, metadata }) => {
+            let payload = payload.and_then(|edit| edit.payload);
+            let shown = payload.map_or("as it was".to_owned(), |raw| raw.get().to_owned());
+            format!("{shown} {}", metadata.to_json())
+        }
+        Ok(Reply::Completion { output, usage, .. }) => {
+            format!(
+                "{output} {}",
+                usage.map_or("none".into(), |usage| usage.to_string())
+            )
+        }
+        Err(CallFailure::Malformed(_)) => "malformed".to_owned(),
+        Err(failure) => failure.reason().to_owned(),
+    }
+}
+
 #[test]
-fn answers_are_read_with_their_defaults() {
-    assert!(matches!(
-        read(Kind::Validator, &answer("{}")),
-        Ok(Reply::Accept)
-    ));
-    assert!(matches!(
-        read(Kind::Pre, &answer("{}")),
-        Ok(Reply::Edit { payload: None, .. })
-    ));
-    let Ok(Reply::Reject { reason, .. }) = read(
-        Kind::Validator,
-        &answer(r#"{"status": "reject", "reason": "pii"}"#),
-    ) else {
-        panic!("not a rejection")
-    };
-    assert_eq!(reason, "pii");
-    let Ok(Reply::Completion { output, .. }) = read(
-        Kind::Provider,
-        &answer(r#"{"output": [1.10], "usage": {"total_tokens": 0.5}}"#),
-    ) else {
-        panic!("not a completion")
-    };
-    assert_eq!(output.get(), "[1.10]");
+fn a_guardrail_that_says_nothing_has_not_said_yes() {
+    for (body, want) in [
+        (r#"{"status": "ok"}"#, "ok"),
+        (r#"{"status": "ok", "valid": true}"#, "ok"),
+        (r#"{"valid": true}"#, "ok"),
+        (r#"{"status": "ok", "reason": "all is well"}"#, "ok"),
+        (r#"{"status": "reject", "reason": "pii"}"#, "rejected: pii"),
+        (r#"{"status": "reject"}"#, "rejected: rejected"),
+        (r#"{"valid": false}"#, "rejected: rejected"),
+        (r#"{"valid": false, "reason": "rude"}"#, "rejected: rude"),
+        (
+            r#"{"status": "reject", "valid": true}"#,
+            "rejected: rejected",
+        ),
+        ("{}", "malformed"),
+        (r#"{"allowed": false}"#, "malformed"),
+        (r#"{"allowed": true}"#, "malformed"),
+        (r#"{"Status": "reject"}"#, "malformed"),
+        (r#"{"status": "OK"}"#, "malformed"),
+        (r#"{"status": "success"}"#, "malformed"),
+        (r#"{"status": "maybe"}"#, "malformed"),
+        (r#"{"status": null}"#, "malformed"),
+        (r#"{"status": true}"#, "malformed"),
+        (r#"{"status": ["ok"]}"#, "malformed"),
+        (r#"{"status": "ok", "valid": false}"#, "malformed"),
+        (r#"{"valid": "true"}"#, "malformed"),
+        (r#"{"valid": 1}"#, "malformed"),
+        (r#"{"reason": "fine"}"#, "malformed"),
+        (r#"{"payload": {"payload": "x"}}"#, "malformed"),
+        (r#"{"status": "error"}"#, "extension_error"),
+    ] {
+        assert_eq!(short(Kind::Validator, body), want, "{body}");
+    }
+}
+
+#[test]
+fn a_processor_is_understood_or_has_failed() {
+    for (body, want) in [
+        ("{}", "as it was {}"),
+        (r#"{"status": "ok"}"#, "as it was {}"),
+        (r#"{"status": "success"}"#, "as it was {}"),
+        (r#"{"payload": null}"#, "as it was {}"),
+        (r#"{"payload": {"payload": "x"}}"#, "\"x\" {}"),
+        (r#"{"payload": {"message_id": "m"}}"#, "as it was {}"),
+        (r#"{"payload": "text"}"#, "\"text\" {}"),
+        (r#"{"payload": [1.10]}"#, "[1.10] {}"),
+        (r#"{"payload": 5}"#, "5 {}"),
+        (
+            r#"{"metadata": {"lang": "en"}}"#,
+            r#"as it was {"lang":"en"}"#,
+        ),
+        (r#"{"metadata": {}, "took": 5}"#, "as it was {}"),
+        (
+            r#"{"status": "reject", "reason": "rude"}"#,
+            "rejected: rude",
+        ),
+        (
+            r#"{"status": "reject", "payload": "x"}"#,
+            "rejected: rejected",
+        ),
+        (r#"{"masked": "x"}"#, "malformed"),
+        (r#"{"Payload": {"payload": "x"}}"#, "malformed"),
+        (r#"{"payload": {"text": "x"}}"#, "malformed"),
+        (r#"{"payload": {}}"#, "malformed"),
+        (r#"{"status": "blocked"}"#, "malformed"),
+        (r#"{"status": "REJECT"}"#, "malformed"),
+        (r#"{"status": 1}"#, "malformed"),
+    ] {
+        for kind in [Kind::Pre, Kind::Post] {
+            assert_eq!(short(kind, body), want, "{body}");
+        }
+    }
+}
+
+#[test]
+fn an_output_is_found_in_both_forms() {
+    for (body, want) in [
+        (
+            r#"{"output": [1.10], "usage": {"t": 0.5}}"#,
+            r#"[1.10] {"t": 0.5}"#,
+        ),
+        (r#"{"output": null}"#, "null none"),
+        (
+            r#"{"status": "success", "response": {"output": "x", "usage": {"t": 1}}}"#,
+            r#""x" {"t": 1}"#,
+        ),
+        (
+            r#"{"status": "success", "response": {"payload": "x"}}"#,
+            "\"x\" none",
+        ),
+        (
+            r#"{"status": "success", "response": {"payload": {"a": 1}}, "usage": 5}"#,
+            r#"{"a": 1} 5"#,
+        ),
+        (r#"{"status": "success", "response": {}}"#, "malformed"),
+        (r#"{"status": "success"}"#, "malformed"),
+        (r#"{"response": "x"}"#, "malformed"),
+        ("{}", "malformed"),
+    ] {
+        assert_eq!(short(Kind::Provider, body), want, "{body}");
+    }
+}
+
+#[test]
+fn what_the_release_before_took_can_be_taken_once_more() {
+    use Kind::{Post, Pre, Provider, Validator};
+    for (kind, body, is_tolerated) in [
+        (Validator, "{}", true),
+        (Validator, r#"{"allowed": false}"#, true),
+        (Validator, r#"{"valid": false}"#, true),
+        (Validator, r#"{"status": "ok"}"#, false),
+        (Validator, r#"{"status": "reject"}"#, false),
+        (Validator, r#"{"status": "maybe"}"#, false),
+        (Validator, "nonsense", false),
+        (Pre, r#"{"status": "reject"}"#, true),
+        (Pre, r#"{"masked": 1}"#, true),
+        (Post, r#"{"payload": {"text": "x"}}"#, true),
+        (Post, r#"{"payload": "text"}"#, false),
+        (Pre, r#"{"metadata": 5}"#, false),
+        (Provider, "{}", false),
+    ] {
+        let strict = read_with(Strictness::Refuse, kind, &answer(body));
+        let lenient = read_with(Strictness::Warn, kind, &answer(body));
+        assert!(strict.tolerated.is_none(), "{body}");
+        assert_eq!(lenient.tolerated.is_some(), is_tolerated, "{body}");
+        if is_tolerated {
+            let passes = !matches!(lenient.result, Ok(Reply::Reject { .. }) | Err(_));
+            assert!(passes, "{body}");
+        }
+    }
 }
 
 #[test]
