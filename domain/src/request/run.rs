@@ -4,6 +4,7 @@ mod advance;
 mod choice;
 mod consequences;
 mod exclusions;
+mod output;
 mod results;
 mod sessions;
 mod state;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beamline_contract::error::ErrorCode;
-use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
 use serde_json::value::RawValue;
 
@@ -109,13 +108,6 @@ impl Run {
         };
         self.set_output(output, &decision.call);
         self.step = Step::Provide.after(self.kind, &self.plan);
-    }
-
-    pub(super) fn set_output(&mut self, output: Arc<RawValue>, provider: &PlannedCall) {
-        let mut about = Fields::clone(&self.message.metadata);
-        about.set_text("provider_id", provider.id());
-        self.message.payload = output;
-        self.message.metadata = Arc::new(about);
     }
 
     fn guardrail_orders(&self) -> Vec<CallOrder> {

@@ -115,9 +115,14 @@ impl Run {
         let Some(decision) = self.decision.clone() else {
             return;
         };
+        let answer = self.progress.without_content.take();
         let failed = self.failed_attempt(&decision, failure, choice);
         let roll = (choice.roll)();
-        let recovery = match self.affordable(failed, &decision, &exclusions, roll, tokens) {
+        let recovery = self.affordable(failed, &decision, &exclusions, roll, tokens);
+        if let (Some(answer), Err(_) | Ok(Recovery::Stop)) = (answer, &recovery) {
+            return self.take_answer(&decision.call, answer);
+        }
+        let recovery = match recovery {
             Ok(recovery) => recovery,
             Err(exhausted) => {
                 self.give_up(&decision.call, failure);

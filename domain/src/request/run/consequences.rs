@@ -18,9 +18,7 @@ use crate::request::reply::Reply;
 /// waited for.
 pub fn is_fatal(call: &PlannedCall, outcome: &Result<Reply, CallFailure>) -> bool {
     match outcome {
-        Ok(Reply::Reject { .. }) => {
-            !matches!(call.rule, Rule::Validator(OnFail::Warn | OnFail::Ignore))
-        }
+        Ok(Reply::Reject { .. }) => !is_optional(call.rule),
         Ok(_) => false,
         Err(failure) => error_code(call, failure).is_some(),
     }

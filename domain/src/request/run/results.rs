@@ -3,18 +3,31 @@
 use std::sync::Arc;
 
 use beamline_contract::answer::ExtensionStatus;
-use beamline_contract::policy::OnFail;
+use beamline_contract::failure::FailureKind;
+use beamline_contract::fields::Fields;
+use beamline_contract::policy::{Mode, OnFail};
 use beamline_contract::record::Kind;
 use serde_json::value::RawValue;
 
 use super::consequences::{fatal, rejection};
-use super::state::{Attempt, CallResult, Decision, Degraded, Report, Response, Run};
+use super::state::{Attempt, CallResult, Decision, Degraded, Report, Run};
 use super::step::Step;
 use crate::request::error::RequestError;
-use crate::request::failure::CallFailure;
+use crate::request::failure::{AnsweredFailure, CallFailure};
 use crate::request::plan::{PlannedCall, Rule};
-use crate::request::reply::{Edit, Reply};
+use crate::request::reply::{Edit, Reply, content};
 
+/// Keys of the context that no extension can change.
+const FIXED_KEYS: [&str; 6] = [
+    "tenant_id",
+    "trace_id",
+    "request_id",
+    "policy_id",
+    "policy_version",
+    "environment",
+];
+/// Keys that begin like this are the router's own.
+const ROUTERS_OWN: &str = "router.";
 /// The detail of an error that might have been none after another attempt.
 pub(super) const RETRY_BUDGET_EXHAUSTED: &str = "retry_budget_exhausted";
 
@@ -58,19 +71,32 @@ impl Run {
             return;
         };
         let call = &decision.call;
-        self.note_attempt(&decision, &result);
+        let lacking = result.outcome.as_ref().ok().and_then(lacking_content);
+        self.note_attempt(&decision, &result, lacking);
         self.report_provider(call, &result);
         match result.outcome {
-            Ok(reply) => {
-                self.accept(call, reply);
-                self.step = self.step_after();
-            }
+            Ok(reply) => match lacking {
+                // It is passed on unless a rule says otherwise.
+                Some(kind) => {
+                    let failure = AnsweredFailure::of_code(kind.as_str());
+                    self.progress.failure = Some(CallFailure::Answered(failure));
+                    self.progress.without_content = Some(reply);
+                    self.step = Step::Choose;
+                }
+                None => self.take_answer(call, reply),
+            },
             Err(failure) if failure.row().ends_request => self.give_up(call, &failure),
             Err(failure) => {
                 self.progress.failure = Some(failure);
                 self.step = Step::Choose;
             }
         }
+    }
+
+    /// The provider's answer is the one of the request.
+    pub(super) fn take_answer(&mut self, call: &Arc<PlannedCall>, reply: Reply) {
+        self.accept(call, reply);
+        self.step = Step::Provide.after(self.kind, &self.plan);
     }
 
     /// The request ends with what the failed call means for it.
@@ -84,25 +110,28 @@ impl Run {
         match reply {
             Reply::Edit { payload, metadata } => {
                 if let Some(edit) = payload {
+                    if call.extension.kind == Kind::Post {
+                        self.edit_response(call, &edit);
+                    }
                     self.edit(edit);
                 }
-                if !metadata.is_empty() {
-                    Arc::make_mut(&mut self.context).overlay(&metadata);
-                }
+                self.add_to_context(&metadata);
             }
             Reply::Completion {
                 output,
                 usage,
                 metadata,
-            } => {
-                self.set_output(output.into(), call);
-                self.response = Some(Response {
-                    call: Arc::clone(call),
-                    usage: usage.map(Arc::from),
-                    metadata: Arc::new(metadata),
-                });
-            }
+            } => self.take_completion(call, output, usage, metadata),
             Reply::Accept | Reply::Reject { .. } => {}
+        }
+    }
+
+    /// What a stage has found out is for the later ones; who and what the request is stays as it
+    /// was.
+    fn add_to_context(&mut self, metadata: &Fields) {
+        let is_free = |key: &str| !FIXED_KEYS.contains(&key) && !key.starts_with(ROUTERS_OWN);
+        for (key, value) in metadata.iter().filter(|(key, _)| is_free(key)) {
+            Arc::make_mut(&mut self.context).set(key, value.to_owned());
         }
     }
 
@@ -130,7 +159,11 @@ impl Run {
                 (ExtensionStatus::Warned, None)
             }
             Rule::Validator(OnFail::Ignore) => (ExtensionStatus::Rejected, None),
-            Rule::Validator(OnFail::Block) | Rule::Processor(_) | Rule::Provider => (
+            Rule::Processor(Mode::Optional) => {
+                self.degrade(call.id(), reason);
+                (ExtensionStatus::Rejected, None)
+            }
+            Rule::Validator(OnFail::Block) | Rule::Processor(Mode::Required) | Rule::Provider => (
                 ExtensionStatus::Rejected,
                 Some(rejection(call.id(), reason, details)),
             ),
@@ -145,14 +178,19 @@ impl Run {
         error
     }
 
-    fn degrade(&mut self, id: &str, reason: &str) {
+    pub(super) fn degrade(&mut self, id: &str, reason: &str) {
         self.degraded.push(Degraded {
             id: id.to_owned(),
             reason: reason.to_owned(),
         });
     }
 
-    fn note_attempt(&mut self, decision: &Decision, result: &CallResult) {
+    fn note_attempt(
+        &mut self,
+        decision: &Decision,
+        result: &CallResult,
+        lacking: Option<FailureKind>,
+    ) {
         self.progress.turn = result.endpoint + 1;
         let failure = result.outcome.as_ref().err();
         let attempt = Attempt {
@@ -161,7 +199,7 @@ impl Run {
             reason: decision.reason,
             status: failure.map_or(ExtensionStatus::Success, CallFailure::status),
             error_type: failure.map(CallFailure::reason),
-            class: failure.and_then(CallFailure::kind),
+            class: failure.and_then(CallFailure::kind).or(lacking),
             code: failure.and_then(CallFailure::upstream_code).map(Arc::from),
             rule: decision.rule,
             waited: std::mem::take(&mut self.progress.waited),
@@ -191,5 +229,15 @@ impl Run {
             latency: result.latency,
             attempts: result.attempts,
         });
+    }
+}
+
+/// The class of an answer that has no content.
+fn lacking_content(reply: &Reply) -> Option<FailureKind> {
+    match reply {
+        Reply::Completion {
+            output, metadata, ..
+        } => content::class(output, metadata),
+        Reply::Edit { .. } | Reply::Accept | Reply::Reject { .. } => None,
     }
 }

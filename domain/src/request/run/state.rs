@@ -192,6 +192,8 @@ pub(super) struct ProviderProgress {
     pub(super) turn: usize,
     /// How the last attempt failed, while nothing has come of it yet.
     pub(super) failure: Option<CallFailure>,
+    /// The answer that was no failure, but had no content.
+    pub(super) without_content: Option<Reply>,
     /// The wait before the next attempt.
     pub(super) waited: Duration,
     pub(super) attempts: Vec<Attempt>,

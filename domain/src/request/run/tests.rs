@@ -18,6 +18,7 @@ use crate::target::selection::{ChoiceContext, EndpointState};
 use beamline_contract::error::ErrorCode;
 use rig::{Rig, edit, reject, snapshot};
 
+mod answers;
 mod contract;
 mod guardrails;
 mod providers;

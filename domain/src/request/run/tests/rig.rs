@@ -19,6 +19,8 @@ pub(super) struct Rig {
     /// Records besides the usual ones, or in place of them.
     pub(super) records: Vec<Value>,
     pub(super) context: Value,
+    /// Of the message.
+    pub(super) metadata: Value,
     pub(super) endpoint_state: HashMap<String, EndpointState>,
     pub(super) roll: f64,
     pub(super) left: Duration,
@@ -42,6 +44,7 @@ impl Default for Rig {
         Self {
             records: Vec::new(),
             context: json!({"user": 1}),
+            metadata: json!({}),
             endpoint_state: HashMap::new(),
             roll: 0.0,
             left: Duration::from_secs(60),
@@ -65,8 +68,9 @@ impl Rig {
         let body =
             json!({"version": "1", "tenant_id": "t", "request_id": "r", "context": self.context});
         let body = format!(
-            "{},\"message\":{{\"payload\":1.10}}}}",
-            body.to_string().strip_suffix('}').unwrap()
+            "{},\"message\":{{\"payload\":1.10,\"metadata\":{}}}}}",
+            body.to_string().strip_suffix('}').unwrap(),
+            self.metadata
         );
         let limits = RequestLimits {
             default_timeout: Duration::from_secs(1),
