@@ -258,6 +258,8 @@ pub struct Finished {
     /// says nothing about it: that is logged and counted, but not held against it. Targets have
     /// heard of each attempt already.
     pub evidence: Option<(bool, Duration)>,
+    /// Why its answer would be refused, were it not for `router.strict_answers`.
+    pub tolerated: Option<&'static str>,
     pub tokens: Option<f64>,
     pub trace_id: Arc<str>,
     pub tenant_id: Arc<str>,
@@ -265,6 +267,9 @@ pub struct Finished {
 
 /// The figures are computed at most this often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+
+/// One extension's odd answers are told of at most this often.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// The actor of one extension.
 #[derive(Debug)]
@@ -276,6 +281,8 @@ pub struct InvokerState {
     metrics: Metrics,
     publishing: bool,
     published: Instant,
+    /// When an answer was last told of that will be refused one day, and how many came since.
+    told: Option<(Instant, u64)>,
 }
 
 impl Actor for InvokerActor {
@@ -302,6 +309,7 @@ impl Actor for InvokerActor {
             metrics,
             publishing: false,
             published,
+            told: None,
         })
     }
 
@@ -333,6 +341,9 @@ impl InvokerState {
     fn finished(&mut self, finished: Finished) {
         self.count(&finished);
         log(&self.invoker.id, &finished);
+        if let Some(problem) = finished.tolerated {
+            self.warn_of(problem);
+        }
         if let Some((success, took)) = finished.evidence {
             self.invoker.record(success, took);
         }
@@ -344,6 +355,27 @@ impl InvokerState {
                 .address
                 .send_after(PUBLISH_EVERY, InvokerMsg::Publish);
         }
+    }
+
+    /// Says once a minute what will be refused.
+    fn warn_of(&mut self, problem: &'static str) {
+        let extension_id = self.invoker.id.to_string();
+        let label = ExtensionLabel { extension_id };
+        self.metrics.answers_tolerated.get_or_create(&label).inc();
+        if let Some((at, more)) = &mut self.told
+            && at.elapsed() < WARN_EVERY
+        {
+            *more += 1;
+            return;
+        }
+        let more = self.told.map_or(0, |(_, more)| more);
+        self.told = Some((Instant::now(), 0));
+        tracing::warn!(
+            extension_id = &*self.invoker.id,
+            problem,
+            more,
+            "an answer is taken that will be refused without router.strict_answers = \"warn\""
+        );
     }
 
     fn publish(&mut self) {

@@ -20,6 +20,7 @@ use crate::targets::{Peers, Transition};
 use crate::tree::{Address, Node, NodeBreaker, NodeKind, TreeNode};
 use beamline_contract::record::Isolation;
 use beamline_domain::record;
+use beamline_domain::request::reply::Strictness;
 use beamline_domain::target::breaker::Mode;
 use beamline_domain::target::selection::EndpointState;
 
@@ -44,6 +45,8 @@ struct SharedInvokers {
     limits: CallLimits,
     /// The threads of this process are late.
     local_lag: AtomicBool,
+    /// Answers are taken as the release before took them.
+    tolerates: AtomicBool,
     table: RwLock<HashMap<String, Arc<Invoker>>>,
     peers: Arc<Peers>,
     /// When their supervisor last fell.
@@ -154,6 +157,7 @@ impl Invokers {
             retries,
             limits,
             local_lag: AtomicBool::new(false),
+            tolerates: AtomicBool::new(false),
             table: RwLock::default(),
             peers: Arc::default(),
             fell: Mutex::default(),
@@ -197,6 +201,11 @@ impl Invokers {
     /// While the threads of this process are late, a timeout says nothing of an extension.
     pub fn lags(&self, late: bool) {
         self.shared.local_lag.store(late, Ordering::Relaxed);
+    }
+
+    /// Answers that the contract does not know are taken as the release before took them.
+    pub fn tolerate(&self) {
+        self.shared.tolerates.store(true, Ordering::Relaxed);
     }
 
     /// How many calls of an extension run, wait and may run; `None` before its first one.
@@ -337,6 +346,14 @@ impl Invokers {
     /// How many calls of an extension may run.
     pub(crate) fn call_limit(&self, id: &Arc<str>) -> Arc<CallLimit> {
         self.shared.limits.of(id, |id| self.max_in_flight(id))
+    }
+
+    pub(crate) fn strictness(&self) -> Strictness {
+        if self.shared.tolerates.load(Ordering::Relaxed) {
+            Strictness::Warn
+        } else {
+            Strictness::Refuse
+        }
     }
 
     /// Whether the threads of this process are late.

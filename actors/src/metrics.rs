@@ -21,6 +21,7 @@ pub struct Metrics {
     pub extension_in_flight: Family<ExtensionLabel, Gauge>,
     pub extension_limit: Family<ExtensionLabel, Gauge>,
     pub extension_calls_refused: Family<ExtensionReason, Counter>,
+    pub answers_tolerated: Family<ExtensionLabel, Counter>,
     pub provider_requests: Family<ProviderStatus, Counter>,
     pub provider_latency: Family<ProviderLabel, Histogram>,
     /// Token counts may be fractional.
@@ -118,6 +119,7 @@ impl Default for Metrics {
             extension_in_flight: Family::default(),
             extension_limit: Family::default(),
             extension_calls_refused: Family::default(),
+            answers_tolerated: Family::default(),
             provider_requests: Family::default(),
             provider_latency: Family::new_with_constructor(seconds as fn() -> Histogram),
             provider_tokens: Family::default(),
@@ -195,6 +197,11 @@ impl Metrics {
             "extension_calls_refused",
             "Attempts for which there was no place among the calls of an extension",
             self.extension_calls_refused.clone(),
+        );
+        registry.register(
+            "extension_answers_tolerated",
+            "Answers that are refused without router.strict_answers = \"warn\"",
+            self.answers_tolerated.clone(),
         );
         registry.register(
             "provider_requests",

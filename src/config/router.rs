@@ -33,6 +33,8 @@ pub struct RouterConfig {
     pub max_extensions_per_pipeline: u32,
     /// Retries and fallbacks that one request may make in all.
     pub max_extra_attempts: u32,
+    /// Answers that the contract does not know are counted and logged, not refused.
+    pub tolerates_answers: bool,
     /// How long requests in flight may take to finish after the signal to stop.
     pub drain_timeout: Duration,
     /// Only these tenants are served, none if the list is empty; `None` serves every tenant.
@@ -47,6 +49,10 @@ const MOST_MEBIBYTES: u32 = 16 * 1024 * 1024;
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// A policy may raise a provider's limit this far, and nothing may go further.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// `router.strict_answers`.
+const REFUSE: &str = "refuse";
+const WARN: &str = "warn";
 
 impl RouterConfig {
     pub(super) fn read(from: &mut Reader) -> Self {
@@ -81,6 +87,7 @@ impl RouterConfig {
                 1..=256,
             ),
             max_extra_attempts: from.number("router.max_extra_attempts", 6, 0..=100),
+            tolerates_answers: from.text("router.strict_answers", REFUSE, check_strictness) == WARN,
             drain_timeout: from.duration("router.drain_timeout", Duration::from_secs(25), timeouts),
             allowed_tenants: from.list("router.allowed_tenants", check_tenant),
         };
@@ -141,6 +148,12 @@ fn check_environment(name: &str) -> Result<(), Problem> {
         )
     };
     fits.then_some(()).ok_or_else(problem)
+}
+
+fn check_strictness(word: &str) -> Result<(), Problem> {
+    let problem = || format!("must be \"{REFUSE}\" or \"{WARN}\", not {}", shown(word));
+    let fits = [REFUSE, WARN].contains(&word);
+    fits.then_some(()).ok_or_else(|| problem())
 }
 
 fn check_tenant(tenant: &str) -> Result<(), Problem> {

@@ -171,6 +171,9 @@ impl Core {
             registry.clone(),
             metrics.clone(),
         );
+        if config.router.tolerates_answers {
+            invokers.tolerate();
+        }
         let sessions = Sessions::new(NatsSessions::new(connection.clone(), &config.nats));
         let door = Door::new(
             pipeline_settings(config),

@@ -34,6 +34,8 @@ const RECONNECT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) verdict: Verdict,
+    /// Why its answer would be refused, were it not for `router.strict_answers`.
+    pub(super) tolerated: Option<&'static str>,
     pub(super) took: Duration,
     /// The position of the endpoint that took it.
     pub(super) endpoint: usize,
@@ -49,6 +51,7 @@ impl Attempt {
                 load: Load::Unknown,
                 backoff: None,
             },
+            tolerated: None,
             took: Duration::ZERO,
             endpoint,
             sent: false,
@@ -113,8 +116,14 @@ impl Invokers {
         let answer = self.send(order, scope, turn, &admitted, limit).await;
         let took = begun.elapsed();
         let isolation = order.call.target.breaker.isolation;
+        let strictness = self.strictness();
+        let mut tolerated = None;
         let verdict = judge(
-            answer.map(|answer| reply::read(order.call.extension.kind, &answer)),
+            answer.map(|answer| {
+                let read = reply::read_with(strictness, order.call.extension.kind, &answer);
+                tolerated = read.tolerated;
+                read.result
+            }),
             Evidence {
                 own_time,
                 limit,
@@ -133,6 +142,7 @@ impl Invokers {
         place.finish(verdict.load);
         Attempt {
             verdict,
+            tolerated,
             took,
             endpoint: admitted.endpoint,
             sent: true,

@@ -45,6 +45,7 @@ impl<'c> CallRecord<'c> {
             status: status(result).as_str(),
             failure: self.failure(result),
             evidence: went_well.map(|well| (well, last.took)),
+            tolerated: last.tolerated,
             tokens: tokens(result),
             trace_id: Arc::clone(&self.scope.trace_id),
             tenant_id: Arc::clone(&self.scope.tenant_id),
