@@ -55,7 +55,7 @@ impl World {
         gateway.policy("default", &document).await;
         Self {
             pre: Stub::saying(&nats, Kind::Pre, "edit", pre).await,
-            guard: Stub::saying(&nats, Kind::Validator, "guard", "{}").await,
+            guard: Stub::saying(&nats, Kind::Validator, "guard", r#"{"status": "ok"}"#).await,
             model: Stub::saying(&nats, Kind::Provider, "model", completion).await,
             post: Stub::saying(&nats, Kind::Post, "polish", post).await,
             gateway,
@@ -156,7 +156,11 @@ async fn route_answers_the_response_and_what_ran() {
         "usage as it was written: {}",
         received.text
     );
-    assert_eq!(response["metadata"], json!({"finish": "stop"}));
+    assert_eq!(
+        response["metadata"],
+        json!({}),
+        "the post-processor says nothing of it"
+    );
     let shown: Vec<Value> = answer["extensions"]
         .as_array()
         .expect("a list")
@@ -186,7 +190,7 @@ async fn route_answers_the_response_and_what_ran() {
     );
     assert_eq!(
         call["payload"]["metadata"],
-        json!({"channel": "web", "provider_id": "model"})
+        json!({"channel": "web", "finish": "stop", "provider_id": "model"})
     );
     assert_eq!(call["payload"]["message_id"], "m-1");
 }

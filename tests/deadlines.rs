@@ -52,7 +52,9 @@ async fn every_call_carries_the_time_that_is_left() {
     let world = World::start(&[]).await;
     let stubs = [
         world.extension(Kind::Pre, "edit", 0, "{}").await,
-        world.extension(Kind::Validator, "guard", 0, "{}").await,
+        world
+            .extension(Kind::Validator, "guard", 0, r#"{"status": "ok"}"#)
+            .await,
         world.extension(Kind::Provider, "model", 0, FINE).await,
         world.extension(Kind::Post, "polish", 0, "{}").await,
     ];

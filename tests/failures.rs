@@ -19,10 +19,10 @@ struct Scripted {
 
 impl Scripted {
     async fn start(nats: &Nats, kind: Kind, id: &str) -> Self {
-        let good = if kind == Kind::Provider {
-            r#"{"output": "fine"}"#
-        } else {
-            "{}"
+        let good = match kind {
+            Kind::Provider => r#"{"output": "fine"}"#,
+            Kind::Validator => r#"{"status": "ok"}"#,
+            Kind::Pre | Kind::Post => "{}",
         };
         let script: Script = Arc::new(Mutex::new(Some(good.into())));
         let read = Arc::clone(&script);
@@ -248,10 +248,11 @@ async fn an_answer_of_another_role_is_no_answer() {
     let world = World::start().await;
     for (id, policy, code) in ROLES {
         let wrong: &[&str] = match id {
-            "guard" => &[r#"{"status": "maybe"}"#, r#"{"status": 1}"#],
+            "guard" => &["{}", r#"{"allowed": false}"#, r#"{"status": "maybe"}"#],
             "model" => &["{}", r#"{"output": 1, "metadata": []}"#],
             _ => &[
-                r#"{"payload": 7}"#,
+                r#"{"masked": "x"}"#,
+                r#"{"payload": {"text": "x"}}"#,
                 r#"{"metadata": "x"}"#,
                 r#"{"payload": {"message_type": {}}}"#,
             ],

@@ -60,4 +60,7 @@ mod sticky;
 mod supervision;
 #[cfg(test)]
 mod up;
+#[cfg(test)]
 mod upstream_errors;
+#[cfg(test)]
+mod verdicts;

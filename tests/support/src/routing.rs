@@ -12,7 +12,7 @@ pub const BROKEN: &str = r#"{"error": {"code": 503, "message": "out of order"}}"
 #[derive(Debug)]
 pub struct Routing {
     pub gateway: Gateway,
-    _router: RouterProcess,
+    pub router: RouterProcess,
     pub nats: Nats,
 }
 
@@ -27,7 +27,7 @@ impl Routing {
         let router = RouterProcess::start(&settings).await;
         Self {
             gateway: Gateway::connect(&nats).await,
-            _router: router,
+            router,
             nats,
         }
     }
