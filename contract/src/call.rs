@@ -42,10 +42,14 @@ pub struct ProviderCall<'a> {
     pub request_id: Cow<'a, str>,
     #[serde(borrow)]
     pub provider_id: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub message_type: Cow<'a, str>,
+    /// The text that is asked, wherever it stood in the payload; may be empty beside `messages`.
     #[serde(borrow)]
     pub prompt: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<Cow<'a, RawValue>>,
+    /// What the caller asks for besides, between the defaults and the config of record and policy.
     #[serde(default)]
     pub parameters: Cow<'a, Fields>,
     /// The request's context so far.
@@ -69,6 +73,8 @@ pub struct CallBody<'a> {
     pub payload: Option<MessageBody<'a>>,
     #[serde(borrow)]
     pub provider_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub message_type: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub prompt: Option<Cow<'a, str>>,
     pub messages: Option<Box<RawValue>>,

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::fields::Fields;
 
-/// `message` of an answer, and `payload` of a call. The payload is never looked into.
+/// `message` of an answer, and `payload` of a call. The payload passes through as it was written.
 ///
 /// All of it is always written; what a reader misses besides the payload is empty.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -61,9 +61,9 @@ pub struct RequestMessage<'a> {
     /// Absent: `chat`.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub message_type: Option<Cow<'a, str>>,
-    /// Any JSON value; the router never looks into it.
-    #[serde(borrow)]
-    pub payload: Cow<'a, RawValue>,
+    /// Any JSON value, which passes through as it was written. Absent: null.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Cow<'a, RawValue>>,
     /// Goes with it unseen.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub metadata: Cow<'a, Fields>,
@@ -75,8 +75,8 @@ pub struct RequestMessage<'a> {
 pub struct RequestTask<'a> {
     #[serde(borrow, rename = "type", skip_serializing_if = "Option::is_none")]
     pub task_type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub payload: Cow<'a, RawValue>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Cow<'a, RawValue>>,
 }
 
 /// The message, or the older form of it.

@@ -126,7 +126,7 @@ impl RequestArgs {
             message: Some(RequestMessage {
                 message_id: Some(format!("m-{number}").into()),
                 message_type: Some((&self.message_type).into()),
-                payload: Cow::Borrowed(payload),
+                payload: Some(Cow::Borrowed(payload)),
                 metadata: Cow::Owned(as_fields(&self.metadata)),
             }),
             task: None,

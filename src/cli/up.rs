@@ -178,7 +178,7 @@ fn probe_request() -> Result<RequestBody<'static>, Failure> {
         message: Some(RequestMessage {
             message_id: Some("up-probe".into()),
             message_type: Some("chat".into()),
-            payload: Cow::Owned(document::string(demo::MESSAGE)?),
+            payload: Some(Cow::Owned(document::string(demo::MESSAGE)?)),
             metadata: Cow::default(),
         }),
         ..RequestBody::default()

@@ -5,43 +5,69 @@ use std::borrow::Cow;
 use beamline_contract::call::{ExtensionCall, ProviderCall};
 use beamline_contract::fields::Fields;
 use beamline_contract::message::MessageBody;
-use beamline_contract::record::Kind;
 use bytes::Bytes;
-use serde_json::value::RawValue;
+use serde::Serialize;
+
+mod prompt;
+
+use prompt::Asked;
 
 use crate::request::plan::PlannedCall;
 use crate::request::{Message, Request};
 
+/// Of a provider's config: parameters that callers may change.
+const DEFAULTS: &str = "defaults";
 /// Room for what a body holds besides the message: ids, config, context.
 const ROOM: usize = 512;
 
-/// The body of a call; `message` and `context` are as the stages before left them.
-pub fn call_body(
+/// The body of a guardrail's call; `message` and `context` are as the stages before left them.
+pub fn guardrail_body(
     call: &PlannedCall,
     request: &Request,
     message: &Message,
     context: &Fields,
 ) -> Bytes {
-    let mut bytes = Vec::with_capacity(ROOM + message.payload.get().len());
-    let written = match call.extension.kind {
-        Kind::Pre | Kind::Validator | Kind::Post => serde_json::to_writer(
-            &mut bytes,
-            &ExtensionCall {
-                trace_id: Cow::Borrowed(&request.trace.trace_id),
-                tenant_id: Cow::Borrowed(&request.tenant_id),
-                request_id: Cow::Borrowed(&request.request_id),
-                extension_id: Cow::Borrowed(&call.extension.id),
-                payload: message.body(),
-                metadata: Cow::Borrowed(context),
-                config: Cow::Borrowed(&call.config),
-            },
-        ),
-        Kind::Provider => {
-            serde_json::to_writer(&mut bytes, &provider_call(call, request, message, context))
-        }
+    let body = ExtensionCall {
+        trace_id: Cow::Borrowed(&request.trace.trace_id),
+        tenant_id: Cow::Borrowed(&request.tenant_id),
+        request_id: Cow::Borrowed(&request.request_id),
+        extension_id: Cow::Borrowed(&call.extension.id),
+        payload: message.body(),
+        metadata: Cow::Borrowed(context),
+        config: Cow::Borrowed(&call.config),
     };
+    write(&body, message)
+}
+
+/// The body of a provider's call; `None` when there is nothing in the message that it could answer.
+pub fn provider_body(
+    call: &PlannedCall,
+    request: &Request,
+    message: &Message,
+    context: &Fields,
+) -> Option<Bytes> {
+    let asked = Asked::of(&message.payload);
+    if !asked.is_something(&message.message_type) {
+        return None;
+    }
+    let body = ProviderCall {
+        trace_id: Cow::Borrowed(&request.trace.trace_id),
+        tenant_id: Cow::Borrowed(&request.tenant_id),
+        request_id: Cow::Borrowed(&request.request_id),
+        provider_id: Cow::Borrowed(&call.extension.id),
+        message_type: Cow::Borrowed(&message.message_type),
+        prompt: asked.prompt,
+        messages: asked.messages,
+        parameters: Cow::Owned(parameters(&asked.parameters, &call.config)),
+        context: Cow::Borrowed(context),
+    };
+    Some(write(&body, message))
+}
+
+fn write(body: &impl Serialize, message: &Message) -> Bytes {
+    let mut bytes = Vec::with_capacity(ROOM + message.payload.get().len());
     // Strings and raw JSON always serialise; an empty body would be refused by any extension.
-    written.map(|()| Bytes::from(bytes)).unwrap_or_default()
+    serde_json::to_writer(&mut bytes, body).map_or_else(|_| Bytes::new(), |()| Bytes::from(bytes))
 }
 
 impl Message {
@@ -56,77 +82,34 @@ impl Message {
     }
 }
 
-fn provider_call<'a>(
-    call: &'a PlannedCall,
-    request: &'a Request,
-    message: &'a Message,
-    context: &'a Fields,
-) -> ProviderCall<'a> {
-    let payload = Fields::parse(message.payload.get()).unwrap_or_default();
-    let messages = payload.get("messages").map(RawValue::to_owned);
-    ProviderCall {
-        trace_id: Cow::Borrowed(&request.trace.trace_id),
-        tenant_id: Cow::Borrowed(&request.tenant_id),
-        request_id: Cow::Borrowed(&request.request_id),
-        provider_id: Cow::Borrowed(&call.extension.id),
-        prompt: prompt(&message.payload, &payload),
-        messages: messages.map(Cow::Owned),
-        parameters: parameters(&payload, &call.config),
-        context: Cow::Borrowed(context),
+/// The caller may ask for parameters. What registry and policy set is not the caller's to change;
+/// what is only a default stands under `defaults`.
+fn parameters(asked: &Fields, config: &Fields) -> Fields {
+    let defaults = config.get(DEFAULTS);
+    let mut all = defaults
+        .and_then(|raw| Fields::parse(raw.get()).ok())
+        .unwrap_or_default();
+    all.overlay(asked);
+    for (key, value) in config.iter().filter(|(key, _)| *key != DEFAULTS) {
+        all.set(key, value.to_owned());
     }
+    all
 }
-
-/// The caller may ask for parameters; what the registry or the policy sets is not the caller's to
-/// change.
-fn parameters<'a>(payload: &Fields, config: &'a Fields) -> Cow<'a, Fields> {
-    let requested = payload
-        .get("parameters")
-        .and_then(|raw| Fields::parse(raw.get()).ok());
-    match requested {
-        Some(mut parameters) => {
-            parameters.overlay(config);
-            Cow::Owned(parameters)
-        }
-        None => Cow::Borrowed(config),
-    }
-}
-
-/// The payload when it is a string, else its `text`, `prompt` or `content`; empty when there is
-/// none of them.
-fn prompt<'a>(payload: &'a RawValue, fields: &Fields) -> Cow<'a, str> {
-    if let Ok(text) = serde_json::from_str::<BorrowedText<'a>>(payload.get()) {
-        return text.0;
-    }
-    let text = ["text", "prompt", "content"]
-        .into_iter()
-        .find_map(|key| fields.text(key));
-    Cow::Owned(text.unwrap_or_default())
-}
-
-/// A text that is copied only where it has escapes.
-#[derive(serde::Deserialize)]
-#[serde(transparent)]
-struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_prompt_is_found_in_a_string_or_an_object() {
-        for (payload, want) in [
-            (r#""hi""#, "hi"),
-            (r#"{"text": "a"}"#, "a"),
-            (r#"{"content": "c"}"#, "c"),
-            ("[1]", ""),
-            ("{}", ""),
-        ] {
-            let raw = RawValue::from_string(payload.to_owned()).unwrap();
-            assert_eq!(
-                prompt(&raw, &Fields::parse(payload).unwrap_or_default()),
-                want,
-                "{payload}"
-            );
-        }
+    fn what_is_set_wins_over_what_is_asked_and_that_over_defaults() {
+        let parse = |json: &str| Fields::parse(json).unwrap();
+        let config = parse(
+            r#"{"defaults": {"temperature": 1.0, "top_p": 0.9, "model": "small"}, "model": "large", "max_tokens": 9}"#,
+        );
+        let asked = parse(r#"{"temperature": 0.20, "max_tokens": 100000, "model": "huge"}"#);
+        assert_eq!(
+            parameters(&asked, &config).to_json(),
+            r#"{"max_tokens":9,"model":"large","temperature":0.20,"top_p":0.9}"#
+        );
     }
 }

@@ -293,22 +293,20 @@ fn check_version(object: &mut Object<'_>, mistakes: &mut Mistakes) {
     }
 }
 
-/// The message, or the older `task` form of it.
+/// The message, or the older `task` form of it. An empty `message` beside a `task` is none.
 fn read_message(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Option<RawMessage> {
-    let (key, type_key) = if object.has("message") || !object.has("task") {
+    let has_message = object.has("message") && !object.peek("message").is_some_and(is_empty);
+    let (key, type_key) = if has_message || !object.has("task") {
         ("message", "message_type")
     } else {
         ("task", "type")
     };
     let Some(raw) = object.take(key) else {
-        mistakes.add("/message", "is required: an object with a payload");
+        mistakes.add("/message", "is required: an object with the payload");
         return None;
     };
     let mut item = Object::read(raw, format!("/{key}"), mistakes)?;
-    let payload = item.take_any("payload");
-    if payload.is_none() {
-        mistakes.add(item.at("payload"), "is required; it may be any JSON value");
-    }
+    let payload = item.take_any("payload").unwrap_or(RawValue::NULL);
     let message_id = item.text("message_id", mistakes);
     check_id("/message/message_id", message_id.as_deref(), mistakes);
     let message_type = item.text(type_key, mistakes);
@@ -316,9 +314,13 @@ fn read_message(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Option<RawM
     Some(RawMessage {
         message_id,
         message_type,
-        payload: payload?.to_owned(),
+        payload: payload.to_owned(),
         metadata,
     })
+}
+
+fn is_empty(raw: &RawValue) -> bool {
+    Fields::parse(raw.get()).is_ok_and(|fields| fields.is_empty())
 }
 
 /// Ids end up in headers and logs, so they are short and without control characters.

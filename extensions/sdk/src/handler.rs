@@ -86,6 +86,7 @@ fn prompt_of(body: CallBody<'_>, call: &CallContext) -> Result<Prompt, Failure> 
     let provider_id = body.provider_id.map(Cow::into_owned);
     Ok(Prompt {
         provider_id: provider_id.unwrap_or_else(|| call.extension_id.clone()),
+        message_type: body.message_type.map(Cow::into_owned).unwrap_or_default(),
         text: body.prompt.map(Cow::into_owned).unwrap_or_default(),
         messages: body.messages,
         parameters: Fields::from_contract(body.parameters),

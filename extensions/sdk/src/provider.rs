@@ -15,7 +15,9 @@ use crate::fields::Fields;
 pub struct Prompt {
     /// The id under which the router called; a program may serve several.
     pub provider_id: String,
-    /// Empty when the request has only `messages`.
+    /// What kind of message it is, such as `chat` or `embedding`.
+    pub message_type: String,
+    /// The text of a message, or of the last one of a user; may be empty beside `messages`.
     pub text: String,
     /// A conversation, when the message carried one.
     pub messages: Option<Box<RawValue>>,

@@ -74,6 +74,35 @@ fn the_older_task_form_and_defaults() {
 }
 
 #[test]
+fn an_empty_message_beside_a_task_is_none_and_a_payload_may_be_absent() {
+    let head = r#"{"version": "1", "tenant_id": "t", "request_id": "r""#;
+    for (rest, payload) in [
+        (
+            r#""message": {}, "task": {"type": "sum", "payload": "x"}"#,
+            "\"x\"",
+        ),
+        (
+            r#""task": {"type": "sum", "payload": "x"}, "message": null"#,
+            "\"x\"",
+        ),
+        (
+            r#""message": {"payload": "m"}, "task": {"payload": "x"}"#,
+            "\"m\"",
+        ),
+        (
+            r#""message": {"message_type": "chat"}, "task": {"payload": "x"}"#,
+            "null",
+        ),
+        (r#""message": {}"#, "null"),
+        (r#""task": {}"#, "null"),
+        (r#""message": {"payload": null}"#, "null"),
+    ] {
+        let request = parse(&format!("{head}, {rest}}}")).unwrap();
+        assert_eq!(request.message.payload.get(), payload, "{rest}");
+    }
+}
+
+#[test]
 fn headers_win_over_the_body_and_the_shorter_time_counts() {
     let headers = RequestHeaders {
         tenant_id: Some("head".into()),
@@ -173,9 +202,9 @@ fn bad_input_gets_a_code_and_a_place() {
         (br#"{"version": "1", "tenant_id": "t", "request_id": "r"}"#.to_vec(), schema, "/message"),
         (br#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": "hi"}"#.to_vec(), schema, "/message"),
         (
-            br#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {}}"#.to_vec(),
+            br#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1, "metadata": 1}}"#.to_vec(),
             schema,
-            "/message/payload",
+            "/message/metadata",
         ),
         (with(r#""context": []"#), schema, "/context"),
         (with(r#""policy_id": 5"#), schema, "/policy_id"),
@@ -287,7 +316,7 @@ const JUDGED: &[(&str, bool)] = &[
         false,
     ),
     (
-        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {}}"#,
+        r#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"message_type": 7}}"#,
         false,
     ),
     (

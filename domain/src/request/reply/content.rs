@@ -63,7 +63,8 @@ pub fn class(output: &RawValue, metadata: &Fields) -> Option<FailureKind> {
     }
 }
 
-fn has_content(output: &RawValue) -> bool {
+/// Whether there is anything in a value besides its envelope.
+pub fn has_content(output: &RawValue) -> bool {
     // Finding some ends the search, as an error does.
     serde_json::from_str::<Nothing>(output.get()).is_err()
 }

@@ -7,12 +7,12 @@ use beamline_contract::error::ErrorCode;
 use beamline_contract::record::Kind;
 use serde_json::value::RawValue;
 
+use super::consequences::nothing_to_ask;
 use super::state::{CallOrder, CallResult, Next, Run};
 use super::step::Step;
-use crate::request::call_body::call_body;
+use crate::request::call_body::{guardrail_body, provider_body};
 use crate::request::error::RequestError;
 use crate::request::failure::CallFailure;
-use crate::request::plan::PlannedCall;
 use crate::request::retry::extra_attempts;
 
 impl Run {
@@ -45,7 +45,10 @@ impl Run {
                     self.step = self.step_after();
                     return Next::Wait(time);
                 }
-                Step::Provide => return Next::Call(self.provider_order().into_iter().collect()),
+                Step::Provide => match self.provider_order() {
+                    Some(order) => return Next::Call(vec![order]),
+                    None => self.fail(nothing_to_ask()),
+                },
                 Step::Answer => return Next::Answer,
             }
         }
@@ -116,7 +119,7 @@ impl Run {
         let mut orders = Vec::with_capacity(calls.len());
         for (call, extra_attempts) in calls.iter().zip(extra) {
             orders.push(CallOrder {
-                body: self.body_for(call),
+                body: guardrail_body(call, &self.request, &self.message, &self.context),
                 call: Arc::clone(call),
                 attempt: 1,
                 turn: 0,
@@ -136,19 +139,18 @@ impl Run {
         }
     }
 
+    /// `None` when there is nothing to ask a provider.
     fn provider_order(&self) -> Option<CallOrder> {
         let decision = self.decision.as_ref()?;
+        let call = &decision.call;
+        let body = provider_body(call, &self.request, &self.message, &self.context)?;
         Some(CallOrder {
-            body: self.body_for(&decision.call),
-            call: Arc::clone(&decision.call),
+            body,
+            call: Arc::clone(call),
             attempt: self.progress.made + 1,
             turn: self.progress.turn,
             // What comes after its attempt is decided here.
             extra_attempts: 0,
         })
-    }
-
-    fn body_for(&self, call: &PlannedCall) -> bytes::Bytes {
-        call_body(call, &self.request, &self.message, &self.context)
     }
 }

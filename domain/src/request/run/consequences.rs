@@ -148,3 +148,14 @@ pub(super) fn external(id: &str) -> RequestError {
     );
     RequestError::new(ErrorCode::ExtensionNotFound, message).with(EXTENSION_ID, id)
 }
+
+/// Nobody is paid for an empty prompt.
+pub(super) fn nothing_to_ask() -> RequestError {
+    let sentence = "The message has nothing that a provider could answer: send its payload as a text, as an object with \
+        text, prompt, content, input, contents or messages, or as a list of messages with roles.";
+    RequestError::invalid(
+        IntakeCode::SchemaValidationFailed,
+        "/message/payload",
+        sentence,
+    )
+}

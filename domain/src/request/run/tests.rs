@@ -122,7 +122,7 @@ fn decide_calls_no_provider_and_no_post() {
     let (answer, called) = finish(RequestKind::Decide, |_| None);
     assert_eq!(called.last().map(String::as_str), Some("val_ignore"));
     assert!(answer.get("response").is_none());
-    assert_eq!(answer["message"]["payload"].to_string(), "1.1");
+    assert_eq!(answer["message"]["payload"], "1.10");
     let steps: Vec<&str> = answer["decision"]["explanation"]["steps"]
         .as_array()
         .unwrap()

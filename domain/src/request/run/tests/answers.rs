@@ -163,3 +163,23 @@ fn an_answer_that_was_filtered_goes_elsewhere_only_where_a_rule_names_that() {
         assert_eq!(answer["response"]["output"], output, "{answer}");
     }
 }
+
+#[test]
+fn a_message_without_anything_to_ask_reaches_no_provider() {
+    let rig = Rig::default();
+    let policy = r#"{"pre": [{"id": "pre_a"}], "providers": ["p1"]}"#;
+    let script = |reply: Option<Reply>| {
+        let run = rig.run(RequestKind::Route, policy);
+        rig.finish(run, move |order| {
+            let is_pre = order.call.id() == "pre_a";
+            reply.clone().filter(|_| is_pre).map(Ok)
+        })
+    };
+    let (answer, happened) = script(Some(edit(Some(r#"{"text": " "}"#), None)));
+    assert_eq!(happened.called, ["pre_a"], "nobody is paid for it");
+    let error = &answer["error"];
+    assert_eq!(error["code"], "invalid_request", "{answer}");
+    assert_eq!(error["details"]["pointer"], "/message/payload", "{answer}");
+    let (answer, _) = script(Some(edit(Some(r#"{"text": "hi"}"#), None)));
+    assert_eq!(answer["ok"], true, "{answer}");
+}

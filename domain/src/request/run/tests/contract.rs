@@ -50,7 +50,7 @@ fn a_request_is_read_as_it_is_written() {
         message: Some(RequestMessage {
             message_id: Some("m-1".into()),
             message_type: Some("chat".into()),
-            payload: std::borrow::Cow::Borrowed(&payload),
+            payload: Some(std::borrow::Cow::Borrowed(&payload)),
             metadata: std::borrow::Cow::Borrowed(&fields),
         }),
         task: None,

@@ -68,7 +68,7 @@ impl Rig {
         let body =
             json!({"version": "1", "tenant_id": "t", "request_id": "r", "context": self.context});
         let body = format!(
-            "{},\"message\":{{\"payload\":1.10,\"metadata\":{}}}}}",
+            "{},\"message\":{{\"payload\":\"1.10\",\"metadata\":{}}}}}",
             body.to_string().strip_suffix('}').unwrap(),
             self.metadata
         );
