@@ -148,7 +148,7 @@ fn codes(answer: &Value) -> (&str, &str) {
 
 /// An envelope with some text in front of its last brace.
 fn envelope(more: &str) -> Vec<u8> {
-    let good = r#"{"version":"1","tenant_id":"acme","request_id":"r","message":{"payload":1}"#;
+    let good = r#"{"version":"1","tenant_id":"acme","request_id":"r","message":{"payload":"hi"}"#;
     format!("{good}{more}}}").into_bytes()
 }
 

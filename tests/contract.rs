@@ -319,29 +319,38 @@ async fn headers_win_over_the_body() {
 #[tokio::test]
 async fn the_older_task_form_is_a_message() {
     let world = World::unchanging().await;
-    let task = json!({"version": "1", "tenant_id": "acme", "request_id": "r", "task": {"type": "summary", "payload": [1, "a"]}});
+    let task = json!({"version": "1", "tenant_id": "acme", "request_id": "r", "task": {"type": "summary", "payload": {"text": "a", "more": [1]}}, "message": {}});
     let answer = world.gateway.route(&task).await;
     assert_eq!(answer["ok"], true, "{answer}");
     assert_eq!(answer["message"]["message_type"], "summary");
-    assert_eq!(answer["message"]["payload"], json!([1, "a"]));
+    assert_eq!(
+        answer["message"]["payload"],
+        json!({"text": "a", "more": [1]})
+    );
     assert_eq!(world.pre.last_body()["payload"]["message_type"], "summary");
 }
 
 #[tokio::test]
 async fn payloads_pass_through_byte_for_byte() {
     let world = World::unchanging().await;
+    // A provider can answer texts only.
+    let route: &[&str] = &["decide", "route"];
+    let decide: &[&str] = &["decide"];
     let payloads = [
-        "123456789012345678901234567890",
-        "-0.10000000000000000000000000001e-7",
-        "1e400",
-        r#""caf\u00e9 \ud83d\ude00 \/ \u0000 \n""#,
-        r#"{"z": 1, "a": 2, "z": 3,  "nested": {"b": 1.50, "a": [1.0, 1.00, 1E2]}}"#,
-        "null",
-        "[]",
-        "\"caf\u{e9} \u{1f600} \u{202e}\"",
+        ("123456789012345678901234567890", decide),
+        ("-0.10000000000000000000000000001e-7", decide),
+        ("1e400", decide),
+        (r#""caf\u00e9 \ud83d\ude00 \/ \u0000 \n""#, route),
+        (
+            r#"{"z": 1, "text": "hi", "a": 2, "z": 3,  "nested": {"b": 1.50, "a": [1.0, 1.00, 1E2]}}"#,
+            route,
+        ),
+        ("null", decide),
+        ("[]", decide),
+        ("\"caf\u{e9} \u{1f600} \u{202e}\"", route),
     ];
-    for payload in payloads {
-        for operation in ["decide", "route"] {
+    for (payload, operations) in payloads {
+        for operation in operations {
             let answer = world.gateway.send(operation, around(payload), &[]).await;
             assert!(
                 answer.text.contains(&format!(r#""payload":{payload}"#)),
@@ -367,7 +376,7 @@ async fn payloads_pass_through_byte_for_byte() {
 
 #[tokio::test]
 async fn outputs_edits_and_metadata_pass_through_byte_for_byte() {
-    let odd = r#"{"z": 123456789012345678901234567890, "a": 1e400, "z": 1.50}"#;
+    let odd = r#"{"z": 123456789012345678901234567890, "text": "hi", "a": 1e400, "z": 1.50}"#;
     let pre = format!(
         r#"{{"payload": {{"payload": {odd}, "metadata": {{"n": 1.10}}}}, "metadata": {{"big": 98765432109876543210}}}}"#
     );
@@ -440,7 +449,8 @@ async fn a_provider_gets_a_prompt_and_what_else_the_message_has() {
         (r#"{"prompt": "p", "content": "c"}"#.to_owned(), "p"),
         (r#"{"content": "c", "text": 7}"#.to_owned(), "c"),
         (format!(r#"{{"messages": {messages}}}"#), ""),
-        ("[1]".to_owned(), ""),
+        (r#"[{"role": "user", "content": "u"}]"#.to_owned(), "u"),
+        (r#"{"input": "i", "temperature": 0.50}"#.to_owned(), "i"),
     ];
     for (payload, prompt) in cases {
         let answer = world.gateway.send("route", around(&payload), &[]).await;
@@ -449,7 +459,7 @@ async fn a_provider_gets_a_prompt_and_what_else_the_message_has() {
         assert_eq!(call["prompt"], prompt, "{payload}");
         assert_eq!(
             call.get("messages").is_some(),
-            payload.contains("messages"),
+            payload.contains("role"),
             "{call}"
         );
     }
@@ -461,7 +471,7 @@ async fn a_provider_gets_a_prompt_and_what_else_the_message_has() {
     world.gateway.route(&body).await;
     let want = json!({
         "trace_id": TRACE, "tenant_id": "acme", "request_id": "req-123", "provider_id": "model",
-        "prompt": "t", "messages": [{"role": "user"}],
+        "message_type": "chat", "prompt": "t", "messages": [{"role": "user"}],
         "parameters": {"max_tokens": 5, "model": "m-large", "temperature": 0.2},
         "context": {"lang": "en", "policy_id": "default", "environment": "prod"},
     });
