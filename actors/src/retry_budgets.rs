@@ -63,6 +63,7 @@ impl RetryBudgets {
                 }
                 if granted { Ok(()) } else { Err("router") }
             }
+            Again::Takeover(_) => Ok(()),
             Again::Fallback(_) => {
                 if self.router.lock().take(now) {
                     Ok(())
@@ -78,7 +79,7 @@ impl RetryTokens for RetryBudgets {
     fn take(&self, again: Again<'_>) -> bool {
         let (kind, id) = match again {
             Again::Retry(id) => ("retry", id),
-            Again::Fallback(id) => ("fallback", id),
+            Again::Fallback(id) | Again::Takeover(id) => ("fallback", id),
         };
         match self.try_take(again) {
             Ok(()) => {

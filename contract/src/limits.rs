@@ -17,7 +17,7 @@ pub const MAX_RULES: usize = 32;
 /// Conditions of a rule.
 pub const MAX_CONDITIONS: usize = 32;
 /// Attempts after the first that a rule may ask for.
-pub const RULE_RETRIES: RangeInclusive<u64> = 0..=5;
+pub const RULE_RETRIES: RangeInclusive<u64> = 0..=10;
 /// The first wait of a rule, and its longest.
 pub const BACKOFF_BASE_MS: RangeInclusive<u64> = 1..=60_000;
 pub const BACKOFF_MAX_MS: RangeInclusive<u64> = 1..=600_000;
@@ -28,8 +28,8 @@ pub const SESSION_SECONDS: RangeInclusive<u64> = 1..=7 * 86_400;
 
 /// Milliseconds that a record may name; ten minutes is the most that a policy may grant a provider.
 pub const RECORD_TIMEOUT_MS: RangeInclusive<u64> = 1..=600_000;
-/// Retries that a record may name: three attempts in all.
-pub const RECORD_RETRIES: RangeInclusive<u64> = 0..=2;
+/// Retries that a record may name: four attempts in all.
+pub const RECORD_RETRIES: RangeInclusive<u64> = 0..=3;
 /// Calls in flight that a record may name.
 pub const MAX_IN_FLIGHT: RangeInclusive<u64> = 1..=10_000;
 /// Of an instance.

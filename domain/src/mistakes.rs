@@ -20,8 +20,16 @@ pub struct Found<P> {
 pub struct MistakeList<P> {
     found: Vec<Found<P>>,
     #[serde(skip)]
+    warnings: Vec<Found<P>>,
+    #[serde(skip)]
     most: usize,
+    /// What is read was accepted by an earlier release.
+    #[serde(skip)]
+    is_stored: bool,
 }
+
+/// Nobody reads more.
+const MOST_WARNINGS: usize = 20;
 
 impl<P> MistakeList<P> {
     /// Keeps all.
@@ -33,7 +41,19 @@ impl<P> MistakeList<P> {
     pub fn up_to(most: usize) -> Self {
         Self {
             found: Vec::new(),
+            warnings: Vec::new(),
             most,
+            is_stored: false,
+        }
+    }
+
+    /// The same for what an earlier release accepted: what only new documents are refused for is
+    /// warned of.
+    #[must_use]
+    pub fn of_stored(self) -> Self {
+        Self {
+            is_stored: true,
+            ..self
         }
     }
 
@@ -44,6 +64,29 @@ impl<P> MistakeList<P> {
                 message: message.into(),
             });
         }
+    }
+
+    /// A mistake that earlier releases did not refuse.
+    pub fn add_in_new(&mut self, place: impl Into<P>, message: impl Into<String>) {
+        if self.is_stored {
+            self.warn(place, message);
+        } else {
+            self.add(place, message);
+        }
+    }
+
+    /// Something that can be meant, but probably is not.
+    pub fn warn(&mut self, place: impl Into<P>, message: impl Into<String>) {
+        if self.warnings.len() < MOST_WARNINGS {
+            self.warnings.push(Found {
+                place: place.into(),
+                message: message.into(),
+            });
+        }
+    }
+
+    pub fn take_warnings(&mut self) -> Vec<Found<P>> {
+        std::mem::take(&mut self.warnings)
     }
 
     pub fn count(&self) -> usize {

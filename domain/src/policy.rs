@@ -3,7 +3,9 @@
 //!
 //! There is one model. Every form of the document is brought into it where it is read.
 
+mod entry;
 mod fallback;
+mod logic;
 mod model;
 mod places;
 
@@ -19,6 +21,7 @@ pub mod invariants;
 #[cfg(test)]
 mod tests;
 
+pub use entry::{EntryWhen, Terms};
 pub use fallback::{Backoff, Fallback, When};
 pub use model::{Policy, Processor, Provider, Sticky, Validator};
 pub use read::Checked;

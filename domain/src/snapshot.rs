@@ -89,7 +89,7 @@ impl Snapshot {
             ..Self::default()
         };
         for stored in content.policies {
-            match Policy::parse(stored.document.get()) {
+            match Policy::parse_stored(stored.document.get()) {
                 Ok(policy) => {
                     let tenant = snapshot
                         .policies

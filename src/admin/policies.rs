@@ -61,7 +61,7 @@ fn listed(known: &KnownPolicy) -> ListedPolicy {
         policy_id: stored.policy_id.clone(),
         version: Some(policy.version.clone()),
         pre: Some(policy.pre.len()),
-        validators: Some(policy.validators.len()),
+        validators: Some(policy.validators.len() + policy.output_validators.len()),
         providers: Some(policy.providers.len()),
         post: Some(policy.post.len()),
         policy: stored.document.clone(),

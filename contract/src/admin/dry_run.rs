@@ -118,6 +118,9 @@ pub struct PlannedPipeline<'a> {
     pub sticky: Option<StickyRule<'a>>,
     #[serde(borrow)]
     pub post: Vec<Vec<PlannedStep<'a>>>,
+    /// They judge what the post-processors left.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub output_validators: Vec<PlannedStep<'a>>,
 }
 
 /// How long a session stays with its provider.

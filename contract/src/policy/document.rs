@@ -42,6 +42,10 @@ pub struct PolicyDocument<'a> {
     /// Post-processors, which may change the answer.
     #[cfg_attr(feature = "schema", schemars(length(max = crate::limits::MAX_ITEMS)))]
     pub post: Vec<ProcessorEntry<'a>>,
+    /// Validators of what the post-processors left, by the same contract.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = crate::limits::MAX_ITEMS)))]
+    pub output_validators: Vec<ValidatorEntry<'a>>,
     /// Rules for failures of a provider, tried in order; the first that matches wins.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(length(max = crate::limits::MAX_RULES)))]
@@ -66,6 +70,14 @@ pub struct PolicyDocument<'a> {
     /// The older form of `fallbacks`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<OlderFallbacks<'a>>,
+    /// Of older documents: kept, without effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Value>"))]
+    pub defaults: Option<&'a RawValue>,
+    /// Of older documents: kept, without effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Value>"))]
+    pub escalate_on: Option<&'a RawValue>,
 }
 
 impl Default for PolicyDocument<'_> {
@@ -78,6 +90,7 @@ impl Default for PolicyDocument<'_> {
             validators: Vec::new(),
             providers: Providers::Weighted(Vec::new()),
             post: Vec::new(),
+            output_validators: Vec::new(),
             fallbacks: Vec::new(),
             sticky: None,
             circuit_breaker: CircuitBreaker::default(),
@@ -85,6 +98,8 @@ impl Default for PolicyDocument<'_> {
             steps: None,
             weights: None,
             fallback: None,
+            defaults: None,
+            escalate_on: None,
         }
     }
 }
@@ -109,6 +124,23 @@ pub struct ProcessorEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<super::schema::Ids>"))]
     pub depends_on: Option<&'a [String]>,
+    /// The requests that it is for: keys that must be equal, or JsonLogic. Absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<super::schema::EntryWhen>")
+    )]
+    pub when: Option<Box<RawValue>>,
+    /// Milliseconds that it may take, no more than its record gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(range(
+            min = *crate::limits::RECORD_TIMEOUT_MS.start(),
+            max = *crate::limits::RECORD_TIMEOUT_MS.end()
+        ))
+    )]
+    pub timeout_ms: Option<u64>,
 }
 
 /// A validator.
@@ -126,6 +158,23 @@ pub struct ValidatorEntry<'a> {
     #[serde(skip_serializing_if = "is_empty")]
     #[cfg_attr(feature = "schema", schemars(default))]
     pub config: Cow<'a, Fields>,
+    /// The requests that it is for: keys that must be equal, or JsonLogic. Absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<super::schema::EntryWhen>")
+    )]
+    pub when: Option<Box<RawValue>>,
+    /// Milliseconds that it may take, no more than its record gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(range(
+            min = *crate::limits::RECORD_TIMEOUT_MS.start(),
+            max = *crate::limits::RECORD_TIMEOUT_MS.end()
+        ))
+    )]
+    pub timeout_ms: Option<u64>,
 }
 
 /// Who may answer, and how one of them is chosen.
@@ -164,6 +213,16 @@ pub struct ProviderEntry<'a> {
     #[serde(skip_serializing_if = "is_empty")]
     #[cfg_attr(feature = "schema", schemars(default))]
     pub config: Cow<'a, Fields>,
+    /// Milliseconds that it may take, no more than its record gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(range(
+            min = *crate::limits::RECORD_TIMEOUT_MS.start(),
+            max = *crate::limits::RECORD_TIMEOUT_MS.end()
+        ))
+    )]
+    pub timeout_ms: Option<u64>,
 }
 
 /// What to do when a provider failed.
@@ -245,10 +304,7 @@ impl Default for BackoffEntry {
 /// Requests of one session go to one provider.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(
-    feature = "schema",
-    schemars(default, deny_unknown_fields, transform = super::schema::one_ttl)
-)]
+#[cfg_attr(feature = "schema", schemars(default, deny_unknown_fields))]
 pub struct StickyEntry<'a> {
     /// `false`, and an empty object, switch it off.
     pub enabled: bool,

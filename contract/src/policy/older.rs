@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{Mode, OnFail, Status};
 use crate::fields::Fields;
@@ -29,6 +30,23 @@ pub enum Step<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(with = "Option<super::schema::Ids>"))]
         depends_on: Option<&'a [String]>,
+        /// The requests that it is for, as in the canonical form.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(
+            feature = "schema",
+            schemars(with = "Option<super::schema::EntryWhen>")
+        )]
+        when: Option<Box<RawValue>>,
+        /// Milliseconds that it may take, no more than its record gives.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(
+            feature = "schema",
+            schemars(range(
+                min = *crate::limits::RECORD_TIMEOUT_MS.start(),
+                max = *crate::limits::RECORD_TIMEOUT_MS.end()
+            ))
+        )]
+        timeout_ms: Option<u64>,
     },
     /// A validator.
     ExtensionValidator {
@@ -41,6 +59,23 @@ pub enum Step<'a> {
         /// Laid over the config of the extension's record, key by key.
         #[cfg_attr(feature = "schema", schemars(with = "Option<Fields>"))]
         config: Cow<'a, Fields>,
+        /// The requests that it is for, as in the canonical form.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(
+            feature = "schema",
+            schemars(with = "Option<super::schema::EntryWhen>")
+        )]
+        when: Option<Box<RawValue>>,
+        /// Milliseconds that it may take, no more than its record gives.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(
+            feature = "schema",
+            schemars(range(
+                min = *crate::limits::RECORD_TIMEOUT_MS.start(),
+                max = *crate::limits::RECORD_TIMEOUT_MS.end()
+            ))
+        )]
+        timeout_ms: Option<u64>,
     },
     /// A provider to choose from. Without any weight the order of the steps is the order of
     /// preference.
@@ -55,6 +90,16 @@ pub enum Step<'a> {
             schemars(range(min = 0), default = "super::schema::default_step_weight")
         )]
         weight: Option<f64>,
+        /// Milliseconds that it may take, no more than its record gives.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(
+            feature = "schema",
+            schemars(range(
+                min = *crate::limits::RECORD_TIMEOUT_MS.start(),
+                max = *crate::limits::RECORD_TIMEOUT_MS.end()
+            ))
+        )]
+        timeout_ms: Option<u64>,
     },
     /// A post-processor.
     ExtensionPost {
@@ -72,6 +117,23 @@ pub enum Step<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(with = "Option<super::schema::Ids>"))]
         depends_on: Option<&'a [String]>,
+        /// The requests that it is for, as in the canonical form.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(
+            feature = "schema",
+            schemars(with = "Option<super::schema::EntryWhen>")
+        )]
+        when: Option<Box<RawValue>>,
+        /// Milliseconds that it may take, no more than its record gives.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(
+            feature = "schema",
+            schemars(range(
+                min = *crate::limits::RECORD_TIMEOUT_MS.start(),
+                max = *crate::limits::RECORD_TIMEOUT_MS.end()
+            ))
+        )]
+        timeout_ms: Option<u64>,
     },
 }
 

@@ -42,10 +42,6 @@ pub(super) fn does_something(schema: &mut Schema) {
     );
 }
 
-pub(super) fn one_ttl(schema: &mut Schema) {
-    schema.insert("not".into(), json!({"required": ["ttl", "ttl_seconds"]}));
-}
-
 pub(super) fn default_weight() -> f64 {
     1.0
 }
@@ -99,8 +95,40 @@ impl JsonSchema for Weights {
 pub(super) struct When {
     /// One of these failures.
     status: Option<Statuses>,
+    /// Of one of these providers; absent: of any.
+    provider: Option<Names>,
     #[schemars(flatten)]
     conditions: BTreeMap<String, Condition>,
+}
+
+/// Which requests an entry is for: keys compared with the request as in a rule, or one operator of
+/// JsonLogic over `{"var": "context.user.tier"}`.
+pub(super) struct EntryWhen;
+
+impl JsonSchema for EntryWhen {
+    fn schema_name() -> Cow<'static, str> {
+        "EntryWhen".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Keys that must equal the request's, or JsonLogic: ==, !=, <, <=, >, >=, in, and, or, !.",
+            "type": "object",
+            "anyOf": [
+                {"minProperties": 1, "maxProperties": 1, "propertyNames": {"enum": ["==", "!=", "<", "<=", ">", ">=", "in", "and", "or", "!", "!!", "var"]}},
+                {"maxProperties": MAX_CONDITIONS, "additionalProperties": generator.subschema_for::<Condition>()},
+            ],
+        })
+    }
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "only its schema is needed")]
+enum Names {
+    One(Id),
+    /// One of them.
+    Several(#[schemars(length(min = 1, max = MAX_ITEMS))] Vec<Id>),
 }
 
 #[derive(JsonSchema)]

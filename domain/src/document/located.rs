@@ -50,7 +50,8 @@ impl Mistakes {
     }
 }
 
-fn mistake(found: Found<Place>) -> Mistake {
+/// As it crosses the wire.
+pub fn mistake(found: Found<Place>) -> Mistake {
     Mistake {
         pointer: found.place.pointer,
         message: found.message,

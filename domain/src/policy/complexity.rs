@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::policy::waves::waves;
-use crate::policy::{Policy, Processor};
+use crate::policy::{Policy, Processor, Validator};
 use beamline_contract::admin::{ComplexityAnswer, EstimateSource};
 use beamline_contract::time::milliseconds;
 
@@ -33,7 +33,7 @@ pub fn assess(
     latency: &dyn Fn(&str) -> Option<Duration>,
 ) -> ComplexityAnswer {
     let pre = count(policy.pre.len());
-    let validators = count(policy.validators.len());
+    let validators = count(policy.validators.len() + policy.output_validators.len());
     let post = count(policy.post.len());
     let total = pre.saturating_add(validators).saturating_add(post);
     let score = score(total, [pre, validators, post], limits);
@@ -144,14 +144,10 @@ pub fn estimate(
     assumed: Duration,
     latency: &dyn Fn(&str) -> Option<Duration>,
 ) -> Estimate {
-    let validators = policy
-        .validators
-        .iter()
-        .map(|validator| validator.id.as_str())
-        .collect();
     let mut stages = waves_of(&policy.pre);
-    stages.push(validators);
+    stages.push(ids(&policy.validators));
     stages.extend(waves_of(&policy.post));
+    stages.push(ids(&policy.output_validators));
     let all: Vec<Option<Duration>> = stages.iter().flatten().map(|id| latency(id)).collect();
     let known = all.iter().flatten().count();
     let from = match known {
@@ -174,6 +170,11 @@ pub fn estimate(
         }
     };
     Estimate { latency, from }
+}
+
+fn ids(validators: &[Validator]) -> Vec<&str> {
+    let ids = validators.iter().map(|validator| validator.id.as_str());
+    ids.collect()
 }
 
 fn waves_of(processors: &[Processor]) -> Vec<Vec<&str>> {

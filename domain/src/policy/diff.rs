@@ -2,8 +2,10 @@
 //! matter, only what they mean.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::{Policy, Processor, Sticky, Validator};
+use super::{EntryWhen, Policy, Processor, Sticky, Terms, Validator};
+use crate::document::shorten;
 use beamline_contract::record::{BreakerOverrides, BreakerSetting};
 
 mod changes;
@@ -26,9 +28,15 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
         new.policy_id.as_deref(),
     );
     processors("pre", &old.pre, &new.pre, &mut changes);
-    validators(&old.validators, &new.validators, &mut changes);
+    validators("validator", &old.validators, &new.validators, &mut changes);
     providers::diff(old, new, &mut changes);
     processors("post", &old.post, &new.post, &mut changes);
+    validators(
+        "output validator",
+        &old.output_validators,
+        &new.output_validators,
+        &mut changes,
+    );
     fallbacks::diff(&old.fallbacks, &new.fallbacks, &mut changes);
     sticky(old.sticky.as_ref(), new.sticky.as_ref(), &mut changes);
     breaker(&old.circuit_breaker, &new.circuit_breaker, &mut changes);
@@ -73,6 +81,7 @@ fn processors(stage: &str, old: &[Processor], new: &[Processor], changes: &mut C
                 &format!("starts {} -> {}", waits(old, position), waits(new, index)),
             );
         }
+        terms(&what, &was.terms, &now.terms, changes);
         fields::diff(
             &what,
             &format!("config of {}", now.id),
@@ -111,8 +120,8 @@ fn waits(all: &[Processor], index: usize) -> String {
     }
 }
 
-fn validators(old: &[Validator], new: &[Validator], changes: &mut Changes) {
-    let what = |id: &str| format!("validator {id}");
+fn validators(stage: &str, old: &[Validator], new: &[Validator], changes: &mut Changes) {
+    let what = |id: &str| format!("{stage} {id}");
     for gone in old
         .iter()
         .filter(|v| !new.iter().any(|other| other.id == v.id))
@@ -135,6 +144,7 @@ fn validators(old: &[Validator], new: &[Validator], changes: &mut Changes) {
                 ),
             );
         }
+        terms(&what, &was.terms, &now.terms, changes);
         fields::diff(
             &what,
             &format!("config of {}", now.id),
@@ -144,7 +154,34 @@ fn validators(old: &[Validator], new: &[Validator], changes: &mut Changes) {
         );
     }
     let ids = |all: &[Validator]| all.iter().map(|v| v.id.clone()).collect::<Vec<_>>();
-    changes.order("validators", &ids(old), &ids(new));
+    changes.order(&format!("{stage}s"), &ids(old), &ids(new));
+}
+
+/// When an entry runs, and how long it may take.
+fn terms(what: &str, old: &Terms, new: &Terms, changes: &mut Changes) {
+    if old.when != new.when {
+        let shown = |terms: &Terms| {
+            let when = terms.when.as_ref().map(EntryWhen::to_raw);
+            when.map_or_else(|| "always".to_owned(), |raw| shorten(raw.get()))
+        };
+        changes.changed(what, &format!("when {} -> {}", shown(old), shown(new)));
+    }
+    timeout(what, old.timeout, new.timeout, changes);
+}
+
+fn timeout(what: &str, old: Option<Duration>, new: Option<Duration>, changes: &mut Changes) {
+    if old != new {
+        let shown = |time: Option<Duration>| {
+            time.map_or_else(
+                || "its record's".to_owned(),
+                |time| format!("{} ms", time.as_millis()),
+            )
+        };
+        changes.changed(
+            what,
+            &format!("timeout_ms {} -> {}", shown(old), shown(new)),
+        );
+    }
 }
 
 fn sticky(old: Option<&Sticky>, new: Option<&Sticky>, changes: &mut Changes) {

@@ -24,6 +24,8 @@ pub struct Fallback {
 pub struct When {
     /// One of them; empty means any failure.
     pub status: Vec<Status>,
+    /// Of one of these providers; empty means of any.
+    pub providers: Vec<String>,
     pub conditions: Conditions,
 }
 

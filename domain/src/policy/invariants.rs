@@ -64,6 +64,7 @@ fn round_trip(policy: &Policy) {
         + policy.validators.len()
         + policy.providers.len()
         + policy.post.len()
+        + policy.output_validators.len()
         + targets;
     assert_eq!(policy.references().count(), named, "{document}");
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use beamline_contract::fields::Fields;
 use beamline_contract::limits::SESSION_SECONDS;
+use beamline_contract::mistake::Mistake;
 use beamline_contract::policy::{Mode, OnFail, Order};
 use beamline_contract::record::{BreakerOverrides, Kind};
 
+use super::entry::Terms;
 use super::fallback::Fallback;
 use super::places::Places;
 
@@ -22,6 +24,8 @@ pub struct Policy {
     /// How one of the providers is chosen.
     pub order: Order,
     pub post: Vec<Processor>,
+    /// They judge what the post-processors left.
+    pub output_validators: Vec<Validator>,
     /// Tried in their order.
     pub fallbacks: Vec<Fallback>,
     pub sticky: Option<Sticky>,
@@ -37,7 +41,13 @@ impl Policy {
         self.pre.len()
             + self.validators.len()
             + self.post.len()
+            + self.output_validators.len()
             + usize::from(!self.providers.is_empty())
+    }
+
+    /// What can be meant, but probably is not, with the places in the document.
+    pub fn warnings(&self) -> &[Mistake] {
+        &self.places.warnings
     }
 
     /// Every extension that the policy names, with the type it must have and the place where it is
@@ -50,6 +60,8 @@ impl Policy {
         let providers = self.providers.iter();
         let providers = providers.map(|provider| (Some(&provider.name), Kind::Provider));
         let post = self.post.iter().map(|post| (Some(&post.id), Kind::Post));
+        let judges = self.output_validators.iter();
+        let judges = judges.map(|validator| (Some(&validator.id), Kind::Validator));
         let fallbacks = self.fallbacks.iter();
         let fallbacks = fallbacks.map(|rule| (rule.to.as_ref(), Kind::Provider));
         let all = pre
@@ -57,6 +69,7 @@ impl Policy {
             .chain(validators.zip(&places.validators))
             .chain(providers.zip(&places.providers))
             .chain(post.zip(&places.post))
+            .chain(judges.zip(&places.output_validators))
             .chain(fallbacks.zip(&places.fallbacks));
         all.filter_map(|((id, kind), place)| Some((id?.as_str(), kind, place.clone())))
     }
@@ -71,6 +84,7 @@ pub struct Processor {
     /// `None`: after everything listed before it. A list: after those only; the empty list waits
     /// for nothing.
     pub depends_on: Option<Vec<String>>,
+    pub terms: Terms,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +92,7 @@ pub struct Validator {
     pub id: String,
     pub on_fail: OnFail,
     pub config: Fields,
+    pub terms: Terms,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +102,8 @@ pub struct Provider {
     /// nothing.
     pub weight: f64,
     pub config: Fields,
+    /// Less than its record gives; more is not given.
+    pub timeout: Option<Duration>,
 }
 
 /// Requests of one session go to one provider.

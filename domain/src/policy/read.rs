@@ -5,10 +5,11 @@ use beamline_contract::policy::{DEFAULT_VERSION, Form};
 
 use super::model::Policy;
 use super::places::Places;
-use crate::document::{Located, Mistakes, Object, check_json};
+use crate::document::{Located, Mistakes, Object, check_json, mistake};
 use crate::names::id_problem;
 
 mod circles;
+mod conditions;
 mod fallbacks;
 mod form;
 mod listed;
@@ -16,6 +17,7 @@ mod providers;
 mod settings;
 mod stages;
 mod steps;
+mod terms;
 
 use stages::Stage;
 
@@ -26,6 +28,7 @@ pub(super) const KEYS: &[&str] = &[
     "validators",
     "providers",
     "post",
+    "output_validators",
     "fallbacks",
     "sticky",
     "circuit_breaker",
@@ -33,6 +36,8 @@ pub(super) const KEYS: &[&str] = &[
     "steps",
     "weights",
     "fallback",
+    "defaults",
+    "escalate_on",
     "$schema",
 ];
 
@@ -50,7 +55,15 @@ const MAX_CHECKED: usize = 1_000;
 impl Policy {
     /// Reads a document as somebody wrote it, with all mistakes at once.
     pub fn parse(json: &str) -> Result<Self, Vec<Mistake>> {
-        let mut mistakes = Mistakes::default();
+        Self::read(json, Mistakes::default())
+    }
+
+    /// Reads a document that an earlier release may have accepted.
+    pub fn parse_stored(json: &str) -> Result<Self, Vec<Mistake>> {
+        Self::read(json, Mistakes::default().of_stored())
+    }
+
+    fn read(json: &str, mut mistakes: Mistakes) -> Result<Self, Vec<Mistake>> {
         let object = Object::parse(json, &mut mistakes);
         let policy = object.map(|object| read(object, &mut mistakes).0);
         mistakes.into_result(policy)
@@ -99,10 +112,15 @@ fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> (Policy, Form) {
         Stage::of(&mut object, "post", steps.post, mistakes),
         mistakes,
     );
+    let output_validators = stages::validators(
+        Stage::of(&mut object, "output_validators", Vec::new(), mistakes),
+        mistakes,
+    );
     let fallbacks = fallbacks::read(&mut object, &providers.items, mistakes);
     let sticky = settings::sticky(&mut object, mistakes);
     let circuit_breaker = settings::circuit_breaker(&mut object, mistakes);
     let metadata = object.fields("metadata", mistakes);
+    settings::without_effect(&mut object, mistakes);
     // Where editors find the schema.
     object.text("$schema", mistakes);
     object.finish(KEYS, mistakes);
@@ -111,7 +129,9 @@ fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> (Policy, Form) {
         validators: validators.places,
         providers: providers.places,
         post: post.places,
+        output_validators: output_validators.places,
         fallbacks: fallbacks.places,
+        warnings: mistakes.take_warnings().into_iter().map(mistake).collect(),
     };
     let policy = Policy {
         version,
@@ -121,6 +141,7 @@ fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> (Policy, Form) {
         providers: providers.items,
         order,
         post: post.items,
+        output_validators: output_validators.items,
         fallbacks: fallbacks.items,
         sticky,
         circuit_breaker,

@@ -67,6 +67,7 @@ mod tests {
             mode: Mode::Optional,
             config: Fields::default(),
             depends_on,
+            terms: Default::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use beamline_contract::policy::{
 };
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Backoff, Fallback, Policy, Processor, Provider, Sticky, Validator, When};
+use super::{Backoff, EntryWhen, Fallback, Policy, Processor, Provider, Sticky, Validator, When};
 
 impl Policy {
     /// The document as JSON on one line. Reading it gives an equal policy.
@@ -22,6 +22,7 @@ impl Policy {
             validators: self.validators.iter().map(validator).collect(),
             providers: providers(self),
             post: self.post.iter().map(processor).collect(),
+            output_validators: self.output_validators.iter().map(validator).collect(),
             fallbacks: self.fallbacks.iter().map(fallback).collect(),
             sticky: self.sticky.as_ref().map(sticky),
             circuit_breaker: CircuitBreaker(self.circuit_breaker),
@@ -38,6 +39,8 @@ fn processor(processor: &Processor) -> ProcessorEntry<'_> {
         mode: processor.mode,
         config: Cow::Borrowed(&processor.config),
         depends_on: processor.depends_on.as_deref(),
+        when: processor.terms.when.as_ref().map(EntryWhen::to_raw),
+        timeout_ms: processor.terms.timeout.map(millis),
     }
 }
 
@@ -46,6 +49,8 @@ fn validator(validator: &Validator) -> ValidatorEntry<'_> {
         id: &validator.id,
         on_fail: validator.on_fail,
         config: Cow::Borrowed(&validator.config),
+        when: validator.terms.when.as_ref().map(EntryWhen::to_raw),
+        timeout_ms: validator.terms.timeout.map(millis),
     }
 }
 
@@ -62,6 +67,7 @@ fn provider(provider: &Provider) -> ProviderEntry<'_> {
         name: &provider.name,
         weight: number(provider.weight),
         config: Cow::Borrowed(&provider.config),
+        timeout_ms: provider.timeout.map(millis),
     }
 }
 
@@ -104,6 +110,10 @@ impl When {
         let words: Vec<String> = self.status.iter().map(ToString::to_string).collect();
         if let Some(words) = to_raw_value(&words).ok().filter(|_| !words.is_empty()) {
             fields.set("status", words);
+        }
+        let names = to_raw_value(&self.providers).ok();
+        if let Some(names) = names.filter(|_| !self.providers.is_empty()) {
+            fields.set("provider", names);
         }
         fields
     }

@@ -27,7 +27,7 @@ const REFUSED: &[&str] = &[
     r#"{"id": "a", "type": "pre", "colour": 1}"#,
     r#"{"id": "a", "type": "pre", "timeout_ms": "5s"}"#,
     r#"{"id": "a", "type": "pre", "timeout_ms": 0}"#,
-    r#"{"id": "a", "type": "pre", "retry": 3}"#,
+    r#"{"id": "a", "type": "pre", "retry": 4}"#,
     r#"{"id": "a", "type": "pre", "enabled": "yes"}"#,
     r#"{"id": "a", "type": "pre", "version": ""}"#,
     r#"{"id": "a", "type": "pre", "subject": "beamline.ext.>"}"#,

@@ -147,13 +147,13 @@ fn error<'a>(
 fn extension_reports(run: &Run) -> Vec<ExtensionReport<'_>> {
     let plan = &run.plan;
     let mut reports = Vec::with_capacity(plan.policy.pipeline_length() + plan.providers.len());
-    for call in plan.pre.iter().flatten().chain(&plan.validators) {
+    for call in plan.before_provider() {
         reports.push(guardrail_report(run, call));
     }
     for candidate in &plan.providers {
         reports.push(candidate_report(run, candidate));
     }
-    for call in plan.post.iter().flatten() {
+    for call in plan.after_provider() {
         reports.push(guardrail_report(run, call));
     }
     reports

@@ -74,7 +74,12 @@ fn warnings(run: &Run) -> Vec<String> {
     let plan = &run.plan;
     let time = run.request.timeout;
     let mut warnings = Vec::new();
-    let waves = plan.pre.iter().chain([&plan.validators]).chain(&plan.post);
+    let waves = plan
+        .pre
+        .iter()
+        .chain([&plan.validators])
+        .chain(&plan.post)
+        .chain([&plan.output_validators]);
     let guardrails: Duration = waves.filter_map(|wave| longest_timeout(wave)).sum();
     if guardrails >= time {
         warnings.push(format!(
@@ -137,6 +142,7 @@ fn pipeline<'a>(run: &'a Run, choice: &ChoiceContext<'_>) -> PlannedPipeline<'a>
             ttl_ms: milliseconds(sticky.ttl),
         }),
         post: waves(&plan.post, choice),
+        output_validators: wave(&plan.output_validators, choice),
     }
 }
 

@@ -80,7 +80,7 @@ pub fn steps(run: &Run, decision: Option<&Decision>) -> Vec<String> {
         "policy {} version {} at registry revision {}",
         plan.policy_id, plan.policy.version, plan.revision
     ));
-    for call in plan.pre.iter().flatten().chain(&plan.validators) {
+    for call in plan.before_provider() {
         steps.add(Guardrail { run, call });
     }
     if let Some(session) = session(run) {
@@ -100,7 +100,7 @@ pub fn steps(run: &Run, decision: Option<&Decision>) -> Vec<String> {
         }
         steps.add(Conclusion { run, decision });
     }
-    for call in plan.post.iter().flatten() {
+    for call in plan.after_provider() {
         steps.add(Guardrail { run, call });
     }
     steps.0

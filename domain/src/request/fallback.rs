@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::conditions::Facts;
-use crate::policy::Fallback;
+use crate::policy::{Fallback, When};
 use crate::request::failure::FailureClass;
 use crate::request::plan::Plan;
 use crate::request::retry::FailedAttempt;
@@ -42,6 +42,8 @@ pub struct Fallbacks<'a> {
     pub facts: &'a Facts<'a>,
     /// `None` when nothing has been tried, because nothing could be chosen.
     pub failed: Option<&'a FailedAttempt>,
+    /// The provider that failed, or that is kept back.
+    pub provider: Option<&'a str>,
     /// Whether a candidate was not tried yet and can be called.
     pub is_open: &'a dyn Fn(usize) -> bool,
     /// Uniform in `0.0..1.0`.
@@ -73,7 +75,7 @@ impl Fallbacks<'_> {
     fn recovery_from(&self, class: FailureClass) -> Option<Recovery> {
         let mut has_rule = false;
         for (index, rule) in self.plan.policy.fallbacks.iter().enumerate() {
-            if !fits(rule, class, self.facts) {
+            if !self.fits(rule, class) {
                 continue;
             }
             has_rule = true;
@@ -81,16 +83,32 @@ impl Fallbacks<'_> {
                 return Some(recovery);
             }
         }
+        // Nobody is asked twice where another provider waits.
+        if let Some(next) = self.next_in_list(class) {
+            return Some(next);
+        }
         // The record's own retries count only where no rule says otherwise.
         if !has_rule && let Some(wait) = self.failed.and_then(|f| f.wait_by_record(self.roll)) {
             return Some(Recovery::Retry { wait, rule: None });
         }
-        self.draw_again(class).or_else(|| self.next_in_list(class))
+        self.draw_again(class)
     }
 
+    /// The candidate that takes over by a rule for a provider that is kept back. Neither the list
+    /// nor the weights are asked.
+    pub fn instead(&self, class: FailureClass) -> Option<(usize, usize)> {
+        let rules = self.plan.policy.fallbacks.iter().enumerate();
+        let mut fitting = rules.filter(|(_, rule)| self.fits(rule, class));
+        fitting.find_map(|(index, rule)| Some((self.target(rule)?, index)))
+    }
+
+    /// Without a number of its own a rule repeats what the record grants, but only where it leads
+    /// to nobody else.
     fn by_rule(&self, index: usize, rule: &Fallback) -> Option<Recovery> {
+        let target = self.target(rule);
         if let Some(failed) = self.failed {
-            let granted = rule.retry.unwrap_or(failed.granted);
+            let by_record = if target.is_some() { 0 } else { failed.granted };
+            let granted = rule.retry.unwrap_or(by_record);
             if let Some(wait) = failed.wait(granted, rule.backoff, self.roll) {
                 return Some(Recovery::Retry {
                     wait,
@@ -98,13 +116,36 @@ impl Fallbacks<'_> {
                 });
             }
         }
-        let name = rule.to.as_ref()?;
-        let candidates = &self.plan.providers;
-        let to = candidates.iter().position(|known| known.name == *name)?;
-        (self.is_open)(to).then_some(Recovery::Switch {
+        target.map(|to| Recovery::Switch {
             to,
             rule: Some(index),
         })
+    }
+
+    /// The candidate that a rule leads to, if it can be called.
+    fn target(&self, rule: &Fallback) -> Option<usize> {
+        let name = rule.to.as_ref()?;
+        let candidates = &self.plan.providers;
+        let to = candidates.iter().position(|known| known.name == *name)?;
+        (self.is_open)(to).then_some(to)
+    }
+
+    fn fits(&self, rule: &Fallback, class: FailureClass) -> bool {
+        let When {
+            status,
+            providers,
+            conditions,
+        } = &rule.when;
+        let is_of_class = if status.is_empty() {
+            class.is_any()
+        } else {
+            status.iter().any(|status| class.is(*status))
+        };
+        let is_about_it = providers.is_empty()
+            || self
+                .provider
+                .is_some_and(|provider| providers.iter().any(|named| named == provider));
+        is_of_class && is_about_it && conditions.matches(self.facts)
     }
 
     /// By weight, a call that was kept back only after the choice: the choice is made again among
@@ -137,14 +178,4 @@ impl Fallbacks<'_> {
             .position(|(index, candidate)| candidate.listed && (self.is_open)(index))?;
         Some(Recovery::Switch { to, rule: None })
     }
-}
-
-fn fits(rule: &Fallback, class: FailureClass, facts: &Facts<'_>) -> bool {
-    let statuses = &rule.when.status;
-    let is_of_class = if statuses.is_empty() {
-        class.is_any()
-    } else {
-        statuses.iter().any(|status| class.is(*status))
-    };
-    is_of_class && rule.when.conditions.matches(facts)
 }

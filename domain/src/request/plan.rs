@@ -7,14 +7,16 @@ use std::time::Duration;
 use crate::conditions::Facts;
 use crate::document::shorten;
 use crate::policy::waves::waves;
-use crate::policy::{Policy, Processor, Provider, Validator};
+use crate::policy::{EntryWhen, Policy, Processor, Provider, Terms, Validator};
 use crate::record::Route;
 use crate::request::error::RequestError;
+use crate::request::failure::FailureClass;
 use crate::snapshot::{KnownExtension, Snapshot};
 use crate::target::breaker;
 use crate::target::selection::{self, ChoiceContext};
 use beamline_contract::details::EXTENSION_ID;
 use beamline_contract::error::{ErrorCode, IntakeCode};
+use beamline_contract::failure::FailureKind;
 use beamline_contract::fields::Fields;
 use beamline_contract::policy::{Mode, OnFail};
 use beamline_contract::record::{ExtensionInstance, ExtensionRecord, Kind};
@@ -32,6 +34,8 @@ pub struct Plan {
     /// The policy's providers, and after them those that only a fallback rule names.
     pub providers: Vec<Candidate>,
     pub post: Vec<Vec<Arc<PlannedCall>>>,
+    /// They judge what the post-processors left.
+    pub output_validators: Vec<Arc<PlannedCall>>,
 }
 
 /// One extension as it will be called.
@@ -44,6 +48,17 @@ pub struct PlannedCall {
     pub route: Option<Arc<Route>>,
     /// The registry's config overlaid by the version's, overlaid by the policy's.
     pub config: Arc<Fields>,
+    /// The requests that it is called for; `None`: all.
+    pub when: Option<EntryWhen>,
+}
+
+/// What a policy says of one extension that it names.
+struct Named<'p> {
+    id: &'p str,
+    kind: Kind,
+    rule: Rule,
+    config: &'p Fields,
+    terms: Terms,
 }
 
 /// What a failure of the call means.
@@ -91,8 +106,8 @@ pub struct Candidate {
 pub enum Exclusion {
     Unknown,
     Disabled,
-    /// For this long.
-    CircuitOpen(Duration),
+    /// For this long, because of failures of this kind where that is known.
+    CircuitOpen(Duration, Option<FailureKind>),
     /// It asked to be left alone for this long.
     AskedToWait(Duration),
     /// The time left is less than its answers usually take.
@@ -100,11 +115,24 @@ pub enum Exclusion {
 }
 
 impl Exclusion {
+    /// How a rule sees a provider that is kept back for what it did before; `None`: it is left out
+    /// for another reason.
+    pub fn class(self) -> Option<FailureClass> {
+        match self {
+            Self::CircuitOpen(_, kind) => Some(FailureClass::kept_back_by(kind, true)),
+            Self::AskedToWait(_) => {
+                let kind = Some(FailureKind::RateLimited);
+                Some(FailureClass::kept_back_by(kind, false))
+            }
+            Self::Unknown | Self::Disabled | Self::TooSlow(_) => None,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "not registered",
             Self::Disabled => "disabled",
-            Self::CircuitOpen(_) => "circuit open",
+            Self::CircuitOpen(..) => "circuit open",
             Self::AskedToWait(_) => "asked to be left alone for a while",
             Self::TooSlow(_) => "deadline too short for its usual latency",
         }
@@ -117,6 +145,21 @@ pub struct PlanLimits {
     pub subject_prefix: String,
     /// Extensions in one pipeline, the provider counted as one.
     pub max_extensions: usize,
+}
+
+impl<'p> Named<'p> {
+    fn provider(name: &'p str, config: &'p Fields, timeout: Option<Duration>) -> Self {
+        Self {
+            id: name,
+            kind: Kind::Provider,
+            rule: Rule::Provider,
+            config,
+            terms: Terms {
+                when: None,
+                timeout,
+            },
+        }
+    }
 }
 
 impl Target {
@@ -183,6 +226,7 @@ impl Plan {
         let validators = planner.validators(&policy.validators)?;
         let providers = planner.providers();
         let post = planner.processors(&policy.post, Kind::Post)?;
+        let output_validators = planner.validators(&policy.output_validators)?;
         let policy_id = policy_id.to_owned();
         let revision = snapshot.revision();
         Ok(Self {
@@ -192,17 +236,24 @@ impl Plan {
             validators,
             providers,
             post,
+            output_validators,
             policy,
         })
     }
 
-    /// Every guardrail in the order of its stage: pre-processors, validators, post-processors.
+    /// Every guardrail in the order of its stage.
     pub fn guardrails(&self) -> impl Iterator<Item = &Arc<PlannedCall>> {
-        self.pre
-            .iter()
-            .flatten()
-            .chain(&self.validators)
-            .chain(self.post.iter().flatten())
+        self.before_provider().chain(self.after_provider())
+    }
+
+    /// Pre-processors and validators.
+    pub fn before_provider(&self) -> impl Iterator<Item = &Arc<PlannedCall>> {
+        self.pre.iter().flatten().chain(&self.validators)
+    }
+
+    /// Post-processors and the validators of the output.
+    pub fn after_provider(&self) -> impl Iterator<Item = &Arc<PlannedCall>> {
+        self.post.iter().flatten().chain(&self.output_validators)
     }
 }
 
@@ -239,8 +290,15 @@ impl Planner<'_, '_> {
         let mut planned = Vec::new();
         for wave in waves(processors).unwrap_or_default() {
             let entries = wave.into_iter().filter_map(|index| processors.get(index));
-            let calls =
-                entries.map(|p| self.required(&p.id, kind, Rule::Processor(p.mode), &p.config));
+            let calls = entries.map(|entry| {
+                self.required(Named {
+                    id: &entry.id,
+                    kind,
+                    rule: Rule::Processor(entry.mode),
+                    config: &entry.config,
+                    terms: entry.terms.clone(),
+                })
+            });
             planned.push(calls.collect::<Result<_, _>>()?);
         }
         Ok(planned)
@@ -250,13 +308,14 @@ impl Planner<'_, '_> {
         &mut self,
         validators: &[Validator],
     ) -> Result<Vec<Arc<PlannedCall>>, RequestError> {
-        let plan = |v: &Validator| {
-            self.required(
-                &v.id,
-                Kind::Validator,
-                Rule::Validator(v.on_fail),
-                &v.config,
-            )
+        let plan = |entry: &Validator| {
+            self.required(Named {
+                id: &entry.id,
+                kind: Kind::Validator,
+                rule: Rule::Validator(entry.on_fail),
+                config: &entry.config,
+                terms: entry.terms.clone(),
+            })
         };
         validators.iter().map(plan).collect()
     }
@@ -268,9 +327,10 @@ impl Planner<'_, '_> {
             name,
             weight,
             config,
+            timeout,
         } in &policy.providers
         {
-            let choice = self.call(name, Kind::Provider, Rule::Provider, config);
+            let choice = self.call(Named::provider(name, config, *timeout));
             candidates.push(Candidate {
                 name: name.clone(),
                 weight: *weight,
@@ -280,7 +340,7 @@ impl Planner<'_, '_> {
         }
         for name in policy.fallbacks.iter().filter_map(|rule| rule.to.as_ref()) {
             if candidates.iter().all(|known| known.name != *name) {
-                let choice = self.call(name, Kind::Provider, Rule::Provider, &Fields::default());
+                let choice = self.call(Named::provider(name, &Fields::default(), None));
                 candidates.push(Candidate {
                     name: name.clone(),
                     weight: 0.0,
@@ -293,14 +353,10 @@ impl Planner<'_, '_> {
     }
 
     /// A guardrail that the policy names must be there: without it the policy cannot be kept.
-    fn required(
-        &mut self,
-        id: &str,
-        kind: Kind,
-        rule: Rule,
-        config: &Fields,
-    ) -> Result<Arc<PlannedCall>, RequestError> {
-        self.call(id, kind, rule, config).map_err(|exclusion| {
+    fn required(&mut self, named: Named<'_>) -> Result<Arc<PlannedCall>, RequestError> {
+        let id = named.id;
+        let kind = named.kind;
+        self.call(named).map_err(|exclusion| {
             let message = format!(
                 "The policy names the {} {id}, which is {}.",
                 kind.as_str(),
@@ -310,17 +366,12 @@ impl Planner<'_, '_> {
         })
     }
 
-    fn call(
-        &mut self,
-        id: &str,
-        kind: Kind,
-        rule: Rule,
-        config: &Fields,
-    ) -> Result<Arc<PlannedCall>, Exclusion> {
+    fn call(&mut self, named: Named<'_>) -> Result<Arc<PlannedCall>, Exclusion> {
+        let id = named.id;
         let known = self
             .snapshot
             .known(id)
-            .filter(|known| known.record.kind == kind)
+            .filter(|known| known.record.kind == named.kind)
             .ok_or(Exclusion::Unknown)?;
         if !known.record.enabled {
             return Err(Exclusion::Disabled);
@@ -335,20 +386,23 @@ impl Planner<'_, '_> {
             .iter()
             .find(|route| route.takes(id, self.facts, session_key))
             .cloned();
-        let target = match &route {
+        let mut target = match &route {
             Some(route) => self.target_of(route, &known.record),
             None => self.own_target(known),
         };
+        let own_time = target.timeout;
+        target.timeout = named.terms.timeout.unwrap_or(own_time).min(own_time);
         let merged = config_for(
             route.as_ref().map_or(&known.config, |route| &route.config),
-            config,
+            named.config,
         );
         Ok(Arc::new(PlannedCall {
             extension: Arc::clone(&known.record),
-            rule,
+            rule: named.rule,
             target,
             route,
             config: merged,
+            when: named.terms.when,
         }))
     }
 

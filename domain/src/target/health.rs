@@ -13,6 +13,8 @@ const SLOT: Duration = Duration::from_secs(5);
 /// Contract section 5: `healthy` from here, `degraded` from the next.
 const HEALTHY: f64 = 0.95;
 const DEGRADED: f64 = 0.80;
+/// Who answers this part of its calls may take over without that being a storm of retries.
+const ANSWERING: f64 = 0.5;
 /// Fewer calls do not show that a target is unhealthy: else one failure in two calls would do it.
 const LEAST_EVIDENCE: u32 = 10;
 /// After this long without a call the past says nothing of the present, and a target that was
@@ -54,6 +56,8 @@ pub struct Figures {
     pub requests: u64,
     /// 0 to 1 over the window; `None` before the first call.
     pub success_rate: Option<f64>,
+    /// The same over the last ten seconds or a little less.
+    pub lately: Option<f64>,
     /// Latencies of successful calls: a refusal after no time at all says nothing about how long an
     /// answer takes.
     pub p50: Option<Duration>,
@@ -96,6 +100,9 @@ impl Health {
 
     pub fn figures(&self) -> Figures {
         let all = Tally::sum(self.slots.iter().map(|slot| slot.all));
+        let before = (self.current + SLOTS - 1) % SLOTS;
+        let lately = [self.current, before].map(|slot| self.slots.get(slot));
+        let lately = Tally::sum(lately.into_iter().flatten().map(|slot| slot.all));
         let recent = Tally::sum(self.slots.iter().map(|slot| slot.recent));
         let [p50, p95, p99] =
             Latencies::percentiles(self.slots.iter().map(|slot| &slot.latencies), [50, 95, 99]);
@@ -112,6 +119,7 @@ impl Health {
         Figures {
             requests,
             success_rate: all.rate(),
+            lately: lately.rate(),
             p50,
             p95,
             p99,
@@ -178,6 +186,13 @@ impl Figures {
         self.last.is_some_and(|last| !is_past(last, now))
     }
 
+    /// Whether it answered at least half of its calls lately, as far as that is known.
+    pub fn answers(&self, now: Instant) -> bool {
+        let is_of_lately = |last: Instant| now.saturating_duration_since(last) <= SLOT * 2;
+        let lately = self.lately.filter(|_| self.last.is_some_and(is_of_lately));
+        lately.is_none_or(|rate| rate >= ANSWERING)
+    }
+
     /// Whether a choice should go elsewhere. Stricter evidence than for the status: enough calls,
     /// and none of long ago.
     pub fn is_unhealthy(&self, now: Instant) -> bool {
@@ -192,6 +207,31 @@ fn is_past(last: Instant, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_answers_half_of_its_calls_of_the_last_seconds_answers() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut health = Health::default();
+        assert!(health.figures().answers(at(0)), "nothing is known");
+        for _ in 0..100 {
+            health.record(true, Duration::ZERO, at(0));
+        }
+        for _ in 0..3 {
+            health.record(false, Duration::ZERO, at(12));
+        }
+        assert!(!health.figures().answers(at(12)), "what was before is over");
+        for _ in 0..3 {
+            health.record(true, Duration::ZERO, at(13));
+        }
+        assert!(health.figures().answers(at(13)));
+        health.record(false, Duration::ZERO, at(14));
+        assert!(!health.figures().answers(at(14)));
+        assert!(
+            health.figures().answers(at(25)),
+            "nothing is known any more"
+        );
+    }
 
     #[test]
     fn figures_cover_the_last_thirty_seconds_only() {

@@ -13,8 +13,11 @@ use std::time::{Duration, Instant};
 pub enum Again<'a> {
     /// Another attempt at this extension.
     Retry(&'a str),
-    /// This provider takes over from another. Its own budget is not asked: it did nothing wrong.
+    /// This provider takes over from another, and fails as well lately. Its own budget is not asked.
     Fallback(&'a str),
+    /// This provider takes over from another, and answers. That is no storm of retries: it costs
+    /// nothing.
+    Takeover(&'a str),
 }
 
 /// The budgets of a router, as who makes retries sees them.

@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
+use beamline_contract::failure::FailureKind;
+
 /// What is known of a place at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EndpointState {
     /// Its breaker keeps calls back for this long.
     pub held_back: Option<Duration>,
+    /// What the failures were about that its breaker opened for.
+    pub opened_by: Option<FailureKind>,
     /// It asked to be left alone for this long (429 with a time to wait). That is no failure.
     pub asked_to_wait: Option<Duration>,
     /// It fails too often to be sent work while there are others.
     pub unhealthy: bool,
+    /// It answered less than half of its calls of the last seconds.
+    pub failing: bool,
     /// How long its answers usually take (median).
     pub latency: Option<Duration>,
+    /// What 95 % of them take at most.
+    pub p95: Option<Duration>,
     /// There were calls lately. What is known from before is no reason to leave a place out: nobody
     /// would find out that it has become faster.
     pub fresh: bool,

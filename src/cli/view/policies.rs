@@ -70,6 +70,7 @@ pub(in crate::cli) fn summary(policy: &Policy, form: Option<Form>) -> String {
         ("pre-processor", policy.pre.len()),
         ("validator", policy.validators.len()),
         ("post-processor", policy.post.len()),
+        ("output validator", policy.output_validators.len()),
     ];
     let stages: Vec<String> = stages
         .iter()

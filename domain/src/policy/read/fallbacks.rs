@@ -2,12 +2,12 @@
 
 use serde_json::value::RawValue;
 
+use super::conditions::{self, is_empty_list};
 use super::listed::{Listed, check_id, read_id};
+use crate::document::pointer::{Part, Place};
 use crate::document::{Mistakes, Object, items, kind_of, shorten};
 use crate::policy::{Backoff, Fallback, Provider, When};
-use beamline_contract::limits::{
-    BACKOFF_BASE_MS, BACKOFF_MAX_MS, MAX_CONDITIONS, MAX_RULES, RULE_RETRIES,
-};
+use beamline_contract::limits::{BACKOFF_BASE_MS, BACKOFF_MAX_MS, MAX_RULES, RULE_RETRIES};
 use beamline_contract::policy::{Status, Strategy};
 
 const RULE_KEYS: &[&str] = &["when", "retry", "backoff", "to"];
@@ -136,33 +136,73 @@ fn read_when(raw: &RawValue, pointer: String, mistakes: &mut Mistakes) -> Option
             add_status(&mut when.status, raw, &pointer, mistakes);
         }
     }
-    // Sorted, because the order of conditions says nothing.
-    let mut rest = object.rest();
-    if rest.len() > MAX_CONDITIONS {
-        mistakes.add(
-            object.pointer(),
-            format!(
-                "has {} conditions; at most {MAX_CONDITIONS} are read",
-                rest.len()
-            ),
-        );
-        return Some(when);
+    when.providers = read_providers(&mut object, mistakes);
+    // A status of null is none.
+    object.take_any("status");
+    for key in object.keys() {
+        refuse_reserved(&key, &object, mistakes);
     }
-    rest.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-    for (key, raw, pointer) in rest {
-        let fits = !raw.get().starts_with('[')
-            || is_empty_list(raw)
-            || !items(raw, &pointer, mistakes).is_empty();
-        // A status of null is none.
-        if key != "status" && fits {
-            when.conditions.read(key, raw, &pointer, mistakes);
-        }
-    }
+    when.conditions = conditions::read(object, mistakes);
     Some(when)
 }
 
-fn is_empty_list(raw: &RawValue) -> bool {
-    serde_json::from_str::<[(); 0]>(raw.get()).is_ok()
+/// `provider`, one or several.
+fn read_providers(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Vec<String> {
+    let pointer = object.at("provider");
+    let Some(raw) = object.take("provider") else {
+        return Vec::new();
+    };
+    let listed = if raw.get().starts_with('[') {
+        items(raw, &pointer, mistakes)
+    } else {
+        vec![(pointer.clone(), raw)]
+    };
+    if is_empty_list(raw) {
+        let message = "is an empty list, so it could never be met; leave it out for any provider";
+        mistakes.add(&pointer, message);
+    }
+    let mut providers = Vec::new();
+    for (pointer, raw) in listed {
+        match serde_json::from_str::<String>(raw.get()) {
+            Ok(name) => providers.extend(check_id(name, &pointer, mistakes)),
+            Err(_) => mistakes.add(
+                pointer,
+                format!("must be the name of a provider, is {}", kind_of(raw)),
+            ),
+        }
+    }
+    providers
+}
+
+/// What somebody writes who means `status` or `provider`.
+const MEANT_STATUS: [&str; 9] = [
+    "class",
+    "code",
+    "error",
+    "error_code",
+    "error_type",
+    "errors",
+    "http_status",
+    "reason",
+    "status_code",
+];
+const MEANT_PROVIDER: [&str; 3] = ["provider_id", "provider_name", "providers"];
+
+/// A slip in a word of ours would be a condition that no request meets.
+fn refuse_reserved(key: &str, object: &Object<'_>, mistakes: &mut Mistakes) {
+    let plain = key.to_lowercase().replace('-', "_");
+    let is_near = |word: &str| plain == word || strsim::damerau_levenshtein(&plain, word) <= 1;
+    let meant = if MEANT_STATUS.contains(&plain.as_str()) || is_near("status") {
+        "status"
+    } else if MEANT_PROVIDER.contains(&plain.as_str()) || is_near("provider") {
+        "provider"
+    } else {
+        return;
+    };
+    let message = format!(
+        "is no condition on a request, so the rule would never be used; did you mean {meant}?"
+    );
+    mistakes.add_in_new(Place::new(object.at(key), Part::Key), message);
 }
 
 /// One status as a word or a number; a repeated one says nothing new.

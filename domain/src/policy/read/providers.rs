@@ -1,22 +1,26 @@
 //! Providers: as objects, as names in priority order, as steps, or as the older map of weights.
 
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 
 use super::listed::{Listed, check_id, read_id, refuse_repeated};
+use super::terms;
 use crate::document::{Mistakes, Object, kind_of};
 use crate::policy::Provider;
 use beamline_contract::fields::Fields;
 use beamline_contract::limits::MAX_ITEMS;
 use beamline_contract::policy::Order;
 
-const PROVIDER_KEYS: &[&str] = &["name", "weight", "config"];
-const STEP_KEYS: &[&str] = &["action", "provider_id", "weight"];
+const PROVIDER_KEYS: &[&str] = &["name", "weight", "config", "timeout_ms"];
+const STEP_KEYS: &[&str] = &["action", "provider_id", "weight", "timeout_ms"];
 
 /// A provider before it is known whether somebody else gives its weight.
 struct Named {
     name: String,
     weight: Option<f64>,
     config: Fields,
+    timeout: Option<Duration>,
     place: String,
 }
 
@@ -138,6 +142,7 @@ fn read_name(raw: &RawValue, pointer: String, mistakes: &mut Mistakes) -> Option
         name,
         weight: None,
         config: Fields::default(),
+        timeout: None,
         place: pointer,
     })
 }
@@ -156,11 +161,13 @@ fn read_object(raw: &RawValue, pointer: String, mistakes: &mut Mistakes) -> Opti
     let name = read_id(&mut item, "name", mistakes);
     let weight = item.weight("weight", mistakes);
     let config = item.fields("config", mistakes);
+    let timeout = terms::timeout(&mut item, mistakes);
     item.finish(PROVIDER_KEYS, mistakes);
     Some(Named {
         name: name?,
         weight,
         config,
+        timeout,
         place,
     })
 }
@@ -177,6 +184,7 @@ fn from_steps(steps: Vec<Object<'_>>, mistakes: &mut Mistakes) -> (Vec<Named>, O
         let place = step.at("provider_id");
         let name = read_id(&mut step, "provider_id", mistakes);
         let weight = step.weight("weight", mistakes);
+        let timeout = terms::timeout(&mut step, mistakes);
         step.finish(STEP_KEYS, mistakes);
         let Some(name) = name else { continue };
         refuse_repeated(
@@ -189,6 +197,7 @@ fn from_steps(steps: Vec<Object<'_>>, mistakes: &mut Mistakes) -> (Vec<Named>, O
             name,
             weight,
             config: Fields::default(),
+            timeout,
             place,
         });
     }
@@ -235,6 +244,7 @@ impl Weight {
             name: self.name,
             weight: Some(self.weight),
             config: Fields::default(),
+            timeout: None,
             place: self.place,
         }
     }
@@ -276,6 +286,7 @@ fn finish(named: Vec<Named>, order: Order) -> Listed<Provider> {
         name,
         weight,
         config,
+        timeout,
         place,
     } in named
     {
@@ -285,6 +296,7 @@ fn finish(named: Vec<Named>, order: Order) -> Listed<Provider> {
                 name,
                 weight,
                 config,
+                timeout,
             },
             place,
         );

@@ -34,7 +34,9 @@ pub(super) fn sticky(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Option
         .take("ttl")
         .and_then(|raw| read_ttl(raw, &sticky.at("ttl"), mistakes));
     let seconds = sticky.whole("ttl_seconds", SESSION_SECONDS, mistakes);
-    if is_twice {
+    // Older documents hold both.
+    let are_equal = ttl.is_some() && ttl == seconds.map(Duration::from_secs);
+    if is_twice && !are_equal {
         mistakes.add(
             sticky.at("ttl_seconds"),
             "is the older name of ttl, which is given as well; keep one of them",
@@ -85,4 +87,25 @@ pub(super) fn circuit_breaker(
     breaker
         .map(|breaker| breaker::read_policy(breaker, mistakes))
         .unwrap_or_default()
+}
+
+/// Keys of older documents that are kept, and do nothing here.
+const WITHOUT_EFFECT: [(&str, &str); 2] = [
+    (
+        "defaults",
+        "is kept and has no effect; put what a provider needs into its config, and what callers may change under config.defaults",
+    ),
+    (
+        "escalate_on",
+        "is kept and has no effect; write what happens after a failure in fallbacks",
+    ),
+];
+
+pub(super) fn without_effect(object: &mut Object<'_>, mistakes: &mut Mistakes) {
+    for (key, message) in WITHOUT_EFFECT {
+        let pointer = object.at(key);
+        if object.take_any(key).is_some() {
+            mistakes.warn(pointer, message);
+        }
+    }
 }

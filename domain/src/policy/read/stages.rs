@@ -1,15 +1,30 @@
 //! Pre-processors, validators and post-processors, from lists of their own or from steps.
 
-use super::circles;
 use super::listed::{Listed, read_id, refuse_repeated};
+use super::{circles, terms};
 use crate::document::{Mistakes, Object, items, kind_of};
 use crate::policy::{Processor, Validator};
 use beamline_contract::policy::{Mode, OnFail};
 
-const PROCESSOR_KEYS: &[&str] = &["id", "mode", "config", "depends_on"];
-const PROCESSOR_STEP_KEYS: &[&str] = &["action", "extension_id", "mode", "config", "depends_on"];
-const VALIDATOR_KEYS: &[&str] = &["id", "on_fail", "config"];
-const VALIDATOR_STEP_KEYS: &[&str] = &["action", "extension_id", "on_fail", "config"];
+const PROCESSOR_KEYS: &[&str] = &["id", "mode", "config", "depends_on", "when", "timeout_ms"];
+const PROCESSOR_STEP_KEYS: &[&str] = &[
+    "action",
+    "extension_id",
+    "mode",
+    "config",
+    "depends_on",
+    "when",
+    "timeout_ms",
+];
+const VALIDATOR_KEYS: &[&str] = &["id", "on_fail", "config", "when", "timeout_ms"];
+const VALIDATOR_STEP_KEYS: &[&str] = &[
+    "action",
+    "extension_id",
+    "on_fail",
+    "config",
+    "when",
+    "timeout_ms",
+];
 
 /// The entries of one stage, wherever the document has them.
 pub(super) struct Stage<'a> {
@@ -78,6 +93,7 @@ pub(super) fn processors(stage: Stage<'_>, mistakes: &mut Mistakes) -> Listed<Pr
             .unwrap_or_default();
         let config = entry.fields("config", mistakes);
         let depends_on = read_depends_on(&mut entry, mistakes);
+        let terms = terms::read(&mut entry, mistakes);
         refuse_repeated(
             id.as_deref(),
             processors.items.iter().map(|p| p.id.as_str()),
@@ -93,6 +109,7 @@ pub(super) fn processors(stage: Stage<'_>, mistakes: &mut Mistakes) -> Listed<Pr
                 mode,
                 config,
                 depends_on,
+                terms,
             },
             place,
         );
@@ -144,6 +161,7 @@ pub(super) fn validators(stage: Stage<'_>, mistakes: &mut Mistakes) -> Listed<Va
             .choice("on_fail", OnFail::WORDS, mistakes)
             .unwrap_or_default();
         let config = entry.fields("config", mistakes);
+        let terms = terms::read(&mut entry, mistakes);
         refuse_repeated(
             id.as_deref(),
             validators.items.iter().map(|v| v.id.as_str()),
@@ -157,6 +175,7 @@ pub(super) fn validators(stage: Stage<'_>, mistakes: &mut Mistakes) -> Listed<Va
                 id,
                 on_fail,
                 config,
+                terms,
             },
             place,
         );

@@ -32,7 +32,7 @@ proptest! {
             id: (*id).to_owned(),
             mode: Mode::Optional,
             config: Fields::default(),
-            depends_on: names.map(|names| names.into_iter().map(str::to_owned).collect()),
+            depends_on: names.map(|names| names.into_iter().map(str::to_owned).collect()), terms: Default::default(),
         }).collect();
         let parsed = Policy::parse(&json);
         prop_assert_eq!(waves(&processors).is_some(), parsed.is_ok(), "{}", json);

@@ -157,9 +157,9 @@ pub(super) const REFUSED: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        r#"{"providers": ["a"], "fallbacks": [{"retry": 6, "to": "b"}, {"retry": -1}, {"retry": 1.5}]}"#,
+        r#"{"providers": ["a"], "fallbacks": [{"retry": 11, "to": "b"}, {"retry": -1}, {"retry": 1.5}]}"#,
         &[
-            "/fallbacks/0/retry: must be a whole number from 0 to 5, is 6",
+            "/fallbacks/0/retry: must be a whole number from 0 to 10, is 11",
             "/fallbacks/1/retry: must",
             "/fallbacks/2/retry: must",
         ],

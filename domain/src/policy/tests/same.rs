@@ -6,9 +6,12 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::strategy::Strategy;
 
+use serde_json::value::RawValue;
+
 use super::*;
 use crate::conditions::Conditions;
 use crate::policy::diff::diff;
+use crate::policy::logic::Logic;
 use beamline_contract::policy::Strategy as Retrying;
 use beamline_contract::record::{BreakerOverrides, BreakerSetting};
 
@@ -124,7 +127,7 @@ fn with_weights(policy: &Policy, beside_names: bool) -> String {
 prop_compose! {
     fn any_policy()(
         (pre, post) in (processors(), processors()),
-        validators in ids("v", 0..4).prop_flat_map(|ids| ids.into_iter().map(validator).collect::<Vec<_>>()),
+        (validators, output_validators) in (validators(), validators()),
         (order, providers) in any_providers(),
         fallbacks in prop::collection::vec(fallback(), 0..4),
         sticky in prop::option::of(("[ -~]{1,20}", 1_000_000_000u64..604_800_000_000_000)),
@@ -133,8 +136,26 @@ prop_compose! {
     ) -> Policy {
         let sticky = sticky.map(|(session_key, nanos)| Sticky { session_key, ttl: Duration::from_nanos(nanos) });
         let places = Places::default();
-        Policy { version, policy_id, pre, validators, providers, order, post, fallbacks, sticky, circuit_breaker, metadata, places }
+        Policy { version, policy_id, pre, validators, providers, order, post, output_validators, fallbacks, sticky, circuit_breaker, metadata, places }
     }
+}
+
+fn validators() -> impl Strategy<Value = Vec<Validator>> {
+    ids("v", 0..4).prop_flat_map(|ids| ids.into_iter().map(validator).collect::<Vec<_>>())
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    let logic = r#"{"and": [{">": [{"var": "context.age"}, 17]}, {"!": {"var": "context.beta"}}]}"#;
+    let logic: Box<RawValue> = serde_json::from_str(logic).unwrap();
+    let mut mistakes = Mistakes::default();
+    let read = Logic::read(&logic, "", &mut mistakes).unwrap();
+    let equal = conditions()
+        .prop_filter("none at all is always", |conditions| !conditions.is_empty())
+        .prop_map(EntryWhen::Equal);
+    let when = prop_oneof![equal, Just(EntryWhen::Logic(read, logic))];
+    let timeout = (1u64..=600_000).prop_map(Duration::from_millis);
+    (prop::option::of(when), prop::option::of(timeout))
+        .prop_map(|(when, timeout)| Terms { when, timeout })
 }
 
 fn breaker() -> impl Strategy<Value = BreakerOverrides> {
@@ -171,12 +192,14 @@ fn processors() -> impl Strategy<Value = Vec<Processor>> {
                 select(vec![Mode::Required, Mode::Optional]),
                 fields(),
                 depends_on,
+                terms(),
             )
-                .prop_map(move |(mode, config, depends_on)| Processor {
+                .prop_map(move |(mode, config, depends_on, terms)| Processor {
                     id: id.clone(),
                     mode,
                     config,
                     depends_on,
+                    terms,
                 })
         };
         ids.iter().enumerate().map(each).collect::<Vec<_>>()
@@ -187,11 +210,13 @@ fn validator(id: String) -> impl Strategy<Value = Validator> {
     (
         select(vec![OnFail::Block, OnFail::Warn, OnFail::Ignore]),
         fields(),
+        terms(),
     )
-        .prop_map(move |(on_fail, config)| Validator {
+        .prop_map(move |(on_fail, config, terms)| Validator {
             id: id.clone(),
             on_fail,
             config,
+            terms,
         })
 }
 
@@ -210,6 +235,7 @@ fn any_providers() -> impl Strategy<Value = (Order, Vec<Provider>)> {
             name: name.clone(),
             weight,
             config,
+            timeout: None,
         })
     };
     let lists =
@@ -260,9 +286,14 @@ fn fallback() -> impl Strategy<Value = Fallback> {
         (1u32..=5).prop_map(|retry| (Some(retry), None)),
         (prop::option::of(0u32..=5), "m[0-9]{1,2}".prop_map(Some)),
     ];
-    (status, conditions(), backoff, action).prop_map(
-        |(status, conditions, backoff, (retry, to))| Fallback {
-            when: When { status, conditions },
+    let providers = prop::collection::vec("m[0-9]{1,2}", 0..3);
+    (status, providers, conditions(), backoff, action).prop_map(
+        |(status, providers, conditions, backoff, (retry, to))| Fallback {
+            when: When {
+                status,
+                providers,
+                conditions,
+            },
             retry,
             backoff,
             to,
@@ -282,7 +313,15 @@ fn conditions() -> impl Strategy<Value = Conditions> {
     prop::collection::btree_map("[a-r/~ ]{1,5}", value, 0..3).prop_map(|map| {
         let mut conditions = Conditions::default();
         let mut mistakes = Mistakes::default();
+        // Words that a rule may mean something else by.
+        let reserved = ["code", "error"];
         for (key, json) in map {
+            if reserved
+                .iter()
+                .any(|word| strsim::damerau_levenshtein(word, &key) <= 1)
+            {
+                continue;
+            }
             conditions.read(key, serde_json::from_str(json).unwrap(), "", &mut mistakes);
         }
         assert_eq!(mistakes.count(), 0);

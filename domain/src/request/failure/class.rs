@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use beamline_contract::failure::FailureKind;
 use beamline_contract::policy::Status;
 
+use super::codes::{of_number, usual_number};
+
 /// Everything that a rule may ask of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FailureClass {
@@ -46,6 +48,17 @@ impl FailureClass {
         }
     }
 
+    /// Calls are kept back, because of failures of this kind.
+    pub fn kept_back_by(kind: Option<FailureKind>, circuit_open: bool) -> Self {
+        Self {
+            kind,
+            code: kind.and_then(usual_number),
+            circuit_open,
+            kept_back: true,
+            ..Self::none()
+        }
+    }
+
     /// No provider could be chosen; `circuit_open`: at least one because of its breaker.
     pub const fn none_chosen(circuit_open: bool) -> Self {
         Self {
@@ -58,7 +71,7 @@ impl FailureClass {
     pub fn is(self, status: Status) -> bool {
         match status {
             Status::Kind(kind) => self.is_kind(kind),
-            Status::Code(code) => self.code == Some(code) && self.is_any(),
+            Status::Code(code) => self.has_code(code) && self.is_any(),
             Status::Error => self.is_any(),
             Status::CircuitBreakerOpen => self.circuit_open,
             Status::Overloaded => self.overloaded,
@@ -113,6 +126,12 @@ impl FailureClass {
             | FailureKind::Cut
             | FailureKind::Empty => self.is_one_of(&[kind]),
         }
+    }
+
+    /// Which of its codes opened a breaker is not known: any of the kind is as good.
+    fn has_code(self, code: u16) -> bool {
+        let is_of_kind = || self.kind == Some(of_number(code));
+        self.code == Some(code) || self.kept_back && is_of_kind()
     }
 
     fn is_unreached(self) -> bool {

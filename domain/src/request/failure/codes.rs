@@ -379,7 +379,8 @@ fn http_number(number: u64) -> Option<u16> {
     (100..=999).contains(&number).then_some(number)
 }
 
-fn of_number(number: u16) -> FailureKind {
+/// The kind of a failure that HTTP numbers like this.
+pub(super) fn of_number(number: u16) -> FailureKind {
     match number {
         401 | 403 => Auth,
         402 => Quota,
@@ -403,7 +404,7 @@ fn of_grpc(number: u64) -> Option<FailureKind> {
 }
 
 /// The number of what has none of its own.
-fn usual_number(kind: FailureKind) -> Option<u16> {
+pub(super) fn usual_number(kind: FailureKind) -> Option<u16> {
     match kind {
         ServerError => Some(500),
         RateLimited | Quota => Some(429),

@@ -40,6 +40,7 @@ fn call(rule: Rule, idempotent: Option<bool>, retry: u32, endpoints: usize) -> P
         rule,
         route: None,
         config: Arc::default(),
+        when: None,
     }
 }
 

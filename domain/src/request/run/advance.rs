@@ -13,6 +13,7 @@ use super::step::Step;
 use crate::request::call_body::{guardrail_body, provider_body};
 use crate::request::error::RequestError;
 use crate::request::failure::CallFailure;
+use crate::request::plan::PlannedCall;
 use crate::request::retry::extra_attempts;
 
 impl Run {
@@ -21,7 +22,7 @@ impl Run {
         loop {
             let here = self.step;
             match here {
-                Step::Pre(_) | Step::Validate | Step::Post(_) => {
+                Step::Pre(_) | Step::Validate | Step::Post(_) | Step::Judge => {
                     let orders = self.guardrail_orders();
                     if !orders.is_empty() {
                         return Next::Call(orders);
@@ -63,8 +64,7 @@ impl Run {
             }
             return;
         }
-        let plan = Arc::clone(&self.plan);
-        let calls = self.step.guardrails(&plan);
+        let calls = self.guardrails();
         self.step = self.step_after();
         let mut first_error = None;
         for (call, result) in calls.iter().zip(results) {
@@ -82,7 +82,7 @@ impl Run {
         let running = if self.step == Step::Provide {
             1
         } else {
-            self.step.guardrails(&self.plan).len()
+            self.guardrails().len()
         };
         let mut late = Vec::with_capacity(running);
         for _ in 0..running {
@@ -114,19 +114,31 @@ impl Run {
     }
 
     fn guardrail_orders(&self) -> Vec<CallOrder> {
-        let calls = self.step.guardrails(&self.plan);
-        let extra = extra_attempts(self.guardrail_retries(), calls);
+        let calls = self.guardrails();
+        let extra = extra_attempts(self.guardrail_retries(), &calls);
         let mut orders = Vec::with_capacity(calls.len());
-        for (call, extra_attempts) in calls.iter().zip(extra) {
+        for (call, extra_attempts) in calls.into_iter().zip(extra) {
             orders.push(CallOrder {
-                body: guardrail_body(call, &self.request, &self.message, &self.context),
-                call: Arc::clone(call),
+                body: guardrail_body(&call, &self.request, &self.message, &self.context),
+                call,
                 attempt: 1,
                 turn: 0,
                 extra_attempts,
             });
         }
         orders
+    }
+
+    /// The guardrails of this step that are for this request, as far as the stages before have found
+    /// out about it.
+    fn guardrails(&self) -> Vec<Arc<PlannedCall>> {
+        let facts = self.facts();
+        let is_for_it = |call: &&Arc<PlannedCall>| {
+            let when = call.when.as_ref();
+            when.is_none_or(|when| when.holds(&facts))
+        };
+        let step = self.step.guardrails(&self.plan).iter();
+        step.filter(is_for_it).cloned().collect()
     }
 
     /// What guardrails may retry. Nothing when the request is a retry itself: one layer retries, or

@@ -15,10 +15,20 @@ use crate::request::RequestKind;
 use crate::request::error::RequestError;
 use crate::request::failure::{AnsweredFailure, CallFailure, FailureClass};
 use crate::request::fallback::{Fallbacks, Recovery};
-use crate::request::plan::Exclusion;
+use crate::request::plan::{Candidate, Exclusion};
 use crate::request::retry::FailedAttempt;
 use crate::target::retry_budget::{Again, RetryTokens};
 use crate::target::selection::{self, ChoiceContext};
+
+/// What surrounds a failed attempt.
+struct Around<'a> {
+    decision: &'a Decision,
+    exclusions: &'a [Option<Exclusion>],
+    /// Which candidates answer lately, as far as that is known.
+    answering: &'a [bool],
+    /// Uniform in `0.0..1.0`.
+    roll: f64,
+}
 
 impl Run {
     /// Chooses the provider, or what comes after one failed. `tokens` are the budgets that all
@@ -37,6 +47,9 @@ impl Run {
         }
         if let Some(index) = self.session_provider(&exclusions) {
             return self.settle(index, DecisionReason::Sticky, None, exclusions, choice);
+        }
+        if let Some((to, rule)) = self.instead_of_first(&exclusions, choice) {
+            return self.settle(to, DecisionReason::Fallback, Some(rule), exclusions, choice);
         }
         if let Some((index, reason)) = self.first_choice(&exclusions, choice) {
             return self.settle(index, reason, None, exclusions, choice);
@@ -85,19 +98,59 @@ impl Run {
         }
     }
 
-    /// What the rules say when none can be chosen.
-    fn stand_in(&self, exclusions: &[Option<Exclusion>]) -> Recovery {
-        let is_circuit_open = exclusions
+    /// A rule goes on fitting while its provider is kept back for what the rule is about: whoever
+    /// would have been chosen, if nobody were kept back, is replaced as after a failure.
+    fn instead_of_first(
+        &self,
+        exclusions: &[Option<Exclusion>],
+        choice: &mut ChoiceContext<'_>,
+    ) -> Option<(usize, usize)> {
+        let is_kept_back = |exclusion: &Option<Exclusion>| exclusion.and_then(Exclusion::class);
+        if exclusions
             .iter()
-            .any(|exclusion| matches!(exclusion, Some(Exclusion::CircuitOpen(_))));
-        let is_open = |index: usize| {
-            let is_free = matches!(exclusions.get(index), Some(None));
-            is_free && (self.kind == RequestKind::Decide || self.runs_here(index))
-        };
+            .all(|exclusion| is_kept_back(exclusion).is_none())
+        {
+            return None;
+        }
+        let as_if_free: Vec<_> = exclusions
+            .iter()
+            .map(|exclusion| exclusion.filter(|exclusion| exclusion.class().is_none()))
+            .collect();
+        let (index, _) = self.first_choice(&as_if_free, choice)?;
+        let class = exclusions.get(index).and_then(is_kept_back)?;
+        let is_open = |index: usize| self.is_free(index, exclusions);
         let fallbacks = Fallbacks {
             plan: &self.plan,
             facts: &self.facts(),
             failed: None,
+            provider: self.name_of(index),
+            is_open: &is_open,
+            roll: 0.0,
+        };
+        fallbacks.instead(class)
+    }
+
+    fn name_of(&self, index: usize) -> Option<&str> {
+        let candidate = self.plan.providers.get(index);
+        candidate.map(|candidate| candidate.name.as_str())
+    }
+
+    fn is_free(&self, index: usize, exclusions: &[Option<Exclusion>]) -> bool {
+        let is_free = matches!(exclusions.get(index), Some(None));
+        is_free && (self.kind == RequestKind::Decide || self.runs_here(index))
+    }
+
+    /// What the rules say when none can be chosen.
+    fn stand_in(&self, exclusions: &[Option<Exclusion>]) -> Recovery {
+        let is_circuit_open = exclusions
+            .iter()
+            .any(|exclusion| matches!(exclusion, Some(Exclusion::CircuitOpen(..))));
+        let is_open = |index: usize| self.is_free(index, exclusions);
+        let fallbacks = Fallbacks {
+            plan: &self.plan,
+            facts: &self.facts(),
+            failed: None,
+            provider: None,
             is_open: &is_open,
             roll: 0.0,
         };
@@ -118,7 +171,14 @@ impl Run {
         let answer = self.progress.without_content.take();
         let failed = self.failed_attempt(&decision, failure, choice);
         let roll = (choice.roll)();
-        let recovery = self.affordable(failed, &decision, &exclusions, roll, tokens);
+        let answering = self.answering(choice);
+        let around = Around {
+            decision: &decision,
+            exclusions: &exclusions,
+            answering: &answering,
+            roll,
+        };
+        let recovery = self.affordable(failed, &around, tokens);
         if let (Some(answer), Err(_) | Ok(Recovery::Stop)) = (answer, &recovery) {
             return self.take_answer(&decision.call, answer);
         }
@@ -160,22 +220,24 @@ impl Run {
     fn affordable(
         &mut self,
         mut failed: FailedAttempt,
-        decision: &Decision,
-        exclusions: &[Option<Exclusion>],
-        roll: f64,
+        around: &Around<'_>,
         tokens: &dyn RetryTokens,
     ) -> Result<Recovery, &'static str> {
         let mut is_refused = false;
         loop {
-            let recovery = self.recovery(&failed, exclusions, roll);
+            let recovery = self.recovery(&failed, around);
             let again = match recovery {
                 Recovery::Stop if is_refused => return Err(RETRY_BUDGET_EXHAUSTED),
                 // One that refused before anything was sent is replaced, not repeated.
                 Recovery::Stop | Recovery::Draw { .. } => return Ok(recovery),
-                Recovery::Retry { .. } => Again::Retry(decision.call.id()),
+                Recovery::Retry { .. } => Again::Retry(around.decision.call.id()),
                 Recovery::Switch { to, .. } => {
-                    let candidate = self.plan.providers.get(to);
-                    Again::Fallback(candidate.map_or("", |candidate| &candidate.name))
+                    let name = self.name_of(to).unwrap_or_default();
+                    if around.answering.get(to) == Some(&true) {
+                        Again::Takeover(name)
+                    } else {
+                        Again::Fallback(name)
+                    }
                 }
             };
             if self.extra_attempts == 0 {
@@ -193,24 +255,32 @@ impl Run {
         }
     }
 
-    fn recovery(
-        &self,
-        failed: &FailedAttempt,
-        exclusions: &[Option<Exclusion>],
-        roll: f64,
-    ) -> Recovery {
+    fn recovery(&self, failed: &FailedAttempt, around: &Around<'_>) -> Recovery {
         let is_open = |index: usize| {
-            let is_free = matches!(exclusions.get(index), Some(None));
+            let is_free = matches!(around.exclusions.get(index), Some(None));
             is_free && !self.progress.tried.contains(&index) && self.runs_here(index)
         };
         let fallbacks = Fallbacks {
             plan: &self.plan,
             facts: &self.facts(),
             failed: Some(failed),
+            provider: Some(around.decision.call.id()),
             is_open: &is_open,
-            roll,
+            roll: around.roll,
         };
         fallbacks.recovery(failed.class)
+    }
+
+    fn answering(&self, choice: &ChoiceContext<'_>) -> Vec<bool> {
+        let is_answering = |candidate: &Candidate| {
+            let call = candidate.choice.as_ref().ok()?;
+            let place = call.target.endpoint(0)?;
+            Some(!(choice.endpoint_state)(call.id(), &place.subject).failing)
+        };
+        let candidates = self.plan.providers.iter();
+        candidates
+            .map(|candidate| is_answering(candidate).unwrap_or_default())
+            .collect()
     }
 
     fn failed_attempt(

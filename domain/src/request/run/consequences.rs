@@ -136,7 +136,7 @@ fn shortest_wait(exclusions: &[Option<Exclusion>]) -> Option<Duration> {
         .iter()
         .flatten()
         .filter_map(|exclusion| match exclusion {
-            Exclusion::CircuitOpen(wait) | Exclusion::AskedToWait(wait) => Some(*wait),
+            Exclusion::CircuitOpen(wait, _) | Exclusion::AskedToWait(wait) => Some(*wait),
             Exclusion::Unknown | Exclusion::Disabled | Exclusion::TooSlow(_) => None,
         });
     waits.min()

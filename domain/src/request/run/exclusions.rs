@@ -47,17 +47,19 @@ impl Run {
 fn kept_back_everywhere(call: &PlannedCall, choice: &ChoiceContext<'_>) -> Option<Exclusion> {
     let mut soonest: Option<Duration> = None;
     let mut has_asked_to_wait = false;
+    let mut opened_by = None;
     for place in &call.target.endpoints {
         let state = (choice.endpoint_state)(call.id(), &place.subject);
         let wait = state.asked_to_wait.or(state.held_back)?;
         has_asked_to_wait |= state.asked_to_wait.is_some();
+        opened_by = opened_by.or(state.opened_by);
         soonest = Some(soonest.map_or(wait, |known| known.min(wait)));
     }
     let wait = soonest?;
     Some(if has_asked_to_wait {
         Exclusion::AskedToWait(wait)
     } else {
-        Exclusion::CircuitOpen(wait)
+        Exclusion::CircuitOpen(wait, opened_by)
     })
 }
 

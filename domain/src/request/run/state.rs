@@ -249,9 +249,10 @@ impl Run {
 
     /// What happened to the extension of a planned call; `None` when it did not run.
     pub fn report(&self, call: &PlannedCall) -> Option<&Report> {
-        self.reports.iter().find(|report| {
-            report.call.id() == call.id() && report.call.extension.kind == call.extension.kind
-        })
+        // A policy may name one extension in two stages.
+        self.reports
+            .iter()
+            .find(|report| std::ptr::eq(&*report.call, call))
     }
 
     /// Ends the run with an error.

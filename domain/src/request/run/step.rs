@@ -19,6 +19,8 @@ pub(super) enum Step {
     Wait(Duration),
     Provide,
     Post(usize),
+    /// Judge what the post-processors left.
+    Judge,
     Answer,
 }
 
@@ -29,6 +31,7 @@ impl Step {
             Self::Pre(wave) => wave_of(&plan.pre, wave),
             Self::Validate => &plan.validators,
             Self::Post(wave) => wave_of(&plan.post, wave),
+            Self::Judge => &plan.output_validators,
             Self::Recall
             | Self::Choose
             | Self::Pin
@@ -52,7 +55,8 @@ impl Step {
             Self::Wait(_) => Self::Provide,
             Self::Provide => Self::Post(0),
             Self::Post(wave) if wave + 1 < plan.post.len() => Self::Post(wave + 1),
-            Self::Post(_) | Self::Answer => Self::Answer,
+            Self::Post(_) => Self::Judge,
+            Self::Judge | Self::Answer => Self::Answer,
         }
     }
 }

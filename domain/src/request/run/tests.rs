@@ -19,6 +19,7 @@ use beamline_contract::error::ErrorCode;
 use rig::{Rig, edit, reject, snapshot};
 
 mod answers;
+mod chains;
 mod contract;
 mod guardrails;
 mod providers;

@@ -18,6 +18,10 @@ pub(super) fn waves(run: &DryRunResult<'_>, detail: Detail) -> Vec<Wave> {
         [_] => "validator",
         _ => "validators",
     };
+    let judges = match pipeline.output_validators.as_slice() {
+        [_] => "output validator",
+        _ => "output validators",
+    };
     let mut waves = Vec::new();
     for steps in &pipeline.pre {
         waves.push(("pre", cells(steps, run, detail)));
@@ -27,6 +31,7 @@ pub(super) fn waves(run: &DryRunResult<'_>, detail: Detail) -> Vec<Wave> {
     for steps in &pipeline.post {
         waves.push(("post", cells(steps, run, detail)));
     }
+    waves.push((judges, cells(&pipeline.output_validators, run, detail)));
     waves.retain(|(_, cells)| !cells.is_empty());
     let numbered = waves.into_iter().enumerate();
     numbered

@@ -26,6 +26,10 @@ impl RetryTokens for Purse {
         let (purse, asked) = match again {
             Again::Retry(id) => (&mut left.0, format!("retry {id}")),
             Again::Fallback(id) => (&mut left.1, format!("fallback {id}")),
+            Again::Takeover(id) => {
+                self.asked.lock().push(format!("takeover {id}"));
+                return true;
+            }
         };
         self.asked.lock().push(asked);
         let granted = *purse > 0;
@@ -35,7 +39,7 @@ impl RetryTokens for Purse {
 }
 
 /// Who was called, the answer, and what the budgets were asked for, when every provider answers
-/// 500.
+/// 500, and has done so for a while.
 fn failing(
     policy: &str,
     retries: u32,
@@ -46,7 +50,7 @@ fn failing(
         left: Mutex::new((retries, fallbacks)),
         asked: Mutex::default(),
     };
-    let rig = Rig::default();
+    let rig = Rig::default().with_failing(&["p1", "p2", "p3"]);
     let mut run = rig.run(RequestKind::Route, policy);
     Arc::get_mut(&mut run.request).unwrap().attempt = attempt;
     let (answer, happened) = rig.finish_within(run, &purse, |_| Some(Err(answered("500"))));
@@ -77,6 +81,29 @@ fn every_further_attempt_is_paid_for() {
         None,
         "{answer}"
     );
+}
+
+#[test]
+fn a_switch_to_a_provider_that_answers_costs_nothing() {
+    let purse = Purse {
+        left: Mutex::new((0, 0)),
+        asked: Mutex::default(),
+    };
+    let rig = Rig::default();
+    let policy =
+        r#"{"providers": ["p1", "p2"], "fallbacks": [{"when": {"status": "429"}, "to": "p3"}]}"#;
+    let run = rig.run(RequestKind::Route, policy);
+    let (answer, happened) = rig.finish_within(run, &purse, |order| {
+        let code = match order.call.id() {
+            "p1" => "429",
+            "p3" => "500",
+            _ => return None,
+        };
+        Some(Err(answered(code)))
+    });
+    assert_eq!(happened.called, ["p1", "p3", "p2"]);
+    assert_eq!(answer["ok"], true, "{answer}");
+    assert_eq!(*purse.asked.lock(), ["takeover p3", "takeover p2"]);
 }
 
 #[test]
@@ -111,7 +138,7 @@ fn the_budget_of_the_request_is_not_charged_for_what_was_refused() {
     };
     let rig = Rig {
         budget: 1,
-        ..Rig::default()
+        ..Rig::default().with_failing(&["p2"])
     };
     let run = rig.run(RequestKind::Route, RETRY_THEN_FALLBACK);
     let (_, happened) = rig.finish_within(run, &purse, |order| {

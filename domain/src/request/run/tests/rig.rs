@@ -11,6 +11,7 @@ use crate::request::answer;
 use crate::request::{RequestHeaders, RequestLimits};
 use crate::session::{Pinned, Recalled};
 use crate::snapshot::{Content, Snapshot, StoredPolicy};
+use beamline_contract::failure::FailureKind;
 use beamline_contract::record::ExtensionRecord;
 
 /// What surrounds a run.
@@ -62,6 +63,22 @@ impl Rig {
             .entry(id.to_owned())
             .or_default()
             .held_back = Some(Duration::from_secs(seconds));
+    }
+
+    /// Providers that have failed more often than not lately.
+    pub(super) fn with_failing(mut self, ids: &[&str]) -> Self {
+        for id in ids {
+            let state = self.endpoint_state.entry((*id).to_owned()).or_default();
+            state.failing = true;
+        }
+        self
+    }
+
+    /// Keeps an extension back because of failures of this kind.
+    pub(super) fn opened_by(&mut self, id: &str, kind: FailureKind) {
+        self.held_back(id, 5);
+        let state = self.endpoint_state.entry(id.to_owned()).or_default();
+        state.opened_by = Some(kind);
     }
 
     pub(super) fn run(&self, kind: RequestKind, policy: &str) -> Run {
