@@ -18,6 +18,8 @@ pub struct Evidence {
     /// The time that this attempt had: less where the request had less left.
     pub limit: Duration,
     pub took: Duration,
+    /// What 95 % of the target's recent successes took at most, where it is known.
+    pub usual: Option<Duration>,
     /// This process stood still meanwhile, or the bus is late: the answer may have been there in
     /// time.
     pub router_is_late: bool,
@@ -115,10 +117,15 @@ fn breaker_outcome(
     if is_silence && (evidence.router_is_late || bus_is_late) {
         return Outcome::Ignored;
     }
-    // With half its time it should have answered; with less, a caller in a hurry would open it for
-    // everybody.
-    if *failure == CallFailure::Deadline && evidence.limit >= evidence.own_time / 2 {
-        return Outcome::Timeout;
+    // Whoever cut it: with the time that it usually takes it should have answered. With less, a
+    // caller in a hurry would open it for everybody.
+    if is_silence {
+        let enough = evidence.usual.unwrap_or(evidence.own_time / 2);
+        return if evidence.limit >= enough {
+            Outcome::Timeout
+        } else {
+            Outcome::Ignored
+        };
     }
     if *failure == CallFailure::NoResponders && !evidence.bus_is_settled {
         return Outcome::Ignored;
@@ -131,8 +138,8 @@ fn load(failure: Option<&CallFailure>, outcome: Outcome, isolation: Isolation) -
     let answered = failure.and_then(CallFailure::answered);
     match outcome {
         Outcome::Success => Load::Carried,
-        Outcome::Timeout | Outcome::AskedToWait(_) => Load::Overloaded,
-        Outcome::Failure if failure == Some(&CallFailure::NoResponders) => Load::Overloaded,
+        Outcome::Timeout | Outcome::NoResponders => Load::Overloaded,
+        Outcome::AskedToWait(_) => Load::Refused,
         Outcome::Failure => Load::Carried,
         // No failure for a breaker, and just what a limit is for. Where tenants are kept apart,
         // what one of them has used up says nothing of the others.
@@ -140,7 +147,7 @@ fn load(failure: Option<&CallFailure>, outcome: Outcome, isolation: Isolation) -
             Some(answered) if answered.is_rate_limit() && isolation == Isolation::Tenant => {
                 Load::Unknown
             }
-            Some(answered) if answered.is_overload() => Load::Overloaded,
+            Some(answered) if answered.is_overload() => Load::Refused,
             // It did its work, and said what is wrong with the request.
             Some(answered) if answered.is_about_the_request() => Load::Carried,
             Some(_) | None => Load::Unknown,
