@@ -337,4 +337,6 @@ impl Breaker {
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

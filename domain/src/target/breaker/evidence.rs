@@ -40,13 +40,18 @@ struct Run {
     events: u32,
     /// Calls that came with others: all but one of each event.
     more: u32,
+    /// Calls that went well between them, and do not show that it is over.
+    good: u32,
     /// A call that began before then belongs to the last event.
     until: Option<Instant>,
+    /// The end of the last call of the run.
+    last: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Largest {
     more: u32,
+    good: u32,
     second: u32,
 }
 
@@ -55,10 +60,6 @@ const WAITS_ASKED: u32 = 2;
 /// A run of so many events is no moment any more. The number has been tried by simulation: a pause
 /// of three timeouts makes four of them at most.
 const NO_MOMENT: u32 = 5;
-/// What begins within this part of the timeout after a call that stayed without an answer, or was
-/// slow, met the same silence. As much as a slow call takes by default.
-const SILENCE: f64 = 0.8;
-
 impl Evidence {
     pub(super) fn add(&mut self, call: &Ended, settings: &Settings) {
         let outcome = call.outcome;
@@ -70,19 +71,24 @@ impl Evidence {
         } else if outcome == Outcome::Success {
             self.waits_asked = 0;
         }
+        let failed = outcome.is_failure();
         let slow = is_slow(call, settings);
-        self.window.add(outcome.is_failure(), slow, call.now);
+        self.window.add(failed, slow, call.now);
         let second = self.window.second(call.now);
-        let silence = call.began + settings.timeout.mul_f64(SILENCE);
-        let until = if outcome == Outcome::Timeout {
-            silence
+        // What begins in this time meets the same silence, however soon its caller gives up.
+        let silence = call.began + settings.timeout;
+        if failed {
+            let silent = outcome == Outcome::Timeout;
+            let until = if silent { silence } else { call.now };
+            self.failing.bad(call, until, second, settings);
         } else {
-            call.now
-        };
-        self.failing
-            .add(outcome.is_failure(), call.began, until, second, settings);
-        self.dragging
-            .add(slow, call.began, silence, second, settings);
+            self.failing.current = Run::default();
+        }
+        if slow {
+            self.dragging.bad(call, silence, second, settings);
+        } else {
+            self.dragging.good(call);
+        }
     }
 
     /// A probe of an open breaker has failed.
@@ -114,9 +120,10 @@ impl Evidence {
         let all = self.window.counts(settings.window, now);
         let second = self.window.second(now);
         let rate = |part: u32, runs: &Runs| {
-            let one_moment = runs.one_moment(second, settings).min(part);
-            let calls = all.calls - one_moment;
-            (Counts::percent(part - one_moment, calls), calls)
+            let (bad, good) = runs.one_moment(second, settings);
+            let bad = bad.min(part);
+            let calls = all.calls - bad - good.min(all.calls - part);
+            (Counts::percent(part - bad, calls), calls)
         };
         let (percent, calls) = rate(all.failures, &self.failing);
         if calls >= settings.minimum_calls && percent >= settings.failure_rate {
@@ -151,13 +158,10 @@ pub(super) fn is_slow(call: &Ended, settings: &Settings) -> bool {
 }
 
 impl Runs {
-    fn add(&mut self, bad: bool, began: Instant, until: Instant, second: u32, settings: &Settings) {
-        if !bad {
-            self.current = Run::default();
-            return;
-        }
+    fn bad(&mut self, call: &Ended, until: Instant, second: u32, settings: &Settings) {
         let run = &mut self.current;
-        if run.until.is_some_and(|until| began < until) {
+        run.last = Some(call.now);
+        if run.until.is_some_and(|until| call.began < until) {
             run.more = run.more.saturating_add(1);
         } else {
             run.events = run.events.saturating_add(1);
@@ -171,19 +175,33 @@ impl Runs {
             .largest
             .filter(|largest| largest.second + settings.window > second);
         if known.is_none_or(|known| known.more <= run.more) {
-            let more = run.more;
-            self.largest = Some(Largest { more, second });
+            self.largest = Some(Largest {
+                more: run.more,
+                good: run.good,
+                second,
+            });
         }
     }
 
-    /// Calls of the window that may have gone wrong for one reason of a moment.
-    fn one_moment(&self, second: u32, settings: &Settings) -> u32 {
+    /// When it goes on after a pause, all that has come in meanwhile is answered at once: what came
+    /// last in no time, what came first late. Only what began after that shows that it is over.
+    fn good(&mut self, call: &Ended) {
+        if self.current.last.is_some_and(|last| call.began < last) {
+            self.current.good = self.current.good.saturating_add(1);
+        } else {
+            self.current = Run::default();
+        }
+    }
+
+    /// Calls of the window that may have gone wrong for one reason of a moment, and those between
+    /// them.
+    fn one_moment(&self, second: u32, settings: &Settings) -> (u32, u32) {
         if self.current.events >= no_moment(settings) {
-            return 0;
+            return (0, 0);
         }
         self.largest
             .filter(|largest| largest.second + settings.window > second)
-            .map_or(0, |largest| largest.more)
+            .map_or((0, 0), |largest| (largest.more, largest.good))
     }
 }
 

@@ -396,3 +396,61 @@ proptest! {
         }
     }
 }
+
+/// As an event, of one of a few tenants.
+fn shared() -> impl Strategy<Value = Vec<(u8, Event)>> {
+    prop::collection::vec((0u8..3, event(outcome())), 1..400)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn with_several_tenants_all_permits_come_home_and_each_meets_what_is_shown(
+        settings in settings(), roll in 0.0..1.0, events in shared(), ends in prop::collection::vec(outcome(), 1..10),
+    ) {
+        let mut world = World::new(settings, roll);
+        for (name, event) in events {
+            let tenant = Tenant::of(&name.to_string());
+            if let Event::Start = event {
+                let held_back = world.breaker.held_back(tenant, Mode::Normal, world.now);
+                let met = world.breaker.check(tenant, Mode::Normal, &settings, world.now, roll);
+                prop_assert_eq!(held_back, met.err());
+                world.in_flight.extend(met.ok());
+            } else {
+                world.happens(event);
+            }
+            let most = settings.half_open_permits * 5;
+            prop_assert!(world.breaker.in_flight() <= most, "four guests at most");
+        }
+        for (permit, outcome) in std::mem::take(&mut world.in_flight).into_iter().zip(ends.into_iter().cycle()) {
+            world.end(permit, outcome, 0);
+        }
+        prop_assert_eq!(world.breaker.in_flight(), 0);
+        world.now += settings.open_cap * 2 + settings.half_open_max;
+        for name in 0..3 {
+            let tenant = Tenant::of(&name.to_string());
+            let permit = world.breaker.check(tenant, Mode::Normal, &settings, world.now, roll);
+            prop_assert!(permit.is_ok(), "so that everybody can call again");
+            permit.into_iter().for_each(|permit| world.end(permit, Outcome::Ignored, 0));
+        }
+    }
+
+    #[test]
+    fn one_tenant_whose_calls_succeed_is_never_kept_back_by_another(
+        settings in settings(), roll in 0.0..1.0, events in shared(),
+    ) {
+        let settings = Settings { slow_call_rate: 100, ..settings };
+        let mut world = World::new(settings, roll);
+        let fine = Tenant::of("fine");
+        for (_, event) in events {
+            // It calls before, between and after.
+            let permit = world.breaker.check(fine, Mode::Normal, &settings, world.now, roll);
+            prop_assert!(permit.is_ok());
+            permit.into_iter().for_each(|permit| world.end(permit, Outcome::Success, 0));
+            let until = world.now + Duration::from_secs(29);
+            world.happens(event);
+            world.now = world.now.min(until);
+        }
+    }
+}

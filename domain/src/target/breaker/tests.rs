@@ -1,6 +1,8 @@
 use super::*;
 use beamline_contract::record::{BreakerOverrides, BreakerSetting, Kind};
 
+mod tenants;
+
 const TIMEOUT: Duration = Duration::from_secs(1);
 const QUICK: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
