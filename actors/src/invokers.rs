@@ -128,7 +128,13 @@ impl SharedInvokers {
     fn view(&self, invoker: &Invoker) -> TreeNode {
         let mut view = invoker.address.node().view();
         self.limits.describe(&invoker.id, &mut view);
-        let measured = invoker.breaker().state;
+        let snapshot = self.registry.snapshot();
+        let extension = snapshot.extension(&invoker.id);
+        let breaker = extension.map_or_else(
+            || invoker.breaker(),
+            |extension| invoker.breakers(extension).whole,
+        );
+        let measured = breaker.state;
         let (mode, _) = self.mode(&invoker.id);
         let measured_state = (mode != Mode::Normal).then_some(measured.as_str());
         view.breaker = Some(NodeBreaker {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use beamline_actors::targets::{Gate, Held};
 use beamline_contract::record::{BreakerOverrides, BreakerSetting, Kind};
-use beamline_domain::target::breaker::{Breaker, Mode, Outcome, Permit, Settings, State};
+use beamline_domain::target::breaker::{Breaker, Mode, Outcome, Permit, Settings, State, Tenant};
 use loom::model::Builder;
 use loom::sync::Mutex;
 use loom::thread;
@@ -50,7 +50,9 @@ impl Target {
     fn half_open(settings: &Settings) -> Arc<Self> {
         let mut breaker = Breaker::default();
         let start = Instant::now();
-        let permit = breaker.check(Mode::Normal, settings, start, 0.5).unwrap();
+        let permit = breaker
+            .check(Tenant::NOBODY, Mode::Normal, settings, start, 0.5)
+            .unwrap();
         breaker.record(
             permit,
             Outcome::Failure,
@@ -73,7 +75,7 @@ impl Target {
             .breaker
             .lock()
             .unwrap()
-            .check(Mode::Normal, settings, self.now, 0.5)
+            .check(Tenant::NOBODY, Mode::Normal, settings, self.now, 0.5)
             .ok()?;
         Some(Held::new(
             Arc::clone(self),

@@ -118,6 +118,7 @@ impl Invokers {
         let isolation = order.call.target.breaker.isolation;
         let strictness = self.strictness();
         let mut tolerated = None;
+        let target = invoker.target(&admitted.subject);
         let verdict = judge(
             answer.map(|answer| {
                 let read = reply::read_with(strictness, order.call.extension.kind, &answer);
@@ -128,6 +129,7 @@ impl Invokers {
                 own_time,
                 limit,
                 took,
+                usual: target.usual_at_most(),
                 router_is_late: self.is_late() || took > limit + LOCAL_LAG,
                 bus_is_settled: self.transport().is_settled(),
                 isolation,
@@ -135,7 +137,6 @@ impl Invokers {
         );
         admitted.permit.finish(verdict.outcome, took);
         if let Some(wait) = verdict.backoff {
-            let target = invoker.target(&admitted.subject);
             target.pause_for(&scope.tenant_id, isolation, wait);
         }
         // After that, or the next one would not know.

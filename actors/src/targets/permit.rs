@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use beamline_contract::record::{BreakerOverrides, Kind};
-    use beamline_domain::target::breaker::{Breaker, Mode};
+    use beamline_domain::target::breaker::{Breaker, Mode, Tenant};
 
     #[derive(Debug, Default)]
     struct Told(Mutex<Vec<Outcome>>);
@@ -119,7 +119,7 @@ mod tests {
             just_over + Duration::from_millis(1),
         ] {
             let permit = Breaker::default()
-                .check(Mode::Normal, &settings, now(), 0.5)
+                .check(Tenant::NOBODY, Mode::Normal, &settings, now(), 0.5)
                 .expect("it is closed");
             let held = Held::new(Arc::clone(&told), (), permit, settings, now());
             tokio::time::advance(after).await;

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::pause::Pause;
 use super::withheld::Withheld;
 use beamline_domain::target::breaker::{
-    Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State,
+    Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State, Tenant,
 };
 
 /// The breaker of one tenant at one target. Whoever holds a permit of it holds it too, so that an
@@ -85,7 +85,7 @@ impl TenantBreakers {
         };
         let used = known.used.lock();
         Waits {
-            held_back: used.breaker.held_back(mode, now),
+            held_back: used.breaker.held_back(Tenant::NOBODY, mode, now),
             asked_to_wait: used.pause.left(now),
         }
     }
@@ -168,7 +168,7 @@ impl TenantBreaker {
             Some(wait) => Err(Withheld::AskedToWait(wait)),
             None => used
                 .breaker
-                .check(mode, settings, now, roll)
+                .check(Tenant::NOBODY, mode, settings, now, roll)
                 .map_err(Withheld::CircuitOpen),
         }
     }
@@ -222,7 +222,11 @@ mod tests {
         let target = target();
         while call(&target, "acme", Outcome::Failure) {}
         assert!((0..20).all(|_| call(&target, "globex", Outcome::Success)));
-        let held_back = |tenant| target.endpoint_state_for(tenant, Mode::Normal).held_back;
+        let held_back = |tenant| {
+            target
+                .endpoint_state_for(tenant, Mode::Normal, true)
+                .held_back
+        };
         assert!(
             held_back("acme").is_some()
                 && held_back("globex").is_none()
@@ -276,7 +280,7 @@ mod tests {
         );
         let asked_to_wait = |tenant| {
             target
-                .endpoint_state_for(tenant, Mode::Normal)
+                .endpoint_state_for(tenant, Mode::Normal, true)
                 .asked_to_wait
         };
         assert_eq!(

@@ -66,6 +66,12 @@ pub struct Permit {
     standing: Standing,
 }
 
+impl Permit {
+    pub fn tenant(&self) -> Tenant {
+        self.tenant
+    }
+}
+
 /// Whether the breaker itself let the call through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -302,9 +308,32 @@ impl Breaker {
         self.everybody.reading(now)
     }
 
-    /// What is shown of those that keep back one tenant alone, or count its failures.
+    /// What is shown of each tenant with a trouble of its own, and of the one that opened it.
     pub fn tenants(&self, now: Instant) -> Vec<(Tenant, BreakerReading)> {
-        self.own.readings(now)
+        let mut tenants = self.own.readings(now);
+        tenants.extend(self.opened_by.map(|tenant| (tenant, self.reading(now))));
+        tenants
+    }
+
+    /// What is shown of one of them.
+    pub fn reading_of(&self, tenant: Tenant, now: Instant) -> Option<BreakerReading> {
+        self.own.find(tenant).map(|own| own.reading(now))
+    }
+
+    /// The only tenant whose calls had failed when it opened, while it is open.
+    pub fn opened_by(&self) -> Option<Tenant> {
+        self.opened_by
+    }
+
+    /// The state of what keeps back this tenant alone.
+    pub fn state_of(&self, tenant: Tenant, now: Instant) -> State {
+        let own = self.own.find(tenant);
+        own.map_or(State::Closed, |own| own.state(now))
+    }
+
+    /// Whether it knows of a trouble of this tenant.
+    pub fn concerns(&self, tenant: Tenant) -> bool {
+        self.opened_by == Some(tenant) || self.own.find(tenant).is_some()
     }
 
     /// Closed for every tenant.
