@@ -22,7 +22,7 @@ use crate::targets::{Peers, TargetState};
 use crate::tree::{Address, Node, NodeKind};
 use beamline_contract::record::{ExtensionRecord, Kind};
 use beamline_domain::record;
-use beamline_domain::target::breaker::{Breaker, BreakerReading, Mode};
+use beamline_domain::target::breaker::{Breaker, BreakerReading, Mode, State};
 use beamline_domain::target::health::{Figures, Health};
 use beamline_domain::target::selection::EndpointState;
 
@@ -56,6 +56,8 @@ const ASKED_FOR: Duration = Duration::from_secs(60);
 pub struct VersionBreakers {
     /// What the next call meets; the worst of what it may meet.
     pub whole: BreakerReading,
+    /// The version at which it meets that, unless it is closed.
+    pub at: Option<String>,
     /// Those that were called.
     pub versions: BTreeMap<String, BreakerReading>,
 }
@@ -210,21 +212,28 @@ impl Invoker {
             }
         }
         let live = record::live_versions(extension);
-        let mut live_ones: Vec<(Duration, BreakerReading)> = Vec::new();
+        let mut live_ones: Vec<(Duration, String, BreakerReading)> = Vec::new();
         let mut versions = BTreeMap::new();
         for (version, targets) in by_version {
             let reading = in_use(&targets);
             let asked = targets.iter().map(|target| target.unused_for()).min();
             if live.contains(&version) {
-                live_ones.push((asked.unwrap_or(Duration::MAX), reading));
+                let asked = asked.unwrap_or(Duration::MAX);
+                live_ones.push((asked, version.clone(), reading));
             }
             versions.insert(version, reading);
         }
-        let latest = live_ones.iter().map(|(asked, _)| *asked).min();
+        let latest = live_ones.iter().map(|(asked, ..)| *asked).min();
         let within = ASKED_FOR.max(latest.unwrap_or_default());
-        let asked = live_ones.into_iter().filter(|(asked, _)| *asked <= within);
+        live_ones.retain(|(asked, ..)| *asked <= within);
+        let whole = BreakerReading::worst(live_ones.iter().map(|(_, _, reading)| *reading));
+        let mut met = live_ones.into_iter();
+        let at = met.find(|(_, _, reading)| reading.state == whole.state);
         VersionBreakers {
-            whole: BreakerReading::worst(asked.map(|(_, reading)| reading)),
+            whole,
+            at: at
+                .filter(|_| whole.state != State::Closed)
+                .map(|(_, version, _)| version),
             versions,
         }
     }

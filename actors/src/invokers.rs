@@ -129,17 +129,16 @@ impl SharedInvokers {
         let mut view = invoker.address.node().view();
         self.limits.describe(&invoker.id, &mut view);
         let snapshot = self.registry.snapshot();
-        let extension = snapshot.extension(&invoker.id);
-        let breaker = extension.map_or_else(
-            || invoker.breaker(),
-            |extension| invoker.breakers(extension).whole,
-        );
-        let measured = breaker.state;
+        let met = snapshot
+            .extension(&invoker.id)
+            .map(|extension| invoker.breakers(extension));
+        let measured = met.as_ref().map_or(State::Closed, |met| met.whole.state);
         let (mode, _) = self.mode(&invoker.id);
-        let measured_state = (mode != Mode::Normal).then_some(measured.as_str());
+        let is_normal = mode == Mode::Normal;
         view.breaker = Some(NodeBreaker {
             state: mode.effective(measured).into(),
-            measured_state: measured_state.map(Into::into),
+            version: met.and_then(|met| met.at).filter(|_| is_normal),
+            measured_state: (!is_normal).then(|| measured.as_str().into()),
         });
         view
     }
