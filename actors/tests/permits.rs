@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use beamline_actors::targets::{Gate, Held};
 use beamline_contract::record::{BreakerOverrides, BreakerSetting, Kind};
-use beamline_domain::target::breaker::{Breaker, Mode, Outcome, Permit, Settings, State, Tenant};
+use beamline_domain::target::breaker::{
+    Breaker, CallEnd, Mode, Outcome, Permit, Settings, State, Tenant,
+};
 use loom::model::Builder;
 use loom::sync::Mutex;
 use loom::thread;
@@ -30,18 +32,11 @@ struct Target {
 impl Gate for Target {
     type Breaker = ();
 
-    fn returned(
-        &self,
-        (): &(),
-        permit: Permit,
-        settings: &Settings,
-        outcome: Outcome,
-        took: Duration,
-    ) {
+    fn returned(&self, (): &(), permit: Permit, settings: &Settings, end: CallEnd) {
         self.breaker
             .lock()
             .unwrap()
-            .record(permit, outcome, took, settings, self.now, 0.5);
+            .record(permit, end, settings, self.now, 0.5);
     }
 }
 
@@ -55,8 +50,7 @@ impl Target {
             .unwrap();
         breaker.record(
             permit,
-            Outcome::Failure,
-            Duration::ZERO,
+            CallEnd::new(Outcome::Failure, Duration::ZERO),
             settings,
             start,
             0.5,

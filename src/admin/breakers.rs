@@ -1,5 +1,6 @@
 //! The breakers: what they show. What an operator decides about them is in `operator`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -108,8 +109,13 @@ fn part(breaker: &BreakerReading, mode: Mode) -> PartBreaker {
         state: mode.effective(breaker.state).into(),
         failure_count: breaker.failures.into(),
         reason: breaker.last.map(|last| last.reason.to_string()),
+        class: class(breaker),
         until: until(breaker.state),
     }
+}
+
+fn class(breaker: &BreakerReading) -> Option<Cow<'static, str>> {
+    Some(breaker.last?.class?.as_str().into())
 }
 
 fn until(state: State) -> Option<String> {
@@ -133,6 +139,7 @@ fn shown(
         until: until(breaker.state),
         reason: breaker.last.map(|last| last.reason.to_string()),
         reason_code: breaker.last.map(|last| last.reason.as_str().into()),
+        class: class(breaker),
         last_opened_at: breaker.last.map(|last| wall_time(last.at)),
         suspect_until: breaker.suspect_until.map(wall_time_ahead),
         operator: operator.map(decision),

@@ -9,7 +9,7 @@ use beamline_domain::request::plan::Rule;
 use beamline_domain::request::reply;
 use beamline_domain::request::run::CallOrder;
 use beamline_domain::request::verdict::{Evidence, Verdict, judge};
-use beamline_domain::target::breaker::Outcome;
+use beamline_domain::target::breaker::{CallEnd, Outcome};
 use beamline_domain::target::concurrency::Load;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
@@ -135,7 +135,11 @@ impl Invokers {
                 isolation,
             },
         );
-        admitted.permit.finish(verdict.outcome, took);
+        admitted.permit.finish_with(CallEnd {
+            outcome: verdict.outcome,
+            class: verdict.class(),
+            took,
+        });
         if let Some(wait) = verdict.backoff {
             target.pause_for(&scope.tenant_id, isolation, wait);
         }

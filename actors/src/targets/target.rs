@@ -15,7 +15,7 @@ use super::tenants::{TenantBreaker, TenantBreakers, Waits};
 use super::withheld::Withheld;
 use beamline_contract::record::Isolation;
 use beamline_domain::target::breaker::{
-    Breaker, BreakerReading, Mode, Opening, Outcome, Permit, Settings, State, Tenant,
+    Breaker, BreakerReading, CallEnd, Mode, Opening, Outcome, Permit, Settings, State, Tenant,
 };
 use beamline_domain::target::health::{Figures, Health};
 use beamline_domain::target::selection::EndpointState;
@@ -341,6 +341,7 @@ impl TargetState {
             subject: Arc::clone(&self.subject),
             state: breaker.state(now),
             generation: breaker.generation(),
+            class: breaker.reading(now).last.and_then(|last| last.class),
         })
     }
 
@@ -389,34 +390,21 @@ pub enum CalledBy {
 impl Gate for TargetState {
     type Breaker = CalledBy;
 
-    fn returned(
-        &self,
-        caller: &CalledBy,
-        permit: Permit,
-        settings: &Settings,
-        outcome: Outcome,
-        took: Duration,
-    ) {
+    fn returned(&self, caller: &CalledBy, permit: Permit, settings: &Settings, end: CallEnd) {
         let now = now();
+        let CallEnd { outcome, took, .. } = end;
         let isolated = if let CalledBy::Isolated(tenant) = caller {
             Some((
                 tenant.tenant_id(),
-                tenant.record(permit, outcome, took, settings, now),
+                tenant.record(permit, end, settings, now),
             ))
         } else {
             None
         };
         let mut record = self.record.lock();
-        let end = End {
-            permit,
-            outcome,
-            took,
-            settings,
-            now,
-        };
         let seen = match isolated {
             Some(_) => None,
-            None => Some(record.ended(&end, caller)),
+            None => Some(record.ended(permit, end, settings, now, caller)),
         };
         let changed = seen
             .as_ref()
@@ -439,15 +427,6 @@ impl Gate for TargetState {
     }
 }
 
-/// A call that has ended.
-struct End<'s> {
-    permit: Permit,
-    outcome: Outcome,
-    took: Duration,
-    settings: &'s Settings,
-    now: Instant,
-}
-
 /// The breaker before and after the end of a call.
 struct Change {
     generation: u64,
@@ -458,28 +437,28 @@ struct Change {
 }
 
 impl TargetRecord {
-    fn ended(&mut self, end: &End<'_>, caller: &CalledBy) -> Change {
-        let End {
-            permit,
-            outcome,
-            took,
-            settings,
-            now,
-        } = *end;
+    fn ended(
+        &mut self,
+        permit: Permit,
+        end: CallEnd,
+        settings: &Settings,
+        now: Instant,
+        caller: &CalledBy,
+    ) -> Change {
         let tenant = permit.tenant();
         let breaker = &mut self.breaker;
         // As it was stored: of the end of being half open nobody may have heard yet.
         let before = breaker.stored_state();
         let generation = breaker.generation();
         let own_before = breaker.state_of(tenant, now);
-        breaker.record(permit, outcome, took, settings, now, fastrand::f64());
+        breaker.record(permit, end, settings, now, fastrand::f64());
         let after = breaker.reading(now);
         let own_after = breaker.reading_of(tenant, now);
         if before != State::Closed && after.state == State::Closed {
             self.health.recovered();
         }
         if let CalledBy::Tenant(name) = caller
-            && outcome.is_failure()
+            && end.outcome.is_failure()
         {
             self.learn(tenant, name);
         }

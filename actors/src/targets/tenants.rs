@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::pause::Pause;
 use super::withheld::Withheld;
 use beamline_domain::target::breaker::{
-    Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State, Tenant,
+    Breaker, BreakerReading, CallEnd, Mode, Permit, Settings, State, Tenant,
 };
 
 /// The breaker of one tenant at one target. Whoever holds a permit of it holds it too, so that an
@@ -181,15 +181,14 @@ impl TenantBreaker {
     pub(super) fn record(
         &self,
         permit: Permit,
-        outcome: Outcome,
-        took: Duration,
+        end: CallEnd,
         settings: &Settings,
         now: Instant,
     ) -> (State, BreakerReading) {
         let mut used = self.used.lock();
         let before = used.breaker.state(now);
         used.breaker
-            .record(permit, outcome, took, settings, now, fastrand::f64());
+            .record(permit, end, settings, now, fastrand::f64());
         (before, used.breaker.reading(now))
     }
 }
@@ -199,6 +198,7 @@ mod tests {
     use super::*;
     use crate::targets::TargetState;
     use beamline_contract::record::{BreakerOverrides, Isolation, Kind};
+    use beamline_domain::target::breaker::Outcome;
 
     fn settings() -> Settings {
         let written: BreakerOverrides = serde_json::from_str(r#"{"isolation": "tenant"}"#).unwrap();

@@ -134,6 +134,13 @@ pub struct ShownBreaker {
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_code: Option<Cow<'static, str>>,
+    /// The class of the failure that opened it the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<crate::failure::FailureKind>")
+    )]
+    pub class: Option<Cow<'static, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_opened_at: Option<String>,
     /// Another replica's is open: until then, fewer failures open this one.
@@ -193,6 +200,13 @@ pub struct PartBreaker {
     /// Why it opened the last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The class of the failure that opened it the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<crate::failure::FailureKind>")
+    )]
+    pub class: Option<Cow<'static, str>>,
     /// The end of the open time, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,

@@ -8,6 +8,7 @@ use crate::request::failure::CallFailure;
 use crate::request::reply::Reply;
 use crate::target::breaker::Outcome;
 use crate::target::concurrency::Load;
+use beamline_contract::failure::FailureKind;
 use beamline_contract::record::Isolation;
 
 /// What is known about an attempt that has ended.
@@ -39,13 +40,19 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// What the failure is about, if it is one.
+    pub fn class(&self) -> Option<FailureKind> {
+        self.result.as_ref().err()?.row().class.kind
+    }
+
     /// Whether the call went well, as health shows it; `None` where it says nothing of that. What a
     /// breaker need not hear of may still be why people get no answers: a rate limit, or a model
     /// that is not there.
     pub fn health(&self) -> Option<bool> {
         match self.outcome {
             Outcome::Success => Some(true),
-            Outcome::Failure | Outcome::Timeout | Outcome::AskedToWait(_) => Some(false),
+            Outcome::Failure | Outcome::NoResponders => Some(false),
+            Outcome::Timeout | Outcome::AskedToWait(_) => Some(false),
             Outcome::Ignored => {
                 let answered = self.result.as_ref().err().and_then(CallFailure::answered);
                 let is_its_own =

@@ -8,6 +8,8 @@
 
 use std::time::{Duration, Instant};
 
+use beamline_contract::failure::FailureKind;
+
 mod evidence;
 mod machine;
 mod mode;
@@ -50,6 +52,32 @@ impl Outcome {
         match self {
             Self::Failure | Self::NoResponders | Self::Timeout | Self::AskedToWait(_) => true,
             Self::Success | Self::Ignored => false,
+        }
+    }
+}
+
+/// The end of a call, as its breaker hears of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallEnd {
+    pub outcome: Outcome,
+    /// What a failure was about.
+    pub class: Option<FailureKind>,
+    pub took: Duration,
+}
+
+impl CallEnd {
+    /// One that says no more of its class than the outcome does.
+    pub fn new(outcome: Outcome, took: Duration) -> Self {
+        let class = match outcome {
+            Outcome::Timeout => Some(FailureKind::Timeout),
+            Outcome::NoResponders => Some(FailureKind::NoResponders),
+            Outcome::Failure | Outcome::AskedToWait(_) => Some(FailureKind::ServerError),
+            Outcome::Success | Outcome::Ignored => None,
+        };
+        Self {
+            outcome,
+            class,
+            took,
         }
     }
 }
@@ -171,13 +199,12 @@ impl Breaker {
         is_open && by_another && self.guests.has_room(tenant)
     }
 
-    /// Takes the outcome of a call and how long it took. One from before the last change of state
+    /// Takes the end of a call. One from before the last change of state
     /// changes nothing.
     pub fn record(
         &mut self,
         permit: Permit,
-        outcome: Outcome,
-        took: Duration,
+        end: CallEnd,
         settings: &Settings,
         now: Instant,
         roll: f64,
@@ -187,15 +214,16 @@ impl Breaker {
             return;
         }
         let call = Ended {
-            outcome,
-            took,
+            outcome: end.outcome,
+            class: end.class,
+            took: end.took,
             began: permit.began,
             now,
         };
         match permit.standing {
             Standing::Unseen => {}
             Standing::Counted => self.everybody.evidence.add(&call, settings),
-            Standing::Guest => self.guest_ended(permit.tenant, outcome, settings, now),
+            Standing::Guest => self.guest_ended(permit.tenant, end.outcome, settings, now),
             Standing::Granted => self.ended(permit, &call, settings, roll),
         }
     }

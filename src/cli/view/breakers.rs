@@ -119,17 +119,20 @@ pub(in crate::cli) fn fields(id: &str, entry: &ExtensionBreakers) -> Vec<(&'stat
 }
 
 /// When it opened and why, as far as that is known.
-fn history(breaker: &ShownBreaker) -> impl Iterator<Item = (&'static str, String)> {
+fn history(breaker: &ShownBreaker) -> Vec<(&'static str, String)> {
+    let class = breaker.class.as_ref().map(ToString::to_string);
     let history = [
         ("opened at", &breaker.opened_at),
         ("until", &breaker.until),
         ("last opened", &breaker.last_opened_at),
         ("reason", &breaker.reason),
+        ("class", &class),
         ("suspect until", &breaker.suspect_until),
     ];
     history
         .into_iter()
         .filter_map(|(name, value)| Some((name, text::plain(value.as_deref()?))))
+        .collect()
 }
 
 fn operator(decision: &ShownDecision) -> (&'static str, String) {

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use beamline_contract::failure::FailureKind;
+
 use super::reading::OpenReason;
 use super::settings::Settings;
 use super::window::{Counts, Window};
@@ -14,6 +16,7 @@ use super::{LONGEST_WAIT, Outcome};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
+    pub(super) class: Option<FailureKind>,
     pub(super) took: Duration,
     pub(super) began: Instant,
     pub(super) now: Instant,
@@ -26,6 +29,8 @@ pub(super) struct Evidence {
     dragging: Runs,
     /// Replies since the last success that asked to come back later.
     waits_asked: u32,
+    /// Of the last failure.
+    class: Option<FailureKind>,
 }
 
 /// Calls of one sort without another between them, and the largest of those runs lately.
@@ -81,6 +86,7 @@ impl Evidence {
             let silent = outcome == Outcome::Timeout;
             let until = if silent { silence } else { call.now };
             self.failing.bad(call, until, second, settings);
+            self.class = call.class;
         } else {
             self.failing.current = Run::default();
         }
@@ -91,8 +97,14 @@ impl Evidence {
         }
     }
 
+    /// What the last failure was about.
+    pub(super) fn class(&self) -> Option<FailureKind> {
+        self.class
+    }
+
     /// A probe of an open breaker has failed.
-    pub(super) fn failed_again(&mut self) {
+    pub(super) fn failed_again(&mut self, class: Option<FailureKind>) {
+        self.class = class;
         self.failing.current.events = self.failing.current.events.saturating_add(1);
     }
 

@@ -127,6 +127,7 @@ impl Machine {
             self.last = Some(Opening {
                 at: trial.limit,
                 reason: OpenReason::NoVerdict,
+                class: self.last.and_then(|last| last.class),
             });
             self.enter(Phase::Open { until });
         }
@@ -172,7 +173,7 @@ impl Machine {
             | Outcome::NoResponders
             | Outcome::Timeout
             | Outcome::AskedToWait(_) => {
-                self.evidence.failed_again();
+                self.evidence.failed_again(call.class);
                 let asked = if let Outcome::AskedToWait(wait) = call.outcome {
                     wait.min(LONGEST_WAIT)
                 } else {
@@ -198,7 +199,21 @@ impl Machine {
             OpenReason::SlowCalls { .. } | OpenReason::NoVerdict => own,
         };
         self.opened_at = self.opened_at.or(Some(now));
-        self.last = Some(Opening { at: now, reason });
+        let class = match reason {
+            OpenReason::SlowCalls { .. } => None,
+            OpenReason::AskedToWait { .. } | OpenReason::ProbeFailed { .. } => {
+                self.evidence.class()
+            }
+            OpenReason::FailuresInARow { .. } | OpenReason::FailureRate { .. } => {
+                self.evidence.class()
+            }
+            OpenReason::NoVerdict => self.last.and_then(|last| last.class),
+        };
+        self.last = Some(Opening {
+            at: now,
+            reason,
+            class,
+        });
         self.enter(Phase::Open {
             until: now + open_for,
         });

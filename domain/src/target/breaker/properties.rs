@@ -117,8 +117,13 @@ impl World {
 
     fn end(&mut self, permit: Permit, outcome: Outcome, took: u64) {
         let took = Duration::from_millis(took);
-        self.breaker
-            .record(permit, outcome, took, &self.settings, self.now, self.roll);
+        self.breaker.record(
+            permit,
+            CallEnd::new(outcome, took),
+            &self.settings,
+            self.now,
+            self.roll,
+        );
     }
 
     fn state(&self) -> State {

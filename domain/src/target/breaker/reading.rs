@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use beamline_contract::failure::FailureKind;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,8 @@ impl State {
 pub struct Opening {
     pub at: Instant,
     pub reason: OpenReason,
+    /// What the failure was about that opened it.
+    pub class: Option<FailureKind>,
 }
 
 /// Why a breaker opened.

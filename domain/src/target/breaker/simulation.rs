@@ -224,8 +224,13 @@ impl World {
         };
         self.free.push(place);
         let now = self.start + self.now;
-        self.breaker
-            .record(permit, outcome, took, &self.settings, now, 0.5);
+        self.breaker.record(
+            permit,
+            CallEnd::new(outcome, took),
+            &self.settings,
+            now,
+            0.5,
+        );
         let since = self.now.saturating_sub(self.scene.begins);
         self.in_a_row = if outcome.is_failure() {
             self.in_a_row + 1

@@ -47,8 +47,13 @@ impl Bench {
     }
 
     fn took(&mut self, permit: Permit, outcome: Outcome, took: Duration) {
-        self.breaker
-            .record(permit, outcome, took, &self.settings, self.now, 0.5);
+        self.breaker.record(
+            permit,
+            CallEnd::new(outcome, took),
+            &self.settings,
+            self.now,
+            0.5,
+        );
     }
 
     fn calls(&mut self, times: u32, outcome: Outcome) {
@@ -545,6 +550,7 @@ fn several_breakers_are_as_good_as_the_best_of_them() {
     let opening = |at| Opening {
         at,
         reason: OpenReason::FailuresInARow { failures: 5 },
+        class: None,
     };
     let reading = |state, failures, opened_at: Option<Instant>| BreakerReading {
         state,
@@ -583,6 +589,41 @@ fn several_breakers_are_as_good_as_the_best_of_them() {
         (all.state, all.failures, all.opened_at),
         (State::Closed, 6, None)
     );
+}
+
+#[test]
+fn an_opening_keeps_the_class_of_what_opened_it() {
+    let end = |class| CallEnd {
+        class: Some(class),
+        ..CallEnd::new(Outcome::Failure, QUICK)
+    };
+    let mut bench = Bench::new();
+    let fail = |bench: &mut Bench, class| {
+        let permit = bench.permit().unwrap();
+        bench
+            .breaker
+            .record(permit, end(class), &bench.settings, bench.now, 0.5);
+    };
+    let class = |bench: &Bench| bench.breaker.reading(bench.now).last?.class;
+    (0..4).for_each(|_| fail(&mut bench, FailureKind::ServerError));
+    fail(&mut bench, FailureKind::Quota);
+    assert_eq!(class(&bench), Some(FailureKind::Quota));
+    bench.wait(5);
+    fail(&mut bench, FailureKind::Auth);
+    assert_eq!(class(&bench), Some(FailureKind::Auth), "a probe's");
+    bench.wait(10);
+    let _silent = bench.permit().unwrap();
+    bench.wait(10);
+    assert!(bench.permit().is_err());
+    assert_eq!(
+        class(&bench),
+        Some(FailureKind::Auth),
+        "no verdict is no other reason"
+    );
+
+    let mut bench = Bench::new();
+    bench.one_after_the_other(20, Outcome::Success, TIMEOUT);
+    assert_eq!((bench.state(), class(&bench)), ("open", None), "it is slow");
 }
 
 #[test]
