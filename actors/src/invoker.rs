@@ -36,6 +36,8 @@ pub struct Invoker {
     figures: ArcSwap<Figures>,
     health: Mutex<Health>,
     alive: Mutex<Option<bool>>,
+    /// It has answered a ping, so that silence tells something.
+    answers_pings: AtomicBool,
     /// It failed too often: its actor is not started for a while.
     rests: AtomicBool,
     /// The operators' resets that its breakers have been through.
@@ -91,6 +93,7 @@ impl Invoker {
             figures: ArcSwap::default(),
             health: Mutex::default(),
             alive: Mutex::default(),
+            answers_pings: AtomicBool::new(false),
             rests: AtomicBool::new(false),
             resets: AtomicU64::new(0),
             peers,
@@ -266,6 +269,14 @@ impl Invoker {
 
     pub(crate) fn set_alive(&self, alive: Option<bool>) {
         *self.alive.lock() = alive;
+        if alive == Some(true) {
+            self.answers_pings.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it has ever answered a ping.
+    pub(crate) fn answers_pings(&self) -> bool {
+        self.answers_pings.load(Ordering::Relaxed)
     }
 
     /// Forgets the targets that nobody has called for a while, unless there is something to

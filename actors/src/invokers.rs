@@ -21,7 +21,7 @@ use crate::tree::{Address, Node, NodeBreaker, NodeKind, TreeNode};
 use beamline_contract::record::Isolation;
 use beamline_domain::record;
 use beamline_domain::request::reply::Strictness;
-use beamline_domain::target::breaker::Mode;
+use beamline_domain::target::breaker::{Mode, State};
 use beamline_domain::target::selection::EndpointState;
 
 mod supervisor;

@@ -184,6 +184,11 @@ impl TargetState {
         }
     }
 
+    /// It usually answers something beside its calls, and did not.
+    pub(crate) fn is_silent(&self) {
+        self.record.lock().breaker.is_silent(now());
+    }
+
     /// Another replica's breaker is open until then.
     pub(crate) fn suspect(&self, until: Instant) {
         self.record.lock().breaker.suspect(until);

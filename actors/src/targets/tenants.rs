@@ -265,6 +265,53 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_shared_breaker_names_whom_it_keeps_back_alone() {
+        let target = target();
+        let shared = Settings::new(
+            Kind::Pre,
+            Duration::from_secs(1),
+            &BreakerOverrides::default(),
+        );
+        let call = |tenant: &str, outcome| {
+            let permit = target.permit_for(&tenant.into(), Mode::Normal, &shared);
+            permit.is_ok_and(|permit| {
+                permit.finish(outcome, Duration::ZERO);
+                true
+            })
+        };
+        let kept_back = || {
+            let tenants = target.tenants().into_iter();
+            let open = tenants.filter(|(_, reading)| reading.state != State::Closed);
+            open.map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        };
+        assert!(call("globex", Outcome::Success));
+        while call("acme", Outcome::Failure) {}
+        assert!(call("globex", Outcome::Success) && call("new", Outcome::Success));
+        assert_eq!(kept_back(), ["acme"]);
+        assert_eq!(target.breaker().state, State::Closed);
+        assert!(!target.is_closed(), "so it is not forgotten");
+        let held_back = |tenant| {
+            let state = target.endpoint_state_for(tenant, Mode::Normal, false);
+            state.held_back.is_some()
+        };
+        assert_eq!((held_back("acme"), held_back("globex")), (true, false));
+        while call("globex", Outcome::Failure) {}
+        assert_eq!(target.breaker().state.as_str(), "open", "a second one");
+        assert!(kept_back().is_empty() && held_back("new"));
+        target.reset();
+        assert!(call("acme", Outcome::Success) && target.is_closed());
+
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        while call("acme", Outcome::Failure) {}
+        assert_eq!(kept_back(), ["acme"], "whose failures opened it");
+        assert!((0..3).all(|_| call("globex", Outcome::Success)), "a trial");
+        assert_eq!(
+            (target.breaker().state, kept_back()),
+            (State::Closed, vec!["acme".to_owned()])
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_is_asked_to_wait_is_one_tenant() {
         let target = target();
         let wait = Duration::from_secs(3);

@@ -122,6 +122,8 @@ pub struct Breaker {
     callers: Seen,
     /// Those whose calls failed or were slow.
     troubled: Seen,
+    /// When it was asked for a sign of life and gave none.
+    silent_at: Option<Instant>,
 }
 
 /// Longer waits are not obeyed, whatever its own open times are.
@@ -242,7 +244,9 @@ impl Breaker {
         let within = Duration::from_secs(settings.window.into());
         let several_troubled = self.troubled.several(within, call.now);
         let nobody_listens = call.outcome == Outcome::NoResponders;
-        let concerns_all = several_troubled || nobody_listens;
+        let silent = self.silent_at;
+        let silent = silent.is_some_and(|at| call.now.saturating_duration_since(at) < within);
+        let concerns_all = several_troubled || nobody_listens || silent;
         let was_closed = self.everybody.is_closed();
         let may_open = concerns_all || !self.callers.several(within, call.now);
         let before = self.everybody.generation;
@@ -287,8 +291,16 @@ impl Breaker {
     /// breaker: what answers pings may still fail at its work. What the extension itself asked for
     /// is left alone.
     pub fn is_alive(&mut self, now: Instant) {
+        self.silent_at = None;
         self.everybody.is_alive(now);
         self.own.each().for_each(|own| own.is_alive(now));
+    }
+
+    /// It usually gives a sign of life, and now it gave none. That opens nothing, but failures are no
+    /// single tenant's then.
+    pub fn is_silent(&mut self, now: Instant) {
+        self.silent_at = Some(now);
+        self.opened_by = None;
     }
 
     /// Another replica's breaker for this target is open until then. It opens nothing here, but
@@ -303,6 +315,7 @@ impl Breaker {
         let own_were_open = self.own.clear();
         self.opened_by = None;
         (self.callers, self.troubled) = (Seen::default(), Seen::default());
+        self.silent_at = None;
         self.everybody.reset(now) || own_were_open
     }
 

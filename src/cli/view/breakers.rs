@@ -314,6 +314,31 @@ model  closed  -                        0    0.0%  -      -         -";
     }
 
     #[test]
+    fn what_the_next_call_meets_is_named_with_its_version_and_whom_it_keeps_back() {
+        let states = states(
+            r#"{"ok": true, "states": {
+            "clean": {"state": "open", "failure_count": 5, "error_rate": 0.5, "class": "no_responders",
+                "versions": {"v1": {"state": "closed"}, "v2": {"state": "open", "failure_count": 5}}, "tenants": {}},
+            "guard": {"state": "closed", "failure_count": 0, "error_rate": 0.0,
+                "tenants": {"acme": {"state": "open", "failure_count": 1}}},
+            "old": {"state": "closed", "failure_count": 0, "error_rate": 0.0,
+                "tenants": {"known": 2, "open": 1, "half_open": 0, "worst": []}}}}"#,
+        );
+        let expected = "\
+ID     STATE      FAILURES  ERRORS  UNTIL  OPERATOR  REASON
+clean  open (v2)         5   50.0%  -      -         -
+guard  closed            0    0.0%  -      -         1 tenant kept back
+old    closed            0    0.0%  -      -         -";
+        assert_eq!(list(&states, false), expected);
+        let clean = shown(&states, "clean");
+        for line in ["class      no_responders", "v2 open, 5 failures in a row"] {
+            assert!(clean.contains(line), "{clean}");
+        }
+        let guard = shown(&states, "guard");
+        assert!(guard.contains("acme open, 1 failure in a row"), "{guard}");
+    }
+
+    #[test]
     fn one_breaker_is_shown_with_its_settings_and_targets() {
         let states = states(ANSWER);
         let expected = "\

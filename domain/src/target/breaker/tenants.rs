@@ -83,7 +83,9 @@ impl Own {
         if self.machines.is_empty() && !is_bad {
             return;
         }
-        self.forget_blank(settings, call.now);
+        if is_bad {
+            self.forget_blank(settings, call.now);
+        }
         if self.find(tenant).is_none() {
             if !is_bad || granted_at.is_some() || tenant == Tenant::NOBODY {
                 return;
@@ -96,7 +98,7 @@ impl Own {
         machine.settle(call.now);
         let first = first_of(machine.generation);
         if granted_at.unwrap_or(first) == machine.generation {
-            machine.record(call, true, settings, roll);
+            machine.record(call, is_bad, settings, roll);
         }
     }
 

@@ -50,9 +50,12 @@ fn failures_count_for_the_tenant_that_met_them() {
     assert!(bench.breaker.is_closed(bench.now));
     bench.wait(120);
     bench.calls_of("fine", 1, Outcome::Success);
-    assert!(
-        bench.breaker.tenants(bench.now).is_empty(),
-        "and is forgotten"
+    bench.calls_of("other", 1, Outcome::Failure);
+    let tenants = bench.breaker.tenants(bench.now);
+    assert_eq!(
+        (tenants.len(), tenants[0].0),
+        (1, tenant("other")),
+        "and is forgotten when there is another"
     );
 }
 
@@ -105,6 +108,29 @@ fn where_nobody_listens_it_is_for_everybody_at_once() {
     bench.calls_of("one", 5, Outcome::NoResponders);
     assert_eq!((bench.state(), bench.is_kept_back("fine")), ("open", true));
     assert!(bench.is_kept_back("new"), "nor is there a trial");
+}
+
+#[test]
+fn what_gives_no_sign_of_life_fails_for_everybody() {
+    let mut bench = Bench::new();
+    bench.calls_of("fine", 1, Outcome::Success);
+    bench.breaker.is_silent(bench.now);
+    bench.calls_of("one", 5, Outcome::Failure);
+    assert_eq!((bench.state(), bench.is_kept_back("fine")), ("open", true));
+
+    let mut bench = Bench::new();
+    bench.calls_of("bad", 5, Outcome::Failure);
+    assert!(!bench.is_kept_back("new"));
+    bench.breaker.is_silent(bench.now);
+    assert!(
+        bench.is_kept_back("new"),
+        "it was not the other one's alone"
+    );
+    bench.breaker.is_alive(bench.now);
+    assert_eq!(bench.calls_of("new", 3, Outcome::Success), 3);
+    assert_eq!(bench.state(), "closed");
+    bench.calls_of("bad", 5, Outcome::Failure);
+    assert_eq!(bench.state(), "closed", "it lives, and others call");
 }
 
 #[test]
