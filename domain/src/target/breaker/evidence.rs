@@ -65,6 +65,10 @@ const WAITS_ASKED: u32 = 2;
 /// A run of so many events is no moment any more. The number has been tried by simulation: a pause
 /// of three timeouts makes four of them at most.
 const NO_MOMENT: u32 = 5;
+/// This part of the timeout belongs to one silence at least, also where callers have less time: so
+/// that five of them never fit into a pause of three timeouts.
+const SILENCE: f64 = 0.8;
+
 impl Evidence {
     pub(super) fn add(&mut self, call: &Ended, settings: &Settings) {
         let outcome = call.outcome;
@@ -81,7 +85,7 @@ impl Evidence {
         self.window.add(failed, slow, call.now);
         let second = self.window.second(call.now);
         // What begins in this time meets the same silence, however soon its caller gives up.
-        let silence = call.began + settings.timeout;
+        let silence = call.now.max(call.began + settings.timeout.mul_f64(SILENCE));
         if failed {
             let silent = outcome == Outcome::Timeout;
             let until = if silent { silence } else { call.now };

@@ -14,6 +14,8 @@ mod tables;
 struct Scene {
     kind: Kind,
     timeout: Duration,
+    /// What a call has, whose request has less time left.
+    limit: Duration,
     /// What an answer takes.
     latency: Duration,
     load: Load,
@@ -180,7 +182,7 @@ impl World {
     /// How a call that begins now ends, and after what time.
     fn fate(&mut self, tenant: u64) -> (Outcome, Duration) {
         let Scene {
-            timeout,
+            limit,
             latency,
             fault,
             begins,
@@ -211,8 +213,8 @@ impl World {
             Fault::Stall { .. } | Fault::Silent | Fault::Failing => usual,
             Fault::Partly { .. } | Fault::OneTenant => usual,
         };
-        if took > timeout {
-            (Outcome::Timeout, timeout)
+        if took > limit {
+            (Outcome::Timeout, limit)
         } else {
             (Outcome::Success, took)
         }

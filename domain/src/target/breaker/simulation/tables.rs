@@ -36,6 +36,7 @@ fn stalls() -> impl Iterator<Item = Scene> {
             Scene {
                 kind: Kind::Pre,
                 timeout,
+                limit: timeout,
                 latency,
                 load: if open_loop {
                     Load::PerSecond(rate)
@@ -78,12 +79,31 @@ fn a_pause_of_up_to_three_timeouts_opens_nothing() {
     );
 }
 
+#[test]
+fn callers_in_a_hurry_make_no_more_of_a_pause() {
+    for scene in stalls().filter(|scene| scene.latency < scene.timeout / 4) {
+        for part in [0.2, 0.5, 0.9] {
+            let limit = scene.timeout.mul_f64(part);
+            // What is expired is dropped: nobody waits for it.
+            let fault = Fault::Stall { backlog: 0.0 };
+            let seen = Scene {
+                limit,
+                fault,
+                ..scene
+            }
+            .play(SEED);
+            assert_eq!(seen.opened_after, None, "{scene:?} with {limit:?}");
+        }
+    }
+}
+
 const RATES: [f64; 7] = [0.2, 0.5, 1.0, 10.0, 50.0, 200.0, 1_000.0];
 
 fn dead(timeout: u64, rate: f64, fault: Fault) -> Scene {
     Scene {
         kind: Kind::Pre,
         timeout: ms(timeout),
+        limit: ms(timeout),
         latency: ms(timeout / 20),
         load: Load::PerSecond(rate),
         fault,
