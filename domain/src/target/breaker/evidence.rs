@@ -65,10 +65,6 @@ const WAITS_ASKED: u32 = 2;
 /// A run of so many events is no moment any more. The number has been tried by simulation: a pause
 /// of three timeouts makes four of them at most.
 const NO_MOMENT: u32 = 5;
-/// This part of the timeout belongs to one silence at least, also where callers have less time: so
-/// that five of them never fit into a pause of three timeouts.
-const SILENCE: f64 = 0.8;
-
 impl Evidence {
     pub(super) fn add(&mut self, call: &Ended, settings: &Settings) {
         let outcome = call.outcome;
@@ -83,21 +79,30 @@ impl Evidence {
         let failed = outcome.is_failure();
         let slow = is_slow(call, settings);
         self.window.add(failed, slow, call.now);
+        if !failed && self.failing.current.events > 0 {
+            self.failing.current = Run::default();
+        }
+        if !slow && self.dragging.current.events > 0 {
+            self.dragging.good(call);
+        }
+        if failed || slow {
+            self.went_wrong(call, failed, slow, settings);
+        }
+    }
+
+    fn went_wrong(&mut self, call: &Ended, failed: bool, slow: bool, settings: &Settings) {
         let second = self.window.second(call.now);
-        // What begins in this time meets the same silence, however soon its caller gives up.
-        let silence = call.now.max(call.began + settings.timeout.mul_f64(SILENCE));
+        // Four fifths of the timeout at least are one silence, however soon callers give up: so five
+        // of them never fit into a pause of three timeouts.
+        let silence = call.now.max(call.began + settings.timeout * 4 / 5);
         if failed {
-            let silent = outcome == Outcome::Timeout;
+            let silent = call.outcome == Outcome::Timeout;
             let until = if silent { silence } else { call.now };
             self.failing.bad(call, until, second, settings);
             self.class = call.class;
-        } else {
-            self.failing.current = Run::default();
         }
         if slow {
             self.dragging.bad(call, silence, second, settings);
-        } else {
-            self.dragging.good(call);
         }
     }
 
