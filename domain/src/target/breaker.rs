@@ -181,7 +181,7 @@ impl Breaker {
             self.guests.begin(settings.half_open_permits);
         }
         if let Err(wait) = admitted {
-            if !self.may_be_guest(tenant) {
+            if !self.may_be_guest(tenant, now) {
                 return Err(wait);
             }
             self.guests.enter(tenant);
@@ -195,8 +195,8 @@ impl Breaker {
 
     /// Nothing is held against this tenant, which has not called in the time that is looked back on:
     /// else what another one met would not have opened it for everybody.
-    fn may_be_guest(&self, tenant: Tenant) -> bool {
-        let is_open = matches!(self.everybody.phase, Phase::Open { .. });
+    fn may_be_guest(&self, tenant: Tenant, now: Instant) -> bool {
+        let is_open = matches!(self.everybody.phase_at(now), Phase::Open { .. });
         let by_another = self.opened_by.is_some_and(|other| other != tenant);
         is_open && by_another && self.guests.has_room(tenant)
     }
@@ -327,7 +327,7 @@ impl Breaker {
             Mode::Normal => {
                 let for_all = self.everybody.held_back(now);
                 for_all
-                    .filter(|_| !self.may_be_guest(tenant))
+                    .filter(|_| !self.may_be_guest(tenant, now))
                     .or_else(|| self.own.find(tenant)?.held_back(now))
             }
         }

@@ -331,7 +331,7 @@ guard  closed            0    0.0%  -      -         1 tenant kept back
 old    closed            0    0.0%  -      -         -";
         assert_eq!(list(&states, false), expected);
         let clean = shown(&states, "clean");
-        for line in ["class      no_responders", "v2 open, 5 failures in a row"] {
+        for line in ["class     no_responders", "v2 open, 5 failures in a row"] {
             assert!(clean.contains(line), "{clean}");
         }
         let guard = shown(&states, "guard");
