@@ -459,8 +459,8 @@ async fn health_breakers_and_the_tree_show_what_runs() {
         shown.remove("settings").expect("what it goes by")["consecutive_failures"],
         5
     );
-    let closed =
-        json!({"state": "closed", "opened_at": null, "failure_count": 0, "error_rate": 0.0});
+    let closed = json!({"state": "closed", "opened_at": null, "failure_count": 0, "error_rate": 0.0,
+        "versions": {}, "tenants": {}});
     assert_eq!(states["states"]["model"], closed);
 
     world.gateway.route(&request("default")).await;

@@ -8,7 +8,7 @@ use beamline_test_support::{
     BROKEN, Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, Routing, Stub, eventually,
     program, report, request, request_with,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A breaker that opens soon and for a short time.
 fn quick() -> Value {
@@ -598,16 +598,14 @@ async fn one_tenants_failing_requests_open_nothing_for_another() {
         "{shown}"
     );
     assert_eq!(
-        (&tenants["known"], &tenants["open"]),
-        (&json!(2), &json!(1)),
+        &shown["tenants_counted"],
+        &json!({"known": 2, "open": 1, "half_open": 0}),
         "{shown}"
     );
     assert_eq!(
-        (
-            &tenants["worst"][0]["tenant_id"],
-            &tenants["worst"][0]["state"]
-        ),
-        (&json!("acme"), &json!("open"))
+        (tenants.as_object().map(Map::len), &tenants["acme"]["state"]),
+        (Some(1), &json!("open")),
+        "{shown}"
     );
 
     let policy = json!({"providers": ["model"], "circuit_breaker": {"isolation": "tenant"}});
@@ -726,5 +724,93 @@ async fn breakers_from_the_command_line() {
     assert!(
         code == Some(1) && err.contains("/for_ms"),
         "{code:?}: {err}"
+    );
+}
+
+#[tokio::test]
+async fn a_version_that_nobody_serves_is_shown_as_what_the_next_call_meets() {
+    let routing = Routing::start(&[]).await;
+    let _v1 = routing.provider("model").await;
+    routing
+        .gateway
+        .policy("chat", &json!({"providers": [{"name": "model"}]}))
+        .await;
+    let answer = routing.gateway.route(&request("chat")).await;
+    assert_eq!(answer["ok"], true, "{answer}");
+    let canary = json!({"id": "model", "versions": [{"version": "v2"}]});
+    routing.admin("update_extension", canary).await;
+    let refused = eventually(LIMIT, "its breaker opens", async || {
+        let answer = routing.gateway.route(&request("chat")).await;
+        let refused = answer["error"]["details"]["error_type"] == "circuit_open";
+        (refused || answer["error"]["code"] == "extension_unavailable").then_some(answer)
+    })
+    .await;
+    assert_eq!(refused["ok"], false, "{refused}");
+    let shown = eventually(LIMIT, "it is shown", async || {
+        routing.gateway.route(&request("chat")).await;
+        let shown = state(&routing.gateway, "model").await;
+        (shown["state"] == "open").then_some(shown)
+    })
+    .await;
+    assert_eq!(
+        (
+            &shown["versions"]["v1"]["state"],
+            &shown["versions"]["v2"]["state"],
+            &shown["versions"]["v2"]["class"],
+            &shown["class"]
+        ),
+        (
+            &json!("closed"),
+            &json!("open"),
+            &json!("no_responders"),
+            &json!("no_responders")
+        ),
+        "{shown}"
+    );
+    let tree = routing.admin("supervision_tree", json!({})).await;
+    let text = tree.to_string();
+    assert!(
+        text.contains(r#""breaker":{"state":"open","version":"v2"}"#),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn what_one_tenant_meets_keeps_nobody_else_back_and_nobody_needs_a_setting_for_that() {
+    let routing = Routing::start(&[]).await;
+    let settings =
+        json!({"breaker": {"consecutive_failures": 2, "open_base_ms": 60_000, "jitter": 0}});
+    routing
+        .gateway
+        .register("provider", "model", settings)
+        .await;
+    let stub = Stub::answering(&routing.nats, Kind::Provider, "model", |request| {
+        let tenant = request.headers.get("tenant_id").map(ToString::to_string);
+        Some(if tenant.as_deref() == Some("acme") {
+            BROKEN.into()
+        } else {
+            r#"{"output": "hello"}"#.into()
+        })
+    })
+    .await;
+    for tenant in ["acme", "globex"] {
+        let body =
+            json!({"tenant_id": tenant, "policy_id": "chat", "policy": {"providers": ["model"]}});
+        routing.admin("put_policy", body).await;
+    }
+    let globex = || request_with("chat", json!({"tenant_id": "globex"}));
+    let answer = routing.gateway.route(&globex()).await;
+    assert_eq!(answer["response"]["output"], "hello", "{answer}");
+    for _ in 0..4 {
+        routing.gateway.route(&request("chat")).await;
+    }
+    assert_eq!(stub.calls(), 3, "it is open for who failed");
+    let answer = routing.gateway.route(&globex()).await;
+    assert_eq!(answer["response"]["output"], "hello", "{answer}");
+    let shown = state(&routing.gateway, "model").await;
+    assert_eq!(
+        (&shown["state"], &shown["tenants"]["acme"]["state"]),
+        (&json!("closed"), &json!("open")),
+        "{shown}"
     );
 }

@@ -3,7 +3,7 @@
 //! Callers share the breakers and never wait for this actor. It gets the outcome of every finished
 //! call and turns them into figures, metrics and log lines.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,8 +20,9 @@ use crate::metrics::{
 };
 use crate::targets::{Peers, TargetState};
 use crate::tree::{Address, Node, NodeKind};
-use beamline_contract::record::Kind;
-use beamline_domain::target::breaker::{Breaker, BreakerReading, Mode};
+use beamline_contract::record::{ExtensionRecord, Kind};
+use beamline_domain::record;
+use beamline_domain::target::breaker::{Breaker, BreakerReading, Mode, State};
 use beamline_domain::target::health::{Figures, Health};
 use beamline_domain::target::selection::EndpointState;
 
@@ -35,6 +36,8 @@ pub struct Invoker {
     figures: ArcSwap<Figures>,
     health: Mutex<Health>,
     alive: Mutex<Option<bool>>,
+    /// It has answered a ping, so that silence tells something.
+    answers_pings: AtomicBool,
     /// It failed too often: its actor is not started for a while.
     rests: AtomicBool,
     /// The operators' resets that its breakers have been through.
@@ -47,6 +50,34 @@ pub struct Invoker {
 
 /// A target without calls for this long says nothing about the extension's state.
 const IN_USE_FOR: Duration = Duration::from_secs(600);
+/// The versions that calls asked for within this time are those that the next one may meet.
+const ASKED_FOR: Duration = Duration::from_secs(60);
+
+/// The breakers of an extension by version.
+#[derive(Debug)]
+pub struct VersionBreakers {
+    /// What the next call meets; the worst of what it may meet.
+    pub whole: BreakerReading,
+    /// The version at which it meets that, unless it is closed.
+    pub at: Option<String>,
+    /// Those that were called.
+    pub versions: BTreeMap<String, BreakerReading>,
+}
+
+/// The breakers of some targets as one; those that are in use, if any is.
+fn in_use(targets: &[Arc<TargetState>]) -> BreakerReading {
+    let readings = |least: Duration| {
+        let used = targets
+            .iter()
+            .filter(move |target| target.unused_for() < least);
+        used.map(|target| target.breaker())
+    };
+    if readings(IN_USE_FOR).next().is_some() {
+        BreakerReading::over(readings(IN_USE_FOR))
+    } else {
+        BreakerReading::over(readings(Duration::MAX))
+    }
+}
 
 impl Invoker {
     /// One that talks to no other replica.
@@ -62,6 +93,7 @@ impl Invoker {
             figures: ArcSwap::default(),
             health: Mutex::default(),
             alive: Mutex::default(),
+            answers_pings: AtomicBool::new(false),
             rests: AtomicBool::new(false),
             resets: AtomicU64::new(0),
             peers,
@@ -162,27 +194,51 @@ impl Invoker {
         mode: Mode,
         isolated: bool,
     ) -> EndpointState {
-        if !isolated {
-            return self.endpoint_state(subject, mode);
-        }
         self.targets
             .read()
             .get(subject)
-            .map(|target| target.endpoint_state_for(tenant_id, mode))
+            .map(|target| target.endpoint_state_for(tenant_id, mode, isolated))
             .unwrap_or_default()
     }
 
     /// The breakers of all targets in use as one.
     pub fn breaker(&self) -> BreakerReading {
-        let targets = self.targets();
-        let in_use: Vec<_> = targets
-            .iter()
-            .filter(|target| target.unused_for() < IN_USE_FOR)
-            .collect();
-        if in_use.is_empty() {
-            return BreakerReading::over(targets.iter().map(|target| target.breaker()));
+        in_use(&self.targets())
+    }
+
+    /// What the next call meets, and at which version.
+    pub fn breakers(&self, extension: &ExtensionRecord) -> VersionBreakers {
+        let mut by_version: BTreeMap<String, Vec<Arc<TargetState>>> = BTreeMap::new();
+        for target in self.targets() {
+            if let Some(listener) = record::listener(extension, &target.subject) {
+                by_version.entry(listener.version).or_default().push(target);
+            }
         }
-        BreakerReading::over(in_use.into_iter().map(|target| target.breaker()))
+        let live = record::live_versions(extension);
+        let mut live_ones: Vec<(Duration, String, BreakerReading)> = Vec::new();
+        let mut versions = BTreeMap::new();
+        for (version, targets) in by_version {
+            let reading = in_use(&targets);
+            let asked = targets.iter().map(|target| target.unused_for()).min();
+            if live.contains(&version) {
+                let asked = asked.unwrap_or(Duration::MAX);
+                live_ones.push((asked, version.clone(), reading));
+            }
+            versions.insert(version, reading);
+        }
+        let latest = live_ones.iter().map(|(asked, ..)| *asked).min();
+        let within = ASKED_FOR.max(latest.unwrap_or_default());
+        live_ones.retain(|(asked, ..)| *asked <= within);
+        let whole = BreakerReading::worst(live_ones.iter().map(|(_, _, reading)| *reading));
+        let mut met = live_ones.into_iter();
+        let at = met.find(|(_, _, reading)| reading.state == whole.state);
+        VersionBreakers {
+            whole,
+            at: at
+                .filter(|_| whole.state != State::Closed)
+                .map(|(_, version, _)| version),
+            versions,
+        }
     }
 
     /// The figures of all calls, whichever target took them.
@@ -213,6 +269,14 @@ impl Invoker {
 
     pub(crate) fn set_alive(&self, alive: Option<bool>) {
         *self.alive.lock() = alive;
+        if alive == Some(true) {
+            self.answers_pings.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it has ever answered a ping.
+    pub(crate) fn answers_pings(&self) -> bool {
+        self.answers_pings.load(Ordering::Relaxed)
     }
 
     /// Forgets the targets that nobody has called for a while, unless there is something to

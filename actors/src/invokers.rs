@@ -21,7 +21,7 @@ use crate::tree::{Address, Node, NodeBreaker, NodeKind, TreeNode};
 use beamline_contract::record::Isolation;
 use beamline_domain::record;
 use beamline_domain::request::reply::Strictness;
-use beamline_domain::target::breaker::Mode;
+use beamline_domain::target::breaker::{Mode, State};
 use beamline_domain::target::selection::EndpointState;
 
 mod supervisor;
@@ -128,12 +128,17 @@ impl SharedInvokers {
     fn view(&self, invoker: &Invoker) -> TreeNode {
         let mut view = invoker.address.node().view();
         self.limits.describe(&invoker.id, &mut view);
-        let measured = invoker.breaker().state;
+        let snapshot = self.registry.snapshot();
+        let met = snapshot
+            .extension(&invoker.id)
+            .map(|extension| invoker.breakers(extension));
+        let measured = met.as_ref().map_or(State::Closed, |met| met.whole.state);
         let (mode, _) = self.mode(&invoker.id);
-        let measured_state = (mode != Mode::Normal).then_some(measured.as_str());
+        let is_normal = mode == Mode::Normal;
         view.breaker = Some(NodeBreaker {
             state: mode.effective(measured).into(),
-            measured_state: measured_state.map(Into::into),
+            version: met.and_then(|met| met.at).filter(|_| is_normal),
+            measured_state: (!is_normal).then(|| measured.as_str().into()),
         });
         view
     }

@@ -12,6 +12,6 @@ pub use peers::{Peers, Transition};
 pub(crate) use permit::LOCAL_LAG;
 pub use permit::{Gate, Held};
 pub(crate) use target::OpenBreaker;
-pub use target::{CallPermit, TargetState};
+pub use target::{CallPermit, CalledBy, TargetState};
 pub use tenants::TenantBreaker;
 pub use withheld::Withheld;

@@ -303,6 +303,8 @@ async fn places_beyond_a_smaller_limit_are_not_handed_on_to_those_who_wait() {
     assert_eq!((bench.in_use().in_flight, bench.limit()), (20, 20));
     model.capacity.store(5, SeqCst);
     sleep(WORK * 10).await;
+    assert_eq!(bench.limit(), 20, "so many were served lately");
+    sleep(WORK * 30).await;
     let in_use = bench.in_use();
     assert!(
         in_use.limit <= 8 && in_use.in_flight <= in_use.limit,

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use beamline_actors::targets::{Gate, Held};
 use beamline_contract::record::{BreakerOverrides, BreakerSetting, Kind};
-use beamline_domain::target::breaker::{Breaker, Mode, Outcome, Permit, Settings, State};
+use beamline_domain::target::breaker::{
+    Breaker, CallEnd, Mode, Outcome, Permit, Settings, State, Tenant,
+};
 use loom::model::Builder;
 use loom::sync::Mutex;
 use loom::thread;
@@ -30,18 +32,11 @@ struct Target {
 impl Gate for Target {
     type Breaker = ();
 
-    fn returned(
-        &self,
-        (): &(),
-        permit: Permit,
-        settings: &Settings,
-        outcome: Outcome,
-        took: Duration,
-    ) {
+    fn returned(&self, (): &(), permit: Permit, settings: &Settings, end: CallEnd) {
         self.breaker
             .lock()
             .unwrap()
-            .record(permit, outcome, took, settings, self.now, 0.5);
+            .record(permit, end, settings, self.now, 0.5);
     }
 }
 
@@ -50,11 +45,12 @@ impl Target {
     fn half_open(settings: &Settings) -> Arc<Self> {
         let mut breaker = Breaker::default();
         let start = Instant::now();
-        let permit = breaker.check(Mode::Normal, settings, start, 0.5).unwrap();
+        let permit = breaker
+            .check(Tenant::NOBODY, Mode::Normal, settings, start, 0.5)
+            .unwrap();
         breaker.record(
             permit,
-            Outcome::Failure,
-            Duration::ZERO,
+            CallEnd::new(Outcome::Failure, Duration::ZERO),
             settings,
             start,
             0.5,
@@ -73,7 +69,7 @@ impl Target {
             .breaker
             .lock()
             .unwrap()
-            .check(Mode::Normal, settings, self.now, 0.5)
+            .check(Tenant::NOBODY, Mode::Normal, settings, self.now, 0.5)
             .ok()?;
         Some(Held::new(
             Arc::clone(self),

@@ -19,8 +19,8 @@ mod tree;
 
 pub use breakers::{
     BreakerReset, BreakerSet, BreakerStatesAnswer, ExtensionBreakers, FleetBreakers, FleetCount,
-    GetCircuitBreakerStates, ReplicaSeen, ReplicasReset, ResetBreaker, SetBreaker, ShownBreaker,
-    ShownDecision, TargetBreaker, TenantBreaker, TenantBreakers,
+    GetCircuitBreakerStates, PartBreaker, ReplicaSeen, ReplicasReset, ResetBreaker, SetBreaker,
+    ShownBreaker, ShownDecision, TargetBreaker, TenantsCounted,
 };
 pub use complexity::{ComplexityAnswer, EstimateSource, GetPipelineComplexity};
 pub use dry_run::{

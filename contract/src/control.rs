@@ -19,6 +19,9 @@ pub struct BreakerHint {
     /// What is left of the open time; 0 when it is not open.
     #[serde(default)]
     pub open_for_ms: u64,
+    /// What the failure was about that opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
 }
 
 /// On [`BREAKERS`]: a question to all replicas.

@@ -2,6 +2,7 @@
 //! takes a request.
 
 mod listener;
+mod live;
 mod read;
 mod route;
 mod rules;
@@ -9,6 +10,7 @@ mod rules;
 mod schema_tests;
 
 pub use listener::{SubjectListener, listener};
+pub use live::live_versions;
 pub use read::{parse, patch};
 pub use route::Route;
 pub use rules::{Rollout, RoutingRules};

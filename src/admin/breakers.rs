@@ -1,12 +1,13 @@
 //! The breakers: what they show. What an operator decides about them is in `operator`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use beamline_contract::admin::{
-    BreakerStatesAnswer, ExtensionBreakers, GetCircuitBreakerStates, ReplicaSeen, ShownBreaker,
-    ShownDecision, TargetBreaker,
+    BreakerStatesAnswer, ExtensionBreakers, GetCircuitBreakerStates, PartBreaker, ReplicaSeen,
+    ShownBreaker, ShownDecision, TargetBreaker,
 };
 use beamline_contract::record::ExtensionRecord;
 use beamline_contract::record::{self, Isolation};
@@ -64,18 +65,21 @@ impl Perform for GetCircuitBreakerStates {
 fn breakers_of(all: &Surroundings, extension: &ExtensionRecord) -> ExtensionBreakers {
     let invoker = all.invokers.find(&extension.id);
     let invoker = invoker.as_deref();
-    let breaker = match invoker {
-        Some(invoker) => invoker.breaker(),
-        None => BreakerReading::over([]),
-    };
+    let breakers = invoker.map(|invoker| invoker.breakers(extension));
+    let whole = breakers
+        .as_ref()
+        .map_or_else(|| BreakerReading::over([]), |breakers| breakers.whole);
     let figures = invoker.map(|invoker| *invoker.figures());
     let operator = extension
         .breaker_operator
         .as_ref()
         .filter(|operator| operator.left(SystemTime::now()).is_some());
     let targets = called_targets(extension, invoker);
-    let tenants = (extension.breaker.isolation == Some(Isolation::Tenant))
-        .then(|| tenants::counted(targets.iter().flat_map(|target| target.state.tenants())));
+    let mode = Mode::of(operator, SystemTime::now());
+    let versions = breakers.into_iter().flat_map(|breakers| breakers.versions);
+    let versions = versions.map(|(version, reading)| (version, part(&reading, mode)));
+    let tenants = tenants::whole(targets.iter().flat_map(|target| target.state.tenants()));
+    let is_isolated = extension.breaker.isolation == Some(Isolation::Tenant);
     let mut targets: Vec<TargetBreaker> = targets
         .into_iter()
         .map(|target| TargetBreaker {
@@ -90,11 +94,34 @@ fn breakers_of(all: &Surroundings, extension: &ExtensionRecord) -> ExtensionBrea
         targets.clear();
     }
     ExtensionBreakers {
-        breaker: shown(&breaker, &figures.unwrap_or_default(), operator),
+        breaker: shown(&whole, &figures.unwrap_or_default(), operator),
         settings: settings_of(extension),
-        tenants,
+        versions: versions.collect(),
+        tenants: tenants::worst(&tenants, mode),
+        tenants_counted: is_isolated.then(|| tenants::counted(&tenants)),
         targets,
         fleet: None,
+    }
+}
+
+fn part(breaker: &BreakerReading, mode: Mode) -> PartBreaker {
+    PartBreaker {
+        state: mode.effective(breaker.state).into(),
+        failure_count: breaker.failures.into(),
+        reason: breaker.last.map(|last| last.reason.to_string()),
+        class: class(breaker),
+        until: until(breaker.state),
+    }
+}
+
+fn class(breaker: &BreakerReading) -> Option<Cow<'static, str>> {
+    Some(breaker.last?.class?.as_str().into())
+}
+
+fn until(state: State) -> Option<String> {
+    match state {
+        State::Open { until } => Some(wall_time_ahead(until)),
+        State::Closed | State::HalfOpen => None,
     }
 }
 
@@ -104,18 +131,15 @@ fn shown(
     operator: Option<&record::OperatorDecision>,
 ) -> ShownBreaker {
     let mode = Mode::of(operator, SystemTime::now());
-    let until = match breaker.state {
-        State::Open { until } => Some(wall_time_ahead(until)),
-        State::Closed | State::HalfOpen => None,
-    };
     ShownBreaker {
         state: mode.effective(breaker.state).into(),
         opened_at: breaker.opened_at.map(wall_time),
         failure_count: breaker.failures.into(),
         error_rate: figures.success_rate.map_or(0.0, |rate| 1.0 - rate),
-        until,
+        until: until(breaker.state),
         reason: breaker.last.map(|last| last.reason.to_string()),
         reason_code: breaker.last.map(|last| last.reason.as_str().into()),
+        class: class(breaker),
         last_opened_at: breaker.last.map(|last| wall_time(last.at)),
         suspect_until: breaker.suspect_until.map(wall_time_ahead),
         operator: operator.map(decision),

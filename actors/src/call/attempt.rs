@@ -9,7 +9,7 @@ use beamline_domain::request::plan::Rule;
 use beamline_domain::request::reply;
 use beamline_domain::request::run::CallOrder;
 use beamline_domain::request::verdict::{Evidence, Verdict, judge};
-use beamline_domain::target::breaker::Outcome;
+use beamline_domain::target::breaker::{CallEnd, Outcome};
 use beamline_domain::target::concurrency::Load;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
@@ -118,6 +118,7 @@ impl Invokers {
         let isolation = order.call.target.breaker.isolation;
         let strictness = self.strictness();
         let mut tolerated = None;
+        let target = invoker.target(&admitted.subject);
         let verdict = judge(
             answer.map(|answer| {
                 let read = reply::read_with(strictness, order.call.extension.kind, &answer);
@@ -128,14 +129,18 @@ impl Invokers {
                 own_time,
                 limit,
                 took,
+                usual: target.usual_at_most(),
                 router_is_late: self.is_late() || took > limit + LOCAL_LAG,
                 bus_is_settled: self.transport().is_settled(),
                 isolation,
             },
         );
-        admitted.permit.finish(verdict.outcome, took);
+        admitted.permit.finish_with(CallEnd {
+            outcome: verdict.outcome,
+            class: verdict.class(),
+            took,
+        });
         if let Some(wait) = verdict.backoff {
-            let target = invoker.target(&admitted.subject);
             target.pause_for(&scope.tenant_id, isolation, wait);
         }
         // After that, or the next one would not know.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::permit::now;
+use beamline_contract::failure::FailureKind;
 use beamline_domain::target::breaker::State;
 
 /// A breaker has changed its state here.
@@ -19,6 +20,8 @@ pub struct Transition {
     pub subject: Arc<str>,
     pub state: State,
     pub generation: u64,
+    /// What the failure was about that opened it the last time.
+    pub class: Option<FailureKind>,
 }
 
 /// What goes out to other replicas, and what came in about targets that nobody has called here yet.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use beamline_domain::target::breaker::{Outcome, Permit, Settings};
+use beamline_domain::target::breaker::{CallEnd, Outcome, Permit, Settings};
 
 /// A timeout that comes later than this after its time says that this process is late, and nothing
 /// of the extension.
@@ -14,15 +14,8 @@ pub trait Gate {
     /// Which of its breakers granted a permit.
     type Breaker: std::fmt::Debug;
 
-    /// Takes a permit back, with what its attempt says about the extension and how long it took.
-    fn returned(
-        &self,
-        breaker: &Self::Breaker,
-        permit: Permit,
-        settings: &Settings,
-        outcome: Outcome,
-        took: Duration,
-    );
+    /// Takes a permit back, with what its attempt says about the extension.
+    fn returned(&self, breaker: &Self::Breaker, permit: Permit, settings: &Settings, end: CallEnd);
 }
 
 /// A permit that goes back however the attempt ends, a panic or a cancelled task included.
@@ -33,7 +26,7 @@ pub struct Held<G: Gate> {
     permit: Permit,
     settings: Settings,
     since: Instant,
-    end: Option<(Outcome, Duration)>,
+    end: Option<CallEnd>,
 }
 
 impl<G: Gate> Held<G> {
@@ -56,29 +49,32 @@ impl<G: Gate> Held<G> {
     }
 
     /// Tells how the attempt ended and how long it took.
-    pub fn finish(mut self, outcome: Outcome, took: Duration) {
-        self.end = Some((outcome, took));
+    pub fn finish(self, outcome: Outcome, took: Duration) {
+        self.finish_with(CallEnd::new(outcome, took));
+    }
+
+    /// The same, and what a failure was about.
+    pub fn finish_with(mut self, end: CallEnd) {
+        self.end = Some(end);
     }
 }
 
 impl<G: Gate> Drop for Held<G> {
     fn drop(&mut self) {
-        let (outcome, took) = self.end.unwrap_or_else(|| {
+        let end = self.end.unwrap_or_else(|| {
             let took = now().saturating_duration_since(self.since);
             // Cut off, it tells nothing, unless it had all its time before. Much more than that
             // says that this process is late: it should have ended the attempt itself.
             let in_full = self.settings.timeout..=self.settings.timeout + LOCAL_LAG;
-            (
-                if in_full.contains(&took) {
-                    Outcome::Timeout
-                } else {
-                    Outcome::Ignored
-                },
-                took,
-            )
+            let outcome = if in_full.contains(&took) {
+                Outcome::Timeout
+            } else {
+                Outcome::Ignored
+            };
+            CallEnd::new(outcome, took)
         });
         self.gate
-            .returned(&self.breaker, self.permit, &self.settings, outcome, took);
+            .returned(&self.breaker, self.permit, &self.settings, end);
     }
 }
 
@@ -93,7 +89,7 @@ mod tests {
 
     use super::*;
     use beamline_contract::record::{BreakerOverrides, Kind};
-    use beamline_domain::target::breaker::{Breaker, Mode};
+    use beamline_domain::target::breaker::{Breaker, Mode, Tenant};
 
     #[derive(Debug, Default)]
     struct Told(Mutex<Vec<Outcome>>);
@@ -101,8 +97,8 @@ mod tests {
     impl Gate for Told {
         type Breaker = ();
 
-        fn returned(&self, (): &(), _: Permit, _: &Settings, outcome: Outcome, _: Duration) {
-            self.0.lock().push(outcome);
+        fn returned(&self, (): &(), _: Permit, _: &Settings, end: CallEnd) {
+            self.0.lock().push(end.outcome);
         }
     }
 
@@ -119,7 +115,7 @@ mod tests {
             just_over + Duration::from_millis(1),
         ] {
             let permit = Breaker::default()
-                .check(Mode::Normal, &settings, now(), 0.5)
+                .check(Tenant::NOBODY, Mode::Normal, &settings, now(), 0.5)
                 .expect("it is closed");
             let held = Held::new(Arc::clone(&told), (), permit, settings, now());
             tokio::time::advance(after).await;

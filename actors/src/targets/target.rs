@@ -15,7 +15,7 @@ use super::tenants::{TenantBreaker, TenantBreakers, Waits};
 use super::withheld::Withheld;
 use beamline_contract::record::Isolation;
 use beamline_domain::target::breaker::{
-    Breaker, BreakerReading, Mode, Opening, Outcome, Permit, Settings, State,
+    Breaker, BreakerReading, CallEnd, Mode, Opening, Outcome, Permit, Settings, State, Tenant,
 };
 use beamline_domain::target::health::{Figures, Health};
 use beamline_domain::target::selection::EndpointState;
@@ -40,10 +40,16 @@ pub struct TargetState {
 #[derive(Debug)]
 struct TargetRecord {
     breaker: Breaker,
+    /// Of the tenants that the breaker tells apart.
+    names: Vec<(Tenant, Arc<str>)>,
     health: Health,
     used_at: Instant,
     pause: Pause,
 }
+
+/// Figures of latencies may be this much too high. Else a call with all its time could seem to have
+/// had too little, of an extension that usually takes nearly all of it.
+const ROUNDED_UP: f64 = 0.02;
 
 /// A breaker that is open.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +80,7 @@ impl TargetState {
     ) -> Arc<Self> {
         let record = TargetRecord {
             breaker,
+            names: Vec::new(),
             health: Health::default(),
             used_at: now(),
             pause: Pause::default(),
@@ -89,32 +96,16 @@ impl TargetState {
         })
     }
 
-    /// Asks the breaker, unless the target wants to be left alone; if not, why and how long until
-    /// the next try. `mode` is what an operator has decided, `settings` what the caller goes by.
-    /// The permit must be used or dropped; dropped unused, it tells the breaker nothing.
+    /// Asks the breaker for a call of nobody in particular, unless the target wants to be left
+    /// alone; if not, why and how long until the next try. `mode` is what an operator has decided,
+    /// `settings` what the caller goes by. The permit must be used or dropped; dropped unused, it
+    /// tells the breaker nothing.
     pub fn permit(
         self: &Arc<Self>,
         mode: Mode,
         settings: &Settings,
     ) -> Result<CallPermit, Withheld> {
-        let now = now();
-        let mut record = self.record.lock();
-        record.used_at = now;
-        if let Some(wait) = record.pause.left(now) {
-            return Err(Withheld::AskedToWait(wait));
-        }
-        let before = record.breaker.generation();
-        let permit = record.breaker.check(mode, settings, now, fastrand::f64());
-        // Refused or not: who asks may be the first to see that it has been half open for too long.
-        let changed = self.changed_since(before, &record.breaker, now);
-        let after = changed.is_some().then(|| record.breaker.reading(now));
-        drop(record);
-        if let Some(after) = after {
-            self.log_change(None, State::HalfOpen, after);
-        }
-        self.tell(changed);
-        let permit = permit.map_err(Withheld::CircuitOpen)?;
-        Ok(Held::new(Arc::clone(self), None, permit, *settings, now))
+        self.permit_as(Tenant::NOBODY, CalledBy::Nobody, mode, settings)
     }
 
     /// The same for a call of one tenant, which has a breaker of its own where the settings say so.
@@ -125,7 +116,8 @@ impl TargetState {
         settings: &Settings,
     ) -> Result<CallPermit, Withheld> {
         if settings.isolation == Isolation::Shared {
-            return self.permit(mode, settings);
+            let caller = CalledBy::Tenant(Arc::clone(tenant_id));
+            return self.permit_as(Tenant::of(tenant_id), caller, mode, settings);
         }
         let now = now();
         let mut record = self.record.lock();
@@ -136,13 +128,37 @@ impl TargetState {
         drop(record);
         let breaker = self.tenants.get_or_init(Box::default).of(tenant_id, now);
         let permit = breaker.check(mode, settings, now, fastrand::f64())?;
-        Ok(Held::new(
-            Arc::clone(self),
-            Some(breaker),
-            permit,
-            *settings,
-            now,
-        ))
+        let caller = CalledBy::Isolated(breaker);
+        Ok(Held::new(Arc::clone(self), caller, permit, *settings, now))
+    }
+
+    fn permit_as(
+        self: &Arc<Self>,
+        tenant: Tenant,
+        caller: CalledBy,
+        mode: Mode,
+        settings: &Settings,
+    ) -> Result<CallPermit, Withheld> {
+        let now = now();
+        let mut record = self.record.lock();
+        record.used_at = now;
+        if let Some(wait) = record.pause.left(now) {
+            return Err(Withheld::AskedToWait(wait));
+        }
+        let before = record.breaker.generation();
+        let permit = record
+            .breaker
+            .check(tenant, mode, settings, now, fastrand::f64());
+        // Refused or not: who asks may be the first to see that it has been half open for too long.
+        let changed = self.changed_since(before, &record.breaker, now);
+        let after = changed.is_some().then(|| record.breaker.reading(now));
+        drop(record);
+        if let Some(after) = after {
+            self.log_change(None, State::HalfOpen, after);
+        }
+        self.tell(changed);
+        let permit = permit.map_err(Withheld::CircuitOpen)?;
+        Ok(Held::new(Arc::clone(self), caller, permit, *settings, now))
     }
 
     /// Leaves it alone for as long as it asked for; only with the calls of this tenant, where
@@ -166,6 +182,11 @@ impl TargetState {
         if let Some(tenants) = self.tenants.get() {
             tenants.is_alive(now);
         }
+    }
+
+    /// It usually answers something beside its calls, and did not.
+    pub(crate) fn is_silent(&self) {
+        self.record.lock().breaker.is_silent(now());
     }
 
     /// Another replica's breaker is open until then.
@@ -218,19 +239,23 @@ impl TargetState {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.breaker().state == State::Closed
+        let now = now();
+        self.record.lock().breaker.is_closed(now)
             && self
                 .tenants
                 .get()
-                .is_none_or(|tenants| tenants.are_closed(now()))
+                .is_none_or(|tenants| tenants.are_closed(now))
     }
 
-    /// The breakers of tenants, where they have their own.
+    /// The breakers of tenants, where they have their own, and of those with a trouble of their own.
     pub fn tenants(&self) -> Vec<(Arc<str>, BreakerReading)> {
-        self.tenants
-            .get()
-            .map(|tenants| tenants.readings(now()))
-            .unwrap_or_default()
+        let now = now();
+        let isolated = self.tenants.get().map(|tenants| tenants.readings(now));
+        let mut tenants = isolated.unwrap_or_default();
+        let record = self.record.lock();
+        let named = |(tenant, reading)| Some((record.name_of(tenant)?, reading));
+        tenants.extend(record.breaker.tenants(now).into_iter().filter_map(named));
+        tenants
     }
 
     pub(crate) fn forget_idle_tenants(&self, after: Duration) {
@@ -246,14 +271,20 @@ impl TargetState {
     /// What a choice between targets goes by. One that is only waiting for its probe is not
     /// unhealthy: if everybody went elsewhere, it would wait for ever.
     pub(crate) fn endpoint_state(&self, mode: Mode) -> EndpointState {
-        self.endpoint_state_with(mode, |_| Waits::default())
+        self.endpoint_state_with(Tenant::NOBODY, mode, |_| Waits::default())
     }
 
-    /// The same for a tenant that has a breaker of its own.
-    pub(crate) fn endpoint_state_for(&self, tenant_id: &str, mode: Mode) -> EndpointState {
-        self.endpoint_state_with(mode, |now| {
+    /// The same for a tenant, which may have a breaker of its own.
+    pub(crate) fn endpoint_state_for(
+        &self,
+        tenant_id: &str,
+        mode: Mode,
+        isolated: bool,
+    ) -> EndpointState {
+        self.endpoint_state_with(Tenant::of(tenant_id), mode, |now| {
             self.tenants
                 .get()
+                .filter(|_| isolated)
                 .map(|all| all.waits(tenant_id, mode, now))
                 .unwrap_or_default()
         })
@@ -261,14 +292,15 @@ impl TargetState {
 
     fn endpoint_state_with(
         &self,
+        tenant: Tenant,
         mode: Mode,
-        tenant: impl FnOnce(Instant) -> Waits,
+        isolated: impl FnOnce(Instant) -> Waits,
     ) -> EndpointState {
         let figures = self.figures.load();
         let now = now();
-        let of_tenant = tenant(now);
+        let of_tenant = isolated(now);
         let record = self.record.lock();
-        let held_back = record.breaker.held_back(mode, now);
+        let held_back = record.breaker.held_back(tenant, mode, now);
         let asked_to_wait = record.pause.left(now);
         drop(record);
         let held_back = held_back.max(of_tenant.held_back);
@@ -281,6 +313,13 @@ impl TargetState {
             latency: figures.p50,
             fresh: figures.are_fresh(now),
         }
+    }
+
+    /// What 95 % of its recent successes took, if there were any.
+    pub(crate) fn usual_at_most(&self) -> Option<Duration> {
+        let figures = self.figures.load();
+        let p95 = figures.p95.filter(|_| figures.are_fresh(now()));
+        p95.map(|p95| p95.mul_f64(1.0 - ROUNDED_UP))
     }
 
     /// Time since somebody last wanted to call it.
@@ -307,6 +346,7 @@ impl TargetState {
             subject: Arc::clone(&self.subject),
             state: breaker.state(now),
             generation: breaker.generation(),
+            class: breaker.reading(now).last.and_then(|last| last.class),
         })
     }
 
@@ -343,53 +383,110 @@ impl TargetState {
     }
 }
 
-impl Gate for TargetState {
-    /// That of a tenant; `None` is the one of all.
-    type Breaker = Option<Arc<TenantBreaker>>;
+/// Who makes a call, as far as its breaker tells callers apart.
+#[derive(Debug)]
+pub enum CalledBy {
+    Nobody,
+    Tenant(Arc<str>),
+    /// One with a breaker of its own, because the record says so.
+    Isolated(Arc<TenantBreaker>),
+}
 
-    fn returned(
-        &self,
-        breaker: &Self::Breaker,
-        permit: Permit,
-        settings: &Settings,
-        outcome: Outcome,
-        took: Duration,
-    ) {
+impl Gate for TargetState {
+    type Breaker = CalledBy;
+
+    fn returned(&self, caller: &CalledBy, permit: Permit, settings: &Settings, end: CallEnd) {
         let now = now();
-        let of_tenant = breaker
-            .as_ref()
-            .map(|tenant| tenant.record(permit, outcome, took, settings, now));
-        let mut record = self.record.lock();
-        let (before, after, changed) = match of_tenant {
-            Some((before, after)) => (before, after, None),
-            None => {
-                // As it was stored: of the end of being half open nobody may have heard yet.
-                let before = record.breaker.stored_state();
-                let generation = record.breaker.generation();
-                record
-                    .breaker
-                    .record(permit, outcome, took, settings, now, fastrand::f64());
-                let after = record.breaker.reading(now);
-                if before != State::Closed && after.state == State::Closed {
-                    record.health.recovered();
-                }
-                (
-                    before,
-                    after,
-                    self.changed_since(generation, &record.breaker, now),
-                )
-            }
+        let CallEnd { outcome, took, .. } = end;
+        let isolated = if let CalledBy::Isolated(tenant) = caller {
+            Some((
+                tenant.tenant_id(),
+                tenant.record(permit, end, settings, now),
+            ))
+        } else {
+            None
         };
+        let mut record = self.record.lock();
+        let seen = match isolated {
+            Some(_) => None,
+            None => Some(record.ended(permit, end, settings, now, caller)),
+        };
+        let changed = seen
+            .as_ref()
+            .and_then(|seen| self.changed_since(seen.generation, &record.breaker, now));
         if outcome != Outcome::Ignored {
             record.health.record(outcome == Outcome::Success, took, now);
         }
         drop(record);
         self.unpublished.store(true, Ordering::Relaxed);
         self.tell(changed);
-        self.log_change(
-            breaker.as_ref().map(|tenant| tenant.tenant_id()),
+        if let Some((tenant_id, (before, after))) = isolated {
+            self.log_change(Some(tenant_id), before, after);
+        }
+        if let Some(seen) = seen {
+            self.log_change(None, seen.before, seen.after);
+            if let (CalledBy::Tenant(tenant_id), Some((before, after))) = (caller, seen.of_tenant) {
+                self.log_change(Some(tenant_id), before, after);
+            }
+        }
+    }
+}
+
+/// The breaker before and after the end of a call.
+struct Change {
+    generation: u64,
+    before: State,
+    after: BreakerReading,
+    /// What keeps back the caller alone.
+    of_tenant: Option<(State, BreakerReading)>,
+}
+
+impl TargetRecord {
+    fn ended(
+        &mut self,
+        permit: Permit,
+        end: CallEnd,
+        settings: &Settings,
+        now: Instant,
+        caller: &CalledBy,
+    ) -> Change {
+        let tenant = permit.tenant();
+        let breaker = &mut self.breaker;
+        // As it was stored: of the end of being half open nobody may have heard yet.
+        let before = breaker.stored_state();
+        let generation = breaker.generation();
+        let own_before = breaker.state_of(tenant, now);
+        breaker.record(permit, end, settings, now, fastrand::f64());
+        let after = breaker.reading(now);
+        let own_after = breaker.reading_of(tenant, now);
+        if before != State::Closed && after.state == State::Closed {
+            self.health.recovered();
+        }
+        if let CalledBy::Tenant(name) = caller
+            && end.outcome.is_failure()
+        {
+            self.learn(tenant, name);
+        }
+        Change {
+            generation,
             before,
             after,
-        );
+            of_tenant: own_after.map(|after| (own_before, after)),
+        }
+    }
+
+    /// Keeps the names of those that the breaker knows a trouble of, and no others.
+    fn learn(&mut self, tenant: Tenant, name: &Arc<str>) {
+        let breaker = &self.breaker;
+        if !breaker.concerns(tenant) || self.names.iter().any(|(known, _)| *known == tenant) {
+            return;
+        }
+        self.names.retain(|(known, _)| breaker.concerns(*known));
+        self.names.push((tenant, Arc::clone(name)));
+    }
+
+    fn name_of(&self, tenant: Tenant) -> Option<Arc<str>> {
+        let found = self.names.iter().find(|(known, _)| *known == tenant);
+        found.map(|(_, name)| Arc::clone(name))
     }
 }

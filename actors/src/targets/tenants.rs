@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::pause::Pause;
 use super::withheld::Withheld;
 use beamline_domain::target::breaker::{
-    Breaker, BreakerReading, Mode, Outcome, Permit, Settings, State,
+    Breaker, BreakerReading, CallEnd, Mode, Permit, Settings, State, Tenant,
 };
 
 /// The breaker of one tenant at one target. Whoever holds a permit of it holds it too, so that an
@@ -85,7 +85,7 @@ impl TenantBreakers {
         };
         let used = known.used.lock();
         Waits {
-            held_back: used.breaker.held_back(mode, now),
+            held_back: used.breaker.held_back(Tenant::NOBODY, mode, now),
             asked_to_wait: used.pause.left(now),
         }
     }
@@ -168,7 +168,7 @@ impl TenantBreaker {
             Some(wait) => Err(Withheld::AskedToWait(wait)),
             None => used
                 .breaker
-                .check(mode, settings, now, roll)
+                .check(Tenant::NOBODY, mode, settings, now, roll)
                 .map_err(Withheld::CircuitOpen),
         }
     }
@@ -181,15 +181,14 @@ impl TenantBreaker {
     pub(super) fn record(
         &self,
         permit: Permit,
-        outcome: Outcome,
-        took: Duration,
+        end: CallEnd,
         settings: &Settings,
         now: Instant,
     ) -> (State, BreakerReading) {
         let mut used = self.used.lock();
         let before = used.breaker.state(now);
         used.breaker
-            .record(permit, outcome, took, settings, now, fastrand::f64());
+            .record(permit, end, settings, now, fastrand::f64());
         (before, used.breaker.reading(now))
     }
 }
@@ -199,6 +198,7 @@ mod tests {
     use super::*;
     use crate::targets::TargetState;
     use beamline_contract::record::{BreakerOverrides, Isolation, Kind};
+    use beamline_domain::target::breaker::Outcome;
 
     fn settings() -> Settings {
         let written: BreakerOverrides = serde_json::from_str(r#"{"isolation": "tenant"}"#).unwrap();
@@ -222,7 +222,11 @@ mod tests {
         let target = target();
         while call(&target, "acme", Outcome::Failure) {}
         assert!((0..20).all(|_| call(&target, "globex", Outcome::Success)));
-        let held_back = |tenant| target.endpoint_state_for(tenant, Mode::Normal).held_back;
+        let held_back = |tenant| {
+            target
+                .endpoint_state_for(tenant, Mode::Normal, true)
+                .held_back
+        };
         assert!(
             held_back("acme").is_some()
                 && held_back("globex").is_none()
@@ -261,6 +265,53 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_shared_breaker_names_whom_it_keeps_back_alone() {
+        let target = target();
+        let shared = Settings::new(
+            Kind::Pre,
+            Duration::from_secs(1),
+            &BreakerOverrides::default(),
+        );
+        let call = |tenant: &str, outcome| {
+            let permit = target.permit_for(&tenant.into(), Mode::Normal, &shared);
+            permit.is_ok_and(|permit| {
+                permit.finish(outcome, Duration::ZERO);
+                true
+            })
+        };
+        let kept_back = || {
+            let tenants = target.tenants().into_iter();
+            let open = tenants.filter(|(_, reading)| reading.state != State::Closed);
+            open.map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        };
+        assert!(call("globex", Outcome::Success));
+        while call("acme", Outcome::Failure) {}
+        assert!(call("globex", Outcome::Success) && call("new", Outcome::Success));
+        assert_eq!(kept_back(), ["acme"]);
+        assert_eq!(target.breaker().state, State::Closed);
+        assert!(!target.is_closed(), "so it is not forgotten");
+        let held_back = |tenant| {
+            let state = target.endpoint_state_for(tenant, Mode::Normal, false);
+            state.held_back.is_some()
+        };
+        assert_eq!((held_back("acme"), held_back("globex")), (true, false));
+        while call("globex", Outcome::Failure) {}
+        assert_eq!(target.breaker().state.as_str(), "open", "a second one");
+        assert!(kept_back().is_empty() && held_back("new"));
+        target.reset();
+        assert!(call("acme", Outcome::Success) && target.is_closed());
+
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        while call("acme", Outcome::Failure) {}
+        assert_eq!(kept_back(), ["acme"], "whose failures opened it");
+        assert!((0..3).all(|_| call("globex", Outcome::Success)), "a trial");
+        assert_eq!(
+            (target.breaker().state, kept_back()),
+            (State::Closed, vec!["acme".to_owned()])
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_is_asked_to_wait_is_one_tenant() {
         let target = target();
         let wait = Duration::from_secs(3);
@@ -276,7 +327,7 @@ mod tests {
         );
         let asked_to_wait = |tenant| {
             target
-                .endpoint_state_for(tenant, Mode::Normal)
+                .endpoint_state_for(tenant, Mode::Normal, true)
                 .asked_to_wait
         };
         assert_eq!(

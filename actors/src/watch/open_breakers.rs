@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::disk;
 use crate::invokers::Invokers;
 use crate::targets::OpenBreaker;
+use beamline_contract::failure::FailureKind;
 use beamline_contract::record::ExtensionRecord;
 use beamline_contract::time::{read_time, write_time};
 use beamline_domain::record;
@@ -43,6 +44,9 @@ struct Line {
     #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
     opened_at: SystemTime,
     reason: OpenReason,
+    /// What the failure was about; older routers do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
     /// Open times in a row.
     level: u32,
     /// The operators' resets that it had followed; one more since then, and it is closed.
@@ -107,6 +111,7 @@ fn copy_of(invokers: &Invokers) -> Copy {
             until: wall + open.until.saturating_duration_since(now),
             opened_at: wall - now.saturating_duration_since(open.last.at),
             reason: open.last.reason,
+            class: open.last.class.map(|class| class.to_string()),
             level: open.level,
             resets: invoker.resets(),
         };
@@ -182,6 +187,7 @@ impl Line {
         let last = Opening {
             at: now.checked_sub(ago).unwrap_or(now),
             reason: self.reason,
+            class: self.class.as_deref().and_then(FailureKind::parse),
         };
         Some(Breaker::still_open(now + left, self.level, last))
     }
@@ -290,8 +296,12 @@ mod tests {
         let again = after.insert("clean").target(&SUBJECT.into());
         let open = again.open_breaker().unwrap();
         assert_eq!(
-            (open.level, open.last.reason),
-            (1, OpenReason::FailuresInARow { failures: 5 })
+            (open.level, open.last.reason, open.last.class),
+            (
+                1,
+                OpenReason::FailuresInARow { failures: 5 },
+                Some(FailureKind::ServerError)
+            )
         );
         assert!(again.permit(Mode::Normal, &settings).is_err());
     }
@@ -351,6 +361,17 @@ mod tests {
             left(&invokers).is_some(),
             "but for those mistakes it is read"
         );
+        for (class, known) in [
+            (r#", "class": "429""#, Some(FailureKind::RateLimited)),
+            (r#", "class": "melted""#, None),
+            (r#", "else": 1"#, None),
+        ] {
+            let place = TempFile::holding(&line(ahead, class));
+            let invokers = clean();
+            reopen(&invokers, &place.0);
+            let target = invokers.all()[0].targets()[0].clone();
+            assert_eq!(target.open_breaker().unwrap().last.class, known, "{class}");
+        }
         reopen(&clean(), &std::env::temp_dir());
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Only an extension that was silent and answers again gets its next probe early. One that answered
 //! all along while its calls failed has told nothing new: its open times go on growing. No answer
-//! closes a breaker, and none opens one.
+//! closes a breaker, and none opens one. One that used to answer and is silent fails for everybody.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +61,11 @@ async fn ask(invokers: &Invokers, invoker: Arc<Invoker>) {
                     .targets()
                     .iter()
                     .for_each(|target| target.is_alive());
+            } else if !answered && invoker.answers_pings() {
+                invoker
+                    .targets()
+                    .iter()
+                    .for_each(|target| target.is_silent());
             }
         }
         Ok(Err(error)) => {

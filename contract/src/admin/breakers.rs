@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 #[cfg(feature = "schema")]
@@ -94,9 +94,15 @@ pub struct ExtensionBreakers {
     /// What its record makes of the defaults, by name.
     #[serde(default)]
     pub settings: BTreeMap<String, Value>,
+    /// By version, of those that were called; the targets of each as one.
+    #[serde(default, deserialize_with = "readable_parts")]
+    pub versions: BTreeMap<String, PartBreaker>,
+    /// By tenant: those that are kept back by what they alone have met, the worst of them.
+    #[serde(default, deserialize_with = "readable_parts")]
+    pub tenants: BTreeMap<String, PartBreaker>,
     /// When each tenant has breakers of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenants: Option<TenantBreakers>,
+    pub tenants_counted: Option<TenantsCounted>,
     /// Each subject that was called, when there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetBreaker>,
@@ -109,7 +115,8 @@ pub struct ExtensionBreakers {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShownBreaker {
-    /// What the next call meets: `closed`, `open` or `half_open`.
+    /// What the next call meets: `closed`, `open` or `half_open`. Of an extension with several
+    /// versions, the worst that it may meet.
     pub state: Cow<'static, str>,
     /// Null when it is closed.
     pub opened_at: Option<String>,
@@ -127,6 +134,13 @@ pub struct ShownBreaker {
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_code: Option<Cow<'static, str>>,
+    /// The class of the failure that opened it the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<crate::failure::FailureKind>")
+    )]
+    pub class: Option<Cow<'static, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_opened_at: Option<String>,
     /// Another replica's is open: until then, fewer failures open this one.
@@ -165,26 +179,46 @@ pub struct TargetBreaker {
 }
 
 /// Breakers of tenants, counted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TenantBreakers {
+pub struct TenantsCounted {
     /// Tenants that have called lately.
     pub known: usize,
     pub open: usize,
     pub half_open: usize,
-    /// A few of those that are not closed, the worst first.
-    #[serde(default)]
-    pub worst: Vec<TenantBreaker>,
 }
 
+/// Of one version, or of the calls of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TenantBreaker {
-    pub tenant_id: String,
+pub struct PartBreaker {
+    /// What the next call meets there.
     pub state: Cow<'static, str>,
+    /// In a row.
+    #[serde(default)]
     pub failure_count: u64,
+    /// Why it opened the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The class of the failure that opened it the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<crate::failure::FailureKind>")
+    )]
+    pub class: Option<Cow<'static, str>>,
+    /// The end of the open time, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
+}
+
+/// An older router says something else under the same name; that is passed over.
+fn readable_parts<'de, D: Deserializer<'de>>(
+    json: D,
+) -> Result<BTreeMap<String, PartBreaker>, D::Error> {
+    let parts = BTreeMap::<String, Value>::deserialize(json)?;
+    let read = |(name, part)| Some((name, serde_json::from_value(part).ok()?));
+    Ok(parts.into_iter().filter_map(read).collect())
 }
 
 /// The breakers of one extension on all replicas that answered.

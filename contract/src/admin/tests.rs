@@ -64,7 +64,8 @@ fn a_flattened_answer_comes_back() {
     let operator =
         json!({"state": "forced_open", "until": "2026-01-01T00:00:00.000Z", "reason": "a trial"});
     let entry = json!({"settings": {"jitter": 25, "isolation": "shared"}, "targets": [target], "fleet": fleet,
-        "operator": operator, "measured_state": "closed"});
+        "operator": operator, "measured_state": "closed", "tenants": {},
+        "versions": {"v1": {"state": "open", "failure_count": 5, "class": "no_responders"}}});
     let states = json!({"ok": true, "states": {"a": merged(&closed, entry)}, "replicas": [{"replica_id": "r", "revision": 3}]});
     comes_back(&states, again::<BreakerStatesAnswer>);
 }

@@ -97,6 +97,9 @@ pub enum NodeKind {
 pub struct NodeBreaker {
     /// What the next call meets.
     pub state: Cow<'static, str>,
+    /// The version at which it meets that, unless it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// What it would meet, had no operator decided otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_state: Option<Cow<'static, str>>,

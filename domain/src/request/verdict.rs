@@ -8,6 +8,7 @@ use crate::request::failure::CallFailure;
 use crate::request::reply::Reply;
 use crate::target::breaker::Outcome;
 use crate::target::concurrency::Load;
+use beamline_contract::failure::FailureKind;
 use beamline_contract::record::Isolation;
 
 /// What is known about an attempt that has ended.
@@ -18,6 +19,8 @@ pub struct Evidence {
     /// The time that this attempt had: less where the request had less left.
     pub limit: Duration,
     pub took: Duration,
+    /// What 95 % of the target's recent successes took at most, where it is known.
+    pub usual: Option<Duration>,
     /// This process stood still meanwhile, or the bus is late: the answer may have been there in
     /// time.
     pub router_is_late: bool,
@@ -37,13 +40,19 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// What the failure is about, if it is one.
+    pub fn class(&self) -> Option<FailureKind> {
+        self.result.as_ref().err()?.row().class.kind
+    }
+
     /// Whether the call went well, as health shows it; `None` where it says nothing of that. What a
     /// breaker need not hear of may still be why people get no answers: a rate limit, or a model
     /// that is not there.
     pub fn health(&self) -> Option<bool> {
         match self.outcome {
             Outcome::Success => Some(true),
-            Outcome::Failure | Outcome::Timeout | Outcome::AskedToWait(_) => Some(false),
+            Outcome::Failure | Outcome::NoResponders => Some(false),
+            Outcome::Timeout | Outcome::AskedToWait(_) => Some(false),
             Outcome::Ignored => {
                 let answered = self.result.as_ref().err().and_then(CallFailure::answered);
                 let is_its_own =
@@ -115,10 +124,15 @@ fn breaker_outcome(
     if is_silence && (evidence.router_is_late || bus_is_late) {
         return Outcome::Ignored;
     }
-    // With half its time it should have answered; with less, a caller in a hurry would open it for
-    // everybody.
-    if *failure == CallFailure::Deadline && evidence.limit >= evidence.own_time / 2 {
-        return Outcome::Timeout;
+    // Whoever cut it: with the time that it usually takes it should have answered. With less, a
+    // caller in a hurry would open it for everybody.
+    if is_silence {
+        let enough = evidence.usual.unwrap_or(evidence.own_time / 2);
+        return if evidence.limit >= enough {
+            Outcome::Timeout
+        } else {
+            Outcome::Ignored
+        };
     }
     if *failure == CallFailure::NoResponders && !evidence.bus_is_settled {
         return Outcome::Ignored;
@@ -131,8 +145,8 @@ fn load(failure: Option<&CallFailure>, outcome: Outcome, isolation: Isolation) -
     let answered = failure.and_then(CallFailure::answered);
     match outcome {
         Outcome::Success => Load::Carried,
-        Outcome::Timeout | Outcome::AskedToWait(_) => Load::Overloaded,
-        Outcome::Failure if failure == Some(&CallFailure::NoResponders) => Load::Overloaded,
+        Outcome::Timeout | Outcome::NoResponders => Load::Overloaded,
+        Outcome::AskedToWait(_) => Load::Refused,
         Outcome::Failure => Load::Carried,
         // No failure for a breaker, and just what a limit is for. Where tenants are kept apart,
         // what one of them has used up says nothing of the others.
@@ -140,7 +154,7 @@ fn load(failure: Option<&CallFailure>, outcome: Outcome, isolation: Isolation) -
             Some(answered) if answered.is_rate_limit() && isolation == Isolation::Tenant => {
                 Load::Unknown
             }
-            Some(answered) if answered.is_overload() => Load::Overloaded,
+            Some(answered) if answered.is_overload() => Load::Refused,
             // It did its work, and said what is wrong with the request.
             Some(answered) if answered.is_about_the_request() => Load::Carried,
             Some(_) | None => Load::Unknown,

@@ -2,24 +2,33 @@
 //! probes have succeeded.
 //!
 //! It never sees a request. It is asked whether a call may go, and told how the call ended. All
-//! policies that call the target share it, because the traffic of each is evidence for all; each
-//! outcome is judged by the settings of the call that brings it.
+//! policies and tenants that call the target share it; each outcome is judged by the settings of
+//! the call that brings it. What only one tenant meets, while others call as well, keeps only that
+//! tenant back.
 
 use std::time::{Duration, Instant};
 
+use beamline_contract::failure::FailureKind;
+
+mod evidence;
+mod machine;
 mod mode;
 mod overrides;
 mod reading;
 mod settings;
+mod tenants;
 mod window;
 
 pub use mode::Mode;
 pub use overrides::{read_policy, read_record};
 pub use reading::{BreakerReading, OpenReason, Opening, State};
 pub use settings::Settings;
+pub use tenants::Tenant;
 pub use window::Counts;
 
-use window::Window;
+use evidence::{Ended, is_slow};
+use machine::{Machine, Phase};
+use tenants::{Guests, Own, Seen};
 
 /// How a call ended, as far as the breaker cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +36,8 @@ pub enum Outcome {
     /// The extension did its work, whatever it said.
     Success,
     Failure,
+    /// Nobody listens: a failure that everybody would meet.
+    NoResponders,
     /// No answer in time: a failure, and slow.
     Timeout,
     /// A failure of an extension that says itself when to come back.
@@ -38,22 +49,63 @@ pub enum Outcome {
 
 impl Outcome {
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::Failure | Self::Timeout | Self::AskedToWait(_))
+        match self {
+            Self::Failure | Self::NoResponders | Self::Timeout | Self::AskedToWait(_) => true,
+            Self::Success | Self::Ignored => false,
+        }
     }
 }
 
-/// The right to make one call. Its outcome must be recorded; the generation tells a late one from a
+/// The end of a call, as its breaker hears of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallEnd {
+    pub outcome: Outcome,
+    /// What a failure was about.
+    pub class: Option<FailureKind>,
+    pub took: Duration,
+}
+
+impl CallEnd {
+    /// One that says no more of its class than the outcome does.
+    pub fn new(outcome: Outcome, took: Duration) -> Self {
+        let class = match outcome {
+            Outcome::Timeout => Some(FailureKind::Timeout),
+            Outcome::NoResponders => Some(FailureKind::NoResponders),
+            Outcome::Failure | Outcome::AskedToWait(_) => Some(FailureKind::ServerError),
+            Outcome::Success | Outcome::Ignored => None,
+        };
+        Self {
+            outcome,
+            class,
+            took,
+        }
+    }
+}
+
+/// The right to make one call. Its outcome must be recorded; the generations tell a late one from a
 /// timely one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit {
     generation: u64,
+    /// Of the tenant's own machine, if it had one.
+    own: Option<u64>,
+    tenant: Tenant,
+    began: Instant,
     standing: Standing,
+}
+
+impl Permit {
+    pub fn tenant(&self) -> Tenant {
+        self.tenant
+    }
 }
 
 /// Whether the breaker itself let the call through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Granted,
+    /// It is open because of another tenant: the call finds out whether it is for this one, too.
+    Guest,
     /// It is switched off: the outcome is counted and changes no state.
     Counted,
     /// It would have refused: the outcome is nothing that it could have seen.
@@ -62,133 +114,176 @@ enum Standing {
 
 #[derive(Debug, Clone, Default)]
 pub struct Breaker {
-    phase: Phase,
-    /// Changes with every transition.
-    generation: u64,
-    window: Window,
-    /// Failures in a row.
-    failures: u32,
-    /// Replies since the last success that asked to come back later.
-    waits_asked: u32,
-    /// Open times without a quiet time between them.
-    openings: u32,
-    closed_at: Option<Instant>,
-    /// When it opened first since it was closed.
-    opened_at: Option<Instant>,
-    last: Option<Opening>,
-    /// Another replica's is open until then.
-    suspect_until: Option<Instant>,
+    everybody: Machine,
+    /// The only tenant whose calls had failed when it opened.
+    opened_by: Option<Tenant>,
+    guests: Guests,
+    own: Own,
+    callers: Seen,
+    /// Those whose calls failed or were slow.
+    troubled: Seen,
+    /// When it was asked for a sign of life and gave none.
+    silent_at: Option<Instant>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-enum Phase {
-    #[default]
-    Closed,
-    /// Refuses until then; the first call after it is a probe.
-    Open { until: Instant },
-    HalfOpen {
-        in_flight: u32,
-        /// Probes in flight that are enough.
-        permits: u32,
-        successes: u32,
-        trial: Trial,
-    },
-}
-
-/// How long it may stay half open.
-#[derive(Debug, Clone, Copy)]
-struct Trial {
-    /// Without a verdict by then it is open again, until the other time.
-    limit: Instant,
-    reopen: Instant,
-}
-
-/// Replies that ask to come back later, after which they are obeyed.
-const WAITS_ASKED: u32 = 2;
 /// Longer waits are not obeyed, whatever its own open times are.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// While enough probes are out, others may ask again this much later.
-const PROBED: Duration = Duration::from_secs(1);
 
 impl Breaker {
     /// One that opened in an earlier life of the process, and still is.
     pub fn still_open(until: Instant, level: u32, last: Opening) -> Self {
-        let phase = Phase::Open { until };
-        let opened_at = Some(last.at);
         Self {
-            phase,
-            generation: 1,
-            openings: level,
-            opened_at,
-            last: Some(last),
+            everybody: Machine::still_open(until, level, last),
             ..Self::default()
         }
     }
 
-    /// May a call go? If not, how long until the next try makes sense. `roll` is uniform in
-    /// `0.0..1.0`.
+    /// May a call of this tenant go? If not, how long until the next try makes sense. `roll` is
+    /// uniform in `0.0..1.0`.
     pub fn check(
         &mut self,
+        tenant: Tenant,
         mode: Mode,
         settings: &Settings,
         now: Instant,
         roll: f64,
     ) -> Result<Permit, Duration> {
-        let permit = |standing, generation| Permit {
-            generation,
-            standing,
+        let standing = match mode {
+            Mode::Disabled => Standing::Counted,
+            Mode::ForcedOpen(wait) => return Err(wait),
+            Mode::Normal => self.admit(tenant, settings, now, roll)?,
+            Mode::MetricsOnly => self
+                .admit(tenant, settings, now, roll)
+                .unwrap_or(Standing::Unseen),
         };
-        match mode {
-            Mode::Disabled => Ok(permit(Standing::Counted, self.generation)),
-            Mode::ForcedOpen(wait) => Err(wait),
-            Mode::Normal => self
-                .admit(settings, now, roll)
-                .map(|()| permit(Standing::Granted, self.generation)),
-            Mode::MetricsOnly => {
-                let granted = self.admit(settings, now, roll).is_ok();
-                let standing = if granted {
-                    Standing::Granted
-                } else {
-                    Standing::Unseen
-                };
-                Ok(permit(standing, self.generation))
-            }
+        if standing != Standing::Unseen {
+            self.callers.saw(tenant, now);
         }
+        Ok(Permit {
+            generation: self.everybody.generation,
+            own: self.own.find(tenant).map(|own| own.generation),
+            tenant,
+            began: now,
+            standing,
+        })
     }
 
-    /// Takes the outcome of a call and how long it took. One from before the last change of state
+    fn admit(
+        &mut self,
+        tenant: Tenant,
+        settings: &Settings,
+        now: Instant,
+        roll: f64,
+    ) -> Result<Standing, Duration> {
+        let before = self.everybody.generation;
+        let admitted = self.everybody.admit(settings, now, roll);
+        if self.everybody.generation != before {
+            self.guests.begin(settings.half_open_permits);
+        }
+        if let Err(wait) = admitted {
+            if !self.may_be_guest(tenant, now) {
+                return Err(wait);
+            }
+            self.guests.enter(tenant);
+            return Ok(Standing::Guest);
+        }
+        if let Some(own) = self.own.find_mut(tenant) {
+            own.admit(settings, now, roll)?;
+        }
+        Ok(Standing::Granted)
+    }
+
+    /// Nothing is held against this tenant, which has not called in the time that is looked back on:
+    /// else what another one met would not have opened it for everybody.
+    fn may_be_guest(&self, tenant: Tenant, now: Instant) -> bool {
+        let is_open = matches!(self.everybody.phase_at(now), Phase::Open { .. });
+        let by_another = self.opened_by.is_some_and(|other| other != tenant);
+        is_open && by_another && self.guests.has_room(tenant)
+    }
+
+    /// Takes the end of a call. One from before the last change of state
     /// changes nothing.
     pub fn record(
         &mut self,
         permit: Permit,
-        outcome: Outcome,
-        took: Duration,
+        end: CallEnd,
         settings: &Settings,
         now: Instant,
         roll: f64,
     ) {
-        self.settle(now);
-        if permit.generation != self.generation || permit.standing == Standing::Unseen {
+        self.everybody.settle(now);
+        if permit.generation != self.everybody.generation {
             return;
         }
-        if permit.standing == Standing::Counted {
-            return self.count(outcome, took, settings, now);
-        }
-        if let Phase::HalfOpen { in_flight, .. } = &mut self.phase {
-            *in_flight = in_flight.saturating_sub(1);
-            return self.probed(outcome, settings, now, roll);
-        }
-        self.count(outcome, took, settings, now);
-        if outcome == Outcome::Ignored {
-            return;
-        }
-        let judged = if self.is_suspect(now) {
-            &settings.wary()
-        } else {
-            settings
+        let call = Ended {
+            outcome: end.outcome,
+            class: end.class,
+            took: end.took,
+            began: permit.began,
+            now,
         };
-        if let Some(reason) = self.too_bad(outcome, judged, now) {
-            self.open(reason, settings, now, roll);
+        match permit.standing {
+            Standing::Unseen => {}
+            Standing::Counted => self.everybody.evidence.add(&call, settings),
+            Standing::Guest => self.guest_ended(permit.tenant, end.outcome, settings, now),
+            Standing::Granted => self.ended(permit, &call, settings, roll),
+        }
+    }
+
+    fn ended(&mut self, permit: Permit, call: &Ended, settings: &Settings, roll: f64) {
+        let tenant = permit.tenant;
+        let failed = call.outcome.is_failure();
+        let counts_slow = settings.slow_call_rate < 100 && call.outcome != Outcome::Ignored;
+        let is_bad = failed || (counts_slow && is_slow(call, settings));
+        if is_bad {
+            self.troubled.saw(tenant, call.now);
+        }
+        if call.outcome != Outcome::Ignored {
+            self.callers.saw(tenant, call.now);
+        }
+        let within = Duration::from_secs(settings.window.into());
+        let several_troubled = self.troubled.several(within, call.now);
+        let nobody_listens = call.outcome == Outcome::NoResponders;
+        let silent = self.silent_at;
+        let silent = silent.is_some_and(|at| call.now.saturating_duration_since(at) < within);
+        let concerns_all = several_troubled || nobody_listens || silent;
+        let was_closed = self.everybody.is_closed();
+        let may_open = concerns_all || !self.callers.several(within, call.now);
+        let before = self.everybody.generation;
+        self.everybody.record(call, may_open, settings, roll);
+        if self.everybody.generation == before {
+            if was_closed {
+                self.own
+                    .record(tenant, permit.own, call, is_bad, settings, roll);
+            }
+            return;
+        }
+        // It has opened or closed for all, and what was held against some goes with that.
+        self.own.clear();
+        self.guests.begin(settings.half_open_permits);
+        self.opened_by = match self.opened_by {
+            _ if self.everybody.is_closed() || concerns_all => None,
+            None if was_closed => Some(tenant),
+            known => known.filter(|known| *known == tenant),
+        };
+    }
+
+    fn guest_ended(&mut self, tenant: Tenant, outcome: Outcome, settings: &Settings, now: Instant) {
+        self.guests.leave(tenant);
+        let Some(other) = self.opened_by else {
+            return;
+        };
+        if outcome.is_failure() {
+            // So it was not the other one's alone.
+            self.troubled.saw(tenant, now);
+            self.opened_by = None;
+        } else if outcome == Outcome::Success
+            && self.guests.succeeded() >= settings.half_open_successes
+        {
+            let cleared = self.everybody.cleared();
+            let others = std::mem::replace(&mut self.everybody, cleared);
+            self.own.put(other, others);
+            self.opened_by = None;
         }
     }
 
@@ -196,312 +291,122 @@ impl Breaker {
     /// breaker: what answers pings may still fail at its work. What the extension itself asked for
     /// is left alone.
     pub fn is_alive(&mut self, now: Instant) {
-        self.settle(now);
-        let asked = self.last.is_some_and(|last| last.reason.asked_to_wait());
-        if let Phase::Open { until } = &mut self.phase
-            && *until > now
-            && !asked
-        {
-            *until = now;
-        }
+        self.silent_at = None;
+        self.everybody.is_alive(now);
+        self.own.each().for_each(|own| own.is_alive(now));
+    }
+
+    /// It usually gives a sign of life, and now it gave none. That opens nothing, but failures are no
+    /// single tenant's then.
+    pub fn is_silent(&mut self, now: Instant) {
+        self.silent_at = Some(now);
+        self.opened_by = None;
     }
 
     /// Another replica's breaker for this target is open until then. It opens nothing here, but
     /// fewer failures are enough while it lasts.
     pub fn suspect(&mut self, until: Instant) {
-        self.suspect_until = self.suspect_until.max(Some(until));
+        self.everybody.suspect(until);
     }
 
     /// Somebody knows better: closed, as if nothing had ever happened, but for why it opened last.
     /// What calls that are on their way bring changes nothing. True when it was open or half open.
     pub fn reset(&mut self, now: Instant) -> bool {
-        let was_closed = matches!(self.phase, Phase::Closed);
-        self.openings = 0;
-        self.close(now);
-        !was_closed
+        let own_were_open = self.own.clear();
+        self.opened_by = None;
+        (self.callers, self.troubled) = (Seen::default(), Seen::default());
+        self.silent_at = None;
+        self.everybody.reset(now) || own_were_open
     }
 
-    /// How long calls are kept back, if they are. Asking changes nothing.
-    pub fn held_back(&self, mode: Mode, now: Instant) -> Option<Duration> {
-        match (mode, self.phase_at(now)) {
-            (Mode::Disabled | Mode::MetricsOnly, _) => None,
-            (Mode::ForcedOpen(wait), _) => Some(wait),
-            (Mode::Normal, Phase::Open { until }) => {
-                Some(until.saturating_duration_since(now)).filter(|w| !w.is_zero())
+    /// How long calls of this tenant are kept back, if they are. Asking changes nothing.
+    pub fn held_back(&self, tenant: Tenant, mode: Mode, now: Instant) -> Option<Duration> {
+        match mode {
+            Mode::Disabled | Mode::MetricsOnly => None,
+            Mode::ForcedOpen(wait) => Some(wait),
+            Mode::Normal => {
+                let for_all = self.everybody.held_back(now);
+                for_all
+                    .filter(|_| !self.may_be_guest(tenant, now))
+                    .or_else(|| self.own.find(tenant)?.held_back(now))
             }
-            (
-                Mode::Normal,
-                Phase::HalfOpen {
-                    in_flight,
-                    permits,
-                    trial,
-                    ..
-                },
-            ) if in_flight >= permits => {
-                Some(PROBED.min(trial.limit.saturating_duration_since(now)))
-            }
-            (Mode::Normal, Phase::HalfOpen { .. } | Phase::Closed) => None,
         }
     }
 
     /// The state as of `now`: an open time that is over shows as half open, though no call has come
     /// yet.
     pub fn state(&self, now: Instant) -> State {
-        match self.phase_at(now) {
-            Phase::Closed => State::Closed,
-            Phase::Open { until } if now < until => State::Open { until },
-            Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
-        }
+        self.everybody.state(now)
     }
 
     /// The state as of the last transition that somebody has made.
     pub fn stored_state(&self) -> State {
-        match self.phase {
-            Phase::Closed => State::Closed,
-            Phase::Open { until } => State::Open { until },
-            Phase::HalfOpen { .. } => State::HalfOpen,
-        }
+        self.everybody.stored_state()
     }
 
     /// What is shown of it.
     pub fn reading(&self, now: Instant) -> BreakerReading {
-        let suspect_until = self.suspect_until.filter(|_| self.is_suspect(now));
-        let Self {
-            failures,
-            opened_at,
-            last,
-            ..
-        } = *self;
-        BreakerReading {
-            state: self.state(now),
-            failures,
-            opened_at,
-            last,
-            suspect_until,
-        }
+        self.everybody.reading(now)
+    }
+
+    /// What is shown of each tenant with a trouble of its own, and of the one that opened it.
+    pub fn tenants(&self, now: Instant) -> Vec<(Tenant, BreakerReading)> {
+        let mut tenants = self.own.readings(now);
+        tenants.extend(self.opened_by.map(|tenant| (tenant, self.reading(now))));
+        tenants
+    }
+
+    /// What is shown of one of them.
+    pub fn reading_of(&self, tenant: Tenant, now: Instant) -> Option<BreakerReading> {
+        self.own.find(tenant).map(|own| own.reading(now))
+    }
+
+    /// The only tenant whose calls had failed when it opened, while it is open.
+    pub fn opened_by(&self) -> Option<Tenant> {
+        self.opened_by
+    }
+
+    /// The state of what keeps back this tenant alone.
+    pub fn state_of(&self, tenant: Tenant, now: Instant) -> State {
+        let own = self.own.find(tenant);
+        own.map_or(State::Closed, |own| own.state(now))
+    }
+
+    /// Whether it knows of a trouble of this tenant.
+    pub fn concerns(&self, tenant: Tenant) -> bool {
+        self.opened_by == Some(tenant) || self.own.find(tenant).is_some()
+    }
+
+    /// Closed for every tenant.
+    pub fn is_closed(&self, now: Instant) -> bool {
+        self.state(now) == State::Closed && self.own.are_closed(now)
     }
 
     /// Open times in a row, the present one included.
     pub fn level(&self) -> u32 {
-        self.openings
+        self.everybody.openings
     }
 
-    /// Changes with every transition.
+    /// Changes with every transition that concerns everybody.
     pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    fn is_suspect(&self, now: Instant) -> bool {
-        self.suspect_until.is_some_and(|until| now < until)
+        self.everybody.generation
     }
 
     /// The calls of the last seconds.
     pub fn counts(&self, settings: &Settings, now: Instant) -> Counts {
-        self.window.counts(settings.window, now)
+        self.everybody.evidence.window.counts(settings.window, now)
     }
 
     /// Probes that are out.
     pub fn in_flight(&self) -> u32 {
-        if let Phase::HalfOpen { in_flight, .. } = self.phase {
-            in_flight
-        } else {
-            0
-        }
-    }
-
-    fn admit(&mut self, settings: &Settings, now: Instant, roll: f64) -> Result<(), Duration> {
-        self.settle(now);
-        let openings = self.openings;
-        let another = || Trial::from(now, settings, openings, roll);
-        match &mut self.phase {
-            Phase::Closed => Ok(()),
-            Phase::Open { until } if now < *until => Err(*until - now),
-            Phase::Open { .. } => {
-                let permits = settings.half_open_permits;
-                self.enter(Phase::HalfOpen {
-                    in_flight: 1,
-                    permits,
-                    successes: 0,
-                    trial: another(),
-                });
-                Ok(())
-            }
-            Phase::HalfOpen {
-                in_flight, trial, ..
-            } if *in_flight < settings.half_open_permits => {
-                if now >= trial.limit {
-                    *trial = another();
-                }
-                *in_flight += 1;
-                Ok(())
-            }
-            Phase::HalfOpen { trial, .. } => {
-                Err(PROBED.min(trial.limit.saturating_duration_since(now)))
-            }
-        }
-    }
-
-    /// Half open for too long, it has been open again since then.
-    fn settle(&mut self, now: Instant) {
-        if let (Phase::HalfOpen { trial, .. }, Phase::Open { until }) =
-            (self.phase, self.phase_at(now))
-        {
-            self.last = Some(Opening {
-                at: trial.limit,
-                reason: OpenReason::NoVerdict,
-            });
-            self.enter(Phase::Open { until });
-        }
-    }
-
-    fn phase_at(&self, now: Instant) -> Phase {
-        match self.phase {
-            // With a success and nobody out, it waits for traffic: where calls are rare, it would
-            // never close otherwise.
-            Phase::HalfOpen {
-                in_flight,
-                successes,
-                trial,
-                ..
-            } if now >= trial.limit && (in_flight > 0 || successes == 0) => Phase::Open {
-                until: trial.reopen,
-            },
-            phase @ (Phase::Closed | Phase::Open { .. } | Phase::HalfOpen { .. }) => phase,
-        }
-    }
-
-    fn count(&mut self, outcome: Outcome, took: Duration, settings: &Settings, now: Instant) {
-        match outcome {
-            Outcome::Ignored => return,
-            Outcome::Success => (self.failures, self.waits_asked) = (0, 0),
-            Outcome::Failure | Outcome::Timeout => self.failures = self.failures.saturating_add(1),
-            Outcome::AskedToWait(_) => {
-                self.failures = self.failures.saturating_add(1);
-                self.waits_asked = self.waits_asked.saturating_add(1);
-            }
-        }
-        let slow = outcome == Outcome::Timeout || took >= settings.slow_call_duration;
-        self.window.add(outcome.is_failure(), slow, now);
-    }
-
-    fn too_bad(&self, outcome: Outcome, settings: &Settings, now: Instant) -> Option<OpenReason> {
-        if let Outcome::AskedToWait(wait) = outcome
-            && self.waits_asked >= WAITS_ASKED
-        {
-            return Some(OpenReason::AskedToWait {
-                wait: wait.min(LONGEST_WAIT),
-            });
-        }
-        if self.failures >= settings.consecutive_failures {
-            return Some(OpenReason::FailuresInARow {
-                failures: self.failures,
-            });
-        }
-        if self.window.is_clean(now) {
-            return None;
-        }
-        let Counts {
-            calls,
-            failures,
-            slow,
-        } = self.window.counts(settings.window, now);
-        let failing = Counts::percent(failures, calls);
-        let dragging = Counts::percent(slow, calls);
-        if calls < settings.minimum_calls {
-            None
-        } else if failing >= settings.failure_rate {
-            Some(OpenReason::FailureRate {
-                percent: failing,
-                calls,
-            })
-        } else if settings.slow_call_rate < 100 && dragging >= settings.slow_call_rate {
-            Some(OpenReason::SlowCalls {
-                percent: dragging,
-                calls,
-            })
-        } else {
-            None
-        }
-    }
-
-    fn probed(&mut self, outcome: Outcome, settings: &Settings, now: Instant, roll: f64) {
-        match outcome {
-            Outcome::Success => {
-                let Phase::HalfOpen {
-                    successes, trial, ..
-                } = &mut self.phase
-                else {
-                    return;
-                };
-                *successes += 1;
-                *trial = Trial::from(now, settings, self.openings, roll);
-                if *successes >= settings.half_open_successes {
-                    self.close(now);
-                }
-            }
-            Outcome::Failure | Outcome::Timeout | Outcome::AskedToWait(_) => {
-                self.failures = self.failures.saturating_add(1);
-                let asked = if let Outcome::AskedToWait(wait) = outcome {
-                    wait.min(LONGEST_WAIT)
-                } else {
-                    Duration::ZERO
-                };
-                self.open(OpenReason::ProbeFailed { asked }, settings, now, roll);
-            }
-            // The probe told nothing: another call may probe in its place.
-            Outcome::Ignored => {}
-        }
-    }
-
-    fn open(&mut self, reason: OpenReason, settings: &Settings, now: Instant, roll: f64) {
-        let quiet = self
-            .closed_at
-            .is_none_or(|at| now.saturating_duration_since(at) >= settings.reset_after);
-        if matches!(self.phase, Phase::Closed) && quiet {
-            self.openings = 0;
-        }
-        self.openings = self.openings.saturating_add(1);
-        let own = settings.open_time(self.openings, roll);
-        let open_for = match reason {
-            OpenReason::AskedToWait { wait } => wait,
-            OpenReason::ProbeFailed { asked } => own.max(asked),
-            OpenReason::FailuresInARow { .. } | OpenReason::FailureRate { .. } => own,
-            OpenReason::SlowCalls { .. } | OpenReason::NoVerdict => own,
-        };
-        self.opened_at = self.opened_at.or(Some(now));
-        self.last = Some(Opening { at: now, reason });
-        self.enter(Phase::Open {
-            until: now + open_for,
-        });
-    }
-
-    fn close(&mut self, now: Instant) {
-        self.window.clear();
-        (self.failures, self.waits_asked) = (0, 0);
-        (self.opened_at, self.closed_at) = (None, Some(now));
-        // What it has found out by itself is worth more.
-        self.suspect_until = None;
-        self.enter(Phase::Closed);
-    }
-
-    fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
-        self.generation += 1;
-    }
-}
-
-impl Trial {
-    /// Its end is drawn at its beginning, so that the state can be told at any time.
-    fn from(now: Instant, settings: &Settings, openings: u32, roll: f64) -> Self {
-        let limit = now + settings.half_open_max;
-        Self {
-            limit,
-            reopen: limit + settings.open_time(openings, roll),
-        }
+        let guests = self.opened_by.map_or(0, |_| self.guests.calls());
+        self.everybody.in_flight() + guests
     }
 }
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

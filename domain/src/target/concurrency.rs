@@ -6,12 +6,18 @@
 
 use std::time::{Duration, Instant};
 
+mod served;
+
+use served::Served;
+
 /// What the end of a call says about the load that its extension bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
     /// It answered, whatever it said.
     Carried,
-    /// It said that it has too much to do, or did not answer at all.
+    /// It said that it has too much to do, or that somebody has used up what it grants in a time.
+    Refused,
+    /// It did not answer at all.
     Overloaded,
     /// Nothing: the call was not made, or its end was nobody's but the router's, the bus's or the
     /// caller's.
@@ -29,6 +35,7 @@ pub struct ConcurrencyLimit {
     /// How the calls begun since then have ended; what is older counts less.
     tally: Tally,
     window: Window,
+    served: Served,
 }
 
 /// How often the limit may grow.
@@ -72,6 +79,7 @@ impl ConcurrencyLimit {
             shrunk_at: None,
             tally,
             window,
+            served: Served::new(now),
         }
     }
 
@@ -109,12 +117,17 @@ impl ConcurrencyLimit {
     /// Somebody wants to make a call while so many run.
     pub fn wanted(&mut self, in_use: u32, now: Instant) {
         self.advance(now);
-        self.window.most_in_use = self.window.most_in_use.max(in_use.saturating_add(1));
+        let with_it = in_use.saturating_add(1);
+        self.window.most_in_use = self.window.most_in_use.max(with_it);
+        self.served.in_flight(with_it, now);
     }
 
     /// A call that began then has ended.
     pub fn ended(&mut self, load: Load, began: Instant, now: Instant) {
         self.advance(now);
+        if load == Load::Carried {
+            self.served.add(began, now);
+        }
         // Sent under a higher limit, it says nothing about this one: so a burst of timeouts is one
         // step.
         let counts = self.shrunk_at.is_none_or(|at| began >= at);
@@ -122,21 +135,31 @@ impl ConcurrencyLimit {
             return;
         }
         self.tally.ended += 1.0;
-        if load == Load::Overloaded {
+        if matches!(load, Load::Overloaded | Load::Refused) {
             self.tally.overloaded += 1.0;
-            self.overloaded(now);
+            self.overloaded(load, now);
         }
     }
 
-    fn overloaded(&mut self, now: Instant) {
+    fn overloaded(&mut self, load: Load, now: Instant) {
         let too_soon = self
             .shrunk_at
             .is_some_and(|at| now.saturating_duration_since(at) < SHRINK_AT_MOST_EVERY);
         if too_soon || self.tally.is_chance() {
             return;
         }
+        // A quota for a minute is not about how many run at a time: what was served at the same
+        // time lately still goes. Silence is no quota.
+        let carried = if load == Load::Refused {
+            self.served.most(now)
+        } else {
+            0
+        };
+        if carried >= self.limit {
+            return;
+        }
         // In this order: 10000 times nine fits. At 1 a probe stays possible.
-        self.limit = (self.limit.saturating_mul(9) / 10).max(1);
+        self.limit = (self.limit.saturating_mul(9) / 10).max(carried).max(1);
         self.shrunk_at = Some(now);
         (self.step, self.tally, self.window.shrunk) = (1, Tally::default(), true);
     }

@@ -1,31 +1,46 @@
 //! Breakers of tenants, counted, with the worst of them.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use beamline_contract::admin::{TenantBreaker, TenantBreakers};
-use beamline_domain::target::breaker::{BreakerReading, State};
+use beamline_contract::admin::{PartBreaker, TenantsCounted};
+use beamline_domain::target::breaker::{BreakerReading, Mode, State};
 
-use crate::admin::targets::wall_time_ahead;
+use super::part;
 
 /// Tenants that are listed by name.
-const LISTED: usize = 10;
+const LISTED: usize = 20;
 
-/// A tenant that calls several targets is counted once: closed while any of them lets its calls
-/// through.
-pub(super) fn counted(
-    readings: impl Iterator<Item = (Arc<str>, BreakerReading)>,
-) -> TenantBreakers {
+/// A tenant at all targets that it calls: closed while any of them lets its calls through.
+pub(super) type Tenant = (Arc<str>, BreakerReading);
+
+/// One that calls several targets is counted once.
+pub(super) fn whole(readings: impl Iterator<Item = Tenant>) -> Vec<Tenant> {
     let mut tenants: HashMap<Arc<str>, Vec<BreakerReading>> = HashMap::new();
     for (tenant_id, reading) in readings {
         tenants.entry(tenant_id).or_default().push(reading);
     }
-    let known = tenants.len();
-    let whole = tenants
-        .into_iter()
-        .map(|(tenant_id, readings)| (tenant_id, BreakerReading::over(readings)));
-    let mut bad: Vec<_> = whole
+    let whole = |(tenant_id, readings)| (tenant_id, BreakerReading::over(readings));
+    tenants.into_iter().map(whole).collect()
+}
+
+pub(super) fn counted(tenants: &[Tenant]) -> TenantsCounted {
+    let count = |is: fn(State) -> bool| {
+        let found = tenants.iter().filter(|(_, reading)| is(reading.state));
+        found.count()
+    };
+    TenantsCounted {
+        known: tenants.len(),
+        open: count(|state| matches!(state, State::Open { .. })),
+        half_open: count(|state| state == State::HalfOpen),
+    }
+}
+
+/// A few of those that are kept back, the worst first.
+pub(super) fn worst(tenants: &[Tenant], mode: Mode) -> BTreeMap<String, PartBreaker> {
+    let mut bad: Vec<&Tenant> = tenants
+        .iter()
         .filter(|(_, reading)| reading.state != State::Closed)
         .collect();
     bad.sort_by_cached_key(|(tenant_id, reading)| {
@@ -35,30 +50,10 @@ pub(super) fn counted(
             Arc::clone(tenant_id),
         )
     });
-    let half_open = bad
-        .iter()
-        .filter(|(_, reading)| reading.state == State::HalfOpen)
-        .count();
-    TenantBreakers {
-        known,
-        open: bad.len() - half_open,
-        half_open,
-        worst: bad.iter().take(LISTED).map(line).collect(),
-    }
-}
-
-fn line((tenant_id, reading): &(Arc<str>, BreakerReading)) -> TenantBreaker {
-    let until = match reading.state {
-        State::Open { until } => Some(wall_time_ahead(until)),
-        State::Closed | State::HalfOpen => None,
-    };
-    TenantBreaker {
-        tenant_id: tenant_id.to_string(),
-        state: reading.state.as_str().into(),
-        failure_count: reading.failures.into(),
-        reason: reading.last.map(|last| last.reason.to_string()),
-        until,
-    }
+    let listed = bad.into_iter().take(LISTED);
+    listed
+        .map(|(tenant_id, reading)| (tenant_id.to_string(), part(reading, mode)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -75,18 +70,21 @@ mod tests {
             failures,
             ..BreakerReading::over([])
         };
-        let open = (0..20).map(|n| (format!("t{n:02}").into(), reading(State::Open { until }, n)));
+        let open = (0..30).map(|n| (format!("t{n:02}").into(), reading(State::Open { until }, n)));
         let more = [
             ("half".into(), reading(State::HalfOpen, 99)),
             ("fine".into(), reading(State::Closed, 4)),
             ("t00".into(), reading(State::Closed, 0)),
         ];
-        let counted = counted(open.chain(more));
-        assert_eq!(
-            (counted.known, counted.open, counted.half_open),
-            (22, 19, 1)
-        );
-        let worst: Vec<&str> = counted.worst.iter().map(|one| &*one.tenant_id).collect();
-        assert_eq!((worst.len(), worst[0], worst[9]), (10, "t19", "t10"));
+        let tenants = whole(open.chain(more));
+        let TenantsCounted {
+            known,
+            open,
+            half_open,
+        } = counted(&tenants);
+        assert_eq!((known, open, half_open), (32, 29, 1));
+        let worst = worst(&tenants, Mode::Normal);
+        let names: Vec<&str> = worst.keys().map(String::as_str).collect();
+        assert_eq!((names.len(), names[0], names[19]), (20, "t10", "t29"));
     }
 }

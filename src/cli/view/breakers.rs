@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use beamline_contract::admin::{
-    BreakerReset, BreakerSet, ExtensionBreakers, FleetBreakers, FleetCount, ReplicasReset,
-    ShownBreaker, ShownDecision, TargetBreaker, TenantBreaker, TenantBreakers,
+    BreakerReset, BreakerSet, ExtensionBreakers, FleetBreakers, FleetCount, PartBreaker,
+    ReplicasReset, ShownBreaker, ShownDecision, TargetBreaker, TenantsCounted,
 };
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ fn row(id: &str, entry: &ExtensionBreakers) -> [String; 7] {
     let until = operator
         .map(|operator| &operator.until)
         .or(breaker.until.as_ref());
-    let trouble = entry.tenants.as_ref().and_then(trouble);
+    let trouble = trouble(entry);
     // Why it opened some day is no reason for being closed.
     let measured = breaker
         .reason
@@ -52,13 +52,31 @@ fn row(id: &str, entry: &ExtensionBreakers) -> [String; 7] {
         .or(trouble.as_ref());
     [
         text::plain(id),
-        text::plain(&breaker.state),
+        text::plain(&state(entry)),
         breaker.failure_count.to_string(),
         text::percentage(breaker.error_rate),
         plain_or_dash(until.map(String::as_str)),
         plain_or_dash(operator.map(|operator| operator.state.as_ref())),
         plain_or_dash(reason.map(String::as_str)),
     ]
+}
+
+/// What the next call meets, and at which version, unless it is closed.
+pub(in crate::cli) fn state(entry: &ExtensionBreakers) -> String {
+    let state = &entry.breaker.state;
+    let is_decided = entry.breaker.operator.is_some();
+    if state == "closed" || is_decided {
+        return state.to_string();
+    }
+    let there = entry
+        .versions
+        .iter()
+        .filter(|(_, part)| part.state == *state);
+    let versions: Vec<&str> = there.map(|(version, _)| version.as_str()).collect();
+    if versions.is_empty() {
+        return state.to_string();
+    }
+    format!("{state} ({})", versions.join(", "))
 }
 
 fn plain_or_dash(text: Option<&str>) -> String {
@@ -80,8 +98,16 @@ pub(in crate::cli) fn fields(id: &str, entry: &ExtensionBreakers) -> Vec<(&'stat
     fields.push(("failures", format!("{} in a row", breaker.failure_count)));
     fields.push(("errors", text::percentage(breaker.error_rate)));
     fields.push(("settings", lines(entry.settings.iter().map(setting))));
-    if let Some(tenants) = &entry.tenants {
-        fields.push(("tenants", lines(of_tenants(tenants))));
+    if entry.versions.len() > 1 {
+        fields.push(("versions", lines(entry.versions.iter().map(part))));
+    }
+    let counted = entry.tenants_counted.as_ref().map(counted_tenants);
+    let tenants: Vec<String> = counted
+        .into_iter()
+        .chain(entry.tenants.iter().map(part))
+        .collect();
+    if !tenants.is_empty() {
+        fields.push(("tenants", lines(tenants)));
     }
     if let Some(fleet) = &entry.fleet {
         fields.push(("fleet", lines(of_fleet(fleet))));
@@ -93,17 +119,20 @@ pub(in crate::cli) fn fields(id: &str, entry: &ExtensionBreakers) -> Vec<(&'stat
 }
 
 /// When it opened and why, as far as that is known.
-fn history(breaker: &ShownBreaker) -> impl Iterator<Item = (&'static str, String)> {
+fn history(breaker: &ShownBreaker) -> Vec<(&'static str, String)> {
+    let class = breaker.class.as_ref().map(ToString::to_string);
     let history = [
         ("opened at", &breaker.opened_at),
         ("until", &breaker.until),
         ("last opened", &breaker.last_opened_at),
         ("reason", &breaker.reason),
+        ("class", &class),
         ("suspect until", &breaker.suspect_until),
     ];
     history
         .into_iter()
         .filter_map(|(name, value)| Some((name, text::plain(value.as_deref()?))))
+        .collect()
 }
 
 fn operator(decision: &ShownDecision) -> (&'static str, String) {
@@ -142,34 +171,41 @@ fn target(target: &TargetBreaker) -> String {
     ))
 }
 
-/// Nothing while those of all tenants are closed.
-fn trouble(tenants: &TenantBreakers) -> Option<String> {
-    let TenantBreakers {
+/// Who is kept back although the state does not say so.
+fn trouble(entry: &ExtensionBreakers) -> Option<String> {
+    match (&entry.tenants_counted, entry.tenants.len()) {
+        (Some(counted), _) if counted.open + counted.half_open > 0 => {
+            Some(counted_tenants(counted))
+        }
+        (Some(_), _) | (None, 0) => None,
+        (None, tenants) => Some(format!("{} kept back", text::count(tenants, "tenant"))),
+    }
+}
+
+fn counted_tenants(tenants: &TenantsCounted) -> String {
+    let TenantsCounted {
         known,
         open,
         half_open,
-        ..
     } = tenants;
-    (open + half_open > 0).then(|| format!("{open} of {known} tenants open, {half_open} half open"))
+    if open + half_open == 0 {
+        format!("closed for all {known}")
+    } else {
+        format!("{open} of {known} tenants open, {half_open} half open")
+    }
 }
 
-fn of_tenants(tenants: &TenantBreakers) -> Vec<String> {
-    let counted = trouble(tenants).unwrap_or_else(|| format!("closed for all {}", tenants.known));
-    let mut lines = vec![counted];
-    lines.extend(tenants.worst.iter().map(tenant));
-    lines
-}
-
-fn tenant(tenant: &TenantBreaker) -> String {
-    let TenantBreaker {
-        tenant_id,
+fn part((name, part): (&String, &PartBreaker)) -> String {
+    let PartBreaker {
         state,
         failure_count,
         ..
-    } = tenant;
-    text::plain(&format!(
-        "{tenant_id} {state}, {failure_count} failures in a row"
-    ))
+    } = part;
+    let failures = text::count(
+        usize::try_from(*failure_count).unwrap_or(usize::MAX),
+        "failure",
+    );
+    text::plain(&format!("{name} {state}, {failures} in a row"))
 }
 
 fn everywhere(fleet: &FleetBreakers) -> String {
@@ -275,6 +311,31 @@ model  closed  -                        0    0.0%  -      -         -";
             shown.contains("b.x open on 2, half_open on 1 of 3"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn what_the_next_call_meets_is_named_with_its_version_and_whom_it_keeps_back() {
+        let states = states(
+            r#"{"ok": true, "states": {
+            "clean": {"state": "open", "failure_count": 5, "error_rate": 0.5, "class": "no_responders",
+                "versions": {"v1": {"state": "closed"}, "v2": {"state": "open", "failure_count": 5}}, "tenants": {}},
+            "guard": {"state": "closed", "failure_count": 0, "error_rate": 0.0,
+                "tenants": {"acme": {"state": "open", "failure_count": 1}}},
+            "old": {"state": "closed", "failure_count": 0, "error_rate": 0.0,
+                "tenants": {"known": 2, "open": 1, "half_open": 0, "worst": []}}}}"#,
+        );
+        let expected = "\
+ID     STATE      FAILURES  ERRORS  UNTIL  OPERATOR  REASON
+clean  open (v2)         5   50.0%  -      -         -
+guard  closed            0    0.0%  -      -         1 tenant kept back
+old    closed            0    0.0%  -      -         -";
+        assert_eq!(list(&states, false), expected);
+        let clean = shown(&states, "clean");
+        for line in ["class     no_responders", "v2 open, 5 failures in a row"] {
+            assert!(clean.contains(line), "{clean}");
+        }
+        let guard = shown(&states, "guard");
+        assert!(guard.contains("acme open, 1 failure in a row"), "{guard}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use beamline_contract::record::Kind;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{table, text};
+use super::{breakers, table, text};
 use crate::cli::Failure;
 
 /// Three answers in one; records and states stay as the router wrote them.
@@ -67,7 +67,7 @@ impl Joined<'_> {
             timeout.map(|timeout| format!("{timeout} ms")),
             retry.map(|retry| retry.to_string()),
             health.map(|health| health.figures.status.into_owned()),
-            state.map(|state| state.breaker.state.into_owned()),
+            state.map(|state| breakers::state(&state)),
         ];
         let [
             kind,

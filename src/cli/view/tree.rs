@@ -1,7 +1,7 @@
 //! The supervision tree as text: a pure function from what the router answered to what a terminal
 //! shows.
 
-use beamline_contract::admin::{RouterStatus, SupervisionTreeAnswer, TreeNode};
+use beamline_contract::admin::{NodeBreaker, RouterStatus, SupervisionTreeAnswer, TreeNode};
 
 use super::{table, text};
 
@@ -132,9 +132,15 @@ fn cells(node: &TreeNode, lead: &str) -> Vec<String> {
         or_dash(node.in_flight.map(|number| in_flight(number, node))),
         or_dash(node.waiting.map(|number| number.to_string())),
         node.handled.to_string(),
-        or_dash(breaker.map(|breaker| text::plain(&breaker.state))),
+        or_dash(breaker.map(met)),
         or_dash(node.success_rate.map(text::percentage)),
     ]
+}
+
+/// What the next call meets, and at which version.
+fn met(breaker: &NodeBreaker) -> String {
+    let version = breaker.version.as_deref().map(|at| format!(" ({at})"));
+    text::plain(&format!("{}{}", breaker.state, version.unwrap_or_default()))
 }
 
 fn in_flight(number: u64, node: &TreeNode) -> String {

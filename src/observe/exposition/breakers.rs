@@ -28,7 +28,9 @@ impl Collector for States {
             if invoker.is_none() && mode == Mode::Normal {
                 continue;
             }
-            let measured = invoker.map_or(State::Closed, |invoker| invoker.breaker().state);
+            let measured = invoker.map_or(State::Closed, |invoker| {
+                invoker.breakers(extension).whole.state
+            });
             let number: i64 = match mode.effective(measured) {
                 "closed" => 0,
                 "half_open" => 1,

@@ -143,7 +143,7 @@ impl CallFailure {
             Self::NoResponders => FailureRow {
                 reason: "no_responders",
                 consequence: OfTheExtension(ErrorCode::ExtensionUnavailable),
-                breaker: Outcome::Failure,
+                breaker: Outcome::NoResponders,
                 repeat: Repeat::NotReached,
                 retry_after: Some(COMING_UP),
                 // NATS itself numbers it 503.

@@ -28,7 +28,7 @@ fn every_failure_has_its_row() {
         ),
         (
             CallFailure::NoResponders,
-            "no_responders error OfTheExtension(ExtensionUnavailable) false Failure NotReached Some(1s)",
+            "no_responders error OfTheExtension(ExtensionUnavailable) false NoResponders NotReached Some(1s)",
         ),
         (
             CallFailure::CircuitOpen { retry_after: WAIT },

@@ -16,6 +16,7 @@ fn evidence() -> Evidence {
         own_time: OWN_TIME,
         limit: OWN_TIME,
         took: Duration::from_millis(10),
+        usual: None,
         router_is_late: false,
         bus_is_settled: true,
         isolation: Isolation::Shared,
@@ -46,6 +47,10 @@ fn silence_is_the_fault_of_whoever_had_the_time() {
     let hurried = |limit| Evidence {
         limit: Duration::from_millis(limit),
         ..usual
+    };
+    let usually = |takes, limit| Evidence {
+        usual: Some(Duration::from_millis(takes)),
+        ..hurried(limit)
     };
     let timeout = TransportError::Timeout;
     let cases = [
@@ -86,6 +91,30 @@ fn silence_is_the_fault_of_whoever_had_the_time() {
             &timeout,
             hurried(499),
             CallFailure::Deadline,
+            Outcome::Ignored,
+            Load::Unknown,
+        ),
+        (
+            "as much as it usually takes",
+            &timeout,
+            usually(30, 30),
+            CallFailure::Deadline,
+            Outcome::Timeout,
+            Load::Overloaded,
+        ),
+        (
+            "half of its time, and it usually takes more",
+            &timeout,
+            usually(700, 500),
+            CallFailure::Deadline,
+            Outcome::Ignored,
+            Load::Unknown,
+        ),
+        (
+            "all that a policy grants, and it usually takes more",
+            &timeout,
+            usually(1_200, 1_000),
+            CallFailure::Timeout,
             Outcome::Ignored,
             Load::Unknown,
         ),
@@ -139,7 +168,7 @@ fn nobody_listening_counts_once_the_bus_has_settled() {
         ..evidence()
     };
     for (evidence, outcome, load) in [
-        (evidence(), Outcome::Failure, Load::Overloaded),
+        (evidence(), Outcome::NoResponders, Load::Overloaded),
         (settling, Outcome::Ignored, Load::Unknown),
     ] {
         let verdict = judge(Err(TransportError::NoResponders), evidence);
@@ -167,9 +196,9 @@ fn what_the_router_or_the_bus_did_is_not_the_extensions_fault() {
 #[test]
 fn an_error_answer_speaks_of_overload_or_of_work_done() {
     for (code, load) in [
-        ("429", Load::Overloaded),
-        ("overloaded", Load::Overloaded),
-        ("503", Load::Overloaded),
+        ("429", Load::Refused),
+        ("overloaded", Load::Refused),
+        ("503", Load::Refused),
         ("500", Load::Carried),
         ("404", Load::Carried),
     ] {
@@ -188,8 +217,8 @@ fn where_tenants_are_kept_apart_a_quota_says_nothing_of_the_others() {
     for (code, load) in [
         ("429", Load::Unknown),
         ("rate_limited", Load::Unknown),
-        ("overloaded", Load::Overloaded),
-        ("503", Load::Overloaded),
+        ("overloaded", Load::Refused),
+        ("503", Load::Refused),
     ] {
         assert_eq!(verdict_on(answered(code), isolated).load, load, "{code}");
     }

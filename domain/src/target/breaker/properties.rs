@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
+use super::window::Window;
 use super::*;
 use beamline_contract::record::{
     BreakerOverrides, BreakerSetting, Kind, OperatorDecision, OperatorState,
@@ -103,17 +104,26 @@ impl World {
     }
 
     fn start(&mut self) -> bool {
-        let permit = self
-            .breaker
-            .check(Mode::Normal, &self.settings, self.now, self.roll);
+        let permit = self.breaker.check(
+            Tenant::NOBODY,
+            Mode::Normal,
+            &self.settings,
+            self.now,
+            self.roll,
+        );
         self.in_flight.extend(permit.ok());
         permit.is_ok()
     }
 
     fn end(&mut self, permit: Permit, outcome: Outcome, took: u64) {
         let took = Duration::from_millis(took);
-        self.breaker
-            .record(permit, outcome, took, &self.settings, self.now, self.roll);
+        self.breaker.record(
+            permit,
+            CallEnd::new(outcome, took),
+            &self.settings,
+            self.now,
+            self.roll,
+        );
     }
 
     fn state(&self) -> State {
@@ -124,7 +134,7 @@ impl World {
     fn probes(&self) -> usize {
         self.in_flight
             .iter()
-            .filter(|permit| permit.generation == self.breaker.generation)
+            .filter(|permit| permit.generation == self.breaker.generation())
             .count()
     }
 
@@ -149,7 +159,7 @@ proptest! {
         let mut world = World::new(settings, roll);
         for event in events {
             world.happens(event);
-            if matches!(world.breaker.phase_at(world.now), Phase::HalfOpen { .. }) {
+            if matches!(world.breaker.everybody.phase_at(world.now), Phase::HalfOpen { .. }) {
                 prop_assert!(world.probes() <= settings.half_open_permits as usize);
                 prop_assert_eq!(world.probes(), world.breaker.in_flight() as usize, "every one of them is known");
             }
@@ -182,7 +192,7 @@ proptest! {
             world.happens(event);
             prop_assert_eq!(world.state(), State::Closed);
         }
-        prop_assert_eq!(world.breaker.generation, 0);
+        prop_assert_eq!(world.breaker.generation(), 0);
     }
 
     #[test]
@@ -287,9 +297,9 @@ proptest! {
         let mut world = World::new(settings, roll);
         for event in events {
             world.happens(event);
-            let stale = world.in_flight.iter().find(|permit| permit.generation < world.breaker.generation).copied();
+            let stale = world.in_flight.iter().find(|permit| permit.generation < world.breaker.generation()).copied();
             if let Some(stale) = stale {
-                world.breaker.settle(world.now);
+                world.breaker.everybody.settle(world.now);
                 let before = format!("{:?}", world.breaker);
                 world.end(stale, late, took);
                 prop_assert_eq!(before, format!("{:?}", world.breaker));
@@ -333,12 +343,12 @@ proptest! {
             let permit = world.in_flight.pop().unwrap();
             world.end(permit, Outcome::Failure, 0);
         }
-        let before = (world.state(), world.breaker.generation);
+        let before = (world.state(), world.breaker.generation());
         for (wait, left) in hints {
             world.happens(Event::Hint(left));
             world.happens(Event::Pass(wait));
-            prop_assert_eq!((world.state(), world.breaker.generation), before);
-            prop_assert!(world.breaker.held_back(Mode::Normal, world.now).is_none());
+            prop_assert_eq!((world.state(), world.breaker.generation()), before);
+            prop_assert!(world.breaker.held_back(Tenant::NOBODY, Mode::Normal, world.now).is_none());
         }
     }
 
@@ -363,7 +373,7 @@ proptest! {
     fn p11_open_times_grow_and_stay_within_their_jitter(settings in settings(), roll in 0.0..1.0) {
         let mut world = World::opened(settings, roll);
         for base in [5.0, 10.0, 20.0, 40.0, 60.0, 60.0] {
-            let wait = world.breaker.check(Mode::Normal, &settings, world.now, roll).unwrap_err().as_secs_f64();
+            let wait = world.breaker.check(Tenant::NOBODY, Mode::Normal, &settings, world.now, roll).unwrap_err().as_secs_f64();
             prop_assert!((base * 0.75..=base * 1.25).contains(&wait), "{wait} s instead of {base} s");
             world.now += Duration::from_secs_f64(wait) + Duration::from_millis(1);
             prop_assert!(world.start());
@@ -380,14 +390,72 @@ proptest! {
         for event in events {
             world.happens(event);
             let shown = world.breaker.reading(world.now);
-            let held_back = world.breaker.held_back(Mode::Normal, world.now);
-            let met = world.breaker.clone().check(Mode::Normal, &settings, world.now, roll);
+            let held_back = world.breaker.held_back(Tenant::NOBODY, Mode::Normal, world.now);
+            let met = world.breaker.clone().check(Tenant::NOBODY, Mode::Normal, &settings, world.now, roll);
             prop_assert_eq!(held_back, met.err(), "{:?}", shown.state);
             match shown.state {
                 State::Closed => prop_assert!(met.is_ok()),
                 State::Open { until } => prop_assert_eq!(met, Err(until - world.now)),
                 State::HalfOpen => prop_assert!(met.is_ok() || world.breaker.in_flight() >= settings.half_open_permits),
             }
+        }
+    }
+}
+
+/// As an event, of one of a few tenants.
+fn shared() -> impl Strategy<Value = Vec<(u8, Event)>> {
+    prop::collection::vec((0u8..3, event(outcome())), 1..400)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn with_several_tenants_all_permits_come_home_and_each_meets_what_is_shown(
+        settings in settings(), roll in 0.0..1.0, events in shared(), ends in prop::collection::vec(outcome(), 1..10),
+    ) {
+        let mut world = World::new(settings, roll);
+        for (name, event) in events {
+            let tenant = Tenant::of(&name.to_string());
+            if let Event::Start = event {
+                let held_back = world.breaker.held_back(tenant, Mode::Normal, world.now);
+                let met = world.breaker.check(tenant, Mode::Normal, &settings, world.now, roll);
+                prop_assert_eq!(held_back, met.err());
+                world.in_flight.extend(met.ok());
+            } else {
+                world.happens(event);
+            }
+            let most = settings.half_open_permits * 5;
+            prop_assert!(world.breaker.in_flight() <= most, "four guests at most");
+        }
+        for (permit, outcome) in std::mem::take(&mut world.in_flight).into_iter().zip(ends.into_iter().cycle()) {
+            world.end(permit, outcome, 0);
+        }
+        prop_assert_eq!(world.breaker.in_flight(), 0);
+        world.now += settings.open_cap * 2 + settings.half_open_max;
+        for name in 0..3 {
+            let tenant = Tenant::of(&name.to_string());
+            let permit = world.breaker.check(tenant, Mode::Normal, &settings, world.now, roll);
+            prop_assert!(permit.is_ok(), "so that everybody can call again");
+            permit.into_iter().for_each(|permit| world.end(permit, Outcome::Ignored, 0));
+        }
+    }
+
+    #[test]
+    fn one_tenant_whose_calls_succeed_is_never_kept_back_by_another(
+        settings in settings(), roll in 0.0..1.0, events in shared(),
+    ) {
+        let settings = Settings { slow_call_rate: 100, ..settings };
+        let mut world = World::new(settings, roll);
+        let fine = Tenant::of("fine");
+        for (_, event) in events {
+            // It calls before, between and after.
+            let permit = world.breaker.check(fine, Mode::Normal, &settings, world.now, roll);
+            prop_assert!(permit.is_ok());
+            permit.into_iter().for_each(|permit| world.end(permit, Outcome::Success, 0));
+            let until = world.now + Duration::from_secs(29);
+            world.happens(event);
+            world.now = world.now.min(until);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use beamline_contract::failure::FailureKind;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,15 @@ impl State {
         }
     }
 
+    /// Open is worse than half open; of two that are open, the one that stays so for longer.
+    fn badness(self) -> (u8, Option<Instant>) {
+        match self {
+            Self::Closed => (0, None),
+            Self::HalfOpen => (1, None),
+            Self::Open { until } => (2, Some(until)),
+        }
+    }
+
     /// Of two, the one through which a call gets sooner.
     fn better(self, other: Self) -> Self {
         match (self, other) {
@@ -42,6 +52,8 @@ impl State {
 pub struct Opening {
     pub at: Instant,
     pub reason: OpenReason,
+    /// What the failure was about that opened it.
+    pub class: Option<FailureKind>,
 }
 
 /// Why a breaker opened.
@@ -129,7 +141,22 @@ pub struct BreakerReading {
 }
 
 impl BreakerReading {
-    /// The breakers of an extension's targets as one: closed while any of them lets calls through,
+    /// The breakers of several versions as one: what a call meets that has no luck.
+    pub fn worst(readings: impl IntoIterator<Item = Self>) -> Self {
+        let all: Vec<Self> = readings.into_iter().collect();
+        let worst = all.iter().copied().max_by_key(|one| one.state.badness());
+        let last = |one: &Self| one.last;
+        let newest = all.iter().filter_map(last).max_by_key(|last| last.at);
+        worst.map_or_else(
+            || Self::over([]),
+            |worst| Self {
+                last: worst.last.or(newest),
+                ..worst
+            },
+        )
+    }
+
+    /// The breakers of a version's targets as one: closed while any of them lets calls through,
     /// open only when all are.
     pub fn over(readings: impl IntoIterator<Item = Self>) -> Self {
         let closed = Self {

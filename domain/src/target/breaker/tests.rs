@@ -1,6 +1,8 @@
 use super::*;
 use beamline_contract::record::{BreakerOverrides, BreakerSetting, Kind};
 
+mod tenants;
+
 const TIMEOUT: Duration = Duration::from_secs(1);
 const QUICK: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,8 +34,12 @@ impl Bench {
     }
 
     fn permit(&mut self) -> Result<Permit, Duration> {
+        self.permit_of(Tenant::NOBODY)
+    }
+
+    fn permit_of(&mut self, tenant: Tenant) -> Result<Permit, Duration> {
         self.breaker
-            .check(Mode::Normal, &self.settings, self.now, 0.5)
+            .check(tenant, Mode::Normal, &self.settings, self.now, 0.5)
     }
 
     fn record(&mut self, permit: Permit, outcome: Outcome) {
@@ -41,14 +47,27 @@ impl Bench {
     }
 
     fn took(&mut self, permit: Permit, outcome: Outcome, took: Duration) {
-        self.breaker
-            .record(permit, outcome, took, &self.settings, self.now, 0.5);
+        self.breaker.record(
+            permit,
+            CallEnd::new(outcome, took),
+            &self.settings,
+            self.now,
+            0.5,
+        );
     }
 
     fn calls(&mut self, times: u32, outcome: Outcome) {
         for _ in 0..times {
             let permit = self.permit().unwrap();
             self.record(permit, outcome);
+        }
+    }
+
+    fn one_after_the_other(&mut self, times: u32, outcome: Outcome, took: Duration) {
+        for _ in 0..times {
+            let permit = self.permit().unwrap();
+            self.now += took;
+            self.took(permit, outcome, took);
         }
     }
 
@@ -82,14 +101,19 @@ fn opens_after_five_failures_in_a_row_and_closes_after_three_probes() {
     assert_eq!(
         (
             bench.state(),
-            bench.breaker.held_back(Mode::Normal, bench.now)
+            bench
+                .breaker
+                .held_back(Tenant::NOBODY, Mode::Normal, bench.now)
         ),
         ("half_open", None)
     );
     let probes: Vec<Permit> = (0..3).map(|_| bench.permit().unwrap()).collect();
     assert_eq!(bench.permit(), Err(SECOND), "three probes at a time");
     assert!(
-        bench.breaker.held_back(Mode::Normal, bench.now).is_some(),
+        bench
+            .breaker
+            .held_back(Tenant::NOBODY, Mode::Normal, bench.now)
+            .is_some(),
         "nobody is sent after them"
     );
     bench.record(probes[0], Outcome::Success);
@@ -194,10 +218,9 @@ fn slow_calls_open_it_but_not_a_models() {
     for (kind, state) in [(Kind::Validator, "open"), (Kind::Provider, "closed")] {
         let mut bench = Bench::with(kind, &[]);
         for call in 0..20 {
-            let permit = bench.permit().unwrap();
             // 800 ms of 1 s are slow; sixteen of twenty are too many.
             let took = Duration::from_millis(if call < 4 { 799 } else { 800 });
-            bench.took(permit, Outcome::Success, took);
+            bench.one_after_the_other(1, Outcome::Success, took);
         }
         assert_eq!(bench.state(), state, "{kind:?}");
     }
@@ -209,7 +232,7 @@ fn slow_calls_open_it_but_not_a_models() {
         ],
     );
     bench.calls(4, Outcome::Success);
-    bench.calls(16, Outcome::Timeout);
+    bench.one_after_the_other(16, Outcome::Timeout, TIMEOUT);
     assert_eq!(
         bench.reason(),
         Some(OpenReason::SlowCalls {
@@ -377,10 +400,16 @@ fn an_outcome_is_judged_by_the_settings_of_its_own_call() {
 #[test]
 fn an_operator_has_the_last_word() {
     let mut bench = Bench::new();
-    let ask = |bench: &mut Bench, mode| bench.breaker.check(mode, &bench.settings, bench.now, 0.5);
+    let ask = |bench: &mut Bench, mode| {
+        bench
+            .breaker
+            .check(Tenant::NOBODY, mode, &bench.settings, bench.now, 0.5)
+    };
     assert_eq!(ask(&mut bench, Mode::ForcedOpen(SECOND)), Err(SECOND));
     assert_eq!(
-        bench.breaker.held_back(Mode::ForcedOpen(SECOND), bench.now),
+        bench
+            .breaker
+            .held_back(Tenant::NOBODY, Mode::ForcedOpen(SECOND), bench.now),
         Some(SECOND)
     );
 
@@ -408,7 +437,9 @@ fn an_operator_has_the_last_word() {
     assert_eq!(
         (
             bench.state(),
-            bench.breaker.held_back(Mode::MetricsOnly, bench.now)
+            bench
+                .breaker
+                .held_back(Tenant::NOBODY, Mode::MetricsOnly, bench.now)
         ),
         ("open", None)
     );
@@ -483,7 +514,7 @@ fn an_operator_closes_what_is_open_or_half_open() {
         bench.calls(5, Outcome::Failure);
         bench.wait(seconds);
         assert_eq!(bench.state(), state);
-        let before = bench.breaker.generation;
+        let before = bench.breaker.generation();
         assert!(bench.breaker.reset(bench.now));
         assert_eq!(
             (
@@ -492,7 +523,7 @@ fn an_operator_closes_what_is_open_or_half_open() {
             ),
             ("closed", Counts::default())
         );
-        assert!(bench.breaker.generation > before);
+        assert!(bench.breaker.generation() > before);
         bench.record(late, Outcome::Failure);
         bench.calls(4, Outcome::Failure);
         assert_eq!(
@@ -519,6 +550,7 @@ fn several_breakers_are_as_good_as_the_best_of_them() {
     let opening = |at| Opening {
         at,
         reason: OpenReason::FailuresInARow { failures: 5 },
+        class: None,
     };
     let reading = |state, failures, opened_at: Option<Instant>| BreakerReading {
         state,
@@ -557,6 +589,41 @@ fn several_breakers_are_as_good_as_the_best_of_them() {
         (all.state, all.failures, all.opened_at),
         (State::Closed, 6, None)
     );
+}
+
+#[test]
+fn an_opening_keeps_the_class_of_what_opened_it() {
+    let end = |class| CallEnd {
+        class: Some(class),
+        ..CallEnd::new(Outcome::Failure, QUICK)
+    };
+    let mut bench = Bench::new();
+    let fail = |bench: &mut Bench, class| {
+        let permit = bench.permit().unwrap();
+        bench
+            .breaker
+            .record(permit, end(class), &bench.settings, bench.now, 0.5);
+    };
+    let class = |bench: &Bench| bench.breaker.reading(bench.now).last?.class;
+    (0..4).for_each(|_| fail(&mut bench, FailureKind::ServerError));
+    fail(&mut bench, FailureKind::Quota);
+    assert_eq!(class(&bench), Some(FailureKind::Quota));
+    bench.wait(5);
+    fail(&mut bench, FailureKind::Auth);
+    assert_eq!(class(&bench), Some(FailureKind::Auth), "a probe's");
+    bench.wait(10);
+    let _silent = bench.permit().unwrap();
+    bench.wait(10);
+    assert!(bench.permit().is_err());
+    assert_eq!(
+        class(&bench),
+        Some(FailureKind::Auth),
+        "no verdict is no other reason"
+    );
+
+    let mut bench = Bench::new();
+    bench.one_after_the_other(20, Outcome::Success, TIMEOUT);
+    assert_eq!((bench.state(), class(&bench)), ("open", None), "it is slow");
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Window {
         self.bad = None;
     }
 
-    fn second(&self, now: Instant) -> u32 {
+    pub(super) fn second(&self, now: Instant) -> u32 {
         let since = self
             .origin
             .map(|origin| now.saturating_duration_since(origin).as_secs());

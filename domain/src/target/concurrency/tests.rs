@@ -89,6 +89,48 @@ fn one_call_in_a_hundred_is_chance() {
     assert_eq!(limit.get(), CEILING);
 }
 
+/// Serves calls of a second, thirty at a time, and refuses every fifth with the load that it says.
+fn one_of_five_is_refused(load: Load, for_seconds: u64) -> ConcurrencyLimit {
+    let start = start();
+    let mut limit = ConcurrencyLimit::new(CEILING, start);
+    let work = seconds(1);
+    for tick in 0..for_seconds * 30 {
+        let now = start + work * u32::try_from(tick).unwrap() / 30;
+        limit.wanted(30.min(limit.get()), now);
+        let served = if tick % 5 == 0 { load } else { Load::Carried };
+        limit.ended(served, now - work, now);
+    }
+    limit
+}
+
+#[test]
+fn a_refusal_takes_no_places_of_what_was_served_at_the_same_time() {
+    for (for_seconds, least) in [(20, 20), (300, 20)] {
+        let limit = one_of_five_is_refused(Load::Refused, for_seconds).get();
+        assert!(limit >= least, "{limit} after {for_seconds} s");
+    }
+    let limit = one_of_five_is_refused(Load::Overloaded, 60).get();
+    assert!(limit <= 2, "silence is no quota, {limit}");
+}
+
+#[test]
+fn what_was_served_long_ago_holds_no_places() {
+    let start = start();
+    let mut limit = ConcurrencyLimit::new(20, start);
+    for call in 0..20 {
+        limit.wanted(call, start);
+    }
+    (0..20).for_each(|_| limit.ended(Load::Carried, start, start + seconds(1)));
+    let mut refused = |second| {
+        let now = start + seconds(second);
+        limit.ended(Load::Refused, now, now);
+        limit.get()
+    };
+    assert_eq!(refused(20), 20);
+    assert_eq!(refused(29), 20);
+    assert_eq!(refused(30), 18);
+}
+
 #[test]
 fn a_limit_that_is_half_in_use_grows_by_one_more_each_second() {
     let mut now = Instant::now();
@@ -162,6 +204,7 @@ fn loads() -> impl Strategy<Value = Load> {
     prop_oneof![
         Just(Load::Carried),
         Just(Load::Overloaded),
+        Just(Load::Refused),
         Just(Load::Unknown)
     ]
 }
@@ -214,7 +257,7 @@ proptest! {
         for (pause, event) in events {
             now += Duration::from_millis(pause);
             let calm = match event {
-                Event::Ended { load: Load::Overloaded, took } => Event::Ended { load: Load::Carried, took },
+                Event::Ended { load: Load::Overloaded | Load::Refused, took } => Event::Ended { load: Load::Carried, took },
                 other @ (Event::Ended { .. } | Event::Wanted { .. } | Event::Ceiling(_)) => other,
             };
             apply(&mut limit, calm, now);
@@ -252,7 +295,7 @@ proptest! {
             if matches!(event, Event::Ceiling(_)) || limit.get() >= before {
                 continue;
             }
-            let Event::Ended { load: Load::Overloaded, took } = event else { panic!("{event:?} took places") };
+            let Event::Ended { load: Load::Overloaded | Load::Refused, took } = event else { panic!("{event:?} took places") };
             prop_assert!(limit.get() * 10 + 9 >= before * 9);
             if let Some(last) = last {
                 prop_assert!(now - last >= SHRINK_AT_MOST_EVERY);

@@ -84,6 +84,7 @@ fn hint_of(transition: &Transition, replica_id: &str) -> BreakerHint {
         state: transition.state.as_str().to_owned(),
         generation: transition.generation,
         open_for_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        class: transition.class.map(|class| class.to_string()),
     }
 }
 
@@ -100,6 +101,7 @@ fn read(payload: &[u8], own_id: &str) -> Option<BreakerHint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use beamline_contract::failure::FailureKind;
 
     #[test]
     fn a_hint_says_how_long_and_not_until_when() {
@@ -109,6 +111,7 @@ mod tests {
             subject: "beamline.ext.pre.a.v1".into(),
             state: State::Open { until },
             generation: 3,
+            class: Some(FailureKind::Quota),
         };
         let written = serde_json::to_vec(&hint_of(&transition, "r1")).expect("JSON");
         let hint = read(&written, "r2").expect("a hint");
@@ -120,6 +123,7 @@ mod tests {
             ),
             ("a \"strange\"\r\nid", "open", 3)
         );
+        assert_eq!(hint.class, Some("quota".to_owned()));
         assert!((6_000..=7_000).contains(&hint.open_for_ms), "{hint:?}");
         assert!(read(&written, "r1").is_none(), "its own");
     }

@@ -170,7 +170,7 @@ impl Shared {
         };
         let whole = line(
             None,
-            mode.effective(invoker.breaker().state),
+            mode.effective(invoker.breakers(extension).whole.state),
             invoker.resets(),
         );
         let target = |target: &Arc<TargetState>| {
