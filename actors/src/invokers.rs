@@ -325,7 +325,10 @@ impl Invokers {
             .table
             .read()
             .get(extension_id)
-            .map(|invoker| read(invoker, mode, isolated))
+            .map(|invoker| EndpointState {
+                failing: !invoker.figures().answers(Instant::now().into_std()),
+                ..read(invoker, mode, isolated)
+            })
             .unwrap_or_default()
     }
 

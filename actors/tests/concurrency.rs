@@ -234,6 +234,7 @@ fn order() -> CallOrder {
         target,
         route: None,
         config,
+        when: None,
     };
     CallOrder {
         call: Arc::new(call),

@@ -111,7 +111,7 @@ impl Invokers {
             Ok(admitted) => admitted,
             Err(failure) => return Attempt::not_sent(failure, turn.endpoint),
         };
-        let limit = own_time.min(left);
+        let (limit, leaves_time) = order.share.limit(own_time, left);
         let begun = Instant::now();
         let answer = self.send(order, scope, turn, &admitted, limit).await;
         let took = begun.elapsed();
@@ -128,6 +128,7 @@ impl Invokers {
             Evidence {
                 own_time,
                 limit,
+                leaves_time,
                 took,
                 usual: target.usual_at_most(),
                 router_is_late: self.is_late() || took > limit + LOCAL_LAG,

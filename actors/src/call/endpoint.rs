@@ -33,6 +33,7 @@ pub(super) fn admit(
     let mode = Mode::of(operator, SystemTime::now());
     let mut soonest: Option<Duration> = None;
     let mut is_busy = false;
+    let mut opened_by = None;
     for turn in start..start + target.endpoints.len() {
         let endpoint = turn % target.endpoints.len();
         let Some(place) = target.endpoints.get(endpoint) else {
@@ -47,7 +48,10 @@ pub(super) fn admit(
                     permit,
                 });
             }
-            Err(Withheld::CircuitOpen(wait)) => wait,
+            Err(Withheld::CircuitOpen(wait)) => {
+                opened_by = opened_by.or(breaker.opened_by());
+                wait
+            }
             Err(Withheld::AskedToWait(wait)) => {
                 is_busy = true;
                 wait
@@ -56,8 +60,11 @@ pub(super) fn admit(
         soonest = Some(soonest.map_or(wait, |known| known.min(wait)));
     }
     Err(match soonest {
-        Some(retry_after) if is_busy => CallFailure::Overloaded { retry_after },
-        Some(retry_after) => CallFailure::CircuitOpen { retry_after },
+        Some(retry_after) if is_busy => CallFailure::LeftAlone { retry_after },
+        Some(retry_after) => CallFailure::CircuitOpen {
+            retry_after,
+            opened_by,
+        },
         None => CallFailure::Refused("it has no subject".to_owned()),
     })
 }

@@ -13,6 +13,7 @@ use super::peers::{Peers, Transition};
 use super::permit::{Gate, Held, now};
 use super::tenants::{TenantBreaker, TenantBreakers, Waits};
 use super::withheld::Withheld;
+use beamline_contract::failure::FailureKind;
 use beamline_contract::record::Isolation;
 use beamline_domain::target::breaker::{
     Breaker, BreakerReading, CallEnd, Mode, Opening, Outcome, Permit, Settings, State, Tenant,
@@ -224,6 +225,11 @@ impl TargetState {
         self.record.lock().breaker.reading(now())
     }
 
+    /// What the failures were about that its breaker opened for last.
+    pub(crate) fn opened_by(&self) -> Option<FailureKind> {
+        self.breaker().last.and_then(|opening| opening.class)
+    }
+
     /// What is to outlive the process, if it is open.
     pub(crate) fn open_breaker(&self) -> Option<OpenBreaker> {
         let record = self.record.lock();
@@ -302,15 +308,20 @@ impl TargetState {
         let record = self.record.lock();
         let held_back = record.breaker.held_back(tenant, mode, now);
         let asked_to_wait = record.pause.left(now);
+        let last = record.breaker.reading(now).last;
         drop(record);
         let held_back = held_back.max(of_tenant.held_back);
         let asked_to_wait = asked_to_wait.max(of_tenant.asked_to_wait);
         let unhealthy = held_back.is_some() || asked_to_wait.is_some() || figures.is_unhealthy(now);
         EndpointState {
             held_back,
+            opened_by: last.and_then(|opening| opening.class),
             asked_to_wait,
             unhealthy,
+            // The extension's figures say that.
+            failing: false,
             latency: figures.p50,
+            p95: figures.p95,
             fresh: figures.are_fresh(now),
         }
     }

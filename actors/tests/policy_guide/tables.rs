@@ -54,6 +54,7 @@ fn each_failure_fits_the_words_that_the_table_has() {
                     plan: &plan,
                     facts,
                     failed: None,
+                    provider: None,
                     is_open: &|index| index == 1,
                     roll: 0.0,
                 };
@@ -99,6 +100,7 @@ fn failure(cell: &str) -> CallFailure {
         (_, "nobody listens") => CallFailure::NoResponders,
         (_, "breaker open") => CallFailure::CircuitOpen {
             retry_after: Duration::ZERO,
+            opened_by: None,
         },
         (_, "an answer that is no JSON object") => answered("[]", None),
         _ => panic!("nobody knows how to make this happen: {cell}"),

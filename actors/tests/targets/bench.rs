@@ -121,6 +121,7 @@ pub(super) fn order(subjects: &[&str]) -> CallOrder {
         target,
         route: None,
         config: Arc::new(Fields::default()),
+        when: None,
     };
     CallOrder {
         call: Arc::new(call),

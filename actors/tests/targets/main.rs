@@ -221,7 +221,7 @@ async fn with_every_place_open_the_shortest_wait_is_told() {
     sleep(Duration::from_secs(2)).await;
     bench.call(&without_retries(&once(B))).await;
     let result = bench.call(&order(&[B, A])).await;
-    let Err(CallFailure::CircuitOpen { retry_after }) = result.outcome else {
+    let Err(CallFailure::CircuitOpen { retry_after, .. }) = result.outcome else {
         panic!("{:?}", result.outcome)
     };
     assert_eq!((retry_after, result.attempts), (Duration::from_secs(3), 0));

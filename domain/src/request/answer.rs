@@ -8,10 +8,12 @@ use beamline_contract::answer::{
     ErrorBody, ExtensionReport, ExtensionStatus, ProviderResponse,
 };
 use beamline_contract::error::IntakeCode;
+use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
 use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
 use crate::request::Correlation;
@@ -66,9 +68,22 @@ pub(super) fn decision_body<'a>(run: &'a Run, decision: &'a Decision) -> Decisio
             .metadata
             .number("expected_cost")
             .unwrap_or_default(),
-        metadata: Cow::Borrowed(&provider.metadata),
+        metadata: metadata(decision),
         explanation: explanation::of(run, decision),
     }
+}
+
+/// Of the provider's record; with the wait before a repeat that the caller makes itself.
+fn metadata(decision: &Decision) -> Cow<'_, Fields> {
+    let record = &decision.call.extension.metadata;
+    let Some(wait) = decision.wait else {
+        return Cow::Borrowed(record);
+    };
+    let mut metadata = record.clone();
+    if let Ok(wait_ms) = to_raw_value(&milliseconds(wait)) {
+        metadata.set("wait_ms", wait_ms);
+    }
+    Cow::Owned(metadata)
 }
 
 /// What happened to one extension.

@@ -14,6 +14,7 @@ use crate::request::failure::FailureClass;
 use crate::request::plan::Plan;
 use crate::request::retry::FailedAttempt;
 use crate::target::selection::weighted;
+use beamline_contract::failure::FailureKind;
 use beamline_contract::policy::Order;
 
 /// What happens next. `rule` is the position of the policy's rule that says so.
@@ -100,6 +101,16 @@ impl Fallbacks<'_> {
         let rules = self.plan.policy.fallbacks.iter().enumerate();
         let mut fitting = rules.filter(|(_, rule)| self.fits(rule, class));
         fitting.find_map(|(index, rule)| Some((self.target(rule)?, index)))
+    }
+
+    /// The candidate that would take over from one that does not answer in time.
+    pub fn after_silence(&self) -> Option<usize> {
+        let silence = FailureClass::of(FailureKind::Timeout);
+        let by_rule = self.instead(silence).map(|(to, _)| to);
+        by_rule.or_else(|| match self.next_in_list(silence)? {
+            Recovery::Switch { to, .. } => Some(to),
+            Recovery::Retry { .. } | Recovery::Draw { .. } | Recovery::Stop => None,
+        })
     }
 
     /// Without a number of its own a rule repeats what the record grants, but only where it leads

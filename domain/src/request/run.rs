@@ -5,6 +5,7 @@ mod choice;
 mod consequences;
 mod exclusions;
 mod output;
+mod reported;
 mod results;
 mod sessions;
 mod state;
@@ -13,6 +14,7 @@ mod step;
 pub use consequences::is_fatal;
 pub use state::{
     Attempt, CallOrder, CallResult, Decision, Degraded, Next, Report, Response, Run, Session,
+    TimeShare,
 };
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub struct Evidence {
     pub own_time: Duration,
     /// The time that this attempt had: less where the request had less left.
     pub limit: Duration,
+    /// It had less so that another provider has time to take over.
+    pub leaves_time: bool,
     pub took: Duration,
     /// What 95 % of the target's recent successes took at most, where it is known.
     pub usual: Option<Duration>,
@@ -86,12 +88,13 @@ pub fn judge(
     }
 }
 
-/// A timeout is the request's where the request had less time left than the extension is given.
+/// A timeout is the request's where the request had less time left than the extension is given,
+/// unless some of it is kept for another provider.
 fn name(
     read: Result<Result<Reply, CallFailure>, TransportError>,
     evidence: &Evidence,
 ) -> Result<Reply, CallFailure> {
-    let out_of_time = if evidence.limit < evidence.own_time {
+    let out_of_time = if evidence.limit < evidence.own_time && !evidence.leaves_time {
         CallFailure::Deadline
     } else {
         CallFailure::Timeout

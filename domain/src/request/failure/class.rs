@@ -59,6 +59,30 @@ impl FailureClass {
         }
     }
 
+    /// The failure that somebody reports by a word of a rule.
+    pub fn reported(status: Status) -> Self {
+        match status {
+            Status::Kind(kind) => Self {
+                code: usual_number(kind),
+                ..Self::of(kind)
+            },
+            Status::Code(code) => Self::numbered(of_number(code), code),
+            Status::Error => Self::none(),
+            Status::CircuitBreakerOpen => Self::kept_back_by(None, true),
+            Status::Overloaded => Self {
+                overloaded: true,
+                ..Self::numbered(FailureKind::ServerError, 503)
+            },
+            Status::ConnectionError | Status::ProviderUnavailable => {
+                Self::numbered(FailureKind::NoResponders, 503)
+            }
+            Status::AllProvidersFailed => Self {
+                all_failed: true,
+                ..Self::none()
+            },
+        }
+    }
+
     /// No provider could be chosen; `circuit_open`: at least one because of its breaker.
     pub const fn none_chosen(circuit_open: bool) -> Self {
         Self {

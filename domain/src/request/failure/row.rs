@@ -25,6 +25,12 @@ pub enum CallFailure {
     NoResponders,
     CircuitOpen {
         retry_after: Duration,
+        /// What the failures were about that its breaker opened for.
+        opened_by: Option<FailureKind>,
+    },
+    /// It asked to be left alone for so long.
+    LeftAlone {
+        retry_after: Duration,
     },
     BusUnavailable,
     /// As many calls of it run as may.
@@ -150,15 +156,24 @@ impl CallFailure {
                 class: FailureClass::numbered(FailureKind::NoResponders, 503),
                 ..base
             },
-            Self::CircuitOpen { retry_after } => FailureRow {
+            Self::CircuitOpen {
+                retry_after,
+                opened_by,
+            } => FailureRow {
                 reason: CIRCUIT_OPEN,
                 status: ExtensionStatus::CircuitOpen,
                 consequence: OfTheExtension(ErrorCode::ExtensionUnavailable),
                 retry_after: Some(*retry_after),
+                class: FailureClass::kept_back_by(*opened_by, true),
+                ..base
+            },
+            Self::LeftAlone { retry_after } => FailureRow {
+                reason: "overloaded",
+                consequence: OfTheRequest(ErrorCode::Overloaded),
+                retry_after: Some(*retry_after),
                 class: FailureClass {
-                    circuit_open: true,
-                    kept_back: true,
-                    ..FailureClass::none()
+                    overloaded: true,
+                    ..FailureClass::kept_back_by(Some(FailureKind::RateLimited), false)
                 },
                 ..base
             },
@@ -232,6 +247,9 @@ impl CallFailure {
             }
             Self::CircuitOpen { .. } => {
                 format!("The circuit breaker of {id} is open, so it is not called for now.")
+            }
+            Self::LeftAlone { .. } => {
+                format!("{id} asked to be left alone for a while; send the request again later.")
             }
             Self::Overloaded { .. } => {
                 format!("As many calls of {id} run as may; send the request again a little later.")

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use beamline_contract::error::ErrorCode;
+use beamline_contract::failure::FailureKind;
 use beamline_contract::policy::Status;
 
 use super::*;
@@ -31,8 +32,15 @@ fn every_failure_has_its_row() {
             "no_responders error OfTheExtension(ExtensionUnavailable) false NoResponders NotReached Some(1s)",
         ),
         (
-            CallFailure::CircuitOpen { retry_after: WAIT },
+            CallFailure::CircuitOpen {
+                retry_after: WAIT,
+                opened_by: None,
+            },
             "circuit_open circuit_open OfTheExtension(ExtensionUnavailable) false Ignored Never Some(2s)",
+        ),
+        (
+            CallFailure::LeftAlone { retry_after: WAIT },
+            "overloaded error OfTheRequest(Overloaded) false Ignored Never Some(2s)",
         ),
         (
             CallFailure::BusUnavailable,
@@ -95,8 +103,22 @@ fn a_class_is_found_under_every_name_that_it_has() {
             "5xx error no_responders connection_error provider_unavailable 503",
         ),
         (
-            CallFailure::CircuitOpen { retry_after: WAIT },
+            CallFailure::CircuitOpen {
+                retry_after: WAIT,
+                opened_by: None,
+            },
             "error circuit_breaker_open unhealthy provider_unavailable",
+        ),
+        (
+            CallFailure::CircuitOpen {
+                retry_after: WAIT,
+                opened_by: Some(FailureKind::ServerError),
+            },
+            "5xx error circuit_breaker_open unhealthy provider_unavailable 503",
+        ),
+        (
+            CallFailure::LeftAlone { retry_after: WAIT },
+            "4xx 429 rate_limited error overloaded",
         ),
         (
             CallFailure::Overloaded { retry_after: WAIT },

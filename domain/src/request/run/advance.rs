@@ -8,7 +8,7 @@ use beamline_contract::record::Kind;
 use serde_json::value::RawValue;
 
 use super::consequences::nothing_to_ask;
-use super::state::{CallOrder, CallResult, Next, Run};
+use super::state::{CallOrder, CallResult, Next, Run, TimeShare};
 use super::step::Step;
 use crate::request::call_body::{guardrail_body, provider_body};
 use crate::request::error::RequestError;
@@ -124,6 +124,7 @@ impl Run {
                 attempt: 1,
                 turn: 0,
                 extra_attempts,
+                share: TimeShare::default(),
             });
         }
         orders
@@ -163,6 +164,7 @@ impl Run {
             turn: self.progress.turn,
             // What comes after its attempt is decided here.
             extra_attempts: 0,
+            share: self.progress.share,
         })
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use beamline_contract::answer::DecisionReason;
 use beamline_contract::policy::Order;
 
-use super::consequences::{external, no_provider};
+use super::consequences::{external, no_provider, nobody_takes_over};
 use super::exclusions::usual_latency;
+use super::reported::Reported;
 use super::results::RETRY_BUDGET_EXHAUSTED;
-use super::state::{Decision, Run, Session};
+use super::state::{Decision, Run, Session, TimeShare};
 use super::step::Step;
 use crate::request::RequestKind;
 use crate::request::error::RequestError;
@@ -44,6 +45,9 @@ impl Run {
     fn choose_first(&mut self, exclusions: Vec<Option<Exclusion>>, choice: &mut ChoiceContext<'_>) {
         if matches!(self.session, Session::Named { shared: false, .. }) {
             self.note_local_session();
+        }
+        if let Some(reported) = self.reported() {
+            return self.recover_reported(reported, exclusions, choice);
         }
         if let Some(index) = self.session_provider(&exclusions) {
             return self.settle(index, DecisionReason::Sticky, None, exclusions, choice);
@@ -95,6 +99,46 @@ impl Run {
                 };
                 Some((index, reason))
             }
+        }
+    }
+
+    /// What comes after a failure that the caller tells of: the caller waits and repeats, or another
+    /// provider takes over.
+    fn recover_reported(
+        &mut self,
+        reported: Reported,
+        exclusions: Vec<Option<Exclusion>>,
+        choice: &mut ChoiceContext<'_>,
+    ) {
+        let index = reported.provider;
+        let failed = reported.attempt(choice.left);
+        let roll = (choice.roll)();
+        let is_open = |other: usize| other != index && self.is_free(other, &exclusions);
+        let fallbacks = Fallbacks {
+            plan: &self.plan,
+            facts: &self.facts(),
+            failed: Some(&failed),
+            provider: self.name_of(index),
+            is_open: &is_open,
+            roll,
+        };
+        let recovery = fallbacks.recovery(failed.class);
+        // Whoever takes over only stands in: a session does not move to it.
+        self.progress.tried.push(index);
+        match recovery {
+            Recovery::Retry { wait, rule } => {
+                self.settle(index, DecisionReason::Retry, rule, exclusions, choice);
+                if let Some(decision) = &mut self.decision {
+                    Arc::make_mut(decision).wait = Some(wait);
+                }
+            }
+            Recovery::Switch { to, rule } => {
+                self.settle(to, DecisionReason::Fallback, rule, exclusions, choice);
+            }
+            Recovery::Draw { to } => {
+                self.settle(to, DecisionReason::Weighted, None, exclusions, choice);
+            }
+            Recovery::Stop => self.fail(nobody_takes_over(self.name_of(index))),
         }
     }
 
@@ -202,6 +246,7 @@ impl Run {
                     }
                 };
                 let expected = decision.expected_latency;
+                self.progress.share = self.time_share(decision.candidate, &exclusions, choice);
                 self.decide(decision.candidate, reason, rule, exclusions, expected);
                 self.step = Step::Wait(wait);
             }
@@ -283,6 +328,46 @@ impl Run {
             .collect()
     }
 
+    /// An attempt leaves the next provider what 95 % of its answers take, or a quarter of the time
+    /// where that is unknown, and has what its own take in any case.
+    fn time_share(
+        &self,
+        index: usize,
+        exclusions: &[Option<Exclusion>],
+        choice: &ChoiceContext<'_>,
+    ) -> TimeShare {
+        let is_open = |other: usize| {
+            let is_new = other != index && !self.progress.tried.contains(&other);
+            is_new && self.is_free(other, exclusions)
+        };
+        let fallbacks = Fallbacks {
+            plan: &self.plan,
+            facts: &self.facts(),
+            failed: None,
+            provider: self.name_of(index),
+            is_open: &is_open,
+            roll: 0.0,
+        };
+        let next = fallbacks
+            .after_silence()
+            .filter(|_| self.extra_attempts > 0);
+        let Some(next) = next else {
+            return TimeShare::default();
+        };
+        let a_quarter = choice.left / 4;
+        TimeShare {
+            reserve: self.usual_at_most(next, choice).unwrap_or(a_quarter),
+            least: self.usual_at_most(index, choice).unwrap_or(a_quarter),
+        }
+    }
+
+    fn usual_at_most(&self, index: usize, choice: &ChoiceContext<'_>) -> Option<Duration> {
+        let call = self.plan.providers.get(index)?.choice.as_ref().ok()?;
+        let place = call.target.endpoint(0)?;
+        let state = (choice.endpoint_state)(call.id(), &place.subject);
+        state.p95.filter(|_| state.fresh)
+    }
+
     fn failed_attempt(
         &self,
         decision: &Decision,
@@ -321,6 +406,7 @@ impl Run {
             return self.fail(RequestError::internal());
         };
         let expected = usual_latency(call, choice);
+        self.progress.share = self.time_share(index, &exclusions, choice);
         self.decide(index, reason, rule, exclusions, expected);
         let chosen = Step::Choose.after(self.kind, &plan);
         self.step = if is_first {
@@ -356,6 +442,7 @@ impl Run {
             exclusions,
             rule,
             expected_latency,
+            wait: None,
             message,
         }));
     }

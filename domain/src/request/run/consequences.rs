@@ -159,3 +159,12 @@ pub(super) fn nothing_to_ask() -> RequestError {
         sentence,
     )
 }
+
+/// No rule leads on from the provider that the caller tells of.
+pub(super) fn nobody_takes_over(provider: Option<&str>) -> RequestError {
+    let provider = provider.unwrap_or_default();
+    let sentence = format!(
+        "Nobody takes over from {provider}: no fallback rule of the policy fits, and no other provider is left."
+    );
+    RequestError::new(ErrorCode::DecisionFailed, sentence).with(EXTENSION_ID, provider)
+}

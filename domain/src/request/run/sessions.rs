@@ -122,7 +122,7 @@ impl Run {
         }
     }
 
-    fn candidate(&self, name: &str) -> Option<usize> {
+    pub(super) fn candidate(&self, name: &str) -> Option<usize> {
         let candidates = &self.plan.providers;
         candidates.iter().position(|known| known.name == name)
     }

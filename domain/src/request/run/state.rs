@@ -75,6 +75,30 @@ pub struct CallOrder {
     pub turn: usize,
     /// Attempts beyond the first that the request grants it.
     pub extra_attempts: u32,
+    pub share: TimeShare,
+}
+
+/// How the attempt at a provider shares the request's time with whoever would take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimeShare {
+    /// What is left to the next one.
+    pub reserve: Duration,
+    /// What the attempt has in any case.
+    pub least: Duration,
+}
+
+impl TimeShare {
+    /// The time of an attempt with so much left of the request's, and whether it is less because
+    /// of the next one.
+    pub fn limit(self, own_time: Duration, left: Duration) -> (Duration, bool) {
+        let all = own_time.min(left);
+        let shared = left.saturating_sub(self.reserve).max(self.least);
+        if shared < all {
+            (shared, true)
+        } else {
+            (all, false)
+        }
+    }
 }
 
 /// How a call ended.
@@ -141,6 +165,8 @@ pub struct Decision {
     /// The fallback rule that led to it.
     pub rule: Option<usize>,
     pub expected_latency: Option<Duration>,
+    /// What the caller of `decide` waits before it repeats its call.
+    pub wait: Option<Duration>,
     /// The message as the pre-processors left it.
     pub message: Message,
 }
@@ -196,6 +222,7 @@ pub(super) struct ProviderProgress {
     pub(super) without_content: Option<Reply>,
     /// The wait before the next attempt.
     pub(super) waited: Duration,
+    pub(super) share: TimeShare,
     pub(super) attempts: Vec<Attempt>,
 }
 

@@ -146,6 +146,7 @@ fn what_a_failure_means_depends_on_the_policy() {
     };
     let open = || CallFailure::CircuitOpen {
         retry_after: Duration::from_secs(2),
+        opened_by: None,
     };
     let cases: Vec<(&str, Result<Reply, CallFailure>, &str)> = vec![
         ("pre_a", Err(answered()), "pre_processor_failed"),

@@ -17,6 +17,7 @@ fn evidence() -> Evidence {
         limit: OWN_TIME,
         took: Duration::from_millis(10),
         usual: None,
+        leaves_time: false,
         router_is_late: false,
         bus_is_settled: true,
         isolation: Isolation::Shared,

@@ -175,3 +175,103 @@ fn what_is_one_providers_matter_asks_the_next_of_a_list() {
         assert_eq!(who, ["p1"], "{code} {answer}");
     }
 }
+
+#[test]
+fn a_caller_that_executes_providers_itself_is_told_what_comes_next() {
+    let policy = json!({"providers": [{"name": "p1", "weight": 1}, {"name": "p2", "weight": 0}], "fallbacks": [
+        {"when": {"status": ["timeout", "503"]}, "retry": 2, "backoff": {"strategy": "fixed", "base_ms": 40, "jitter": false}, "to": "p3"},
+        {"when": {"status": "quota"}, "to": "p2"}]})
+    .to_string();
+    let decided = |context: Value| {
+        let rig = Rig {
+            context,
+            ..Rig::default()
+        };
+        let run = rig.run(RequestKind::Decide, &policy);
+        let (answer, happened) = rig.finish(run, |_| None);
+        assert!(happened.called.is_empty(), "{answer}");
+        let decision = &answer["decision"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let wait = decision["metadata"]["wait_ms"].to_string();
+        if answer["ok"] == true {
+            format!(
+                "{} {} {wait}",
+                text(&decision["provider_id"]),
+                text(&decision["reason"])
+            )
+        } else {
+            text(&answer["error"]["code"])
+        }
+    };
+    let after = |status: Value, made: Value| {
+        decided(json!({"current_provider": "p1", "status": status, "retry_attempts": made}))
+    };
+    assert_eq!(after(json!("timeout"), json!(null)), "p1 retry 40.0");
+    assert_eq!(after(json!("503"), json!(1)), "p1 retry 40.0");
+    assert_eq!(after(json!(503), json!(2)), "p3 fallback null");
+    assert_eq!(after(json!("quota"), json!(0)), "p2 fallback null");
+    assert_eq!(after(json!("4xx"), json!(0)), "decision_failed");
+    // What is not known is not read.
+    assert_eq!(after(json!("bored"), json!(0)), "p1 weighted null");
+    assert_eq!(decided(json!({"status": "timeout"})), "p1 weighted null");
+    assert_eq!(
+        decided(json!({"current_provider": "p1"})),
+        "p1 weighted null"
+    );
+    let unknown = json!({"current_provider": "nobody", "status": "timeout"});
+    assert_eq!(decided(unknown), "p1 weighted null");
+}
+
+#[test]
+fn an_attempt_leaves_the_next_provider_its_usual_time() {
+    let seconds = Duration::from_secs;
+    let mut rig = Rig {
+        left: seconds(20),
+        ..Rig::default()
+    };
+    let shares = |rig: &Rig, policy: Value| {
+        let run = rig.run(RequestKind::Route, &policy.to_string());
+        let mut shares = Vec::new();
+        rig.finish(run, |order| {
+            shares.push((order.share.reserve.as_secs(), order.share.least.as_secs()));
+            Some(Err(CallFailure::Timeout))
+        });
+        shares
+    };
+    let list = json!({"providers": ["p1", "p2", "p3"]});
+    assert_eq!(shares(&rig, list.clone()), [(5, 5), (5, 5), (0, 0)]);
+    for (id, p95) in [("p1", 3), ("p2", 8), ("p3", 1)] {
+        let state = rig.endpoint_state.entry(id.into()).or_default();
+        state.p95 = Some(seconds(p95));
+        state.fresh = true;
+    }
+    assert_eq!(shares(&rig, list), [(8, 3), (1, 8), (0, 0)]);
+    let by_rule = json!({"providers": [{"name": "p1"}], "fallbacks": [{"when": {"status": "timeout"}, "to": "p3"}]});
+    assert_eq!(shares(&rig, by_rule), [(1, 3), (0, 0)]);
+    let for_others = json!({"providers": [{"name": "p1"}], "fallbacks": [{"when": {"status": "5xx"}, "to": "p3"}]});
+    assert_eq!(shares(&rig, for_others), [(0, 0)]);
+}
+
+#[test]
+fn a_share_is_never_more_than_all_and_never_less_than_its_own() {
+    let seconds = Duration::from_secs;
+    let share = |reserve, least| TimeShare {
+        reserve: seconds(reserve),
+        least: seconds(least),
+    };
+    for (share, own, left, want) in [
+        (share(0, 0), 20, 30, (20, false)),
+        (share(0, 0), 40, 30, (30, false)),
+        (share(5, 1), 30, 30, (25, true)),
+        (share(5, 1), 20, 30, (20, false)),
+        (share(29, 9), 30, 30, (9, true)),
+        (share(40, 50), 30, 30, (30, false)),
+    ] {
+        let (limit, leaves_time) = share.limit(seconds(own), seconds(left));
+        assert_eq!(
+            (limit.as_secs(), leaves_time),
+            want,
+            "{share:?} {own} {left}"
+        );
+    }
+}

@@ -149,6 +149,7 @@ fn every_status_word_is_understood() {
             "circuit_breaker_open",
             CallFailure::CircuitOpen {
                 retry_after: Duration::ZERO,
+                opened_by: None,
             },
             true,
         ),
@@ -462,6 +463,7 @@ fn a_provider_that_is_not_called_after_the_choice_is_left_out_like_any_other() {
     };
     let refused = CallFailure::CircuitOpen {
         retry_after: Duration::from_secs(5),
+        opened_by: None,
     };
     let (called, _, answer) = route(&rig, policy, &[Err(refused.clone())]);
     assert_eq!(called, ["p1", "p2"]);

@@ -50,19 +50,31 @@ fn a_session_keeps_its_provider() {
 
 #[test]
 fn a_session_moves_when_its_provider_cannot_be_called() {
+    const NO_RULES: &str = r#"{"providers": [{"name": "p1", "weight": 1}, {"name": "p2", "weight": 1}],
+        "sticky": {"enabled": true, "session_key": "user_id", "ttl": "10m"}}"#;
     let mut rig = rig(0.0);
     decide(&rig);
     rig.held_back("p1", 1);
-    let (answer, happened) = decide(&rig);
+    let run = rig.run(RequestKind::Decide, NO_RULES);
+    let (answer, happened) = rig.finish(run, |_| None);
     assert_eq!(answer["decision"]["provider_id"], "p2");
     assert_eq!(happened.pins, [("p2".to_owned(), Some("p1".to_owned()))]);
-    rig.held_back("p2", 1);
+}
+
+#[test]
+fn a_session_comes_back_from_who_only_stands_in() {
+    let mut rig = rig(0.0);
+    decide(&rig);
+    rig.held_back("p1", 1);
     let (answer, happened) = decide(&rig);
     assert_eq!(
         (&answer["decision"]["provider_id"], happened.pins.len()),
         (&json!("p3"), 0),
         "who only stands in is not kept"
     );
+    rig.endpoint_state.clear();
+    let (answer, _) = decide(&rig);
+    assert_eq!(answer["decision"]["reason"], "sticky", "{answer}");
 }
 
 #[test]
