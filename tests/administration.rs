@@ -210,7 +210,7 @@ async fn taken_ids_and_subjects_are_conflicts() {
 async fn mistakes_in_a_record_are_all_listed_with_their_places() {
     let world = World::start(&[]).await;
     let record = json!({
-        "id": "Not An Id", "type": "filter", "subject": "beamline.router.v1.route", "timeout_ms": 0, "retry": 3,
+        "id": "Not An Id", "type": "filter", "subject": "beamline.router.v1.route", "timeout_ms": 0, "retry": 4,
         "enabled": "yes", "version": "", "config": [], "metadata": 1, "timout_ms": 5,
         "versions": [{"subject": "beamline.ext.*.x"}, {"version": "v2"}, {"version": "v2"}],
         "instances": [{"instance_id": "a", "subject": "x", "weight": 101, "wieght": 1}, 7],

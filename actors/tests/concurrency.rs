@@ -391,7 +391,7 @@ async fn an_operators_reset_gives_back_all_places_and_ends_a_wait() {
         bench.limit() < 500
             && matches!(
                 bench.call(TIMEOUT).await,
-                Err(CallFailure::Overloaded { .. })
+                Err(CallFailure::LeftAlone { .. })
             )
     );
 

@@ -10,7 +10,7 @@ mod schema;
 mod status;
 mod words;
 
-pub use breaker::CircuitBreaker;
+pub use breaker::{CircuitBreaker, OLDER_BREAKER_KEYS};
 pub use document::{
     BackoffEntry, FallbackEntry, PolicyDocument, ProcessorEntry, ProviderEntry, Providers,
     StickyEntry, ValidatorEntry,

@@ -33,6 +33,8 @@ pub struct RouterConfig {
     pub max_extensions_per_pipeline: u32,
     /// Retries and fallbacks that one request may make in all.
     pub max_extra_attempts: u32,
+    /// Gateways here know fewer codes of errors.
+    pub legacy_codes: bool,
     /// Answers that the contract does not know are counted and logged, not refused.
     pub tolerates_answers: bool,
     /// How long requests in flight may take to finish after the signal to stop.
@@ -87,6 +89,7 @@ impl RouterConfig {
                 1..=256,
             ),
             max_extra_attempts: from.number("router.max_extra_attempts", 6, 0..=100),
+            legacy_codes: from.boolean("router.legacy_codes", false),
             tolerates_answers: from.text("router.strict_answers", REFUSE, check_strictness) == WARN,
             drain_timeout: from.duration("router.drain_timeout", Duration::from_secs(25), timeouts),
             allowed_tenants: from.list("router.allowed_tenants", check_tenant),

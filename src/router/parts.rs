@@ -220,7 +220,12 @@ impl Edges {
         listener: TcpListener,
     ) -> Self {
         let prefix = &config.nats.subject_prefix;
-        let intake = Intake::new(connection.clone(), core.door.clone(), prefix);
+        let intake = Intake::new(
+            connection.clone(),
+            core.door.clone(),
+            prefix,
+            config.router.legacy_codes,
+        );
         let fleet = Fleet::new(
             connection.clone(),
             core.registry.clone(),

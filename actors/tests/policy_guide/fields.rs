@@ -201,7 +201,9 @@ fn collect(value: &Value, path: &str, shown: &mut BTreeSet<String>) {
         Value::Array(items) => items.iter().for_each(|item| collect(item, path, shown)),
         Value::Object(members) if !is_free => {
             for (key, value) in members {
-                let key = if is_map && key != "status" { "<>" } else { key };
+                let is_of_a_rule = path.starts_with("fallback");
+                let is_word = key == "status" || is_of_a_rule && key == "provider";
+                let key = if is_map && !is_word { "<>" } else { key };
                 let dot = if path.is_empty() { "" } else { "." };
                 collect(value, &format!("{path}{dot}{key}"), shown);
             }

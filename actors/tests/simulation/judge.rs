@@ -243,9 +243,6 @@ impl Case<'_> {
                 self.evidence.extra_attempts
             ));
         }
-        if self.asked.planned.attempt.is_some() && again > 0 {
-            return Some("it is a retry and was retried".to_owned());
-        }
         by_id
             .values()
             .any(|count| *count > MOST_ATTEMPTS)

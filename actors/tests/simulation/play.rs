@@ -185,7 +185,6 @@ impl Play {
             kept.lock().push((Instant::now(), answer));
         });
         let headers = RequestHeaders {
-            attempt: planned.attempt.map(|attempt| attempt.to_string()),
             priority: planned.batch.then(|| "batch".to_owned()),
             ..RequestHeaders::default()
         };
@@ -283,7 +282,6 @@ impl Play {
             kind: RequestKind::Route,
             tenant: tenant.to_owned(),
             timeout: Duration::from_secs(30),
-            attempt: None,
             batch: false,
             body: body.to_string(),
         });

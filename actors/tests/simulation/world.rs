@@ -38,8 +38,6 @@ pub(crate) struct Planned {
     pub(crate) kind: RequestKind,
     pub(crate) tenant: String,
     pub(crate) timeout: Duration,
-    /// `Router-Attempt`.
-    pub(crate) attempt: Option<u32>,
     pub(crate) batch: bool,
     pub(crate) body: String,
 }
@@ -218,7 +216,6 @@ fn planned(rng: &mut Rng, at: Duration, number: usize) -> Planned {
         kind,
         tenant: tenant.to_owned(),
         timeout: Duration::from_millis(timeout_ms),
-        attempt: chance(rng, 10).then_some(2),
         batch: chance(rng, 10),
         body,
     }

@@ -153,7 +153,7 @@ async fn a_place_that_asks_for_patience_is_left_alone_and_not_blamed() {
     bench.call(&one).await;
     for _ in 0..20 {
         let result = bench.call(&one).await;
-        let Err(CallFailure::Overloaded { retry_after }) = result.outcome else {
+        let Err(CallFailure::LeftAlone { retry_after }) = result.outcome else {
             panic!("{:?}", result.outcome)
         };
         assert_eq!((retry_after, result.attempts), (Duration::from_secs(3), 0));
@@ -188,7 +188,7 @@ async fn the_quota_of_one_tenant_is_nobody_elses_where_tenants_are_kept_apart() 
     bench.bus.answers(A, "{}");
     assert!(matches!(
         bench.call(&one).await.outcome,
-        Err(CallFailure::Overloaded { .. })
+        Err(CallFailure::LeftAlone { .. })
     ));
     let other = CallScope {
         tenant_id: "u".into(),
@@ -441,7 +441,11 @@ async fn a_place_that_the_registry_no_longer_has_is_forgotten() {
             .iter()
             .all(|target| matches!(target.breaker().state, State::Open { .. }))
     );
-    assert_eq!(bench.endpoint_state(A), EndpointState::default());
+    let forgotten = EndpointState {
+        failing: true,
+        ..EndpointState::default()
+    };
+    assert_eq!(bench.endpoint_state(A), forgotten, "its extension is not");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,17 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::record::BreakerOverrides;
+use crate::record::{BreakerOverrides, BreakerSetting};
+
+/// Keys of older policies, the settings that they are now, and what their numbers are multiplied
+/// with. `enabled` is one more.
+pub const OLDER_BREAKER_KEYS: [(&str, BreakerSetting, f64); 5] = [
+    ("error_rate_window_seconds", BreakerSetting::Window, 1_000.0),
+    ("error_rate_threshold", BreakerSetting::FailureRate, 100.0),
+    ("timeout_ms", BreakerSetting::OpenBase, 1.0),
+    ("half_open_max_calls", BreakerSetting::HalfOpenPermits, 1.0),
+    ("success_threshold", BreakerSetting::HalfOpenSuccesses, 1.0),
+];
 
 /// The numbers of a policy for the breakers of its providers, by their names in a policy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

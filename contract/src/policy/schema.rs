@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-use super::{CircuitBreaker, Status};
+use super::{CircuitBreaker, OLDER_BREAKER_KEYS, Status};
 use crate::limits::{MAX_CONDITIONS, MAX_ITEMS};
 use crate::record::{BreakerSetting, breaker_schema};
 use crate::schema::{Condition, Id};
@@ -165,6 +165,21 @@ impl JsonSchema for CircuitBreaker {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        breaker_schema(BreakerSetting::policy_name)
+        let mut schema = breaker_schema(BreakerSetting::policy_name);
+        if let Some(properties) = schema
+            .pointer_mut("/properties")
+            .and_then(|p| p.as_object_mut())
+        {
+            let meaning = "Of older documents: `false` opens nothing for this policy's calls.";
+            let enabled = json!({"description": meaning, "type": ["boolean", "null"]});
+            properties.insert("enabled".to_owned(), enabled);
+            for (key, setting, factor) in OLDER_BREAKER_KEYS {
+                let name = setting.policy_name();
+                let meaning = format!("Of older documents: `{name}`, divided by {factor}.");
+                let older = json!({"description": meaning, "type": ["number", "null"], "exclusiveMinimum": 0});
+                properties.insert(key.to_owned(), older);
+            }
+        }
+        schema
     }
 }

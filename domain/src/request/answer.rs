@@ -23,6 +23,10 @@ use crate::request::plan::{Candidate, PlannedCall};
 use crate::request::run::{Attempt, Decision, Degraded, Report, Run};
 use beamline_contract::time::milliseconds;
 
+mod legacy;
+
+pub use legacy::with_older_code;
+
 /// Room for an answer besides its message: the explanation and a line for each extension.
 const ROOM: usize = 3 * 1024;
 

@@ -31,8 +31,6 @@ pub struct RequestHeaders {
     pub traceparent: Option<String>,
     /// `Router-Timeout-Ms`.
     pub timeout_ms: Option<String>,
-    /// `Router-Attempt`.
-    pub attempt: Option<String>,
     /// `Router-Priority`.
     pub priority: Option<String>,
 }
@@ -76,8 +74,6 @@ pub struct Request {
     pub timeout: Duration,
     /// It asked for more time than a request may have.
     pub clamped: bool,
-    /// Which attempt of its caller it is, counted from 1.
-    pub attempt: u32,
 }
 
 /// What travels through the pipeline. Cheap to clone; the payload is never looked into.
@@ -132,17 +128,9 @@ impl Request {
             return Err(refuse(error, correlation));
         }
         match envelope.into_request(trace, timeout, limits) {
-            Ok(request) => Ok(Self {
-                attempt: header_attempt(headers),
-                ..request
-            }),
+            Ok(request) => Ok(request),
             Err(error) => Err(refuse(error, correlation)),
         }
-    }
-
-    /// Whether its caller retries by himself. His retries and the router's would multiply.
-    pub fn is_retry(&self) -> bool {
-        self.attempt > 1
     }
 
     pub fn correlation(&self) -> Correlation {
@@ -277,7 +265,6 @@ impl Envelope {
                 .unwrap_or(limits.default_timeout)
                 .min(limits.max_timeout),
             clamped: wanted.is_some_and(|wanted| wanted > limits.max_timeout),
-            attempt: 1,
         })
     }
 }
@@ -351,15 +338,6 @@ fn header_timeout(headers: &RequestHeaders, mistakes: &mut Mistakes) -> Option<u
         mistakes.add("/timeout_ms", message);
     }
     parsed
-}
-
-/// What cannot be read says nothing: the request is taken for a first attempt.
-fn header_attempt(headers: &RequestHeaders) -> u32 {
-    headers
-        .attempt
-        .as_deref()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1)
 }
 
 /// The first mistake as an error; all of them in `details.mistakes`.

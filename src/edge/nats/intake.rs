@@ -14,6 +14,7 @@ use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{WallClock, at_once, headers};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::{header, subject};
+use beamline_domain::request::answer::with_older_code;
 use beamline_domain::request::error::RequestError;
 use beamline_domain::request::{Correlation, RequestHeaders, RequestKind};
 use bytes::Bytes;
@@ -57,10 +58,13 @@ struct Shared {
     /// Requests that were read when their callers had given up.
     expired: Counter,
     clock: WallClock,
+    /// Gateways here know fewer codes.
+    legacy_codes: bool,
 }
 
 impl Intake {
-    pub fn new(connection: Connection, door: Door, prefix: &str) -> Self {
+    /// `legacy_codes`: gateways here know fewer codes.
+    pub fn new(connection: Connection, door: Door, prefix: &str, legacy_codes: bool) -> Self {
         let shared = Shared {
             queue: Queue::new(connection.clone()),
             connection,
@@ -72,6 +76,7 @@ impl Intake {
             unsent: Counter::default(),
             expired: Counter::default(),
             clock: WallClock::start(),
+            legacy_codes,
         };
         Self {
             shared: Arc::new(shared),
@@ -242,7 +247,6 @@ fn read_headers(from: &HeaderMap) -> RequestHeaders {
         traceparent: text(header::TRACEPARENT),
         timeout_ms: text(header::TIMEOUT_MS),
         priority: text(header::PRIORITY),
-        attempt: text(header::ATTEMPT),
     }
 }
 
@@ -321,7 +325,10 @@ impl PartSink for InboxParts {
 
 /// While NATS is away an answer waits here and not in the client, which would send it however late
 /// it is.
-async fn send(shared: Arc<Shared>, to: Subject, outgoing: Outgoing) {
+async fn send(shared: Arc<Shared>, to: Subject, mut outgoing: Outgoing) {
+    if shared.legacy_codes {
+        outgoing.body = with_older_code(outgoing.body, outgoing.outcome);
+    }
     let connection = &shared.connection;
     let deadline = outgoing
         .deadline

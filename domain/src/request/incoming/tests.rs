@@ -141,31 +141,6 @@ fn more_time_than_the_most_is_cut_to_it_and_noticed() {
 }
 
 #[test]
-fn the_attempt_of_the_caller_is_read_where_it_can_be() {
-    for (text, attempt) in [
-        (None, 1),
-        (Some("1"), 1),
-        (Some("2"), 2),
-        (Some("0"), 0),
-        (Some("x"), 1),
-        (Some("-1"), 1),
-    ] {
-        let headers = RequestHeaders {
-            attempt: text.map(str::to_owned),
-            ..RequestHeaders::default()
-        };
-        let body =
-            br#"{"version": "1", "tenant_id": "t", "request_id": "r", "message": {"payload": 1}}"#;
-        let request = Request::parse(body, &headers, &limits(), || 1).unwrap();
-        assert_eq!(
-            (request.attempt, request.is_retry()),
-            (attempt, attempt > 1),
-            "{text:?}"
-        );
-    }
-}
-
-#[test]
 fn bad_input_gets_a_code_and_a_place() {
     let schema = "SCHEMA_VALIDATION_FAILED";
     let correlation = "CORRELATION_FIELDS_INVALID";

@@ -115,7 +115,7 @@ impl Run {
 
     fn guardrail_orders(&self) -> Vec<CallOrder> {
         let calls = self.guardrails();
-        let extra = extra_attempts(self.guardrail_retries(), &calls);
+        let extra = extra_attempts(self.extra_attempts, &calls);
         let mut orders = Vec::with_capacity(calls.len());
         for (call, extra_attempts) in calls.into_iter().zip(extra) {
             orders.push(CallOrder {
@@ -140,16 +140,6 @@ impl Run {
         };
         let step = self.step.guardrails(&self.plan).iter();
         step.filter(is_for_it).cloned().collect()
-    }
-
-    /// What guardrails may retry. Nothing when the request is a retry itself: one layer retries, or
-    /// they multiply.
-    pub(super) fn guardrail_retries(&self) -> u32 {
-        if self.request.is_retry() {
-            0
-        } else {
-            self.extra_attempts
-        }
     }
 
     /// `None` when there is nothing to ask a provider.

@@ -381,7 +381,7 @@ impl Run {
         let is_open = matches!(failure, CallFailure::CircuitOpen { .. });
         let usual = usual_latency(call, choice);
         FailedAttempt {
-            may_retry: !says_no && !is_open && !self.request.is_retry(),
+            may_retry: !says_no && !is_open,
             ..FailedAttempt::new(call, failure, self.progress.made, usual, choice.left)
         }
     }

@@ -1,5 +1,7 @@
 //! Reads what somebody wrote about breakers.
 
+mod older;
+
 use crate::document::{Mistakes, Object};
 use beamline_contract::record::{BreakerOverrides, BreakerSetting, Isolation};
 
@@ -12,8 +14,10 @@ pub fn read_record(mut object: Object<'_>, mistakes: &mut Mistakes) -> BreakerOv
 }
 
 /// Reads the `circuit_breaker` object of a policy.
-pub fn read_policy(object: Object<'_>, mistakes: &mut Mistakes) -> BreakerOverrides {
-    read_numbers(object, BreakerSetting::policy_name, mistakes)
+pub fn read_policy(mut object: Object<'_>, mistakes: &mut Mistakes) -> BreakerOverrides {
+    let older = older::take(&mut object, mistakes);
+    let newer = read_numbers(object, BreakerSetting::policy_name, mistakes);
+    older.overlaid(&newer)
 }
 
 fn read_numbers(

@@ -1,5 +1,4 @@
-//! What happens when the budgets that all requests share are empty, and when the request is a retry
-//! itself.
+//! What happens when the budgets that all requests share are empty.
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -40,19 +39,13 @@ impl RetryTokens for Purse {
 
 /// Who was called, the answer, and what the budgets were asked for, when every provider answers
 /// 500, and has done so for a while.
-fn failing(
-    policy: &str,
-    retries: u32,
-    fallbacks: u32,
-    attempt: u32,
-) -> (Vec<String>, Value, Vec<String>) {
+fn failing(policy: &str, retries: u32, fallbacks: u32) -> (Vec<String>, Value, Vec<String>) {
     let purse = Purse {
         left: Mutex::new((retries, fallbacks)),
         asked: Mutex::default(),
     };
     let rig = Rig::default().with_failing(&["p1", "p2", "p3"]);
-    let mut run = rig.run(RequestKind::Route, policy);
-    Arc::get_mut(&mut run.request).unwrap().attempt = attempt;
+    let run = rig.run(RequestKind::Route, policy);
     let (answer, happened) = rig.finish_within(run, &purse, |_| Some(Err(answered("500"))));
     let asked = purse.asked.lock().clone();
     (happened.called, answer, asked)
@@ -60,7 +53,7 @@ fn failing(
 
 #[test]
 fn every_further_attempt_is_paid_for() {
-    let (called, answer, asked) = failing(RETRY_THEN_FALLBACK, 9, 9, 1);
+    let (called, answer, asked) = failing(RETRY_THEN_FALLBACK, 9, 9);
     assert_eq!(
         called,
         ["p1", "p1", "p1", "p2", "p2", "p2", "p3", "p3", "p3"]
@@ -108,7 +101,7 @@ fn a_switch_to_a_provider_that_answers_costs_nothing() {
 
 #[test]
 fn a_retry_that_nobody_pays_for_lets_another_provider_take_over() {
-    let (called, answer, _) = failing(RETRY_THEN_FALLBACK, 0, 9, 1);
+    let (called, answer, _) = failing(RETRY_THEN_FALLBACK, 0, 9);
     assert_eq!(called, ["p1", "p2", "p3"]);
     assert_eq!(
         answer["error"]["details"]["retry_budget_exhausted"], true,
@@ -119,7 +112,7 @@ fn a_retry_that_nobody_pays_for_lets_another_provider_take_over() {
 #[test]
 fn without_tokens_the_first_error_goes_out_and_says_so() {
     for (policy, fallbacks) in [(RETRY_ONLY, 9), (RETRY_THEN_FALLBACK, 0)] {
-        let (called, answer, _) = failing(policy, 0, fallbacks, 1);
+        let (called, answer, _) = failing(policy, 0, fallbacks);
         assert_eq!(called, ["p1"]);
         let error = &answer["error"];
         assert_eq!(
@@ -145,28 +138,6 @@ fn the_budget_of_the_request_is_not_charged_for_what_was_refused() {
         (order.call.id() == "p1").then(|| Err(answered("500")))
     });
     assert_eq!(happened.called, ["p1", "p2"]);
-}
-
-#[test]
-fn a_request_that_is_a_retry_falls_back_and_retries_nothing() {
-    let (called, answer, asked) = failing(RETRY_THEN_FALLBACK, 9, 9, 2);
-    assert_eq!(
-        (called, asked),
-        (
-            vec!["p1".into(), "p2".into(), "p3".into()],
-            vec!["fallback p2".into(), "fallback p3".to_string()]
-        )
-    );
-    assert_eq!(
-        answer["error"]["details"].get("retry_budget_exhausted"),
-        None,
-        "none was wanted"
-    );
-
-    let mut run = Rig::default().run(RequestKind::Route, RETRY_ONLY);
-    assert_eq!(run.guardrail_retries(), 10);
-    Arc::get_mut(&mut run.request).unwrap().attempt = 2;
-    assert_eq!((run.guardrail_retries(), run.extra_attempts), (0, 10));
 }
 
 #[test]
