@@ -1,58 +1,75 @@
 //! Finds personal data in text, as an operator means it: card numbers, e-mail addresses, phone
-//! numbers, IBANs and US social security numbers. What has a checksum is checked; what has none
-//! must look like one and stand alone. Every detector reads a text once, so the time is linear in
-//! its length.
+//! numbers, IBANs and US social security numbers. What has a checksum is checked, what has a
+//! numbering plan is held against it, and the words nearby decide where form does not.
+//!
+//! A text is folded, its groups of digits and its "@" are found, and each detector looks at a
+//! bounded number of characters around them, so the time is linear in the length of the text.
+
+mod fold;
+
+mod digits;
+mod hint;
 
 mod card;
-mod digits;
 mod email;
 mod iban;
 mod phone;
 mod ssn;
 
 mod mask;
+pub(crate) mod options;
 mod payload;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use mask::{Masked, Style, mask_payload, mask_text};
-pub use payload::{Findings, inspect_payload};
+use hint::{Hint, Hints};
+pub use mask::{Masked, Piece, Style};
+pub use payload::Findings;
+use phone::table::National;
 
 /// In the order of precedence where finds overlap: what is checked by a checksum or has a clear
 /// form comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    #[serde(alias = "email_address")]
     Email,
+    #[serde(alias = "iban_code")]
     Iban,
+    #[serde(alias = "credit_card")]
     Card,
+    #[serde(alias = "us_ssn")]
     Ssn,
+    #[serde(alias = "phone_number")]
     Phone,
 }
 
 impl Kind {
     pub const ALL: [Self; 5] = [Self::Email, Self::Iban, Self::Card, Self::Ssn, Self::Phone];
 
-    fn detect(self, text: &str) -> Vec<Range<usize>> {
+    fn detect(self, text: &Text<'_>, national: &National) -> Vec<Range<usize>> {
         match self {
             Self::Email => email::find(text),
             Self::Iban => iban::find(text),
             Self::Card => card::find(text),
             Self::Ssn => ssn::find(text),
-            Self::Phone => phone::find(text),
+            Self::Phone => phone::find(text, national),
         }
     }
 
-    fn label(self) -> &'static str {
+    /// As configurations and answers name it.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Email => "[EMAIL]",
-            Self::Iban => "[IBAN]",
-            Self::Card => "[CARD]",
-            Self::Ssn => "[SSN]",
-            Self::Phone => "[PHONE]",
+            Self::Email => "email",
+            Self::Iban => "iban",
+            Self::Card => "card",
+            Self::Ssn => "ssn",
+            Self::Phone => "phone",
         }
     }
 }
@@ -90,6 +107,17 @@ impl Kinds {
             Kind::Phone => self.phone,
         }
     }
+
+    /// Without those that a list leaves out.
+    pub fn only(self, listed: &[Kind]) -> Self {
+        Self {
+            card: self.card && listed.contains(&Kind::Card),
+            email: self.email && listed.contains(&Kind::Email),
+            phone: self.phone && listed.contains(&Kind::Phone),
+            iban: self.iban && listed.contains(&Kind::Iban),
+            ssn: self.ssn && listed.contains(&Kind::Ssn),
+        }
+    }
 }
 
 /// Something found, as a range of bytes of the text.
@@ -102,30 +130,141 @@ pub struct Find {
 /// How many of each kind.
 pub type Counts = BTreeMap<Kind, usize>;
 
-/// Everything of the wanted kinds, in the order of the text and without overlaps.
-///
-/// All kinds are looked for, whatever is wanted, so that switching one off does not turn its finds
-/// into another kind.
-pub fn find(text: &str, wanted: &Kinds) -> Vec<Find> {
-    if !text
-        .bytes()
-        .any(|byte| byte == b'@' || byte.is_ascii_digit())
-    {
-        return Vec::new();
+/// What to look for.
+#[derive(Clone, Debug)]
+pub struct Detector {
+    wanted: Kinds,
+    national: Arc<National>,
+}
+
+impl Default for Detector {
+    fn default() -> Self {
+        Self::new(Kinds::default())
     }
-    let mut taken: BTreeMap<usize, Find> = BTreeMap::new();
-    for kind in Kind::ALL {
-        for range in kind.detect(text) {
-            let before = taken.range(..range.end).next_back();
-            if before.is_none_or(|(_, find)| find.range.end <= range.start) {
-                taken.insert(range.start, Find { kind, range });
-            }
+}
+
+impl Detector {
+    /// Phone numbers as they are written within any country.
+    pub fn new(wanted: Kinds) -> Self {
+        Self {
+            wanted,
+            national: National::everywhere(),
         }
     }
-    taken
-        .into_values()
-        .filter(|find| wanted.has(find.kind))
-        .collect()
+
+    /// Phone numbers as they are written within the countries with these ISO 3166 codes;
+    /// international ones of all countries.
+    ///
+    /// # Errors
+    /// A sentence about the first code that is none.
+    pub fn for_regions(wanted: Kinds, regions: &[String]) -> Result<Self, String> {
+        Ok(Self {
+            wanted,
+            national: National::of_regions(regions)?,
+        })
+    }
+
+    /// Everything of the wanted kinds, in the order of the text and without overlaps.
+    pub fn find(&self, text: &str) -> Vec<Find> {
+        self.find_under(text, None)
+    }
+
+    /// What the key above a text says counts where the text says nothing.
+    ///
+    /// All kinds are looked for, whatever is wanted, so that switching one off does not turn its
+    /// finds into another kind.
+    fn find_under(&self, text: &str, key: Option<Hint>) -> Vec<Find> {
+        let folded = fold::fold(text);
+        let text = Text::new(&folded.text, key);
+        if text.groups.is_empty() && !text.folded.contains('@') {
+            return Vec::new();
+        }
+        let mut taken: BTreeMap<usize, Find> = BTreeMap::new();
+        for kind in Kind::ALL {
+            for range in kind.detect(&text, &self.national) {
+                let before = taken.range(..range.end).next_back();
+                if before.is_none_or(|(_, find)| find.range.end <= range.start) {
+                    taken.insert(range.start, Find { kind, range });
+                }
+            }
+        }
+        taken
+            .into_values()
+            .filter(|find| self.wanted.has(find.kind))
+            .map(|find| Find {
+                range: folded.original(&find.range),
+                ..find
+            })
+            .collect()
+    }
+}
+
+/// A folded text with what all detectors need of it.
+struct Text<'a> {
+    folded: &'a str,
+    groups: Vec<Range<usize>>,
+    hints: Hints<'a>,
+    /// Lengths of numbers in one piece that are no cards, as bits.
+    identifiers: OnceCell<u32>,
+    difference: OnceCell<bool>,
+}
+
+impl<'a> Text<'a> {
+    fn new(folded: &'a str, key: Option<Hint>) -> Self {
+        Self {
+            folded,
+            groups: digits::groups(folded),
+            hints: Hints::new(folded, key),
+            identifiers: OnceCell::new(),
+            difference: OnceCell::new(),
+        }
+    }
+
+    /// What the words between the group before this one and this one say.
+    fn hint(&self, group: usize, window: usize) -> Option<Hint> {
+        let before = group
+            .checked_sub(1)
+            .and_then(|before| self.groups.get(before));
+        let at = self.groups.get(group)?.start;
+        self.hints
+            .before(at, before.map_or(0, |before| before.end), window)
+    }
+
+    fn hint_at(&self, at: usize, window: usize) -> Option<Hint> {
+        self.hints.before(at, 0, window)
+    }
+
+    fn hint_after(&self, group: usize, wanted: Hint) -> bool {
+        const NEAR: usize = 12;
+        let group = self.groups.get(group);
+        group.is_some_and(|group| self.hints.after(group.end, NEAR, wanted))
+    }
+
+    /// Whether the text has other numbers of this length that are no cards: a list of identifiers
+    /// holds one now and then that passes for a card.
+    fn is_among_identifiers(&self, length: usize) -> bool {
+        let lengths = self.identifiers.get_or_init(|| {
+            let of_length = |group: &&Range<usize>| (12..=19).contains(&group.len());
+            self.groups
+                .iter()
+                .filter(of_length)
+                .fold(0, |lengths, group| {
+                    let digits = self.folded.get(group.clone()).unwrap_or_default();
+                    lengths | u32::from(!card::is_card(digits)) << group.len()
+                })
+        });
+        lengths & (1 << length) != 0
+    }
+
+    /// Whether the text holds a difference of files.
+    fn is_difference(&self) -> bool {
+        *self.difference.get_or_init(|| {
+            let heads = ["@@ -", "diff --git ", "--- a/", "+++ "];
+            heads.iter().any(|head| {
+                self.folded.starts_with(head) || self.folded.contains(&format!("\n{head}"))
+            })
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,98 +1,209 @@
-//! Payment card numbers: 13 to 19 digits, the prefix and length of an issuer, and the Luhn
-//! checksum.
+//! Payment card numbers: the prefix and length of an issuer, the Luhn checksum, and the way cards
+//! are written. A number in one piece is only as much as an identifier with luck is, so the words
+//! before it count as well.
 
 use std::ops::Range;
 
-use super::digits::{Run, is_space_or_hyphen, runs, stands_alone};
+use super::Text;
+use super::digits::{gap, stands_alone};
+use super::hint::Hint;
 
-const LENGTHS: std::ops::RangeInclusive<usize> = 13..=19;
+const LENGTHS: std::ops::RangeInclusive<usize> = 12..=19;
+/// How far before the number the word may stand.
+const WINDOW: usize = 40;
 
-pub(super) fn find(text: &str) -> Vec<Range<usize>> {
-    runs(text, is_space_or_hyphen)
-        .iter()
-        .flat_map(|run| find_in_run(text, run))
-        .collect()
-}
-
-/// A card may have other numbers beside it, such as an expiry date: every stretch of groups is
-/// tried, longest first.
-fn find_in_run(text: &str, run: &Run) -> Vec<Range<usize>> {
+pub(super) fn find(text: &Text<'_>) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    let mut from = 0;
-    while let Some(rest) = run.groups.get(from..).filter(|rest| !rest.is_empty()) {
-        match longest_card(text, rest) {
+    let mut index = 0;
+    while index < text.groups.len() {
+        match card_at(text, index) {
             Some((groups, range)) => {
                 found.push(range);
-                from += groups;
+                index += groups;
             }
-            None => from += 1,
+            None => index += 1,
         }
     }
     found
 }
 
-fn longest_card(text: &str, groups: &[Range<usize>]) -> Option<(usize, Range<usize>)> {
-    let mut digits = String::new();
+/// A card may have other numbers beside it, such as an expiry date: the longest stretch of groups
+/// from here that is a card.
+fn card_at(text: &Text<'_>, index: usize) -> Option<(usize, Range<usize>)> {
+    let groups = text.groups.get(index..)?;
+    let first = groups.first()?;
+    let prefix = text
+        .folded
+        .get(first.start..first.end.min(first.start + 4))?;
+    if prefix.len() < 4 || first.len() > *LENGTHS.end() || issuer(prefix).is_none() {
+        return None;
+    }
+    let mut digits = Digits::default();
     let mut longest = None;
-    for (index, group) in groups.iter().enumerate() {
-        digits.push_str(text.get(group.clone()).unwrap_or_default());
-        if digits.len() > *LENGTHS.end() {
+    let mut line_ends = 0;
+    for (count, group) in groups.iter().enumerate() {
+        if let Some(before) = count.checked_sub(1).and_then(|before| groups.get(before)) {
+            // Printed cards have four digits or more in each group but the last; shorter ones are
+            // lists of numbers.
+            let joined = joins(gap(text.folded, before, group))?;
+            line_ends += usize::from(joined == Joint::Line);
+            if before.len() < 4 || line_ends > 1 {
+                break;
+            }
+        }
+        if !digits.push(text.folded.get(group.clone())?) {
             break;
         }
-        let range = groups.first()?.start..group.end;
-        if is_card(&digits) && stands_alone(text, &range) {
-            longest = Some((index + 1, range));
+        let range = first.start..group.end;
+        if is_written_as_card(text, index, count, &digits) && stands_alone(text.folded, &range) {
+            longest = Some((count + 1, range));
         }
-        // Printed cards have four digits or more in each group but the last; shorter ones are lists
-        // of numbers.
-        if group.len() < 4 {
+        let next = groups.get(count + 1);
+        if next.is_none_or(|next| joins(gap(text.folded, group, next)).is_none()) {
             break;
         }
     }
     longest
 }
 
-/// Whether a string of digits is a card number.
-pub(super) fn is_card(digits: &str) -> bool {
-    LENGTHS.contains(&digits.len()) && has_issuer(digits) && luhn(digits)
+fn is_written_as_card(text: &Text<'_>, index: usize, count: usize, digits: &Digits) -> bool {
+    let digits = digits.as_str();
+    let Some(issuer) = issuer(digits).filter(|issuer| issuer.has_length(digits.len())) else {
+        return false;
+    };
+    if !luhn(digits) {
+        return false;
+    }
+    let hint = text.hint(index, WINDOW);
+    if count > 0 {
+        let sizes = || {
+            let groups = text.groups.get(index..=index + count).unwrap_or_default();
+            groups.iter().map(Range::len)
+        };
+        // Three groups of four are too little to go by.
+        let printed = is_printed(sizes) && digits.len() > 12 && hint != Some(Hint::Serial);
+        return printed || hint == Some(Hint::Card);
+    }
+    match hint {
+        Some(Hint::Card) => true,
+        Some(Hint::Id | Hint::Serial | Hint::Phone | Hint::Ssn) => false,
+        Some(Hint::Number | Hint::Thing | Hint::MessageId) | None => {
+            issuer.common && !text.is_among_identifiers(digits.len())
+                || text.hint_after(index, Hint::Card)
+        }
+    }
 }
 
-fn has_issuer(digits: &str) -> bool {
-    let prefix = |length: usize| {
-        digits
-            .get(..length)
-            .and_then(|text| text.parse::<u32>().ok())
-            .unwrap_or(0)
-    };
-    let length = digits.len();
-    match (prefix(1), prefix(2), prefix(3), prefix(4)) {
-        // Visa
-        (4, ..) => matches!(length, 13 | 16 | 19),
-        // Mastercard
-        (_, 51..=55, ..) | (_, _, _, 2221..=2720) => length == 16,
-        // American Express
-        (_, 34 | 37, ..) => length == 15,
-        // JCB, before Diners Club
-        (_, _, _, 3528..=3589) => length >= 16,
-        // Diners Club
-        (_, 36 | 38 | 39, ..) | (_, _, 300..=305, _) | (_, _, _, 3095) => length >= 14,
-        // Mir
-        (_, _, _, 2200..=2204) => length >= 16,
-        // Discover, UnionPay, RuPay, InterPayment
-        (_, _, 644..=649 | 636, _) | (_, 60 | 62 | 65 | 81 | 82, ..) => length >= 16,
-        // Maestro
-        (_, 50 | 56..=58, ..) | (_, _, _, 6304 | 6390 | 6759 | 6761..=6763) => true,
-        // Troy
-        (_, _, _, 9792) => length == 16,
-        _ => false,
+/// The groups that are embossed on cards, and eight and eight.
+fn is_printed<I: Iterator<Item = usize>>(sizes: impl Fn() -> I) -> bool {
+    let fours = sizes().all(|size| size <= 4);
+    fours
+        || [
+            &[4, 6, 5][..],
+            &[4, 6, 4],
+            &[8, 8],
+            &[6, 10],
+            &[6, 13],
+            &[4, 12],
+            &[4, 4, 8],
+        ]
+        .iter()
+        .any(|groups| sizes().eq(groups.iter().copied()))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Joint {
+    Plain,
+    Line,
+}
+
+/// Whether two groups with this between them may belong to one card.
+fn joins(gap: &str) -> Option<Joint> {
+    match gap {
+        " " | "  " | "   " | "-" | "." | "/" | "_" | " - " | "\u{200b}" => Some(Joint::Plain),
+        "\n" | "\r\n" | " \n" | "\n " | "-\n" | " \n " | "\n  " => Some(Joint::Line),
+        _ => None,
     }
+}
+
+/// The digits of up to one card.
+#[derive(Default)]
+struct Digits {
+    bytes: [u8; 19],
+    length: usize,
+}
+
+impl Digits {
+    /// Whether they fit.
+    fn push(&mut self, digits: &str) -> bool {
+        let end = self.length + digits.len();
+        let Some(free) = self.bytes.get_mut(self.length..end) else {
+            return false;
+        };
+        free.copy_from_slice(digits.as_bytes());
+        self.length = end;
+        true
+    }
+
+    fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..self.length).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+/// Whether a string of digits could be a card number at all.
+pub(super) fn is_card(digits: &str) -> bool {
+    issuer(digits).is_some_and(|issuer| issuer.has_length(digits.len())) && luhn(digits)
+}
+
+struct Issuer {
+    lengths: &'static [usize],
+    /// Its cards are everywhere; a number of others in one piece needs a word that says "card".
+    common: bool,
+}
+
+impl Issuer {
+    fn has_length(&self, length: usize) -> bool {
+        self.lengths.contains(&length)
+    }
+}
+
+/// By the ranges of ISO/IEC 7812 that are given out, of the first four digits.
+fn issuer(digits: &str) -> Option<Issuer> {
+    let first: u32 = digits.get(..4)?.parse().ok()?;
+    let (lengths, common): (&[usize], bool) = match first {
+        // Visa
+        4000..=4999 => (&[13, 16, 19], true),
+        // Mastercard
+        5100..=5599 | 2221..=2720 => (&[16], true),
+        // American Express
+        3400..=3499 | 3700..=3799 => (&[15], true),
+        // JCB
+        3528..=3589 => (&[16, 17, 18, 19], true),
+        // Diners Club
+        3000..=3059 | 3095 | 3600..=3699 | 3800..=3999 => (&[14, 16, 17, 18, 19], true),
+        // Discover
+        6011 | 6440..=6599 => (&[16, 17, 18, 19], true),
+        // UnionPay
+        6200..=6299 => (&[16, 17, 18, 19], true),
+        // Mir, RuPay, InterPayment, InstaPayment, Troy
+        2200..=2204 | 6000..=6010 | 6012..=6099 | 6360..=6399 | 8100..=8299 | 9792 => {
+            (&[16, 17, 18, 19], false)
+        }
+        // Maestro
+        5018 | 5020 | 5038 | 5893 | 6304 | 6759 | 6761..=6763 | 5000..=5099 | 5600..=5899 => {
+            (&[12, 13, 14, 15, 16, 17, 18, 19], false)
+        }
+        _ => return None,
+    };
+    Some(Issuer { lengths, common })
 }
 
 /// Every second digit from the right counts twice (ISO/IEC 7812-1).
 fn luhn(digits: &str) -> bool {
     let mut sum = 0;
     for (index, byte) in digits.bytes().rev().enumerate() {
-        let digit = u32::from(byte - b'0');
+        let digit = u32::from(byte.saturating_sub(b'0'));
         let weighted = if index % 2 == 0 { digit } else { digit * 2 };
         sum += weighted / 10 + weighted % 10;
     }

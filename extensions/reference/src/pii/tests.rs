@@ -2,14 +2,34 @@
 
 use proptest::prelude::*;
 
-use super::iban::with_check_digits;
 use super::*;
 
 fn found(text: &str) -> Vec<(Kind, &str)> {
-    find(text, &Kinds::default())
+    Detector::default()
+        .find(text)
         .into_iter()
         .map(|find| (find.kind, &text[find.range]))
         .collect()
+}
+
+fn mask_text(text: &str, style: Style) -> Option<(String, Counts)> {
+    Detector::default().mask_text(text, |piece| style.replacement(piece))
+}
+
+fn mask_payload(json: &str, style: Style) -> Option<Masked> {
+    Detector::default().mask_payload(json, |piece| style.replacement(piece))
+}
+
+/// The two check digits of ISO 7064 that make an IBAN of a country and an account.
+fn with_check_digits(country: &str, account: &str) -> String {
+    let digits = format!("{account}{country}00");
+    let rest = digits
+        .chars()
+        .filter_map(|c| c.to_digit(36))
+        .fold(0, |rest, value| {
+            (rest * if value < 10 { 10 } else { 100 } + value) % 97
+        });
+    format!("{country}{:02}{account}", 98 - rest)
 }
 
 #[track_caller]
@@ -299,12 +319,15 @@ fn a_switched_off_kind_is_not_found_as_another() {
         iban: false,
         ..Kinds::default()
     };
-    assert_eq!(find("DE89 3704 0044 0532 0130 00", &no_iban), []);
+    assert_eq!(
+        Detector::new(no_iban).find("DE89 3704 0044 0532 0130 00"),
+        []
+    );
     let no_card = Kinds {
         card: false,
         ..Kinds::default()
     };
-    assert_eq!(find("4111 1111 1111 1111", &no_card), []);
+    assert_eq!(Detector::new(no_card).find("4111 1111 1111 1111"), []);
     for kind in Kind::ALL {
         let all = Kinds::default();
         assert!(all.has(kind));
@@ -313,7 +336,7 @@ fn a_switched_off_kind_is_not_found_as_another() {
 
 #[test]
 fn numbers_count_only_as_cards() {
-    let inspect = |json| inspect_payload(json, &Kinds::default(), 9).counts;
+    let inspect = |json| Detector::default().inspect_payload(json, 9).counts;
     assert_eq!(inspect("4111111111111111"), Counts::from([(Kind::Card, 1)]));
     assert_eq!(
         inspect("[4111111111111111, 14155550132, 123456789, 4111111111111112, -4111111111111111]")
@@ -337,7 +360,7 @@ fn styles() {
             "**************** paid with *******************, tel ***************",
         ),
     ] {
-        let (masked, counts) = mask_text(text, &Kinds::default(), style).unwrap();
+        let (masked, counts) = mask_text(text, style).unwrap();
         assert_eq!(masked, expected);
         assert_eq!(
             counts,
@@ -352,7 +375,7 @@ fn masking_a_payload_leaves_the_rest_byte_for_byte() {
         r#"{ "b":1.10, "a":["x\u0041", "jane@example.com", 4111111111111111 ], "#,
         r#""jane@example.com" : null}"#
     );
-    let masked = mask_payload(json, &Kinds::default(), Style::Label).unwrap();
+    let masked = mask_payload(json, Style::Label).unwrap();
     assert_eq!(
         masked.json,
         r#"{ "b":1.10, "a":["x\u0041", "[EMAIL]", "[CARD]" ], "jane@example.com" : null}"#
@@ -362,11 +385,7 @@ fn masking_a_payload_leaves_the_rest_byte_for_byte() {
         Counts::from([(Kind::Email, 1), (Kind::Card, 1)])
     );
     assert_eq!(
-        mask_payload(
-            r#"{"a": "nothing to see"}"#,
-            &Kinds::default(),
-            Style::Label
-        ),
+        mask_payload(r#"{"a": "nothing to see"}"#, Style::Label),
         None
     );
 }
@@ -375,7 +394,7 @@ fn masking_a_payload_leaves_the_rest_byte_for_byte() {
 fn escapes_hide_nothing() {
     let json = r#""jane\u0040example.com \ud800 \u0034111111111111111""#;
     assert_eq!(
-        inspect_payload(json, &Kinds::default(), 1).counts,
+        Detector::default().inspect_payload(json, 1).counts,
         Counts::from([(Kind::Email, 1), (Kind::Card, 1)])
     );
 }
@@ -389,7 +408,7 @@ fn hostile_texts_stay_cheap() {
         "\u{a0}1", "00 1 ",
     ] {
         let text = unit.repeat(40_000);
-        let _ = find(&text, &Kinds::default());
+        let _ = Detector::default().find(&text);
     }
 }
 
@@ -501,12 +520,12 @@ proptest! {
 
     #[test]
     fn random_text_never_panics(text in any::<String>()) {
-        let _ = find(&text, &Kinds::default());
+        let _ = Detector::default().find(&text);
     }
 
     #[test]
     fn finds_are_ordered_and_apart(text in tricky_text()) {
-        let finds = find(&text, &Kinds::default());
+        let finds = Detector::default().find(&text);
         prop_assert!(finds.is_sorted_by(|a, b| a.range.end <= b.range.start));
         for find in finds {
             prop_assert!(text.get(find.range).is_some());
@@ -515,9 +534,9 @@ proptest! {
 
     #[test]
     fn masked_text_has_no_finds(text in tricky_text(), style in style()) {
-        if let Some((masked, _)) = mask_text(&text, &Kinds::default(), style) {
+        if let Some((masked, _)) = mask_text(&text, style) {
             prop_assert_eq!(found(&masked), []);
-            prop_assert_eq!(mask_text(&masked, &Kinds::default(), style), None);
+            prop_assert_eq!(mask_text(&masked, style), None);
         }
     }
 
@@ -528,8 +547,8 @@ proptest! {
         style in style(),
     ) {
         let value = serde_json::json!({ key: [text, 4_111_111_111_111_111_u64] });
-        let masked = mask_payload(&value.to_string(), &Kinds::default(), style).unwrap();
+        let masked = mask_payload(&value.to_string(), style).unwrap();
         prop_assert!(serde_json::from_str::<serde_json::Value>(&masked.json).is_ok());
-        prop_assert_eq!(mask_payload(&masked.json, &Kinds::default(), style), None);
+        prop_assert_eq!(mask_payload(&masked.json, style), None);
     }
 }
