@@ -156,6 +156,8 @@ pub(super) fn is_card(digits: &str) -> bool {
     issuer(digits).is_some_and(|issuer| issuer.has_length(digits.len())) && luhn(digits)
 }
 
+const MAESTRO: &[usize] = &[12, 13, 14, 15, 16, 17, 18, 19];
+
 struct Issuer {
     lengths: &'static [usize],
     /// Its cards are everywhere; a number of others in one piece needs a word that says "card".
@@ -190,10 +192,9 @@ fn issuer(digits: &str) -> Option<Issuer> {
         2200..=2204 | 6000..=6010 | 6012..=6099 | 6360..=6399 | 8100..=8299 | 9792 => {
             (&[16, 17, 18, 19], false)
         }
-        // Maestro
-        5018 | 5020 | 5038 | 5893 | 6304 | 6759 | 6761..=6763 | 5000..=5099 | 5600..=5899 => {
-            (&[12, 13, 14, 15, 16, 17, 18, 19], false)
-        }
+        // Maestro: the numbers that are given out, and the rest of its range
+        5018 | 5020 | 5038 | 5893 | 6304 | 6759 | 6761..=6763 => (MAESTRO, true),
+        5000..=5099 | 5600..=5899 => (MAESTRO, false),
         _ => return None,
     };
     Some(Issuer { lengths, common })

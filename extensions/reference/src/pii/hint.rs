@@ -141,6 +141,14 @@ fn is_whole(text: &str, start: usize, end: usize) -> bool {
     if !is_word(first) {
         return true;
     }
+    // What masking left there says nothing of what follows.
+    if text
+        .get(..start)
+        .is_some_and(|before| before.ends_with('['))
+        && text.get(end..).is_some_and(|after| after.starts_with(']'))
+    {
+        return false;
+    }
     let last = char_before(text, end);
     let begins = char_before(text, start).is_none_or(|c| {
         !is_word(c) || c.is_ascii_digit() || c.is_lowercase() && first.is_uppercase()
@@ -176,6 +184,7 @@ mod tests {
             ("我的卡号是", Some(Hint::Card)),
             ("Тел. ", Some(Hint::Phone)),
             ("said ", None),
+            ("[PHONE] ", None),
         ] {
             let hints = Hints::new(text, None);
             assert_eq!(hints.before(text.len(), 0, 30), expected, "{text:?}");

@@ -191,14 +191,10 @@ impl Candidate<'_> {
         if !named && shape::needs_a_word(number) || shape::is_quantity(self.text.folded, number) {
             return None;
         }
-        let sizes: Vec<u8> = number
-            .sizes(count)
-            .map(|size| u8::try_from(size).unwrap_or(0))
-            .collect();
         let digits = number.digits(count);
-        let known = self.national.has_in_groups(digits, &sizes);
+        let known = shape::is_common(number) && self.national.has_without_trunk(digits);
         let said = hint == Some(Hint::Phone) && digits.len() >= 8 && self.national.has(digits);
-        (known && shape::is_uniform(number) || said).then_some(count)
+        (known || said).then_some(count)
     }
 
     /// "13812345678" where a word says that it is a phone number, or where Chinese text surrounds

@@ -178,8 +178,26 @@ pub(super) fn is_north_american(number: &Number<'_>, skip: usize) -> bool {
     starts(skip, b'2') && starts(skip + 1, b'2') && country && (in_brackets || plain)
 }
 
+/// The groups in which countries without trunk prefix write their numbers.
+#[rustfmt::skip]
+const COMMON: &[&[usize]] = &[
+    &[3, 4], &[4, 4], &[2, 2, 2, 2], &[3, 2, 3], &[2, 3, 3], &[3, 3, 2],
+    &[3, 3, 3], &[3, 2, 2, 2], &[2, 3, 2, 2], &[1, 4, 4], &[5, 4], &[3, 6], &[2, 7],
+    &[3, 3, 4], &[2, 4, 4], &[5, 5], &[3, 3, 2, 2], &[4, 3, 3], &[3, 7], &[4, 6], &[2, 2, 2, 2, 2],
+    &[2, 5, 4], &[3, 4, 4], &[3, 8],
+];
+
+/// Whether a number is written as one without trunk prefix.
+pub(super) fn is_common(number: &Number<'_>) -> bool {
+    let sizes = number.sizes(number.count());
+    is_uniform(number)
+        && COMMON
+            .iter()
+            .any(|groups| sizes.clone().eq(groups.iter().copied()))
+}
+
 /// One separator throughout; behind an area code in brackets, or before the last group, another.
-pub(super) fn is_uniform(number: &Number<'_>) -> bool {
+fn is_uniform(number: &Number<'_>) -> bool {
     let count = number.count();
     let opening = number.gap(0);
     if number.bracket {

@@ -1,5 +1,5 @@
-//! What numbers there are, by country: lengths, first digits, trunk prefixes and the groups in which
-//! people write them. The file is made from the metadata of Google's libphonenumber; looking a
+//! What numbers there are, by country: lengths, first digits, trunk prefixes, and which are written
+//! without one. The file is made from the metadata of Google's libphonenumber; looking a
 //! number up costs a few reads of memory, whatever the number is.
 
 use std::collections::HashMap;
@@ -66,16 +66,14 @@ fn prefix(digits: &[u8]) -> Option<usize> {
     }))
 }
 
-/// How many digits stand in each group.
-pub(super) type Shape = Vec<u8>;
-
 #[derive(Clone, Debug)]
 struct Region {
     id: &'static str,
     code: usize,
     trunk: Option<&'static str>,
     numbers: Numbers,
-    shapes: Vec<(Shape, Prefixes)>,
+    /// Written without trunk prefix within the country.
+    bare: Numbers,
 }
 
 static REGIONS: LazyLock<Vec<Region>> = LazyLock::new(|| parse(FILE));
@@ -119,7 +117,7 @@ pub(crate) struct National {
     trunks: Vec<(&'static str, Numbers)>,
     without_trunk: Numbers,
     all: Numbers,
-    shapes: HashMap<Shape, Prefixes>,
+    bare: Numbers,
     pub(super) north_american: bool,
 }
 
@@ -143,10 +141,7 @@ impl National {
             national.north_american |= region.code == 1;
             national.all.add(&region.numbers);
             national.with_prefix(region.trunk).add(&region.numbers);
-            for (shape, prefixes) in &region.shapes {
-                let known = national.shapes.entry(shape.clone());
-                known.or_insert(Prefixes::EMPTY).add(prefixes);
-            }
+            national.bare.add(&region.bare);
         }
         national
     }
@@ -177,11 +172,9 @@ impl National {
         stripped || (digits.first() == Some(&b'0') && self.without_trunk.contains(digits))
     }
 
-    /// Whether a country writes its numbers in these groups, without trunk prefix.
-    pub(super) fn has_in_groups(&self, digits: &[u8], shape: &[u8]) -> bool {
-        let prefixes = self.shapes.get(shape);
-        prefixes
-            .is_some_and(|prefixes| prefix(digits).is_some_and(|first| prefixes.contains(first)))
+    /// Whether the digits are a number that is written without trunk prefix.
+    pub(super) fn has_without_trunk(&self, digits: &[u8]) -> bool {
+        self.bare.contains(digits)
     }
 
     /// Whether the digits are a number somewhere, with or without trunk prefix.
@@ -196,12 +189,12 @@ fn region(id: &str) -> Result<&'static Region, String> {
     found.ok_or_else(|| format!("unknown region '{id}': expected ISO 3166 codes such as DE or US"))
 }
 
-/// Each region is a line, and each of its forms a line that begins with a space.
+/// Each region is a line, and its numbers without trunk prefix one that begins with a space.
 fn parse(file: &'static str) -> Vec<Region> {
     let mut regions: Vec<Region> = Vec::new();
     for line in file.lines().filter(|line| !line.starts_with('#')) {
         match (line.strip_prefix(' '), regions.last_mut()) {
-            (Some(form), Some(region)) => region.shapes.extend(parse_form(form)),
+            (Some(bare), Some(region)) => region.bare = parse_numbers(bare.split(' ')),
             _ => regions.extend(parse_region(line)),
         }
     }
@@ -210,26 +203,21 @@ fn parse(file: &'static str) -> Vec<Region> {
 
 fn parse_region(line: &'static str) -> Option<Region> {
     let mut words = line.split(' ');
-    let id = words.next()?;
-    let code = words.next()?.parse().ok()?;
-    let trunk = words.next().filter(|trunk| *trunk != "-");
+    Some(Region {
+        id: words.next()?,
+        code: words.next()?.parse().ok()?,
+        trunk: words.next().filter(|trunk| *trunk != "-"),
+        numbers: parse_numbers(words),
+        bare: Numbers::default(),
+    })
+}
+
+fn parse_numbers<'a>(words: impl Iterator<Item = &'a str>) -> Numbers {
     let numbers = words.filter_map(|word| {
         let (length, ranges) = word.split_once(':')?;
         Some((length.parse().ok()?, parse_ranges(ranges)))
     });
-    Some(Region {
-        id,
-        code,
-        trunk,
-        numbers: Numbers(numbers.collect()),
-        shapes: Vec::new(),
-    })
-}
-
-fn parse_form(form: &str) -> Option<(Shape, Prefixes)> {
-    let (shape, ranges) = form.split_once(':')?;
-    let shape: Option<Shape> = shape.split('-').map(|size| size.parse().ok()).collect();
-    Some((shape?, parse_ranges(ranges)))
+    Numbers(numbers.collect())
 }
 
 fn parse_ranges(ranges: &str) -> Prefixes {
