@@ -9,17 +9,24 @@ from faker import Faker
 from genres import Writer, finish
 from values import REGIONS, Values
 
+BANKS = ["en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "pl_PL", "nl_NL", "de_CH", "no_NO"]
 GENRES = ["chat", "log", "cv", "invoice", "code", "tool_call"]
+
+
+def seeded(locale, seed):
+    fake = Faker(locale, use_weighting=False)
+    fake.seed_instance(seed)
+    return fake
 
 
 def texts(count, seed):
     each = count // (len(REGIONS) * len(GENRES))
     for locale in REGIONS:
-        # Some values of Faker exist in the American locale only.
-        fake = Faker([locale] if locale == "en_US" else [locale, "en_US"], use_weighting=False)
-        fake.seed_instance(f"{seed}-{locale}")
-        one = fake[locale] if len(fake.locales) > 1 else fake
-        values = Values(locale, one, random.Random(f"{seed}-{locale}-values"))
+        fake = seeded(locale, f"{seed}-{locale}")
+        # Half of the account numbers are of the country, if Faker knows its form.
+        abroad = [seeded(bank, f"{seed}-{locale}-{bank}") for bank in BANKS]
+        at_home = [fake] if locale in BANKS else abroad[:1]
+        values = Values(locale, fake, random.Random(f"{seed}-{locale}-values"), at_home * len(abroad) + abroad)
         writer = Writer(values)
         for genre in GENRES:
             for index in range(each):

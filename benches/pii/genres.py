@@ -57,7 +57,13 @@ class Writer:
     def chat(self, clean):
         glue = "" if self.values.locale in ("ja_JP", "zh_CN") else " "
         lines = self.mix(clean, self.rng.choice([1, 1, 2]), self.rng.randint(1, 4))
-        return self.rng.choice([glue, glue, "\n"]).join(lines)
+        glue = self.rng.choice([glue, glue, "\n"])
+        text = lines[0]
+        for line in lines[1:]:
+            # Nobody writes two numbers as one word.
+            touch = text[-1:].isascii() and text[-1:].isalnum() or text[-1:] in (OPEN, CLOSE)
+            text += (glue or (" " if touch else "")) + line
+        return text
 
     def log(self, clean):
         rng, values, lines = self.rng, self.values, []

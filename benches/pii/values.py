@@ -32,8 +32,9 @@ def grouped(digits, sizes, separator):
 class Values:
     """Makes values of one locale from a seeded Faker and a seeded random."""
 
-    def __init__(self, locale, fake, rng):
-        self.locale, self.fake, self.rng = locale, fake, rng
+    def __init__(self, locale, fake, rng, banks):
+        """`banks` are the Fakers whose locales have account numbers of their own."""
+        self.locale, self.fake, self.rng, self.banks = locale, fake, rng, banks
         self.region = REGIONS[locale]
 
     # --- personal data -------------------------------------------------------------------------
@@ -56,7 +57,7 @@ class Values:
         return grouped(digits, sizes, style)
 
     def iban(self):
-        iban = self.fake.iban()
+        iban = self.rng.choice(self.banks).iban()
         style = weighted(self.rng, {"bare": 45, " ": 45, "\u00a0": 3, "-": 2, "lower": 2, "line": 3})
         if style == "bare":
             return iban

@@ -220,14 +220,21 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// What the words between the group before this one and this one say.
+    /// What the words between the number before this one and this one say. Digits at the end of a
+    /// word, as in `u64`, are no number.
     fn hint(&self, group: usize, window: usize) -> Option<Hint> {
-        let before = group
-            .checked_sub(1)
-            .and_then(|before| self.groups.get(before));
         let at = self.groups.get(group)?.start;
-        self.hints
-            .before(at, before.map_or(0, |before| before.end), window)
+        let before = self
+            .groups
+            .get(group.saturating_sub(3)..group)
+            .unwrap_or_default();
+        let ends_word = |range: &&Range<usize>| {
+            let before = digits::char_before(self.folded, range.start);
+            range.len() <= 3 && before.is_some_and(char::is_alphabetic)
+        };
+        let floor = before.iter().rev().find(|range| !ends_word(range));
+        let floor = floor.map_or(0, |range| range.end);
+        self.hints.before(at, floor, window)
     }
 
     fn hint_at(&self, at: usize, window: usize) -> Option<Hint> {
@@ -244,14 +251,14 @@ impl<'a> Text<'a> {
     /// holds one now and then that passes for a card.
     fn is_among_identifiers(&self, length: usize) -> bool {
         let lengths = self.identifiers.get_or_init(|| {
-            let of_length = |group: &&Range<usize>| (12..=19).contains(&group.len());
-            self.groups
-                .iter()
-                .filter(of_length)
-                .fold(0, |lengths, group| {
-                    let digits = self.folded.get(group.clone()).unwrap_or_default();
-                    lengths | u32::from(!card::is_card(digits)) << group.len()
-                })
+            let groups = self.groups.iter().enumerate();
+            let long = groups.filter(|(_, group)| card::LENGTHS.contains(&group.len()));
+            long.fold(0, |lengths, (index, group)| {
+                let digits = self.folded.get(group.clone()).unwrap_or_default();
+                // What a word calls an identifier says nothing of the others.
+                let unlike = !card::is_card(digits) && self.hint(index, card::WINDOW).is_none();
+                lengths | u32::from(unlike) << group.len()
+            })
         });
         lengths & (1 << length) != 0
     }

@@ -8,9 +8,9 @@ use super::Text;
 use super::digits::{gap, stands_alone};
 use super::hint::Hint;
 
-const LENGTHS: std::ops::RangeInclusive<usize> = 12..=19;
+pub(super) const LENGTHS: std::ops::RangeInclusive<usize> = 12..=19;
 /// How far before the number the word may stand.
-const WINDOW: usize = 40;
+pub(super) const WINDOW: usize = 40;
 
 pub(super) fn find(text: &Text<'_>) -> Vec<Range<usize>> {
     let mut found = Vec::new();
@@ -32,10 +32,7 @@ pub(super) fn find(text: &Text<'_>) -> Vec<Range<usize>> {
 fn card_at(text: &Text<'_>, index: usize) -> Option<(usize, Range<usize>)> {
     let groups = text.groups.get(index..)?;
     let first = groups.first()?;
-    let prefix = text
-        .folded
-        .get(first.start..first.end.min(first.start + 4))?;
-    if prefix.len() < 4 || first.len() > *LENGTHS.end() || issuer(prefix).is_none() {
+    if !(4..=*LENGTHS.end()).contains(&first.len()) {
         return None;
     }
     let mut digits = Digits::default();
@@ -68,13 +65,18 @@ fn card_at(text: &Text<'_>, index: usize) -> Option<(usize, Range<usize>)> {
 
 fn is_written_as_card(text: &Text<'_>, index: usize, count: usize, digits: &Digits) -> bool {
     let digits = digits.as_str();
-    let Some(issuer) = issuer(digits).filter(|issuer| issuer.has_length(digits.len())) else {
-        return false;
-    };
-    if !luhn(digits) {
+    let issuer = issuer(digits).filter(|issuer| issuer.has_length(digits.len()));
+    if !LENGTHS.contains(&digits.len()) || !luhn(digits) {
         return false;
     }
     let hint = text.hint(index, WINDOW);
+    if hint == Some(Hint::Card) {
+        return true;
+    }
+    let Some(issuer) = issuer else {
+        return false;
+    };
+    let followed = || text.hint_after(index + count, Hint::Card);
     if count > 0 {
         let sizes = || {
             let groups = text.groups.get(index..=index + count).unwrap_or_default();
@@ -82,33 +84,34 @@ fn is_written_as_card(text: &Text<'_>, index: usize, count: usize, digits: &Digi
         };
         // Three groups of four are too little to go by.
         let printed = is_printed(sizes) && digits.len() > 12 && hint != Some(Hint::Serial);
-        return printed || hint == Some(Hint::Card);
+        return printed || followed();
     }
     match hint {
-        Some(Hint::Card) => true,
         Some(Hint::Id | Hint::Serial | Hint::Phone | Hint::Ssn) => false,
-        Some(Hint::Number | Hint::Thing | Hint::MessageId) | None => {
-            issuer.common && !text.is_among_identifiers(digits.len())
-                || text.hint_after(index, Hint::Card)
+        Some(Hint::Card | Hint::Number | Hint::Thing | Hint::MessageId) | None => {
+            let alone = !text.is_among_identifiers(digits.len()) && !is_article(digits);
+            issuer.common && alone || followed()
         }
     }
 }
 
-/// The groups that are embossed on cards, and eight and eight.
+/// Whether the digits are an article number (EAN-13), which Visa's oldest numbers are as long as.
+pub(super) fn is_article(digits: &str) -> bool {
+    let weighted = |(index, byte): (usize, u8)| {
+        u32::from(byte.saturating_sub(b'0')) * if index % 2 == 0 { 1 } else { 3 }
+    };
+    let sum: u32 = digits.bytes().enumerate().map(weighted).sum();
+    digits.len() == 13 && sum.is_multiple_of(10)
+}
+
+/// The groups that are embossed on cards.
 fn is_printed<I: Iterator<Item = usize>>(sizes: impl Fn() -> I) -> bool {
     let fours = sizes().all(|size| size <= 4);
+    let others: [&[usize]; 3] = [&[4, 6, 5], &[4, 6, 4], &[6, 13]];
     fours
-        || [
-            &[4, 6, 5][..],
-            &[4, 6, 4],
-            &[8, 8],
-            &[6, 10],
-            &[6, 13],
-            &[4, 12],
-            &[4, 4, 8],
-        ]
-        .iter()
-        .any(|groups| sizes().eq(groups.iter().copied()))
+        || others
+            .iter()
+            .any(|groups| sizes().eq(groups.iter().copied()))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -189,11 +192,15 @@ fn issuer(digits: &str) -> Option<Issuer> {
         // UnionPay
         6200..=6299 => (&[16, 17, 18, 19], true),
         // Mir, RuPay, InterPayment, InstaPayment, Troy
-        2200..=2204 | 6000..=6010 | 6012..=6099 | 6360..=6399 | 8100..=8299 | 9792 => {
-            (&[16, 17, 18, 19], false)
-        }
+        2200..=2204
+        | 6000..=6010
+        | 6012..=6099
+        | 6360..=6389
+        | 6391..=6399
+        | 8100..=8299
+        | 9792 => (&[16, 17, 18, 19], false),
         // Maestro: the numbers that are given out, and the rest of its range
-        5018 | 5020 | 5038 | 5893 | 6304 | 6759 | 6761..=6763 => (MAESTRO, true),
+        5018 | 5020 | 5038 | 5893 | 6304 | 6390 | 6759 | 6761..=6763 => (MAESTRO, true),
         5000..=5099 | 5600..=5899 => (MAESTRO, false),
         _ => return None,
     };

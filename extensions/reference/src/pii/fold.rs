@@ -76,7 +76,7 @@ impl Folder {
             return;
         }
         if let Some(hidden_at) = self.hidden_at.take()
-            && self.last.is_ascii_digit() != folded.is_ascii_digit()
+            && parts_word_from_number(self.last, folded)
         {
             self.append(INVISIBLE, hidden_at);
         }
@@ -88,6 +88,11 @@ impl Folder {
         self.text.push(c);
         self.origins.extend(std::iter::repeat_n(at, c.len_utf8()));
     }
+}
+
+fn parts_word_from_number(before: char, after: char) -> bool {
+    before.is_ascii_digit() && after.is_alphabetic()
+        || before.is_alphabetic() && after.is_ascii_digit()
 }
 
 /// The character that an escape at a backslash stands for, and its length. Text that was quoted
@@ -171,6 +176,7 @@ mod tests {
             ("4\u{200b}1\u{ad}1\u{feff}1", "4111"),
             ("card\u{200b}41", "card\u{200b}41"),
             ("a\u{200d}b", "ab"),
+            ("41\u{200b} 1", "41 1"),
             ("4\u{fe0f}\u{20e3}1", "41"),
             ("a\u{a0}b\u{3000}c\u{2013}d", "a b c-d"),
             (r"x\n1 \\t2 \\\u0034\u00e9", "x\n1 \t2 4é"),

@@ -81,18 +81,13 @@ pub(super) fn of_key(key: &str) -> Option<Hint> {
 
 fn resolve(hits: &[Hit], is_near: impl Fn(&&Hit) -> bool) -> Option<Hint> {
     let last = hits.last().filter(&is_near)?;
-    if last.hint != Hint::Number {
-        return Some(last.hint).filter(|hint| *hint != Hint::Thing);
-    }
-    let owner = hits
-        .iter()
-        .rev()
-        .nth(1)
-        .filter(|owner| owner.end + WORDS_APART >= last.start && owner.hint != Hint::Number);
-    match owner.map(|owner| owner.hint) {
-        Some(Hint::Thing) => Some(Hint::Id),
-        Some(hint) => Some(hint),
-        None => Some(Hint::Number),
+    let other = hits.iter().rev().nth(1);
+    let other = other.filter(|other| other.end + WORDS_APART >= last.start);
+    match (last.hint, other.map(|other| other.hint)) {
+        // In either order: "número de cliente".
+        (Hint::Number, Some(Hint::Thing)) | (Hint::Thing, Some(Hint::Number)) => Some(Hint::Id),
+        (Hint::Number, Some(hint)) => Some(hint),
+        (hint, _) => Some(hint),
     }
 }
 
@@ -131,7 +126,7 @@ fn scan(text: &str) -> Vec<Hit> {
 }
 
 /// From this length on, a word may go on: "telephones", "Bestellungen".
-const STEM: usize = 5;
+const STEM: usize = 6;
 
 /// Whether a word is not merely part of another one. In `orderId` and `user_phone` it is not.
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
@@ -176,7 +171,9 @@ mod tests {
             ("orderId: ", Some(Hint::Id)),
             ("order number ", Some(Hint::Id)),
             ("customer number ", Some(Hint::Id)),
-            ("my customer ", None),
+            ("my customer ", Some(Hint::Thing)),
+            ("número de cliente ", Some(Hint::Id)),
+            ("mobiliário ", None),
             ("my number is ", Some(Hint::Number)),
             ("phone number: ", Some(Hint::Phone)),
             ("the card for the order: ", Some(Hint::Id)),

@@ -58,6 +58,7 @@ fn iban_at(text: &str, start: usize) -> Option<usize> {
 fn gather(text: &str, length: usize) -> Option<(String, usize)> {
     let mut compact = String::with_capacity(length);
     let mut gap = 0;
+    let mut line_ends = 0;
     for (at, c) in text.char_indices() {
         if c.is_ascii_alphanumeric() {
             compact.push(c.to_ascii_uppercase());
@@ -73,6 +74,10 @@ fn gather(text: &str, length: usize) -> Option<(String, usize)> {
             && gap < LONGEST_GAP
         {
             gap += 1;
+            line_ends += usize::from(c == '\n');
+            if line_ends > 1 {
+                return None;
+            }
         } else {
             return None;
         }

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::Text;
+use super::card::is_article;
 use super::digits::{char_after, char_before, is_east_asian, is_word};
 use super::hint::Hint;
 
@@ -131,6 +132,10 @@ impl Candidate<'_> {
         }
         let count = self.international(2)?;
         let grouped = count > 1;
+        let article = std::str::from_utf8(self.number.digits(1)).is_ok_and(is_article);
+        if article && !self.is_named() {
+            return None;
+        }
         (grouped || self.number.digits(1).len() >= 12 || self.is_named()).then_some(count)
     }
 
@@ -163,7 +168,10 @@ impl Candidate<'_> {
         let counts_up = b"01234567890".starts_with(digits);
         match self.is_named() {
             true => digits.len() >= 8,
-            false => (10..=11).contains(&digits.len()) && !in_address && !counts_up,
+            false => {
+                let thing = self.hint() == Some(Hint::Thing);
+                (10..=11).contains(&digits.len()) && !in_address && !counts_up && !thing
+            }
         }
     }
 
@@ -188,6 +196,9 @@ impl Candidate<'_> {
         }
         let hint = self.hint();
         let named = matches!(hint, Some(Hint::Phone | Hint::Number));
+        if shape::is_date(number) || shape::is_hours(number, count) {
+            return None;
+        }
         if !named && shape::needs_a_word(number) || shape::is_quantity(self.text.folded, number) {
             return None;
         }

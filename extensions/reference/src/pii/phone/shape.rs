@@ -238,12 +238,12 @@ pub(super) fn needs_a_word(number: &Number<'_>) -> bool {
 pub(super) fn is_quantity(text: &str, number: &Number<'_>) -> bool {
     let after = text.get(number.end(number.count())..).unwrap_or_default();
     let unit = after.strip_prefix(' ').unwrap_or(after);
-    let before = text
-        .get(..number.start)
-        .unwrap_or_default()
-        .trim_end_matches(' ');
+    let touching = text.get(..number.start).unwrap_or_default();
+    let before = touching.trim_end_matches(' ');
+    let compared = before.len() < touching.len() && before.ends_with(['=', '<', '>', '*']);
     UNITS.iter().any(|name| unit.starts_with(name))
-        || before.ends_with(['€', '$', '£', '¥', '₹', '=', '<', '>', '*', '≈', '~'])
+        || compared
+        || before.ends_with(['€', '$', '£', '¥', '₹', '≈', '~'])
         || CURRENCIES.iter().any(|name| before.ends_with(name))
 }
 
