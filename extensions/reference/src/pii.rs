@@ -247,20 +247,31 @@ impl<'a> Text<'a> {
         group.is_some_and(|group| self.hints.after(group.end, NEAR, wanted))
     }
 
-    /// Whether the text has other numbers of this length that are no cards: a list of identifiers
+    /// Whether a number stands among others of its length that are no cards: a list of identifiers
     /// holds one now and then that passes for a card.
-    fn is_among_identifiers(&self, length: usize) -> bool {
+    fn is_among_identifiers(&self, index: usize) -> bool {
+        let Some(length) = self.groups.get(index).map(Range::len) else {
+            return false;
+        };
+        let beside = [index.checked_sub(1), Some(index + 1)];
+        let beside = beside.into_iter().flatten().any(|other| {
+            let group = self.groups.get(other);
+            group.is_some_and(|group| group.len() == length && !self.is_card(group))
+        });
         let lengths = self.identifiers.get_or_init(|| {
             let groups = self.groups.iter().enumerate();
             let long = groups.filter(|(_, group)| card::LENGTHS.contains(&group.len()));
             long.fold(0, |lengths, (index, group)| {
-                let digits = self.folded.get(group.clone()).unwrap_or_default();
-                // What a word calls an identifier says nothing of the others.
-                let unlike = !card::is_card(digits) && self.hint(index, card::WINDOW).is_none();
+                // What a word calls an identifier says nothing of numbers further away.
+                let unlike = !self.is_card(group) && self.hint(index, card::WINDOW).is_none();
                 lengths | u32::from(unlike) << group.len()
             })
         });
-        lengths & (1 << length) != 0
+        beside || lengths & (1 << length) != 0
+    }
+
+    fn is_card(&self, group: &Range<usize>) -> bool {
+        card::is_card(self.folded.get(group.clone()).unwrap_or_default())
     }
 
     /// Whether the text holds a difference of files.

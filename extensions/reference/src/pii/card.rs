@@ -89,7 +89,7 @@ fn is_written_as_card(text: &Text<'_>, index: usize, count: usize, digits: &Digi
     match hint {
         Some(Hint::Id | Hint::Serial | Hint::Phone | Hint::Ssn) => false,
         Some(Hint::Card | Hint::Number | Hint::Thing | Hint::MessageId) | None => {
-            let alone = !text.is_among_identifiers(digits.len()) && !is_article(digits);
+            let alone = !text.is_among_identifiers(index) && !is_article(digits);
             issuer.common && alone || followed()
         }
     }

@@ -9,7 +9,7 @@ pub(super) const ALL: &[(Hint, &[&str])] = &[
         "telefoon", "mobile", "mobil", "móvil", "movil", "mobiel", "celular", "cellulare", "cell", "cel", "handy",
         "portable", "gsm", "fax", "whatsapp", "whats app", "wa.me", "signal", "sms", "text me", "call", "calls",
         "dial", "caller", "callee", "msisdn", "hotline", "rufnummer", "durchwahl", "anrufen", "rückruf", "zurückrufen",
-        "appelez", "appeler", "joignable", "llame", "llamar", "llamame", "llámame", "ligue", "ligar", "chiamare",
+        "appelez", "appeler", "joignable", "llame", "llamar", "llamame", "llámame", "llámeme", "llámenme", "ligue", "ligar", "chiamare",
         "chiama", "chiamami", "zadzwoń", "zadzwonić", "dzwonić", "komórka", "kom.", "puhelin", "kännykkä",
         "telefonnummer", "phone number", "mobile number", "numer telefonu",
         "contact number", "contact_number", "my number", "meine nummer", "mon numéro", "mi número", "mio numero",
