@@ -16,6 +16,8 @@ mod iban;
 mod phone;
 mod ssn;
 
+mod steps;
+
 mod mask;
 pub(crate) mod options;
 mod payload;

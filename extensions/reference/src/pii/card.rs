@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::Text;
 use super::digits::{gap, stands_alone};
 use super::hint::Hint;
+use super::steps::step;
 
 pub(super) const LENGTHS: std::ops::RangeInclusive<usize> = 12..=19;
 /// How far before the number the word may stand.
@@ -51,6 +52,7 @@ fn card_at(text: &Text<'_>, index: usize) -> Option<(usize, Range<usize>)> {
         if !digits.push(text.folded.get(group.clone())?) {
             break;
         }
+        step(1 + group.len());
         let range = first.start..group.end;
         if is_written_as_card(text, index, count, &digits) && stands_alone(text.folded, &range) {
             longest = Some((count + 1, range));
@@ -209,6 +211,7 @@ fn issuer(digits: &str) -> Option<Issuer> {
 
 /// Every second digit from the right counts twice (ISO/IEC 7812-1).
 fn luhn(digits: &str) -> bool {
+    step(digits.len());
     let mut sum = 0;
     for (index, byte) in digits.bytes().rev().enumerate() {
         let digit = u32::from(byte.saturating_sub(b'0'));

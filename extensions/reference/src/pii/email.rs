@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::Text;
 use super::digits::{char_after, char_before, is_east_asian};
 use super::hint::Hint;
+use super::steps::step;
 
 /// Set aside by RFC 2606 and RFC 6762, or in use where no public name is wanted.
 const PRIVATE: [&str; 9] = [
@@ -38,6 +39,7 @@ pub(super) fn find(text: &Text<'_>) -> Vec<Range<usize>> {
 fn address_around(text: &str, at: usize) -> Option<Range<usize>> {
     let local = local_part(text.get(..at)?);
     let domain = domain(text.get(at + 1..)?);
+    step(1 + local.len() + domain.len());
     let valid = !local.is_empty() && local != "git" && is_domain(domain);
     valid.then(|| at - local.len()..at + 1 + domain.len())
 }

@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::steps::step;
+
 /// A text as detectors see it.
 #[derive(Debug)]
 pub(super) struct Folded<'a> {
@@ -42,6 +44,7 @@ pub(super) fn fold(text: &str) -> Folded<'_> {
     };
     let mut at = 0;
     while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        step(1);
         let escape = if c == '\\' { escape(text, at) } else { None };
         let (meant, length) = escape.unwrap_or((c, c.len_utf8()));
         folder.push(meant, at);

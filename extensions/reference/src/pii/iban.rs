@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::Text;
 use super::digits::{char_after, is_word};
+use super::steps::step;
 
 mod lengths;
 
@@ -60,6 +61,7 @@ fn gather(text: &str, length: usize) -> Option<(String, usize)> {
     let mut gap = 0;
     let mut line_ends = 0;
     for (at, c) in text.char_indices() {
+        step(1);
         if c.is_ascii_alphanumeric() {
             compact.push(c.to_ascii_uppercase());
             gap = 0;

@@ -128,6 +128,7 @@ fn key_hint(path: &[Step<'_>]) -> Option<Hint> {
 fn is_json(text: &str) -> bool {
     let trimmed = text.trim();
     let enclosed = trimmed.starts_with('{') && trimmed.ends_with('}')
-        || trimmed.starts_with('[') && trimmed.ends_with(']');
+        || trimmed.starts_with('[') && trimmed.ends_with(']')
+        || trimmed.len() > 1 && trimmed.starts_with('"') && trimmed.ends_with('"');
     enclosed && serde_json::from_str::<&RawValue>(text).is_ok()
 }

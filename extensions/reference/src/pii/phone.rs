@@ -10,6 +10,7 @@ use super::Text;
 use super::card::is_article;
 use super::digits::{char_after, char_before, is_east_asian, is_word};
 use super::hint::Hint;
+use super::steps::step;
 
 mod number;
 mod shape;
@@ -121,6 +122,7 @@ impl Candidate<'_> {
     }
 
     fn longest(&self, accepts: impl FnMut(&usize) -> bool) -> Option<usize> {
+        step(self.number.count());
         (1..=self.number.count()).rev().find(accepts)
     }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::super::Text;
 use super::super::digits::{char_after, char_before, gap, is_word, value};
+use super::super::steps::step;
 
 /// The longest number with an exit code before it.
 const MAX_DIGITS: usize = 17;
@@ -52,6 +53,7 @@ impl<'t> Number<'t> {
                 let between = gap(folded, before, group);
                 is_separator(between) && brackets_fit(between, &mut open)
             });
+            step(1 + group.len().min(MAX_DIGITS));
             let digits = folded.as_bytes().get(group.clone())?;
             let Some(free) = number.digits.get_mut(total..total + digits.len()) else {
                 break;
@@ -67,13 +69,7 @@ impl<'t> Number<'t> {
                 closed = count + 1;
             }
         }
-        if open && closed == 0 {
-            // The bracket is around more than the number, or never closed.
-            number.start += usize::from(bracket && !plus);
-            number.bracket = false;
-        } else {
-            number.groups = rest.get(..closed)?;
-        }
+        number.groups = rest.get(..closed)?;
         (!number.groups.is_empty()).then_some(number)
     }
 
@@ -154,14 +150,24 @@ impl<'t> Number<'t> {
 fn beginning(text: &str, digit: usize) -> (usize, bool, bool) {
     let bytes = text.as_bytes();
     let before = |back: usize| digit.checked_sub(back).and_then(|at| bytes.get(at));
-    match (before(3), before(2), before(1)) {
-        (_, Some(b'('), Some(b'+')) => (digit - 2, true, true),
-        (_, Some(b'+'), Some(b'(')) => (digit - 2, true, true),
-        (Some(b'('), Some(b'+'), Some(b' ')) => (digit - 3, true, true),
-        (_, _, Some(b'+')) => (digit - 1, true, false),
-        (_, _, Some(b'(')) => (digit - 1, false, true),
+    let closes = || closes_soon(bytes.get(digit..).unwrap_or_default());
+    match (before(2), before(1)) {
+        (Some(b'('), Some(b'+')) if closes() => (digit - 2, true, true),
+        (Some(b'+'), Some(b'(')) if closes() => (digit - 2, true, true),
+        (_, Some(b'+')) => (digit - 1, true, false),
+        (_, Some(b'(')) if closes() => (digit - 1, false, true),
         _ => (digit, false, false),
     }
+}
+
+/// A bracket around an area code; one that closes later is around more than that.
+fn closes_soon(after: &[u8]) -> bool {
+    const LONGEST_CODE: usize = 8;
+    let mut brackets = after
+        .iter()
+        .take(LONGEST_CODE)
+        .filter(|byte| matches!(byte, b'(' | b')'));
+    brackets.next() == Some(&b')')
 }
 
 fn is_separator(gap: &str) -> bool {

@@ -105,7 +105,7 @@ pub(super) fn is_hours(number: &Number<'_>, count: usize) -> bool {
     let fours = number.sizes(count).all(|size| size == 4);
     let times =
         (0..count).all(|index| number.value(index) <= 2400 && number.value(index) % 100 < 60);
-    fours && count == 2 && (times || number.digits(count).len() < 9)
+    fours && count == 2 && times
 }
 
 /// "01.02.2024 10", "01-02-24 1030", "03.2019 - 05.2021", "2024-01-02": day, month and year in any
