@@ -272,6 +272,16 @@ impl<'a> Text<'a> {
         beside || lengths & (1 << length) != 0
     }
 
+    /// Whether a hyphen joins a number to letters before it, as in the last part of a UUID.
+    fn continues_a_word(&self, group: usize) -> bool {
+        let at = self.groups.get(group).map_or(0, |group| group.start);
+        let before = self
+            .folded
+            .get(..at)
+            .and_then(|before| before.strip_suffix('-'));
+        before.is_some_and(|word| word.ends_with(digits::is_word))
+    }
+
     fn is_card(&self, group: &Range<usize>) -> bool {
         card::is_card(self.folded.get(group.clone()).unwrap_or_default())
     }

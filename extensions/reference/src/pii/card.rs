@@ -91,7 +91,9 @@ fn is_written_as_card(text: &Text<'_>, index: usize, count: usize, digits: &Digi
     match hint {
         Some(Hint::Id | Hint::Serial | Hint::Phone | Hint::Ssn) => false,
         Some(Hint::Card | Hint::Number | Hint::Thing | Hint::MessageId) | None => {
-            let alone = !text.is_among_identifiers(index) && !is_article(digits);
+            let alone = !text.is_among_identifiers(index)
+                && !is_article(digits)
+                && !text.continues_a_word(index);
             issuer.common && alone || followed()
         }
     }

@@ -145,10 +145,11 @@ fn is_whole(text: &str, start: usize, end: usize) -> bool {
         return false;
     }
     let last = char_before(text, end);
+    let long = end - start >= STEM;
     let begins = char_before(text, start).is_none_or(|c| {
-        !is_word(c) || c.is_ascii_digit() || c.is_lowercase() && first.is_uppercase()
+        !is_word(c) || long && c.is_ascii_digit() || c.is_lowercase() && first.is_uppercase()
     });
-    let ends = end - start >= STEM
+    let ends = long
         || char_after(text, end).is_none_or(|c| {
             !is_word(c)
                 || c.is_ascii_digit()

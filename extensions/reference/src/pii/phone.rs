@@ -206,7 +206,10 @@ impl Candidate<'_> {
         }
         let digits = number.digits(count);
         let known = shape::is_common(number) && self.national.has_without_trunk(digits);
-        let said = hint == Some(Hint::Phone) && digits.len() >= 8 && self.national.has(digits);
+        let said = hint == Some(Hint::Phone)
+            && digits.len() >= 8
+            && shape::is_steady(number)
+            && self.national.has(digits);
         (known || said).then_some(count)
     }
 

@@ -94,6 +94,12 @@ fn rest_is_uniform(number: &Number<'_>, count: usize, area: usize) -> bool {
             .all(|(index, gap)| gap == first || index == last && gap == "-" && first == " ")
 }
 
+/// Whether the groups are joined as those of one number are; a decimal point joins two of them.
+pub(super) fn is_steady(number: &Number<'_>) -> bool {
+    let count = number.count();
+    rest_is_uniform(number, count, 0) && !(count == 2 && number.gap(0) == ".")
+}
+
 /// "01.02.03.04" is a version; French numbers have five pairs.
 fn is_chain_of_pairs(number: &Number<'_>, count: usize) -> bool {
     let pairs = number.sizes(count).all(|size| size == 2);

@@ -135,7 +135,7 @@ proptest! {
     #[test]
     fn masking_a_payload_keeps_it_json(
         text in tricky_text(),
-        key in any::<String>(),
+        key in "[x-z\"\\\\]{0,4}",
         style in style(),
     ) {
         let value = serde_json::json!({ key: [text, 4_111_111_111_111_111_u64] });
@@ -150,6 +150,7 @@ proptest! {
         quoted in 0..3_usize,
         style in style(),
     ) {
+        let value = serde_json::json!([value]);
         let mut json = value.to_string();
         for _ in 0..quoted {
             json = serde_json::Value::String(json).to_string();
