@@ -2,6 +2,7 @@
 //! takes twice as long; for the benchmark in `benches/pii`.
 
 use std::io::{Error, Write, stdout};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use beamline_reference_extensions::pii::{Detector, Style};
@@ -56,11 +57,20 @@ fn payload(unit: &str, size: usize) -> String {
 
 fn fastest(work: impl Fn() -> usize) -> Duration {
     let times = (0..ROUNDS).map(|_| {
-        let began = Instant::now();
+        let began = now();
         std::hint::black_box(work());
-        began.elapsed()
+        now().saturating_sub(began)
     });
     times.min().unwrap_or_default()
+}
+
+/// The time that this thread has computed, where the system tells it: a machine that others use as
+/// well measures the same then. Else the time of day.
+fn now() -> Duration {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let computed = stat.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    computed.map_or_else(|| BEGAN.elapsed(), Duration::from_nanos)
 }
 
 /// Ordinary texts, and ones that make careless scanners slow.

@@ -22,7 +22,7 @@ mod mask;
 pub(crate) mod options;
 mod payload;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -181,30 +181,44 @@ impl Detector {
         if text.groups.is_empty() && !text.folded.contains('@') {
             return Vec::new();
         }
-        let mut taken: BTreeMap<usize, Find> = BTreeMap::new();
+        let mut found: Vec<Find> = Vec::new();
         for kind in Kind::ALL {
-            for range in kind.detect(&text, &self.national) {
-                let before = taken.range(..range.end).next_back();
-                if before.is_none_or(|(_, find)| find.range.end <= range.start) {
-                    taken.insert(range.start, Find { kind, range });
+            let ranges = kind.detect(&text, &self.national);
+            text.take(&ranges);
+            found.extend(ranges.into_iter().map(|range| Find { kind, range }));
+        }
+        let mut apart = without_overlaps(found);
+        apart.retain(|find| self.wanted.has(find.kind));
+        for find in &mut apart {
+            find.range = folded.original(&find.range);
+        }
+        apart
+    }
+}
+
+/// In the order of the text; of two that overlap, the kind that comes first stays.
+fn without_overlaps(mut found: Vec<Find>) -> Vec<Find> {
+    found.sort_by_key(|find| find.range.start);
+    let mut apart: Vec<Find> = Vec::with_capacity(found.len());
+    for find in found {
+        match apart.last_mut() {
+            Some(last) if last.range.end > find.range.start => {
+                if find.kind < last.kind {
+                    *last = find;
                 }
             }
+            _ => apart.push(find),
         }
-        taken
-            .into_values()
-            .filter(|find| self.wanted.has(find.kind))
-            .map(|find| Find {
-                range: folded.original(&find.range),
-                ..find
-            })
-            .collect()
     }
+    apart
 }
 
 /// A folded text with what all detectors need of it.
 struct Text<'a> {
     folded: &'a str,
     groups: Vec<Range<usize>>,
+    /// Which groups belong to something that was found.
+    taken: Vec<Cell<bool>>,
     hints: Hints<'a>,
     /// Lengths of numbers in one piece that are no cards, as bits.
     identifiers: OnceCell<u32>,
@@ -213,13 +227,42 @@ struct Text<'a> {
 
 impl<'a> Text<'a> {
     fn new(folded: &'a str, key: Option<Hint>) -> Self {
+        let groups = digits::groups(folded);
         Self {
             folded,
-            groups: digits::groups(folded),
+            taken: vec![Cell::new(false); groups.len()],
+            groups,
             hints: Hints::new(folded, key),
             identifiers: OnceCell::new(),
             difference: OnceCell::new(),
         }
+    }
+
+    /// Keeps the groups within these ranges, which are in order, from later detectors.
+    fn take(&self, ranges: &[Range<usize>]) {
+        let mut index = 0;
+        for range in ranges {
+            let rest = self.groups.get(index..).unwrap_or_default();
+            index += rest.partition_point(|group| group.end <= range.start);
+            while self
+                .groups
+                .get(index)
+                .is_some_and(|group| group.start < range.end)
+            {
+                self.take_group(index);
+                index += 1;
+            }
+        }
+    }
+
+    fn take_group(&self, group: usize) {
+        if let Some(taken) = self.taken.get(group) {
+            taken.set(true);
+        }
+    }
+
+    fn is_taken(&self, group: usize) -> bool {
+        self.taken.get(group).is_some_and(Cell::get)
     }
 
     /// What the words between the number before this one and this one say. Digits at the end of a

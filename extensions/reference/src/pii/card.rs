@@ -33,7 +33,7 @@ pub(super) fn find(text: &Text<'_>) -> Vec<Range<usize>> {
 fn card_at(text: &Text<'_>, index: usize) -> Option<(usize, Range<usize>)> {
     let groups = text.groups.get(index..)?;
     let first = groups.first()?;
-    if !(4..=*LENGTHS.end()).contains(&first.len()) {
+    if !(4..=*LENGTHS.end()).contains(&first.len()) || text.is_taken(index) {
         return None;
     }
     let mut digits = Digits::default();
@@ -43,9 +43,11 @@ fn card_at(text: &Text<'_>, index: usize) -> Option<(usize, Range<usize>)> {
         if let Some(before) = count.checked_sub(1).and_then(|before| groups.get(before)) {
             // Printed cards have four digits or more in each group but the last; shorter ones are
             // lists of numbers.
-            let joined = joins(gap(text.folded, before, group))?;
+            let Some(joined) = joins(gap(text.folded, before, group)) else {
+                break;
+            };
             line_ends += usize::from(joined == Joint::Line);
-            if before.len() < 4 || line_ends > 1 {
+            if before.len() < 4 || line_ends > 1 || text.is_taken(index + count) {
                 break;
             }
         }
@@ -56,10 +58,6 @@ fn card_at(text: &Text<'_>, index: usize) -> Option<(usize, Range<usize>)> {
         let range = first.start..group.end;
         if is_written_as_card(text, index, count, &digits) && stands_alone(text.folded, &range) {
             longest = Some((count + 1, range));
-        }
-        let next = groups.get(count + 1);
-        if next.is_none_or(|next| joins(gap(text.folded, group, next)).is_none()) {
-            break;
         }
     }
     longest
@@ -90,7 +88,7 @@ fn is_written_as_card(text: &Text<'_>, index: usize, count: usize, digits: &Digi
     }
     match hint {
         Some(Hint::Id | Hint::Serial | Hint::Phone | Hint::Ssn) => false,
-        Some(Hint::Card | Hint::Number | Hint::Thing | Hint::MessageId) | None => {
+        Some(Hint::Card | Hint::Number | Hint::Thing | Hint::MessageId | Hint::Label) | None => {
             let alone = !text.is_among_identifiers(index)
                 && !is_article(digits)
                 && !text.continues_a_word(index);

@@ -38,10 +38,12 @@ pub(super) fn find(text: &Text<'_>) -> Vec<Range<usize>> {
 
 fn address_around(text: &str, at: usize) -> Option<Range<usize>> {
     let local = local_part(text.get(..at)?);
+    if local.is_empty() || local == "git" {
+        return None;
+    }
     let domain = domain(text.get(at + 1..)?);
     step(1 + local.len() + domain.len());
-    let valid = !local.is_empty() && local != "git" && is_domain(domain);
-    valid.then(|| at - local.len()..at + 1 + domain.len())
+    is_domain(domain).then(|| at - local.len()..at + 1 + domain.len())
 }
 
 /// The longest end of the text that can be a local part. Quotes, slashes and "=" are allowed by the

@@ -12,7 +12,7 @@ use super::steps::step;
 pub(super) struct Folded<'a> {
     pub(super) text: Cow<'a, str>,
     /// Where each byte of `text` began, and the length of the whole; `None` when nothing moved.
-    origins: Option<Vec<usize>>,
+    origins: Option<Vec<u32>>,
 }
 
 impl Folded<'_> {
@@ -21,7 +21,12 @@ impl Folded<'_> {
         let Some(origins) = &self.origins else {
             return range.clone();
         };
-        let at = |index: usize| origins.get(index).or(origins.last()).copied().unwrap_or(0);
+        let at = |index: usize| {
+            let origin = origins.get(index).or(origins.last()).copied();
+            origin
+                .and_then(|origin| usize::try_from(origin).ok())
+                .unwrap_or(0)
+        };
         at(range.start)..at(range.end)
     }
 }
@@ -50,7 +55,7 @@ pub(super) fn fold(text: &str) -> Folded<'_> {
         folder.push(meant, at);
         at += length;
     }
-    folder.origins.push(text.len());
+    folder.origins.push(narrow(text.len()));
     Folded {
         text: Cow::Owned(folder.text),
         origins: Some(folder.origins),
@@ -59,7 +64,7 @@ pub(super) fn fold(text: &str) -> Folded<'_> {
 
 struct Folder {
     text: String,
-    origins: Vec<usize>,
+    origins: Vec<u32>,
     last: char,
     /// An invisible character was left out after `last`.
     hidden_at: Option<usize>,
@@ -69,7 +74,7 @@ impl Folder {
     fn push(&mut self, c: char, at: usize) {
         if c.is_ascii() && self.hidden_at.is_none() {
             self.text.push(c);
-            self.origins.push(at);
+            self.origins.push(narrow(at));
             self.last = c;
             return;
         }
@@ -89,13 +94,19 @@ impl Folder {
 
     fn append(&mut self, c: char, at: usize) {
         self.text.push(c);
-        self.origins.extend(std::iter::repeat_n(at, c.len_utf8()));
+        let origins = std::iter::repeat_n(narrow(at), c.len_utf8());
+        self.origins.extend(origins);
     }
 }
 
 fn parts_word_from_number(before: char, after: char) -> bool {
     before.is_ascii_digit() && after.is_alphabetic()
         || before.is_alphabetic() && after.is_ascii_digit()
+}
+
+/// Half the memory; a payload of four gigabytes reaches nobody.
+fn narrow(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// The character that an escape at a backslash stands for, and its length. Text that was quoted

@@ -23,6 +23,8 @@ pub(super) enum Hint {
     Number,
     /// A customer, an account: an identifier when "number" follows.
     Thing,
+    /// What masking left: it says nothing of what follows, nor does a word before it.
+    Label,
     /// A header of mail or a log whose values look like addresses.
     MessageId,
 }
@@ -119,10 +121,20 @@ fn scan(text: &str) -> Vec<Hit> {
             Some(Hit {
                 start: found.start(),
                 end: found.end(),
-                hint: *MEANINGS.get(found.pattern().as_usize())?,
+                hint: match is_label(text, found.start(), found.end()) {
+                    true => Hint::Label,
+                    false => *MEANINGS.get(found.pattern().as_usize())?,
+                },
             })
         })
         .collect()
+}
+
+fn is_label(text: &str, start: usize, end: usize) -> bool {
+    text.as_bytes().get(end) == Some(&b']')
+        && start
+            .checked_sub(1)
+            .is_some_and(|before| text.as_bytes().get(before) == Some(&b'['))
 }
 
 /// From this length on, a word may go on: "telephones", "Bestellungen".
@@ -135,14 +147,6 @@ fn is_whole(text: &str, start: usize, end: usize) -> bool {
     };
     if !is_word(first) {
         return true;
-    }
-    // What masking left there says nothing of what follows.
-    if text
-        .get(..start)
-        .is_some_and(|before| before.ends_with('['))
-        && text.get(end..).is_some_and(|after| after.starts_with(']'))
-    {
-        return false;
     }
     let last = char_before(text, end);
     let long = end - start >= STEM;
@@ -183,7 +187,7 @@ mod tests {
             ("我的卡号是", Some(Hint::Card)),
             ("Тел. ", Some(Hint::Phone)),
             ("said ", None),
-            ("[PHONE] ", None),
+            ("call [PHONE] ", Some(Hint::Label)),
         ] {
             let hints = Hints::new(text, None);
             assert_eq!(hints.before(text.len(), 0, 30), expected, "{text:?}");

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::Text;
 use super::card::is_article;
-use super::digits::{char_after, char_before, is_east_asian, is_word};
+use super::digits::{char_after, char_before, is_east_asian};
 use super::hint::Hint;
 use super::steps::step;
 
@@ -16,7 +16,7 @@ mod number;
 mod shape;
 pub(crate) mod table;
 
-use number::{Number, begins_a_token};
+use number::{Beginning, Number};
 use table::National;
 
 /// How far before a number a word may stand that says what it is.
@@ -31,6 +31,7 @@ pub(super) fn find(text: &Text<'_>, national: &National) -> Vec<Range<usize>> {
         match phone_at(text, index, national) {
             Some((count, range)) => {
                 found.push(range);
+                (index..index + count).for_each(|group| text.take_group(group));
                 index += count.max(1);
             }
             None => index += 1,
@@ -41,7 +42,8 @@ pub(super) fn find(text: &Text<'_>, national: &National) -> Vec<Range<usize>> {
 
 /// A number that begins with this group: its groups and its range.
 fn phone_at(text: &Text<'_>, index: usize, national: &National) -> Option<(usize, Range<usize>)> {
-    let number = Number::read(text, index)?;
+    let beginning = Beginning::at(text, index)?;
+    let number = Number::read(text, index, beginning)?;
     if number.digits(number.count()).len() < SHORTEST {
         return None;
     }
@@ -66,14 +68,8 @@ impl Candidate<'_> {
     /// How many groups are a phone number, if any.
     fn groups(&self) -> Option<usize> {
         let number = &self.number;
-        if char_before(self.text.folded, number.start).is_some_and(is_word) {
-            return None;
-        }
         if number.plus {
             return self.international(0);
-        }
-        if !begins_a_token(self.text, number) {
-            return None;
         }
         let digits = number.digits(number.count());
         if digits.starts_with(b"00") {

@@ -14,10 +14,15 @@ const WINDOW: usize = 24;
 pub(super) fn find(text: &Text<'_>) -> Vec<Range<usize>> {
     let mut found = grouped(text);
     for (index, group) in text.groups.iter().enumerate() {
-        if group.len() == 9 && is_named(text, index) && is_number(text, group) {
+        if group.len() == 9
+            && !text.is_taken(index)
+            && is_named(text, index)
+            && is_number(text, group)
+        {
             found.push(group.clone());
         }
     }
+    found.sort_by_key(|range| range.start);
     found
 }
 
@@ -28,6 +33,9 @@ fn grouped(text: &Text<'_>) -> Vec<Range<usize>> {
             continue;
         };
         if (area.len(), group.len(), serial.len()) != (3, 2, 4) {
+            continue;
+        }
+        if (index..index + 3).any(|group| text.is_taken(group)) {
             continue;
         }
         let separator = gap(text.folded, area, group);

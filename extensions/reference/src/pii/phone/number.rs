@@ -28,11 +28,14 @@ pub(super) struct Number<'t> {
 }
 
 impl<'t> Number<'t> {
-    pub(super) fn read(text: &'t Text<'_>, index: usize) -> Option<Self> {
+    pub(super) fn read(text: &'t Text<'_>, index: usize, beginning: Beginning) -> Option<Self> {
         let rest = text.groups.get(index..)?;
-        let first = rest.first()?;
         let folded = text.folded;
-        let (start, plus, bracket) = beginning(folded, first.start);
+        let Beginning {
+            start,
+            plus,
+            bracket,
+        } = beginning;
         let mut number = Self {
             folded,
             groups: &[],
@@ -58,7 +61,7 @@ impl<'t> Number<'t> {
             let Some(free) = number.digits.get_mut(total..total + digits.len()) else {
                 break;
             };
-            if !joined {
+            if !joined || text.is_taken(index + count) {
                 break;
             }
             free.copy_from_slice(digits);
@@ -146,17 +149,42 @@ impl<'t> Number<'t> {
     }
 }
 
-/// Where a number begins whose first digit is here, and whether with a plus sign, and a bracket.
-fn beginning(text: &str, digit: usize) -> (usize, bool, bool) {
-    let bytes = text.as_bytes();
-    let before = |back: usize| digit.checked_sub(back).and_then(|at| bytes.get(at));
-    let closes = || closes_soon(bytes.get(digit..).unwrap_or_default());
-    match (before(2), before(1)) {
-        (Some(b'('), Some(b'+')) if closes() => (digit - 2, true, true),
-        (Some(b'+'), Some(b'(')) if closes() => (digit - 2, true, true),
-        (_, Some(b'+')) => (digit - 1, true, false),
-        (_, Some(b'(')) if closes() => (digit - 1, false, true),
-        _ => (digit, false, false),
+/// Where a number begins, and with what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beginning {
+    start: usize,
+    plus: bool,
+    bracket: bool,
+}
+
+impl Beginning {
+    /// The beginning of a number whose first group is this one; `None` where none can begin.
+    pub(super) fn at(text: &Text<'_>, index: usize) -> Option<Self> {
+        let digit = text
+            .groups
+            .get(index)
+            .filter(|_| !text.is_taken(index))?
+            .start;
+        let bytes = text.folded.as_bytes();
+        let before = |back: usize| digit.checked_sub(back).and_then(|at| bytes.get(at));
+        let closes = || closes_soon(bytes.get(digit..).unwrap_or_default());
+        let found = |back: usize, plus: bool, bracket: bool| Self {
+            start: digit - back,
+            plus,
+            bracket,
+        };
+        let beginning = match (before(2), before(1)) {
+            (Some(b'('), Some(b'+')) if closes() => found(2, true, true),
+            (Some(b'+'), Some(b'(')) if closes() => found(2, true, true),
+            (_, Some(b'+')) => found(1, true, false),
+            (_, Some(b'(')) if closes() => found(1, false, true),
+            _ => found(0, false, false),
+        };
+        let begins = match beginning.plus {
+            true => !char_before(text.folded, beginning.start).is_some_and(is_word),
+            false => begins_a_token(text, beginning.start, index),
+        };
+        begins.then_some(beginning)
     }
 }
 
@@ -207,8 +235,7 @@ fn brackets_fit(gap: &str, open: &mut bool) -> bool {
 }
 
 /// Not the middle of something longer, and not the next of a list of digit groups.
-pub(super) fn begins_a_token(text: &Text<'_>, number: &Number<'_>) -> bool {
-    let start = number.start;
+fn begins_a_token(text: &Text<'_>, start: usize, index: usize) -> bool {
     let Some(before) = char_before(text.folded, start) else {
         return true;
     };
@@ -219,7 +246,12 @@ pub(super) fn begins_a_token(text: &Text<'_>, number: &Number<'_>) -> bool {
         '#' | '_' | '$' | '€' | '£' | '¥' | '₹' | '+' | '@' | '%' | '~' | '^' => false,
         '.' | '/' | '-' | '\\' | '&' => !after_word(),
         ',' | ':' | '\'' => !after_digit(),
-        ' ' => !after_digit() || follows_a_time(text, number.index),
+        ' ' => {
+            let found = index
+                .checked_sub(1)
+                .is_some_and(|before| text.is_taken(before));
+            !after_digit() || found || follows_a_time(text, index)
+        }
         '\u{200b}' => true,
         c => !is_word(c),
     }

@@ -2,7 +2,6 @@
 //! without one. The file is made from the metadata of Google's libphonenumber; looking a
 //! number up costs a few reads of memory, whatever the number is.
 
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 const FILE: &str = include_str!("table/regions.txt");
@@ -40,21 +39,33 @@ impl Prefixes {
 
 /// Numbers by their length.
 #[derive(Clone, Debug, Default)]
-struct Numbers(HashMap<usize, Prefixes>);
+struct Numbers(Vec<Option<Prefixes>>);
 
 impl Numbers {
     fn contains(&self, digits: &[u8]) -> bool {
-        let prefixes = self.0.get(&digits.len());
+        let prefixes = self.of_length(digits.len());
         prefixes
             .is_some_and(|prefixes| prefix(digits).is_some_and(|first| prefixes.contains(first)))
     }
 
+    fn of_length(&self, length: usize) -> Option<&Prefixes> {
+        self.0.get(length).and_then(Option::as_ref)
+    }
+
+    fn insert(&mut self, length: usize, prefixes: &Prefixes) {
+        if self.0.len() <= length {
+            self.0.resize(length + 1, None);
+        }
+        if let Some(known) = self.0.get_mut(length) {
+            known.get_or_insert(Prefixes::EMPTY).add(prefixes);
+        }
+    }
+
     fn add(&mut self, other: &Self) {
-        for (length, prefixes) in &other.0 {
-            self.0
-                .entry(*length)
-                .or_insert(Prefixes::EMPTY)
-                .add(prefixes);
+        for (length, prefixes) in other.0.iter().enumerate() {
+            if let Some(prefixes) = prefixes {
+                self.insert(length, prefixes);
+            }
         }
     }
 }
@@ -77,10 +88,12 @@ struct Region {
 }
 
 static REGIONS: LazyLock<Vec<Region>> = LazyLock::new(|| parse(FILE));
-static BY_CODE: LazyLock<HashMap<usize, Numbers>> = LazyLock::new(|| {
-    let mut by_code: HashMap<usize, Numbers> = HashMap::new();
+static BY_CODE: LazyLock<Vec<Option<Numbers>>> = LazyLock::new(|| {
+    let mut by_code: Vec<Option<Numbers>> = vec![None; 1000];
     for region in REGIONS.iter() {
-        by_code.entry(region.code).or_default().add(&region.numbers);
+        if let Some(numbers) = by_code.get_mut(region.code) {
+            numbers.get_or_insert_default().add(&region.numbers);
+        }
     }
     by_code
 });
@@ -98,15 +111,16 @@ pub(super) fn is_international(digits: &[u8]) -> bool {
 
 /// Whether a country has numbers of this length, if not with these digits.
 pub(super) fn is_possible(digits: &[u8]) -> bool {
-    by_code(digits).is_some_and(|(numbers, national)| numbers.0.contains_key(&national.len()))
+    by_code(digits).is_some_and(|(numbers, national)| numbers.of_length(national.len()).is_some())
 }
 
 /// No country code begins with another one.
 fn by_code(digits: &[u8]) -> Option<(&'static Numbers, &[u8])> {
-    (1..=3).find_map(|length| {
-        let code = std::str::from_utf8(digits.get(..length)?).ok()?;
-        let numbers = BY_CODE.get(&code.parse().ok()?)?;
-        Some((numbers, digits.get(length..)?))
+    let mut code = 0;
+    digits.iter().take(3).enumerate().find_map(|(at, digit)| {
+        code = code * 10 + usize::from(digit.saturating_sub(b'0'));
+        let numbers = BY_CODE.get(code)?.as_ref()?;
+        Some((numbers, digits.get(at + 1..)?))
     })
 }
 
@@ -213,11 +227,14 @@ fn parse_region(line: &'static str) -> Option<Region> {
 }
 
 fn parse_numbers<'a>(words: impl Iterator<Item = &'a str>) -> Numbers {
-    let numbers = words.filter_map(|word| {
-        let (length, ranges) = word.split_once(':')?;
-        Some((length.parse().ok()?, parse_ranges(ranges)))
-    });
-    Numbers(numbers.collect())
+    let mut numbers = Numbers::default();
+    for word in words {
+        let parts = word.split_once(':');
+        if let Some((Ok(length), ranges)) = parts.map(|(length, ranges)| (length.parse(), ranges)) {
+            numbers.insert(length, &parse_ranges(ranges));
+        }
+    }
+    numbers
 }
 
 fn parse_ranges(ranges: &str) -> Prefixes {

@@ -2,7 +2,7 @@
 //! `phonenumber` carries it, and holds the file against it.
 //! `UPDATE_PHONE_TABLE=1 cargo nextest run -p beamline-reference-extensions the_table` writes it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
 use phonenumber::metadata::{DATABASE, Descriptors, Metadata};
