@@ -21,6 +21,8 @@ const PRIVATE: [&str; 9] = [
     "corp",
     "intranet",
 ];
+/// Most addresses end so, and need no look into the list of all.
+const COMMON: [&str; 8] = ["com", "org", "net", "de", "uk", "fr", "jp", "cn"];
 const LONGEST_LABEL: usize = 63;
 /// How far back the user of a URL may begin.
 const LONGEST_USER: usize = 64;
@@ -38,7 +40,8 @@ pub(super) fn find(text: &Text<'_>) -> Vec<Range<usize>> {
 
 fn address_around(text: &str, at: usize) -> Option<Range<usize>> {
     let local = local_part(text.get(..at)?);
-    if local.is_empty() || local == "git" {
+    let begins = char_after(text, at + 1).is_some_and(char::is_alphanumeric);
+    if local.is_empty() || local == "git" || !begins {
         return None;
     }
     let domain = domain(text.get(at + 1..)?);
@@ -50,7 +53,7 @@ fn address_around(text: &str, at: usize) -> Option<Range<usize>> {
 /// standard and left out here, because around real addresses they are punctuation. Where a Latin
 /// address follows on text without spaces, it begins where the script changes.
 fn local_part(before: &str) -> &str {
-    let Some(last) = before.chars().next_back() else {
+    let Some(last) = before.chars().next_back().filter(|c| may_be_local(*c)) else {
         return "";
     };
     let start = before
@@ -95,6 +98,9 @@ fn is_label(label: &str) -> bool {
 }
 
 fn is_top_level(label: &str) -> bool {
+    if COMMON.contains(&label) {
+        return true;
+    }
     let label = label.to_lowercase();
     if label.starts_with("xn--") || PRIVATE.contains(&label.as_str()) {
         return true;

@@ -43,57 +43,78 @@ fn head_at(text: &str, digits: usize, free: usize) -> Option<usize> {
 }
 
 fn iban_at(text: &str, start: usize) -> Option<usize> {
-    let country = text.get(start..start + 2)?.to_ascii_uppercase();
-    let index = LENGTHS
-        .binary_search_by_key(&country.as_str(), |(code, _)| code)
-        .ok()?;
-    let (_, length) = LENGTHS.get(index)?;
+    let country = text.get(start..start + 2)?;
+    let (_, length) = LENGTHS
+        .iter()
+        .find(|(code, _)| code.eq_ignore_ascii_case(country))?;
     let (compact, end) = gather(text.get(start..)?, *length)?;
     let end = start + end;
     let alone = !char_after(text, end).is_some_and(is_word);
-    (alone && is_iban(&compact)).then_some(end)
+    (alone && is_iban(compact.as_str())).then_some(end)
+}
+
+/// The longest of the registry.
+const LONGEST: usize = 34;
+
+/// Letters and digits without what stands between them.
+struct Compact {
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+impl Compact {
+    fn push(&mut self, byte: u8) {
+        if let Some(free) = self.bytes.get_mut(self.length) {
+            *free = byte.to_ascii_uppercase();
+            self.length += 1;
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..self.length).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
 }
 
 /// The next `length` letters and digits, and where they end. Between two of them stands at most a
-/// hyphen, a dot, or white space.
-fn gather(text: &str, length: usize) -> Option<(String, usize)> {
-    let mut compact = String::with_capacity(length);
+/// hyphen, a dot, or white space with one line end.
+fn gather(text: &str, length: usize) -> Option<(Compact, usize)> {
+    let mut compact = Compact {
+        bytes: [0; LONGEST],
+        length: 0,
+    };
+    let mut letters = 0;
     let mut gap = 0;
     let mut line_ends = 0;
     for (at, c) in text.char_indices() {
         step(1);
-        if c.is_ascii_alphanumeric() {
-            compact.push(c.to_ascii_uppercase());
-            gap = 0;
-            // The check digits.
-            if compact.len() == 4 && !compact.ends_with(|c: char| c.is_ascii_digit()) {
-                return None;
+        match c {
+            '0'..='9' | 'a'..='z' | 'A'..='Z' => {
+                compact.push(u8::try_from(c).ok()?);
+                gap = 0;
+                letters += usize::from(!c.is_ascii_digit());
+                // The check digits are digits, and so is half of the whole.
+                if letters * 2 > length || compact.length == 4 && letters > 2 {
+                    return None;
+                }
+                if compact.length == length {
+                    return Some((compact, at + 1));
+                }
             }
-            if compact.len() == length {
-                return Some((compact, at + 1));
+            ' ' | '-' | '.' | '\n' | '\r' | '\t' | '\u{200b}' if gap < LONGEST_GAP => {
+                gap += 1;
+                line_ends += usize::from(c == '\n');
+                if line_ends > 1 {
+                    return None;
+                }
             }
-        } else if matches!(c, ' ' | '-' | '.' | '\n' | '\r' | '\t' | '\u{200b}')
-            && gap < LONGEST_GAP
-        {
-            gap += 1;
-            line_ends += usize::from(c == '\n');
-            if line_ends > 1 {
-                return None;
-            }
-        } else {
-            return None;
+            _ => return None,
         }
     }
     None
 }
 
 fn is_iban(compact: &str) -> bool {
-    // Sentences pass the checksum once in 97 times; account numbers are mostly digits and sentences
-    // are not.
-    let digits = compact.bytes().filter(u8::is_ascii_digit).count();
-    if digits * 2 < compact.len() {
-        return false;
-    }
     match compact.parse::<iban::Iban>() {
         Ok(_) => true,
         // A country that joined after the library was published.

@@ -147,15 +147,17 @@ impl Candidate<'_> {
         }
         self.longest(|&count| {
             let digits = number.digits(count);
-            let form = match count {
-                1 => zero && self.is_trunk_in_one_piece(digits),
-                _ => shape::is_trunk_form(number, count),
-            };
+            if !self.national.has_with_trunk(digits) {
+                return false;
+            }
             let ends = match count == number.count() {
                 true => number.may_end(count),
                 false => shape::may_break(number, count),
             };
-            form && ends && self.national.has_with_trunk(digits)
+            ends && match count {
+                1 => zero && self.is_trunk_in_one_piece(digits),
+                _ => shape::is_trunk_form(number, count),
+            }
         })
     }
 
