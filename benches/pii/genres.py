@@ -77,8 +77,11 @@ class Writer:
                 lambda: f"[{rng.randint(1000, 99999)}] offset {values.digits(9)} partition {rng.randint(0, 64)} lag {values.digits(7)}",
                 lambda: f"position {values.coordinates()} speed {rng.uniform(0, 30):.2f}",
                 lambda: f"batch {values.digits(10)}-{values.digits(5)} rows {values.digits(9)}",
-                lambda: f"Message-ID: <{rng.randint(10**13, 10**14)}.{values.digits(4)}@{self.fake.hostname()}> queued",
-                lambda: f"connect deploy@{self.fake.hostname()}:/srv/app failed",
+                lambda: rng.choice([
+                    f"Message-ID: <{rng.randint(10**13, 10**14)}.{values.digits(4)}@{self.fake.hostname()}> queued",
+                    f"connect deploy@{self.fake.hostname()}:/srv/app failed",
+                    f"pool {rng.randint(1, 9)} of {rng.randint(10, 99)} busy, {rng.randint(0, 99)} % of {values.digits(8)} used",
+                    f"retry in {rng.randint(1, 60)} s, attempt {rng.randint(1, 9)}, {self.sentence()}"]),
                 lambda: f"amount={rng.randint(1, 999999)} currency=EUR ts={rng.randint(1600000000, 1790000000)}",
             ])())
         for _ in range(0 if clean else rng.choice([1, 2])):
@@ -152,8 +155,9 @@ class Writer:
             kind = self.kind()
             name = {"phone": "phone", "email": "email", "card": "cardNumber", "iban": "iban", "ssn": "ssn"}[kind]
             secret = self.secret(kind).replace("\n", " ")
-            parts.insert(rng.randrange(len(parts) + 1), rng.choice([
-                f"{name} = \"{secret}\"", f"  {name}: '{secret}',", f"// TODO ask {secret}", f"# reported by {secret}",
+            people = [f"// TODO ask {secret}", f"# reported by {secret}"] if kind in ("phone", "email") else []
+            parts.insert(rng.randrange(len(parts) + 1), rng.choice(people + [
+                f"{name} = \"{secret}\"", f"  {name}: '{secret}',",
                 f"test('{name}', () => expect(mask('{secret}')).toBe('***'));", f"INSERT INTO t VALUES ({rng.randint(1, 999)}, '{secret}');",
                 f"<td>{secret}</td>"]))
         return "\n".join(parts)

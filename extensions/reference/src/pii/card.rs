@@ -10,6 +10,8 @@ use super::hint::Hint;
 use super::steps::step;
 
 pub(super) const LENGTHS: std::ops::RangeInclusive<usize> = 12..=19;
+/// Its numbers have nineteen digits; those of others that long are rare, and identifiers are not.
+const UNION_PAY: &str = "62";
 /// How far before the number the word may stand.
 pub(super) const WINDOW: usize = 40;
 
@@ -91,7 +93,8 @@ fn is_written_as_card(text: &Text<'_>, index: usize, count: usize, digits: &Digi
         Some(Hint::Card | Hint::Number | Hint::Thing | Hint::MessageId | Hint::Label) | None => {
             let alone = !text.is_among_identifiers(index)
                 && !is_article(digits)
-                && !text.continues_a_word(index);
+                && !text.continues_a_word(index)
+                && (digits.len() <= 16 || digits.starts_with(UNION_PAY));
             issuer.common && alone || followed()
         }
     }

@@ -30,7 +30,9 @@ pub(super) const ALL: &[(Hint, &[&str])] = &[
         "支払", "付款", "支付", "결제",
         "卡", "カード", "카드", "карт", "Карт", "บัตร", "कार्ड", "بطاقة", "כרטיס", "κάρτα",
     ]),
-    (Hint::Ssn, &["ssn", "social security", "social sec", "soc sec", "socialsecurity"]),
+    (Hint::Ssn, &[
+        "ssn", "social security", "social sec", "soc sec", "socialsecurity", "taxpayer", "tax payer", "tax_payer",
+    ]),
     (Hint::Id, &[
         "id", "ids", "uid", "uuid", "guid", "oid", "order", "orders", "po", "purchase order", "ref", "reference", "referenz",
         "référence", "referencia", "riferimento", "invoice", "rechnung", "rechnungsnummer", "rechnungsnr",
