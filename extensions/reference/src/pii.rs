@@ -64,6 +64,17 @@ impl Kind {
         }
     }
 
+    /// What takes its place.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Email => "[EMAIL]",
+            Self::Iban => "[IBAN]",
+            Self::Card => "[CARD]",
+            Self::Ssn => "[SSN]",
+            Self::Phone => "[PHONE]",
+        }
+    }
+
     /// As configurations and answers name it.
     pub fn name(self) -> &'static str {
         match self {
@@ -223,6 +234,7 @@ struct Text<'a> {
     /// Lengths of numbers in one piece that are no cards, as bits.
     identifiers: OnceCell<u32>,
     difference: OnceCell<bool>,
+    cards: OnceCell<bool>,
 }
 
 impl<'a> Text<'a> {
@@ -235,6 +247,7 @@ impl<'a> Text<'a> {
             hints: Hints::new(folded, key),
             identifiers: OnceCell::new(),
             difference: OnceCell::new(),
+            cards: OnceCell::new(),
         }
     }
 
@@ -280,6 +293,11 @@ impl<'a> Text<'a> {
         let floor = before.iter().rev().find(|range| !ends_word(range));
         let floor = floor.map_or(0, |range| range.end);
         self.hints.before(at, floor, window)
+    }
+
+    /// Whether a word anywhere in the text, or its key, speaks of cards.
+    fn mentions_cards(&self) -> bool {
+        *self.cards.get_or_init(|| self.hints.have(Hint::Card))
     }
 
     fn hint_at(&self, at: usize, window: usize) -> Option<Hint> {

@@ -38,6 +38,11 @@ fn card_at(text: &Text<'_>, index: usize) -> Option<(usize, Range<usize>)> {
     if !(4..=*LENGTHS.end()).contains(&first.len()) || text.is_taken(index) {
         return None;
     }
+    let prefix = text.folded.get(first.start..first.start + 4)?;
+    // Without an issuer, only a word makes it a card.
+    if issuer(prefix).is_none() && !text.mentions_cards() {
+        return None;
+    }
     let mut digits = Digits::default();
     let mut longest = None;
     let mut line_ends = 0;

@@ -167,9 +167,6 @@ const ZEROS: [u32; 66] = [
 
 fn decimal_digit(c: char) -> Option<char> {
     let code = u32::from(c);
-    if !c.is_numeric() {
-        return None;
-    }
     let zero = ZEROS.get(ZEROS.partition_point(|zero| *zero <= code).checked_sub(1)?)?;
     char::from_digit(code - zero, 10)
 }

@@ -67,6 +67,12 @@ impl<'a> Hints<'a> {
         resolve(hits, is_near).or(self.key)
     }
 
+    /// Whether there is a word of this kind anywhere.
+    pub(super) fn have(&self, wanted: Hint) -> bool {
+        let hits = self.hits.get_or_init(|| scan(self.text));
+        self.key == Some(wanted) || hits.iter().any(|hit| hit.hint == wanted)
+    }
+
     /// Whether a word of this kind follows closely, as in "4111.. (cvc 123)".
     pub(super) fn after(&self, at: usize, window: usize, wanted: Hint) -> bool {
         let hits = self.hits.get_or_init(|| scan(self.text));

@@ -27,7 +27,7 @@ impl Style {
     /// What takes the place of a find.
     pub fn replacement(self, piece: &Piece<'_>) -> String {
         match self {
-            Self::Label => format!("[{}]", piece.kind.name().to_ascii_uppercase()),
+            Self::Label => piece.kind.label().to_owned(),
             Self::Partial => last_four(piece.original),
             Self::Stars => "*".repeat(piece.original.chars().count()),
         }
@@ -155,22 +155,16 @@ fn replace(
 /// A text may hold JSON among other things, such as an example in a fenced block. What takes the
 /// place of a number there needs quotes, written as those of its key are.
 fn quote_of_number<'t>(text: &'t str, range: &Range<usize>) -> &'t str {
-    let before = text
-        .get(..range.start)
-        .unwrap_or_default()
-        .trim_end_matches(' ');
-    let after = text
-        .get(range.end..)
-        .unwrap_or_default()
-        .trim_start_matches([' ', '\n']);
-    let is_number = after.starts_with([',', '}', ']'])
-        && text
-            .get(range.clone())
-            .is_some_and(|found| found.bytes().all(|b| b.is_ascii_digit()));
-    let key = before
-        .strip_suffix(':')
-        .map(|key| key.trim_end_matches(' '));
-    let Some(key) = key.filter(|key| is_number && key.ends_with('"')) else {
+    let found = text.get(range.clone()).unwrap_or_default();
+    let after = text.get(range.end..).unwrap_or_default();
+    let after = after.trim_start_matches([' ', '\n']);
+    if !after.starts_with([',', '}', ']']) || !found.bytes().all(|byte| byte.is_ascii_digit()) {
+        return "";
+    }
+    let before = text.get(..range.start).unwrap_or_default();
+    let key = before.trim_end_matches(' ').strip_suffix(':');
+    let key = key.map(|key| key.trim_end_matches(' '));
+    let Some(key) = key.filter(|key| key.ends_with('"')) else {
         return "";
     };
     let quoted = key.strip_suffix('"').unwrap_or(key);
