@@ -254,14 +254,12 @@ impl<'a> Text<'a> {
     /// Keeps the groups within these ranges, which are in order, from later detectors.
     fn take(&self, ranges: &[Range<usize>]) {
         let mut index = 0;
+        let group = |index: usize| self.groups.get(index);
         for range in ranges {
-            let rest = self.groups.get(index..).unwrap_or_default();
-            index += rest.partition_point(|group| group.end <= range.start);
-            while self
-                .groups
-                .get(index)
-                .is_some_and(|group| group.start < range.end)
-            {
+            while group(index).is_some_and(|group| group.end <= range.start) {
+                index += 1;
+            }
+            while group(index).is_some_and(|group| group.start < range.end) {
                 self.take_group(index);
                 index += 1;
             }

@@ -185,7 +185,10 @@ impl Issuer {
 
 /// By the ranges of ISO/IEC 7812 that are given out, of the first four digits.
 fn issuer(digits: &str) -> Option<Issuer> {
-    let first: u32 = digits.get(..4)?.parse().ok()?;
+    let first = digits.as_bytes().get(..4)?;
+    let first = first.iter().fold(0, |value, digit| {
+        value * 10 + u32::from(digit.saturating_sub(b'0'))
+    });
     let (lengths, common): (&[usize], bool) = match first {
         // Visa
         4000..=4999 => (&[13, 16, 19], true),

@@ -28,8 +28,13 @@ pub(super) fn gap<'a>(text: &'a str, first: &Range<usize>, second: &Range<usize>
 
 /// The value of a few digits; more than fit are none.
 pub(super) fn value(text: &str, group: &Range<usize>) -> u32 {
-    let digits = text.get(group.clone()).unwrap_or_default();
-    digits.parse().unwrap_or(u32::MAX)
+    let digits = text.as_bytes().get(group.clone()).unwrap_or_default();
+    if digits.len() > 9 {
+        return u32::MAX;
+    }
+    digits.iter().fold(0, |value, digit| {
+        value * 10 + u32::from(digit.saturating_sub(b'0'))
+    })
 }
 
 pub(super) fn char_before(text: &str, at: usize) -> Option<char> {

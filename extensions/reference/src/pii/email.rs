@@ -2,6 +2,7 @@
 //! aside for examples and for networks of one's own. Each "@" is looked at once, and no character
 //! more than a few times.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::Text;
@@ -101,11 +102,16 @@ fn is_top_level(label: &str) -> bool {
     if COMMON.contains(&label) {
         return true;
     }
-    let label = label.to_lowercase();
-    if label.starts_with("xn--") || PRIVATE.contains(&label.as_str()) {
-        return true;
+    // None has one letter, and few are written with capitals.
+    if label.len() < 2 {
+        return false;
     }
-    psl::suffix(label.as_bytes()).is_some_and(|suffix| suffix.is_known())
+    let lower = match label.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        true => Cow::Borrowed(label),
+        false => Cow::Owned(label.to_lowercase()),
+    };
+    let known = psl::suffix(lower.as_bytes()).is_some_and(|suffix| suffix.is_known());
+    known || lower.starts_with("xn--") || PRIVATE.contains(&lower.as_ref())
 }
 
 /// A host with its user, not an address: `git@host:path`, `user:secret@host` in a URL, a method of

@@ -43,10 +43,11 @@ fn head_at(text: &str, digits: usize, free: usize) -> Option<usize> {
 }
 
 fn iban_at(text: &str, start: usize) -> Option<usize> {
-    let country = text.get(start..start + 2)?;
-    let (_, length) = LENGTHS
-        .iter()
-        .find(|(code, _)| code.eq_ignore_ascii_case(country))?;
+    let country = text.as_bytes().get(start..start + 2)?.to_ascii_uppercase();
+    let index = LENGTHS
+        .binary_search_by_key(&country.as_slice(), |(code, _)| code.as_bytes())
+        .ok()?;
+    let (_, length) = LENGTHS.get(index)?;
     let (compact, end) = gather(text.get(start..)?, *length)?;
     let end = start + end;
     let alone = !char_after(text, end).is_some_and(is_word);
