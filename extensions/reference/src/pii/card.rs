@@ -10,8 +10,6 @@ use super::hint::Hint;
 use super::steps::step;
 
 pub(super) const LENGTHS: std::ops::RangeInclusive<usize> = 12..=19;
-/// Its numbers have nineteen digits; those of others that long are rare, and identifiers are not.
-const UNION_PAY: &str = "62";
 /// How far before the number the word may stand.
 pub(super) const WINDOW: usize = 40;
 
@@ -98,9 +96,8 @@ fn is_written_as_card(text: &Text<'_>, index: usize, count: usize, digits: &Digi
         Some(Hint::Card | Hint::Number | Hint::Thing | Hint::MessageId | Hint::Label) | None => {
             let alone = !text.is_among_identifiers(index)
                 && !is_article(digits)
-                && !text.continues_a_word(index)
-                && (digits.len() <= 16 || digits.starts_with(UNION_PAY));
-            issuer.common && alone || followed()
+                && !text.continues_a_word(index);
+            issuer.usual.contains(&digits.len()) && alone || followed()
         }
     }
 }
@@ -173,8 +170,9 @@ const MAESTRO: &[usize] = &[12, 13, 14, 15, 16, 17, 18, 19];
 
 struct Issuer {
     lengths: &'static [usize],
-    /// Its cards are everywhere; a number of others in one piece needs a word that says "card".
-    common: bool,
+    /// Its usual lengths: a number of another one needs a word that says "card" when it is in one
+    /// piece.
+    usual: &'static [usize],
 }
 
 impl Issuer {
@@ -183,41 +181,35 @@ impl Issuer {
     }
 }
 
+const LONG: &[usize] = &[16, 17, 18, 19];
+
 /// By the ranges of ISO/IEC 7812 that are given out, of the first four digits.
 fn issuer(digits: &str) -> Option<Issuer> {
     let first = digits.as_bytes().get(..4)?;
-    let first = first.iter().fold(0, |value, digit| {
-        value * 10 + u32::from(digit.saturating_sub(b'0'))
-    });
-    let (lengths, common): (&[usize], bool) = match first {
+    let value = |value: u32, digit: &u8| value * 10 + u32::from(digit.saturating_sub(b'0'));
+    let (lengths, usual): (&[usize], &[usize]) = match first.iter().fold(0, value) {
         // Visa
-        4000..=4999 => (&[13, 16, 19], true),
+        4000..=4999 => (&[13, 16, 19], &[13, 16]),
         // Mastercard
-        5100..=5599 | 2221..=2720 => (&[16], true),
+        5100..=5599 | 2221..=2720 => (&[16], &[16]),
         // American Express
-        3400..=3499 | 3700..=3799 => (&[15], true),
-        // JCB
-        3528..=3589 => (&[16, 17, 18, 19], true),
+        3400..=3499 | 3700..=3799 => (&[15], &[15]),
+        // JCB, Discover
+        3528..=3589 | 6011 | 6440..=6599 => (LONG, &[16]),
         // Diners Club
-        3000..=3059 | 3095 | 3600..=3699 | 3800..=3999 => (&[14, 16, 17, 18, 19], true),
-        // Discover
-        6011 | 6440..=6599 => (&[16, 17, 18, 19], true),
+        3000..=3059 | 3095 | 3600..=3699 | 3800..=3999 => (&[14, 16, 17, 18, 19], &[14]),
         // UnionPay
-        6200..=6299 => (&[16, 17, 18, 19], true),
-        // Mir, RuPay, InterPayment, InstaPayment, Troy
-        2200..=2204
-        | 6000..=6010
-        | 6012..=6099
-        | 6360..=6389
-        | 6391..=6399
-        | 8100..=8299
-        | 9792 => (&[16, 17, 18, 19], false),
+        6200..=6299 => (LONG, LONG),
         // Maestro: the numbers that are given out, and the rest of its range
-        5018 | 5020 | 5038 | 5893 | 6304 | 6390 | 6759 | 6761..=6763 => (MAESTRO, true),
-        5000..=5099 | 5600..=5899 => (MAESTRO, false),
+        5018 | 5020 | 5038 | 5893 | 6304 | 6390 | 6759 | 6761..=6763 => {
+            (MAESTRO, &[12, 13, 14, 15, 16])
+        }
+        5000..=5099 | 5600..=5899 => (MAESTRO, &[]),
+        // Mir, RuPay, InterPayment, InstaPayment, Troy
+        2200..=2204 | 6000..=6099 | 6360..=6399 | 8100..=8299 | 9792 => (LONG, &[]),
         _ => return None,
     };
-    Some(Issuer { lengths, common })
+    Some(Issuer { lengths, usual })
 }
 
 /// Every second digit from the right counts twice (ISO/IEC 7812-1).

@@ -7,7 +7,7 @@ pub(super) const ALL: &[(Hint, &[&str])] = &[
     (Hint::Phone, &[
         "phone", "phones", "tel", "telephone", "telefon", "téléphone", "teléfono", "telefone", "telefono",
         "telefoon", "mobile", "mobil", "móvil", "movil", "mobiel", "celular", "cellulare", "cell", "cel", "handy",
-        "portable", "gsm", "fax", "whatsapp", "whats app", "wa.me", "signal", "sms", "text me", "call", "calls",
+        "portable", "gsm", "fax", "whatsapp", "whats app", "wa.me", "sms", "text me", "call", "calls",
         "dial", "caller", "callee", "msisdn", "hotline", "rufnummer", "durchwahl", "anrufen", "rückruf", "zurückrufen",
         "appelez", "appeler", "joignable", "llame", "llamar", "llamame", "llámame", "llámeme", "llámenme", "ligue", "ligar", "chiamare",
         "chiama", "chiamami", "zadzwoń", "zadzwonić", "dzwonić", "komórka", "kom.", "puhelin", "kännykkä",
