@@ -63,7 +63,13 @@ impl<'a> Hints<'a> {
         let hits = self.hits.get_or_init(|| scan(self.text));
         let near = hits.partition_point(|hit| hit.end <= at);
         let hits = hits.get(..near).unwrap_or_default();
-        let is_near = |hit: &&Hit| hit.start >= floor && hit.end + window >= at;
+        // A sentence that ended speaks of what came before it.
+        let ended = |hit: &Hit| {
+            self.text
+                .get(hit.end..at)
+                .is_some_and(|gap| gap.contains('。'))
+        };
+        let is_near = |hit: &&Hit| hit.start >= floor && hit.end + window >= at && !ended(hit);
         resolve(hits, is_near).or(self.key)
     }
 

@@ -199,7 +199,9 @@ impl Candidate<'_> {
         if shape::is_date(number) || shape::is_hours(number, count) {
             return None;
         }
-        if !named && shape::needs_a_word(number) || shape::is_quantity(self.text.folded, number) {
+        if !named && shape::needs_a_word(number)
+            || shape::is_quantity(self.text.folded, number, count)
+        {
             return None;
         }
         let digits = number.digits(count);
@@ -228,6 +230,7 @@ impl Candidate<'_> {
             && around.into_iter().flatten().any(is_east_asian)
             && !self.is_named_otherwise();
         let said = self.is_named()
+            && !shape::is_quantity(self.text.folded, number, 1)
             && (8..=table::LONGEST).contains(&digits.len())
             && (self.national.has(digits) || table::is_international(digits));
         (in_chinese || said).then_some(1)

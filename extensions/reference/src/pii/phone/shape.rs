@@ -94,10 +94,11 @@ fn rest_is_uniform(number: &Number<'_>, count: usize, area: usize) -> bool {
             .all(|(index, gap)| gap == first || index == last && gap == "-" && first == " ")
 }
 
-/// Whether the groups are joined as those of one number are; a decimal point joins two of them.
+/// Whether the groups are joined as those of one number are; versions and decimals
+/// have points.
 pub(super) fn is_steady(number: &Number<'_>) -> bool {
     let count = number.count();
-    rest_is_uniform(number, count, 0) && !(count == 2 && number.gap(0) == ".")
+    rest_is_uniform(number, count, 0) && (number.gap(0) != "." || has_common_groups(number))
 }
 
 /// "01.02.03.04" is a version; French numbers have five pairs.
@@ -195,11 +196,14 @@ const COMMON: &[&[usize]] = &[
 
 /// Whether a number is written as one without trunk prefix.
 pub(super) fn is_common(number: &Number<'_>) -> bool {
+    is_uniform(number) && has_common_groups(number)
+}
+
+fn has_common_groups(number: &Number<'_>) -> bool {
     let sizes = number.sizes(number.count());
-    is_uniform(number)
-        && COMMON
-            .iter()
-            .any(|groups| sizes.clone().eq(groups.iter().copied()))
+    COMMON
+        .iter()
+        .any(|groups| sizes.clone().eq(groups.iter().copied()))
 }
 
 /// One separator throughout; behind an area code in brackets, or before the last group, another.
@@ -241,8 +245,8 @@ pub(super) fn needs_a_word(number: &Number<'_>) -> bool {
 }
 
 /// Thousands before a unit or behind a currency, and what is computed with.
-pub(super) fn is_quantity(text: &str, number: &Number<'_>) -> bool {
-    let after = text.get(number.end(number.count())..).unwrap_or_default();
+pub(super) fn is_quantity(text: &str, number: &Number<'_>, count: usize) -> bool {
+    let after = text.get(number.end(count)..).unwrap_or_default();
     let unit = after.strip_prefix(' ').unwrap_or(after);
     let touching = text.get(..number.start).unwrap_or_default();
     let before = touching.trim_end_matches(' ');
