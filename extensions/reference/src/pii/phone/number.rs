@@ -24,7 +24,7 @@ pub(super) struct Number<'t> {
     pub(super) bracket: bool,
     digits: [u8; MAX_DIGITS],
     /// Digits up to the end of each group.
-    totals: [usize; MAX_GROUPS],
+    totals: [u8; MAX_GROUPS],
 }
 
 impl<'t> Number<'t> {
@@ -66,7 +66,7 @@ impl<'t> Number<'t> {
             }
             free.copy_from_slice(digits);
             total += digits.len();
-            *number.totals.get_mut(count)? = total;
+            *number.totals.get_mut(count)? = u8::try_from(total).ok()?;
             number.groups = rest.get(..=count)?;
             if !open {
                 closed = count + 1;
@@ -82,10 +82,9 @@ impl<'t> Number<'t> {
 
     /// The digits of the first groups.
     pub(super) fn digits(&self, count: usize) -> &[u8] {
-        let total = count.checked_sub(1).and_then(|last| self.totals.get(last));
-        self.digits
-            .get(..total.copied().unwrap_or(0))
-            .unwrap_or_default()
+        let last = count.checked_sub(1).and_then(|last| self.totals.get(last));
+        let total = last.copied().map_or(0, usize::from);
+        self.digits.get(..total).unwrap_or_default()
     }
 
     /// How many digits each of the first groups has.
