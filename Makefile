@@ -1,10 +1,10 @@
 # One place for what people and CI type. What a target does is in scripts/, so that it can be read and run on its own.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test chaos simulate load pairs bench deny clean
+.PHONY: help run build test chaos simulate load pairs bench bench-pii deny clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Start everything on this machine: NATS, router, extensions, a demo policy
 	@scripts/run.sh
@@ -30,6 +30,9 @@ pairs: ## Compare the throughput with that of another build (BASE=path/to/beamli
 bench: ## Measure lookups, plans and choices, and count the heap allocations of a request
 	cargo bench --locked --bench registry --bench routing
 	cargo bench --quiet --locked --features count-allocations --bench load -- allocations
+
+bench-pii: ## Measure the detection of personal data beside Presidio (SEED=7, TEXTS=5400, ARGS=--show)
+	@scripts/bench-pii.sh $(ARGS)
 
 deny: ## Check licences and sources of the dependencies (needs cargo-deny)
 	@scripts/deny.sh

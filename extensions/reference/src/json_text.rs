@@ -150,30 +150,54 @@ pub(crate) fn unescape(content: &str) -> Cow<'_, str> {
     if !content.contains('\\') {
         return Cow::Borrowed(content);
     }
-    let mut units = Vec::with_capacity(content.len());
-    let mut chars = content.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
-            continue;
-        }
-        units.push(match chars.next() {
-            Some('b') => 0x08,
-            Some('f') => 0x0c,
-            Some('n') => 0x0a,
-            Some('r') => 0x0d,
-            Some('t') => 0x09,
-            Some('u') => hex_unit(&mut chars),
-            Some(other) => u16::try_from(u32::from(other)).unwrap_or(0xfffd),
-            None => 0xfffd,
+    let mut text = String::with_capacity(content.len());
+    let mut rest = content;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(rest.get(..at).unwrap_or_default());
+        rest = rest.get(at + 1..).unwrap_or_default();
+        let Some(escaped) = rest.chars().next() else {
+            text.push(char::REPLACEMENT_CHARACTER);
+            break;
+        };
+        rest = rest.get(escaped.len_utf8()..).unwrap_or_default();
+        text.push(match escaped {
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'u' => hex_char(&mut rest),
+            other => other,
         });
     }
-    Cow::Owned(String::from_utf16_lossy(&units))
+    text.push_str(rest);
+    Cow::Owned(text)
 }
 
-fn hex_unit(chars: &mut std::str::Chars<'_>) -> u16 {
-    let digits: String = chars.by_ref().take(4).collect();
-    u16::from_str_radix(&digits, 16).unwrap_or(0xfffd)
+/// Four digits, or eight with an escape between them where UTF-16 needs a pair.
+fn hex_char(rest: &mut &str) -> char {
+    let first = hex_unit(rest).unwrap_or(0xfffd);
+    let pair = rest
+        .strip_prefix("\\u")
+        .filter(|_| (0xd800..0xdc00).contains(&first));
+    let second = pair.and_then(|mut after| {
+        let unit = hex_unit(&mut after).filter(|unit| (0xdc00..0xe000).contains(unit))?;
+        *rest = after;
+        Some(unit)
+    });
+    let units = [first, second.unwrap_or(0)];
+    let units = units.into_iter().take(1 + usize::from(second.is_some()));
+    let mut chars = char::decode_utf16(units);
+    chars
+        .next()
+        .and_then(Result::ok)
+        .unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+fn hex_unit(rest: &mut &str) -> Option<u16> {
+    let digits = rest.get(..4)?;
+    *rest = rest.get(4..)?;
+    u16::from_str_radix(digits, 16).ok()
 }
 
 /// The JSON pointer (RFC 6901) of a path; each key goes through `shown` first.

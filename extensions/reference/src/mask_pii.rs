@@ -1,21 +1,28 @@
 //! `mask_pii`: replaces personal data in what a provider answered.
 
 use beamline_extension::{CallContext, Edit, Failure, Message, RawValue};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
-use crate::pii::{Kinds, Style, mask_payload};
+use crate::pii::options::{self, Regions};
+use crate::pii::{Detector, Kind, Kinds, Piece, Style};
 
 /// The kinds stand beside the style, as for `pii_guard`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub style: Style,
+    /// What takes the place of each find, instead of the style's label; `{kind}` in it is the kind.
+    #[serde(deserialize_with = "text_of_replacement")]
+    pub with: Option<String>,
     pub card: bool,
     pub email: bool,
     pub phone: bool,
     pub iban: bool,
     pub ssn: bool,
+    /// Only these kinds; all that are on when absent.
+    pub patterns: Option<Vec<Kind>>,
+    pub(crate) regions: Option<Regions>,
 }
 
 impl Default for Config {
@@ -29,24 +36,52 @@ impl Default for Config {
         } = Kinds::default();
         Self {
             style: Style::default(),
+            with: None,
             card,
             email,
             phone,
             iban,
             ssn,
+            patterns: None,
+            regions: None,
         }
     }
 }
 
 impl Config {
-    fn kinds(&self) -> Kinds {
-        Kinds {
+    pub fn detector(&self) -> Detector {
+        let kinds = Kinds {
             card: self.card,
             email: self.email,
             phone: self.phone,
             iban: self.iban,
             ssn: self.ssn,
+        };
+        options::detector(kinds, self.patterns.as_deref(), self.regions.as_ref())
+    }
+
+    /// What takes the place of a find.
+    pub fn replacement(&self, piece: &Piece<'_>) -> String {
+        match &self.with {
+            Some(with) => with.replace("{kind}", piece.kind.name()),
+            None => self.style.replacement(piece),
         }
+    }
+}
+
+const LONGEST_REPLACEMENT: usize = 64;
+
+/// Each find is replaced by it, so a long one would make a message many times larger.
+fn text_of_replacement<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    let with: Option<String> = Option::deserialize(deserializer)?;
+    match with {
+        Some(with) if with.chars().count() > LONGEST_REPLACEMENT => {
+            let limit = format!("expected at most {LONGEST_REPLACEMENT} characters");
+            Err(serde::de::Error::custom(limit))
+        }
+        with => Ok(with),
     }
 }
 
@@ -55,7 +90,11 @@ impl Config {
 #[expect(clippy::unused_async, reason = "handlers are async functions")]
 pub async fn handle(message: Message, call: CallContext) -> Result<Edit, Failure> {
     let config: Config = call.config()?;
-    let Some(masked) = mask_payload(message.payload.get(), &config.kinds(), config.style) else {
+    let payload = message.payload.get();
+    let masked = config
+        .detector()
+        .mask_payload(payload, |piece| config.replacement(piece));
+    let Some(masked) = masked else {
         return Ok(Edit::unchanged());
     };
     let payload = RawValue::from_string(masked.json)
@@ -68,18 +107,61 @@ pub async fn handle(message: Message, call: CallContext) -> Result<Edit, Failure
 mod tests {
     use super::*;
 
+    fn masked(config: &str, text: &str) -> String {
+        let config: Config = serde_json::from_str(config).unwrap();
+        let masked = config
+            .detector()
+            .mask_text(text, |piece| config.replacement(piece));
+        masked.map_or_else(|| text.to_owned(), |(masked, _)| masked)
+    }
+
     #[test]
     fn configs() {
-        let config: Config = serde_json::from_str(r#"{"style":"partial","ssn":false}"#).unwrap();
+        let text = "jane@example.com, 0171 2345678, 612 345 678";
+        for (config, expected) in [
+            ("{}", "[EMAIL], [PHONE], [PHONE]"),
+            (r#"{"with": "***"}"#, "***, ***, ***"),
+            (r#"{"with": "<{kind}>"}"#, "<email>, <phone>, <phone>"),
+            (r#"{"with": ""}"#, ", , "),
+            (
+                r#"{"patterns": ["email"]}"#,
+                "[EMAIL], 0171 2345678, 612 345 678",
+            ),
+            (
+                r#"{"patterns": ["email", "phone"], "phone": false}"#,
+                "[EMAIL], 0171 2345678, 612 345 678",
+            ),
+            (r#"{"regions": ["DE"]}"#, "[EMAIL], [PHONE], 612 345 678"),
+            (r#"{"regions": []}"#, "[EMAIL], 0171 2345678, 612 345 678"),
+            (
+                r#"{"style": "partial", "phone": false}"#,
+                "****@******e.com, 0171 2345678, 612 345 678",
+            ),
+        ] {
+            assert_eq!(masked(config, text), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_replacement_that_looks_like_data_goes_too() {
         assert_eq!(
-            config,
-            Config {
-                style: Style::Partial,
-                ssn: false,
-                ..Config::default()
-            }
+            masked(r#"{"with": "x@example.org"}"#, "jane@example.com"),
+            "*".repeat(13)
         );
-        for invalid in [r#"{"style":"blur"}"#, r#"{"kinds":[]}"#, r#"{"card":"no"}"#] {
+    }
+
+    #[test]
+    fn invalid_configs() {
+        let long = format!(r#"{{"with":"{}"}}"#, "x".repeat(65));
+        for invalid in [
+            r#"{"style":"blur"}"#,
+            r#"{"kinds":[]}"#,
+            r#"{"card":"no"}"#,
+            r#"{"with":1}"#,
+            r#"{"patterns":["mail"]}"#,
+            r#"{"regions":["Germany"]}"#,
+            &long,
+        ] {
             assert!(
                 serde_json::from_str::<Config>(invalid).is_err(),
                 "{invalid}"

@@ -65,21 +65,43 @@ fn normalize_json(json: &str, config: &Config) -> Option<String> {
     })
 }
 
-/// The places where messages carry text: the payload itself, its `text`, `prompt` or `content`, and
-/// the content of its `messages`, which may be a list of parts. Other strings may be identifiers,
-/// and stay.
+/// The places where payloads carry text: the payload itself; its `text`, `prompt`, `content` or
+/// `input`; the content of its `messages`, or of the messages that it or its `input` is a list of;
+/// and the `parts` of its `contents`. Other strings may be identifiers, and stay.
 fn is_text(path: &[Step<'_>]) -> bool {
+    use Step::{Index, Key};
+    match path {
+        [] => true,
+        [Key("messages"), Index(_), message @ ..] => is_text_of_message(message),
+        [Key("input"), Index(_), message @ ..] if is_text_of_message(message) => true,
+        [Key("contents"), Index(_), content @ ..] | [Key("contents"), content @ ..]
+            if is_text_of_message(content) =>
+        {
+            true
+        }
+        [
+            Key("text" | "prompt" | "content" | "input" | "contents"),
+            parts @ ..,
+        ] => is_part(parts),
+        // A bare list is one of messages or of parts; its plain strings may be anything.
+        [Index(_), Key("text")] => true,
+        [Index(_), message @ ..] => is_text_of_message(message),
+        [Key(_), ..] => false,
+    }
+}
+
+fn is_text_of_message(path: &[Step<'_>]) -> bool {
+    match path {
+        [Step::Key("content" | "parts"), parts @ ..] => is_part(parts),
+        _ => false,
+    }
+}
+
+/// Text, or a list of texts and of parts with text.
+fn is_part(path: &[Step<'_>]) -> bool {
     matches!(
         path,
-        [] | [Step::Key("text" | "prompt" | "content")]
-            | [Step::Key("messages"), Step::Index(_), Step::Key("content")]
-            | [
-                Step::Key("messages"),
-                Step::Index(_),
-                Step::Key("content"),
-                Step::Index(_),
-                Step::Key("text")
-            ]
+        [] | [Step::Index(_)] | [Step::Index(_), Step::Key("text")]
     )
 }
 
@@ -210,6 +232,48 @@ mod tests {
             (
                 r#"{"messages":[{},{"content":[{"type":"text","text":" b "}]}]}"#,
                 Some(r#"{"messages":[{},{"content":[{"type":"text","text":"b"}]}]}"#),
+            ),
+            (r#"{"input":" a "}"#, Some(r#"{"input":"a"}"#)),
+            (
+                r#"{"input":[" a "],"model":" m "}"#,
+                Some(r#"{"input":["a"],"model":" m "}"#),
+            ),
+            (
+                r#"{"input":[{"role":"user","content":[{"type":"input_text","text":" a "}]}]}"#,
+                Some(r#"{"input":[{"role":"user","content":[{"type":"input_text","text":"a"}]}]}"#),
+            ),
+            (
+                r#"[{"role":" user ","content":" a "},{"content":[{"type":"text","text":" b "}]}]"#,
+                Some(
+                    r#"[{"role":" user ","content":"a"},{"content":[{"type":"text","text":"b"}]}]"#,
+                ),
+            ),
+            (
+                r#"[{"type":"text","text":" a "},{"type":"image_url","image_url":{"url":" u "}}]"#,
+                Some(
+                    r#"[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":" u "}}]"#,
+                ),
+            ),
+            (
+                r#"{"contents":[{"role":"user","parts":[{"text":" a "},{"text":" b "}]}]}"#,
+                Some(r#"{"contents":[{"role":"user","parts":[{"text":"a"},{"text":"b"}]}]}"#),
+            ),
+            (
+                r#"{"contents":{"parts":[{"text":" a "}]}}"#,
+                Some(r#"{"contents":{"parts":[{"text":"a"}]}}"#),
+            ),
+            (r#"{"contents":[" a "]}"#, Some(r#"{"contents":["a"]}"#)),
+            (
+                r#"{"content":[{"type":"text","text":" a "}]}"#,
+                Some(r#"{"content":[{"type":"text","text":"a"}]}"#),
+            ),
+            (
+                r#"{"messages":[{"content":null,"tool_calls":[{"function":{"arguments":" {} "}}]}]}"#,
+                None,
+            ),
+            (
+                r#"{"contents":[{"parts":[{"inline_data":{"data":" a "}}]}]}"#,
+                None,
             ),
             (r#"{"text":"a"}"#, None),
             (r#"{"deep":{"text":" a "}}"#, None),

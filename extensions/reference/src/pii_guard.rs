@@ -2,23 +2,73 @@
 //! repeating it.
 
 use beamline_extension::{CallContext, Failure, Message, Verdict};
+use serde::Deserialize;
 use serde_json::json;
 
-use crate::pii::{Kinds, inspect_payload};
+use crate::pii::options::{self, Regions};
+use crate::pii::{Detector, Kind, Kinds};
 
 /// More would only make the answer long.
 const MAX_LOCATIONS: usize = 20;
+
+/// What to reject.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub card: bool,
+    pub email: bool,
+    pub phone: bool,
+    pub iban: bool,
+    pub ssn: bool,
+    /// Only these kinds; all that are on when absent.
+    pub patterns: Option<Vec<Kind>>,
+    pub(crate) regions: Option<Regions>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let Kinds {
+            card,
+            email,
+            phone,
+            iban,
+            ssn,
+        } = Kinds::default();
+        Self {
+            card,
+            email,
+            phone,
+            iban,
+            ssn,
+            patterns: None,
+            regions: None,
+        }
+    }
+}
+
+impl Config {
+    pub fn detector(&self) -> Detector {
+        let kinds = Kinds {
+            card: self.card,
+            email: self.email,
+            phone: self.phone,
+            iban: self.iban,
+            ssn: self.ssn,
+        };
+        options::detector(kinds, self.patterns.as_deref(), self.regions.as_ref())
+    }
+}
 
 /// # Errors
 /// `invalid_config`.
 #[expect(clippy::unused_async, reason = "handlers are async functions")]
 pub async fn handle(message: Message, call: CallContext) -> Result<Verdict, Failure> {
-    let wanted: Kinds = call.config()?;
-    Ok(judge(message.payload.get(), &wanted))
+    let config: Config = call.config()?;
+    Ok(judge(message.payload.get(), &config.detector()))
 }
 
-fn judge(json: &str, wanted: &Kinds) -> Verdict {
-    let findings = inspect_payload(json, wanted, MAX_LOCATIONS);
+fn judge(json: &str, detector: &Detector) -> Verdict {
+    let findings = detector.inspect_payload(json, MAX_LOCATIONS);
     if findings.counts.is_empty() {
         return Verdict::Ok;
     }
@@ -40,7 +90,7 @@ mod tests {
             "12",
             r#"{"order": "2024-0012345", "total": 4111111111111112}"#,
         ] {
-            assert_eq!(judge(json, &Kinds::default()), Verdict::Ok, "{json}");
+            assert_eq!(judge(json, &Detector::default()), Verdict::Ok, "{json}");
         }
     }
 
@@ -50,7 +100,7 @@ mod tests {
             r#"{"a":["jane@example.com or joe@example.org",{"n":4111111111111111}],"#,
             r#""bob@example.net":"jim@example.net"}"#
         );
-        let verdict = serde_json::to_string(&judge(json, &Kinds::default())).unwrap();
+        let verdict = serde_json::to_string(&judge(json, &Detector::default())).unwrap();
         assert_eq!(
             verdict,
             concat!(
@@ -63,7 +113,7 @@ mod tests {
     #[test]
     fn places_are_capped_and_counts_are_not() {
         let json = serde_json::to_string(&vec!["jane@example.com"; 100]).unwrap();
-        let Verdict::Reject { details, .. } = judge(&json, &Kinds::default()) else {
+        let Verdict::Reject { details, .. } = judge(&json, &Detector::default()) else {
             panic!("not rejected")
         };
         assert_eq!(details["kinds"]["email"], 100);
@@ -74,16 +124,48 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_can_be_switched_off() {
-        let wanted = Kinds {
-            email: false,
-            ..Kinds::default()
+    fn kinds_can_be_chosen() {
+        for (config, rejected) in [
+            ("{}", true),
+            (r#"{"email": false}"#, false),
+            (r#"{"email": false, "patterns": ["email"]}"#, false),
+            (r#"{"patterns": ["email", "iban"]}"#, true),
+            (r#"{"patterns": ["iban"]}"#, false),
+            (r#"{"patterns": []}"#, false),
+        ] {
+            let config: Config = serde_json::from_str(config).unwrap();
+            let verdict = judge(r#""jane@example.com""#, &config.detector());
+            assert_eq!(verdict != Verdict::Ok, rejected, "{config:?}");
+        }
+        for invalid in [
+            r#"{"emails":false}"#,
+            r#"{"patterns":["mail"]}"#,
+            r#"{"regions":["ZZ"]}"#,
+        ] {
+            assert!(
+                serde_json::from_str::<Config>(invalid).is_err(),
+                "{invalid}"
+            );
+        }
+    }
+
+    #[test]
+    fn regions_narrow_what_is_a_phone_number() {
+        let judged = |config: &str, text: &str| {
+            let config: Config = serde_json::from_str(config).unwrap();
+            judge(&json!(text).to_string(), &config.detector())
         };
-        assert_eq!(judge(r#""jane@example.com""#, &wanted), Verdict::Ok);
         assert_eq!(
-            serde_json::from_str::<Kinds>(r#"{"email":false}"#).unwrap(),
-            wanted
+            judged(r#"{"regions": ["US"]}"#, "0171 2345678"),
+            Verdict::Ok
         );
-        assert!(serde_json::from_str::<Kinds>(r#"{"emails":false}"#).is_err());
+        assert_ne!(
+            judged(r#"{"regions": ["US", "de"]}"#, "0171 2345678"),
+            Verdict::Ok
+        );
+        assert_ne!(
+            judged(r#"{"regions": ["US"]}"#, "+49 171 2345678"),
+            Verdict::Ok
+        );
     }
 }

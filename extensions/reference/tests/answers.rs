@@ -77,6 +77,25 @@ async fn pii_guard_rejects_without_repeating_the_data() {
         call_json(&client, subject, &request(json!("hello"))).await,
         ok
     );
+    // As the guide's policies have it.
+    let patterns = json!({"patterns": ["email", "iban"], "regions": ["DE"]});
+    let phone = request_with(json!("tel 0171 2345678"), patterns.clone());
+    assert_eq!(call_json(&client, subject, &phone).await, ok);
+    let iban = request_with(json!("DE89 3704 0044 0532 0130 00"), patterns);
+    assert_eq!(
+        call_json(&client, subject, &iban).await["details"]["kinds"],
+        json!({"iban": 1})
+    );
+    let wrong = request_with(json!("hello"), json!({"regions": ["XX"]}));
+    let wrong = call_json(&client, subject, &wrong).await;
+    assert_eq!(wrong["error"]["code"], "invalid_config");
+    assert!(
+        wrong["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("config.regions"),
+        "{wrong}"
+    );
 }
 
 #[tokio::test]
@@ -100,6 +119,11 @@ async fn mask_pii_says_what_it_masked() {
     assert_eq!(
         call_json(&client, subject, &partial).await["payload"]["payload"],
         "pay **** **** **** 1111"
+    );
+    let with = request_with(json!("pay 4111 1111 1111 1111"), json!({"with": "***"}));
+    assert_eq!(
+        call_json(&client, subject, &with).await["payload"]["payload"],
+        "pay ***"
     );
     assert_eq!(
         call_json(&client, subject, &request(json!("nothing"))).await,

@@ -1,68 +1,40 @@
-//! Groups of digits, which cards, social security numbers and phone numbers are made of.
+//! Groups of digits, which cards, social security numbers and phone numbers are made of. All of
+//! this reads folded text, so digits and separators are ASCII.
 
 use std::ops::Range;
 
-/// Groups of ASCII digits with one separator between them.
-#[derive(Debug)]
-pub(super) struct Run {
-    pub(super) groups: Vec<Range<usize>>,
-}
-
-impl Run {
-    /// What stands between this group and the next.
-    pub(super) fn separator_after(&self, text: &str, index: usize) -> Option<char> {
-        let group = self.groups.get(index)?;
-        let next = self.groups.get(index + 1)?;
-        single_char(text, group.end..next.start)
-    }
-}
-
-/// The longest possible runs of a text.
-pub(super) fn runs(text: &str, is_separator: fn(char) -> bool) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
+/// All groups of digits of a text, in order.
+pub(super) fn groups(text: &str) -> Vec<Range<usize>> {
+    let mut groups = Vec::new();
     let mut start = None;
-    for (at, c) in text.char_indices().chain([(text.len(), '\0')]) {
-        match (start, c.is_ascii_digit()) {
+    for (at, byte) in text.bytes().enumerate() {
+        match (start, byte.is_ascii_digit()) {
             (None, true) => start = Some(at),
             (Some(from), false) => {
+                groups.push(from..at);
                 start = None;
-                push(&mut runs, text, from..at, is_separator);
             }
             (None, false) | (Some(_), true) => {}
         }
     }
-    runs
+    groups.extend(start.map(|from| from..text.len()));
+    groups
 }
 
-fn push(runs: &mut Vec<Run>, text: &str, group: Range<usize>, is_separator: fn(char) -> bool) {
-    if let Some(run) = runs.last_mut() {
-        let end = run.groups.last().map_or(0, |group| group.end);
-        if single_char(text, end..group.start).is_some_and(is_separator) {
-            run.groups.push(group);
-            return;
-        }
+/// What stands between two groups.
+pub(super) fn gap<'a>(text: &'a str, first: &Range<usize>, second: &Range<usize>) -> &'a str {
+    text.get(first.end..second.start).unwrap_or_default()
+}
+
+/// The value of a few digits; more than fit are none.
+pub(super) fn value(text: &str, group: &Range<usize>) -> u32 {
+    let digits = text.as_bytes().get(group.clone()).unwrap_or_default();
+    if digits.len() > 9 {
+        return u32::MAX;
     }
-    runs.push(Run {
-        groups: vec![group],
-    });
-}
-
-/// The character that fills a range alone.
-fn single_char(text: &str, range: Range<usize>) -> Option<char> {
-    let mut chars = text.get(range)?.chars();
-    chars.next().filter(|_| chars.next().is_none())
-}
-
-pub(super) fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\u{a0}' | '\u{2009}' | '\u{202f}')
-}
-
-pub(super) fn is_hyphen(c: char) -> bool {
-    matches!(c, '-' | '\u{2010}'..='\u{2013}')
-}
-
-pub(super) fn is_space_or_hyphen(c: char) -> bool {
-    is_space(c) || is_hyphen(c)
+    digits.iter().fold(0, |value, digit| {
+        value * 10 + u32::from(digit.saturating_sub(b'0'))
+    })
 }
 
 pub(super) fn char_before(text: &str, at: usize) -> Option<char> {
@@ -73,16 +45,38 @@ pub(super) fn char_after(text: &str, at: usize) -> Option<char> {
     text.get(at..)?.chars().next()
 }
 
+/// A letter or digit that would make an adjoining number part of a word. Scripts without spaces,
+/// and those that put small words in front of the next one, join numbers to text as they are.
+pub(super) fn is_word(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric();
+    }
+    let has_spaces = matches!(c,
+        '\u{80}'..='\u{58f}' | '\u{10a0}'..='\u{10ff}' | '\u{1c80}'..='\u{1fff}'
+        | '\u{2c00}'..='\u{2dff}' | '\u{a640}'..='\u{a69f}' | '\u{a720}'..='\u{a7ff}');
+    has_spaces && c.is_alphanumeric()
+}
+
+/// Letters of the scripts in which words are not parted, and Korean, whose endings follow numbers.
+pub(super) fn is_east_asian(c: char) -> bool {
+    !c.is_ascii()
+        && matches!(c,
+            '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1100}'..='\u{11ff}'
+            | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7ff}'
+            | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ffdc}' | '\u{20000}'..='\u{3ffff}')
+}
+
 /// No letter or digit touches the range, and it is not one side of a decimal point.
 pub(super) fn stands_alone(text: &str, range: &Range<usize>) -> bool {
+    let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
     let point_before = char_before(text, range.start) == Some('.')
-        && char_before(text, range.start.saturating_sub(1)).is_some_and(|c| c.is_ascii_digit());
+        && digit(char_before(text, range.start.saturating_sub(1)));
     let point_after = char_after(text, range.end) == Some('.')
-        && char_after(text, range.end.saturating_add(1)).is_some_and(|c| c.is_ascii_digit());
+        && digit(char_after(text, range.end.saturating_add(1)));
     !touches_word(text, range) && !point_before && !point_after
 }
 
 pub(super) fn touches_word(text: &str, range: &Range<usize>) -> bool {
-    char_before(text, range.start).is_some_and(char::is_alphanumeric)
-        || char_after(text, range.end).is_some_and(char::is_alphanumeric)
+    char_before(text, range.start).is_some_and(is_word)
+        || char_after(text, range.end).is_some_and(is_word)
 }

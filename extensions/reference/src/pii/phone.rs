@@ -1,233 +1,282 @@
-//! Phone numbers: international with "+" or "00", North American, and national with a leading zero.
+//! Phone numbers: international ones by their country's numbering plan, and those that people write
+//! within a country, by the plans of all countries or of some.
 //!
-//! There is no checksum, so form decides. Without "+" a number must be written in groups and stand
-//! alone: order numbers, dates, versions and addresses of machines are digits too.
+//! There is no checksum, so plan and form decide together. Order numbers, dates, versions and
+//! addresses of machines are digits too, and nearly any digits are a number somewhere.
 
 use std::ops::Range;
 
-use super::digits::{char_after, char_before, is_hyphen, is_space};
+use super::Text;
+use super::card::is_article;
+use super::digits::{char_after, char_before, is_east_asian};
+use super::hint::Hint;
+use super::steps::step;
 
-/// The most that a phone number can have, with an exit code before it.
-const MAX_DIGITS: usize = 17;
+mod number;
+mod shape;
+pub(crate) mod table;
 
-pub(super) fn find(text: &str) -> Vec<Range<usize>> {
-    let mut found: Vec<Range<usize>> = Vec::new();
-    for (at, _) in text.match_indices(|c: char| c == '+' || c == '(' || c.is_ascii_digit()) {
-        let free = found.last().is_none_or(|last| last.end <= at);
-        if free && !char_before(text, at).is_some_and(char::is_alphanumeric) {
-            found.extend(phone_at(text, at));
+use number::{Beginning, Number};
+use table::National;
+
+/// How far before a number a word may stand that says what it is.
+const WINDOW: usize = 28;
+/// The least that is a number without a word that says so.
+const SHORTEST: usize = 7;
+
+pub(super) fn find(text: &Text<'_>, national: &National) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut index = 0;
+    while index < text.groups.len() {
+        match phone_at(text, index, national) {
+            Some((count, range)) => {
+                found.push(range);
+                (index..index + count).for_each(|group| text.take_group(group));
+                index += count.max(1);
+            }
+            None => index += 1,
         }
     }
     found
 }
 
-fn phone_at(text: &str, start: usize) -> Option<Range<usize>> {
-    let number = Number::read(text, start)?;
-    let end = if number.plus {
-        number.international(8..=15)
-    } else if !begins_a_token(text, start) {
-        None
-    } else if number.digits.starts_with("00") {
-        number.groups.get(1)?;
-        number.international(10..=MAX_DIGITS)
-    } else if number.digits.starts_with('0') {
-        number.with_trunk_zero()
-    } else {
-        number.north_american()
-    };
-    Some(start..end?)
-}
-
-/// Not the middle of something longer, and not the next of a list of digit groups.
-fn begins_a_token(text: &str, start: usize) -> bool {
-    let Some(before) = char_before(text, start) else {
-        return true;
-    };
-    let further = char_before(text, start - before.len_utf8());
-    match before {
-        '#' | '_' | '$' | '€' | '£' => false,
-        '.' | '/' => !further.is_some_and(char::is_alphanumeric),
-        ',' | ':' => !further.is_some_and(|c| c.is_ascii_digit()),
-        c if is_hyphen(c) => !further.is_some_and(char::is_alphanumeric),
-        c if is_space(c) => !further.is_some_and(|c| c.is_ascii_digit()),
-        _ => true,
+/// A number that begins with this group: its groups and its range.
+fn phone_at(text: &Text<'_>, index: usize, national: &National) -> Option<(usize, Range<usize>)> {
+    let beginning = Beginning::at(text, index)?;
+    let number = Number::read(text, index, beginning)?;
+    if number.digits(number.count()).len() < SHORTEST {
+        return None;
     }
+    let candidate = Candidate {
+        text,
+        number,
+        national,
+    };
+    let count = candidate.groups()?;
+    let number = &candidate.number;
+    let end = with_extension(text.folded, number.end(count));
+    Some((count, number.start..end))
 }
 
-/// Digits as they are grouped from a place on.
-struct Number<'a> {
-    text: &'a str,
-    plus: bool,
-    digits: String,
-    groups: Vec<Group<'a>>,
+struct Candidate<'t> {
+    text: &'t Text<'t>,
+    number: Number<'t>,
+    national: &'t National,
 }
 
-struct Group<'a> {
-    digits: &'a str,
-    /// What stands between this group and the one before it.
-    separator: &'a str,
-    end: usize,
-}
-
-impl Group<'_> {
-    fn at_most(&self, limit: u32) -> bool {
-        self.digits.parse::<u32>().is_ok_and(|value| value <= limit)
+impl Candidate<'_> {
+    /// How many groups are a phone number, if any.
+    fn groups(&self) -> Option<usize> {
+        let number = &self.number;
+        if number.plus {
+            return self.international(0);
+        }
+        let digits = number.digits(number.count());
+        if digits.starts_with(b"00") {
+            return self.after_exit_code();
+        }
+        self.with_trunk()
+            .or_else(|| self.north_american())
+            .or_else(|| self.in_groups())
+            .or_else(|| self.in_one_piece())
     }
-}
 
-impl<'a> Number<'a> {
-    /// Reads groups until something that no phone number has, or more digits than one has.
-    fn read(text: &'a str, start: usize) -> Option<Self> {
-        let plus = text.get(start..)?.starts_with('+');
-        let mut number = Self {
-            text,
-            plus,
-            digits: String::new(),
-            groups: Vec::new(),
-        };
-        let mut at = if plus { start + 1 } else { start };
-        while number.digits.len() <= MAX_DIGITS {
-            let separator = leading_separators(text.get(at..)?)?;
-            let digits = leading_digits(text.get(at + separator.len()..)?)?;
-            if digits.is_empty() || separator.chars().count() > 3 {
-                break;
+    fn hint(&self) -> Option<Hint> {
+        self.text.hint(self.number.index, WINDOW)
+    }
+
+    fn is_named(&self) -> bool {
+        self.hint() == Some(Hint::Phone)
+    }
+
+    fn is_named_otherwise(&self) -> bool {
+        matches!(
+            self.hint(),
+            Some(Hint::Id | Hint::Serial | Hint::Card | Hint::Ssn)
+        )
+    }
+
+    /// The most groups that are a country code and a number, behind this many digits.
+    fn international(&self, skip: usize) -> Option<usize> {
+        if self.number.plus && is_added_line(self.text, self.number.start) {
+            return None;
+        }
+        let mut buffer = [0; table::LONGEST + 2];
+        let planned = self.longest(|&count| {
+            let digits = shape::without_bracketed_zero(&self.number, count, &mut buffer);
+            let code = digits.get(skip..).unwrap_or_default();
+            self.number.may_end(count) && code.len() >= SHORTEST && table::is_international(code)
+        });
+        // What nobody was given yet, or what stands in examples: only with a plus sign.
+        let plausible = self.number.plus && !self.is_named_otherwise();
+        planned.or_else(|| {
+            self.longest(|&count| {
+                let digits = shape::without_bracketed_zero(&self.number, count, &mut buffer);
+                plausible && self.number.is_last(count) && table::is_possible(digits)
+            })
+        })
+    }
+
+    fn longest(&self, accepts: impl FnMut(&usize) -> bool) -> Option<usize> {
+        step(self.number.count());
+        (1..=self.number.count()).rev().find(accepts)
+    }
+
+    /// "0049 30 123456".
+    fn after_exit_code(&self) -> Option<usize> {
+        let adjoins = self.number.size(0) > 2 || matches!(self.number.gap(0), " " | "-");
+        if !adjoins || self.is_named_otherwise() {
+            return None;
+        }
+        let count = self.international(2)?;
+        let grouped = count > 1;
+        let article = std::str::from_utf8(self.number.digits(1)).is_ok_and(is_article);
+        if article && !self.is_named() {
+            return None;
+        }
+        (grouped || self.number.digits(1).len() >= 12 || self.is_named()).then_some(count)
+    }
+
+    /// "020 7946 0958", "(030) 123456", "8 (912) 345-67-89", "07700900123".
+    fn with_trunk(&self) -> Option<usize> {
+        let number = &self.number;
+        let whole = number.digits(number.count());
+        let zero = whole.first() == Some(&b'0');
+        if self.is_named_otherwise() || !zero && !shape::may_have_other_trunk(number) {
+            return None;
+        }
+        self.longest(|&count| {
+            let digits = number.digits(count);
+            if !self.national.has_with_trunk(digits) {
+                return false;
             }
-            at += separator.len() + digits.len();
-            number.digits.push_str(digits);
-            number.groups.push(Group {
-                digits,
-                separator,
-                end: at,
-            });
-        }
-        (!number.groups.is_empty()).then_some(number)
+            let ends = match count == number.count() {
+                true => number.may_end(count),
+                false => shape::may_break(number, count),
+            };
+            ends && match count {
+                1 => zero && self.is_trunk_in_one_piece(digits),
+                _ => shape::is_trunk_form(number, count),
+            }
+        })
     }
 
-    /// A country code is one to three digits and never begins with zero; the whole has at most
-    /// fifteen (ITU-T E.164).
-    fn international(&self, lengths: std::ops::RangeInclusive<usize>) -> Option<usize> {
-        let code = if self.plus {
-            self.digits.as_str()
-        } else {
-            self.digits.get(2..)?
-        };
-        let adjoins = !self.plus || self.groups.first()?.separator.is_empty();
-        let plausible = adjoins && code.starts_with(|c: char| matches!(c, '1'..='9'));
-        self.longest(lengths).filter(|_| plausible)
+    /// Identifiers are padded with zeros as well, but not with one, to the length of a number.
+    fn is_trunk_in_one_piece(&self, digits: &[u8]) -> bool {
+        let before = char_before(self.text.folded, self.number.start);
+        let in_address = matches!(before, Some('/' | '=' | '-' | '.' | '&'));
+        let counts_up = b"01234567890".starts_with(digits);
+        match self.is_named() {
+            true => digits.len() >= 8,
+            false => {
+                let thing = self.hint() == Some(Hint::Thing);
+                (10..=11).contains(&digits.len()) && !in_address && !counts_up && !thing
+            }
+        }
     }
 
-    /// "020 7946 0958", "(030) 123456", "01 23 45 67 89": nine to twelve digits in groups.
-    fn with_trunk_zero(&self) -> Option<usize> {
-        let first = self.groups.first()?;
-        self.groups.get(1)?;
-        let is_area_code = (2..=6).contains(&first.digits.len()) && !first.digits.starts_with("00");
-        if !is_area_code || self.is_date() || self.is_machine_address() {
-            return None;
-        }
-        let slash_inside = self
-            .groups
-            .iter()
-            .skip(2)
-            .any(|group| group.separator.contains('/'));
-        let odd_group = self
-            .groups
-            .iter()
-            .take(5)
-            .skip(1)
-            .any(|group| !(2..=8).contains(&group.digits.len()));
-        if slash_inside || odd_group {
-            return None;
-        }
-        self.longest(9..=12)
-    }
-
-    /// "(415) 555-0132", "415-555-0132", "1-415-555-0132": the area code begins with 2 to 9.
+    /// "(415) 555-0132", "415-555-0132", "1-415-555-0132".
     fn north_american(&self) -> Option<usize> {
-        let skip = usize::from(self.groups.first().is_some_and(|group| group.digits == "1"));
-        let [area, exchange, line, ..] = self.groups.get(skip..)? else {
+        let number = &self.number;
+        if !self.national.north_american || self.is_named_otherwise() {
             return None;
-        };
-        let sized = area.digits.len() == 3 && exchange.digits.len() == 3 && line.digits.len() == 4;
-        let uniform =
-            exchange.separator == line.separator && exchange.separator.chars().count() == 1;
-        let in_parentheses = area.separator.ends_with('(') && exchange.separator.starts_with(')');
-        let plausible = sized
-            && area.digits.starts_with(|c: char| matches!(c, '2'..='9'))
-            && (uniform || in_parentheses)
-            && !line.separator.contains(['/', '(']);
-        (plausible && self.may_end_at(line.end)).then_some(line.end)
-    }
-
-    /// The end of the most groups that have an allowed number of digits together.
-    fn longest(&self, lengths: std::ops::RangeInclusive<usize>) -> Option<usize> {
-        let mut digits = 0;
-        let mut end = None;
-        for group in &self.groups {
-            digits += group.digits.len();
-            if lengths.contains(&digits) && self.may_end_at(group.end) {
-                end = Some(group.end);
-            }
         }
-        end
+        let skip = usize::from(number.size(0) == 1 && number.value(0) == 1);
+        let count = skip + 3;
+        let form = shape::is_north_american(number, skip);
+        (form && number.is_last(count)).then_some(count)
     }
 
-    fn may_end_at(&self, end: usize) -> bool {
-        match char_after(self.text, end) {
-            None => true,
-            Some(c) if c.is_alphanumeric() => false,
-            Some(c) if is_hyphen(c) || matches!(c, '.' | '/' | '_' | ':') => {
-                !char_after(self.text, end + c.len_utf8()).is_some_and(char::is_alphanumeric)
-            }
-            Some(_) => true,
+    /// "612 345 678", "(11) 98765-4321": as a country without trunk prefix writes them.
+    fn in_groups(&self) -> Option<usize> {
+        let number = &self.number;
+        let count = number.count();
+        if count < 2 || self.is_named_otherwise() || !number.is_last(count) {
+            return None;
         }
+        let hint = self.hint();
+        let named = matches!(hint, Some(Hint::Phone | Hint::Number));
+        if shape::is_date(number) || shape::is_hours(number, count) {
+            return None;
+        }
+        if !named && shape::needs_a_word(number)
+            || shape::is_quantity(self.text.folded, number, count)
+        {
+            return None;
+        }
+        let digits = number.digits(count);
+        let known = shape::is_common(number) && self.national.has_without_trunk(digits);
+        let said = hint == Some(Hint::Phone)
+            && digits.len() >= 8
+            && shape::is_steady(number)
+            && self.national.has(digits);
+        (known || said).then_some(count)
     }
 
-    /// "01.02.2024 10", "01-02-24 1030": day and month, then a year. French numbers have pairs of
-    /// digits as well, but one separator throughout.
-    fn is_date(&self) -> bool {
-        let [first, second, third, rest @ ..] = self.groups.as_slice() else {
-            return false;
-        };
-        let day_and_month =
-            (first.at_most(31) && second.at_most(12)) || (first.at_most(12) && second.at_most(31));
-        let pairs = first.digits.len() <= 2 && second.digits.len() <= 2;
-        let ends_here = rest
-            .first()
-            .is_none_or(|next| next.separator != third.separator);
-        let year = third.digits.len() == 4 || (third.digits.len() == 2 && ends_here);
-        pairs && day_and_month && year && second.separator == third.separator
-    }
-
-    fn is_machine_address(&self) -> bool {
-        self.groups.len() == 4
-            && self
-                .groups
-                .iter()
-                .all(|group| group.digits.len() == 3 && group.at_most(255))
-            && self
-                .groups
-                .iter()
-                .skip(1)
-                .all(|group| group.separator == ".")
+    /// "13812345678" where a word says that it is a phone number, or where Chinese text surrounds
+    /// it: there, mobile numbers are written so.
+    fn in_one_piece(&self) -> Option<usize> {
+        let number = &self.number;
+        let digits = number.digits(1);
+        if number.count() > 1 && !number.is_last(1) || !number.may_end(1) {
+            return None;
+        }
+        let around = [
+            char_before(self.text.folded, number.start),
+            char_after(self.text.folded, number.end(1)),
+        ];
+        let in_chinese = matches!(digits, [b'1', b'3'..=b'9', ..])
+            && digits.len() == 11
+            && around.into_iter().flatten().any(is_east_asian)
+            && !self.is_named_otherwise();
+        let said = self.is_named()
+            && !shape::is_quantity(self.text.folded, number, 1)
+            && (8..=table::LONGEST).contains(&digits.len())
+            && (self.national.has(digits) || table::is_international(digits));
+        (in_chinese || said).then_some(1)
     }
 }
 
-/// No more is looked at than may stand there, so that a long line of brackets stays cheap.
-fn leading_separators(text: &str) -> Option<&str> {
-    let length = text
-        .chars()
-        .take(4)
-        .take_while(|c| is_separator(*c))
-        .map(char::len_utf8)
-        .sum();
-    text.get(..length)
+/// The extension belongs to the number: "x12", "ext. 12".
+fn with_extension(text: &str, end: usize) -> usize {
+    let rest = text.get(end..).unwrap_or_default();
+    let trimmed = rest.trim_start_matches([' ', ',']);
+    if rest.len() - trimmed.len() > 2 {
+        return end;
+    }
+    let word = ["extension", "ext.", "ext", "x", "X", "Ext.", "Ext", "#"]
+        .into_iter()
+        .find(|word| trimmed.starts_with(word));
+    let Some(number) = word.and_then(|word| trimmed.strip_prefix(word)) else {
+        return end;
+    };
+    let number = number.trim_start_matches([' ', ':']);
+    let digits = number
+        .bytes()
+        .take(7)
+        .take_while(u8::is_ascii_digit)
+        .count();
+    match digits {
+        1..=6 => text.len() - number.len() + digits,
+        _ => end,
+    }
 }
 
-fn leading_digits(text: &str) -> Option<&str> {
-    let end = text.find(|c: char| !c.is_ascii_digit());
-    text.get(..end.unwrap_or(text.len()))
+/// In a difference of two files, "+" begins a line that was added.
+fn is_added_line(text: &Text<'_>, plus: usize) -> bool {
+    let begins = matches!(char_before(text.folded, plus), None | Some('\n'));
+    begins && (text.is_difference() || is_beside_removed(text.folded, plus))
 }
 
-fn is_separator(c: char) -> bool {
-    is_space(c) || is_hyphen(c) || matches!(c, '.' | '/' | '(' | ')')
+/// The line before begins with "-" and a digit.
+fn is_beside_removed(text: &str, line: usize) -> bool {
+    let before = text.get(..line.saturating_sub(1)).unwrap_or_default();
+    // A longer line is no list of numbers.
+    let tail: Vec<u8> = before
+        .bytes()
+        .rev()
+        .take(80)
+        .take_while(|byte| *byte != b'\n')
+        .collect();
+    matches!(tail.as_slice(), [.., digit, b'-'] if digit.is_ascii_digit())
 }

@@ -1,30 +1,51 @@
 //! US social security numbers: 3-2-4 digits with the same separator, and the rules of the issuing
-//! office. Nine digits without separators are not taken for one; every order number would be.
+//! office. Nine digits without separators are one only where a word says so; every order number
+//! would be.
 
 use std::ops::Range;
 
-use super::digits::{Run, is_space_or_hyphen, runs, stands_alone};
+use super::Text;
+use super::digits::{gap, stands_alone};
+use super::hint::Hint;
 
-pub(super) fn find(text: &str) -> Vec<Range<usize>> {
-    runs(text, is_space_or_hyphen)
-        .iter()
-        .flat_map(|run| find_in_run(text, run))
-        .collect()
+/// How far before the number the word may stand.
+const WINDOW: usize = 24;
+
+pub(super) fn find(text: &Text<'_>) -> Vec<Range<usize>> {
+    let mut found = grouped(text);
+    for (index, group) in text.groups.iter().enumerate() {
+        if group.len() == 9
+            && !text.is_taken(index)
+            && is_named(text, index)
+            && is_number(text, group)
+        {
+            found.push(group.clone());
+        }
+    }
+    found.sort_by_key(|range| range.start);
+    found
 }
 
-fn find_in_run(text: &str, run: &Run) -> Vec<Range<usize>> {
+fn grouped(text: &Text<'_>) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    for (index, window) in run.groups.windows(3).enumerate() {
+    for (index, window) in text.groups.windows(3).enumerate() {
         let [area, group, serial] = window else {
             continue;
         };
-        let separator = run.separator_after(text, index);
-        let same_separator = separator == run.separator_after(text, index + 1);
+        if (area.len(), group.len(), serial.len()) != (3, 2, 4) {
+            continue;
+        }
+        if (index..index + 3).any(|group| text.is_taken(group)) {
+            continue;
+        }
+        let separator = gap(text.folded, area, group);
         let range = area.start..serial.end;
-        if same_separator
-            && !is_chained(text, run, index, separator)
+        if matches!(separator, "-" | " ")
+            && separator == gap(text.folded, group, serial)
+            && !is_chained(text, index, separator)
             && is_issued(text, area, group, serial)
-            && stands_alone(text, &range)
+            && stands_alone(text.folded, &range)
+            && text.hint(index, WINDOW) != Some(Hint::Id)
         {
             found.push(range);
         }
@@ -34,24 +55,43 @@ fn find_in_run(text: &str, run: &Run) -> Vec<Range<usize>> {
 
 /// Whether the three groups from `first` on have a neighbour with the same separator: a longer
 /// chain is another kind of number.
-fn is_chained(text: &str, run: &Run, first: usize, separator: Option<char>) -> bool {
-    let before = first
-        .checked_sub(1)
-        .is_some_and(|previous| run.separator_after(text, previous) == separator);
-    let last = first + 2;
-    let after = last + 1 < run.groups.len() && run.separator_after(text, last) == separator;
-    before || after
+fn is_chained(text: &Text<'_>, first: usize, separator: &str) -> bool {
+    let joined = |index: Option<usize>| {
+        index
+            .and_then(|index| text.groups.get(index..index + 2))
+            .is_some_and(|pair| match pair {
+                [one, two] => gap(text.folded, one, two) == separator,
+                _ => false,
+            })
+    };
+    joined(first.checked_sub(1)) || joined(Some(first + 2))
 }
 
-fn is_issued(text: &str, area: &Range<usize>, group: &Range<usize>, serial: &Range<usize>) -> bool {
-    let digits = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
+fn is_issued(
+    text: &Text<'_>,
+    area: &Range<usize>,
+    group: &Range<usize>,
+    serial: &Range<usize>,
+) -> bool {
+    let digits = |range: &Range<usize>| text.folded.get(range.clone()).unwrap_or_default();
     let area = digits(area);
-    let group = digits(group);
-    let serial = digits(serial);
-    let sized = area.len() == 3 && group.len() == 2 && serial.len() == 4;
-    sized
-        && !matches!(area, "000" | "666")
+    !matches!(area, "000" | "666")
         && !area.starts_with('9')
-        && group != "00"
-        && serial != "0000"
+        && digits(group) != "00"
+        && digits(serial) != "0000"
+}
+
+fn is_named(text: &Text<'_>, index: usize) -> bool {
+    text.hint(index, WINDOW) == Some(Hint::Ssn)
+}
+
+fn is_number(text: &Text<'_>, whole: &Range<usize>) -> bool {
+    let start = whole.start;
+    stands_alone(text.folded, whole)
+        && is_issued(
+            text,
+            &(start..start + 3),
+            &(start + 3..start + 5),
+            &(start + 5..start + 9),
+        )
 }
