@@ -43,6 +43,8 @@ mod ready_and_drain;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]
+mod routing_chains;
+#[cfg(test)]
 mod routing_dry_run;
 #[cfg(test)]
 mod routing_fallbacks;

@@ -287,7 +287,7 @@ async fn a_policy_with_mistakes_is_refused_whole_and_the_old_one_stays_served() 
         "pre": [{"id": "a", "mode": "maybe"}, {"id": "b", "wait": 1}],
         "validators": [{"id": "guard", "on_fail": "panic"}],
         "providers": [{"name": "old", "weight": -1}, {"name": "old"}],
-        "fallbacks": [{"when": {"status": ["7xx"]}, "to": "old"}, {"retry": 9}],
+        "fallbacks": [{"when": {"status": ["7xx"]}, "to": "old"}, {"retry": 99}],
         "sticky": {"enabled": true, "ttl": "soon"}, "circuit_breaker": {"failure_threshold": 0},
     });
     let body = json!({"tenant_id": "acme", "policy_id": "chat", "policy": wrong});

@@ -129,7 +129,6 @@ impl PipelineServices {
             context: rehearsal.context.clone(),
             timeout: choice.left,
             clamped: false,
-            attempt: 1,
         };
         // Only with a time of its own is a provider too slow for it.
         let kind = if rehearsal.timeout.is_some() {

@@ -25,7 +25,7 @@ use beamline_contract::record::{BreakerOverrides, BreakerResets, ExtensionRecord
 use beamline_domain::record;
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::plan::{Endpoint, PlannedCall, Rule, Target};
-use beamline_domain::request::run::CallOrder;
+use beamline_domain::request::run::{CallOrder, TimeShare};
 use beamline_domain::target::breaker::Settings;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -242,6 +242,7 @@ fn order() -> CallOrder {
         attempt: 1,
         turn: 0,
         extra_attempts: 0,
+        share: TimeShare::default(),
     }
 }
 

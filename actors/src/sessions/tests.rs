@@ -139,7 +139,7 @@ async fn a_session_without_requests_ends_and_one_with_requests_does_not() {
         6,
         "one to pin, and one for each request that came after a tenth of the time"
     );
-    sleep(TTL).await;
+    sleep(TTL + TTL / 10).await;
     assert_eq!(one.recall(&key(), TTL).await, recalled(None, true));
     assert_eq!(two.pin(&key(), "b", TTL, None).await, pinned("b", true));
     settle().await;

@@ -253,7 +253,8 @@ impl TargetState {
                 .is_none_or(|tenants| tenants.are_closed(now))
     }
 
-    /// The breakers of tenants, where they have their own, and of those with a trouble of their own.
+    /// The breakers of tenants, where they have their own, and of those with a trouble of their
+    /// own.
     pub fn tenants(&self) -> Vec<(Arc<str>, BreakerReading)> {
         let now = now();
         let isolated = self.tenants.get().map(|tenants| tenants.readings(now));

@@ -16,7 +16,7 @@ use beamline_contract::policy::Mode;
 use beamline_contract::record::{BreakerOverrides, Kind};
 use beamline_domain::record;
 use beamline_domain::request::plan::{Endpoint, PlannedCall, Rule, Target};
-use beamline_domain::request::run::{CallOrder, CallResult};
+use beamline_domain::request::run::{CallOrder, CallResult, TimeShare};
 use beamline_domain::target::breaker::Settings;
 use beamline_domain::target::selection::EndpointState;
 use bytes::Bytes;
@@ -129,6 +129,7 @@ pub(super) fn order(subjects: &[&str]) -> CallOrder {
         attempt: 1,
         turn: 0,
         extra_attempts: 10,
+        share: TimeShare::default(),
     }
 }
 

@@ -8,11 +8,10 @@
 
 use std::time::{Duration, Instant};
 
-use beamline_contract::failure::FailureKind;
-
 mod evidence;
 mod machine;
 mod mode;
+mod outcome;
 mod overrides;
 mod reading;
 mod settings;
@@ -20,6 +19,7 @@ mod tenants;
 mod window;
 
 pub use mode::Mode;
+pub use outcome::{CallEnd, Outcome};
 pub use overrides::{read_policy, read_record};
 pub use reading::{BreakerReading, OpenReason, Opening, State};
 pub use settings::Settings;
@@ -29,58 +29,6 @@ pub use window::Counts;
 use evidence::{Ended, is_slow};
 use machine::{Machine, Phase};
 use tenants::{Guests, Own, Seen};
-
-/// How a call ended, as far as the breaker cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The extension did its work, whatever it said.
-    Success,
-    Failure,
-    /// Nobody listens: a failure that everybody would meet.
-    NoResponders,
-    /// No answer in time: a failure, and slow.
-    Timeout,
-    /// A failure of an extension that says itself when to come back.
-    AskedToWait(Duration),
-    /// Says nothing about the extension: the router refused, the bus was away, the caller had no
-    /// time.
-    Ignored,
-}
-
-impl Outcome {
-    pub fn is_failure(self) -> bool {
-        match self {
-            Self::Failure | Self::NoResponders | Self::Timeout | Self::AskedToWait(_) => true,
-            Self::Success | Self::Ignored => false,
-        }
-    }
-}
-
-/// The end of a call, as its breaker hears of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CallEnd {
-    pub outcome: Outcome,
-    /// What a failure was about.
-    pub class: Option<FailureKind>,
-    pub took: Duration,
-}
-
-impl CallEnd {
-    /// One that says no more of its class than the outcome does.
-    pub fn new(outcome: Outcome, took: Duration) -> Self {
-        let class = match outcome {
-            Outcome::Timeout => Some(FailureKind::Timeout),
-            Outcome::NoResponders => Some(FailureKind::NoResponders),
-            Outcome::Failure | Outcome::AskedToWait(_) => Some(FailureKind::ServerError),
-            Outcome::Success | Outcome::Ignored => None,
-        };
-        Self {
-            outcome,
-            class,
-            took,
-        }
-    }
-}
 
 /// The right to make one call. Its outcome must be recorded; the generations tell a late one from a
 /// timely one.
@@ -125,9 +73,6 @@ pub struct Breaker {
     /// When it was asked for a sign of life and gave none.
     silent_at: Option<Instant>,
 }
-
-/// Longer waits are not obeyed, whatever its own open times are.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl Breaker {
     /// One that opened in an earlier life of the process, and still is.
@@ -193,8 +138,8 @@ impl Breaker {
         Ok(Standing::Granted)
     }
 
-    /// Nothing is held against this tenant, which has not called in the time that is looked back on:
-    /// else what another one met would not have opened it for everybody.
+    /// Nothing is held against this tenant, which has not called in the time that is looked back
+    /// on: else what another one met would not have opened it for everybody.
     fn may_be_guest(&self, tenant: Tenant, now: Instant) -> bool {
         let is_open = matches!(self.everybody.phase_at(now), Phase::Open { .. });
         let by_another = self.opened_by.is_some_and(|other| other != tenant);
@@ -296,8 +241,8 @@ impl Breaker {
         self.own.each().for_each(|own| own.is_alive(now));
     }
 
-    /// It usually gives a sign of life, and now it gave none. That opens nothing, but failures are no
-    /// single tenant's then.
+    /// It usually gives a sign of life, and now it gave none. That opens nothing, but failures are
+    /// no single tenant's then.
     pub fn is_silent(&mut self, now: Instant) {
         self.silent_at = Some(now);
         self.opened_by = None;

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 pub enum Again<'a> {
     /// Another attempt at this extension.
     Retry(&'a str),
-    /// This provider takes over from another, and fails as well lately. Its own budget is not asked.
+    /// This provider takes over from another, and fails as well lately. Its own budget is not
+    /// asked.
     Fallback(&'a str),
     /// This provider takes over from another, and answers. That is no storm of retries: it costs
     /// nothing.

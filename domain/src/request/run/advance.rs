@@ -130,8 +130,8 @@ impl Run {
         orders
     }
 
-    /// The guardrails of this step that are for this request, as far as the stages before have found
-    /// out about it.
+    /// The guardrails of this step that are for this request, as far as the stages before have
+    /// found out about it.
     fn guardrails(&self) -> Vec<Arc<PlannedCall>> {
         let facts = self.facts();
         let is_for_it = |call: &&Arc<PlannedCall>| {

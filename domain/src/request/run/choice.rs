@@ -102,8 +102,8 @@ impl Run {
         }
     }
 
-    /// What comes after a failure that the caller tells of: the caller waits and repeats, or another
-    /// provider takes over.
+    /// What comes after a failure that the caller tells of: the caller waits and repeats, or
+    /// another provider takes over.
     fn recover_reported(
         &mut self,
         reported: Reported,

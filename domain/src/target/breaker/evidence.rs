@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use beamline_contract::failure::FailureKind;
 
+use super::outcome::{LONGEST_WAIT, Outcome};
 use super::reading::OpenReason;
 use super::settings::Settings;
 use super::window::{Counts, Window};
-use super::{LONGEST_WAIT, Outcome};
 
 /// The end of a call.
 #[derive(Debug, Clone, Copy)]
@@ -92,8 +92,8 @@ impl Evidence {
 
     fn went_wrong(&mut self, call: &Ended, failed: bool, slow: bool, settings: &Settings) {
         let second = self.window.second(call.now);
-        // Four fifths of the timeout at least are one silence, however soon callers give up: so five
-        // of them never fit into a pause of three timeouts.
+        // Four fifths of the timeout at least are one silence, however soon callers give up: so
+        // five of them never fit into a pause of three timeouts.
         let silence = call.now.max(call.began + settings.timeout * 4 / 5);
         if failed {
             let silent = call.outcome == Outcome::Timeout;

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::evidence::{Ended, Evidence};
+use super::outcome::{LONGEST_WAIT, Outcome};
 use super::reading::{BreakerReading, OpenReason, Opening, State};
 use super::settings::Settings;
-use super::{LONGEST_WAIT, Outcome};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Machine {

@@ -1,5 +1,5 @@
-//! Pauses, dead extensions and partial failures in virtual time: what opens a breaker, and how soon.
-//! The tables are those of decision 22; `--nocapture` prints them.
+//! Pauses, dead extensions and partial failures in virtual time: what opens a breaker, and how
+//! soon. The tables are those of decision 22; `--nocapture` prints them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,3 +1,5 @@
+use beamline_contract::failure::FailureKind;
+
 use super::*;
 use beamline_contract::record::{BreakerOverrides, BreakerSetting, Kind};
 
