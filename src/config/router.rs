@@ -156,7 +156,7 @@ fn check_environment(name: &str) -> Result<(), Problem> {
 fn check_strictness(word: &str) -> Result<(), Problem> {
     let problem = || format!("must be \"{REFUSE}\" or \"{WARN}\", not {}", shown(word));
     let fits = [REFUSE, WARN].contains(&word);
-    fits.then_some(()).ok_or_else(|| problem())
+    fits.then_some(()).ok_or_else(problem)
 }
 
 fn check_tenant(tenant: &str) -> Result<(), Problem> {

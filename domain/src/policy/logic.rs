@@ -204,9 +204,9 @@ fn only_entry(value: &Value) -> Option<(&str, &Value)> {
 
 /// One argument may stand without a list.
 fn listed(arguments: &Value) -> Vec<&Value> {
-    match arguments {
-        Value::Array(list) => list.iter().collect(),
-        one => vec![one],
+    match arguments.as_array() {
+        Some(list) => list.iter().collect(),
+        None => vec![arguments],
     }
 }
 
