@@ -47,6 +47,7 @@ mod server;
 mod stats;
 mod subscription;
 
+pub use beamline_contract::failure::FailureKind;
 pub use beamline_contract::record::Kind;
 pub use beamline_contract::trace::TraceParent;
 pub use context::CallContext;
