@@ -172,47 +172,17 @@ fn as_written<'de: 'a, 'a, D: Deserializer<'de>>(
     <&'de RawValue>::deserialize(deserializer).map(|raw| Some(Cow::Borrowed(raw)))
 }
 
-impl CallAnswer<'_> {
-    /// Whether it says nothing that the contract knows.
-    pub fn is_empty(&self) -> bool {
-        let Self {
-            provider_id: _,
-            payload,
-            output,
-            usage,
-            metadata,
-            status,
-            valid,
-            reason,
-            details,
-            error,
-            error_code,
-            error_message,
-            response,
-        } = self;
-        let fields = [
-            payload,
-            output,
-            usage,
-            metadata,
-            status,
-            valid,
-            reason,
-            details,
-            error,
-            error_code,
-            error_message,
-            response,
-        ];
-        fields.iter().all(|field| field.is_none())
-    }
-}
-
 /// What a pre- or post-processor changes of the message; what is absent stays.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MessageEdit<'a> {
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    /// `null` is a payload like any other.
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "as_written",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub payload: Option<Cow<'a, RawValue>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub message_type: Option<Cow<'a, str>>,

@@ -58,7 +58,8 @@ impl<'c> CallRecord<'c> {
             Ok(_) => None,
             // Nothing went wrong: nobody needs it any more.
             Err(CallFailure::Cancelled) => None,
-            Err(failure) => Some((failure.reason(), failure.sentence(&self.invoker.id))),
+            // What an extension says is for its caller: logs have class and code.
+            Err(failure) => Some((failure.reason(), failure.label())),
         }
     }
 }

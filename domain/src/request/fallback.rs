@@ -106,11 +106,16 @@ impl Fallbacks<'_> {
     /// The candidate that would take over from one that does not answer in time.
     pub fn after_silence(&self) -> Option<usize> {
         let silence = FailureClass::of(FailureKind::Timeout);
-        let by_rule = self.instead(silence).map(|(to, _)| to);
-        by_rule.or_else(|| match self.next_in_list(silence)? {
+        let by_rule = |class| self.instead(class).map(|(to, _)| to);
+        let in_list = || match self.next_in_list(silence)? {
             Recovery::Switch { to, .. } => Some(to),
             Recovery::Retry { .. } | Recovery::Draw { .. } | Recovery::Stop => None,
-        })
+        };
+        let last = FailureClass {
+            all_failed: true,
+            ..silence
+        };
+        by_rule(silence).or_else(in_list).or_else(|| by_rule(last))
     }
 
     /// Without a number of its own a rule repeats what the record grants, but only where it leads

@@ -120,10 +120,7 @@ impl Exclusion {
     pub fn class(self) -> Option<FailureClass> {
         match self {
             Self::CircuitOpen(_, kind) => Some(FailureClass::kept_back_by(kind, true)),
-            Self::AskedToWait(_) => {
-                let kind = Some(FailureKind::RateLimited);
-                Some(FailureClass::kept_back_by(kind, false))
-            }
+            Self::AskedToWait(_) => Some(FailureClass::left_alone()),
             Self::Unknown | Self::Disabled | Self::TooSlow(_) => None,
         }
     }

@@ -59,6 +59,14 @@ impl FailureClass {
         }
     }
 
+    /// It asked for a wait, because of a limit or because it is overloaded: which, is not known.
+    pub fn left_alone() -> Self {
+        Self {
+            overloaded: true,
+            ..Self::kept_back_by(Some(FailureKind::RateLimited), false)
+        }
+    }
+
     /// The failure that somebody reports by a word of a rule.
     pub fn reported(status: Status) -> Self {
         match status {
@@ -131,7 +139,10 @@ impl FailureClass {
 
     fn is_kind(self, kind: FailureKind) -> bool {
         match kind {
-            FailureKind::ServerError => self.is_one_of(&[kind]) || self.has_code_in(500..=599),
+            FailureKind::ServerError => {
+                let may_be_overloaded = self.overloaded && self.kept_back;
+                self.is_one_of(&[kind]) || self.has_code_in(500..=599) || may_be_overloaded
+            }
             FailureKind::RateLimited => {
                 self.is_one_of(&[kind, FailureKind::Quota]) || self.code == Some(429)
             }

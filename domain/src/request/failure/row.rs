@@ -171,10 +171,7 @@ impl CallFailure {
                 reason: "overloaded",
                 consequence: OfTheRequest(ErrorCode::Overloaded),
                 retry_after: Some(*retry_after),
-                class: FailureClass {
-                    overloaded: true,
-                    ..FailureClass::kept_back_by(Some(FailureKind::RateLimited), false)
-                },
+                class: FailureClass::left_alone(),
                 ..base
             },
             Self::BusUnavailable => FailureRow {
@@ -284,6 +281,18 @@ impl CallFailure {
     /// What kind of failure it is; the request's own end is none.
     pub fn kind(&self) -> Option<FailureKind> {
         self.row().class.kind
+    }
+
+    /// Reason, class and code, for logs: nothing that an extension says to people.
+    pub fn label(&self) -> String {
+        let class = self.kind().map(|kind| format!(", class {kind}"));
+        let code = self.upstream_code().map(|code| format!(", code {code}"));
+        let reason = self.reason();
+        format!(
+            "{reason}{}{}",
+            class.unwrap_or_default(),
+            code.unwrap_or_default()
+        )
     }
 
     /// The code that the extension gave, as far as it is short.

@@ -118,7 +118,7 @@ fn a_class_is_found_under_every_name_that_it_has() {
         ),
         (
             CallFailure::LeftAlone { retry_after: WAIT },
-            "4xx 429 rate_limited error overloaded",
+            "5xx 4xx 429 rate_limited error overloaded",
         ),
         (
             CallFailure::Overloaded { retry_after: WAIT },

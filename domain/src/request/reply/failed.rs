@@ -36,17 +36,20 @@ const NUMBER_KEYS: [&str; 7] = [
     "http_status_code",
 ];
 /// Where sentences for people stand.
-const MESSAGE_KEYS: [&str; 6] = [
+const MESSAGE_KEYS: [&str; 8] = [
     "message",
     "error_message",
+    "error_msg",
     "msg",
     "detail",
     "title",
     "errors",
+    "raw",
 ];
 /// What holds more of the same.
-const INNER_KEYS: [&str; 9] = [
+const INNER_KEYS: [&str; 10] = [
     "error",
+    "detail",
     "innererror",
     "inner_error",
     "details",
@@ -59,6 +62,12 @@ const INNER_KEYS: [&str; 9] = [
 /// Errors are not nested more deeply than this, and lists in them are not longer.
 const DEPTH: usize = 4;
 const ITEMS: usize = 16;
+/// Words of programs that say nothing about what is wrong.
+const SAY_NOTHING: [&str; 5] = [NO_CODE, "None", "null", "about:blank", "unknown_error"];
+/// Of one error, and of one of them, in bytes and in digits.
+const MOST_WORDS: usize = 32;
+const LONGEST_CODE: usize = 128;
+const MOST_DIGITS: usize = 6;
 /// What an extension says to people is told in this many characters.
 const TOLD: usize = 256;
 /// What one says whose error has no code.
@@ -158,9 +167,7 @@ impl Found {
 
     /// An error that is one word is its code, and is shown as its message too.
     fn read_text(&mut self, text: &str) {
-        if !text.contains(' ') {
-            self.words.push(text.to_owned());
-        }
+        self.add_code(text);
         self.message = Some(text.to_owned());
     }
 
@@ -204,10 +211,14 @@ impl Found {
         let Some(value) = value else { return };
         if let Some(number) = number(value) {
             self.numbers.push(number);
-        } else if let Some(word) = value.as_str()
-            && !word.is_empty()
-            && word != NO_CODE
-        {
+        } else if let Some(word) = value.as_str() {
+            self.add_code(word);
+        }
+    }
+
+    /// Codes go into logs and metrics. What is no word of a program may be somebody's text.
+    fn add_code(&mut self, word: &str) {
+        if self.words.len() < MOST_WORDS && is_code(word) && !SAY_NOTHING.contains(&word) {
             self.words.push(word.to_owned());
         }
     }
@@ -234,6 +245,15 @@ impl Found {
             retryable: hints.retryable,
         }
     }
+}
+
+/// A word of letters, digits and what stands between them, without a number as long as a card's or
+/// a telephone's.
+fn is_code(word: &str) -> bool {
+    let begins = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_.:#/-".contains(c);
+    let digits = word.bytes().filter(u8::is_ascii_digit).count();
+    begins && word.len() <= LONGEST_CODE && word.chars().all(fits) && digits <= MOST_DIGITS
 }
 
 /// Keys in any case.

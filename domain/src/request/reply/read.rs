@@ -69,7 +69,12 @@ pub(super) fn text(body: &[u8]) -> Result<&str, CallFailure> {
 pub(super) fn is_failure(kind: Kind, fields: &CallAnswer<'_>, body: &str) -> bool {
     let error = fields.error.as_deref().map(RawValue::get);
     let names_one = error.is_some_and(|raw| !matches!(raw, "null" | "false" | "\"\""));
-    let says_so = plain(fields.status.as_deref()).as_deref() == Some(STATUS_ERROR);
+    let status = plain(fields.status.as_deref());
+    let has_code = fields
+        .error_code
+        .as_deref()
+        .is_some_and(|raw| raw.get() != "null");
+    let says_so = status.as_deref() == Some(STATUS_ERROR) || status.is_none() && has_code;
     let has_answer = fields.output.is_some() || fields.response.is_some();
     names_one || says_so || kind == Kind::Provider && !has_answer && failed::is_foreign_error(body)
 }
@@ -77,8 +82,11 @@ pub(super) fn is_failure(kind: Kind, fields: &CallAnswer<'_>, body: &str) -> boo
 /// What a processor changes. One that says something that nobody understands may have meant
 /// anything.
 fn processed(fields: &CallAnswer<'_>, body: &str) -> Result<Reply, CallFailure> {
+    let valid = fields.valid.as_deref().map(RawValue::get);
+    let says_what = fields.payload.is_some() || fields.metadata.is_some();
     match plain(fields.status.as_deref()).as_deref() {
-        None if fields.is_empty() && !is_empty_object(body) => {
+        None if valid == Some("false") => return Ok(rejection(fields)),
+        None if !says_what && !is_empty_object(body) => {
             return Err(malformed(
                 "it has none of the fields payload, metadata, status and error",
             ));

@@ -111,9 +111,19 @@ impl Run {
         choice: &mut ChoiceContext<'_>,
     ) {
         let index = reported.provider;
-        let failed = reported.attempt(choice.left);
+        let failed = FailedAttempt {
+            may_retry: matches!(exclusions.get(index), Some(None)),
+            ..reported.attempt(choice.left)
+        };
         let roll = (choice.roll)();
-        let is_open = |other: usize| other != index && self.is_free(other, &exclusions);
+        // Who stands before it in a list was asked already.
+        let is_behind = |other: usize| {
+            let candidate = self.plan.providers.get(other);
+            let is_listed = candidate.is_some_and(|candidate| candidate.listed);
+            other > index || self.plan.policy.order == Order::Weighted || !is_listed
+        };
+        let is_open =
+            |other: usize| other != index && is_behind(other) && self.is_free(other, &exclusions);
         let fallbacks = Fallbacks {
             plan: &self.plan,
             facts: &self.facts(),
@@ -269,12 +279,14 @@ impl Run {
         tokens: &dyn RetryTokens,
     ) -> Result<Recovery, &'static str> {
         let mut is_refused = false;
+        let mut unpaid = Vec::new();
         loop {
-            let recovery = self.recovery(&failed, around);
+            let recovery = self.recovery(&failed, &unpaid, around);
             let again = match recovery {
                 Recovery::Stop if is_refused => return Err(RETRY_BUDGET_EXHAUSTED),
                 // One that refused before anything was sent is replaced, not repeated.
                 Recovery::Stop | Recovery::Draw { .. } => return Ok(recovery),
+                Recovery::Switch { .. } if failed.class.kept_back => return Ok(recovery),
                 Recovery::Retry { .. } => Again::Retry(around.decision.call.id()),
                 Recovery::Switch { to, .. } => {
                     let name = self.name_of(to).unwrap_or_default();
@@ -292,18 +304,23 @@ impl Run {
                 self.extra_attempts -= 1;
                 return Ok(recovery);
             }
-            if !matches!(recovery, Recovery::Retry { .. }) {
-                return Err(RETRY_BUDGET_EXHAUSTED);
-            }
             is_refused = true;
-            failed.may_retry = false;
+            match recovery {
+                // Another one may answer, and cost nothing.
+                Recovery::Switch { to, .. } => unpaid.push(to),
+                Recovery::Retry { .. } | Recovery::Draw { .. } | Recovery::Stop => {
+                    failed.may_retry = false;
+                }
+            }
         }
     }
 
-    fn recovery(&self, failed: &FailedAttempt, around: &Around<'_>) -> Recovery {
+    /// `unpaid`: candidates that no budget pays for.
+    fn recovery(&self, failed: &FailedAttempt, unpaid: &[usize], around: &Around<'_>) -> Recovery {
         let is_open = |index: usize| {
             let is_free = matches!(around.exclusions.get(index), Some(None));
-            is_free && !self.progress.tried.contains(&index) && self.runs_here(index)
+            let is_new = !self.progress.tried.contains(&index) && !unpaid.contains(&index);
+            is_free && is_new && self.runs_here(index)
         };
         let fallbacks = Fallbacks {
             plan: &self.plan,

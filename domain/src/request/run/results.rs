@@ -10,24 +10,13 @@ use beamline_contract::record::Kind;
 use serde_json::value::RawValue;
 
 use super::consequences::{fatal, rejection};
-use super::state::{Attempt, CallResult, Decision, Degraded, Report, Run};
+use super::state::{Attempt, CallResult, Decision, Degraded, Report, Run, is_fixed};
 use super::step::Step;
 use crate::request::error::RequestError;
 use crate::request::failure::{AnsweredFailure, CallFailure};
 use crate::request::plan::{PlannedCall, Rule};
 use crate::request::reply::{Edit, Reply, content};
 
-/// Keys of the context that no extension can change.
-const FIXED_KEYS: [&str; 6] = [
-    "tenant_id",
-    "trace_id",
-    "request_id",
-    "policy_id",
-    "policy_version",
-    "environment",
-];
-/// Keys that begin like this are the router's own.
-const ROUTERS_OWN: &str = "router.";
 /// The detail of an error that might have been none after another attempt.
 pub(super) const RETRY_BUDGET_EXHAUSTED: &str = "retry_budget_exhausted";
 
@@ -129,8 +118,7 @@ impl Run {
     /// What a stage has found out is for the later ones; who and what the request is stays as it
     /// was.
     fn add_to_context(&mut self, metadata: &Fields) {
-        let is_free = |key: &str| !FIXED_KEYS.contains(&key) && !key.starts_with(ROUTERS_OWN);
-        for (key, value) in metadata.iter().filter(|(key, _)| is_free(key)) {
+        for (key, value) in metadata.iter().filter(|(key, _)| !is_fixed(key)) {
             Arc::make_mut(&mut self.context).set(key, value.to_owned());
         }
     }

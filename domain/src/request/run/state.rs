@@ -226,6 +226,23 @@ pub(super) struct ProviderProgress {
     pub(super) attempts: Vec<Attempt>,
 }
 
+/// Keys of the context that only the router sets.
+const FIXED_KEYS: [&str; 6] = [
+    "tenant_id",
+    "trace_id",
+    "request_id",
+    "policy_id",
+    "policy_version",
+    "environment",
+];
+/// Keys that begin like this are the router's own.
+const ROUTERS_OWN: &str = "router.";
+
+/// Whether nobody but the router may set a key of the context.
+pub(super) fn is_fixed(key: &str) -> bool {
+    FIXED_KEYS.contains(&key) || key.starts_with(ROUTERS_OWN)
+}
+
 impl Run {
     /// `extra_attempts`: attempts beyond the first of each extension that the request may make.
     pub fn new(
@@ -235,7 +252,8 @@ impl Run {
         environment: Arc<str>,
         extra_attempts: u32,
     ) -> Self {
-        let mut context = std::mem::take(&mut request.context);
+        let mut context = without_claims(&request);
+        request.context = Fields::default();
         context.set_text("policy_id", &plan.policy_id);
         context.set_text("environment", &environment);
         Self {
@@ -303,4 +321,22 @@ impl Attempt {
     pub fn instance(&self) -> Option<&str> {
         self.call.instance(self.endpoint)
     }
+}
+
+/// The context of a request without what would have somebody believe that it is another one.
+fn without_claims(request: &Request) -> Fields {
+    let own = [
+        ("tenant_id", &*request.tenant_id),
+        ("request_id", &*request.request_id),
+        ("trace_id", &*request.trace.trace_id),
+    ];
+    let is_true = |key: &str| {
+        let known = own.iter().find(|(name, _)| *name == key);
+        let claim = request.context.text(key);
+        known.is_some_and(|(_, own)| claim.as_deref() == Some(own))
+    };
+    let all = request.context.iter();
+    let kept = all.filter(|(key, _)| !is_fixed(key) || is_true(key));
+    kept.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }

@@ -65,7 +65,10 @@ fn a_provider_that_asked_for_a_wait_is_replaced_by_the_rule_for_429() {
         (json!("429"), vec!["p3"]),
         (json!("rate_limited"), vec!["p3"]),
         (json!("4xx"), vec!["p3"]),
-        (json!("5xx"), vec![]),
+        (json!("overloaded"), vec!["p3"]),
+        // It may have said that it is overloaded.
+        (json!("5xx"), vec!["p3"]),
+        (json!("timeout"), vec![]),
     ] {
         let policy = json!({"providers": [{"name": "p1", "weight": 1}], "fallbacks": [{"when": {"status": status}, "to": "p3"}]});
         assert_eq!(called(&rig, &policy, &[]).0, want, "{policy}");
