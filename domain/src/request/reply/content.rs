@@ -10,13 +10,47 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::request::failure::codes::meaning;
+use crate::request::failure::codes::{letters, meaning};
 
-/// What an answer says about itself, in small letters without anything between the words.
-const ENVELOPE: [&str; 22] = [
+/// Where the APIs of models have their content, in small letters without anything between the
+/// words. An object with one of them has its content there and nowhere else.
+const CONTENT: [&str; 29] = [
+    "audio",
+    "b64json",
+    "candidates",
+    "choices",
+    "completion",
+    "content",
+    "data",
+    "delta",
+    "embedding",
+    "embeddings",
+    "function",
+    "functioncall",
+    "generatedtext",
+    "generations",
+    "images",
+    "inlinedata",
+    "message",
+    "messages",
+    "output",
+    "outputtext",
+    "outputs",
+    "parts",
+    "prediction",
+    "predictions",
+    "refusal",
+    "response",
+    "results",
+    "text",
+    "toolcalls",
+];
+/// What an answer says about itself.
+const ENVELOPE: [&str; 24] = [
     "annotations",
     "created",
     "createdat",
+    "done",
     "finishreason",
     "id",
     "index",
@@ -31,6 +65,7 @@ const ENVELOPE: [&str; 22] = [
     "role",
     "safetyratings",
     "servicetier",
+    "status",
     "stopreason",
     "stopsequence",
     "systemfingerprint",
@@ -38,7 +73,12 @@ const ENVELOPE: [&str; 22] = [
     "usage",
 ];
 /// Where an answer says why it ends.
-const REASONS: [&str; 2] = ["finishreason", "stopreason"];
+const REASONS: [&str; 4] = [
+    "blockreason",
+    "finishreason",
+    "nativefinishreason",
+    "stopreason",
+];
 /// Outputs are not looked into more deeply for that.
 const DEPTH: usize = 6;
 
@@ -65,8 +105,7 @@ pub fn class(output: &RawValue, metadata: &Fields) -> Option<FailureKind> {
 
 /// Whether there is anything in a value besides its envelope.
 pub fn has_content(output: &RawValue) -> bool {
-    // Finding some ends the search, as an error does.
-    serde_json::from_str::<Nothing>(output.get()).is_err()
+    serde_json::from_str(output.get()).is_ok_and(|Content(found)| found)
 }
 
 fn find_reasons(value: &Value, depth: usize, reasons: &mut Vec<String>) {
@@ -93,15 +132,10 @@ fn find_reasons(value: &Value, depth: usize, reasons: &mut Vec<String>) {
     }
 }
 
-fn letters(key: &str) -> String {
-    let kept = key.chars().filter(char::is_ascii_alphanumeric);
-    kept.map(|letter| letter.to_ascii_lowercase()).collect()
-}
+/// Whether a value has content.
+struct Content(bool);
 
-/// A value that has no content; reading one that has fails.
-struct Nothing;
-
-impl<'de> Deserialize<'de> for Nothing {
+impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Search)
     }
@@ -109,61 +143,62 @@ impl<'de> Deserialize<'de> for Nothing {
 
 struct Search;
 
-impl Search {
-    fn found<T, E: Error>() -> Result<T, E> {
-        Err(E::custom("content"))
-    }
-}
-
 impl<'de> Visitor<'de> for Search {
-    type Value = Nothing;
+    type Value = Content;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("nothing")
+        out.write_str("any value")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Nothing, E> {
-        Ok(Nothing)
+    fn visit_unit<E: Error>(self) -> Result<Content, E> {
+        Ok(Content(false))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Nothing, E> {
-        if text.trim().is_empty() {
-            Ok(Nothing)
-        } else {
-            Self::found()
+    fn visit_str<E: Error>(self, text: &str) -> Result<Content, E> {
+        Ok(Content(!text.trim().is_empty()))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Content, E> {
+        Ok(Content(true))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Content, E> {
+        Ok(Content(true))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Content, E> {
+        Ok(Content(true))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Content, E> {
+        Ok(Content(true))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Content, A::Error> {
+        let mut any = false;
+        while let Some(Content(found)) = items.next_element()? {
+            any |= found;
         }
+        Ok(Content(any))
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Nothing, E> {
-        Self::found()
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Nothing, E> {
-        Self::found()
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Nothing, E> {
-        Self::found()
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Nothing, E> {
-        Self::found()
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Nothing, A::Error> {
-        while items.next_element::<Nothing>()?.is_some() {}
-        Ok(Nothing)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Nothing, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Content, A::Error> {
+        let mut in_content: Option<bool> = None;
+        let mut elsewhere = false;
         while let Some(key) = fields.next_key::<Cow<'de, str>>()? {
-            if ENVELOPE.contains(&letters(&key).as_str()) {
+            let key = letters(&key);
+            if ENVELOPE.contains(&key.as_str()) {
                 fields.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let Content(found) = fields.next_value()?;
+            if CONTENT.contains(&key.as_str()) {
+                in_content = Some(found | in_content.unwrap_or_default());
             } else {
-                fields.next_value::<Nothing>()?;
+                elsewhere |= found;
             }
         }
-        Ok(Nothing)
+        Ok(Content(in_content.unwrap_or(elsewhere)))
     }
 }
 
@@ -189,6 +224,8 @@ mod tests {
             r#"{"content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}"#,
             r#"{"data": [{"object": "embedding", "index": 0, "embedding": [0.1]}]}"#,
             r#"{"score": 0}"#,
+            r#"{"summary": "short", "tone": "kind"}"#,
+            r#"{"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {}}}]}}]}"#,
         ] {
             assert_eq!(class_of(output, "{}"), None, "{output}");
         }
@@ -206,6 +243,9 @@ mod tests {
             r#"{"choices": []}"#,
             r#"{"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}], "usage": {"total_tokens": 9}}"#,
             r#"{"type": "message", "role": "assistant", "content": [{"type": "text", "text": " "}], "stop_reason": "end_turn"}"#,
+            r#"{"model": "m", "message": {"role": "assistant", "content": ""}, "done": true, "total_duration": 5}"#,
+            r#"{"id": "x", "output": [], "status": "completed", "parallel_tool_calls": true}"#,
+            r#"{"text": "", "generation_id": "g", "meta": {"billed_units": {"input_tokens": 5}}}"#,
         ] {
             assert_eq!(class_of(output, "{}"), Some("empty"), "{output}");
         }
@@ -224,6 +264,18 @@ mod tests {
                 "{}",
             ),
             (r#"{"content": [], "stop_reason": "refusal"}"#, "{}"),
+            (
+                r#"{"candidates": [{"finishReason": "SAFETY"}], "usageMetadata": {"promptTokenCount": 5}}"#,
+                "{}",
+            ),
+            (
+                r#"{"promptFeedback": {"blockReason": "BLOCKLIST"}, "candidates": [], "usageMetadata": {"totalTokenCount": 5}}"#,
+                "{}",
+            ),
+            (
+                r#"{"choices": [{"message": {"role": "assistant", "content": ""}, "finish_reason": "content_filter", "content_filter_results": {"violence": {"filtered": true}}}]}"#,
+                "{}",
+            ),
         ] {
             assert_eq!(
                 class_of(output, metadata),

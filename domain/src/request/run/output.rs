@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use beamline_contract::fields::Fields;
 use beamline_contract::policy::Mode;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::state::{Response, Run};
 use crate::request::plan::{PlannedCall, Rule};
@@ -21,6 +21,8 @@ const HARMLESS: [&str; 5] = [
     "upstream_request_id",
     PROVIDER_ID,
 ];
+/// Details of tokens are not nested more deeply.
+const USAGE_DEPTH: usize = 3;
 /// Why `degraded` names a post-processor: it changed the output, and said nothing of the rest.
 const METADATA_WITHHELD: &str = "metadata_withheld";
 
@@ -33,6 +35,12 @@ impl Run {
         usage: Option<Box<RawValue>>,
         metadata: Fields,
     ) {
+        // What is no number might repeat what a mask takes out of the output.
+        let usage = if self.guards_metadata() {
+            usage.and_then(|usage| numbers_of(&usage, USAGE_DEPTH))
+        } else {
+            usage
+        };
         self.response = Some(Response {
             call: Arc::clone(provider),
             usage: usage.map(Arc::from),
@@ -107,4 +115,19 @@ fn harmless(metadata: &Fields) -> Fields {
     let kept = metadata.iter().filter(|(key, _)| HARMLESS.contains(key));
     kept.map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
+}
+
+/// The numbers of an object, and of the objects in it, as they were written.
+fn numbers_of(raw: &RawValue, depth: usize) -> Option<Box<RawValue>> {
+    let is_number = |raw: &RawValue| serde_json::from_str::<serde_json::Number>(raw.get()).is_ok();
+    let fields = Fields::parse(raw.get()).ok().filter(|_| depth > 0)?;
+    let kept = fields.iter().filter_map(|(key, value)| {
+        let value = if is_number(value) {
+            value.to_owned()
+        } else {
+            numbers_of(value, depth - 1)?
+        };
+        Some((key.to_owned(), value))
+    });
+    to_raw_value(&kept.collect::<Fields>()).ok()
 }

@@ -396,9 +396,96 @@ const OTHERS: &[Case] = &[
     (r#"{"error": 7}"#, ServerError, Some(500), "error", 0.0),
 ];
 
+const MORE: &[Case] = &[
+    (
+        r#"{"error": {"code": 403, "message": "Your chosen model requires moderation and your input was flagged", "metadata": {"reasons": ["violence"]}}}"#,
+        ContentFilter,
+        Some(403),
+        "403",
+        0.0,
+    ),
+    (
+        r#"{"detail": [{"type": "missing", "loc": ["body", "messages"], "msg": "Field required"}], "status_code": 422}"#,
+        ClientError,
+        Some(422),
+        "missing",
+        0.0,
+    ),
+    (
+        r#"{"object": "error", "message": "Expected last role User", "type": "invalid_request_message_order", "code": "3230"}"#,
+        ClientError,
+        Some(400),
+        "invalid_request_message_order",
+        0.0,
+    ),
+    (
+        r#"{"message": "Malformed input request: extraneous key is not permitted"}"#,
+        ClientError,
+        Some(400),
+        "error",
+        0.0,
+    ),
+    (
+        r#"{"error": "model 'x' not found, try pulling it first"}"#,
+        ClientError,
+        Some(404),
+        "error",
+        0.0,
+    ),
+    (
+        r#"{"error": {"message": "You didn't provide an API key.", "type": "invalid_request_error", "code": null, "http_status": 401}}"#,
+        Auth,
+        Some(401),
+        "invalid_request_error",
+        0.0,
+    ),
+    (
+        r#"{"error": {"message": "The model has been decommissioned", "type": "invalid_request_error", "code": "model_decommissioned"}}"#,
+        ClientError,
+        Some(404),
+        "model_decommissioned",
+        0.0,
+    ),
+    (
+        r#"{"error": "Error code: 429 - {'error': {'code': 'insufficient_quota'}}"}"#,
+        Quota,
+        Some(429),
+        "error",
+        0.0,
+    ),
+    (
+        r#"{"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048", "error_type": "validation"}"#,
+        ContextLength,
+        Some(400),
+        "validation",
+        0.0,
+    ),
+    (
+        r#"{"detail": "Not authenticated"}"#,
+        Auth,
+        Some(401),
+        "error",
+        0.0,
+    ),
+];
+
+/// Codes go into logs, where nobody's text may be.
+#[test]
+fn what_is_no_word_of_a_program_is_no_code() {
+    for body in [
+        r#"{"error": {"reason": "User john@example.com asked for it"}}"#,
+        r#"{"error": "4111111111111111"}"#,
+        r#"{"error": {"code": "card 4111 1111 1111 1111"}}"#,
+        r#"{"error": {"code": "x4111111111111111"}}"#,
+    ] {
+        let code = failure(body).code;
+        assert!(!code.contains("4111") && !code.contains('@'), "{code}");
+    }
+}
+
 #[test]
 fn errors_of_real_apis_are_what_they_are() {
-    for cases in [OPENAI, AZURE, ANTHROPIC, GOOGLE, BEDROCK, OTHERS] {
+    for cases in [OPENAI, AZURE, ANTHROPIC, GOOGLE, BEDROCK, OTHERS, MORE] {
         for (body, kind, number, code, wait) in cases {
             let failure = failure(body);
             assert_eq!(failure.kind(), *kind, "{body}");
