@@ -404,8 +404,8 @@ fn stem(word: &str) -> &str {
     stem.filter(|stem| !stem.is_empty()).unwrap_or(word)
 }
 
-/// What is in doubt is asked again: "wrong" may mean "too long", a refusal for lack of rights may be
-/// one of the content or of credit, and too many requests may be all that were paid for.
+/// What is in doubt is asked again: "wrong" may mean "too long", a refusal for lack of rights may
+/// be one of the content or of credit, and too many requests may be all that were paid for.
 fn refined(kind: FailureKind, message: &str) -> FailureKind {
     let told = || phrase(message);
     match kind {
