@@ -485,8 +485,6 @@ fn when_lost(myself: &ActorRef<RegistryMsg>) -> OnDrop<impl FnOnce() + use<>> {
     })
 }
 
-const CUT: &str = "the percentages of this extension's versions are more than the whole";
-
 fn report_unreadable(snapshot: &Snapshot) {
     for (policy, reason) in snapshot.unreadable() {
         tracing::error!(
@@ -497,7 +495,11 @@ fn report_unreadable(snapshot: &Snapshot) {
     }
     for extension in snapshot.extensions() {
         for warning in record::stored_warnings(extension) {
-            tracing::warn!(extension_id = extension.id, problem = warning, "{CUT}");
+            tracing::warn!(
+                extension_id = extension.id,
+                warning,
+                "part of a rollout is cut off"
+            );
         }
     }
 }

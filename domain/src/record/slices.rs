@@ -1,5 +1,5 @@
-//! The parts of all sessions that versions take side by side: those whose other conditions are equal
-//! share one range and stand in it in their order (contract section 3).
+//! The parts of all sessions that versions take side by side: those whose other conditions are
+//! equal share one range and stand in it in their order (contract section 3).
 
 use super::rules::{Rollout, RoutingRules};
 
@@ -9,8 +9,8 @@ const ROUNDING: f64 = 1e-6;
 /// Where the part of one version stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Slice {
-    /// Which of the versions has the first part of the range. Its name tells this range from others,
-    /// so that a version keeps its sessions when another comes after it.
+    /// Which of the versions has the first part of the range. Its name tells this range from
+    /// others, so that a version keeps its sessions when another comes after it.
     pub(super) first: usize,
     pub(super) from: f64,
     /// What it asks for; the end of the range may cut it.
