@@ -1,7 +1,7 @@
 //! What a write of an extension or a policy is answered besides that it was made.
 
 use beamline_extension::Kind;
-use beamline_test_support::{Routing, Stub, lines};
+use beamline_test_support::{Routing, Stub, lines, request};
 use serde_json::{Value, json};
 
 async fn serve_v2(routing: &Routing) -> Stub {
@@ -72,4 +72,38 @@ async fn a_change_of_what_others_changed_meanwhile_is_a_conflict() {
         .await
         .json;
     assert_eq!(wrong["error"]["code"], "invalid_request", "{wrong}");
+}
+
+#[tokio::test]
+async fn a_provider_with_a_subject_may_have_colons_in_its_id() {
+    let routing = Routing::start(&[]).await;
+    let subject = "beamline.provider.openai.v1";
+    let answer = r#"{"output": "hello"}"#;
+    let _program = Stub::at(&routing.nats, subject, Kind::Provider, "openai", answer).await;
+    let id = "openai:gpt-4o";
+    let record = json!({"subject": subject});
+    routing.gateway.register("provider", id, record).await;
+    let policy = json!({"providers": [{"name": id, "weight": 1}]});
+    routing.gateway.policy("chat", &policy).await;
+    let answer = routing.gateway.route(&request("chat")).await;
+    assert_eq!(answer["decision"]["provider_id"], id, "{answer}");
+    assert_eq!(answer["response"]["output"], "hello", "{answer}");
+
+    let without = r#"{"id": "a:b", "type": "provider"}"#;
+    let refused = routing
+        .gateway
+        .send("admin.create_extension", without, &[])
+        .await
+        .json;
+    assert_eq!(
+        refused["error"]["details"]["mistakes"][0]["pointer"], "/id",
+        "{refused}"
+    );
+    let near = json!({"id": "openai:gpt-4"});
+    let unknown = routing.gateway.admin("get_extension", &near).await;
+    let message = unknown["error"]["message"].as_str().unwrap_or_default();
+    assert!(
+        message.ends_with("Did you mean openai:gpt-4o?"),
+        "{unknown}"
+    );
 }

@@ -185,9 +185,12 @@ impl Perform for DeleteExtension {
             id: self.id.clone(),
         };
         let deleted = all.registry.write(change, caller.author()).await;
-        let revision = deleted.map_err(|error| match error {
-            StoreError::NotFound(_) => unknown_extension(&all.registry.snapshot(), &self.id),
-            error => error.into(),
+        let revision = deleted.map_err(|error| {
+            if matches!(error, StoreError::NotFound(_)) {
+                unknown_extension(&all.registry.snapshot(), &self.id)
+            } else {
+                error.into()
+            }
         })?;
         Ok(ExtensionDeleted {
             ok: true,
