@@ -27,6 +27,7 @@ mod refusal;
 mod surroundings;
 mod targets;
 mod tree;
+mod warnings;
 
 use lanes::Lanes;
 use operation::{Perform, apart};
@@ -34,7 +35,7 @@ use operation::{Perform, apart};
 pub use caller::Caller;
 pub use lanes::Admission;
 pub use refusal::Refusal;
-pub use surroundings::{AdminSettings, Identity, Replicas, Surroundings};
+pub use surroundings::{AdminSettings, Identity, Listeners, Replicas, Surroundings};
 
 /// The operations of this router; all clones share their room.
 #[derive(Debug, Clone)]

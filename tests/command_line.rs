@@ -107,21 +107,9 @@ async fn extensions_from_the_command_line() {
         .expect("a row")
         .split_whitespace()
         .collect::<Vec<_>>();
-    assert_eq!(
-        row,
-        [
-            "upper",
-            "pre",
-            "v1",
-            "yes",
-            "beamline.ext.pre.upper.v1",
-            "80",
-            "ms",
-            "0",
-            "unknown",
-            "closed"
-        ]
-    );
+    assert_eq!(row, ["upper", "pre", "v1", "yes", "unknown", "closed"]);
+    let wide = world.run(&["ext", "list", "--wide"]).out;
+    assert!(wide.contains("  beamline.ext.pre.upper.v1 "), "{wide}");
     assert!(
         table.starts_with("ID ") && !table.contains("mock_provider"),
         "{table}"
@@ -175,6 +163,100 @@ async fn extensions_from_the_command_line() {
     assert!(
         code == 3 && sentence.contains("not_found"),
         "{code}: {sentence}"
+    );
+}
+
+#[tokio::test]
+async fn versions_one_at_a_time_from_the_command_line() {
+    let world = World::start(&[]).await;
+    let version = |arguments: &[&'static str]| [&["ext", "version"], arguments].concat();
+    let added = world.run(&version(&["add", "mock_provider", "v2", "--percent", "10"]));
+    assert_eq!(added.code, Some(0), "{}", added.err);
+    assert!(
+        added.out.starts_with(
+            "extension 'mock_provider' has version 'v2' (10 % by session or tenant) at revision "
+        ),
+        "{}",
+        added.out
+    );
+    assert!(
+        added
+            .err
+            .contains("warning: /versions/0/subject: no NATS service listens on "),
+        "{}",
+        added.err
+    );
+    let table = world.run(&["ext", "list"]).out;
+    assert!(table.contains("  v1 (+v2 10 %)  "), "{table}");
+    assert!(
+        table.lines().all(|line| line.chars().count() <= 80),
+        "{table}"
+    );
+
+    let answer = world.json(&version(&["promote", "mock_provider", "v2"]));
+    assert_eq!(answer["extension"]["version"], "v2", "{answer}");
+    assert_eq!(answer["extension"]["versions"], json!([]), "{answer}");
+    let back = world.json(&version(&["rollback", "mock_provider"]));
+    assert_eq!(back["extension"]["version"], "v1", "{back}");
+
+    let rule = [
+        "add",
+        "mock_provider",
+        "v3",
+        "--rule",
+        "teir=gold",
+        "--rule",
+        "seats:=[1, 2]",
+    ];
+    let added = world.json(&version(&rule));
+    assert_eq!(
+        added["extension"]["versions"][0]["routing_rules"],
+        json!({"teir": "gold", "seats": [1, 2]})
+    );
+    assert_eq!(
+        added["warnings"][0]["pointer"], "/versions/0/subject",
+        "{added}"
+    );
+    for (arguments, want, words) in [
+        (&["add", "mock_provider", "v3"][..], 4, "ext version update"),
+        (&["remove", "mock_provider", "v33"], 3, "did you mean v3?"),
+        (
+            &["remove", "mock_provder", "v3"],
+            3,
+            "Did you mean mock_provider?",
+        ),
+        (
+            &["add", "mock_provider", "v4", "--percent", "101"],
+            2,
+            "from 0 to 100",
+        ),
+    ] {
+        let (code, sentence) = world.fails(&version(arguments));
+        assert!(
+            code == want && sentence.contains(words),
+            "{code}: {sentence}"
+        );
+    }
+    assert_eq!(
+        world.run(&version(&["remove", "mock_provider", "v3"])).code,
+        Some(0)
+    );
+}
+
+#[tokio::test]
+async fn the_policies_are_named_before_an_extension_is_taken_from_them() {
+    let world = World::start(&[]).await;
+    let open = ["breaker", "force-open", "pii_guard", "--reason", "a trial"];
+    let opened = world.run(&open);
+    assert_eq!(opened.code, Some(0), "{}", opened.err);
+    let named = "these policies still use it: demo/default. With 'pii_guard' ";
+    assert!(opened.err.contains(named), "{}", opened.err);
+    let deleted = world.run(&["ext", "delete", "pii_guard", "--yes"]);
+    assert_eq!(
+        deleted.err.matches(named).count(),
+        1,
+        "once: {}",
+        deleted.err
     );
 }
 

@@ -21,6 +21,8 @@ mod deadlines;
 #[cfg(test)]
 mod error_codes;
 #[cfg(test)]
+mod extension_changes;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod fleet;

@@ -214,6 +214,33 @@ async fn a_change_of_the_rules_is_served_without_a_restart() {
     }
 }
 
+#[tokio::test]
+async fn two_halves_leave_nobody_and_an_empty_list_is_met_by_nobody() {
+    let routing = Routing::start(&[]).await;
+    let versions = json!([{"version": "v2", "routing_rules": {"percent": 50}},
+                          {"version": "v3", "routing_rules": {"percent": 50}},
+                          {"version": "v4", "routing_rules": {"tenant_id": [], "lang": "de"}}]);
+    let record = json!({"versions": versions});
+    routing.gateway.register("provider", "model", record).await;
+    let policy = json!({"providers": ["model"]});
+    routing.gateway.policy("chat", &policy).await;
+    let mut seen = BTreeSet::new();
+    for session in 0..100 {
+        let context = json!({"session_id": format!("s-{session}"), "lang": "de"});
+        let body = request_with("chat", json!({"context": context}));
+        let answer = routing.gateway.decide(&body).await;
+        seen.insert(report(&answer, "model")["version"].to_string());
+    }
+    assert_eq!(seen, ["\"v2\"", "\"v3\""].map(str::to_owned).into());
+    let more = json!({"id": "model", "versions": [{"version": "v2", "routing_rules": {"percent": 50}},
+                                                  {"version": "v3", "routing_rules": {"percent": 51}}]});
+    let refused = routing.gateway.admin("update_extension", &more).await;
+    assert_eq!(
+        refused["error"]["details"]["mistakes"][0]["pointer"], "/versions/1/routing_rules/percent",
+        "{refused}"
+    );
+}
+
 /// Two routers on one database, each on a NATS server of its own, so that a test knows whom it
 /// asks.
 struct Replicas {

@@ -109,6 +109,9 @@ pub struct Author {
     /// The revision that the change was made from; with any other in the store it is a
     /// [`StoreError::Stale`], because somebody else's change would be undone.
     pub based_on: Option<u64>,
+    /// The revision up to which whoever asks knows the object; after a later change of it, this one
+    /// is [`StoreError::Changed`].
+    pub if_revision: Option<u64>,
 }
 
 /// Why the store did not do what it was asked.
@@ -120,6 +123,8 @@ pub enum StoreError {
     Conflict(String),
     #[error("somebody else has just changed the registry")]
     Stale,
+    #[error("{0} was changed since")]
+    Changed(String),
     /// The database cannot hold the value; the sentence says why.
     #[error("{0}")]
     Refused(String),

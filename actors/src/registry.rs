@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::ports::{Author, Change, Store, StoreError};
 use crate::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_domain::backoff::jitter;
+use beamline_domain::record;
 use beamline_domain::snapshot::{Content, Snapshot};
 
 mod disk_copy;
@@ -491,6 +492,15 @@ fn report_unreadable(snapshot: &Snapshot) {
             error = reason,
             "this policy cannot be read; requests for it are refused"
         );
+    }
+    for extension in snapshot.extensions() {
+        for warning in record::stored_warnings(extension) {
+            tracing::warn!(
+                extension_id = extension.id,
+                warning,
+                "part of a rollout is cut off"
+            );
+        }
     }
 }
 

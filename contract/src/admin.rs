@@ -29,7 +29,7 @@ pub use dry_run::{
 };
 pub use extensions::{
     CreateExtension, DeleteExtension, DisableExtension, EnableExtension, ExtensionAnswer,
-    ExtensionDeleted, ExtensionsAnswer, GetExtension, ListExtensions, UpdateExtension,
+    ExtensionDeleted, ExtensionsAnswer, GetExtension, IF_REVISION, ListExtensions, UpdateExtension,
 };
 pub use health::{
     CallPlaces, ExtensionHealth, GetExtensionHealth, HealthAnswer, HealthFigures, TargetHealth,

@@ -6,12 +6,16 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::limits::MAX_ID;
 
-/// What `id_problem` of the rules lets through.
+/// What names an extension in a policy.
 pub(crate) struct Id;
+pub(crate) struct NewId;
+pub(crate) struct PolicyId;
 pub(crate) struct Token;
 pub(crate) struct Subject;
 pub(crate) struct Moment;
 pub(crate) struct Condition;
+/// A condition that may be met by nobody.
+pub(crate) struct RuleCondition;
 pub(crate) struct Object;
 
 macro_rules! schemas {
@@ -32,6 +36,18 @@ macro_rules! schemas {
 
 schemas! {
     Id = json_schema!({
+        "description": "1 to 64 characters of a-z, 0-9, _, -, and single dots and colons, starting with a letter or a digit.",
+        "type": "string",
+        "pattern": "^[a-z0-9](?:[a-z0-9_-]|[.:](?![.:]|$))*$",
+        "maxLength": MAX_ID,
+    });
+    NewId = json_schema!({
+        "description": "1 to 64 characters of a-z, 0-9, _ and -, starting with a letter or a digit; of a provider that has a subject also single colons.",
+        "type": "string",
+        "pattern": "^[a-z0-9](?:[a-z0-9_-]|:(?!:|$))*$",
+        "maxLength": MAX_ID,
+    });
+    PolicyId = json_schema!({
         "description": "1 to 64 characters of a-z, 0-9, _, - and single dots, starting with a letter or a digit.",
         "type": "string",
         "pattern": "^[a-z0-9](?:[a-z0-9_-]|\\.(?!\\.|$))*$",
@@ -62,6 +78,17 @@ schemas! {
                 "type": "array",
                 "items": {"type": ["string", "number", "boolean", "null"]},
                 "minItems": 1,
+                "maxItems": crate::limits::MAX_ITEMS,
+            },
+        ],
+    });
+    RuleCondition = json_schema!({
+        "description": "Must equal; a list means one of, and the empty list is met by nobody.",
+        "anyOf": [
+            {"type": ["string", "number", "boolean", "null"]},
+            {
+                "type": "array",
+                "items": {"type": ["string", "number", "boolean", "null"]},
                 "maxItems": crate::limits::MAX_ITEMS,
             },
         ],

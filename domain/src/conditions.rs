@@ -80,15 +80,26 @@ enum Scalar {
 impl Conditions {
     /// Takes one more condition as somebody wrote it.
     pub fn read(&mut self, key: String, raw: &RawValue, pointer: &str, mistakes: &mut Mistakes) {
+        self.read_or_never(key, raw, pointer, mistakes);
+        if self.0.pop_if(|last| last.one_of.is_empty()).is_some() {
+            mistakes.add(pointer, "is an empty list, so it could never be met");
+        }
+    }
+
+    /// The same where an empty list is meant: it is met by nobody.
+    pub fn read_or_never(
+        &mut self,
+        key: String,
+        raw: &RawValue,
+        pointer: &str,
+        mistakes: &mut Mistakes,
+    ) {
         let list = raw.get().starts_with('[');
         let values: Vec<&RawValue> = if list {
             serde_json::from_str(raw.get()).unwrap_or_default()
         } else {
             Vec::from([raw])
         };
-        if values.is_empty() {
-            return mistakes.add(pointer, "is an empty list, so it could never be met");
-        }
         let mut one_of = Vec::with_capacity(values.len());
         for value in values {
             match Scalar::read(value) {
@@ -128,6 +139,25 @@ impl Conditions {
         Self(self.0.iter().map(own).collect())
     }
 
+    /// Whether no request can meet them.
+    pub fn never(&self) -> bool {
+        self.0.iter().any(|condition| condition.one_of.is_empty())
+    }
+
+    /// Whether both are met by the same requests, whatever the order and the spelling.
+    pub fn mean_the_same(&self, other: &Self) -> bool {
+        let all_of = |some: &Self, others: &Self| {
+            let is_there = |one: &Condition| others.0.iter().any(|two| one.means_the_same(two));
+            some.0.iter().all(is_there)
+        };
+        all_of(self, other) && all_of(other, self)
+    }
+
+    /// The keys in their order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|condition| condition.key.as_str())
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -159,14 +189,48 @@ impl fmt::Display for Conditions {
         for (index, condition) in self.0.iter().enumerate() {
             let words: Vec<String> = condition.one_of.iter().map(ToString::to_string).collect();
             let comma = if index > 0 { ", " } else { "" };
-            let many = if words.len() > 1 { "one of " } else { "" };
+            let many = match words.len() {
+                0 => "nothing",
+                1 => "",
+                _ => "one of ",
+            };
             write!(out, "{comma}{} = {many}{}", condition.key, words.join(", "))?;
         }
         Ok(())
     }
 }
 
+impl Condition {
+    fn means_the_same(&self, other: &Self) -> bool {
+        let all_of = |some: &[Scalar], others: &[Scalar]| {
+            let is_there = |one: &Scalar| others.iter().any(|two| one.is_same(two));
+            some.iter().all(is_there)
+        };
+        one_name(&self.key) == one_name(&other.key)
+            && all_of(&self.one_of, &other.one_of)
+            && all_of(&other.one_of, &self.one_of)
+    }
+}
+
+/// The router's own words have two spellings.
+fn one_name(key: &str) -> &str {
+    match key {
+        "tenant" => "tenant_id",
+        "policy" => "policy_id",
+        key => key,
+    }
+}
+
 impl Scalar {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Number(written, one), Self::Number(as_well, two)) => {
+                written == as_well || one.total_cmp(two).is_eq()
+            }
+            (Self::Text(_) | Self::Number(..) | Self::Flag(_) | Self::Null, _) => self == other,
+        }
+    }
+
     fn read(raw: &RawValue) -> Option<Self> {
         let json = raw.get();
         match json.as_bytes().first()? {
@@ -288,6 +352,50 @@ mod tests {
             nested.starts_with("/tier: must be a string, a number, true, false or a list of them"),
             "{nested}"
         );
+    }
+
+    #[test]
+    fn an_empty_list_is_met_by_nobody_where_it_may_be_written() {
+        let mut mistakes = Mistakes::default();
+        let mut never = Conditions::default();
+        let empty: &RawValue = serde_json::from_str("[]").unwrap();
+        never.read_or_never("tenant_id".to_owned(), empty, "/tenant_id", &mut mistakes);
+        let context = Fields::default();
+        let facts = Facts {
+            tenant_id: "acme",
+            policy_id: "default",
+            environment: "prod",
+            message_type: "chat",
+            context: &context,
+        };
+        assert!(mistakes.is_empty() && never.never() && !never.matches(&facts));
+        assert_eq!(never.to_string(), "tenant_id = nothing");
+    }
+
+    #[test]
+    fn the_same_conditions_are_known_in_any_spelling() {
+        let same = |a: &str, b: &str| {
+            conditions(a)
+                .unwrap()
+                .mean_the_same(&conditions(b).unwrap())
+        };
+        for (a, b) in [
+            ("{}", "{}"),
+            (
+                r#"{"tenant": "a", "n": 1}"#,
+                r#"{"n": 1.0, "tenant_id": ["a"]}"#,
+            ),
+            (r#"{"tier": ["x", "y"]}"#, r#"{"tier": ["y", "x", "y"]}"#),
+        ] {
+            assert!(same(a, b) && same(b, a), "{a} {b}");
+        }
+        for (a, b) in [
+            ("{}", r#"{"tier": "x"}"#),
+            (r#"{"tier": "x"}"#, r#"{"tier": ["x", "y"]}"#),
+            (r#"{"n": 1}"#, r#"{"n": "1"}"#),
+        ] {
+            assert!(!same(a, b) && !same(b, a), "{a} {b}");
+        }
     }
 
     #[test]

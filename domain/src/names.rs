@@ -4,19 +4,53 @@ use crate::document::shorten;
 use beamline_contract::limits::MAX_ID;
 use beamline_contract::subject;
 
-/// Why `id` cannot name an extension or a policy, if it cannot. Lower case only, so that no two ids
-/// differ by case.
+/// Why `id` cannot name a policy, if it cannot. Lower case only, so that no two ids differ by case.
 pub fn id_problem(id: &str) -> Option<String> {
-    let first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let rest = |c: char| first(c) || matches!(c, '_' | '.' | '-');
+    problem(id, "a-z, 0-9, _, - and single dots", "_-", ".")
+}
+
+/// Why nothing that is registered can be called so, whichever release registered it.
+pub fn reference_problem(id: &str) -> Option<String> {
+    problem(id, "a-z, 0-9, _, -, and single dots and colons", "_-", ".:")
+}
+
+/// Why no new extension can be called so. An id with a colon makes no subject, so only a provider
+/// that has one may have it.
+pub fn new_id_problem(id: &str, is_provider_with_subject: bool) -> Option<String> {
+    let may_hold = "a-z, 0-9, _ and -";
+    if is_provider_with_subject {
+        let with_colons = "a-z, 0-9, _, - and single colons";
+        return problem(id, with_colons, "_-", ":");
+    }
+    let problem = problem(id, may_hold, "_-", "")?;
+    let would_do = id.contains(':') && new_id_problem(id, true).is_none();
+    Some(if would_do {
+        format!("{problem}; colons are for providers that have a subject")
+    } else {
+        problem
+    })
+}
+
+/// True for an id that only earlier releases gave.
+pub fn is_older_id(id: &str) -> bool {
+    id.contains('.')
+}
+
+/// `anywhere` but at the start, and of `between` single ones with something behind them.
+fn problem(id: &str, may_hold: &str, anywhere: &str, between: &str) -> Option<String> {
+    let is_first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_between = |c: char| between.contains(c);
+    let is_allowed = |c: char| is_first(c) || anywhere.contains(c) || is_between(c);
+    let ends = id.chars().zip(id.chars().skip(1).chain(['.']));
+    let stand_alone =
+        |(c, next): (char, char)| !is_between(c) || !(is_between(next) || next == '.');
     let fits = id.len() <= MAX_ID
-        && id.starts_with(first)
-        && id.chars().all(rest)
-        && !id.contains("..")
-        && !id.ends_with('.');
+        && id.starts_with(is_first)
+        && id.chars().all(is_allowed)
+        && ends.into_iter().all(stand_alone);
     (!fits).then(|| {
         format!(
-            "must be 1 to 64 characters of a-z, 0-9, _, - and single dots, starting with a letter or digit, is {}",
+            "must be 1 to 64 characters of {may_hold}, starting with a letter or digit, is {}",
             shorten(id)
         )
     })
@@ -96,6 +130,24 @@ mod tests {
         }
         for id in ["a", "gpt-4.1", "openai_gpt4", "0x"] {
             assert!(id_problem(id).is_none(), "{id:?}");
+        }
+        for id in ["a:b:c", "gpt-4.1:x"] {
+            assert!(
+                id_problem(id).is_some() && reference_problem(id).is_none(),
+                "{id:?}"
+            );
+        }
+        for id in ["a::b", "a:", ":a", "a.:b"] {
+            assert!(reference_problem(id).is_some(), "{id:?}");
+            assert!(new_id_problem(id, true).is_some(), "{id:?}");
+        }
+        for (id, plain, with_subject) in [
+            ("gpt-4_1", true, true),
+            ("openai:gpt-4o", false, true),
+            ("gpt-4.1", false, false),
+        ] {
+            assert_eq!(new_id_problem(id, false).is_none(), plain, "{id}");
+            assert_eq!(new_id_problem(id, true).is_none(), with_subject, "{id}");
         }
         for subject in [
             "b.ext.>",

@@ -8,9 +8,14 @@ mod route;
 mod rules;
 #[cfg(test)]
 mod schema_tests;
+mod slices;
+mod slips;
+mod versions;
 
 pub use listener::{SubjectListener, listener};
 pub use live::live_versions;
-pub use read::{parse, patch};
+pub use read::{Checked, check, parse, patch};
 pub use route::Route;
 pub use rules::{Rollout, RoutingRules};
+pub use slips::{rule_keys, slips};
+pub use versions::stored_warnings;

@@ -43,8 +43,12 @@ pub(super) fn required(body: &Fields, field: &str) -> Result<String, Refusal> {
 
 /// The document in a body; the key that opened the door is no part of it.
 pub(super) fn without_key(body: &Fields) -> Fields {
+    without(API_KEY, body)
+}
+
+pub(super) fn without(field: &str, body: &Fields) -> Fields {
     body.iter()
-        .filter(|(field, _)| *field != API_KEY)
+        .filter(|(known, _)| *known != field)
         .map(|(field, raw)| (field.to_owned(), raw.to_owned()))
         .collect()
 }

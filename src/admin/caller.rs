@@ -25,6 +25,7 @@ impl Caller {
             actor: self.actor.clone(),
             trace_id: self.trace_id.clone(),
             based_on: None,
+            if_revision: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use beamline_contract::admin::{Reload, RevisionAnswer};
 use beamline_contract::record::ExtensionRecord;
 use beamline_domain::document::shorten;
 use beamline_domain::snapshot::Snapshot;
+use beamline_domain::suggest::closest;
 
 use super::caller::Caller;
 use super::operation::{Perform, WaitsFor};
@@ -32,7 +33,22 @@ pub(super) fn find<'s>(
 ) -> Result<&'s Arc<ExtensionRecord>, Refusal> {
     snapshot
         .extension(id)
-        .ok_or_else(|| Refusal::not_found(&format!("The extension {}", shorten(id))))
+        .ok_or_else(|| unknown_extension(snapshot, id))
+}
+
+/// That there is no such extension, and which was probably meant.
+pub(super) fn unknown_extension(snapshot: &Snapshot, id: &str) -> Refusal {
+    let refusal = Refusal::not_found(&format!("The extension {}", shorten(id)));
+    match nearest(snapshot, id) {
+        Some(near) => refusal.adding(&format!("Did you mean {near}?")),
+        None => refusal,
+    }
+}
+
+/// The extension whose id is a slip or two away.
+pub(super) fn nearest<'s>(snapshot: &'s Snapshot, id: &str) -> Option<&'s str> {
+    let ids = snapshot.extensions().iter().map(|known| known.id.as_str());
+    closest(id, &ids.collect::<Vec<_>>())
 }
 
 /// Writes a new extension. Answers the registry's revision with it.
@@ -41,7 +57,7 @@ pub(super) async fn create(
     caller: &Caller,
     make: impl Fn() -> Result<ExtensionRecord, Refusal>,
 ) -> Result<(u64, ExtensionRecord), Refusal> {
-    save(all, caller, Change::CreateExtension, |_| make()).await
+    save(all, caller.author(), Change::CreateExtension, |_| make()).await
 }
 
 /// Writes what `edit` makes of an extension. Answers the registry's revision with it.
@@ -51,7 +67,17 @@ pub(super) async fn update(
     id: &str,
     edit: impl Fn(&ExtensionRecord) -> Result<ExtensionRecord, Refusal>,
 ) -> Result<(u64, ExtensionRecord), Refusal> {
-    save(all, caller, Change::UpdateExtension, |snapshot| {
+    update_if(all, caller.author(), id, edit).await
+}
+
+/// The same by an author who may know the extension up to some revision only.
+pub(super) async fn update_if(
+    all: &Surroundings,
+    author: Author,
+    id: &str,
+    edit: impl Fn(&ExtensionRecord) -> Result<ExtensionRecord, Refusal>,
+) -> Result<(u64, ExtensionRecord), Refusal> {
+    save(all, author, Change::UpdateExtension, |snapshot| {
         edit(find(snapshot, id)?)
     })
     .await
@@ -59,7 +85,7 @@ pub(super) async fn update(
 
 async fn save(
     all: &Surroundings,
-    caller: &Caller,
+    author: Author,
     change_to: fn(ExtensionRecord) -> Change,
     make: impl Fn(&Snapshot) -> Result<ExtensionRecord, Refusal>,
 ) -> Result<(u64, ExtensionRecord), Refusal> {
@@ -75,7 +101,7 @@ async fn save(
         check_subjects(&all.settings.prefix, &snapshot, &extension)?;
         let by = Author {
             based_on: Some(snapshot.revision()),
-            ..caller.author()
+            ..author.clone()
         };
         match all.registry.write(change, by).await {
             Ok(revision) => return Ok((revision, extension)),

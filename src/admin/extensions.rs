@@ -2,24 +2,25 @@
 
 use std::sync::Arc;
 
-use beamline_actors::ports::Change;
+use beamline_actors::ports::{Author, Change, StoreError};
 use beamline_contract::admin::{
     CreateExtension, DeleteExtension, DisableExtension, EnableExtension, ExtensionAnswer,
-    ExtensionDeleted, ExtensionsAnswer, GetExtension, ListExtensions, UpdateExtension,
+    ExtensionDeleted, ExtensionsAnswer, GetExtension, IF_REVISION, ListExtensions, UpdateExtension,
 };
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
 use beamline_contract::record::{ExtensionRecord, Kind};
 use beamline_domain::document::shorten;
-use beamline_domain::record;
+use beamline_domain::record::{self, Checked};
 
-use super::body::{required, without_key};
+use super::body::{required, without, without_key};
 use super::caller::Caller;
-use super::changes::{create, find, update};
+use super::changes::{create, find, unknown_extension, update_if};
 use super::operation::{Perform, WaitsFor, apart};
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
 use super::targets::check_length;
+use super::warnings;
 
 impl Perform for ListExtensions {
     const WAITS_FOR: WaitsFor = WaitsFor::Nobody;
@@ -98,9 +99,15 @@ impl Perform for CreateExtension {
     ) -> Result<ExtensionAnswer, Refusal> {
         let Self(fields) = self;
         let json = fields.to_json();
-        let make = || parsed(record::parse(&json, &all.settings.prefix));
+        let checked = parsed(record::check(&json, &all.settings.prefix))?;
+        let make = || Ok(checked.record.clone());
         let (revision, extension) = create(all, caller, make).await?;
-        Ok(answer(all, revision, &extension))
+        let mut warnings = checked.warnings;
+        warnings.extend(warnings::of_extension(all, &extension).await);
+        Ok(ExtensionAnswer {
+            warnings,
+            ..answer(all, revision, &extension)
+        })
     }
 }
 
@@ -117,10 +124,22 @@ impl Perform for UpdateExtension {
         all: &Arc<Surroundings>,
         caller: &Caller,
     ) -> Result<ExtensionAnswer, Refusal> {
-        let Self(patch) = self;
-        let id = required(&patch, "id")?;
-        let (revision, extension) = patched(all, caller, &id, &patch).await?;
-        Ok(answer(all, revision, &extension))
+        let Self(body) = self;
+        let id = required(&body, "id")?;
+        let author = Author {
+            if_revision: if_revision(&body)?,
+            ..caller.author()
+        };
+        let patch = without(IF_REVISION, &body);
+        let (revision, extension) = patched(all, author, &id, &patch).await?;
+        // Read once more, of what was saved: a patch may be tried several times.
+        let saved = record::patch(&extension, &patch, &all.settings.prefix);
+        let mut warnings = saved.map_or_else(|_| Vec::new(), |saved| saved.warnings);
+        warnings.extend(warnings::of_extension(all, &extension).await);
+        Ok(ExtensionAnswer {
+            warnings,
+            ..answer(all, revision, &extension)
+        })
     }
 }
 
@@ -162,8 +181,17 @@ impl Perform for DeleteExtension {
         caller: &Caller,
     ) -> Result<ExtensionDeleted, Refusal> {
         let used_by_policies = all.registry.snapshot().used_by(&self.id);
-        let change = Change::DeleteExtension { id: self.id };
-        let revision = all.registry.write(change, caller.author()).await?;
+        let change = Change::DeleteExtension {
+            id: self.id.clone(),
+        };
+        let deleted = all.registry.write(change, caller.author()).await;
+        let revision = deleted.map_err(|error| {
+            if matches!(error, StoreError::NotFound(_)) {
+                unknown_extension(&all.registry.snapshot(), &self.id)
+            } else {
+                error.into()
+            }
+        })?;
         Ok(ExtensionDeleted {
             ok: true,
             revision,
@@ -180,22 +208,35 @@ async fn set_enabled(
 ) -> Result<(u64, ExtensionRecord), Refusal> {
     let mut patch = Fields::default();
     patch.set_flag("enabled", enabled);
-    patched(all, caller, id, &patch).await
+    patched(all, caller.author(), id, &patch).await
 }
 
 async fn patched(
     all: &Surroundings,
-    caller: &Caller,
+    author: Author,
     id: &str,
     patch: &Fields,
 ) -> Result<(u64, ExtensionRecord), Refusal> {
-    update(all, caller, id, |known| {
-        parsed(record::patch(known, patch, &all.settings.prefix))
+    update_if(all, author, id, |known| {
+        parsed(record::patch(known, patch, &all.settings.prefix)).map(|checked| checked.record)
     })
     .await
 }
 
-fn parsed(result: Result<ExtensionRecord, Vec<Mistake>>) -> Result<ExtensionRecord, Refusal> {
+/// The revision up to which whoever writes knows the extension.
+fn if_revision(body: &Fields) -> Result<Option<u64>, Refusal> {
+    let Some(raw) = body.get(IF_REVISION) else {
+        return Ok(None);
+    };
+    serde_json::from_str(raw.get()).map_err(|_| {
+        Refusal::invalid(format!(
+            "/{IF_REVISION} must be a whole number, is {}.",
+            shorten(raw.get())
+        ))
+    })
+}
+
+fn parsed(result: Result<Checked, Vec<Mistake>>) -> Result<Checked, Refusal> {
     result.map_err(|mistakes| Refusal::mistakes("extension", &mistakes))
 }
 
@@ -205,6 +246,7 @@ fn answer(all: &Surroundings, revision: u64, extension: &ExtensionRecord) -> Ext
         revision,
         extension: writable(all, extension),
         used_by_policies: None,
+        warnings: Vec::new(),
     }
 }
 

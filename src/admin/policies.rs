@@ -16,9 +16,11 @@ use beamline_domain::snapshot::{KnownPolicy, Snapshot, StoredPolicy};
 
 use super::body::required;
 use super::caller::Caller;
+use super::changes::nearest;
 use super::operation::{Perform, WaitsFor};
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
+use super::warnings;
 
 /// Bytes that the name of a tenant may have.
 const LONGEST_TENANT: usize = 256;
@@ -132,8 +134,12 @@ impl Perform for PutPolicy {
         if !mistakes.is_empty() {
             return Err(Refusal::mistakes("policy", &mistakes));
         }
+        let warnings = warnings::of_policy(all, &policy);
         if self.check_only {
-            return Ok(checked(snapshot.revision()));
+            return Ok(PolicyWritten {
+                warnings,
+                ..checked(snapshot.revision())
+            });
         }
         let stored = StoredPolicy {
             tenant_id: self.tenant_id,
@@ -142,7 +148,10 @@ impl Perform for PutPolicy {
         };
         let change = Change::PutPolicy(stored.clone());
         let revision = all.registry.write(change, caller.author()).await?;
-        Ok(saved(revision, stored))
+        Ok(PolicyWritten {
+            warnings,
+            ..saved(revision, stored)
+        })
     }
 }
 
@@ -187,7 +196,10 @@ fn mismatches(
     }
     for (id, kind, pointer) in policy.references() {
         let message = match snapshot.extension(id) {
-            None => format!("{id} is not registered; create it first"),
+            None => match nearest(snapshot, id) {
+                Some(near) => format!("{id} is not registered; did you mean {near}?"),
+                None => format!("{id} is not registered; create it first"),
+            },
             Some(extension) if extension.kind != kind => {
                 format!(
                     "{id} is a {}, not a {}",
@@ -210,6 +222,7 @@ fn checked(revision: u64) -> PolicyWritten {
         policy_id: None,
         policy: None,
         checked: true,
+        warnings: Vec::new(),
     }
 }
 
@@ -221,6 +234,7 @@ fn saved(revision: u64, stored: StoredPolicy) -> PolicyWritten {
         policy_id: Some(stored.policy_id),
         policy: Some(stored.document),
         checked: false,
+        warnings: Vec::new(),
     }
 }
 

@@ -51,6 +51,12 @@ impl Refusal {
             .with(details::MISTAKES, json!(mistakes))
     }
 
+    /// One more sentence.
+    pub(super) fn adding(mut self, sentence: &str) -> Self {
+        self.message = format!("{} {sentence}", self.message);
+        self
+    }
+
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(RefusalCode::NotFound, format!("{what} does not exist."))
     }
@@ -164,6 +170,9 @@ impl From<StoreError> for Refusal {
             StoreError::Stale => Self::conflict(
                 "Somebody else has just changed the registry; look at it and try again.",
             ),
+            StoreError::Changed(_) => Self::conflict(format!(
+                "The {sentence} Look at it as it is now, and try again."
+            )),
             StoreError::Refused(_) => Self::invalid(sentence),
             StoreError::Unavailable(_) => Self::new(
                 RefusalCode::StoreUnavailable,

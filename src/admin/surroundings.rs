@@ -1,5 +1,6 @@
 //! What administration looks at and changes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,6 +26,7 @@ pub struct Surroundings {
     pub door: Door,
     pub metrics: Metrics,
     pub replicas: Arc<dyn Replicas>,
+    pub listeners: Arc<dyn Listeners>,
     /// The router is stopping.
     pub draining: Arc<AtomicBool>,
     /// The root of the tree in which it stands itself.
@@ -48,6 +50,8 @@ pub struct AdminSettings {
     pub complexity: ComplexityLimits,
     /// In a pipeline, the provider counted as one.
     pub max_extensions: usize,
+    /// Attempts that one request may make after its first.
+    pub max_extra_attempts: usize,
 }
 
 /// The replicas of this router, itself among them.
@@ -55,6 +59,12 @@ pub trait Replicas: fmt::Debug + Send + Sync {
     /// What all that answer in a short time say of the breakers of one extension, or of all that
     /// are not closed.
     fn breakers(&self, extension_id: Option<&str>) -> BoxFuture<'_, Vec<ReplicaStatus>>;
+}
+
+/// Who listens, as far as programs tell by the NATS service protocol.
+pub trait Listeners: fmt::Debug + Send + Sync {
+    /// Those of `subjects` that a service listens on; `None` when nobody could be asked.
+    fn heard_on(&self, subjects: BTreeSet<String>) -> BoxFuture<'_, Option<BTreeSet<String>>>;
 }
 
 impl Identity {

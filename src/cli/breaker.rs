@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::value::RawValue;
 
 use super::client::Client;
+use super::ext::uses;
 use super::view::{breakers, table};
 use super::{Console, Failure, milliseconds};
 use crate::config::Config;
@@ -32,7 +33,13 @@ pub enum BreakerCommand {
         fleet: bool,
     },
     /// Keep all calls from an extension
-    ForceOpen(DecisionArgs),
+    ForceOpen {
+        #[command(flatten)]
+        decision: DecisionArgs,
+        /// Do not ask, also when policies use it
+        #[arg(long)]
+        yes: bool,
+    },
     /// Let all calls through, whatever the breaker measures
     Disable(DecisionArgs),
     /// Let all calls through, and show what the breaker would have done
@@ -68,8 +75,15 @@ pub(super) async fn run(
     match command {
         BreakerCommand::List { fleet } => list(&client, fleet, console).await,
         BreakerCommand::Show { id, fleet } => show(&client, id, fleet, console).await,
-        BreakerCommand::ForceOpen(args) => {
-            decide(&client, OperatorState::ForcedOpen, args, console).await
+        BreakerCommand::ForceOpen { decision, yes } => {
+            let named = uses::name(&client, &decision.id, "kept from all calls", console).await;
+            if yes || named.is_empty() || !console.can_ask() {
+                return decide(&client, OperatorState::ForcedOpen, decision, console).await;
+            }
+            console.confirm(&format!("Keep all calls from '{}'?", decision.id))?;
+            // A person may take longer than a connection.
+            let client = Client::connect(config, timeout).await?;
+            decide(&client, OperatorState::ForcedOpen, decision, console).await
         }
         BreakerCommand::Disable(args) => {
             decide(&client, OperatorState::Disabled, args, console).await

@@ -6,11 +6,16 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use beamline_contract::mistake::Mistake;
+
 use super::failure::Failure;
 use super::view::{json, text};
 
 /// Terminals and pipes take a sentence at once.
 const SAY_LIMIT: Duration = Duration::from_secs(2);
+
+const YELLOW: &str = "\u{1b}[33m";
+const PLAIN: &str = "\u{1b}[0m";
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -26,6 +31,8 @@ pub enum Format {
 pub struct Console {
     format: Format,
     colour: bool,
+    /// Of what goes to standard error.
+    colour_of_warnings: bool,
 }
 
 impl Console {
@@ -35,6 +42,7 @@ impl Console {
         Self {
             format,
             colour: !no_colour && io::stdout().is_terminal(),
+            colour_of_warnings: !no_colour && io::stderr().is_terminal(),
         }
     }
 
@@ -89,7 +97,24 @@ impl Console {
 
     /// Something that people should know although the command did its work.
     pub(super) fn warn(self, sentence: &str) {
-        say(&format!("warning: {}", text::plain_block(sentence)));
+        let warning = format!("warning: {}", text::plain_block(sentence));
+        if self.colour_of_warnings {
+            say(&format!("{YELLOW}{warning}{PLAIN}"));
+        } else {
+            say(&warning);
+        }
+    }
+
+    /// What was saved, but is probably not what was meant, with its place in the document.
+    pub(super) fn warn_of(self, warnings: &[Mistake]) {
+        for warning in warnings {
+            self.warn(&warning.to_string());
+        }
+    }
+
+    /// Whether somebody can be asked.
+    pub(super) fn can_ask(self) -> bool {
+        io::stdin().is_terminal()
     }
 
     /// Asks before something that cannot be taken back; only a person at a terminal can say yes.
@@ -109,7 +134,7 @@ impl Console {
         if said_yes {
             Ok(())
         } else {
-            Err(Failure::Failed("nothing was deleted.".to_owned()))
+            Err(Failure::Failed("nothing was done.".to_owned()))
         }
     }
 
@@ -181,6 +206,7 @@ mod tests {
         let console = Console {
             format: Format::Table,
             colour: false,
+            colour_of_warnings: false,
         };
         if !io::stdin().is_terminal() {
             let failure = console

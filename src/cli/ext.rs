@@ -20,6 +20,8 @@ use crate::config::Config;
 mod health;
 mod list;
 mod record;
+pub(in crate::cli) mod uses;
+mod version;
 
 /// What can be done with extensions.
 #[derive(Debug, Clone, Subcommand)]
@@ -44,10 +46,18 @@ pub enum ExtCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Add, change, promote, remove and roll back versions
+    #[command(subcommand)]
+    Version(version::VersionCommand),
     /// Let policies use an extension
     Enable { id: String },
     /// Take an extension out of use without deleting it
-    Disable { id: String },
+    Disable {
+        id: String,
+        /// Do not ask, also when policies use it
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// What `ext list` takes besides the global options.
@@ -56,6 +66,9 @@ pub struct ListArgs {
     /// Only extensions of this type
     #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
     kind: Option<Kind>,
+    /// Also show subjects, timeouts and retries
+    #[arg(long)]
+    wide: bool,
 }
 
 /// The types of extensions in the words of the wire.
@@ -74,34 +87,47 @@ pub(super) async fn run(
     // Files are read and questions asked before anything is connected: a person may take longer
     // than a connection.
     match command {
-        ExtCommand::List(args) => list::run(&connect().await?, args.kind, console).await,
+        ExtCommand::List(args) => list::run(&connect().await?, args, console).await,
         ExtCommand::Health { id } => health::run(&connect().await?, id, console).await,
         ExtCommand::Get { id } => get(&connect().await?, id, console).await,
         ExtCommand::Create(args) => {
             let create = CreateExtension(args.record()?);
             let answer = connect().await?.admin(&create).await?;
-            written(&answer, &record::id_of(&create.0), "created", console)
+            written(&answer, &record::id_of(&create.0), "created", &[], console)
         }
         ExtCommand::Update(args) => {
             let update = UpdateExtension(args.record()?);
             let answer = connect().await?.admin(&update).await?;
-            written(&answer, &record::id_of(&update.0), "updated", console)
+            written(&answer, &record::id_of(&update.0), "updated", &[], console)
         }
         ExtCommand::Delete { id, yes } => {
-            if !yes {
-                console.confirm(&format!("Delete extension '{id}'?"))?;
+            let question = format!("Delete extension '{id}'?");
+            if !yes && !console.can_ask() {
+                return console.confirm(&question);
             }
-            delete(&connect().await?, DeleteExtension { id }, console).await
+            let named = uses::name(&connect().await?, &id, "deleted", console).await;
+            if !yes {
+                console.confirm(&question)?;
+            }
+            delete(&connect().await?, DeleteExtension { id }, &named, console).await
+        }
+        ExtCommand::Version(command) => {
+            let prepared = command.prepare()?;
+            prepared.run(&connect().await?, console).await
         }
         ExtCommand::Enable { id } => {
             let enable = EnableExtension { id };
             let answer = connect().await?.admin(&enable).await?;
-            written(&answer, &enable.id, "enabled", console)
+            written(&answer, &enable.id, "enabled", &[], console)
         }
-        ExtCommand::Disable { id } => {
+        ExtCommand::Disable { id, yes } => {
+            let named = uses::name(&connect().await?, &id, "disabled", console).await;
+            if !yes && !named.is_empty() && console.can_ask() {
+                console.confirm(&format!("Disable extension '{id}'?"))?;
+            }
             let disable = DisableExtension { id };
             let answer = connect().await?.admin(&disable).await?;
-            written(&answer, &disable.id, "disabled", console)
+            written(&answer, &disable.id, "disabled", &named, console)
         }
     }
 }
@@ -115,61 +141,43 @@ async fn get(client: &Client, id: String, console: Console) -> Result<(), Failur
     })
 }
 
-async fn delete(client: &Client, delete: DeleteExtension, console: Console) -> Result<(), Failure> {
+/// `named` are the policies that it is known of that they use the extension.
+async fn delete(
+    client: &Client,
+    delete: DeleteExtension,
+    named: &[String],
+    console: Console,
+) -> Result<(), Failure> {
     let answer = client.admin(&delete).await?;
     let deleted: ExtensionDeleted = answer.read()?;
-    if let Some(warning) = still_used(&delete.id, "deleted", &deleted.used_by_policies) {
-        console.warn(&warning);
-    }
+    uses::name_others(
+        &delete.id,
+        "deleted",
+        &deleted.used_by_policies,
+        named,
+        console,
+    );
     console.answer(answer.raw(), || {
         Ok(done(&delete.id, "deleted", deleted.revision))
     })
 }
 
-/// `what` was done to an extension. Its record is not looked into.
+/// `what` was done to an extension, of which the policies `named` are told already. Its record is
+/// not looked into.
 fn written(
     answer: &Answer<ExtensionAnswer>,
     id: &str,
     what: &str,
+    named: &[String],
     console: Console,
 ) -> Result<(), Failure> {
     let written: ExtensionAnswer<&RawValue> = answer.read_as()?;
     let policies = written.used_by_policies.unwrap_or_default();
-    if let Some(warning) = still_used(id, what, &policies) {
-        console.warn(&warning);
-    }
+    uses::name_others(id, what, &policies, named, console);
+    console.warn_of(&written.warnings);
     console.answer(answer.raw(), || Ok(done(id, what, written.revision)))
 }
 
 fn done(id: &str, what: &str, revision: u64) -> String {
     text::plain(&format!("extension '{id}' {what} at revision {revision}"))
-}
-
-fn still_used(id: &str, what: &str, policies: &[String]) -> Option<String> {
-    if policies.is_empty() {
-        return None;
-    }
-    let policies: Vec<String> = policies.iter().map(|policy| text::plain(policy)).collect();
-    Some(format!(
-        "extension '{}' is {what}, but these policies still use it: {}. Their requests get \
-         'extension_not_found' unless the policy can do without it.",
-        text::plain(id),
-        policies.join(", ")
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn policies_that_still_use_an_extension_are_named() {
-        let policies = ["acme/default".to_owned(), "demo/x\n".to_owned()];
-        assert_eq!(
-            still_used("pii_guard", "disabled", &policies).expect("a warning"),
-            "extension 'pii_guard' is disabled, but these policies still use it: acme/default, demo/x\\n. Their requests get \
-             'extension_not_found' unless the policy can do without it."
-        );
-        assert!(still_used("pii_guard", "deleted", &[]).is_none());
-    }
 }

@@ -81,7 +81,8 @@ fn failure(error: StoreError, database: &DatabaseConfig) -> Failure {
         | StoreError::Conflict(_)
         | StoreError::Refused(_)
         | StoreError::Unknown(_)
-        | StoreError::Stale => Failure::Failed(format!(
+        | StoreError::Stale
+        | StoreError::Changed(_) => Failure::Failed(format!(
             "the database at {url} cannot be migrated: {error}. Use the version of beamline-router that migrated it \
              last, or restore a backup."
         )),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use beamline_contract::admin::{DeletePolicy, GetPolicy, ListPolicies, PolicyAnswer, PutPolicy};
+use beamline_contract::admin::{
+    DeletePolicy, GetPolicy, ListPolicies, PolicyAnswer, PolicyWritten, PutPolicy,
+};
 use beamline_contract::policy::SCHEMA;
 use clap::Subcommand;
 
@@ -135,8 +137,10 @@ async fn stored(
 
 async fn put(client: &Client, put: &PutPolicy, console: Console) -> Result<(), Failure> {
     let answer = client.admin(put).await?;
+    let written: PolicyWritten = answer.read()?;
+    console.warn_of(&written.warnings);
     console.answer(answer.raw(), || {
-        let revision = answer.read()?.revision;
+        let revision = written.revision;
         Ok(done(&put.tenant_id, &put.policy_id, "saved", revision))
     })
 }

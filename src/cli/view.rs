@@ -2,6 +2,7 @@
 
 pub(super) mod attempts;
 pub(super) mod breakers;
+pub(super) mod canary;
 pub(super) mod complexity;
 pub(super) mod explain;
 pub(super) mod extensions;

@@ -241,6 +241,7 @@ impl Edges {
             door: core.door.clone(),
             metrics: core.metrics.clone(),
             replicas: Arc::new(fleet.clone()),
+            listeners: Arc::new(fleet.clone()),
             draining: Arc::clone(&phase.draining),
             tree: Arc::clone(root),
         });

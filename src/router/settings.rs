@@ -47,6 +47,7 @@ pub(super) fn admin_settings(config: &Config) -> AdminSettings {
         api_key: config.admin.api_key.clone(),
         complexity: complexity_limits(config),
         max_extensions: config.router.max_extensions_per_pipeline as usize,
+        max_extra_attempts: config.router.max_extra_attempts as usize,
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) async fn write(
     if by.based_on.is_some_and(|seen| seen + 1 != revision) {
         return Err(StoreError::Stale);
     }
+    if let Some(seen) = by.if_revision {
+        writer.refuse_when_changed(change, seen).await?;
+    }
     let images = writer.apply(change).await?;
     writer.record(change, by, revision, images).await?;
     writer.announce(revision).await?;
@@ -62,6 +65,20 @@ impl Writer<'_> {
             .await
             .map_err(error::reading)?;
         rows::number(&row, "revision")
+    }
+
+    /// `seen` is the revision up to which whoever asks knows the object.
+    async fn refuse_when_changed(&mut self, change: &Change, seen: u64) -> Result<(), StoreError> {
+        let (kind, id) = change.object();
+        let select = sqlx::query(self.statements.last_change).bind(kind).bind(id);
+        let found = select.fetch_optional(&mut **self.tx).await;
+        let Some(row) = found.map_err(error::reading)? else {
+            return Ok(());
+        };
+        if rows::number(&row, "revision")? > seen {
+            return Err(StoreError::Changed(self.object.clone()));
+        }
+        Ok(())
     }
 
     async fn record(

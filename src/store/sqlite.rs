@@ -12,6 +12,7 @@ pub(super) const STATEMENTS: Statements = Statements {
     connection: CONNECTION,
     revision: REVISION,
     insert_audit: INSERT_AUDIT,
+    last_change: LAST_CHANGE,
     extensions: EXTENSIONS,
     versions: VERSIONS,
     instances: INSTANCES,
@@ -43,6 +44,11 @@ const INSERT_AUDIT: &str = "
     INSERT INTO extension_audit_log
         (revision, source, actor, trace_id, action, object_kind, object_id, before, after)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
+const LAST_CHANGE: &str = "
+    SELECT revision FROM extension_audit_log
+    WHERE object_kind = ?1 AND object_id = ?2
+    ORDER BY id DESC LIMIT 1";
 
 const EXTENSIONS: ExtensionStatements = ExtensionStatements {
     all: "

@@ -9,6 +9,8 @@ pub(super) struct Statements {
     pub(super) connection: ConnectionStatements,
     pub(super) revision: RevisionStatements,
     pub(super) insert_audit: &'static str,
+    /// The revision at which an object was changed last.
+    pub(super) last_change: &'static str,
     pub(super) extensions: ExtensionStatements,
     pub(super) versions: PartStatements,
     pub(super) instances: PartStatements,

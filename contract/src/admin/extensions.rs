@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fields::Fields;
+use crate::mistake::Mistake;
 use crate::record::{ExtensionRecord, Kind};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +29,16 @@ pub struct CreateExtension(
 );
 
 /// The `id`, and the parts of the record that change. A part is not looked into: a changed `config`
-/// is a whole one.
+/// is a whole one. With [`IF_REVISION`] it is refused when the extension changed after that.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct UpdateExtension(
     #[cfg_attr(feature = "schema", schemars(with = "crate::record::WrittenPatch"))] pub Fields,
 );
+
+/// The field of a write that says up to which revision its sender knows the object.
+pub const IF_REVISION: &str = "if_revision";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -75,6 +79,9 @@ pub struct ExtensionAnswer<E = ExtensionRecord> {
     /// `tenant/policy` of each policy that names it, when it was disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by_policies: Option<Vec<String>>,
+    /// Saved, but probably not what was meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Mistake>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -29,7 +29,7 @@ pub struct PolicyDocument<'a> {
     pub version: &'a str,
     /// The name of the policy; one in the document must be the one that it is saved under.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Id>"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::PolicyId>"))]
     pub policy_id: Option<&'a str>,
     /// Pre-processors, which may change the message before validators see it.
     #[cfg_attr(feature = "schema", schemars(length(max = crate::limits::MAX_ITEMS)))]

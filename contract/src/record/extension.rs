@@ -90,7 +90,7 @@ impl ExtensionRecord {
     pub fn subjects(&self, prefix: &str) -> Vec<String> {
         let mut subjects = vec![self.effective_subject(prefix)];
         for version in &self.versions {
-            subjects.push(self.subject_of(version, prefix));
+            subjects.push(self.version_subject(version, prefix));
         }
         for instance in &self.instances {
             subjects.push(instance.subject.clone());
@@ -108,7 +108,8 @@ impl ExtensionRecord {
         self.breaker_reset.as_ref().map_or(0, |reset| reset.count)
     }
 
-    fn subject_of(&self, version: &ExtensionVersion, prefix: &str) -> String {
+    /// The subject that calls of one of its versions go to.
+    pub fn version_subject(&self, version: &ExtensionVersion, prefix: &str) -> String {
         version
             .subject
             .clone()

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{BreakerOverrides, BreakerSetting, Isolation, Kind};
 use crate::fields::Fields;
 use crate::limits::{MAX_IN_FLIGHT, MAX_ITEMS, RECORD_RETRIES, RECORD_TIMEOUT_MS, WEIGHT};
-use crate::schema::{Condition, Id, Subject, Token};
+use crate::schema::{Id, NewId, RuleCondition, Subject, Token};
 
 /// The numbers of a breaker, under the names that `name_of` gives them.
 pub(crate) fn breaker_schema(name_of: fn(BreakerSetting) -> &'static str) -> Schema {
@@ -89,19 +89,30 @@ impl JsonSchema for BreakerOverrides {
 
 /// The registry record of an extension as somebody writes it. What it leaves out has a default.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, transform = colons_need_a_subject)]
 #[expect(
     dead_code,
     reason = "only its schema is needed: the reader takes a record apart by hand"
 )]
 pub(crate) struct WrittenExtension {
     /// Names the extension, in policies too.
-    #[schemars(with = "Id")]
+    #[schemars(with = "NewId")]
     id: String,
     #[schemars(rename = "type")]
     kind: Kind,
     #[schemars(flatten)]
     parts: WrittenParts,
+}
+
+/// No subject follows from an id with colons.
+fn colons_need_a_subject(schema: &mut Schema) {
+    let holds_one = json!({"properties": {"id": {"pattern": ":"}}});
+    let has_subject = json!({
+        "properties": {"type": {"const": "provider"}, "subject": {"type": "string"}},
+        "required": ["subject"],
+    });
+    schema.insert("if".into(), holds_one);
+    schema.insert("then".into(), has_subject);
 }
 
 /// The parts of a record that change. A part is not looked into: a changed `config` is a whole one.
@@ -114,6 +125,8 @@ pub(crate) struct WrittenPatch {
     id: String,
     #[schemars(rename = "type")]
     kind: Option<Kind>,
+    /// Refused with `conflict` when the extension changed after this revision.
+    if_revision: Option<u64>,
     #[schemars(flatten)]
     parts: WrittenParts,
 }
@@ -190,7 +203,7 @@ struct WrittenRoutingRules {
     /// tenant.
     percent_by: Option<String>,
     #[schemars(flatten)]
-    conditions: BTreeMap<String, Condition>,
+    conditions: BTreeMap<String, RuleCondition>,
 }
 
 fn all() -> f64 {

@@ -3,8 +3,12 @@
 use serde_json::value::RawValue;
 
 use super::rules::RoutingRules;
+use super::versions::check_percentages;
+use crate::document::mistake;
 use crate::document::{Mistakes, Object, shorten};
-use crate::names::{id_problem, subject_problem, token_problem};
+use crate::names::{
+    is_older_id, new_id_problem, reference_problem, subject_problem, token_problem,
+};
 use crate::target::breaker;
 use beamline_contract::fields::Fields;
 use beamline_contract::limits::{MAX_IN_FLIGHT, RECORD_RETRIES, RECORD_TIMEOUT_MS, WEIGHT};
@@ -13,6 +17,9 @@ use beamline_contract::record::{
     BreakerOverrides, ExtensionInstance, ExtensionRecord, ExtensionVersion, Kind,
 };
 use beamline_contract::subject;
+
+/// New ids make one token of a subject.
+const OLDER_ID: &str = "holds dots, which new ids may not; it goes on";
 
 const KEYS: &[&str] = &[
     "id",
@@ -40,12 +47,42 @@ const VERSION_KEYS: &[&str] = &[
 ];
 const INSTANCE_KEYS: &[&str] = &["instance_id", "subject", "weight", "enabled"];
 
+/// A record that can be saved, and what in it can be meant, but probably is not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    pub record: ExtensionRecord,
+    pub warnings: Vec<Mistake>,
+}
+
+/// What an earlier release may have accepted: it is warned of, where it would be refused if it were
+/// new.
+#[derive(Debug, Clone, Copy)]
+struct Stored {
+    id: bool,
+    versions: bool,
+}
+
 /// Reads a record. `prefix` is the deployment's subject prefix.
 pub fn parse(json: &str, prefix: &str) -> Result<ExtensionRecord, Vec<Mistake>> {
+    check(json, prefix).map(|checked| checked.record)
+}
+
+/// The same with what is to be warned of.
+pub fn check(json: &str, prefix: &str) -> Result<Checked, Vec<Mistake>> {
+    let new = Stored {
+        id: false,
+        versions: false,
+    };
+    check_as(json, prefix, new)
+}
+
+fn check_as(json: &str, prefix: &str, stored: Stored) -> Result<Checked, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
-    let parsed =
-        Object::parse(json, &mut mistakes).and_then(|object| read(object, prefix, &mut mistakes));
-    mistakes.into_result(parsed)
+    let parsed = Object::parse(json, &mut mistakes)
+        .and_then(|object| read(object, prefix, stored, &mut mistakes));
+    let warnings = mistakes.take_warnings().into_iter().map(mistake).collect();
+    let record = mistakes.into_result(parsed)?;
+    Ok(Checked { record, warnings })
 }
 
 /// A record with the keys of `patch` in place of its own.
@@ -53,7 +90,7 @@ pub fn patch(
     record: &ExtensionRecord,
     patch: &Fields,
     prefix: &str,
-) -> Result<ExtensionRecord, Vec<Mistake>> {
+) -> Result<Checked, Vec<Mistake>> {
     if let Some(id) = patch.get("id")
         && id.get() != format!("\"{}\"", record.id)
     {
@@ -68,11 +105,21 @@ pub fn patch(
     }
     let mut merged = as_written(record);
     merged.overlay(patch);
-    let patched = parse(&merged.to_json(), prefix)?;
-    Ok(ExtensionRecord {
-        breaker_operator: record.breaker_operator.clone(),
-        breaker_reset: record.breaker_reset.clone(),
-        ..patched
+    let stored = Stored {
+        id: true,
+        versions: patch.get("versions").is_none(),
+    };
+    let Checked {
+        record: patched,
+        warnings,
+    } = check_as(&merged.to_json(), prefix, stored)?;
+    Ok(Checked {
+        record: ExtensionRecord {
+            breaker_operator: record.breaker_operator.clone(),
+            breaker_reset: record.breaker_reset.clone(),
+            ..patched
+        },
+        warnings,
     })
 }
 
@@ -89,10 +136,23 @@ fn as_written(record: &ExtensionRecord) -> Fields {
         .unwrap_or_default()
 }
 
-fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option<ExtensionRecord> {
+fn read(
+    mut object: Object<'_>,
+    prefix: &str,
+    stored: Stored,
+    mistakes: &mut Mistakes,
+) -> Option<ExtensionRecord> {
     let id = object.required_text("id", mistakes);
-    if let Some(problem) = id.as_deref().and_then(id_problem) {
-        mistakes.add("/id", problem);
+    let is_provider = object
+        .peek("type")
+        .is_some_and(|raw| raw.get() == "\"provider\"");
+    if let Some(id) = &id {
+        check_id(
+            id,
+            is_provider && object.has("subject"),
+            stored.id,
+            mistakes,
+        );
     }
     let kind_given = object.take("type");
     let kind = kind_given.and_then(|raw| read_kind(raw, mistakes));
@@ -110,7 +170,9 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
     let enabled = object.flag("enabled", mistakes).unwrap_or(true);
     let config = object.fields("config", mistakes);
     let metadata = object.fields("metadata", mistakes);
-    let versions = read_versions(&mut object, prefix, mistakes);
+    let makes_subjects = id.as_deref().is_none_or(|id| !id.contains(':'));
+    let versions = read_versions(&mut object, prefix, makes_subjects, mistakes);
+    check_percentages(&versions, stored.versions, mistakes);
     let instances = read_instances(&mut object, prefix, mistakes);
     let max_in_flight = object.whole("max_in_flight", MAX_IN_FLIGHT, mistakes);
     let breaker = read_breaker(&mut object, mistakes);
@@ -142,6 +204,17 @@ fn read(mut object: Object<'_>, prefix: &str, mistakes: &mut Mistakes) -> Option
     })
 }
 
+fn check_id(id: &str, is_provider_with_subject: bool, is_stored: bool, mistakes: &mut Mistakes) {
+    if let Some(problem) = reference_problem(id) {
+        return mistakes.add("/id", problem);
+    }
+    match new_id_problem(id, is_provider_with_subject) {
+        Some(_) if is_stored && is_older_id(id) => mistakes.warn("/id", OLDER_ID),
+        Some(problem) => mistakes.add("/id", problem),
+        None => {}
+    }
+}
+
 fn read_breaker(object: &mut Object<'_>, mistakes: &mut Mistakes) -> BreakerOverrides {
     let Some(raw) = object.take("breaker") else {
         return BreakerOverrides::default();
@@ -169,6 +242,7 @@ fn read_kind(raw: &RawValue, mistakes: &mut Mistakes) -> Option<Kind> {
 fn read_versions(
     object: &mut Object<'_>,
     prefix: &str,
+    makes_subjects: bool,
     mistakes: &mut Mistakes,
 ) -> Vec<ExtensionVersion> {
     let mut versions: Vec<ExtensionVersion> = Vec::new();
@@ -185,6 +259,10 @@ fn read_versions(
         }
         let subject = item.text("subject", mistakes);
         check_subject(&item.at("subject"), subject.as_deref(), prefix, mistakes);
+        if subject.is_none() && !makes_subjects {
+            let message = "is required: no subject follows from an id with colons";
+            mistakes.add(item.at("subject"), message);
+        }
         let timeout_ms = item.whole("timeout_ms", RECORD_TIMEOUT_MS, mistakes);
         let retry = item
             .whole("retry", RECORD_RETRIES, mistakes)
@@ -313,21 +391,19 @@ mod tests {
             parse(r#"{"id": "a", "type": "post", "config": {"n": 1.50}}"#, "b").unwrap();
         let patched = patch(&extension, &Fields::parse(r#"{"retry": 2}"#).unwrap(), "b").unwrap();
         assert_eq!(
-            (patched.retry, patched.config.to_json().as_str()),
+            (
+                patched.record.retry,
+                patched.record.config.to_json().as_str()
+            ),
             (2, r#"{"n":1.50}"#)
         );
-        let limited = patch(
-            &extension,
-            &Fields::parse(r#"{"max_in_flight": 7}"#).unwrap(),
-            "b",
-        )
-        .unwrap();
-        let freed = patch(
-            &limited,
-            &Fields::parse(r#"{"max_in_flight": null}"#).unwrap(),
-            "b",
-        )
-        .unwrap();
+        let changed = |record: &ExtensionRecord, to: &str| {
+            patch(record, &Fields::parse(to).unwrap(), "b")
+                .unwrap()
+                .record
+        };
+        let limited = changed(&extension, r#"{"max_in_flight": 7}"#);
+        let freed = changed(&limited, r#"{"max_in_flight": null}"#);
         assert_eq!(
             (limited.max_in_flight, freed.max_in_flight),
             (Some(7), None)
@@ -343,5 +419,41 @@ mod tests {
         let renamed =
             patch(&extension, &Fields::parse(r#"{"id": "b"}"#).unwrap(), "b").unwrap_err();
         assert_eq!(renamed[0].pointer, "/id");
+    }
+
+    #[test]
+    fn ids_of_earlier_releases_go_on_and_are_warned_of() {
+        let plain = parse(r#"{"id": "a", "type": "provider"}"#, "b").unwrap();
+        let older = ExtensionRecord {
+            id: "gpt-4.1".to_owned(),
+            ..plain
+        };
+        let patched = patch(&older, &Fields::parse(r#"{"retry": 3}"#).unwrap(), "b").unwrap();
+        assert_eq!(patched.record.retry, 3);
+        assert_eq!(patched.warnings[0].pointer, "/id");
+        let new = parse(r#"{"id": "gpt-4.1", "type": "provider"}"#, "b").unwrap_err();
+        assert_eq!(new[0].pointer, "/id");
+    }
+
+    #[test]
+    fn a_colon_needs_a_subject_of_its_own() {
+        let mistakes = |rest: &str| {
+            let json = format!(r#"{{"id": "openai:gpt-4o", {rest}}}"#);
+            let found = check(&json, "b").map_or_else(|mistakes| mistakes, |good| good.warnings);
+            let pointers = found.into_iter().map(|mistake| mistake.pointer);
+            pointers.collect::<Vec<_>>().join(" ")
+        };
+        let subject = r#""subject": "b.provider.openai.v1""#;
+        assert_eq!(mistakes(&format!(r#""type": "provider", {subject}"#)), "");
+        assert_eq!(mistakes(r#""type": "provider""#), "/id");
+        assert_eq!(
+            mistakes(r#""type": "pre", "subject": "b.ext.pre.a.v1""#),
+            "/id"
+        );
+        let version = r#""versions": [{"version": "v2"}]"#;
+        assert_eq!(
+            mistakes(&format!(r#""type": "provider", {subject}, {version}"#)),
+            "/versions/0/subject"
+        );
     }
 }

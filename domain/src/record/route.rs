@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::rules::RoutingRules;
+use super::slices::{self, slices};
+use super::versions::rules_of;
 use crate::conditions::Facts;
-use crate::document::{Mistakes, Object};
 use beamline_contract::fields::Fields;
 use beamline_contract::policy::DEFAULT_SESSION_KEY;
 use beamline_contract::record::{ExtensionRecord, ExtensionVersion};
@@ -21,26 +22,36 @@ pub struct Route {
     /// The extension's config overlaid by the version's.
     pub config: Arc<Fields>,
     pub rules: RoutingRules,
+    /// The version whose name tells this range of percentages from others.
+    range: Arc<str>,
 }
 
 impl Route {
     /// The versions of an extension in the order in which they are tried: more conditions first,
     /// then newer. One whose rules cannot be read is never chosen.
     pub fn all_of(extension: &ExtensionRecord) -> Vec<Arc<Self>> {
-        let mut routes: Vec<(usize, Arc<Self>)> = Vec::new();
-        for (position, version) in extension
-            .versions
-            .iter()
-            .enumerate()
-            .filter(|(_, version)| version.enabled)
-        {
-            let json = version.routing_rules.to_json();
-            let mut mistakes = Mistakes::default();
-            let rules = Object::parse(&json, &mut mistakes)
-                .map(|object| RoutingRules::read(object, &mut mistakes));
-            if let Ok(rules) = mistakes.into_result(rules) {
-                routes.push((position, Arc::new(Self::new(extension, version, rules))));
+        let mut readable: Vec<(&ExtensionVersion, RoutingRules)> = Vec::new();
+        for version in extension.versions.iter().filter(|version| version.enabled) {
+            if let Some(rules) = rules_of(version) {
+                readable.push((version, rules));
             }
+        }
+        let all_rules: Vec<&RoutingRules> = readable.iter().map(|(_, rules)| rules).collect();
+        let placed = slices(&all_rules);
+        let mut routes: Vec<(usize, Arc<Self>)> = Vec::with_capacity(readable.len());
+        for (position, (version, rules)) in readable.iter().enumerate() {
+            let mut route = Self::new(extension, version, rules.clone());
+            if let Some(slice) = placed.get(position).copied().flatten() {
+                let first = readable.get(slice.first);
+                route.range = first
+                    .map_or(&*version.version, |(first, _)| &first.version)
+                    .into();
+                let rollout = route.rules.rollout.as_mut();
+                rollout
+                    .into_iter()
+                    .for_each(|rollout| slices::place(rollout, slice));
+            }
+            routes.push((position, Arc::new(route)));
         }
         routes.sort_by(|(at, a), (bt, b)| {
             let more = Reverse(a.rules.len()).cmp(&Reverse(b.rules.len()));
@@ -60,6 +71,7 @@ impl Route {
             retry: version.retry.unwrap_or(extension.retry),
             config: Arc::new(config),
             rules,
+            range: version.version.as_str().into(),
         }
     }
 
@@ -67,7 +79,7 @@ impl Route {
     pub fn takes(&self, extension_id: &str, facts: &Facts<'_>, session_key: Option<&str>) -> bool {
         let session_key = session_key.unwrap_or(DEFAULT_SESSION_KEY);
         self.rules
-            .match_all(facts, session_key, (extension_id, &self.version))
+            .match_all(facts, session_key, (extension_id, &self.range))
     }
 }
 

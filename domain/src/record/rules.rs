@@ -17,6 +17,8 @@ pub struct RoutingRules {
 /// on every replica.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollout {
+    /// Where its part begins: 0, unless parts of other versions stand before it.
+    pub from: f64,
     /// 0 to 100; hundredths count.
     pub percent: f64,
     /// The key whose value is hashed; `None`: the session, and without one the tenant.
@@ -50,16 +52,20 @@ impl RoutingRules {
         }
         let mut conditions = Conditions::default();
         for (key, raw, pointer) in object.rest() {
-            conditions.read(key, raw, &pointer, mistakes);
+            conditions.read_or_never(key, raw, &pointer, mistakes);
         }
         Self {
             conditions,
-            rollout: percent.map(|percent| Rollout { percent, by }),
+            rollout: percent.map(|percent| Rollout {
+                from: 0.0,
+                percent,
+                by,
+            }),
         }
     }
 
-    /// `salt` tells rollouts of different versions apart, so that two at 10 % are not the same 10
-    /// %.
+    /// `salt` tells rollouts under different conditions apart, so that two at 10 % are not the same
+    /// 10 %.
     pub fn match_all(&self, facts: &Facts<'_>, session_key: &str, salt: (&str, &str)) -> bool {
         let included = |rollout: &Rollout| rollout.includes(facts, session_key, salt);
         self.conditions.matches(facts) && self.rollout.as_ref().is_none_or(included)
@@ -72,6 +78,12 @@ impl RoutingRules {
             conditions: self.conditions.visible_to(tenant_id),
             rollout: self.rollout.clone(),
         }
+    }
+
+    /// Whether no request can get the version.
+    pub fn never(&self) -> bool {
+        let takes_nobody = |rollout: &Rollout| rollout.percent <= 0.0;
+        self.conditions.never() || self.rollout.as_ref().is_some_and(takes_nobody)
     }
 
     /// How many conditions there are: more beat fewer.
@@ -113,8 +125,8 @@ impl Rollout {
             return self.percent >= 100.0;
         };
         #[expect(clippy::cast_precision_loss, reason = "both are at most 10,000")]
-        let inside = part_of(salt, &value) as f64 * 100.0 < self.percent * PARTS as f64;
-        inside
+        let part = part_of(salt, &value) as f64 * 100.0 / PARTS as f64;
+        self.from <= part && part < self.from + self.percent
     }
 }
 

@@ -8,9 +8,10 @@ const SCHEMA: &str = include_str!("../../../docs/schemas/extension-record.json")
 
 const ACCEPTED: &[&str] = &[
     r#"{"id": "a", "type": "pre"}"#,
-    r#"{"id": "gpt-4.1", "type": "provider", "version": "v1.2", "timeout_ms": 600000, "retry": 2, "enabled": false,
+    r#"{"id": "openai:gpt-4_1", "type": "provider", "subject": "beamline.provider.openai.v1", "version": "v1.2", "timeout_ms": 600000, "retry": 2, "enabled": false,
         "config": {"x": [1]}, "metadata": {"external": true}, "max_in_flight": 1,
         "breaker": {"isolation": "tenant", "jitter": 0, "window_ms": null}}"#,
+    r#"{"id": "a", "type": "pre", "versions": [{"version": "v2", "routing_rules": {"tenant": []}}]}"#,
     r#"{"id": "a", "type": "post", "subject": "beamline.ext.post.a.v1", "timeout_ms": null, "versions": [
         {"version": "v2", "routing_rules": {"tenant": ["x", "y"], "percent": 0.5, "percent_by": "user_id"}, "enabled": true},
         {"version": "v3", "subject": "beamline.ext.post.a.v3", "timeout_ms": 1, "retry": 0, "config": {}}],
@@ -22,7 +23,10 @@ const REFUSED: &[&str] = &[
     r#"{"type": "pre"}"#,
     r#"{"id": "a"}"#,
     r#"{"id": "A", "type": "pre"}"#,
-    r#"{"id": "a..b", "type": "pre"}"#,
+    r#"{"id": "a.b", "type": "pre"}"#,
+    r#"{"id": "a:b", "type": "pre", "subject": "beamline.ext.pre.a.v1"}"#,
+    r#"{"id": "a:b", "type": "provider"}"#,
+    r#"{"id": "a::b", "type": "provider", "subject": "beamline.provider.a.v1"}"#,
     r#"{"id": "a", "type": "filter"}"#,
     r#"{"id": "a", "type": "pre", "colour": 1}"#,
     r#"{"id": "a", "type": "pre", "timeout_ms": "5s"}"#,
@@ -42,7 +46,6 @@ const REFUSED: &[&str] = &[
     r#"{"id": "a", "type": "pre", "versions": [{"version": "v2", "routing_rules": {"percent": 101}}]}"#,
     r#"{"id": "a", "type": "pre", "versions": [{"version": "v2", "routing_rules": {"percent": null}}]}"#,
     r#"{"id": "a", "type": "pre", "versions": [{"version": "v2", "routing_rules": {"percent_by": "user_id"}}]}"#,
-    r#"{"id": "a", "type": "pre", "versions": [{"version": "v2", "routing_rules": {"tenant": []}}]}"#,
     r#"{"id": "a", "type": "pre", "instances": [{"instance_id": "i"}]}"#,
     r#"{"id": "a", "type": "pre", "instances": [{"instance_id": "i", "subject": "beamline.ext.a.i", "weight": 101}]}"#,
 ];

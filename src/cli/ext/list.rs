@@ -3,20 +3,17 @@
 use beamline_contract::admin::{
     BreakerStatesAnswer, GetCircuitBreakerStates, GetExtensionHealth, HealthAnswer, ListExtensions,
 };
-use beamline_contract::record::Kind;
 use serde::Deserialize;
 
+use super::ListArgs;
 use crate::cli::client::{Answer, Client};
 use crate::cli::view::extensions::Joined;
 use crate::cli::{Console, Failure};
 
 /// The registry is the answer; health and breakers are extra, and their absence is only worth a
 /// warning.
-pub(super) async fn run(
-    client: &Client,
-    kind: Option<Kind>,
-    console: Console,
-) -> Result<(), Failure> {
+pub(super) async fn run(client: &Client, args: ListArgs, console: Console) -> Result<(), Failure> {
+    let ListArgs { kind, wide } = args;
     let list = ListExtensions { kind };
     let all_health = GetExtensionHealth::default();
     let all_states = GetCircuitBreakerStates::default();
@@ -40,7 +37,7 @@ pub(super) async fn run(
     joined.keep(kind);
     let document =
         serde_json::to_string(&joined).map_err(|error| Failure::Failed(error.to_string()))?;
-    console.answer(&document, || joined.text())
+    console.answer(&document, || joined.text(wide))
 }
 
 fn extra<'a, A, B: Deserialize<'a>>(

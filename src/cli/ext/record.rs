@@ -158,7 +158,7 @@ fn from_file(file: Option<&str>) -> Result<Fields, Failure> {
     file.map_or_else(|| Ok(Fields::default()), document::object_in)
 }
 
-fn set(
+pub(super) fn set(
     record: &mut Fields,
     name: &str,
     value: Option<impl serde::Serialize>,

@@ -8,7 +8,7 @@ use beamline_contract::record::Kind;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{breakers, table, text};
+use super::{breakers, canary, table, text};
 use crate::cli::Failure;
 
 /// Three answers in one; records and states stay as the router wrote them.
@@ -20,9 +20,9 @@ pub(in crate::cli) struct Joined<'a> {
     pub(in crate::cli) states: BTreeMap<String, &'a RawValue>,
 }
 
-const HEADER: [&str; 9] = [
-    "ID", "TYPE", "VERSION", "ENABLED", "SUBJECT", "TIMEOUT", "RETRY", "HEALTH", "BREAKER",
-];
+const HEADER: [&str; 6] = ["ID", "TYPE", "VERSION", "ENABLED", "HEALTH", "BREAKER"];
+/// What is left out so that a row fits a terminal of 80 columns.
+const WIDE: [&str; 3] = ["SUBJECT", "TIMEOUT", "RETRY"];
 
 impl Joined<'_> {
     /// A router that does not know the filter answers everything.
@@ -35,24 +35,27 @@ impl Joined<'_> {
         }
     }
 
-    pub(in crate::cli) fn text(&self) -> Result<String, Failure> {
+    pub(in crate::cli) fn text(&self, wide: bool) -> Result<String, Failure> {
         if self.registry.extensions.is_empty() {
             return Ok("no extensions; `beamline-router ext create` registers one".to_owned());
         }
-        let mut table = table::with_header(&HEADER, &["TIMEOUT", "RETRY"]);
+        let more: &[&str] = if wide { &WIDE } else { &[] };
+        let mut table = table::with_header(&[&HEADER, more].concat(), &["TIMEOUT", "RETRY"]);
         for record in &self.registry.extensions {
             let record = Fields::parse(record.get()).map_err(|error| {
                 Failure::Failed(format!(
                     "an extension in the answer cannot be read: {error}. See --output json."
                 ))
             })?;
-            table.add_row(self.row(&record));
+            let mut cells = self.row(&record);
+            cells.truncate(HEADER.len() + more.len());
+            table.add_row(cells);
         }
         Ok(table::text(&table))
     }
 
     /// Of a record of any version of the router: what this one does not know is shown as well.
-    fn row(&self, record: &Fields) -> [String; 9] {
+    fn row(&self, record: &Fields) -> Vec<String> {
         let id = record.text("id").unwrap_or_default();
         let enabled = record.flag("enabled").map(yes_or_no);
         let timeout = record.number("timeout_ms");
@@ -60,36 +63,18 @@ impl Joined<'_> {
         let health: Option<ExtensionHealth> = entry(&self.health, &id);
         let state: Option<ExtensionBreakers> = entry(&self.states, &id);
         let cells = [
+            record.text("id"),
             record.text("type"),
-            record.text("version"),
+            canary::versions(record),
             enabled.map(str::to_owned),
+            health.map(|health| health.figures.status.into_owned()),
+            state.map(|state| breakers::state(&state)),
             record.text("subject"),
             timeout.map(|timeout| format!("{timeout} ms")),
             retry.map(|retry| retry.to_string()),
-            health.map(|health| health.figures.status.into_owned()),
-            state.map(|state| breakers::state(&state)),
         ];
-        let [
-            kind,
-            version,
-            enabled,
-            subject,
-            timeout,
-            retry,
-            health,
-            state,
-        ] = cells.map(|cell| cell.map_or_else(|| "-".to_owned(), |cell| text::plain(&cell)));
-        [
-            text::plain(&id),
-            kind,
-            version,
-            enabled,
-            subject,
-            timeout,
-            retry,
-            health,
-            state,
-        ]
+        let cells = cells.iter().map(|cell| text::or_dash(cell.as_deref()));
+        cells.collect()
     }
 }
 
@@ -107,7 +92,8 @@ mod tests {
 
     const REGISTRY: &str = r#"{"ok":true,"revision":12,"extensions":[
         {"id":"normalize_text","type":"pre","subject":"beamline.ext.pre.normalize_text.v1","timeout_ms":80,"retry":1,
-         "enabled":true,"version":"v1","config":{"limit":1.50},"metadata":{}},
+         "enabled":true,"version":"v1","config":{"limit":1.50},"metadata":{},
+         "versions":[{"version":"v2","routing_rules":{"percent":2.5}}]},
         {"id":"agent","type":"provider","subject":null,"timeout_ms":5000,"retry":0,"enabled":false,"version":"v2"}]}"#;
     const HEALTH: &str =
         r#"{"normalize_text":{"status":"degraded","success_rate":0.9,"requests":10}}"#;
@@ -125,10 +111,16 @@ mod tests {
     #[test]
     fn registry_health_and_breakers_share_a_table() {
         let expected = "\
-ID              TYPE      VERSION  ENABLED  SUBJECT                             TIMEOUT  RETRY  HEALTH    BREAKER
-normalize_text  pre       v1       yes      beamline.ext.pre.normalize_text.v1    80 ms      1  degraded  half_open
-agent           provider  v2       no       -                                   5000 ms      0  -         -";
-        assert_eq!(joined().text().expect("a table"), expected);
+ID              TYPE      VERSION         ENABLED  HEALTH    BREAKER
+normalize_text  pre       v1 (+v2 2.5 %)  yes      degraded  half_open
+agent           provider  v2              no       -         -";
+        assert_eq!(joined().text(false).expect("a table"), expected);
+        let wide = joined().text(true).expect("a table");
+        let ends = "  SUBJECT                             TIMEOUT  RETRY";
+        assert!(
+            wide.lines().next().is_some_and(|line| line.ends_with(ends)),
+            "{wide}"
+        );
     }
 
     #[test]
@@ -138,7 +130,7 @@ agent           provider  v2       no       -                                   
         assert_eq!(joined.registry.extensions.len(), 1);
         joined.keep(Some(Kind::Post));
         assert_eq!(
-            joined.text().expect("a text"),
+            joined.text(false).expect("a text"),
             "no extensions; `beamline-router ext create` registers one"
         );
     }

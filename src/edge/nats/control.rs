@@ -20,6 +20,7 @@ use crate::edge::nats::Connection;
 use crate::edge::nats::queue::OVERLAP;
 
 mod hints;
+mod services;
 mod status;
 
 /// The way to the other replicas; all clones share it.

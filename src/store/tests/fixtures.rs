@@ -54,7 +54,7 @@ pub(super) fn author() -> Author {
         source: "test".into(),
         actor: Some("key-1".into()),
         trace_id: Some("4bf9".into()),
-        based_on: None,
+        ..Author::default()
     }
 }
 

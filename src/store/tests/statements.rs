@@ -117,6 +117,7 @@ fn of_registry(statements: &Statements) -> Vec<Named> {
         connection: _,
         revision,
         insert_audit,
+        last_change,
         extensions,
         versions,
         instances,
@@ -126,6 +127,7 @@ fn of_registry(statements: &Statements) -> Vec<Named> {
     } = statements;
     let mut all = of_revision(revision);
     all.push(("insert_audit".to_owned(), insert_audit));
+    all.push(("last_change".to_owned(), last_change));
     all.extend(of_extensions(extensions));
     all.extend(of_parts("versions", versions));
     all.extend(of_parts("instances", instances));

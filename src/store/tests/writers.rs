@@ -13,6 +13,7 @@ on_both_databases!(
     concurrent_writers_get_a_revision_each,
     one_of_two_concurrent_creators_wins,
     a_change_made_from_an_older_revision_is_refused,
+    a_change_of_what_others_changed_is_refused,
     two_stores_see_each_others_writes,
     a_lock_held_elsewhere_is_not_waited_for,
 );
@@ -69,6 +70,23 @@ async fn a_change_made_from_an_older_revision_is_refused(database: TestDatabase)
     );
     assert!(audit(&database, "late").await.is_empty());
     create("late", from(first)).await.unwrap();
+}
+
+async fn a_change_of_what_others_changed_is_refused(database: TestDatabase) {
+    let store = seeded(&database).await;
+    let known_up_to = |revision| Author {
+        if_revision: Some(revision),
+        ..author()
+    };
+    let create = |id: &str| store.write(Change::CreateExtension(extension(id)), author());
+    let update = |id: &str, by| store.write(Change::UpdateExtension(extension(id)), by);
+    let made = create("mine").await.unwrap();
+    create("other").await.unwrap();
+    let changed = update("mine", known_up_to(made)).await.unwrap();
+    let refused = update("mine", known_up_to(made)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Changed(_)), "{refused}");
+    assert_eq!(store.revision().await.unwrap(), changed);
+    update("mine", known_up_to(changed)).await.unwrap();
 }
 
 async fn two_stores_see_each_others_writes(database: TestDatabase) {

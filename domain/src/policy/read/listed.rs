@@ -1,7 +1,7 @@
 //! The entries of a list, and the ids that name them.
 
 use crate::document::{Mistakes, Object};
-use crate::names::id_problem;
+use crate::names::reference_problem;
 
 /// What was read, with the place where each of them names its extension.
 pub(super) struct Listed<T> {
@@ -31,7 +31,7 @@ pub(super) fn read_id(item: &mut Object<'_>, key: &str, mistakes: &mut Mistakes)
 }
 
 pub(super) fn check_id(id: String, pointer: &str, mistakes: &mut Mistakes) -> Option<String> {
-    let Some(problem) = id_problem(&id) else {
+    let Some(problem) = reference_problem(&id) else {
         return Some(id);
     };
     mistakes.add(pointer, problem);

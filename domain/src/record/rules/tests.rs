@@ -15,7 +15,12 @@ fn includes(percent: f64, context: &Fields) -> bool {
         message_type: "chat",
         context,
     };
-    Rollout { percent, by: None }.includes(&facts, "session_id", SALT)
+    let rollout = Rollout {
+        from: 0.0,
+        percent,
+        by: None,
+    };
+    rollout.includes(&facts, "session_id", SALT)
 }
 
 #[test]
