@@ -14,6 +14,9 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+mod failures;
+
+use self::failures::{Failures, Untold};
 use crate::fail_points;
 use crate::metrics::{
     ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus,
@@ -305,6 +308,8 @@ pub enum InvokerMsg {
     Finished(Finished),
     /// Time to publish the figures again.
     Publish,
+    /// Time to tell how many calls failed since the last line about them.
+    Tell,
     /// For tests of the supervision: fails the actor.
     #[cfg(any(test, feature = "testing"))]
     Crash,
@@ -347,6 +352,8 @@ pub struct InvokerState {
     published: Instant,
     /// When an answer was last told of that will be refused one day, and how many came since.
     told: Option<(Instant, u64)>,
+    failures: Failures,
+    telling: bool,
 }
 
 impl Actor for InvokerActor {
@@ -374,6 +381,8 @@ impl Actor for InvokerActor {
             publishing: false,
             published,
             told: None,
+            failures: Failures::default(),
+            telling: false,
         })
     }
 
@@ -394,6 +403,10 @@ impl Actor for InvokerActor {
                 state.publishing = false;
                 state.publish();
             }
+            InvokerMsg::Tell => {
+                node.timer_handled();
+                state.tell();
+            }
             #[cfg(any(test, feature = "testing"))]
             InvokerMsg::Crash => return Err("crashed by a test".into()),
         }
@@ -404,7 +417,7 @@ impl Actor for InvokerActor {
 impl InvokerState {
     fn finished(&mut self, finished: Finished) {
         self.count(&finished);
-        log(&self.invoker.id, &finished);
+        self.log(&finished);
         if let Some(problem) = finished.tolerated {
             self.warn_of(problem);
         }
@@ -492,23 +505,56 @@ impl InvokerState {
             }
         }
     }
-}
 
-/// One line for each call, with the fields of contract section 7.
-fn log(extension_id: &str, finished: &Finished) {
-    let Finished {
-        trace_id,
-        tenant_id,
-        status,
-        ..
-    } = finished;
-    let latency_ms = beamline_contract::time::milliseconds(finished.latency);
-    match &finished.failure {
-        None => {
-            tracing::debug!(extension_id, %trace_id, %tenant_id, latency_ms, status, "extension called")
+    /// One line for each call, with the fields of contract section 7; of failures that are alike
+    /// one line in a while.
+    fn log(&mut self, finished: &Finished) {
+        let Finished {
+            trace_id,
+            tenant_id,
+            status,
+            ..
+        } = finished;
+        let extension_id = &*self.invoker.id;
+        let latency_ms = beamline_contract::time::milliseconds(finished.latency);
+        let Some((reason, error)) = &finished.failure else {
+            tracing::debug!(extension_id, %trace_id, %tenant_id, latency_ms, status, "extension called");
+            return;
+        };
+        match self.failures.add(reason, tenant_id, Instant::now()) {
+            Some(more) => {
+                let more = Some(more).filter(|more| *more > 0);
+                tracing::warn!(extension_id, %trace_id, %tenant_id, latency_ms, status, error, more, "extension call failed");
+            }
+            None => {
+                tracing::debug!(extension_id, %trace_id, %tenant_id, latency_ms, status, error, "extension call failed");
+            }
         }
-        Some((_, error)) => {
-            tracing::warn!(extension_id, %trace_id, %tenant_id, latency_ms, status, error, "extension call failed");
+        self.tell_later();
+    }
+
+    /// How many failed since the last line about them.
+    fn tell(&mut self) {
+        self.telling = false;
+        for untold in self.failures.untold(Instant::now()) {
+            let Untold {
+                reason,
+                tenant_id,
+                more,
+            } = untold;
+            let extension_id = &*self.invoker.id;
+            tracing::warn!(extension_id, %tenant_id, reason, more, "more extension calls failed");
+        }
+        if self.failures.is_waiting() {
+            self.tell_later();
+        }
+    }
+
+    fn tell_later(&mut self) {
+        if !std::mem::replace(&mut self.telling, true) {
+            self.invoker
+                .address
+                .send_after(failures::TELL_EVERY, InvokerMsg::Tell);
         }
     }
 }
