@@ -7,6 +7,8 @@ use beamline_test_support::{Nats, RouterProcess, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+mod first_day;
+
 struct World {
     nats: Nats,
     directory: TempDir,
@@ -45,7 +47,8 @@ impl World {
         }
         let command = command
             .args(["--nats-url", self.nats.url(), "--timeout", "10s"])
-            .args(arguments);
+            .args(arguments)
+            .env("COLUMNS", "200");
         let output = command
             .current_dir(self.directory.path())
             .stdin(Stdio::null())

@@ -21,7 +21,8 @@ pub(in crate::cli) fn list(states: &BTreeMap<String, ExtensionBreakers>, fleet: 
     if fleet {
         header.insert(2, "FLEET");
     }
-    let mut table = table::with_header(&header, &["FAILURES", "ERRORS"]);
+    let mut table =
+        table::with_header(&header, &["FAILURES", "ERRORS"]).sparing(&["ERRORS", "FAILURES"]);
     for (id, entry) in states {
         let mut row = row(id, entry).to_vec();
         if fleet {

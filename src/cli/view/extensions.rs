@@ -39,7 +39,8 @@ impl Joined<'_> {
         if self.registry.extensions.is_empty() {
             return Ok("no extensions; `beamline-router ext create` registers one".to_owned());
         }
-        let mut table = table::with_header(&HEADER, &["TIMEOUT", "RETRY"]);
+        let mut table = table::with_header(&HEADER, &["TIMEOUT", "RETRY"])
+            .sparing(&["SUBJECT", "RETRY", "TIMEOUT"]);
         for record in &self.registry.extensions {
             let record = Fields::parse(record.get()).map_err(|error| {
                 Failure::Failed(format!(
