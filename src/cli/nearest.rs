@@ -27,16 +27,17 @@ pub(super) async fn with_hint(
     tenant: &str,
     policy: &str,
 ) -> Failure {
-    match failure {
-        Failure::Refused(refusal) if refusal.is_not_found() => {
-            // Who may not ask, or gets no answer, gets the refusal as it is.
-            let known = Known::of(client, PATIENCE).await.unwrap_or_default();
-            match known.instead_of(tenant, policy) {
-                Some(hint) => refusal.with_hint(hint).into(),
-                None => Failure::Refused(refusal),
-            }
-        }
-        failure => failure,
+    let Failure::Refused(refusal) = failure else {
+        return failure;
+    };
+    if !refusal.is_not_found() {
+        return Failure::Refused(refusal);
+    }
+    // Who may not ask, or gets no answer, gets the refusal as it is.
+    let known = Known::of(client, PATIENCE).await.unwrap_or_default();
+    match known.instead_of(tenant, policy) {
+        Some(hint) => refusal.with_hint(hint).into(),
+        None => Failure::Refused(refusal),
     }
 }
 

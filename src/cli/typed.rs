@@ -27,14 +27,14 @@ pub fn read(words: &[OsString]) -> Result<Cli, ExitCode> {
 fn wants_json(words: &[OsString], from_environment: Option<&str>) -> bool {
     let words = words.iter().map(|word| word.to_string_lossy());
     let words: Vec<_> = words.take_while(|word| word != "--").collect();
-    let named = words.iter().enumerate().filter_map(|(index, word)| {
+    let mut named = words.iter().enumerate().filter_map(|(index, word)| {
         if word == "--output" {
             words.get(index + 1).map(AsRef::as_ref)
         } else {
             word.strip_prefix("--output=")
         }
     });
-    match named.last() {
+    match named.next_back() {
         Some(format) => format == "json",
         None => from_environment.is_some_and(|format| format.eq_ignore_ascii_case("json")),
     }
