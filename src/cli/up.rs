@@ -38,7 +38,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "DIR", default_value = state::DEFAULT)]
     pub state_dir: PathBuf,
 
-    /// Address of the admin API; short for --set http.listen=... [default: 127.0.0.1:8080, or a
+    /// Address of metrics and probes; short for --set http.listen=... [default: 127.0.0.1:8080, or a
     /// free port if that is taken]
     #[arg(long, value_name = "ADDRESS")]
     pub http_listen: Option<SocketAddr>,
