@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use beamline_test_support::{Nats, RouterProcess, program};
+use beamline_test_support::{LIMIT, Nats, RouterProcess, eventually, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -12,7 +12,7 @@ mod first_day;
 struct World {
     nats: Nats,
     directory: TempDir,
-    _router: RouterProcess,
+    router: RouterProcess,
 }
 
 /// What a command left behind.
@@ -34,7 +34,7 @@ impl World {
         Self {
             nats,
             directory: TempDir::new().expect("a directory"),
-            _router: router,
+            router,
         }
     }
 

@@ -30,7 +30,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "PATH")]
     pub nats_server: Option<PathBuf>,
 
-    /// The port of NATS; without it, that of earlier runs in the same state directory, or a free one
+    /// The port of NATS; without it, that of earlier runs in this state directory, or a free one
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub nats_port: Option<u16>,
 
@@ -38,8 +38,8 @@ pub struct UpArgs {
     #[arg(long, value_name = "DIR", default_value = state::DEFAULT)]
     pub state_dir: PathBuf,
 
-    /// Address of metrics and probes; short for --set http.listen=... [default: 127.0.0.1:8080, or a
-    /// free port if that is taken]
+    /// Address of metrics and probes; short for --set http.listen=... [default: 127.0.0.1:8080, or
+    /// a free port if that is taken]
     #[arg(long, value_name = "ADDRESS")]
     pub http_listen: Option<SocketAddr>,
 

@@ -1,5 +1,5 @@
-//! A nats-server of our own: on the same port of the loopback interface in every run, with its store
-//! in the state directory.
+//! A nats-server of our own: on the same port of the loopback interface in every run, with its
+//! store in the state directory.
 
 use std::env;
 use std::ffi::OsString;

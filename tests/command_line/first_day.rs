@@ -19,6 +19,10 @@ async fn what_does_not_exist_comes_with_what_may_have_been_meant() {
             "{arguments:?}: {sentence}"
         );
     }
+    let file = world.file("near.json", r#"{"providers": ["mok_provider"]}"#);
+    let (_, sentence) = world.fails(&["policy", "put", "acme", "mine", "-f", &file]);
+    let hint = "mok_provider is not registered; did you mean mock_provider?";
+    assert!(sentence.contains(hint), "{sentence}");
     let (_, sentence) = world.fails(&["policy", "get", "dmeo", "default"]);
     assert!(
         sentence.contains("Did you mean tenant 'demo'? It has default."),
@@ -174,4 +178,27 @@ async fn bash_completes_below_the_first_level_and_knows_ids_and_tenants() {
         completed(&world, &["policy", "get", ""]).is_empty(),
         "and no word about it"
     );
+}
+
+#[tokio::test]
+async fn what_fails_again_and_again_fills_one_line_of_the_log() {
+    let world = World::start(&[]).await;
+    for _ in 0..5 {
+        let (code, sentence) = world.fails(&["request", "--tenant", "demo", "hi"]);
+        assert_eq!(code, 1, "{sentence}");
+    }
+    let lines = || {
+        let log = world.router.log();
+        let failed = log.lines().filter(|line| line.contains("failed"));
+        let failed = failed.filter(|line| line.contains("extension call"));
+        failed.map(str::to_owned).collect::<Vec<_>>()
+    };
+    eventually(LIMIT, "the count", async || {
+        let is_count = |line: &String| line.contains("more extension calls failed");
+        lines().iter().any(is_count).then_some(())
+    })
+    .await;
+    // While its breaker is open, the reason is another one.
+    let told = lines();
+    assert!(told.len() <= 4, "{told:#?}");
 }

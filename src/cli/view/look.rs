@@ -1,5 +1,5 @@
-//! How wide this process may write, and whether in colour. The console sets it once, before there is
-//! anything to show; nothing is limited until then.
+//! How wide this process may write, and whether in colour. The console sets it once, before there
+//! is anything to show; nothing is limited until then.
 
 use std::sync::OnceLock;
 

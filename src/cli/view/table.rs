@@ -1,5 +1,5 @@
-//! Tables without borders: columns, a header, and nothing that gets in the way of `awk`. What is too
-//! wide leaves out what can be done without, and what is wrong is red.
+//! Tables without borders: columns, a header, and nothing that gets in the way of `awk`. What is
+//! too wide leaves out what can be done without, and what is wrong is red.
 
 use comfy_table::{CellAlignment, presets};
 
