@@ -1,6 +1,6 @@
 //! `__complete`: what may come next in a line that is being typed. The script of `completions bash`
 //! asks it for each press of the tab key; commands and options come from the grammar, ids and
-//! tenants from the router.
+//! tenants from the router. What clap_complete has for this is marked unstable.
 
 use clap::{Args, CommandFactory};
 
