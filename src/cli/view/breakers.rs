@@ -23,7 +23,7 @@ pub(in crate::cli) fn list(states: &BTreeMap<String, ExtensionBreakers>, fleet: 
     }
     // `breaker show` has all of it.
     let spare: &[&str] = if fleet {
-        &["ERRORS", "FAILURES", "OPERATOR"]
+        &["ERRORS", "FAILURES", "OPERATOR", "UNTIL"]
     } else {
         &["ERRORS", "FAILURES"]
     };

@@ -14,6 +14,8 @@ const GAP: usize = 2;
 const LEAST_WIDTH: usize = 12;
 /// Half a point of time is none.
 const WHOLE: [&str; 1] = ["UNTIL"];
+/// Columns whose beginning says most of it.
+const SENTENCES: [&str; 5] = ["REASON", "LAST EXIT", "STATUS", "SUBJECT", ""];
 
 /// Rows under a header.
 #[derive(Debug, Default)]
@@ -95,21 +97,17 @@ impl Table {
     }
 
     /// Cuts the widest text by what is too much, as far as it can be cut; false when none can.
+    /// Sentences go before names, which are typed again.
     fn shrink(&mut self, too_much: usize) -> bool {
-        let widths = self.widths();
-        let texts = self.header.iter().zip(&widths).enumerate();
-        let texts = texts.filter(|(_, (name, width))| {
-            let is_cut = !self.numbers.contains(name) && !WHOLE.contains(&name.as_str());
-            is_cut && **width > LEAST_WIDTH.max(name.chars().count())
-        });
-        let Some((position, (name, width))) = texts.max_by_key(|(_, (_, width))| **width) else {
+        let Some(position) = self.widest(true).or_else(|| self.widest(false)) else {
             return false;
         };
-        let least = LEAST_WIDTH.max(name.chars().count());
+        let widths = self.widths();
+        let width = widths.get(position).copied().unwrap_or_default();
         // Others are cut as well where one alone would lose too much.
-        let second = widths.iter().copied().filter(|other| other < width).max();
-        let step = second.map_or(too_much, |second| too_much.min((width - second).max(1)));
-        let limit = width.saturating_sub(step).max(least);
+        let second = widths.iter().copied().filter(|other| *other < width).max();
+        let step = second.map_or(too_much, |second| too_much.min(width - second));
+        let limit = width.saturating_sub(step).max(self.least(position));
         for row in &mut self.rows {
             if let Some(cell) = row.get_mut(position)
                 && cell.chars().count() > limit
@@ -117,7 +115,27 @@ impl Table {
                 *cell = text::shortened(cell, limit);
             }
         }
-        self.widths().get(position) < Some(width)
+        self.widths().get(position) < Some(&width)
+    }
+
+    /// The column that can best be cut.
+    fn widest(&self, only_sentences: bool) -> Option<usize> {
+        let widths = self.widths();
+        let columns = self.header.iter().enumerate().zip(&widths);
+        let cut = columns.filter(|((position, name), width)| {
+            let name = name.as_str();
+            let is_sentence = SENTENCES.contains(&name);
+            let is_whole = WHOLE.contains(&name) || self.numbers.iter().any(|one| one == name);
+            !is_whole && (is_sentence || !only_sentences) && **width > self.least(*position)
+        });
+        let widest = cut.max_by_key(|(_, width)| **width);
+        widest.map(|((position, _), _)| position)
+    }
+
+    fn least(&self, position: usize) -> usize {
+        let name = self.header.get(position);
+        let name = name.map_or(0, |name| name.chars().count());
+        LEAST_WIDTH.max(name)
     }
 
     fn widths(&self) -> Vec<usize> {

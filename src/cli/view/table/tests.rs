@@ -85,3 +85,21 @@ fn what_is_wrong_is_red_where_it_says_so() {
         .collect();
     assert_eq!(bare, drawn(200, false));
 }
+
+#[test]
+fn sentences_are_cut_before_names() {
+    let mut table = with_header(&["ID", "STATUS", "REASON"], &[]);
+    let id = "an_extension_with_a_name_of_its_own";
+    table.add_row([
+        id,
+        "error",
+        "it has not answered for a while, and nobody knows why",
+    ]);
+    let look = Look {
+        width: 60,
+        colour: false,
+    };
+    let row = table.drawn(look).pop().expect("a row");
+    assert!(row.starts_with(id) && row.ends_with('…'), "{row}");
+    assert_eq!(row.chars().count(), 60, "{row}");
+}
