@@ -202,10 +202,10 @@ mod tests {
     }
 
     fn words(line: &str) -> Vec<String> {
-        match wanted(line) {
-            Wanted::Words(words) => words,
-            other => panic!("{line}: {other:?}"),
-        }
+        let Wanted::Words(words) = wanted(line) else {
+            panic!("{line} wants no words");
+        };
+        words
     }
 
     fn has(line: &str, word: &str) -> bool {
