@@ -13,6 +13,7 @@ use crate::up::state;
 
 pub mod breaker;
 mod client;
+pub mod complete;
 pub mod completions;
 pub mod config;
 mod console;
@@ -21,12 +22,14 @@ mod document;
 pub mod ext;
 mod failure;
 pub mod migrate;
+mod nearest;
 mod pairs;
 pub mod policy;
 pub mod request;
 pub mod serve;
 mod stops;
 pub mod tree;
+pub mod typed;
 pub mod up;
 mod view;
 
@@ -112,6 +115,9 @@ pub enum Command {
     Config(config::ConfigCommand),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
+    /// What may come next on a line; for the completion script
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::CompleteArgs),
 }
 
 impl Cli {
@@ -183,7 +189,8 @@ impl Command {
             | Self::Policy(_)
             | Self::Migrate(_)
             | Self::Config(_)
-            | Self::Completions(_) => None,
+            | Self::Completions(_)
+            | Self::Complete(_) => None,
         }
     }
 
@@ -193,7 +200,8 @@ impl Command {
         match self {
             Self::Request(_) | Self::Tree(_) | Self::Ext(_) | Self::Breaker(_) => true,
             Self::Policy(_) | Self::Config(_) => true,
-            Self::Up(_) | Self::Serve | Self::Migrate(_) | Self::Completions(_) => false,
+            Self::Up(_) | Self::Serve | Self::Migrate(_) => false,
+            Self::Completions(_) | Self::Complete(_) => false,
         }
     }
 }
@@ -233,6 +241,7 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
         Command::Migrate(args) => migrate::run(&load()?, args, console).await,
         Command::Config(command) => config::run(load(), &command, console),
         Command::Completions(args) => completions::run(&args, console),
+        Command::Complete(args) => complete::run(&args, console).await,
     }
 }
 

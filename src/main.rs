@@ -3,8 +3,7 @@
 
 use std::process::ExitCode;
 
-use beamline_router::cli::{self, Cli, Failure};
-use clap::Parser;
+use beamline_router::cli::{self, Failure};
 
 #[cfg(all(feature = "mimalloc", not(feature = "count-allocations")))]
 #[global_allocator]
@@ -15,7 +14,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let words: Vec<_> = std::env::args_os().collect();
+    let cli = match cli::typed::read(&words) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let console = cli.console();
     let outcome = match tokio::runtime::Runtime::new() {
         Ok(runtime) => {

@@ -4,6 +4,7 @@
 //! The command line that uses this is `cli/up.rs`.
 
 pub mod demo;
+mod earlier;
 mod error;
 pub mod extensions;
 pub mod log;
@@ -52,17 +53,19 @@ impl Companions {
         &self.state
     }
 
-    /// Starts the NATS server, and points the configuration at everything that is our own.
+    /// Starts the NATS server, and points the configuration at everything that is our own. Answers
+    /// the port of earlier runs when another program has it.
     pub async fn start_nats(
         &mut self,
         program: Option<&Path>,
+        port: Option<u16>,
         config: &mut Config,
-    ) -> Result<(), UpError> {
+    ) -> Result<Option<u16>, UpError> {
         let program = nats::find(program, &self.state)?;
-        let (server, url) = nats::start(program, &self.state).await?;
+        let nats::Started { server, url, taken } = nats::start(program, port, &self.state).await?;
         self.nats = Some(server);
         embed(config, &url, &self.state);
-        Ok(())
+        Ok(taken)
     }
 
     /// Starts the reference extensions, and waits until each of them answers.

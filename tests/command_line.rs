@@ -3,14 +3,16 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use beamline_test_support::{Nats, RouterProcess, program};
+use beamline_test_support::{LIMIT, Nats, RouterProcess, eventually, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+mod first_day;
 
 struct World {
     nats: Nats,
     directory: TempDir,
-    _router: RouterProcess,
+    router: RouterProcess,
 }
 
 /// What a command left behind.
@@ -32,7 +34,7 @@ impl World {
         Self {
             nats,
             directory: TempDir::new().expect("a directory"),
-            _router: router,
+            router,
         }
     }
 
@@ -45,7 +47,8 @@ impl World {
         }
         let command = command
             .args(["--nats-url", self.nats.url(), "--timeout", "10s"])
-            .args(arguments);
+            .args(arguments)
+            .env("COLUMNS", "200");
         let output = command
             .current_dir(self.directory.path())
             .stdin(Stdio::null())

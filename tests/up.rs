@@ -2,6 +2,7 @@
 //! however it ends.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -20,10 +21,14 @@ struct Up {
 
 impl Up {
     async fn start() -> Self {
-        let directory = TempDir::new().expect("a directory");
+        Self::start_in(TempDir::new().expect("a directory"), &[]).await
+    }
+
+    async fn start_in(directory: TempDir, arguments: &[&str]) -> Self {
         let mut command = Command::new(program("beamline-router"));
         command
             .args(["up", "--http-listen", "127.0.0.1:0"])
+            .args(arguments)
             .current_dir(directory.path());
         let mut process = Process::start(command, directory.path().join("up.log"));
         let announcement = directory.path().join(".beamline/up.json");
@@ -79,6 +84,22 @@ impl Up {
             .into_iter()
             .filter(|(_, line)| !line.starts_with("sh\0"))
             .collect()
+    }
+
+    /// Stops everything, and answers the directory that it leaves behind.
+    async fn stop(mut self) -> TempDir {
+        self.process.signal(Signal::SIGTERM);
+        let ended = self.process.wait_exit(LIMIT).await;
+        assert!(ended.success(), "{}", self.process.log());
+        self.nothing_is_left().await;
+        self.directory
+    }
+
+    /// How often the provider was called since the start.
+    fn provider_calls(&self) -> Value {
+        let health = self.run(&["--output", "json", "ext", "health", "mock_provider"]);
+        let health: Value = serde_json::from_slice(&health.stdout).expect("JSON");
+        health["health"]["mock_provider"]["requests"].clone()
     }
 
     async fn nothing_is_left(&self) {
@@ -145,6 +166,54 @@ async fn one_command_starts_everything_and_an_interrupt_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn the_next_run_has_the_same_port_and_keeps_the_logs_of_the_last() {
+    let up = Up::start().await;
+    let first = up.nats_url.clone();
+    let directory = up.stop().await;
+    let up = Up::start_in(directory, &[]).await;
+    assert_eq!(up.nats_url, first);
+    let logs = up.directory.path().join(".beamline/logs");
+    let earlier = fs::read_to_string(logs.join("earlier/1/beamline-router.log"));
+    assert!(
+        earlier
+            .expect("the log of the last run")
+            .contains("stopped")
+    );
+
+    let directory = up.stop().await;
+    let port = first.rsplit(':').next().expect("a port").to_owned();
+    let taken = TcpListener::bind(format!("127.0.0.1:{port}")).expect("it is free");
+    let up = Up::start_in(directory, &[]).await;
+    assert_ne!(up.nats_url, first);
+    let says = format!("port {port} of earlier runs is taken");
+    eventually(LIMIT, "the summary", async || {
+        up.process.log().contains(&says).then_some(())
+    })
+    .await;
+    drop(taken);
+    let directory = up.stop().await;
+    let up = Up::start_in(directory, &["--nats-port", &port]).await;
+    assert_eq!(up.nats_url, first);
+}
+
+#[tokio::test]
+async fn a_changed_registry_gets_no_request_of_ups_own() {
+    let up = Up::start().await;
+    assert_eq!(
+        up.provider_calls(),
+        1,
+        "the first one shows that all of it works"
+    );
+    let changed = up.run(&["ext", "update", "mock_provider", "--retry", "0"]);
+    assert!(changed.status.success(), "{}", said(&changed));
+    let directory = up.stop().await;
+    let up = Up::start_in(directory, &[]).await;
+    assert_eq!(up.provider_calls(), 0);
+    let answer = up.run(&["request", "--tenant", "demo", "hi"]);
+    assert!(answer.status.success(), "{}", said(&answer));
+}
+
+#[tokio::test]
 async fn a_program_that_dies_is_started_again() {
     let up = Up::start().await;
     let works = || {
@@ -167,11 +236,14 @@ async fn a_program_that_dies_is_started_again() {
         })
         .await;
     }
-    assert!(
-        up.process.log().contains("ended by itself"),
-        "{}",
-        up.process.log()
-    );
+    let log = up.process.log();
+    for said in [
+        "ended by itself",
+        "started again",
+        "connected to NATS again",
+    ] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,10 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+mod failures;
+mod log;
+
+use self::failures::Failures;
 use crate::fail_points;
 use crate::metrics::{
     ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus,
@@ -305,6 +309,8 @@ pub enum InvokerMsg {
     Finished(Finished),
     /// Time to publish the figures again.
     Publish,
+    /// Time to tell how many calls failed since the last line about them.
+    Tell,
     /// For tests of the supervision: fails the actor.
     #[cfg(any(test, feature = "testing"))]
     Crash,
@@ -347,6 +353,8 @@ pub struct InvokerState {
     published: Instant,
     /// When an answer was last told of that will be refused one day, and how many came since.
     told: Option<(Instant, u64)>,
+    failures: Failures,
+    telling: bool,
 }
 
 impl Actor for InvokerActor {
@@ -374,6 +382,8 @@ impl Actor for InvokerActor {
             publishing: false,
             published,
             told: None,
+            failures: Failures::default(),
+            telling: false,
         })
     }
 
@@ -394,6 +404,10 @@ impl Actor for InvokerActor {
                 state.publishing = false;
                 state.publish();
             }
+            InvokerMsg::Tell => {
+                node.timer_handled();
+                state.tell();
+            }
             #[cfg(any(test, feature = "testing"))]
             InvokerMsg::Crash => return Err("crashed by a test".into()),
         }
@@ -404,7 +418,7 @@ impl Actor for InvokerActor {
 impl InvokerState {
     fn finished(&mut self, finished: Finished) {
         self.count(&finished);
-        log(&self.invoker.id, &finished);
+        self.log(&finished);
         if let Some(problem) = finished.tolerated {
             self.warn_of(problem);
         }
@@ -490,25 +504,6 @@ impl InvokerState {
                     .get_or_create(&ProviderLabel { provider_id: id() })
                     .inc_by(tokens);
             }
-        }
-    }
-}
-
-/// One line for each call, with the fields of contract section 7.
-fn log(extension_id: &str, finished: &Finished) {
-    let Finished {
-        trace_id,
-        tenant_id,
-        status,
-        ..
-    } = finished;
-    let latency_ms = beamline_contract::time::milliseconds(finished.latency);
-    match &finished.failure {
-        None => {
-            tracing::debug!(extension_id, %trace_id, %tenant_id, latency_ms, status, "extension called")
-        }
-        Some((_, error)) => {
-            tracing::warn!(extension_id, %trace_id, %tenant_id, latency_ms, status, error, "extension call failed");
         }
     }
 }

@@ -378,7 +378,7 @@ impl RegistryState {
 
     fn agreed(&mut self, news: Option<News>, took: Duration) {
         if std::mem::take(&mut self.was_away) {
-            tracing::info!("the registry's store answers");
+            tracing::info!(recovered = true, "the registry's store answers");
         }
         *self.shared.sync.lock() = Sync {
             from_store: true,

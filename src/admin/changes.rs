@@ -46,7 +46,7 @@ pub(super) fn unknown_extension(snapshot: &Snapshot, id: &str) -> Refusal {
 }
 
 /// The extension whose id is a slip or two away.
-pub(super) fn nearest<'s>(snapshot: &'s Snapshot, id: &str) -> Option<&'s str> {
+fn nearest<'s>(snapshot: &'s Snapshot, id: &str) -> Option<&'s str> {
     let ids = snapshot.extensions().iter().map(|known| known.id.as_str());
     closest(id, &ids.collect::<Vec<_>>())
 }

@@ -9,14 +9,15 @@ use beamline_contract::admin::{
 };
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
+use beamline_contract::record::Kind;
 use beamline_domain::document::shorten;
 use beamline_domain::names::id_problem;
 use beamline_domain::policy::Policy;
 use beamline_domain::snapshot::{KnownPolicy, Snapshot, StoredPolicy};
+use beamline_domain::suggest::closest;
 
 use super::body::required;
 use super::caller::Caller;
-use super::changes::nearest;
 use super::operation::{Perform, WaitsFor};
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
@@ -196,10 +197,7 @@ fn mismatches(
     }
     for (id, kind, pointer) in policy.references() {
         let message = match snapshot.extension(id) {
-            None => match nearest(snapshot, id) {
-                Some(near) => format!("{id} is not registered; did you mean {near}?"),
-                None => format!("{id} is not registered; create it first"),
-            },
+            None => unregistered(id, kind, snapshot),
             Some(extension) if extension.kind != kind => {
                 format!(
                     "{id} is a {}, not a {}",
@@ -212,6 +210,19 @@ fn mismatches(
         mistakes.push(Mistake { pointer, message });
     }
     mistakes
+}
+
+/// With what may have been meant.
+fn unregistered(id: &str, kind: Kind, snapshot: &Snapshot) -> String {
+    let known = snapshot
+        .extensions()
+        .iter()
+        .filter(|known| known.kind == kind);
+    let known: Vec<&str> = known.map(|known| &*known.id).collect();
+    match closest(id, &known) {
+        Some(near) => format!("{id} is not registered; did you mean {near}?"),
+        None => format!("{id} is not registered; create it first"),
+    }
 }
 
 fn checked(revision: u64) -> PolicyWritten {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use beamline_contract::mistake::Mistake;
 
 use super::failure::Failure;
+use super::view::look::Look;
 use super::view::{json, text};
 
 /// Terminals and pipes take a sentence at once.
@@ -39,11 +40,13 @@ impl Console {
     /// Colours only reach a terminal, and only when nobody asked for none.
     #[must_use]
     pub fn new(format: Format, no_colour: bool) -> Self {
-        Self {
+        let console = Self {
             format,
             colour: !no_colour && io::stdout().is_terminal(),
             colour_of_warnings: !no_colour && io::stderr().is_terminal(),
-        }
+        };
+        console.look().set();
+        console
     }
 
     pub(super) fn is_json(self) -> bool {
@@ -52,6 +55,14 @@ impl Console {
 
     pub(super) fn colour(self) -> bool {
         self.colour
+    }
+
+    /// Tables stand on standard error too, below a refusal.
+    pub(super) fn look(self) -> Look {
+        Look {
+            width: columns(),
+            colour: self.colour && io::stderr().is_terminal(),
+        }
     }
 
     /// Writes a text that is already fit for a terminal.
@@ -91,7 +102,9 @@ impl Console {
             return self.print(&format!("{text}\n"));
         }
         let mut out = io::stdout().lock();
-        write!(out, "{}", over_the_last(text))?;
+        let rows = terminal_size::terminal_size().map(|(_, height)| usize::from(height.0));
+        let text = rows.map_or_else(|| text.to_owned(), |rows| its_head(text, rows));
+        write!(out, "{}", over_the_last(&text))?;
         Ok(out.flush()?)
     }
 
@@ -157,13 +170,32 @@ impl Console {
     }
 }
 
-/// Columns of the terminal; what `COLUMNS` says wins, and without a terminal there are 80.
+/// For pictures, which grow no further.
 pub(super) fn width() -> usize {
+    columns().clamp(40, 140)
+}
+
+/// Columns of the terminal; what `COLUMNS` says wins, and without a terminal there are 80.
+fn columns() -> usize {
     let columns = std::env::var("COLUMNS")
         .ok()
         .and_then(|columns| columns.trim().parse::<usize>().ok())
         .or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)));
-    columns.map_or(80, |columns| columns.clamp(40, 140))
+    columns.unwrap_or(80)
+}
+
+/// What a terminal of so many rows can show: more would push the head off the screen. The cursor
+/// needs a row too.
+fn its_head(text: &str, rows: usize) -> String {
+    let room = rows.saturating_sub(1).max(2);
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() <= room {
+        return text.to_owned();
+    }
+    let shown = room - 1;
+    let head = lines.get(..shown).unwrap_or_default().join("\n");
+    let rest = lines.len() - shown;
+    format!("{head}\n… {rest} more lines; make the terminal higher")
 }
 
 /// From the top left corner on; each line is cleared to its end instead of the whole screen, so
@@ -199,6 +231,18 @@ mod tests {
             over_the_last("a\nb"),
             "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J"
         );
+    }
+
+    #[test]
+    fn the_head_stays_on_the_screen() {
+        let text = "router\n\nNAME\na\nb\nc\nd";
+        assert_eq!(its_head(text, 8), text);
+        let shown = its_head(text, 6);
+        assert_eq!(
+            shown,
+            "router\n\nNAME\na\n… 3 more lines; make the terminal higher"
+        );
+        assert_eq!(its_head(text, 0).lines().count(), 2);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use beamline_contract::policy::SCHEMA;
 use clap::Subcommand;
 
 use super::client::Client;
+use super::nearest::{self, Known};
 use super::view::{policies, text};
 use super::{Console, Failure, document};
 use crate::config::Config;
@@ -97,10 +98,18 @@ pub(super) async fn run(
             policy,
             yes,
         } => {
-            if !yes {
-                console.confirm(&format!("Delete policy '{policy}' of tenant '{tenant}'?"))?;
+            let config = load()?;
+            let affected = Client::connect(&config, timeout).await?;
+            let known = Known::of(&affected, timeout).await?;
+            drop(affected);
+            // What does not exist is nothing to ask about.
+            if known.has(&tenant, &policy) {
+                console.warn(&after_deletion(&tenant, &policy, &known));
+                if !yes {
+                    console.confirm(&format!("Delete policy '{policy}' of tenant '{tenant}'?"))?;
+                }
             }
-            let client = Client::connect(&load()?, timeout).await?;
+            let client = Client::connect(&config, timeout).await?;
             let delete_policy = DeletePolicy {
                 tenant_id: tenant,
                 policy_id: policy,
@@ -132,7 +141,16 @@ async fn stored(
         tenant_id,
         policy_id,
     };
-    client.admin(&question).await?.read()
+    match client.admin(&question).await {
+        Ok(answer) => answer.read(),
+        Err(failure) => {
+            let GetPolicy {
+                tenant_id,
+                policy_id,
+            } = question;
+            Err(nearest::with_hint(client, failure, &tenant_id, &policy_id).await)
+        }
+    }
 }
 
 async fn put(client: &Client, put: &PutPolicy, console: Console) -> Result<(), Failure> {
@@ -146,7 +164,17 @@ async fn put(client: &Client, put: &PutPolicy, console: Console) -> Result<(), F
 }
 
 async fn delete(client: &Client, delete: &DeletePolicy, console: Console) -> Result<(), Failure> {
-    let answer = client.admin(delete).await?;
+    let deleted = client.admin(delete).await;
+    let answer = match deleted {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let DeletePolicy {
+                tenant_id,
+                policy_id,
+            } = delete;
+            return Err(nearest::with_hint(client, failure, tenant_id, policy_id).await);
+        }
+    };
     console.answer(answer.raw(), || {
         let revision = answer.read()?.revision;
         Ok(done(
@@ -156,6 +184,23 @@ async fn delete(client: &Client, delete: &DeletePolicy, console: Console) -> Res
             revision,
         ))
     })
+}
+
+/// Whose requests meet what, once it is gone.
+fn after_deletion(tenant: &str, policy: &str, known: &Known) -> String {
+    let or_none = match policy {
+        "default" => ", or no policy,",
+        _ => "",
+    };
+    let mut rest = known.of_tenant(tenant);
+    rest.retain(|other| *other != policy);
+    let rest = match rest.as_slice() {
+        [] => "It is the tenant's last one".to_owned(),
+        rest => format!("The tenant keeps {}", nearest::listed(rest)),
+    };
+    format!(
+        "requests of tenant '{tenant}' that name policy '{policy}'{or_none} will get 'policy_not_found'. {rest}."
+    )
 }
 
 fn done(tenant: &str, policy: &str, what: &str, revision: u64) -> String {

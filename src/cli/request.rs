@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::client::Client;
 use super::detail::{self, Detail};
 use super::pairs::{Pair, as_fields};
-use super::{Console, Failure, document, milliseconds, view};
+use super::{Console, Failure, document, milliseconds, nearest, view};
 use crate::config::Config;
 
 /// What `request` takes besides the global options.
@@ -85,9 +85,16 @@ pub(super) async fn run(
     let client = Client::connect(config, timeout).await?;
     let started = Instant::now();
     let answer = if args.decide {
-        client.decide(&request, patience).await?
+        client.decide(&request, patience).await
     } else {
-        client.route(&request, patience).await?
+        client.route(&request, patience).await
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(Failure::Refused(refusal)) if args.explain => return Err(refusal.explained().into()),
+        Err(failure) => {
+            return Err(nearest::with_hint(&client, failure, &args.tenant, &args.policy).await);
+        }
     };
     let round_trip = started.elapsed();
     console.answer(answer.raw(), || {

@@ -62,5 +62,5 @@ async fn watch(client: &Client, pause: Duration, console: Console) -> Result<(),
 }
 
 fn drawn(answer: &Answer<SupervisionTreeAnswer>, console: Console) -> Result<String, Failure> {
-    Ok(tree::frame(&answer.read()?, console.colour()))
+    Ok(tree::frame(&answer.read()?, console.look()))
 }

@@ -30,12 +30,16 @@ pub struct UpArgs {
     #[arg(long, value_name = "PATH")]
     pub nats_server: Option<PathBuf>,
 
+    /// The port of NATS; without it, that of earlier runs in this state directory, or a free one
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub nats_port: Option<u16>,
+
     /// Where the database and the logs of this instance are kept
     #[arg(long, value_name = "DIR", default_value = state::DEFAULT)]
     pub state_dir: PathBuf,
 
-    /// Address of the admin API; short for --set http.listen=... [default: 127.0.0.1:8080, or a
-    /// free port if that is taken]
+    /// Address of metrics and probes; short for --set http.listen=... [default: 127.0.0.1:8080, or
+    /// a free port if that is taken]
     #[arg(long, value_name = "ADDRESS")]
     pub http_listen: Option<SocketAddr>,
 
@@ -100,8 +104,9 @@ impl Stack {
         console: Console,
     ) -> Result<(), Failure> {
         let overridden = up::ignored(&config).contains(&"nats.url");
-        self.companions
-            .start_nats(args.nats_server.as_deref(), &mut config)
+        let nats_taken = self
+            .companions
+            .start_nats(args.nats_server.as_deref(), args.nats_port, &mut config)
             .await?;
         if args.demo() {
             self.companions.start_extensions(&config).await?;
@@ -111,10 +116,9 @@ impl Stack {
         let router = self.router.insert(router);
 
         let client = Client::connect(&config, PATIENCE).await?;
-        if args.demo() {
+        let tree = patiently(|| client.admin(&SupervisionTree {})).await?;
+        if args.demo() && tree.read()?.router.revision == demo::REVISION {
             probe(&client).await?;
-        } else {
-            patiently(|| client.admin(&SupervisionTree {})).await?;
         }
         let running = Running {
             nats_url: config.nats.url,
@@ -128,6 +132,7 @@ impl Stack {
             running: &running,
             state_dir: &args.state_dir,
             taken,
+            nats_taken,
             demo: args.demo(),
             found_by_others,
         };
@@ -152,8 +157,8 @@ impl Stack {
     }
 }
 
-/// One request through the whole pipeline. What somebody has changed since the first start may
-/// refuse it, and that is an answer too.
+/// One request through the whole pipeline, while all of it is ours: somebody's own policy may lead
+/// to a provider that costs money. A refusal is an answer too.
 async fn probe(client: &Client) -> Result<(), Failure> {
     let request = probe_request()?;
     match patiently(|| client.route(&request, PATIENCE)).await {

@@ -1,4 +1,4 @@
-//! Where the admin API, the metrics and the probes are served, and who may use the admin API.
+//! Where the metrics and the probes are served, and who may use the administration.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -127,6 +127,7 @@ fn log(level: Pressure, lag: Duration, memory: Option<f64>) {
             level,
             lag_ms,
             memory,
+            recovered = true,
             "this process has memory and time again"
         );
     } else {

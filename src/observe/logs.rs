@@ -14,10 +14,10 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 
-use tracing::Dispatch;
-use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, Level, Metadata};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -72,6 +72,9 @@ pub fn start_in_file(file: File, filter: &str) -> LogGuard {
 pub fn dropped_lines() -> u64 {
     DROPPED.get().map_or(0, DroppedLines::count)
 }
+
+/// The field of an event that takes a warning back.
+const RECOVERED: &str = "recovered";
 
 static DROPPED: OnceLock<DroppedLines> = OnceLock::new();
 
@@ -141,7 +144,7 @@ where
         .with_ansi(colours)
         .with_target(false)
         .with_writer(terminal)
-        .with_filter(LevelFilter::WARN);
+        .with_filter(filter_fn(is_for_the_terminal));
     // The filter was checked with the configuration.
     let everything = fmt::layer()
         .fmt_fields(human_fields())
@@ -149,6 +152,11 @@ where
         .with_writer(file)
         .with_filter(EnvFilter::builder().parse_lossy(filter));
     Registry::default().with(warnings).with(everything).into()
+}
+
+/// Warnings, and what says that the trouble of one is over.
+fn is_for_the_terminal(event: &Metadata<'_>) -> bool {
+    *event.level() <= Level::WARN || event.fields().field(RECOVERED).is_some()
 }
 
 fn human_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {

@@ -5,3 +5,5 @@ pub const TENANT: &str = "demo";
 pub const POLICY: &str = "default";
 /// The blanks are there to be tidied up on the way.
 pub const MESSAGE: &str = "Hello   from the other side";
+/// Of a registry that nobody has changed.
+pub const REVISION: u64 = 1;

@@ -119,7 +119,7 @@ pub(super) fn start(
         grace: GRACE,
         guarded: false,
     };
-    match spec.clear_log().and_then(|()| spec.spawn()) {
+    match spec.spawn() {
         Ok(running) => Ok(Supervised::keep(running, spec)),
         Err(error) => Err(UpError(format!(
             "{} cannot be started: {error}.",

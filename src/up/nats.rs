@@ -1,10 +1,11 @@
-//! A nats-server of our own: on a free port of the loopback interface, with its store in the state
-//! directory.
+//! A nats-server of our own: on the same port of the loopback interface in every run, with its
+//! store in the state directory.
 
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,39 +43,72 @@ pub(super) fn find(named: Option<&Path>, state: &StateDir) -> Result<PathBuf, Up
         .ok_or_else(missing)
 }
 
-/// Starts a server and answers its address. It keeps its port when it is started again.
+/// A server that runs.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) server: Supervised,
+    pub(super) url: String,
+    /// The port of earlier runs, when another program has it.
+    pub(super) taken: Option<u16>,
+}
+
+/// Starts a server: on the port that somebody asked for, on that of earlier runs, or on a free one.
+/// It keeps its port when it is started again.
 pub(super) async fn start(
     program: PathBuf,
+    asked: Option<u16>,
     state: &StateDir,
-) -> Result<(Supervised, String), UpError> {
+) -> Result<Started, UpError> {
     let directory = state.path().join("nats");
     prepare(&directory)
         .map_err(|error| UpError(format!("{} cannot be used: {error}.", directory.display())))?;
-    let on_any_port = Spec {
+    if let Some(port) = asked.filter(|port| is_taken(*port)) {
+        return Err(UpError(format!(
+            "another program has port {port}. Name another one with --nats-port, or none for a free one."
+        )));
+    }
+    let known = asked.or_else(|| state.nats_port());
+    let wanted = known.filter(|port| !is_taken(*port));
+    let port = wanted.map_or_else(|| "-1".to_owned(), |port| port.to_string());
+    let spec = spec(program, &directory, &port, state);
+    let (server, url) = start_at_once(&spec, &directory).await.map_err(|reason| {
+        UpError(format!(
+            "{} cannot be started: {reason}. Its log is {}.",
+            spec.program.display(),
+            spec.log.display()
+        ))
+    })?;
+    let port = url.rsplit(':').next().unwrap_or_default();
+    // A port that is taken today may be free tomorrow, and is what others were pointed at.
+    if let (true, Ok(port)) = (asked.is_some() || known.is_none(), port.parse()) {
+        state.keep_nats_port(port);
+    }
+    let on_its_port = Spec {
+        arguments: arguments(&directory, port),
+        ..spec
+    };
+    Ok(Started {
+        server: Supervised::keep(server, on_its_port),
+        url,
+        taken: known.filter(|_| wanted.is_none()),
+    })
+}
+
+fn spec(program: PathBuf, directory: &Path, port: &str, state: &StateDir) -> Spec {
+    Spec {
         name: NAME,
         program,
-        arguments: arguments(&directory, "-1"),
+        arguments: arguments(directory, port),
         environment: Vec::new(),
         withheld: &[],
         log: state.log_file(NAME),
         grace: GRACE,
         guarded: true,
-    };
-    match start_at_once(&on_any_port, &directory).await {
-        Ok((server, url)) => {
-            let port = url.rsplit(':').next().unwrap_or_default();
-            let on_its_port = Spec {
-                arguments: arguments(&directory, port),
-                ..on_any_port
-            };
-            Ok((Supervised::keep(server, on_its_port), url))
-        }
-        Err(reason) => Err(UpError(format!(
-            "{} cannot be started: {reason}. Its log is {}.",
-            on_any_port.program.display(),
-            on_any_port.log.display()
-        ))),
     }
+}
+
+fn is_taken(port: u16) -> bool {
+    super::is_taken((Ipv4Addr::LOCALHOST, port).into())
 }
 
 fn prepare(directory: &Path) -> io::Result<()> {
@@ -84,7 +118,6 @@ fn prepare(directory: &Path) -> io::Result<()> {
 
 /// Starts a server and waits until it listens. Errors are reasons for a sentence.
 async fn start_at_once(spec: &Spec, directory: &Path) -> Result<(Running, String), String> {
-    spec.clear_log().map_err(|error| error.to_string())?;
     let mut server = spec.spawn().map_err(|error| error.to_string())?;
     let Ok(address) = timeout(START_LIMIT, address(&mut server, directory)).await else {
         return Err(format!(
@@ -203,13 +236,49 @@ mod tests {
         let state = StateDir::open(directory.path())
             .await
             .expect("a state directory");
-        let failed = start("/bin/false".into(), &state)
+        let failed = start("/bin/false".into(), None, &state)
             .await
             .expect_err("it ends")
             .to_string();
         assert!(
             failed.contains("ended at once") && failed.contains("nats-server.log"),
             "{failed}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_port_stays_the_same_from_run_to_run_and_a_taken_one_is_told() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let run = async |port: Option<u16>| {
+            let state = StateDir::open(directory.path())
+                .await
+                .expect("a state directory");
+            let program = find(None, &state).expect("nats-server");
+            let Started { server, url, taken } = start(program, port, &state).await?;
+            server.stop().await;
+            Ok::<_, UpError>((url, taken))
+        };
+        let first = run(None).await.expect("it starts");
+        assert_eq!(run(None).await.expect("it starts"), first);
+
+        let port: u16 = first
+            .0
+            .rsplit(':')
+            .next()
+            .expect("a port")
+            .parse()
+            .expect("a port");
+        let other = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("it is free");
+        let elsewhere = run(None).await.expect("it starts");
+        assert_ne!(elsewhere.0, first.0);
+        assert_eq!(elsewhere.1, Some(port));
+        let refused = run(Some(port)).await.expect_err("it is taken").to_string();
+        assert!(refused.contains("--nats-port"), "{refused}");
+        drop(other);
+        assert_eq!(
+            run(None).await.expect("it starts"),
+            first,
+            "it is free again"
         );
     }
 }

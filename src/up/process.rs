@@ -5,7 +5,7 @@
 //! stdin, and ends when that closes.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -101,11 +101,6 @@ impl Spec {
             since: Instant::now(),
         })
     }
-
-    /// Empties the log of the last run.
-    pub(super) fn clear_log(&self) -> io::Result<()> {
-        File::create(&self.log).map(drop)
-    }
 }
 
 impl Supervised {
@@ -196,7 +191,12 @@ async fn keep_running(mut running: Running, spec: Spec, stop: CancellationToken)
             return;
         };
         running = restarted;
-        info!(program = spec.name, pid = running.id(), "started again");
+        info!(
+            program = spec.name,
+            pid = running.id(),
+            recovered = true,
+            "started again"
+        );
     }
 }
 

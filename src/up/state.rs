@@ -10,11 +10,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
+use super::earlier;
 use super::error::UpError;
 
 /// Where `up` keeps everything unless told otherwise, and where other commands look for it.
 pub const DEFAULT: &str = ".beamline";
 const ANNOUNCEMENT: &str = "up.json";
+const NATS_PORT: &str = "nats.port";
 /// Whoever only asks whether `up` runs holds the lock for a moment.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
@@ -49,6 +51,7 @@ impl StateDir {
                 Err(TryLockError::WouldBlock) => return Err(taken(&path)),
             }
         }
+        earlier::put_away(&path.join("logs")).map_err(|error| unusable(&path, &error))?;
         Ok(Self {
             path,
             _lock: directory,
@@ -67,6 +70,19 @@ impl StateDir {
     /// The address of the embedded database.
     pub fn database_url(&self) -> String {
         format!("sqlite://{}", self.path.join("registry.db").display())
+    }
+
+    /// The port of NATS in earlier runs: whatever was pointed at it comes back by itself.
+    pub(super) fn nats_port(&self) -> Option<u16> {
+        let port = fs::read_to_string(self.path.join(NATS_PORT)).ok()?;
+        port.trim().parse().ok().filter(|port| *port != 0)
+    }
+
+    /// Without this the next run has another port, which is no reason not to run.
+    pub(super) fn keep_nats_port(&self, port: u16) {
+        if let Err(error) = fs::write(self.path.join(NATS_PORT), format!("{port}\n")) {
+            tracing::warn!(%error, "nats.port cannot be written: the next run has another port");
+        }
     }
 
     /// Lets other commands find this router.

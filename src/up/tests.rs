@@ -48,7 +48,7 @@ async fn nats_comes_up_on_a_free_port_and_goes_when_we_stop() {
     let mut companions = Companions::new(state);
     let mut config = config(&[]);
     companions
-        .start_nats(None, &mut config)
+        .start_nats(None, None, &mut config)
         .await
         .expect("nats-server starts");
     assert!(

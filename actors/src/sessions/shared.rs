@@ -220,7 +220,10 @@ impl SharedSessions {
         let mut cache = self.cache.lock();
         cache.share();
         match self.sharing.send_replace(Sharing::On) {
-            Sharing::Off => info!("sticky sessions hold across replicas again"),
+            Sharing::Off => info!(
+                recovered = true,
+                "sticky sessions hold across replicas again"
+            ),
             Sharing::Unknown | Sharing::On => debug!("sticky sessions hold across replicas"),
         }
         cache.epoch()

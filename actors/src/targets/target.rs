@@ -216,6 +216,7 @@ impl TargetState {
             tracing::info!(
                 extension_id,
                 subject,
+                recovered = true,
                 "an operator closed the circuit breaker"
             );
         }
@@ -387,6 +388,7 @@ impl TargetState {
                     extension_id,
                     subject,
                     tenant_id,
+                    recovered = true,
                     "the circuit breaker closed"
                 );
             }

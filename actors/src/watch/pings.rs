@@ -56,7 +56,11 @@ async fn ask(invokers: &Invokers, invoker: Arc<Invoker>) {
             let is_back = answered && invoker.alive() == Some(false);
             invoker.set_alive(Some(answered));
             if is_back {
-                tracing::info!(extension_id = &*invoker.id, "the extension answers again");
+                tracing::info!(
+                    extension_id = &*invoker.id,
+                    recovered = true,
+                    "the extension answers again"
+                );
                 invoker
                     .targets()
                     .iter()

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use beamline_contract::admin::RefusalCode;
-use beamline_contract::answer::{AnswerContext, AttemptReport, ErrorBody};
+use beamline_contract::answer::{AnswerContext, AttemptReport, ErrorBody, ExtensionReport};
 use beamline_contract::details;
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::fields::Fields;
@@ -12,7 +12,10 @@ use beamline_contract::mistake::Mistake;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::cli::view::{attempts, text};
+use crate::cli::view::{attempts, refused, text};
+
+/// The exit code of what does not exist.
+const NOT_FOUND: u8 = 3;
 
 /// What the router refused and why, with the answer itself for `--output json`.
 #[derive(Debug, Clone)]
@@ -20,6 +23,10 @@ pub struct RefusedAnswer {
     raw: String,
     /// Its parts are read one by one: one that cannot be read costs only itself.
     answer: Fields,
+    /// Whether to tell how far the request got.
+    explains: bool,
+    /// What the caller may have meant.
+    hint: Option<String>,
 }
 
 impl RefusedAnswer {
@@ -36,7 +43,26 @@ impl RefusedAnswer {
         refused.then(|| Self {
             raw: raw.to_owned(),
             answer,
+            explains: false,
+            hint: None,
         })
+    }
+
+    /// Tells how far the request got as well.
+    pub(in crate::cli) fn explained(mut self) -> Self {
+        self.explains = true;
+        self
+    }
+
+    /// With what to do next in place of what is usual.
+    pub(in crate::cli) fn with_hint(mut self, hint: String) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
+    /// Whether what was asked for does not exist.
+    pub(in crate::cli) fn is_not_found(&self) -> bool {
+        self.exit_code() == NOT_FOUND
     }
 
     /// Of a document, as far as the refusal lists any.
@@ -66,10 +92,15 @@ impl RefusedAnswer {
         serde_json::from_str(self.answer.get(name)?.get()).ok()
     }
 
+    /// Of the pipeline, when the request had one.
+    fn stages(&self) -> Vec<ExtensionReport<'_>> {
+        self.part("extensions").unwrap_or_default()
+    }
+
     pub(super) fn exit_code(&self) -> u8 {
         match Code::of(&self.error()) {
             Code::Request(ErrorCode::PolicyNotFound)
-            | Code::Administration(RefusalCode::NotFound) => 3,
+            | Code::Administration(RefusalCode::NotFound) => NOT_FOUND,
             Code::Administration(RefusalCode::Conflict) => 4,
             Code::Request(
                 ErrorCode::Overloaded
@@ -110,7 +141,14 @@ impl RefusedAnswer {
         if let Some(table) = attempts::text(&self.attempts()) {
             lines.push(format!("\n{table}\n"));
         }
-        lines.extend(next_step(&error).map(str::to_owned));
+        if self.explains {
+            let story = refused::story(&self.stages(), &self.attempts(), &error.code);
+            lines.extend(story.map(|story| format!("\n{story}\n")));
+        }
+        match &self.hint {
+            Some(hint) => lines.push(text::plain(hint)),
+            None => lines.extend(next_step(&error).map(str::to_owned)),
+        }
         lines.join("\n").trim_end().to_owned()
     }
 }

@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::{Client, Console, Failure};
 use crate::cli::console::width;
+use crate::cli::nearest;
 use crate::cli::view::complexity;
 
 /// What `policy complexity` takes besides the global options.
@@ -23,7 +24,16 @@ pub(super) async fn run(
         tenant_id: args.tenant,
         policy_id: args.policy,
     };
-    let answer = client.admin(&question).await?;
+    let answer = match client.admin(&question).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let GetPipelineComplexity {
+                tenant_id,
+                policy_id,
+            } = &question;
+            return Err(nearest::with_hint(client, failure, tenant_id, policy_id).await);
+        }
+    };
     console.answer(answer.raw(), || {
         Ok(complexity::text(&question, &answer.read()?, width()))
     })

@@ -12,6 +12,7 @@ use super::{Client, Console, Failure};
 use crate::cli::console::width;
 use crate::cli::detail::{self, Detail};
 use crate::cli::document;
+use crate::cli::nearest;
 use crate::cli::pairs::{Pair, as_fields};
 use crate::cli::view::explain::{self, Look};
 use crate::config::Config;
@@ -82,7 +83,12 @@ pub(super) async fn run(
         timeout
     };
     let client = Client::connect(config, timeout).await?;
-    let answer = client.admin_within(&dry_run, patience).await?;
+    let answer = match client.admin_within(&dry_run, patience).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            return Err(nearest::with_hint(&client, failure, &args.tenant, &args.policy).await);
+        }
+    };
     console.answer(answer.raw(), || {
         let look = Look {
             detail: args.detail.unwrap_or_default(),

@@ -14,6 +14,8 @@ pub(super) struct Summary<'a> {
     pub(super) state_dir: &'a Path,
     /// The usual HTTP address, if another program has it.
     pub(super) taken: Option<SocketAddr>,
+    /// The NATS port of earlier runs, if another program has it.
+    pub(super) nats_taken: Option<u16>,
     pub(super) demo: bool,
     /// Whether other commands in this directory find this router without flags.
     pub(super) found_by_others: bool,
@@ -25,9 +27,13 @@ impl Summary<'_> {
             .taken
             .map(|usual| format!(" ({usual} is taken)"))
             .unwrap_or_default();
+        let nats_taken = self
+            .nats_taken
+            .map(|usual| format!(" (port {usual} of earlier runs is taken)"))
+            .unwrap_or_default();
         let state = text::plain(&self.state_dir.display().to_string());
         let rows = [
-            ("NATS", self.running.nats_url.clone()),
+            ("NATS", format!("{}{nats_taken}", self.running.nats_url)),
             ("HTTP", format!("http://{}{taken}", self.running.http)),
             ("extensions", self.extensions().join(", ")),
             ("policy", self.policy().unwrap_or_default()),
@@ -48,6 +54,7 @@ impl Summary<'_> {
         json!({
             "ok": true,
             "nats_url": self.running.nats_url,
+            "nats_port_taken": self.nats_taken,
             "subject_prefix": self.running.subject_prefix,
             "http": self.running.http,
             "pid": self.running.pid,
@@ -129,6 +136,7 @@ mod tests {
             running: &running,
             state_dir: Path::new(".beamline"),
             taken,
+            nats_taken: Some(4222),
             demo,
             found_by_others,
         }
@@ -139,7 +147,7 @@ mod tests {
     fn it_names_every_place_and_one_command() {
         let text = text_of(true, true);
         for part in [
-            "nats://127.0.0.1:4555\n",
+            "nats://127.0.0.1:4555 (port 4222 of earlier runs is taken)\n",
             "http://127.0.0.1:9999 (127.0.0.1:8080 is taken)\n",
             "normalize_text, pii_guard, mock_provider, mask_pii\n",
             "demo/default\n",

@@ -16,7 +16,8 @@ pub(in crate::cli) fn text(attempts: &[AttemptReport<'_>]) -> Option<String> {
     if instances {
         header.insert(3, "INSTANCE");
     }
-    let mut table = table::with_header(&header, &["ATTEMPT", "WAITED", "LATENCY"]);
+    let mut table = table::with_header(&header, &["ATTEMPT", "WAITED", "LATENCY"])
+        .sparing(&["VERSION", "WAITED", "INSTANCE"]);
     for (position, attempt) in attempts.iter().enumerate() {
         let rule = attempt.rule.map_or_else(String::new, |rule| {
             format!(", rule {}", rule.saturating_add(1))

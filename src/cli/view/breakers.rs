@@ -21,7 +21,13 @@ pub(in crate::cli) fn list(states: &BTreeMap<String, ExtensionBreakers>, fleet: 
     if fleet {
         header.insert(2, "FLEET");
     }
-    let mut table = table::with_header(&header, &["FAILURES", "ERRORS"]);
+    // `breaker show` has all of it.
+    let spare: &[&str] = if fleet {
+        &["ERRORS", "FAILURES", "OPERATOR", "UNTIL"]
+    } else {
+        &["ERRORS", "FAILURES"]
+    };
+    let mut table = table::with_header(&header, &["FAILURES", "ERRORS"]).sparing(spare);
     for (id, entry) in states {
         let mut row = row(id, entry).to_vec();
         if fleet {

@@ -8,6 +8,7 @@ use beamline_contract::record::Kind;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::look::Look;
 use super::{breakers, canary, table, text};
 use crate::cli::Failure;
 
@@ -51,7 +52,15 @@ impl Joined<'_> {
             cells.truncate(HEADER.len() + more.len());
             table.add_row(cells);
         }
-        Ok(table::text(&table))
+        if !wide {
+            return Ok(table::text(&table));
+        }
+        // Who asks for all of it has room for it.
+        let look = Look {
+            width: usize::MAX,
+            ..Look::current()
+        };
+        Ok(table.drawn(look).join("\n"))
     }
 
     /// Of a record of any version of the router: what this one does not know is shown as well.

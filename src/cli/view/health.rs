@@ -27,7 +27,8 @@ pub(in crate::cli) fn table(health: &BTreeMap<String, &RawValue>) -> Result<Stri
     if health.is_empty() {
         return Ok("no extensions; `beamline-router ext create` registers one".to_owned());
     }
-    let mut table = table::with_header(&HEADER, &NUMBERS);
+    let mut table =
+        table::with_header(&HEADER, &NUMBERS).sparing(&["P50", "P99", "REQUESTS", "INSTANCE"]);
     for (id, entry) in health {
         let health: ExtensionHealth = serde_json::from_str(entry.get()).map_err(|error| {
             Failure::Failed(format!("the health in the answer cannot be read: {error}."))

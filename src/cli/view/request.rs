@@ -97,13 +97,14 @@ fn tokens(usage: &RawValue) -> Option<String> {
     Some(format!("{prompt} in, {completion} out"))
 }
 
-fn extensions(reports: &[ExtensionReport<'_>]) -> String {
+/// A row for each stage of the pipeline.
+pub(super) fn extensions(reports: &[ExtensionReport<'_>]) -> String {
     let has_instances = reports.iter().any(|report| report.instance.is_some());
     let mut header = vec!["ID", "TYPE", "VERSION", "STATUS", "LATENCY", "ATTEMPTS"];
     if has_instances {
         header.insert(3, "INSTANCE");
     }
-    let mut table = table::with_header(&header, &["LATENCY", "ATTEMPTS"]);
+    let mut table = table::with_header(&header, &["LATENCY", "ATTEMPTS"]).sparing(&["ATTEMPTS"]);
     for report in reports {
         let mut row = vec![
             text::plain(&report.id),

@@ -3,6 +3,7 @@
 
 use beamline_contract::admin::{NodeBreaker, RouterStatus, SupervisionTreeAnswer, TreeNode};
 
+use super::look::Look;
 use super::{table, text};
 
 const HEADER: [&str; 11] = [
@@ -31,26 +32,22 @@ const NUMBERS: [&str; 7] = [
 /// A last exit may be a whole panic message; the rest of it is in the logs.
 const LAST_EXIT_LENGTH: usize = 40;
 
+/// What goes first where there is no room. Restarts and breakers are what people look for.
+const SPARE: &[&str] = &["HANDLED", "WAITING", "UPTIME", "IN-FLIGHT", "QUEUE"];
+
 /// The router in one line, then a row for each node.
-pub(in crate::cli) fn frame(answer: &SupervisionTreeAnswer, colour: bool) -> String {
+pub(in crate::cli) fn frame(answer: &SupervisionTreeAnswer, look: Look) -> String {
     let mut rows = Vec::new();
     if let Some(root) = &answer.tree {
         collect(root, "", "", &mut rows);
     }
-
-    let mut table = table::with_header(&HEADER, &NUMBERS);
-    table.add_rows(rows.iter().map(|row| row.cells.iter().map(String::as_str)));
-    let drawn = table::lines(&table);
-
-    let mut lines = vec![headline(&answer.router), String::new()];
-    lines.extend(drawn.iter().take(1).cloned());
-    lines.extend(drawn.iter().skip(1).zip(&rows).map(|(line, row)| {
-        if colour {
-            row.coloured(line)
-        } else {
-            line.clone()
-        }
-    }));
+    let mut table = table::with_header(&HEADER, &NUMBERS).sparing(SPARE);
+    for row in rows {
+        table.add_row(row);
+    }
+    let mut lines = text::wrapped(&headline(&answer.router), look.width);
+    lines.push(String::new());
+    lines.extend(table.drawn(look));
     lines.join("\n")
 }
 
@@ -80,18 +77,9 @@ fn headline(router: &RouterStatus) -> String {
     ))
 }
 
-/// One line of the table, and what is needed to find its status again when it is coloured.
-struct Row {
-    cells: Vec<String>,
-    status: String,
-}
-
 /// `lead` stands before the node itself, `below` before everything under it.
-fn collect(node: &TreeNode, lead: &str, below: &str, rows: &mut Vec<Row>) {
-    rows.push(Row {
-        cells: cells(node, lead),
-        status: node.status.to_string(),
-    });
+fn collect(node: &TreeNode, lead: &str, below: &str, rows: &mut Vec<Vec<String>>) {
+    rows.push(cells(node, lead));
     let omitted = node.omitted_children > 0;
     for (position, child) in node.children.iter().enumerate() {
         let last = position + 1 == node.children.len() && !omitted;
@@ -108,10 +96,7 @@ fn collect(node: &TreeNode, lead: &str, below: &str, rows: &mut Vec<Row>) {
         );
     }
     if omitted {
-        rows.push(Row {
-            cells: vec![format!("{below}└─ … {} more", node.omitted_children)],
-            status: String::new(),
-        });
+        rows.push(vec![format!("{below}└─ … {} more", node.omitted_children)]);
     }
 }
 
@@ -155,28 +140,6 @@ fn in_flight(number: u64, node: &TreeNode) -> String {
 
 fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
-}
-
-impl Row {
-    /// Colours the status. The name before it may hold the same word, so the search starts behind
-    /// the name.
-    fn coloured(&self, line: &str) -> String {
-        let name = self.cells.first().map_or(0, String::len);
-        let colour = match self.status.as_str() {
-            "running" => "32",
-            "starting" | "restarting" | "draining" => "33",
-            "failed" => "31",
-            "stopped" => "90",
-            _ => return line.to_owned(),
-        };
-        match line.split_at_checked(name) {
-            Some((name, rest)) => {
-                let status = format!("\u{1b}[{colour}m{}\u{1b}[0m", self.status);
-                format!("{name}{}", rest.replacen(&self.status, &status, 1))
-            }
-            None => line.to_owned(),
-        }
-    }
 }
 
 #[cfg(test)]

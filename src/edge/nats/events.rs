@@ -109,7 +109,10 @@ impl Events {
             link.losses += u64::from(link.connected);
             link.connected = true;
             link.back_since = (link.losses > 0).then(Instant::now);
-            link.away_since = None;
+            if let Some(since) = link.away_since.take() {
+                let away_ms = since.elapsed().as_millis();
+                info!(away_ms, recovered = true, "connected to NATS again");
+            }
         });
     }
 

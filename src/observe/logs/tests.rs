@@ -132,10 +132,11 @@ fn with_a_file_the_terminal_gets_the_warnings_and_both_get_harmless_text() {
         let _span = tracing::info_span!("call", in_span = %HARMFUL).entered();
         tracing::debug!(display = %HARMFUL, "for the file");
         tracing::warn!(display = %HARMFUL, "for both");
+        tracing::info!(recovered = true, "over again");
     });
-    assert_eq!(file.text().lines().count(), 2, "{:?}", file.text());
-    assert_eq!(terminal.text().lines().count(), 1, "{:?}", terminal.text());
-    assert!(terminal.text().contains("for both"));
+    assert_eq!(file.text().lines().count(), 3, "{:?}", file.text());
+    assert_eq!(terminal.text().lines().count(), 2, "{:?}", terminal.text());
+    assert!(terminal.text().contains("for both") && terminal.text().contains("over again"));
     for character in (file.text() + &terminal.text()).chars() {
         assert!(character == '\n' || !escape::is_unsafe(character));
     }

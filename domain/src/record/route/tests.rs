@@ -177,11 +177,11 @@ fn more_than_the_whole_is_refused_in_what_is_new_only() {
     let mistakes = record::parse(&json, "beamline").unwrap_err();
     let places: Vec<&str> = mistakes.iter().map(|m| m.pointer.as_str()).collect();
     assert_eq!(places, ["/versions/1/routing_rules/percent"]);
-    let stored: ExtensionRecord = serde_json::from_str(&format!(
-        r#"{{"id": "guard", "type": "pre", "timeout_ms": 9, "retry": 0, "enabled": true, "version": "v1", "versions": [
-            {{"version": "v2", "routing_rules": {{"percent": 60}}, "enabled": true}},
-            {{"version": "v3", "routing_rules": {{"percent": 60}}, "enabled": true}}]}}"#
-    ))
+    let stored: ExtensionRecord = serde_json::from_str(
+        r#"{"id": "guard", "type": "pre", "timeout_ms": 9, "retry": 0, "enabled": true, "version": "v1", "versions": [
+            {"version": "v2", "routing_rules": {"percent": 60}, "enabled": true},
+            {"version": "v3", "routing_rules": {"percent": 60}, "enabled": true}]}"#
+    )
     .unwrap();
     let off = Fields::parse(r#"{"enabled": false}"#).unwrap();
     let patched = record::patch(&stored, &off, "beamline").unwrap();

@@ -332,9 +332,13 @@ pub fn meaning(words: &[&str], numbers: &[u64], message: &str) -> Meaning {
             .or_else(|| phrase(message))
             .unwrap_or(ServerError),
     };
-    let unnumbered = || match kind {
-        ClientError if message.to_lowercase().contains("not found") => Some(404),
-        _ => usual_number(kind),
+    let is_missing = kind == ClientError && message.to_lowercase().contains("not found");
+    let unnumbered = || {
+        if is_missing {
+            Some(404)
+        } else {
+            usual_number(kind)
+        }
     };
     Meaning {
         kind,

@@ -4,6 +4,7 @@ use beamline_contract::admin::{DryRunResult, PlannedStep};
 
 use super::providers::chosen;
 use super::report::guardrails;
+use crate::cli::view::look::Look;
 use crate::cli::view::{json, table, text};
 
 /// One row for each extension that would be called.
@@ -17,7 +18,8 @@ pub(super) fn table(run: &DryRunResult<'_>) -> String {
             text::plain(&config),
         ]);
     }
-    table::text(&table)
+    // Half a subject or config is none, however narrow the terminal is.
+    table.drawn(Look::PLAIN).join("\n")
 }
 
 /// One row for each instance; nothing where no extension has any.

@@ -37,12 +37,18 @@ root                         running   2h 03m         0  -                      
 └─ pipelines                 draining   250ms         0  -                                             0     1/1024        7        5  -                -
    ├─ pipeline:req\\u{1b}[2J  running      0ms         0  -                                             0          -        -        0  -                -
    └─ … 970 more";
-    assert_eq!(frame(&answer(), false), expected);
+    assert_eq!(frame(&answer(), Look::PLAIN), expected);
 }
 
 #[test]
 fn colours_touch_the_status_and_nothing_else() {
-    let coloured = frame(&answer(), true);
+    let coloured = frame(
+        &answer(),
+        Look {
+            colour: true,
+            ..Look::PLAIN
+        },
+    );
     assert!(
         coloured.contains("│  └─ invoker:running        \u{1b}[32mrunning\u{1b}[0m"),
         "{coloured}"
@@ -51,10 +57,10 @@ fn colours_touch_the_status_and_nothing_else() {
         coloured.contains("\u{1b}[33mdraining\u{1b}[0m   250ms"),
         "{coloured}"
     );
-    let bare = ["\u{1b}[32m", "\u{1b}[33m", "\u{1b}[0m"]
+    let bare = ["\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[0m"]
         .iter()
         .fold(coloured, |text, code| text.replace(code, ""));
-    assert_eq!(bare, frame(&answer(), false));
+    assert_eq!(bare, frame(&answer(), Look::PLAIN));
 }
 
 #[test]
@@ -62,7 +68,7 @@ fn a_snapshot_from_disk_says_how_old_it_is() {
     let mut answer = answer();
     answer.router.registry_source = "disk".into();
     answer.router.stale_seconds = 307;
-    let frame = frame(&answer, false);
+    let frame = frame(&answer, Look::PLAIN);
     assert!(
         frame
             .lines()
@@ -81,11 +87,26 @@ fn a_limit_below_its_ceiling_and_pressure_are_shown() {
     let pipelines = &mut answer.tree.as_mut().expect("a tree").children[2];
     pipelines.limit = Some(64);
     pipelines.ceiling = Some(1024);
-    let frame = frame(&answer, false);
+    let frame = frame(&answer, Look::PLAIN);
     let end = "from store; pressure severe: 93.1% of the memory in use, timers 120 ms late";
     assert!(
         frame.lines().next().is_some_and(|line| line.ends_with(end)),
         "{frame}"
     );
     assert!(frame.contains(" 1/64 of 1024 "), "{frame}");
+}
+
+#[test]
+fn eighty_columns_keep_what_people_look_for() {
+    let look = Look {
+        width: 80,
+        colour: false,
+    };
+    let frame = frame(&answer(), look);
+    for line in frame.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    for part in ["RESTARTS", "half_open", "98.8%", "draining", "3 (1)"] {
+        assert!(frame.contains(part), "{part} in {frame}");
+    }
 }
