@@ -182,8 +182,8 @@ async fn frozen(pace: Pace) -> Outcome {
     stage.calm().await;
     let broken = stage.breaks();
     stage.cast["model1"].pause().await;
-    // As long as five calls take that wait for each other.
-    breaker_opens(&mut stage, "model", TIMEOUT * 5).await;
+    // As long as five calls take that wait for each other, with what passes between them.
+    breaker_opens(&mut stage, "model", TIMEOUT * 6).await;
     stage.lasts().await;
     stage.cast["model1"].resume();
     let healed = stage.heals();

@@ -8,7 +8,7 @@ mod object;
 pub mod pointer;
 
 pub use json::{MAX_DEPTH, check_depth, check_json, kind_of, shorten};
-pub use located::{Located, Mistakes, mistake};
+pub use located::{Located, Mistakes, located, mistake};
 pub use object::{Object, items};
 
 #[cfg(test)]

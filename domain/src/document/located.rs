@@ -50,6 +50,15 @@ impl Mistakes {
     }
 }
 
+/// With its place in the text that it was found in.
+pub fn located(mistake: &Mistake, json: &str) -> Located {
+    let place = Place::from(mistake.pointer.clone());
+    Located {
+        position: pointer::position(json, &place),
+        mistake: mistake.clone(),
+    }
+}
+
 /// As it crosses the wire.
 pub fn mistake(found: Found<Place>) -> Mistake {
     Mistake {

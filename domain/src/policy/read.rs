@@ -5,7 +5,7 @@ use beamline_contract::policy::{DEFAULT_VERSION, Form};
 
 use super::model::Policy;
 use super::places::Places;
-use crate::document::{Located, Mistakes, Object, check_json, mistake};
+use crate::document::{Located, Mistakes, Object, check_json, located, mistake};
 use crate::names::id_problem;
 
 mod circles;
@@ -47,6 +47,8 @@ pub struct Checked {
     /// `None` when it is no object.
     pub form: Option<Form>,
     pub result: Result<Policy, Vec<Located>>,
+    /// What can be meant, but probably is not.
+    pub warnings: Vec<Located>,
 }
 
 /// Nobody mends more at once, and finding the place of each takes a walk through the text.
@@ -76,13 +78,21 @@ impl Policy {
             return Checked {
                 form: None,
                 result: Err(vec![Located { position, mistake }]),
+                warnings: Vec::new(),
             };
         }
         let mut mistakes = Mistakes::up_to(MAX_CHECKED);
         let object = Object::parse(json, &mut mistakes);
         let read = object.map(|object| read(object, &mut mistakes));
+        let warnings = read
+            .as_ref()
+            .map_or(&[][..], |(policy, _)| policy.warnings());
         Checked {
             form: read.as_ref().map(|(_, form)| *form),
+            warnings: warnings
+                .iter()
+                .map(|warning| located(warning, json))
+                .collect(),
             result: match read {
                 Some((policy, _)) if mistakes.is_empty() => Ok(policy),
                 _ => Err(mistakes.located_in(json)),

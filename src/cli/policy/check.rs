@@ -111,6 +111,15 @@ impl File {
             .map_or(&[], Vec::as_slice)
     }
 
+    /// A line for each, in the way that editors and terminals make links of.
+    fn lines(&self, found: &[Located], kind: &str) -> Vec<String> {
+        let line = |Located { position, mistake }: &Located| {
+            let place = format!("{}:{}:{}", self.name, position.line, position.column);
+            text::plain(&format!("{place}: {kind}{mistake}"))
+        };
+        found.iter().map(line).collect()
+    }
+
     /// What the policy does, when the document is one.
     fn summary(&self) -> Option<String> {
         let policy = self.checked.result.as_ref().ok()?;
@@ -136,6 +145,8 @@ fn document(files: &[File], error: Option<serde_json::Value>) -> String {
         #[serde(skip_serializing_if = "Option::is_none")]
         summary: Option<String>,
         mistakes: &'a [Located],
+        #[serde(skip_serializing_if = "<[Located]>::is_empty")]
+        warnings: &'a [Located],
     }
     #[derive(Serialize)]
     struct Answer<T> {
@@ -152,6 +163,7 @@ fn document(files: &[File], error: Option<serde_json::Value>) -> String {
             form: file.checked.form,
             summary: file.summary(),
             mistakes: file.mistakes(),
+            warnings: &file.checked.warnings,
         });
     }
     let json = if entries.len() == 1 {
@@ -178,16 +190,10 @@ fn heading(files: &[File], wrong: &[&File]) -> String {
     format!("{} in {place}", text::count(number, "mistake"))
 }
 
-/// A line for each mistake, in the way that editors and terminals make links of.
 fn mistakes(files: &[File], wrong: &[&File]) -> String {
     let mut lines = vec![format!("{}:", heading(files, wrong))];
     for file in wrong {
-        for Located { position, mistake } in file.mistakes() {
-            lines.push(text::plain(&format!(
-                "{}:{}:{}: {mistake}",
-                file.name, position.line, position.column
-            )));
-        }
+        lines.extend(file.lines(file.mistakes(), ""));
     }
     lines.join("\n")
 }
@@ -197,6 +203,7 @@ fn summaries(files: &[File]) -> String {
     for file in files {
         let summary = file.summary();
         lines.extend(summary.map(|summary| text::plain(&format!("{}: ok; {summary}", file.name))));
+        lines.extend(file.lines(&file.checked.warnings, "warning: "));
     }
     lines.join("\n")
 }
@@ -230,6 +237,19 @@ stdin: ok; canonical form with a list of names; no extensions; 2 providers in pr
 c: ok; older form with a map of weights; no extensions; provider a; no fallbacks; not sticky
 d: ok; older form with a map of weights; no extensions; no provider takes traffic: every weight is 0; no fallbacks; not sticky";
         assert_eq!(lines, want);
+    }
+
+    #[test]
+    fn what_is_probably_not_meant_is_warned_of() {
+        let older = "{\n  \"weights\": {\"a\": 1},\n  \"escalate_on\": [\"timeout\"]\n}";
+        let lines = summaries(&[file("a.json", older)]);
+        let warning = lines.lines().nth(1).unwrap_or_default();
+        assert!(
+            warning.starts_with("a.json:3:18: warning: /escalate_on: is kept and has no effect"),
+            "{lines}"
+        );
+        let json = document(&[file("a.json", older)], None);
+        assert!(json.contains(r#""warnings":[{"line":3"#), "{json}");
     }
 
     #[test]
