@@ -135,10 +135,7 @@ pub struct ProcessorEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "schema",
-        schemars(range(
-            min = *crate::limits::RECORD_TIMEOUT_MS.start(),
-            max = *crate::limits::RECORD_TIMEOUT_MS.end()
-        ))
+        schemars(with = "Option<super::schema::EntryTimeout>")
     )]
     pub timeout_ms: Option<u64>,
 }
@@ -169,10 +166,7 @@ pub struct ValidatorEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "schema",
-        schemars(range(
-            min = *crate::limits::RECORD_TIMEOUT_MS.start(),
-            max = *crate::limits::RECORD_TIMEOUT_MS.end()
-        ))
+        schemars(with = "Option<super::schema::EntryTimeout>")
     )]
     pub timeout_ms: Option<u64>,
 }
@@ -217,10 +211,7 @@ pub struct ProviderEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "schema",
-        schemars(range(
-            min = *crate::limits::RECORD_TIMEOUT_MS.start(),
-            max = *crate::limits::RECORD_TIMEOUT_MS.end()
-        ))
+        schemars(with = "Option<super::schema::EntryTimeout>")
     )]
     pub timeout_ms: Option<u64>,
 }

@@ -41,10 +41,7 @@ pub enum Step<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[cfg_attr(
             feature = "schema",
-            schemars(range(
-                min = *crate::limits::RECORD_TIMEOUT_MS.start(),
-                max = *crate::limits::RECORD_TIMEOUT_MS.end()
-            ))
+            schemars(with = "Option<super::schema::EntryTimeout>")
         )]
         timeout_ms: Option<u64>,
     },
@@ -70,10 +67,7 @@ pub enum Step<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[cfg_attr(
             feature = "schema",
-            schemars(range(
-                min = *crate::limits::RECORD_TIMEOUT_MS.start(),
-                max = *crate::limits::RECORD_TIMEOUT_MS.end()
-            ))
+            schemars(with = "Option<super::schema::EntryTimeout>")
         )]
         timeout_ms: Option<u64>,
     },
@@ -94,10 +88,7 @@ pub enum Step<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[cfg_attr(
             feature = "schema",
-            schemars(range(
-                min = *crate::limits::RECORD_TIMEOUT_MS.start(),
-                max = *crate::limits::RECORD_TIMEOUT_MS.end()
-            ))
+            schemars(with = "Option<super::schema::EntryTimeout>")
         )]
         timeout_ms: Option<u64>,
     },
@@ -128,10 +119,7 @@ pub enum Step<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[cfg_attr(
             feature = "schema",
-            schemars(range(
-                min = *crate::limits::RECORD_TIMEOUT_MS.start(),
-                max = *crate::limits::RECORD_TIMEOUT_MS.end()
-            ))
+            schemars(with = "Option<super::schema::EntryTimeout>")
         )]
         timeout_ms: Option<u64>,
     },

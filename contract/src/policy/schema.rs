@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
 use super::{CircuitBreaker, OLDER_BREAKER_KEYS, Status};
-use crate::limits::{MAX_CONDITIONS, MAX_ITEMS};
+use crate::limits::{MAX_CONDITIONS, MAX_ITEMS, RECORD_TIMEOUT_MS};
 use crate::record::{BreakerSetting, breaker_schema};
 use crate::schema::{Condition, Id};
 
@@ -100,6 +100,14 @@ pub(super) struct When {
     #[schemars(flatten)]
     conditions: BTreeMap<String, Condition>,
 }
+
+/// Milliseconds that an entry gives.
+#[derive(JsonSchema)]
+#[schemars(transparent, inline)]
+#[expect(dead_code, reason = "only its schema is needed")]
+pub(super) struct EntryTimeout(
+    #[schemars(range(min = *RECORD_TIMEOUT_MS.start(), max = *RECORD_TIMEOUT_MS.end()))] u64,
+);
 
 /// Which requests an entry is for: keys compared with the request as in a rule, or one operator of
 /// JsonLogic over `{"var": "context.user.tier"}`.

@@ -12,6 +12,7 @@ use super::reported::Reported;
 use super::results::RETRY_BUDGET_EXHAUSTED;
 use super::state::{Decision, Run, Session, TimeShare};
 use super::step::Step;
+use crate::conditions::Facts;
 use crate::request::RequestKind;
 use crate::request::error::RequestError;
 use crate::request::failure::{AnsweredFailure, CallFailure, FailureClass};
@@ -124,13 +125,11 @@ impl Run {
         };
         let is_open =
             |other: usize| other != index && is_behind(other) && self.is_free(other, &exclusions);
+        let facts = self.facts();
         let fallbacks = Fallbacks {
-            plan: &self.plan,
-            facts: &self.facts(),
             failed: Some(&failed),
-            provider: self.name_of(index),
-            is_open: &is_open,
             roll,
+            ..self.rules(self.name_of(index), &facts, &is_open)
         };
         let recovery = fallbacks.recovery(failed.class);
         // Whoever takes over only stands in: a session does not move to it.
@@ -173,15 +172,26 @@ impl Run {
         let (index, _) = self.first_choice(&as_if_free, choice)?;
         let class = exclusions.get(index).and_then(is_kept_back)?;
         let is_open = |index: usize| self.is_free(index, exclusions);
-        let fallbacks = Fallbacks {
-            plan: &self.plan,
-            facts: &self.facts(),
-            failed: None,
-            provider: self.name_of(index),
-            is_open: &is_open,
-            roll: 0.0,
-        };
+        let facts = self.facts();
+        let fallbacks = self.rules(self.name_of(index), &facts, &is_open);
         fallbacks.instead(class)
+    }
+
+    /// The policy's rules about a provider that is not called.
+    fn rules<'a>(
+        &'a self,
+        provider: Option<&'a str>,
+        facts: &'a Facts<'a>,
+        is_open: &'a dyn Fn(usize) -> bool,
+    ) -> Fallbacks<'a> {
+        Fallbacks {
+            plan: &self.plan,
+            facts,
+            failed: None,
+            provider,
+            is_open,
+            roll: 0.0,
+        }
     }
 
     fn name_of(&self, index: usize) -> Option<&str> {
@@ -200,14 +210,8 @@ impl Run {
             .iter()
             .any(|exclusion| matches!(exclusion, Some(Exclusion::CircuitOpen(..))));
         let is_open = |index: usize| self.is_free(index, exclusions);
-        let fallbacks = Fallbacks {
-            plan: &self.plan,
-            facts: &self.facts(),
-            failed: None,
-            provider: None,
-            is_open: &is_open,
-            roll: 0.0,
-        };
+        let facts = self.facts();
+        let fallbacks = self.rules(None, &facts, &is_open);
         fallbacks.recovery(FailureClass::none_chosen(is_circuit_open))
     }
 
@@ -322,13 +326,11 @@ impl Run {
             let is_new = !self.progress.tried.contains(&index) && !unpaid.contains(&index);
             is_free && is_new && self.runs_here(index)
         };
+        let facts = self.facts();
         let fallbacks = Fallbacks {
-            plan: &self.plan,
-            facts: &self.facts(),
             failed: Some(failed),
-            provider: Some(around.decision.call.id()),
-            is_open: &is_open,
             roll: around.roll,
+            ..self.rules(Some(around.decision.call.id()), &facts, &is_open)
         };
         fallbacks.recovery(failed.class)
     }
@@ -357,14 +359,8 @@ impl Run {
             let is_new = other != index && !self.progress.tried.contains(&other);
             is_new && self.is_free(other, exclusions)
         };
-        let fallbacks = Fallbacks {
-            plan: &self.plan,
-            facts: &self.facts(),
-            failed: None,
-            provider: self.name_of(index),
-            is_open: &is_open,
-            roll: 0.0,
-        };
+        let facts = self.facts();
+        let fallbacks = self.rules(self.name_of(index), &facts, &is_open);
         let next = fallbacks
             .after_silence()
             .filter(|_| self.extra_attempts > 0);
