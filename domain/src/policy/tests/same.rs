@@ -313,13 +313,12 @@ fn conditions() -> impl Strategy<Value = Conditions> {
     prop::collection::btree_map("[a-r/~ ]{1,5}", value, 0..3).prop_map(|map| {
         let mut conditions = Conditions::default();
         let mut mistakes = Mistakes::default();
-        // Words that a rule may mean something else by.
+        // Words that a rule or an entry means something else by.
         let reserved = ["code", "error"];
+        let operators = ["and", "eq", "in", "ne", "or"];
         for (key, json) in map {
-            if reserved
-                .iter()
-                .any(|word| strsim::damerau_levenshtein(word, &key) <= 1)
-            {
+            let near = |word: &&str| strsim::damerau_levenshtein(word, &key) <= 1;
+            if reserved.iter().any(near) || operators.contains(&key.as_str()) {
                 continue;
             }
             conditions.read(key, serde_json::from_str(json).unwrap(), "", &mut mistakes);
