@@ -15,6 +15,7 @@ pub mod error;
 pub mod failure;
 
 pub mod call;
+pub mod discovery;
 
 mod kind;
 pub mod policy;

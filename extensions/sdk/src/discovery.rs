@@ -12,6 +12,7 @@ use std::time::SystemTime;
 
 use async_nats::service::{Info, PingResponse, endpoint};
 use async_nats::{Client, Message, SubscribeError, Subscriber};
+use beamline_contract::discovery::{CONFIG_SCHEMA, MAX_CONFIG_SCHEMA};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{SelectAll, select_all};
@@ -20,6 +21,7 @@ use serde_json::json;
 use crate::extension::Extension;
 use crate::server::Server;
 use crate::settings::Settings;
+use crate::start_error::StartError;
 
 /// What this process says about itself.
 pub(crate) struct Service {
@@ -40,7 +42,7 @@ impl Service {
         subject: &str,
         queue_group: &str,
         client: &Client,
-    ) -> Self {
+    ) -> Result<Self, StartError> {
         let metadata = HashMap::from([
             (
                 "beamline.type".to_owned(),
@@ -63,14 +65,14 @@ impl Service {
                 name: extension.kind.as_str().to_owned(),
                 subject: subject.to_owned(),
                 queue_group: queue_group.to_owned(),
-                metadata: HashMap::new(),
+                metadata: endpoint_metadata(extension)?,
             }],
         };
-        Self {
+        Ok(Self {
             client: client.clone(),
             info,
             started: SystemTime::now(),
-        }
+        })
     }
 
     pub(crate) fn own_ping_subject(&self) -> String {
@@ -100,11 +102,24 @@ impl Service {
     fn answer(&self, subject: &str, server: &Server) -> Option<Bytes> {
         let json = match subject.split('.').nth(1) {
             Some("PING") => serde_json::to_vec(&self.pong()),
-            Some("INFO") => serde_json::to_vec(&self.info),
+            Some("INFO") => self.info(),
             Some("STATS") => serde_json::to_vec(&self.stats(server)),
             _ => return None,
         };
         json.ok().map(Bytes::from)
+    }
+
+    /// Where the server carries less than usual, without the schema: to be found matters more.
+    fn info(&self) -> serde_json::Result<Vec<u8>> {
+        let whole = serde_json::to_vec(&self.info)?;
+        if whole.len() <= self.client.server_info().max_payload {
+            return Ok(whole);
+        }
+        let mut info = self.info.clone();
+        for endpoint in &mut info.endpoints {
+            endpoint.metadata.remove(CONFIG_SCHEMA);
+        }
+        serde_json::to_vec(&info)
     }
 
     fn pong(&self) -> PingResponse {
@@ -162,6 +177,18 @@ pub(crate) async fn run(subscribed: SubscribedService, server: Arc<Server>) {
             let _ = service.client.publish(reply, answer).await;
         }
     }
+}
+
+/// Only `INFO` has it, so that pings and counters stay short.
+fn endpoint_metadata(extension: &Extension) -> Result<HashMap<String, String>, StartError> {
+    let Some(schema) = &extension.config_schema else {
+        return Ok(HashMap::new());
+    };
+    let schema = schema.to_string();
+    if schema.len() > MAX_CONFIG_SCHEMA {
+        return Err(StartError::ConfigSchemaTooLong(schema.len()));
+    }
+    Ok(HashMap::from([(CONFIG_SCHEMA.to_owned(), schema)]))
 }
 
 /// The client makes unique names only for inboxes; the last token is one.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use beamline_contract::record::Kind;
+use serde_json::Value;
 
 use crate::context::CallContext;
 use crate::failure::Failure;
@@ -16,20 +17,26 @@ pub struct Extension {
     pub(crate) id: String,
     pub(crate) kind: Kind,
     pub(crate) handler: Handler,
+    pub(crate) config_schema: Option<Value>,
 }
 
 impl Extension {
+    fn new(id: impl Into<String>, kind: Kind, handler: Handler) -> Self {
+        Self {
+            id: id.into(),
+            kind,
+            handler,
+            config_schema: None,
+        }
+    }
+
     /// Changes a message before the provider is chosen.
     pub fn pre<F, R>(id: impl Into<String>, handler: F) -> Self
     where
         F: Fn(Message, CallContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Edit, Failure>> + Send + 'static,
     {
-        Self {
-            id: id.into(),
-            kind: Kind::Pre,
-            handler: Handler::message(handler),
-        }
+        Self::new(id, Kind::Pre, Handler::message(handler))
     }
 
     /// Says whether a message may go on.
@@ -38,11 +45,7 @@ impl Extension {
         F: Fn(Message, CallContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Verdict, Failure>> + Send + 'static,
     {
-        Self {
-            id: id.into(),
-            kind: Kind::Validator,
-            handler: Handler::message(handler),
-        }
+        Self::new(id, Kind::Validator, Handler::message(handler))
     }
 
     /// Changes what the provider answered; the message's payload is the provider's output.
@@ -51,11 +54,7 @@ impl Extension {
         F: Fn(Message, CallContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Edit, Failure>> + Send + 'static,
     {
-        Self {
-            id: id.into(),
-            kind: Kind::Post,
-            handler: Handler::message(handler),
-        }
+        Self::new(id, Kind::Post, Handler::message(handler))
     }
 
     /// Answers a prompt.
@@ -64,11 +63,7 @@ impl Extension {
         F: Fn(Prompt, CallContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Completion, Failure>> + Send + 'static,
     {
-        Self {
-            id: id.into(),
-            kind: Kind::Provider,
-            handler: Handler::provider(handler),
-        }
+        Self::new(id, Kind::Provider, Handler::provider(handler))
     }
 
     /// For tests and protocol work: gets the bytes and headers as they came, and answers any bytes,
@@ -78,11 +73,19 @@ impl Extension {
         F: Fn(RawRequest) -> R + Send + Sync + 'static,
         R: Future<Output = Option<RawAnswer>> + Send + 'static,
     {
-        Self {
-            id: id.into(),
-            kind,
-            handler: Handler::raw(handler),
-        }
+        Self::new(id, kind, Handler::raw(handler))
+    }
+
+    /// Publishes a JSON Schema of the configuration, so that the router refuses one that breaks it
+    /// when it is saved and not when it is used. For a provider it is the schema of `parameters`.
+    ///
+    /// `schemars::schema_for!(Config)` makes it from the type, `serde_json::json!` by hand. It must
+    /// allow what [`CallContext::config`] reads, refers to nothing outside of itself (`$ref` begins
+    /// with `#/`), and has at most 64 KiB.
+    #[must_use]
+    pub fn with_config_schema(mut self, schema: impl Into<Value>) -> Self {
+        self.config_schema = Some(schema.into());
+        self
     }
 }
 

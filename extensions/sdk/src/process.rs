@@ -82,7 +82,9 @@ fn exit_code_of_error(error: &StartError) -> ExitCode {
         StartError::InvalidName { .. } | StartError::Credentials { .. } => {
             ExitCode::from(EX_CONFIG)
         }
-        StartError::Connect(_) | StartError::Subscribe(_) => ExitCode::FAILURE,
+        StartError::ConfigSchemaTooLong(_) | StartError::Connect(_) | StartError::Subscribe(_) => {
+            ExitCode::FAILURE
+        }
     }
 }
 

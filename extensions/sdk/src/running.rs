@@ -156,7 +156,7 @@ async fn start(
     let subject = settings.subject_for(extension.kind, &extension.id)?;
     let queue_group = settings.queue_group_for(&extension.id)?;
     let intake = Intake::subscribe(&client, &subject, &queue_group).await?;
-    let service = Service::new(&extension, settings, &subject, &queue_group, &client);
+    let service = Service::new(&extension, settings, &subject, &queue_group, &client)?;
     let ping_subject = service.own_ping_subject();
     let server = Arc::new(Server {
         id: extension.id,

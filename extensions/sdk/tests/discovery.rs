@@ -1,6 +1,6 @@
 //! An extension is visible to `nats micro ls` and to the router's probe.
 
-use beamline_extension::{Edit, Extension, Failure, Verdict};
+use beamline_extension::{Edit, Extension, Failure, Settings, Verdict};
 use beamline_test_support::calls::{call, call_json, request};
 use beamline_test_support::{Nats, serve};
 use serde_json::{Value, json};
@@ -98,4 +98,43 @@ async fn one_queue_group_shares_the_work() {
     let second = second.stop().await.counts.requests;
     assert_eq!(first + second, 100);
     assert!(first > 0 && second > 0, "{first} and {second}");
+}
+
+#[tokio::test]
+async fn the_schema_of_the_config_is_in_info_and_nowhere_else() {
+    let schema = json!({"type": "object", "properties": {"trim": {"type": "boolean"}}});
+    let server = Nats::start().await;
+    let extension = Extension::pre("x", async |_, _| Ok(Edit::unchanged()));
+    let _running = serve(&server, extension.with_config_schema(schema.clone())).await;
+    let client = server.client().await;
+    let info = ask(&client, "$SRV.INFO.x").await;
+    let published = &info["endpoints"][0]["metadata"]["beamline.config_schema"];
+    let published = published.as_str().expect("metadata are texts");
+    assert_eq!(serde_json::from_str::<Value>(published).unwrap(), schema);
+    for verb in ["PING", "STATS"] {
+        let answer = call(&client, &format!("$SRV.{verb}.x"), &[], "").await;
+        assert!(!answer.contains("config_schema"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_no_router_reads_is_refused_at_the_start() {
+    let server = Nats::start().await;
+    let schema = json!({"description": "x".repeat(64 * 1024)});
+    let extension = Extension::pre("x", async |_, _| Ok(Edit::unchanged()));
+    let settings = Settings::for_url(server.url());
+    let started = extension.with_config_schema(schema).serve(&settings).await;
+    let refused = started.expect_err("too long").to_string();
+    assert!(refused.contains("65554 bytes"), "{refused}");
+}
+
+#[tokio::test]
+async fn where_the_server_carries_little_the_schema_is_left_out() {
+    let server = Nats::start_configured("max_payload: 2048").await;
+    let schema = json!({"description": "x".repeat(4096)});
+    let extension = Extension::pre("x", async |_, _| Ok(Edit::unchanged()));
+    let running = serve(&server, extension.with_config_schema(schema)).await;
+    let info = ask(&server.client().await, "$SRV.INFO.x").await;
+    assert_eq!(info["endpoints"][0]["subject"], running.subject());
+    assert_eq!(info["endpoints"][0]["metadata"], json!({}));
 }
