@@ -8,3 +8,6 @@ pub mod pii_guard;
 
 mod json_text;
 pub mod pii;
+
+#[cfg(test)]
+mod config_tests;

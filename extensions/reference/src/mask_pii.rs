@@ -1,6 +1,7 @@
 //! `mask_pii`: replaces personal data in what a provider answered.
 
 use beamline_extension::{CallContext, Edit, Failure, Message, RawValue};
+use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
@@ -8,12 +9,13 @@ use crate::pii::options::{self, Regions};
 use crate::pii::{Detector, Kind, Kinds, Piece, Style};
 
 /// The kinds stand beside the style, as for `pii_guard`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub style: Style,
     /// What takes the place of each find, instead of the style's label; `{kind}` in it is the kind.
     #[serde(deserialize_with = "text_of_replacement")]
+    #[schemars(length(max = LONGEST_REPLACEMENT))]
     pub with: Option<String>,
     pub card: bool,
     pub email: bool,
@@ -83,6 +85,11 @@ fn text_of_replacement<'de, D: Deserializer<'de>>(
         }
         with => Ok(with),
     }
+}
+
+/// Of what [`Config`] reads.
+pub fn config_schema() -> Schema {
+    schema_for!(Config)
 }
 
 /// # Errors

@@ -2,12 +2,14 @@
 //! words as tokens, and can be told to be slow, to fail or to hang, by flags for all calls or by
 //! `parameters.mock` for one.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use beamline_extension::{CallContext, Completion, Failure, Prompt, Usage};
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema, schema_for};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// How the mock behaves.
@@ -27,7 +29,7 @@ pub struct Behaviour {
     pub failure: FailureKind,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureKind {
     /// An error answer with code `mock_failure`, retryable
@@ -48,12 +50,21 @@ impl Default for Behaviour {
     }
 }
 
+/// What of the parameters is read here; others are none of the mock's.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Parameters {
+    #[serde(default)]
+    mock: Overrides,
+}
+
 /// `parameters.mock`: what is given replaces the flag of the same name for this call.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct Overrides {
-    latency_ms: Option<u64>,
-    jitter_ms: Option<u64>,
+pub(crate) struct Overrides {
+    latency_ms: Option<Milliseconds>,
+    jitter_ms: Option<Milliseconds>,
+    #[schemars(range(min = 0.0, max = 1.0))]
     failure_rate: Option<f64>,
     failure: Option<FailureKind>,
     output: Option<Value>,
@@ -61,12 +72,70 @@ struct Overrides {
 
 impl Overrides {
     fn of(prompt: &Prompt) -> Result<Self, Failure> {
-        let Some(json) = prompt.parameters.raw("mock") else {
-            return Ok(Self::default());
-        };
-        serde_json::from_str(json.get())
-            .map_err(|error| Failure::invalid_request(format!("parameters.mock: {error}")))
+        let mock = prompt.parameters.raw("mock");
+        mock.map_or(Ok(Self::default()), |json| Self::read(json.get()))
     }
+
+    pub(crate) fn read(json: &str) -> Result<Self, Failure> {
+        // A list of the fields' values would do for a struct, too.
+        if !json.starts_with('{') {
+            return Err(Failure::invalid_request(
+                "parameters.mock: expected an object",
+            ));
+        }
+        let overrides: Self = serde_json::from_str(json)
+            .map_err(|error| Failure::invalid_request(format!("parameters.mock: {error}")))?;
+        match overrides.failure_rate {
+            Some(rate) if !(0.0..=1.0).contains(&rate) => Err(Failure::invalid_request(
+                "parameters.mock.failure_rate: expected 0 to 1",
+            )),
+            Some(_) | None => Ok(overrides),
+        }
+    }
+}
+
+/// A whole number, however it is written: JSON knows no difference between 5 and 5.0.
+#[derive(Clone, Copy, Debug)]
+struct Milliseconds(u64);
+
+impl Milliseconds {
+    /// An hour.
+    const MOST: u32 = 3_600_000;
+}
+
+impl<'de> Deserialize<'de> for Milliseconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = f64::deserialize(deserializer)?;
+        if number.fract() != 0.0 || !(0.0..=f64::from(Self::MOST)).contains(&number) {
+            let limits = format!("expected a whole number from 0 to {}", Self::MOST);
+            return Err(serde::de::Error::custom(limits));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is whole and within the limits"
+        )]
+        Ok(Self(number as u64))
+    }
+}
+
+impl JsonSchema for Milliseconds {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Milliseconds".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 0, "maximum": Self::MOST})
+    }
+}
+
+/// Of the parameters that a policy may set.
+pub fn config_schema() -> Schema {
+    schema_for!(Parameters)
 }
 
 #[derive(Clone, Debug)]
@@ -91,7 +160,7 @@ impl MockProvider {
     /// `invalid_request` for wrong `parameters.mock`; else only the failures that were asked for.
     pub async fn handle(self, prompt: Prompt, _call: CallContext) -> Result<Completion, Failure> {
         let overrides = Overrides::of(&prompt)?;
-        let behaviour = self.behaviour_with(&overrides)?;
+        let behaviour = self.behaviour_with(&overrides);
         let draw = self.draw(&behaviour);
         tokio::time::sleep(draw.delay).await;
         if !draw.fails {
@@ -103,21 +172,15 @@ impl MockProvider {
         }
     }
 
-    fn behaviour_with(&self, overrides: &Overrides) -> Result<Behaviour, Failure> {
-        let failure_rate = overrides
-            .failure_rate
-            .unwrap_or(self.behaviour.failure_rate);
-        if !(0.0..=1.0).contains(&failure_rate) {
-            return Err(Failure::invalid_request(
-                "parameters.mock.failure_rate: expected 0 to 1",
-            ));
+    fn behaviour_with(&self, overrides: &Overrides) -> Behaviour {
+        let milliseconds = |own: Option<Milliseconds>, flag: u64| own.map_or(flag, |own| own.0);
+        let flags = &self.behaviour;
+        Behaviour {
+            latency_ms: milliseconds(overrides.latency_ms, flags.latency_ms),
+            jitter_ms: milliseconds(overrides.jitter_ms, flags.jitter_ms),
+            failure_rate: overrides.failure_rate.unwrap_or(flags.failure_rate),
+            failure: overrides.failure.unwrap_or(flags.failure),
         }
-        Ok(Behaviour {
-            latency_ms: overrides.latency_ms.unwrap_or(self.behaviour.latency_ms),
-            jitter_ms: overrides.jitter_ms.unwrap_or(self.behaviour.jitter_ms),
-            failure_rate,
-            failure: overrides.failure.unwrap_or(self.behaviour.failure),
-        })
     }
 
     fn draw(&self, behaviour: &Behaviour) -> Draw {

@@ -2,12 +2,13 @@
 //! with like.
 
 use beamline_extension::{CallContext, Edit, Failure, Message, RawValue};
+use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::json_text::{Step, Token, rewrite, unescape};
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Remove white space at both ends.
@@ -21,7 +22,7 @@ pub struct Config {
     pub unicode: UnicodeForm,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnicodeForm {
     Nfc,
@@ -38,6 +39,11 @@ impl Default for Config {
             unicode: UnicodeForm::Nfc,
         }
     }
+}
+
+/// Of what [`Config`] reads.
+pub fn config_schema() -> Schema {
+    schema_for!(Config)
 }
 
 /// # Errors

@@ -36,18 +36,13 @@ use phone::table::National;
 
 /// In the order of precedence where finds overlap: what is checked by a checksum or has a clear
 /// form comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    #[serde(alias = "email_address")]
     Email,
-    #[serde(alias = "iban_code")]
     Iban,
-    #[serde(alias = "credit_card")]
     Card,
-    #[serde(alias = "us_ssn")]
     Ssn,
-    #[serde(alias = "phone_number")]
     Phone,
 }
 

@@ -2,6 +2,7 @@
 //! repeating it.
 
 use beamline_extension::{CallContext, Failure, Message, Verdict};
+use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -12,7 +13,7 @@ use crate::pii::{Detector, Kind, Kinds};
 const MAX_LOCATIONS: usize = 20;
 
 /// What to reject.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub card: bool,
@@ -57,6 +58,11 @@ impl Config {
         };
         options::detector(kinds, self.patterns.as_deref(), self.regions.as_ref())
     }
+}
+
+/// Of what [`Config`] reads.
+pub fn config_schema() -> Schema {
+    schema_for!(Config)
 }
 
 /// # Errors

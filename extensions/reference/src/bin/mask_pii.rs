@@ -7,5 +7,8 @@ use beamline_reference_extensions::mask_pii;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    Extension::post("mask_pii", mask_pii::handle).run().await
+    Extension::post("mask_pii", mask_pii::handle)
+        .with_config_schema(mask_pii::config_schema())
+        .run()
+        .await
 }

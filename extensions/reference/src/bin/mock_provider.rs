@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use beamline_extension::{Extension, Settings};
-use beamline_reference_extensions::mock_provider::{Behaviour, MockProvider};
+use beamline_reference_extensions::mock_provider::{Behaviour, MockProvider, config_schema};
 use clap::Parser;
 
 /// A provider that echoes its prompt, and is slow or failing on demand
@@ -31,6 +31,7 @@ async fn main() -> ExitCode {
     } = Flags::parse();
     let mock = MockProvider::new(behaviour, seed);
     Extension::provider(id, move |prompt, call| mock.clone().handle(prompt, call))
+        .with_config_schema(config_schema())
         .run_with(&settings)
         .await
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fold::escape;
@@ -11,7 +12,7 @@ use super::{Counts, Detector, Find, Kind};
 use crate::json_text::rewrite;
 
 /// How a find is replaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Style {
     /// `[EMAIL]`, `[CARD]`, ..

@@ -197,6 +197,11 @@ impl National {
     }
 }
 
+/// All regions there are.
+pub(crate) fn region_ids() -> impl Iterator<Item = &'static str> {
+    REGIONS.iter().map(|region| region.id)
+}
+
 fn region(id: &str) -> Result<&'static Region, String> {
     let wanted = id.to_ascii_uppercase();
     let found = REGIONS.iter().find(|region| region.id == wanted);
