@@ -20,4 +20,6 @@ pub mod session;
 
 pub mod request;
 
+pub mod delivery;
+
 pub mod admission;

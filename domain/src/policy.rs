@@ -23,5 +23,5 @@ mod tests;
 
 pub use entry::{EntryWhen, Terms};
 pub use fallback::{Backoff, Fallback, When};
-pub use model::{Policy, Processor, Provider, Sticky, Validator};
+pub use model::{EntryConfig, Policy, Processor, Provider, Sticky, Validator};
 pub use read::Checked;

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::json::{check_depth, kind_of, shorten};
 use super::located::Mistakes;
-use super::pointer::{Part, Place};
+use super::pointer::{Part, Place, child};
 use crate::suggest::closest;
 
 /// A JSON object being read key by key.
@@ -81,11 +81,7 @@ impl<'a> Object<'a> {
 
     /// The pointer of `key` inside this object.
     pub fn at(&self, key: &str) -> String {
-        format!(
-            "{}/{}",
-            self.pointer,
-            key.replace('~', "~0").replace('/', "~1")
-        )
+        child(&self.pointer, key)
     }
 
     /// Whether `key` is given and not `null`.

@@ -42,6 +42,11 @@ impl<T: Into<String>> From<T> for Place {
     }
 }
 
+/// The pointer of a key, or of an item by its number, in what another one leads to.
+pub fn child(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
 /// Where a place is in a valid JSON text. What does not exist is at the innermost object or list
 /// that it is not in.
 pub fn position(json: &str, place: &Place) -> Position {

@@ -12,6 +12,7 @@ use beamline_contract::record::{BreakerOverrides, Kind};
 use super::entry::Terms;
 use super::fallback::Fallback;
 use super::places::Places;
+use crate::document::pointer::child;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -50,6 +51,27 @@ impl Policy {
         &self.places.warnings
     }
 
+    /// The configs of all entries that have one.
+    pub fn configs(&self) -> impl Iterator<Item = EntryConfig<'_>> {
+        let places = &self.places;
+        let pre = self.pre.iter().map(|entry| (&entry.id, &entry.config));
+        let validators = self.validators.iter();
+        let validators = validators.map(|entry| (&entry.id, &entry.config));
+        let providers = self.providers.iter();
+        let providers = providers.map(|entry| (&entry.name, &entry.config));
+        let post = self.post.iter().map(|entry| (&entry.id, &entry.config));
+        let judges = self.output_validators.iter();
+        let judges = judges.map(|entry| (&entry.id, &entry.config));
+        let all = pre
+            .zip(&places.pre)
+            .chain(validators.zip(&places.validators))
+            .chain(providers.zip(&places.providers))
+            .chain(post.zip(&places.post))
+            .chain(judges.zip(&places.output_validators));
+        all.filter(|((_, config), _)| !config.is_empty())
+            .map(|((id, config), place)| EntryConfig::new(id, config, place))
+    }
+
     /// Every extension that the policy names, with the type it must have and the place where it is
     /// named.
     pub fn references(&self) -> impl Iterator<Item = (&str, Kind, String)> {
@@ -72,6 +94,27 @@ impl Policy {
             .chain(judges.zip(&places.output_validators))
             .chain(fallbacks.zip(&places.fallbacks));
         all.filter_map(|((id, kind), place)| Some((id?.as_str(), kind, place.clone())))
+    }
+}
+
+/// The config of one entry.
+#[derive(Debug, Clone)]
+pub struct EntryConfig<'p> {
+    pub extension_id: &'p str,
+    pub config: &'p Fields,
+    /// Where the document has it, as a JSON pointer.
+    pub place: String,
+}
+
+impl<'p> EntryConfig<'p> {
+    /// `named_at` is where the entry names its extension.
+    fn new(extension_id: &'p str, config: &'p Fields, named_at: &str) -> Self {
+        let entry = named_at.rsplit_once('/').map_or("", |(entry, _)| entry);
+        Self {
+            extension_id,
+            config,
+            place: child(entry, "config"),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::request::plan::PlannedCall;
 use crate::request::{Message, Request};
 
 /// Of a provider's config: parameters that callers may change.
-const DEFAULTS: &str = "defaults";
+pub(crate) const DEFAULTS: &str = "defaults";
 /// Room for what a body holds besides the message: ids, config, context.
 const ROOM: usize = 512;
 
@@ -84,7 +84,7 @@ impl Message {
 
 /// The caller may ask for parameters. What registry and policy set is not the caller's to change;
 /// what is only a default stands under `defaults`.
-fn parameters(asked: &Fields, config: &Fields) -> Fields {
+pub(crate) fn parameters(asked: &Fields, config: &Fields) -> Fields {
     let defaults = config.get(DEFAULTS);
     let mut all = defaults
         .and_then(|raw| Fields::parse(raw.get()).ok())

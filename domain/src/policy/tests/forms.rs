@@ -181,3 +181,34 @@ fn extensions_are_named_where_the_document_names_them() {
         ["provider a /providers/0", "provider b /fallback"]
     );
 }
+
+#[test]
+fn configs_have_their_places_in_every_form() {
+    let places = |json: &str| {
+        let read = policy(json);
+        let place = |entry: EntryConfig<'_>| {
+            format!(
+                "{} {} {}",
+                entry.extension_id,
+                entry.config.to_json(),
+                entry.place
+            )
+        };
+        read.configs().map(place).collect::<Vec<_>>()
+    };
+    let canonical = r#"{"pre": [{"id": "a"}, {"id": "b", "config": {"x": 1}}], "validators": [{"id": "c", "config": {"x": 2}}],
+        "providers": [{"name": "d", "config": {"x": 3}}], "post": [{"id": "e", "config": {"x": 4}}],
+        "output_validators": [{"id": "c", "config": {"x": 5}}]}"#;
+    let expected = [
+        r#"b {"x":1} /pre/1/config"#,
+        r#"c {"x":2} /validators/0/config"#,
+        r#"d {"x":3} /providers/0/config"#,
+        r#"e {"x":4} /post/0/config"#,
+        r#"c {"x":5} /output_validators/0/config"#,
+    ];
+    assert_eq!(places(canonical), expected);
+    let steps = r#"{"steps": [{"action": "extension_pre", "extension_id": "a", "config": {"x": 1}}],
+        "weights": {"d": 1}}"#;
+    assert_eq!(places(steps), [r#"a {"x":1} /steps/0/config"#]);
+    assert_eq!(places(r#"{"providers": ["d"]}"#), [""; 0]);
+}
