@@ -23,13 +23,13 @@ use beamline_domain::policy::Policy;
 use beamline_domain::record;
 use beamline_domain::request::plan::PlanLimits;
 use beamline_domain::request::{RequestHeaders, RequestKind, RequestLimits};
+use beamline_markdown::{Item, items};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::GUIDE;
-use super::markdown::{Item, items};
 
 /// What the guide has said so far: a policy, and within a section records and a request.
 #[derive(Debug, Default)]

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use beamline_contract::policy::SCHEMA;
+use beamline_markdown::{code, tables};
 use serde_json::Value;
 
-use super::markdown::{code, tables};
 use super::{GUIDE, blocks};
 
 /// A field as the schema has it.

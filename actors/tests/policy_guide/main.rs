@@ -11,14 +11,13 @@
 
 mod answers;
 mod fields;
-mod markdown;
 mod tables;
 
 use beamline_contract::policy::Form;
 use beamline_domain::document::Located;
 use beamline_domain::policy::Policy;
 use beamline_domain::record;
-use markdown::{Block, Item, items};
+use beamline_markdown::Block;
 use serde_json::Value;
 
 const GUIDE: &str = include_str!("../../../docs/routing-policy.md");
@@ -83,10 +82,7 @@ fn every_block_of_json_is_what_it_is_marked_as() {
 }
 
 fn blocks() -> impl Iterator<Item = Block> {
-    items(GUIDE).into_iter().filter_map(|item| match item {
-        Item::Block(block) => Some(block),
-        Item::Section | Item::Table(_) => None,
-    })
+    beamline_markdown::blocks(GUIDE)
 }
 
 fn read(block: &Block) -> Policy {

@@ -24,10 +24,10 @@ use beamline_domain::request::{Request, RequestHeaders, RequestKind, RequestLimi
 use beamline_domain::snapshot::Snapshot;
 use beamline_domain::target::retry_budget::Unlimited;
 use beamline_domain::target::selection::{ChoiceContext, EndpointState};
+use beamline_markdown::{Item, code, items, tables};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::markdown::{Item, code, items, tables};
 use super::{GUIDE, blocks};
 
 #[test]

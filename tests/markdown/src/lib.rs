@@ -1,8 +1,13 @@
-//! As much of Markdown as the guide has: sections, fenced blocks, tables.
+//! As much of Markdown as the documents have: sections, fenced blocks, tables.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test ends where a document is not well-formed"
+)]
 
 /// What matters of a document, in its order.
 #[derive(Debug)]
-pub(super) enum Item {
+pub enum Item {
     /// A heading of the second level: what was registered before it is forgotten.
     Section,
     Block(Block),
@@ -10,22 +15,26 @@ pub(super) enum Item {
 }
 
 #[derive(Debug)]
-pub(super) struct Block {
+pub struct Block {
     /// Of its first fence, from 1.
-    pub(super) line: usize,
+    pub line: usize,
     /// What stands behind the fence: language and marks.
-    pub(super) marks: Vec<String>,
-    pub(super) text: String,
+    pub marks: Vec<String>,
+    pub text: String,
 }
 
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) line: usize,
-    pub(super) header: Vec<String>,
-    pub(super) rows: Vec<Vec<String>>,
+pub struct Table {
+    pub line: usize,
+    pub header: Vec<String>,
+    pub rows: Vec<Vec<String>>,
 }
 
-pub(super) fn items(text: &str) -> Vec<Item> {
+/// Everything in the order of the document.
+///
+/// # Panics
+/// Where a table is none.
+pub fn items(text: &str) -> Vec<Item> {
     let mut items = Vec::new();
     let mut lines = text.lines().enumerate().peekable();
     while let Some((index, line)) = lines.next() {
@@ -82,12 +91,23 @@ fn cells(row: &str) -> Vec<String> {
 }
 
 /// What stands in backquotes in a cell.
-pub(super) fn code(cell: &str) -> Vec<&str> {
+pub fn code(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-/// The tables whose header begins like this; there must be one.
-pub(super) fn tables(text: &str, header: &[&str]) -> Vec<Table> {
+/// The blocks alone.
+pub fn blocks(text: &str) -> impl Iterator<Item = Block> {
+    items(text).into_iter().filter_map(|item| match item {
+        Item::Block(block) => Some(block),
+        Item::Section | Item::Table(_) => None,
+    })
+}
+
+/// The tables whose header begins like this.
+///
+/// # Panics
+/// When there is none.
+pub fn tables(text: &str, header: &[&str]) -> Vec<Table> {
     let begins = |item| match item {
         Item::Table(table) if table.header.iter().zip(header).all(|(a, b)| a == b) => Some(table),
         Item::Table(_) | Item::Section | Item::Block(_) => None,
