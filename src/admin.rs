@@ -17,13 +17,16 @@ mod body;
 mod breakers;
 mod caller;
 mod changes;
+mod configs;
 mod extensions;
 mod health;
+mod heard;
 mod lanes;
 mod operation;
 mod pipelines;
 mod policies;
 mod refusal;
+mod said;
 mod surroundings;
 mod targets;
 mod tree;
@@ -33,9 +36,10 @@ use lanes::Lanes;
 use operation::{Perform, apart};
 
 pub use caller::Caller;
+pub use heard::{Heard, Listener};
 pub use lanes::Admission;
 pub use refusal::Refusal;
-pub use surroundings::{AdminSettings, Identity, Listeners, Replicas, Surroundings};
+pub use surroundings::{AdminSettings, Identity, Listeners, Replicas, Surroundings, Whom};
 
 /// The operations of this router; all clones share their room.
 #[derive(Debug, Clone)]

@@ -13,6 +13,8 @@ mod breakers;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod config_schemas;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod database_outage;

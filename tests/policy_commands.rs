@@ -222,6 +222,25 @@ async fn a_document_can_be_explained_and_checked_before_it_is_saved() {
     let (code, sentence) = world.fails(&["policy", "check", &missing, "--against", "acme/new"]);
     let want = "error: 1 mistake in missing.json:\nmissing.json:2:17: /pre/0/id: nope is not registered; create it first\n";
     assert_eq!((code, sentence.as_str()), (1, want));
+
+    let slip = world.file(
+        "slip.json",
+        "{\"providers\": [\"mock_provider\"],\n \"pre\": [{\"id\": \"normalize_text\", \"config\": {\"lowercas\": true}}]}",
+    );
+    assert_eq!(world.run(&["policy", "check", &slip]).0, 0);
+    let (code, sentence) = world.fails(&["policy", "check", &slip, "--against", "acme/new"]);
+    let told = "/pre/0/config/lowercas: is not a known key; did you mean lowercase?\n";
+    let want = format!("error: 1 mistake in slip.json:\nslip.json:2:58: {told}");
+    assert_eq!((code, sentence), (1, want));
+    let (code, sentence) = world.fails(&["policy", "put", "acme", "new", "-f", &slip]);
+    let want = format!("error: The policy has 1 mistake. (invalid_request)\n  {told}");
+    assert_eq!((code, sentence), (1, want));
+    let blurred = r#"{"style": "blur"}"#;
+    let wrong = ["ext", "update", "mask_pii", "--config-json", blurred];
+    let (code, sentence) = world.fails(&wrong);
+    let told = "/config/style: must be one of label, partial, stars, is \"blur\"\n";
+    let want = format!("error: The extension has 1 mistake. (invalid_request)\n  {told}");
+    assert_eq!((code, sentence), (1, want));
     // Nothing of all that was saved.
     assert_eq!(
         world.json(&["policy", "list", "--tenant", "acme"])["policies"],

@@ -18,6 +18,7 @@ use super::caller::Caller;
 use super::changes::{create, find, unknown_extension, update_if};
 use super::operation::{Perform, WaitsFor, apart};
 use super::refusal::Refusal;
+use super::said::said_of;
 use super::surroundings::Surroundings;
 use super::targets::check_length;
 use super::warnings;
@@ -100,10 +101,12 @@ impl Perform for CreateExtension {
         let Self(fields) = self;
         let json = fields.to_json();
         let checked = parsed(record::check(&json, &all.settings.prefix))?;
+        let said = said_of(all, &checked.record, None).await?;
         let make = || Ok(checked.record.clone());
         let (revision, extension) = create(all, caller, make).await?;
         let mut warnings = checked.warnings;
-        warnings.extend(warnings::of_extension(all, &extension).await);
+        warnings.extend(warnings::of_extension(all, &extension));
+        warnings.extend(said);
         Ok(ExtensionAnswer {
             warnings,
             ..answer(all, revision, &extension)
@@ -131,11 +134,15 @@ impl Perform for UpdateExtension {
             ..caller.author()
         };
         let patch = without(IF_REVISION, &body);
+        all.registry.refresh().await?;
+        let record = patch_of(all, find(&all.registry.snapshot(), &id)?, &patch)?;
+        let said = said_of(all, &record, Some(&patch)).await?;
         let (revision, extension) = patched(all, author, &id, &patch).await?;
         // Read once more, of what was saved: a patch may be tried several times.
         let saved = record::patch(&extension, &patch, &all.settings.prefix);
         let mut warnings = saved.map_or_else(|_| Vec::new(), |saved| saved.warnings);
-        warnings.extend(warnings::of_extension(all, &extension).await);
+        warnings.extend(warnings::of_extension(all, &extension));
+        warnings.extend(said);
         Ok(ExtensionAnswer {
             warnings,
             ..answer(all, revision, &extension)
@@ -217,10 +224,15 @@ async fn patched(
     id: &str,
     patch: &Fields,
 ) -> Result<(u64, ExtensionRecord), Refusal> {
-    update_if(all, author, id, |known| {
-        parsed(record::patch(known, patch, &all.settings.prefix)).map(|checked| checked.record)
-    })
-    .await
+    update_if(all, author, id, |known| patch_of(all, known, patch)).await
+}
+
+fn patch_of(
+    all: &Surroundings,
+    known: &ExtensionRecord,
+    patch: &Fields,
+) -> Result<ExtensionRecord, Refusal> {
+    parsed(record::patch(known, patch, &all.settings.prefix)).map(|checked| checked.record)
 }
 
 /// The revision up to which whoever writes knows the extension.

@@ -18,6 +18,7 @@ use beamline_domain::suggest::closest;
 
 use super::body::required;
 use super::caller::Caller;
+use super::configs::Given;
 use super::operation::{Perform, WaitsFor};
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
@@ -135,7 +136,10 @@ impl Perform for PutPolicy {
         if !mistakes.is_empty() {
             return Err(Refusal::mistakes("policy", &mistakes));
         }
-        let warnings = warnings::of_policy(all, &policy);
+        let given = Given::by_policy(&policy, &snapshot, &all.settings.prefix);
+        let said = given.ask(all).await.of_sent("policy", None)?;
+        let mut warnings = warnings::of_policy(all, &policy);
+        warnings.extend(said);
         if self.check_only {
             return Ok(PolicyWritten {
                 warnings,

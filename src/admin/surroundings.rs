@@ -16,6 +16,8 @@ use beamline_domain::policy::complexity::ComplexityLimits;
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 
+use super::heard::Heard;
+
 /// The parts of this router, and the way to the others.
 #[derive(Debug)]
 pub struct Surroundings {
@@ -63,8 +65,17 @@ pub trait Replicas: fmt::Debug + Send + Sync {
 
 /// Who listens, as far as programs tell by the NATS service protocol.
 pub trait Listeners: fmt::Debug + Send + Sync {
-    /// Those of `subjects` that a service listens on; `None` when nobody could be asked.
-    fn heard_on(&self, subjects: BTreeSet<String>) -> BoxFuture<'_, Option<BTreeSet<String>>>;
+    /// What services say that listen on one of `subjects`; `None` when nobody could be asked.
+    fn heard_on(&self, subjects: BTreeSet<String>, whom: Whom) -> BoxFuture<'_, Option<Heard>>;
+}
+
+/// Whose answers are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// One on each subject is enough.
+    Anybody,
+    /// All that answer in a short time.
+    Everybody,
 }
 
 impl Identity {

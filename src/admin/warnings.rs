@@ -8,41 +8,44 @@ use beamline_contract::record::ExtensionRecord;
 use beamline_domain::policy::Policy;
 use beamline_domain::record::{rule_keys, slips};
 
+use super::heard::Heard;
 use super::surroundings::Surroundings;
 
 /// Of an extension, beside those that its reader has.
-pub(super) async fn of_extension(all: &Surroundings, extension: &ExtensionRecord) -> Vec<Mistake> {
+pub(super) fn of_extension(all: &Surroundings, extension: &ExtensionRecord) -> Vec<Mistake> {
     let snapshot = all.registry.snapshot();
     let others = snapshot.extensions().iter();
     let elsewhere: BTreeSet<String> = others
         .filter(|other| other.id != extension.id)
         .flat_map(|other| rule_keys(other))
         .collect();
-    let mut warnings = slips(extension, &elsewhere);
-    warnings.extend(unheard(all, extension).await);
-    warnings
+    slips(extension, &elsewhere)
 }
 
-/// Versions that may get calls, and that nobody serves.
-async fn unheard(all: &Surroundings, extension: &ExtensionRecord) -> Vec<Mistake> {
-    if extension.versions.is_empty() || extension.is_external() {
+/// Versions that may get calls, by their position, and where they listen.
+pub(super) fn called_versions<'e>(
+    extension: &'e ExtensionRecord,
+    prefix: &str,
+) -> Vec<(usize, &'e str, String)> {
+    if extension.is_external() {
         return Vec::new();
     }
     let enabled = extension.versions.iter().enumerate();
     let enabled = enabled.filter(|(_, version)| version.enabled);
-    let subjects: Vec<(usize, &str, String)> = enabled
+    enabled
         .map(|(at, version)| {
-            let subject = extension.version_subject(version, &all.settings.prefix);
+            let subject = extension.version_subject(version, prefix);
             (at, version.version.as_str(), subject)
         })
-        .collect();
-    let wanted = subjects.iter().map(|(_, _, subject)| subject.clone());
-    let Some(heard) = all.listeners.heard_on(wanted.collect()).await else {
-        return Vec::new();
-    };
-    subjects
+        .collect()
+}
+
+/// Those that nobody serves.
+pub(super) fn unheard(versions: &[(usize, &str, String)], heard: &Heard) -> Vec<Mistake> {
+    let unheard = versions
         .iter()
-        .filter(|(_, _, subject)| !heard.contains(subject))
+        .filter(|(_, _, subject)| !heard.is_on(subject));
+    unheard
         .map(|(at, version, subject)| Mistake {
             pointer: format!("/versions/{at}/subject"),
             message: format!(
