@@ -21,6 +21,8 @@ mod database_outage;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod error_codes;
 #[cfg(test)]
 mod extension_changes;
