@@ -84,6 +84,10 @@ impl<'h> Judge<'h> {
 
     fn look_at(&mut self, delivery: &Delivery, completed: Completed, findings: &mut Findings) {
         let listeners = self.heard.on(&delivery.subject);
+        // Who says nothing of configs may take what others refuse.
+        for _ in &listeners {
+            findings.tell(delivery);
+        }
         if listeners.iter().all(|one| one.config_schema.is_none()) {
             return;
         }
@@ -94,7 +98,6 @@ impl<'h> Judge<'h> {
             return findings.warn(&delivery.place, message.to_owned());
         };
         for listener in listeners {
-            findings.tell(delivery);
             match self.slips(listener, &config) {
                 Ok(slips) => findings.take(slips, delivery, listener, completed),
                 Err(why) => findings.warn(

@@ -119,6 +119,24 @@ fn each_version_is_asked_for_what_it_gets() {
 }
 
 #[test]
+fn what_only_one_version_refuses_is_warned_of() {
+    let first = only(&["a", "b", "c"], &[]);
+    let second = only(&["a", "b"], &[]);
+    for other in [Some(first.as_str()), None] {
+        let both = heard([listener(V1, other), listener(V2, Some(&second))]);
+        let opinion = of_an_entry(TWO_VERSIONS, r#"{"c": "x"}"#, &both);
+        assert_eq!(lines(&opinion.mistakes), [""; 0]);
+        let expected = format!(
+            "/pre/0/config/c: is not a known key; did you mean a?: so says clean on {V2}, others that get it do not"
+        );
+        assert_eq!(lines(&opinion.warnings), [expected]);
+    }
+    let alone = heard([listener(V2, Some(&second))]);
+    let opinion = of_an_entry(TWO_VERSIONS, r#"{"c": "x"}"#, &alone);
+    assert_eq!(opinion.mistakes.len(), 1, "nobody serves the first version");
+}
+
+#[test]
 fn what_a_record_lacks_a_policy_may_give() {
     let schema = only(&["a", "b"], &["b"]);
     let one = heard([listener(V1, Some(&schema))]);
