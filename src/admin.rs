@@ -20,6 +20,7 @@ mod changes;
 mod extensions;
 mod health;
 mod lanes;
+mod notes;
 mod operation;
 mod pipelines;
 mod policies;

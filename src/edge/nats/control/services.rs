@@ -1,7 +1,7 @@
 //! "Who listens?": every program that speaks the NATS service protocol tells its subjects, and who
 //! asks collects what comes in a short time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_nats::StatusCode;
@@ -23,6 +23,8 @@ const MOST_PROGRAMS: usize = 10_000;
 #[derive(Debug, Deserialize)]
 struct ServiceInfo {
     #[serde(default)]
+    name: String,
+    #[serde(default)]
     endpoints: Vec<EndpointInfo>,
 }
 
@@ -34,22 +36,56 @@ struct EndpointInfo {
 impl Listeners for Fleet {
     fn heard_on(&self, subjects: BTreeSet<String>) -> BoxFuture<'_, Option<BTreeSet<String>>> {
         async move {
-            let mut heard = Heard {
-                missing: subjects,
-                found: BTreeSet::new(),
-                is_answered: false,
-            };
-            let deadline = Instant::now() + GATHER;
-            let _late = timeout_at(deadline, self.ask_services(&mut heard)).await;
-            heard.is_answered.then_some(heard.found)
+            let mut missing = subjects;
+            let mut found = BTreeSet::new();
+            let is_answered = self
+                .gather_services(|program| {
+                    for endpoint in &program.endpoints {
+                        let is_heard = |subject: &String| covers(&endpoint.subject, subject);
+                        found.extend(missing.extract_if(.., |subject| is_heard(subject)));
+                    }
+                    missing.is_empty()
+                })
+                .await;
+            is_answered.then_some(found)
+        }
+        .boxed()
+    }
+
+    fn services_on(
+        &self,
+        subjects: BTreeSet<String>,
+    ) -> BoxFuture<'_, Option<BTreeMap<String, BTreeSet<String>>>> {
+        async move {
+            let mut services = BTreeMap::new();
+            let is_answered = self
+                .gather_services(|program| {
+                    note_services(&program, &subjects, &mut services);
+                    false
+                })
+                .await;
+            is_answered.then_some(services)
         }
         .boxed()
     }
 }
 
 impl Fleet {
-    /// Collects until all are found, for as long as it is not dropped.
-    async fn ask_services(&self, heard: &mut Heard) {
+    /// Hands every program that answers in time to `take`, until that has enough. False when nobody
+    /// answered at all.
+    async fn gather_services(&self, mut take: impl FnMut(ServiceInfo) -> bool + Send) -> bool {
+        let mut is_answered = false;
+        let deadline = Instant::now() + GATHER;
+        let _late = timeout_at(deadline, self.ask_services(&mut is_answered, &mut take)).await;
+        is_answered
+    }
+
+    /// Goes on for as long as it is not dropped.
+    async fn ask_services(
+        &self,
+        is_answered: &mut bool,
+        take: &mut (impl FnMut(ServiceInfo) -> bool + Send),
+    ) {
         let connection = &self.shared.connection;
         if !connection.is_connected() {
             return;
@@ -65,34 +101,33 @@ impl Fleet {
         }
         let mut programs = 0;
         while let Some(message) = answers.next().await {
-            heard.is_answered = true;
-            let is_nobody = message.status == Some(StatusCode::NO_RESPONDERS);
-            heard.take(&message.payload);
+            *is_answered = true;
+            if message.status == Some(StatusCode::NO_RESPONDERS) {
+                return;
+            }
+            let has_enough = match serde_json::from_slice(&message.payload) {
+                Ok(program) => take(program),
+                Err(_not_a_service) => false,
+            };
             programs += 1;
-            if is_nobody || heard.missing.is_empty() || programs == MOST_PROGRAMS {
+            if has_enough || programs == MOST_PROGRAMS {
                 return;
             }
         }
     }
 }
 
-/// What was heard so far.
-#[derive(Debug)]
-struct Heard {
-    missing: BTreeSet<String>,
-    found: BTreeSet<String>,
-    is_answered: bool,
-}
-
-impl Heard {
-    fn take(&mut self, payload: &[u8]) {
-        let Ok(program) = serde_json::from_slice::<ServiceInfo>(payload) else {
-            return;
-        };
-        for endpoint in &program.endpoints {
-            let is_heard = |subject: &String| covers(&endpoint.subject, subject);
-            self.found
-                .extend(self.missing.extract_if(.., |subject| is_heard(subject)));
+/// Notes the name of a program at each subject that it listens on.
+fn note_services(
+    program: &ServiceInfo,
+    subjects: &BTreeSet<String>,
+    services: &mut BTreeMap<String, BTreeSet<String>>,
+) {
+    for subject in subjects {
+        let mut endpoints = program.endpoints.iter();
+        if endpoints.any(|endpoint| covers(&endpoint.subject, subject)) {
+            let names = services.entry(subject.clone()).or_default();
+            names.insert(program.name.clone());
         }
     }
 }
@@ -130,18 +165,24 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoints_of_a_program_are_found_by_their_subjects() {
-        let mut heard = Heard {
-            missing: ["b.v1", "b.v2"].map(str::to_owned).into(),
-            found: BTreeSet::new(),
-            is_answered: false,
+    fn programs_are_known_by_the_subjects_of_their_endpoints() {
+        let subjects = ["b.v1", "b.v2", "b.v3"].map(str::to_owned).into();
+        let mut services = BTreeMap::new();
+        for json in [
+            r#"{"name": "b", "endpoints": [{"name": "e", "subject": "b.v2"}, {"subject": "c"}]}"#,
+            r#"{"name": "all", "endpoints": [{"subject": "b.>"}]}"#,
+            "{}",
+        ] {
+            let program: ServiceInfo = serde_json::from_str(json).unwrap();
+            note_services(&program, &subjects, &mut services);
+        }
+        let names = |subject: &str| {
+            let names = services.get(subject).into_iter().flatten();
+            names.map(String::as_str).collect::<Vec<_>>().join(" ")
         };
-        heard.take(
-            br#"{"name": "b", "endpoints": [{"name": "e", "subject": "b.v2"}, {"subject": "c"}]}"#,
+        assert_eq!(
+            (names("b.v1"), names("b.v2")),
+            ("all".into(), "all b".into())
         );
-        heard.take(b"{}");
-        heard.take(b"no JSON");
-        assert_eq!(heard.missing, ["b.v1".to_owned()].into());
-        assert_eq!(heard.found, ["b.v2".to_owned()].into());
     }
 }
