@@ -6,6 +6,8 @@
 pub enum StartError {
     #[error("{what} \"{name}\" must be 1 to 64 letters, digits, \"_\" or \"-\"")]
     InvalidName { what: &'static str, name: String },
+    #[error("a subject can be given to a program with one extension, and this one has {0}")]
+    OneSubject(usize),
     #[error("credentials file {path}: {source}")]
     Credentials {
         path: String,
