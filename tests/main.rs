@@ -23,6 +23,8 @@ mod error_codes;
 #[cfg(test)]
 mod extension_changes;
 #[cfg(test)]
+mod faces;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod fleet;
