@@ -70,6 +70,31 @@ fn every_detail_of_an_answer_is_in_the_table() {
 }
 
 #[test]
+fn the_libraries_are_those_that_the_programs_run_with() {
+    let libraries: Vec<String> = rows(tables(GUIDE, &["language", "library"]))
+        .iter()
+        .map(|row| row[1].replace('`', ""))
+        .collect();
+    let python = read("tests/api_guide/python/requirements.txt");
+    let package = read("tests/api_guide/typescript/package.json");
+    let package: Value = serde_json::from_str(&package).expect("JSON");
+    let typescript = package["dependencies"].as_object().into_iter().flatten();
+    let pins: Vec<String> = python
+        .lines()
+        .map(|line| line.replace("==", " "))
+        .chain(typescript.map(|(name, version)| format!("{name} {}", version.as_str().unwrap())))
+        .collect();
+    assert_eq!(pins.len(), 2);
+    for pin in pins {
+        // The page names no more than the minor version.
+        let is_told = libraries
+            .iter()
+            .any(|told| pin.starts_with(&format!("{told}.")));
+        assert!(is_told, "{pin} is none of {libraries:?}");
+    }
+}
+
+#[test]
 fn every_header_is_a_gateways_or_somebody_elses() {
     let source = read("contract/src/header.rs");
     let known: Vec<String> = source
