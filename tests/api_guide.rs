@@ -6,6 +6,7 @@ mod codes;
 mod connections;
 #[path = "../actors/tests/policy_guide/markdown.rs"]
 mod markdown;
+mod payloads;
 mod programs;
 mod tables;
 mod tools;
