@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod administration;
 #[cfg(test)]
+mod api_guide;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod breakers;
