@@ -138,15 +138,6 @@ pub struct CallAnswer<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub metadata: Option<Cow<'a, RawValue>>,
-    /// Pre, validator: kept with the request for the extension whose `notes_of` names this one, at
-    /// most 16 KiB. Nobody else sees them.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "as_written",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub notes: Option<Cow<'a, RawValue>>,
     /// Validator, which must say one of them: `ok` or `reject`. Processor: the same, or `success`,
     /// or nothing. Anybody, beside the older form of a failure: `error`.
     #[serde(
@@ -169,6 +160,15 @@ pub struct CallAnswer<'a> {
     pub reason: Option<Cow<'a, RawValue>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub details: Option<Cow<'a, RawValue>>,
+    /// Pre, validator: kept with the request for the extension whose `notes_of` names this one, at
+    /// most 16 KiB. Nobody else sees them.
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "as_written",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub notes: Option<Cow<'a, RawValue>>,
     /// That it failed, and why: an [`AnsweredError`].
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<AnsweredError<'static>>"))]

@@ -51,7 +51,10 @@ impl Program {
                 kind: extension.kind,
             })
         };
+        let endpoints: Result<Vec<Endpoint>, StartError> =
+            self.extensions.iter().map(endpoint).collect();
+        let endpoints = endpoints?;
         Settings::check_name(&self.name)?;
-        self.extensions.iter().map(endpoint).collect()
+        Ok(endpoints)
     }
 }

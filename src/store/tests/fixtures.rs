@@ -58,6 +58,9 @@ pub(super) fn author() -> Author {
     }
 }
 
+/// Extensions that a new database holds.
+pub(super) const SEEDS: usize = 7;
+
 pub(super) fn extension(id: &str) -> ExtensionRecord {
     record::parse(&format!(r#"{{"id": "{id}", "type": "pre"}}"#), "beamline").unwrap()
 }

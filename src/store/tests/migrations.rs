@@ -5,7 +5,7 @@ use beamline_contract::record::Kind;
 use sqlx::{AssertSqlSafe, Executor};
 
 use super::database::TestDatabase;
-use super::fixtures::{config, find, opened, outsider};
+use super::fixtures::{SEEDS, config, find, opened, outsider};
 use crate::store::migrations::{MigrationState, migrate_to};
 use crate::store::{migrate, migration_status};
 
@@ -28,7 +28,7 @@ async fn a_store_can_be_opened_before_its_schema_exists(database: TestDatabase) 
         "{error}"
     );
     migrate(&config(database.url())).await.unwrap();
-    assert_eq!(store.load().await.unwrap().extensions.len(), 6);
+    assert_eq!(store.load().await.unwrap().extensions.len(), SEEDS);
 }
 
 async fn migrations_run_once_however_many_start(database: TestDatabase) {
