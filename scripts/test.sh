@@ -64,6 +64,9 @@ ensure_nats_server
 ensure_postgres
 say "$(nats-server --version); tests use $BEAMLINE_TEST_POSTGRES_URL"
 
+begin_step "languages of the examples"
+scripts/gateways.sh
+
 begin_step "format"
 cargo fmt --all --check
 

@@ -22,6 +22,7 @@ mod extensions;
 mod health;
 mod heard;
 mod lanes;
+mod notes;
 mod operation;
 mod pipelines;
 mod policies;
@@ -36,7 +37,7 @@ use lanes::Lanes;
 use operation::{Perform, apart};
 
 pub use caller::Caller;
-pub use heard::{Heard, Listener};
+pub use heard::{Heard, Listener, covers};
 pub use lanes::Admission;
 pub use refusal::Refusal;
 pub use surroundings::{AdminSettings, Identity, Listeners, Replicas, Surroundings, Whom};

@@ -22,10 +22,11 @@ const DOCUMENTS: [(&str, &str); 4] = [
     ("README.md", include_str!("../README.md")),
 ];
 
-const PROGRAMS: [(&str, &str, Kind); 4] = [
+const PROGRAMS: [(&str, &str, Kind); 5] = [
     ("beamline-normalize-text", "normalize_text", Kind::Pre),
     ("beamline-pii-guard", "pii_guard", Kind::Validator),
     ("beamline-mask-pii", "mask_pii", Kind::Post),
+    ("beamline-mask-pii", "mask_pii_in", Kind::Pre),
     ("beamline-mock-provider", "mock_provider", Kind::Provider),
 ];
 
@@ -90,14 +91,22 @@ impl World {
 
     async fn record(&mut self, place: &str, text: &str) {
         let read = record::parse(text, "beamline").expect("a record");
-        self.invent(&read.id, read.kind).await;
         if is_ours(&read.id) {
             for version in read.versions.iter().filter(|version| version.enabled) {
                 self.serve(&read.id, read.kind, &version.version).await;
             }
         }
         let body: Value = serde_json::from_str(text).expect("JSON");
-        let saved = self.routing.gateway.admin("update_extension", &body).await;
+        let gateway = &self.routing.gateway;
+        let known = gateway
+            .admin("get_extension", &json!({"id": read.id}))
+            .await;
+        let operation = if known["ok"] == true {
+            "update_extension"
+        } else {
+            "create_extension"
+        };
+        let saved = gateway.admin(operation, &body).await;
         assert_eq!(saved["ok"], true, "{place}: {saved}");
         self.records += 1;
     }

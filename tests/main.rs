@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod administration;
 #[cfg(test)]
+mod api_guide;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod breakers;
@@ -26,6 +28,8 @@ mod documents;
 mod error_codes;
 #[cfg(test)]
 mod extension_changes;
+#[cfg(test)]
+mod faces;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]

@@ -28,6 +28,9 @@ pub struct ExtensionCall<'a> {
     /// The registry's config overlaid by the policy's.
     #[serde(default)]
     pub config: Cow<'a, Fields>,
+    /// What the extension that the record's `notes_of` names has kept with this request.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<Cow<'a, RawValue>>,
 }
 
 /// The body of a call to a provider.
@@ -55,6 +58,9 @@ pub struct ProviderCall<'a> {
     /// The request's context so far.
     #[serde(default)]
     pub context: Cow<'a, Fields>,
+    /// What the extension that the record's `notes_of` names has kept with this request.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<Cow<'a, RawValue>>,
 }
 
 /// Either call as an extension reads it. Everything may be absent or null, because people call
@@ -69,6 +75,7 @@ pub struct CallBody<'a> {
     pub request_id: Option<Cow<'a, str>>,
     pub metadata: Option<Fields>,
     pub config: Option<Box<RawValue>>,
+    pub notes: Option<Box<RawValue>>,
     #[serde(borrow)]
     pub payload: Option<MessageBody<'a>>,
     #[serde(borrow)]
@@ -81,6 +88,9 @@ pub struct CallBody<'a> {
     pub parameters: Option<Fields>,
     pub context: Option<Fields>,
 }
+
+/// Longest notes of one answer, in bytes.
+pub const MAX_NOTES: usize = 16 * 1024;
 
 /// `status` of an answer: the message may go on.
 pub const STATUS_OK: &str = "ok";
@@ -150,6 +160,15 @@ pub struct CallAnswer<'a> {
     pub reason: Option<Cow<'a, RawValue>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub details: Option<Cow<'a, RawValue>>,
+    /// Pre, validator: kept with the request for the extension whose `notes_of` names this one, at
+    /// most 16 KiB. Nobody else sees them.
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "as_written",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub notes: Option<Cow<'a, RawValue>>,
     /// That it failed, and why: an [`AnsweredError`].
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<AnsweredError<'static>>"))]
@@ -230,6 +249,7 @@ mod tests {
             payload: serde_json::from_str(r#"{"message_id": "m", "payload": 1.50}"#).unwrap(),
             metadata: Cow::Owned(Fields::parse(r#"{"lang": "en"}"#).unwrap()),
             config: Cow::Owned(Fields::parse(r#"{"trim": true}"#).unwrap()),
+            notes: serde_json::from_str(r#"[1.50]"#).unwrap(),
         };
         let json = serde_json::to_string(&call).unwrap();
         let body: CallBody<'_> = serde_json::from_str(&json).unwrap();
@@ -240,6 +260,7 @@ mod tests {
         assert_eq!((&*payload.message_id, payload.payload.get()), ("m", "1.50"));
         assert_eq!(body.metadata.unwrap().text("lang").unwrap(), "en");
         assert_eq!(body.config.unwrap().get(), r#"{"trim":true}"#);
+        assert_eq!(body.notes.unwrap().get(), "[1.50]");
     }
 
     #[test]

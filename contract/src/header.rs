@@ -13,7 +13,7 @@ pub const DEADLINE: &str = "Router-Deadline";
 pub const ATTEMPT: &str = "Router-Attempt";
 /// Who goes first when not everybody can.
 pub const PRIORITY: &str = "Router-Priority";
-/// In an answer: the milliseconds that the caller asked for, when it was given fewer.
+/// In an answer: the milliseconds that the request was given, when the caller asked for more.
 pub const TIMEOUT_CLAMPED: &str = "Router-Timeout-Clamped";
 
 /// `Bearer`, and the key of the administration.

@@ -8,7 +8,7 @@ mod schema;
 
 pub use crate::kind::Kind;
 pub use breaker::{BreakerOverrides, BreakerSetting, Isolation};
-pub use extension::{ExtensionInstance, ExtensionRecord, ExtensionVersion};
+pub use extension::{ExtensionInstance, ExtensionRecord, ExtensionVersion, Program};
 pub use operator::{BreakerResets, OperatorDecision, OperatorState};
 #[cfg(feature = "schema")]
 pub(crate) use schema::{WrittenExtension, WrittenPatch, breaker_schema};

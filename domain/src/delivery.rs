@@ -92,7 +92,7 @@ pub fn of_entry(
 
 /// The instances of the extension's own version; without any, the one program that there is.
 fn own_subjects(record: &ExtensionRecord, prefix: &str) -> Vec<String> {
-    let instances = record.instances.iter();
+    let instances = record.places().iter();
     let called = instances.filter(|instance| instance.enabled && instance.weight > 0);
     let subjects: Vec<String> = called.map(|instance| instance.subject.clone()).collect();
     if subjects.is_empty() {

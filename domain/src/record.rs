@@ -1,6 +1,7 @@
 //! The registry's record of an extension: read, asked who listens on a subject, and which version
 //! takes a request.
 
+pub mod faces;
 mod listener;
 mod live;
 mod read;

@@ -7,6 +7,7 @@ pub mod plan;
 
 pub mod call_body;
 pub mod endpoint;
+pub mod notes;
 pub mod reply;
 
 pub mod failure;

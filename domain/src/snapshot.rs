@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::policy::Policy;
-use crate::record::Route;
+use crate::record::{Route, faces};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::ExtensionRecord;
 
@@ -75,8 +75,10 @@ impl Snapshot {
     /// Takes what the store holds. One unreadable policy does not take the others down.
     pub fn new(content: Content) -> Self {
         let known = |e: ExtensionRecord| (e.id.clone(), KnownExtension::new(e));
-        let extensions: HashMap<String, KnownExtension> =
-            content.extensions.into_iter().map(known).collect();
+        let extensions: HashMap<String, KnownExtension> = faces::put_together(content.extensions)
+            .into_iter()
+            .map(known)
+            .collect();
         let mut in_order: Vec<_> = extensions
             .values()
             .map(|known| Arc::clone(&known.record))
@@ -165,6 +167,14 @@ impl Snapshot {
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, reason)| reason.as_str())
+    }
+
+    /// The other faces of an extension's program.
+    pub fn faces_of(&self, extension_id: &str) -> Vec<&Arc<ExtensionRecord>> {
+        let is_face = |other: &&Arc<ExtensionRecord>| {
+            other.subject_of.as_deref() == Some(extension_id) && other.id != extension_id
+        };
+        self.in_order.iter().filter(is_face).collect()
     }
 
     /// The policies that name an extension, as `tenant/policy`.

@@ -7,6 +7,7 @@ use beamline_actors::ports::{Author, Change, StoreError};
 use beamline_contract::admin::{Reload, RevisionAnswer};
 use beamline_contract::record::ExtensionRecord;
 use beamline_domain::document::shorten;
+use beamline_domain::record::faces;
 use beamline_domain::snapshot::Snapshot;
 use beamline_domain::suggest::closest;
 
@@ -92,7 +93,7 @@ async fn save(
     for _ in 0..TRIES {
         all.registry.refresh().await?;
         let snapshot = all.registry.snapshot();
-        let extension = make(&snapshot)?;
+        let extension = completed(&all.settings.prefix, &snapshot, make(&snapshot)?)?;
         let change = change_to(extension.clone());
         if changes_nothing(&change, &snapshot) {
             // No revision, and no line in the audit log that says nothing.
@@ -121,7 +122,20 @@ fn changes_nothing(change: &Change, snapshot: &Snapshot) -> bool {
     }
 }
 
-/// Two extensions on one subject would share each other's calls.
+/// With what a face needs of its program.
+pub(super) fn completed(
+    prefix: &str,
+    snapshot: &Snapshot,
+    extension: ExtensionRecord,
+) -> Result<ExtensionRecord, Refusal> {
+    let has_faces = !snapshot.faces_of(&extension.id).is_empty();
+    let find = |id: &str| snapshot.extension(id).map(|known| &**known);
+    faces::complete(extension, prefix, find, has_faces)
+        .map_err(|mistake| Refusal::mistakes("extension", &[mistake]))
+}
+
+/// Two extensions on one subject would share each other's calls, unless they are faces of one
+/// program.
 fn check_subjects(
     prefix: &str,
     snapshot: &Snapshot,
@@ -131,7 +145,7 @@ fn check_subjects(
     let others = snapshot
         .extensions()
         .iter()
-        .filter(|other| other.id != extension.id);
+        .filter(|other| other.program_id() != extension.program_id());
     for other in others {
         let subjects = other.subjects(prefix);
         if let Some(taken) = subjects.iter().find(|subject| own.contains(subject)) {

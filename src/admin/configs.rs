@@ -33,9 +33,10 @@ const MOST_POLICIES: usize = 200;
 /// Nobody reads more.
 const MOST_LINES: usize = 20;
 /// Keys of a record by which it is decided who gets which config.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "type",
     "subject",
+    "subject_of",
     "version",
     "config",
     "metadata",

@@ -12,10 +12,12 @@ use beamline_contract::mistake::Mistake;
 use beamline_contract::record::{ExtensionRecord, Kind};
 use beamline_domain::document::shorten;
 use beamline_domain::record::{self, Checked};
+use beamline_domain::snapshot::Snapshot;
 
 use super::body::{required, without, without_key};
 use super::caller::Caller;
 use super::changes::{create, find, unknown_extension, update_if};
+use super::notes;
 use super::operation::{Perform, WaitsFor, apart};
 use super::refusal::Refusal;
 use super::said::said_of;
@@ -101,7 +103,9 @@ impl Perform for CreateExtension {
         let Self(fields) = self;
         let json = fields.to_json();
         let checked = parsed(record::check(&json, &all.settings.prefix))?;
-        let said = said_of(all, &checked.record, None).await?;
+        all.registry.refresh().await?;
+        notes::check(all, &checked.record, None).await?;
+        let said = said_of(all, checked.record.clone(), None).await?;
         let make = || Ok(checked.record.clone());
         let (revision, extension) = create(all, caller, make).await?;
         let mut warnings = checked.warnings;
@@ -135,8 +139,9 @@ impl Perform for UpdateExtension {
         };
         let patch = without(IF_REVISION, &body);
         all.registry.refresh().await?;
+        check_notes(all, &id, &patch).await?;
         let record = patch_of(all, find(&all.registry.snapshot(), &id)?, &patch)?;
-        let said = said_of(all, &record, Some(&patch)).await?;
+        let said = said_of(all, record, Some(&patch)).await?;
         let (revision, extension) = patched(all, author, &id, &patch).await?;
         // Read once more, of what was saved: a patch may be tried several times.
         let saved = record::patch(&extension, &patch, &all.settings.prefix);
@@ -187,7 +192,9 @@ impl Perform for DeleteExtension {
         all: &Arc<Surroundings>,
         caller: &Caller,
     ) -> Result<ExtensionDeleted, Refusal> {
-        let used_by_policies = all.registry.snapshot().used_by(&self.id);
+        let snapshot = all.registry.snapshot();
+        check_faces(&snapshot, &self.id)?;
+        let used_by_policies = snapshot.used_by(&self.id);
         let change = Change::DeleteExtension {
             id: self.id.clone(),
         };
@@ -205,6 +212,20 @@ impl Perform for DeleteExtension {
             used_by_policies,
         })
     }
+}
+
+/// Without their program, its other faces would have no subject.
+fn check_faces(snapshot: &Snapshot, id: &str) -> Result<(), Refusal> {
+    let faces = snapshot.faces_of(id);
+    if faces.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = faces.iter().map(|face| face.id.as_str()).collect();
+    Err(Refusal::conflict(format!(
+        "{} is the program of {} (subject_of): delete these first, or give them a subject.",
+        shorten(id),
+        names.join(", ")
+    )))
 }
 
 async fn set_enabled(
@@ -233,6 +254,19 @@ fn patch_of(
     patch: &Fields,
 ) -> Result<ExtensionRecord, Refusal> {
     parsed(record::patch(known, patch, &all.settings.prefix)).map(|checked| checked.record)
+}
+
+/// Whether what the patch makes of the extension may get the notes that it asks for.
+async fn check_notes(all: &Surroundings, id: &str, patch: &Fields) -> Result<(), Refusal> {
+    let snapshot = all.registry.snapshot();
+    let Some(known) = snapshot.extension(id) else {
+        // Saving says so.
+        return Ok(());
+    };
+    match record::patch(known, patch, &all.settings.prefix) {
+        Ok(patched) => notes::check(all, &patched.record, Some(known)).await,
+        Err(_mistakes) => Ok(()),
+    }
 }
 
 /// The revision up to which whoever writes knows the extension.

@@ -66,7 +66,7 @@ impl Heard {
 }
 
 /// Whether a subscription to `pattern` gets what is sent to `subject`.
-fn covers(pattern: &str, subject: &str) -> bool {
+pub fn covers(pattern: &str, subject: &str) -> bool {
     let mut tokens = subject.split('.');
     for part in pattern.split('.') {
         match tokens.next() {

@@ -4,6 +4,7 @@ use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
 use beamline_contract::record::ExtensionRecord;
 
+use super::changes::completed;
 use super::configs::{self, Given};
 use super::operation::apart;
 use super::refusal::Refusal;
@@ -14,12 +15,14 @@ use super::warnings;
 /// configs are what they take. Without a patch all of it is new.
 pub(super) async fn said_of(
     all: &Surroundings,
-    record: &ExtensionRecord,
+    record: ExtensionRecord,
     patch: Option<&Fields>,
 ) -> Result<Vec<Mistake>, Refusal> {
-    let versions = warnings::called_versions(record, &all.settings.prefix);
+    let snapshot = all.registry.snapshot();
+    let record = completed(&all.settings.prefix, &snapshot, record)?;
+    let versions = warnings::called_versions(&record, &all.settings.prefix);
     let given = if patch.is_none_or(configs::concern) {
-        given_by(all, record).await?
+        given_by(all, &record).await?
     } else {
         Given::nothing()
     };

@@ -1,6 +1,6 @@
 //! What administration looks at and changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -67,6 +67,13 @@ pub trait Replicas: fmt::Debug + Send + Sync {
 pub trait Listeners: fmt::Debug + Send + Sync {
     /// What services say that listen on one of `subjects`; `None` when nobody could be asked.
     fn heard_on(&self, subjects: BTreeSet<String>, whom: Whom) -> BoxFuture<'_, Option<Heard>>;
+
+    /// The names of all services that listen on each of `subjects`; `None` when nobody could be
+    /// asked.
+    fn services_on(
+        &self,
+        subjects: BTreeSet<String>,
+    ) -> BoxFuture<'_, Option<BTreeMap<String, BTreeSet<String>>>>;
 }
 
 /// Whose answers are waited for.

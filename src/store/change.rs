@@ -220,7 +220,9 @@ impl Writer<'_> {
             .bind(breaker)
             .bind(operator.transpose()?)
             .bind(reset.transpose()?)
-            .bind(extension.max_in_flight.map(i64::from));
+            .bind(extension.max_in_flight.map(i64::from))
+            .bind(extension.subject_of.as_deref())
+            .bind(extension.notes_of.as_deref());
         self.run(write).await
     }
 

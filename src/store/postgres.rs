@@ -60,7 +60,7 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
             id, type, subject, timeout_ms, retry, enabled::int AS enabled, version,
             config::text AS config, metadata::text AS metadata, breaker::text AS breaker,
             breaker_operator::text AS breaker_operator, breaker_reset::text AS breaker_reset,
-            max_in_flight
+            max_in_flight, subject_of, notes_of
         FROM extensions
         ORDER BY id",
     one: "
@@ -68,7 +68,7 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
             id, type, subject, timeout_ms, retry, enabled::int AS enabled, version,
             config::text AS config, metadata::text AS metadata, breaker::text AS breaker,
             breaker_operator::text AS breaker_operator, breaker_reset::text AS breaker_reset,
-            max_in_flight
+            max_in_flight, subject_of, notes_of
         FROM extensions
         WHERE id = $1",
     insert: "
@@ -76,12 +76,12 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
             (id, type, subject, timeout_ms, retry, enabled, version,
              config, metadata, breaker,
              breaker_operator, breaker_reset,
-             max_in_flight)
+             max_in_flight, subject_of, notes_of)
         VALUES
             ($1, $2, $3, $4, $5, $6, $7,
              $8::jsonb, $9::jsonb, $10::jsonb,
              $11::jsonb, $12::jsonb,
-             $13)",
+             $13, $14, $15)",
     update: "
         UPDATE extensions
         SET type = $2,
@@ -96,6 +96,8 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
             breaker_operator = $11::jsonb,
             breaker_reset = $12::jsonb,
             max_in_flight = $13,
+            subject_of = $14,
+            notes_of = $15,
             updated_at = CURRENT_TIMESTAMP
         WHERE id = $1",
     delete: "DELETE FROM extensions WHERE id = $1",

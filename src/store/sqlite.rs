@@ -54,22 +54,26 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
     all: "
         SELECT
             id, type, subject, timeout_ms, retry, enabled, version,
-            config, metadata, breaker, breaker_operator, breaker_reset, max_in_flight
+            config, metadata, breaker, breaker_operator, breaker_reset, max_in_flight,
+            subject_of, notes_of
         FROM extensions
         ORDER BY id",
     one: "
         SELECT
             id, type, subject, timeout_ms, retry, enabled, version,
-            config, metadata, breaker, breaker_operator, breaker_reset, max_in_flight
+            config, metadata, breaker, breaker_operator, breaker_reset, max_in_flight,
+            subject_of, notes_of
         FROM extensions
         WHERE id = ?1",
     insert: "
         INSERT INTO extensions
             (id, type, subject, timeout_ms, retry, enabled, version,
-             config, metadata, breaker, breaker_operator, breaker_reset, max_in_flight)
+             config, metadata, breaker, breaker_operator, breaker_reset, max_in_flight,
+             subject_of, notes_of)
         VALUES
             (?1, ?2, ?3, ?4, ?5, ?6, ?7,
-             ?8, ?9, ?10, ?11, ?12, ?13)",
+             ?8, ?9, ?10, ?11, ?12, ?13,
+             ?14, ?15)",
     update: "
         UPDATE extensions
         SET type = ?2,
@@ -84,6 +88,8 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
             breaker_operator = ?11,
             breaker_reset = ?12,
             max_in_flight = ?13,
+            subject_of = ?14,
+            notes_of = ?15,
             updated_at = CURRENT_TIMESTAMP
         WHERE id = ?1",
     delete: "DELETE FROM extensions WHERE id = ?1",

@@ -41,7 +41,9 @@ use sqlx::any::AnyRow;
 use sqlx::{Executor, Row};
 
 use self::database::TestDatabase;
-use self::fixtures::{audit, author, extension, find, full_extension, outsider, policy, seeded};
+use self::fixtures::{
+    SEEDS, audit, author, extension, find, full_extension, outsider, policy, seeded,
+};
 use super::rows;
 
 on_both_databases!(
@@ -182,7 +184,7 @@ async fn what_is_not_there_is_not_found(database: TestDatabase) {
         let error = store.write(change, author()).await.unwrap_err();
         assert!(matches!(error, StoreError::NotFound(_)), "{error}");
     }
-    assert_eq!(store.load().await.unwrap().extensions.len(), 6);
+    assert_eq!(store.load().await.unwrap().extensions.len(), SEEDS);
 }
 
 async fn policies_come_back_byte_for_byte(database: TestDatabase) {

@@ -167,7 +167,7 @@ async fn bash_completes_below_the_first_level_and_knows_ids_and_tenants() {
     assert_eq!(completed(&world, &["request", "--tenant", "d"]), ["demo"]);
     assert_eq!(
         completed(&world, &["ext", "get", "m"]),
-        ["mask_pii", "mock_provider"]
+        ["mask_pii", "mask_pii_in", "mock_provider"]
     );
     assert_eq!(
         completed(&world, &["policy", "put", "a", "b", "-f", ""]),

@@ -1,5 +1,7 @@
 //! What an extension is, where it listens, and how long it may take.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::breaker::BreakerOverrides;
@@ -18,9 +20,19 @@ pub struct ExtensionRecord {
     /// Where it listens; absent means the subject that follows from type, id and version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// The provider whose program this one is another face of: the same subject, with a config,
+    /// limits and breakers of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_of: Option<String>,
+    /// The extension whose notes it gets; both are faces of one program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes_of: Option<String>,
+    /// What `subject_of` names, as the registry has it. Not part of what is stored.
+    #[serde(skip)]
+    pub program: Option<Arc<Program>>,
     /// Milliseconds that one attempt may take.
     pub timeout_ms: u64,
-    /// Attempts after the first, 0 to 2.
+    /// Attempts after the first, 0 to 3.
     pub retry: u32,
     pub enabled: bool,
     pub version: String,
@@ -78,12 +90,47 @@ pub struct ExtensionInstance {
     pub enabled: bool,
 }
 
+/// Where the program of a provider listens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Program {
+    pub id: String,
+    pub subject: Option<String>,
+    pub version: String,
+    pub instances: Vec<ExtensionInstance>,
+}
+
 impl ExtensionRecord {
     /// The subject that a call goes to. `prefix` is the deployment's subject prefix.
     pub fn effective_subject(&self, prefix: &str) -> String {
         self.subject
             .clone()
-            .unwrap_or_else(|| subject::extension(prefix, self.kind, &self.id, &self.version))
+            .unwrap_or_else(|| self.derived_subject(&self.version, prefix))
+    }
+
+    /// The subject of a version that writes none.
+    pub fn derived_subject(&self, version: &str, prefix: &str) -> String {
+        let of = |id: &str, version: &str| subject::extension(prefix, self.kind, id, version);
+        match (&self.program, &self.subject_of) {
+            (Some(program), _) => program
+                .subject
+                .clone()
+                .unwrap_or_else(|| of(&program.id, &program.version)),
+            (None, Some(id)) => of(id, version),
+            (None, None) => of(&self.id, version),
+        }
+    }
+
+    /// The extension whose program it is: itself, unless it is another face of one.
+    pub fn program_id(&self) -> &str {
+        self.subject_of.as_deref().unwrap_or(&self.id)
+    }
+
+    /// The places where it runs: those of its program where it has none of its own.
+    pub fn places(&self) -> &[ExtensionInstance] {
+        match &self.program {
+            Some(program) if self.instances.is_empty() => &program.instances,
+            Some(_) | None => &self.instances,
+        }
     }
 
     /// Every subject that belongs to it: its own, and those of its versions and instances.
@@ -92,7 +139,7 @@ impl ExtensionRecord {
         for version in &self.versions {
             subjects.push(self.version_subject(version, prefix));
         }
-        for instance in &self.instances {
+        for instance in self.places() {
             subjects.push(instance.subject.clone());
         }
         subjects
@@ -113,6 +160,6 @@ impl ExtensionRecord {
         version
             .subject
             .clone()
-            .unwrap_or_else(|| subject::extension(prefix, self.kind, &self.id, &version.version))
+            .unwrap_or_else(|| self.derived_subject(&version.version, prefix))
     }
 }

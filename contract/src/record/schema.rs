@@ -89,7 +89,7 @@ impl JsonSchema for BreakerOverrides {
 
 /// The registry record of an extension as somebody writes it. What it leaves out has a default.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields, transform = colons_need_a_subject)]
+#[schemars(deny_unknown_fields, transform = with_rules_of_subjects)]
 #[expect(
     dead_code,
     reason = "only its schema is needed: the reader takes a record apart by hand"
@@ -104,15 +104,24 @@ pub(crate) struct WrittenExtension {
     parts: WrittenParts,
 }
 
-/// No subject follows from an id with colons.
-fn colons_need_a_subject(schema: &mut Schema) {
+/// No subject follows from an id with colons, and only providers are faces of one.
+fn with_rules_of_subjects(schema: &mut Schema) {
     let holds_one = json!({"properties": {"id": {"pattern": ":"}}});
     let has_subject = json!({
-        "properties": {"type": {"const": "provider"}, "subject": {"type": "string"}},
-        "required": ["subject"],
+        "properties": {"type": {"const": "provider"}},
+        "anyOf": [
+            {"properties": {"subject": {"type": "string"}}, "required": ["subject"]},
+            {"properties": {"subject_of": {"type": "string"}}, "required": ["subject_of"]},
+        ],
     });
-    schema.insert("if".into(), holds_one);
-    schema.insert("then".into(), has_subject);
+    let is_face =
+        json!({"properties": {"subject_of": {"type": "string"}}, "required": ["subject_of"]});
+    let is_provider = json!({"properties": {"type": {"const": "provider"}}});
+    let rules = json!([
+        {"if": holds_one, "then": has_subject},
+        {"if": is_face, "then": is_provider},
+    ]);
+    schema.insert("allOf".into(), rules);
 }
 
 /// The parts of a record that change. A part is not looked into: a changed `config` is a whole one.
@@ -137,6 +146,13 @@ struct WrittenParts {
     /// Where it listens; absent means the subject that follows from type, id and version.
     #[schemars(with = "Option<Subject>")]
     subject: Option<String>,
+    /// A provider whose program this one is another face of: the same subject, with a config,
+    /// limits and breakers of its own.
+    #[schemars(with = "Option<Id>")]
+    subject_of: Option<String>,
+    /// The extension whose notes it gets. Both must be faces of one program.
+    #[schemars(with = "Option<Id>")]
+    notes_of: Option<String>,
     /// Milliseconds that one attempt may take. Absent: 1000, and 20000 for a provider.
     #[schemars(range(min = *RECORD_TIMEOUT_MS.start(), max = *RECORD_TIMEOUT_MS.end()))]
     timeout_ms: Option<u64>,

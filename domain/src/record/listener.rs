@@ -1,7 +1,6 @@
 //! Which version and which instance of an extension listens on a subject.
 
 use beamline_contract::record::ExtensionRecord;
-use beamline_contract::subject;
 
 /// Who takes the calls on one subject of an extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +11,7 @@ pub struct SubjectListener {
 
 /// Who listens on `subject`; `None` when it is none of the extension's.
 pub fn listener(record: &ExtensionRecord, subject: &str) -> Option<SubjectListener> {
-    let mut instances = record.instances.iter();
+    let mut instances = record.places().iter();
     if let Some(instance) = instances.find(|instance| instance.subject == subject) {
         return Some(SubjectListener {
             version: record.version.clone(),
@@ -52,7 +51,10 @@ fn is_subject(
 ) -> bool {
     match written {
         Some(own) => own == subject,
-        None => subject.ends_with(&subject::extension("", record.kind, &record.id, version)),
+        None => {
+            let derived = record.derived_subject(version, "");
+            derived == subject || derived.starts_with('.') && subject.ends_with(&derived)
+        }
     }
 }
 

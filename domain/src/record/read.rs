@@ -25,6 +25,8 @@ const KEYS: &[&str] = &[
     "id",
     "type",
     "subject",
+    "subject_of",
+    "notes_of",
     "timeout_ms",
     "retry",
     "enabled",
@@ -149,7 +151,7 @@ fn read(
     if let Some(id) = &id {
         check_id(
             id,
-            is_provider && object.has("subject"),
+            is_provider && (object.has("subject") || object.has("subject_of")),
             stored.id,
             mistakes,
         );
@@ -165,12 +167,14 @@ fn read(
     check_token("/version", &version, mistakes);
     let subject = object.text("subject", mistakes);
     check_subject("/subject", subject.as_deref(), prefix, mistakes);
+    let subject_of = read_subject_of(&mut object, id.as_deref(), kind, mistakes);
+    let notes_of = read_reference(&mut object, "notes_of", mistakes);
     let timeout_ms = object.whole("timeout_ms", RECORD_TIMEOUT_MS, mistakes);
     let retry = object.whole("retry", RECORD_RETRIES, mistakes).unwrap_or(0);
     let enabled = object.flag("enabled", mistakes).unwrap_or(true);
     let config = object.fields("config", mistakes);
     let metadata = object.fields("metadata", mistakes);
-    let makes_subjects = id.as_deref().is_none_or(|id| !id.contains(':'));
+    let makes_subjects = subject_of.is_some() || id.as_deref().is_none_or(|id| !id.contains(':'));
     let versions = read_versions(&mut object, prefix, makes_subjects, mistakes);
     check_percentages(&versions, stored.versions, mistakes);
     let instances = read_instances(&mut object, prefix, mistakes);
@@ -189,6 +193,9 @@ fn read(
         id,
         kind,
         subject,
+        subject_of,
+        notes_of,
+        program: None,
         timeout_ms,
         retry,
         enabled,
@@ -202,6 +209,32 @@ fn read(
         breaker_operator: None,
         breaker_reset: None,
     })
+}
+
+/// The provider whose program this one is a face of.
+fn read_subject_of(
+    object: &mut Object<'_>,
+    id: Option<&str>,
+    kind: Option<Kind>,
+    mistakes: &mut Mistakes,
+) -> Option<String> {
+    let subject_of = read_reference(object, "subject_of", mistakes)?;
+    if kind.is_some_and(|kind| kind != Kind::Provider) {
+        mistakes.add("/subject_of", "is for providers only");
+    }
+    if id == Some(&subject_of) {
+        mistakes.add("/subject_of", "names the extension itself");
+    }
+    Some(subject_of)
+}
+
+/// The id of another extension.
+fn read_reference(object: &mut Object<'_>, key: &str, mistakes: &mut Mistakes) -> Option<String> {
+    let id = object.text(key, mistakes)?;
+    if let Some(problem) = reference_problem(&id) {
+        mistakes.add(object.at(key), problem);
+    }
+    Some(id)
 }
 
 fn check_id(id: &str, is_provider_with_subject: bool, is_stored: bool, mistakes: &mut Mistakes) {
@@ -433,6 +466,35 @@ mod tests {
         assert_eq!(patched.warnings[0].pointer, "/id");
         let new = parse(r#"{"id": "gpt-4.1", "type": "provider"}"#, "b").unwrap_err();
         assert_eq!(new[0].pointer, "/id");
+    }
+
+    #[test]
+    fn faces_and_notes_name_other_extensions() {
+        let places = |rest: &str| {
+            let json = format!(r#"{{"id": "openai:mini", {rest}}}"#);
+            let found = check(&json, "b").err().unwrap_or_default();
+            let pointers = found.into_iter().map(|mistake| mistake.pointer);
+            pointers.collect::<Vec<_>>().join(" ")
+        };
+        let face = r#""type": "provider", "subject_of": "openai""#;
+        assert_eq!(places(face), "");
+        let versions = r#""versions": [{"version": "v2", "config": {"model": "m"}}]"#;
+        assert_eq!(places(&format!("{face}, {versions}")), "");
+        for (rest, wrong) in [
+            (
+                r#""type": "provider", "subject_of": "openai:mini""#,
+                "/subject_of",
+            ),
+            (r#""type": "provider", "subject_of": "No""#, "/subject_of"),
+            (r#""type": "provider", "subject_of": 1"#, "/subject_of"),
+            (
+                r#""type": "post", "subject_of": "openai""#,
+                "/id /subject_of",
+            ),
+            (&format!("{face}, \"notes_of\": \"a b\""), "/notes_of"),
+        ] {
+            assert_eq!(places(rest), wrong, "{rest}");
+        }
     }
 
     #[test]

@@ -16,6 +16,9 @@ const ACCEPTED: &[&str] = &[
         {"version": "v2", "routing_rules": {"tenant": ["x", "y"], "percent": 0.5, "percent_by": "user_id"}, "enabled": true},
         {"version": "v3", "subject": "beamline.ext.post.a.v3", "timeout_ms": 1, "retry": 0, "config": {}}],
         "instances": [{"instance_id": "i-1", "subject": "beamline.ext.post.a.i1", "weight": 0}]}"#,
+    r#"{"id": "openai:mini", "type": "provider", "subject_of": "openai", "config": {"model": "mini"}}"#,
+    r#"{"id": "mask", "type": "post", "notes_of": "mask_in"}"#,
+    r#"{"id": "mask", "type": "post", "notes_of": null, "subject_of": null}"#,
 ];
 
 const REFUSED: &[&str] = &[
@@ -27,6 +30,9 @@ const REFUSED: &[&str] = &[
     r#"{"id": "a:b", "type": "pre", "subject": "beamline.ext.pre.a.v1"}"#,
     r#"{"id": "a:b", "type": "provider"}"#,
     r#"{"id": "a::b", "type": "provider", "subject": "beamline.provider.a.v1"}"#,
+    r#"{"id": "a", "type": "pre", "subject_of": "b"}"#,
+    r#"{"id": "a", "type": "provider", "subject_of": "B"}"#,
+    r#"{"id": "a", "type": "post", "notes_of": 1}"#,
     r#"{"id": "a", "type": "filter"}"#,
     r#"{"id": "a", "type": "pre", "colour": 1}"#,
     r#"{"id": "a", "type": "pre", "timeout_ms": "5s"}"#,

@@ -7,11 +7,13 @@ use beamline_contract::fields::Fields;
 use beamline_contract::message::MessageBody;
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 mod prompt;
 
 use prompt::Asked;
 
+use crate::request::notes::AllNotes;
 use crate::request::plan::PlannedCall;
 use crate::request::{Message, Request};
 
@@ -20,13 +22,21 @@ pub(crate) const DEFAULTS: &str = "defaults";
 /// Room for what a body holds besides the message: ids, config, context.
 const ROOM: usize = 512;
 
-/// The body of a guardrail's call; `message` and `context` are as the stages before left them.
-pub fn guardrail_body(
-    call: &PlannedCall,
-    request: &Request,
-    message: &Message,
-    context: &Fields,
-) -> Bytes {
+/// What the stages before left of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Left<'a> {
+    pub message: &'a Message,
+    pub context: &'a Fields,
+    pub notes: &'a AllNotes,
+}
+
+/// The body of a guardrail's call.
+pub fn guardrail_body(call: &PlannedCall, request: &Request, left: Left<'_>) -> Bytes {
+    let Left {
+        message,
+        context,
+        notes,
+    } = left;
     let body = ExtensionCall {
         trace_id: Cow::Borrowed(&request.trace.trace_id),
         tenant_id: Cow::Borrowed(&request.tenant_id),
@@ -35,17 +45,18 @@ pub fn guardrail_body(
         payload: message.body(),
         metadata: Cow::Borrowed(context),
         config: Cow::Borrowed(&call.config),
+        notes: notes_for(call, notes),
     };
     write(&body, message)
 }
 
 /// The body of a provider's call; `None` when there is nothing in the message that it could answer.
-pub fn provider_body(
-    call: &PlannedCall,
-    request: &Request,
-    message: &Message,
-    context: &Fields,
-) -> Option<Bytes> {
+pub fn provider_body(call: &PlannedCall, request: &Request, left: Left<'_>) -> Option<Bytes> {
+    let Left {
+        message,
+        context,
+        notes,
+    } = left;
     let asked = Asked::of(&message.payload);
     if !asked.is_something(&message.message_type) {
         return None;
@@ -60,8 +71,14 @@ pub fn provider_body(
         messages: asked.messages,
         parameters: Cow::Owned(parameters(&asked.parameters, &call.config)),
         context: Cow::Borrowed(context),
+        notes: notes_for(call, notes),
     };
     Some(write(&body, message))
+}
+
+fn notes_for<'a>(call: &PlannedCall, notes: &'a AllNotes) -> Option<Cow<'a, RawValue>> {
+    let own = notes.of(call.extension.notes_of.as_deref());
+    own.map(Cow::Borrowed)
 }
 
 fn write(body: &impl Serialize, message: &Message) -> Bytes {

@@ -332,7 +332,7 @@ fn header_timeout(headers: &RequestHeaders, mistakes: &mut Mistakes) -> Option<u
         .filter(|ms| plain && REQUEST_TIMEOUT_MS.contains(ms));
     if parsed.is_none() {
         let message = format!(
-            "Router-Timeout-Ms must be a whole number of milliseconds from 1 on, is {}",
+            "must be a whole number of milliseconds from 1 on, is {} (in the header Router-Timeout-Ms)",
             shorten(text)
         );
         mistakes.add("/timeout_ms", message);

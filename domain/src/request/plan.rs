@@ -20,7 +20,6 @@ use beamline_contract::failure::FailureKind;
 use beamline_contract::fields::Fields;
 use beamline_contract::policy::{Mode, OnFail};
 use beamline_contract::record::{ExtensionInstance, ExtensionRecord, Kind};
-use beamline_contract::subject;
 
 /// Everything that may be called for a request under one policy at one revision of the registry.
 #[derive(Debug)]
@@ -99,6 +98,14 @@ pub struct Candidate {
     /// False when only a fallback rule names it.
     pub listed: bool,
     pub choice: Result<Arc<PlannedCall>, Exclusion>,
+}
+
+impl Candidate {
+    /// Whose program it is a face of, where it can be called.
+    pub fn program_id(&self) -> Option<&str> {
+        let call = self.choice.as_ref().ok()?;
+        Some(call.extension.program_id())
+    }
 }
 
 /// Why a provider cannot be chosen.
@@ -406,13 +413,9 @@ impl Planner<'_, '_> {
     fn target_of(&self, route: &Route, extension: &ExtensionRecord) -> Target {
         let subject = route.subject.clone();
         let derived = || {
-            subject::extension(
-                &self.limits.subject_prefix,
-                extension.kind,
-                &extension.id,
-                &route.version,
-            )
-            .into()
+            extension
+                .derived_subject(&route.version, &self.limits.subject_prefix)
+                .into()
         };
         Target {
             version: Arc::clone(&route.version),
@@ -453,16 +456,17 @@ impl Planner<'_, '_> {
 
     /// The instances in the order in which a call tries them, and how many of them are avoided.
     fn instances(&mut self, extension: &ExtensionRecord) -> (Vec<Endpoint>, usize) {
-        if extension.instances.is_empty() {
+        let places = extension.places();
+        if places.is_empty() {
             return (Vec::new(), 0);
         }
         let weigh =
             |instance: &ExtensionInstance| if instance.enabled { instance.weight } else { 0 };
-        let weights: Vec<u32> = extension.instances.iter().map(weigh).collect();
+        let weights: Vec<u32> = places.iter().map(weigh).collect();
         let sick = |instance: &ExtensionInstance| {
             (self.choice.endpoint_state)(&extension.id, &instance.subject).unhealthy
         };
-        let unhealthy: Vec<bool> = extension.instances.iter().map(sick).collect();
+        let unhealthy: Vec<bool> = places.iter().map(sick).collect();
         let turns = selection::instances(&weights, &unhealthy, (self.choice.roll)());
         let endpoint = |instance: &ExtensionInstance| Endpoint {
             subject: instance.subject.as_str().into(),
@@ -471,7 +475,7 @@ impl Planner<'_, '_> {
         let endpoints = turns
             .order
             .iter()
-            .filter_map(|index| extension.instances.get(*index))
+            .filter_map(|index| places.get(*index))
             .map(endpoint)
             .collect();
         (endpoints, turns.avoided)

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::mock_provider::Overrides;
-use crate::{mask_pii, mock_provider, normalize_text, pii_guard};
+use crate::{mask_pii, mask_pii_in, mock_provider, normalize_text, pii_guard};
 
 /// An extension's schema, and whether it reads a config.
 struct Side {
@@ -30,7 +30,9 @@ const NORMALIZE: &[&str] = &[
 const PII: &[&str] = &[
     "card", "email", "phone", "iban", "ssn", "patterns", "regions", "kinds",
 ];
-const MASK: &[&str] = &["card", "patterns", "regions", "style", "with", "width"];
+const MASK: &[&str] = &[
+    "card", "patterns", "regions", "style", "with", "restore", "width",
+];
 const MOCK: &[&str] = &[
     "latency_ms",
     "jitter_ms",
@@ -40,7 +42,7 @@ const MOCK: &[&str] = &[
     "latency",
 ];
 
-static SIDES: LazyLock<[Side; 4]> = LazyLock::new(|| {
+static SIDES: LazyLock<[Side; 5]> = LazyLock::new(|| {
     [
         Side::new(
             "normalize_text",
@@ -52,6 +54,12 @@ static SIDES: LazyLock<[Side; 4]> = LazyLock::new(|| {
             "pii_guard",
             &pii_guard::config_schema(),
             reads::<pii_guard::Config>,
+            PII,
+        ),
+        Side::new(
+            "mask_pii_in",
+            &mask_pii_in::config_schema(),
+            reads::<mask_pii_in::Config>,
             PII,
         ),
         Side::new(
@@ -119,6 +127,7 @@ fn known_configs_are_judged_alike() {
         json!({"regions": ["Germany"]}),
         json!({"regions": ["XX"]}),
         json!({"with": "<{kind}>", "style": "stars"}),
+        json!({"restore": true, "with": ""}),
         json!({"with": long}),
         json!({"with": &long[2..]}),
         json!({"mock": {"latency_ms": 5.0, "failure_rate": 1, "failure": "timeout", "output": [1]}}),
@@ -136,8 +145,9 @@ fn known_configs_are_judged_alike() {
     let expected = [
         ("normalize_text", 2),
         ("pii_guard", 3),
-        ("mask_pii", 5),
-        ("mock_provider", 14),
+        ("mask_pii_in", 3),
+        ("mask_pii", 6),
+        ("mock_provider", 15),
     ];
     assert_eq!(taken, expected);
 }
@@ -175,7 +185,7 @@ fn object_of(
 
 /// For the side with this position.
 fn config() -> impl Strategy<Value = (usize, Value)> {
-    (0..4_usize).prop_flat_map(|at| {
+    (0..SIDES.len()).prop_flat_map(|at| {
         object_of(SIDES[at].keys, value()).prop_map(move |config| {
             let is_mock = SIDES[at].name == "mock_provider";
             (

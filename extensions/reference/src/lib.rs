@@ -2,6 +2,7 @@
 //! and a mock provider. Each program in `src/bin` is a few lines around one module of this library.
 
 pub mod mask_pii;
+pub mod mask_pii_in;
 pub mod mock_provider;
 pub mod normalize_text;
 pub mod pii_guard;

@@ -1,4 +1,5 @@
-//! `mask_pii`: replaces personal data in what a provider answered.
+//! `mask_pii`: replaces personal data in what a provider answered, and puts back what
+//! `mask_pii_in` took out of the message.
 
 use beamline_extension::{CallContext, Edit, Failure, Message, RawValue};
 use schemars::{JsonSchema, Schema, schema_for};
@@ -6,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
 use crate::pii::options::{self, Regions};
-use crate::pii::{Detector, Kind, Kinds, Piece, Style};
+use crate::pii::{Counts, Detector, Kind, Kinds, Piece, Replaced, Style};
 
 /// The kinds stand beside the style, as for `pii_guard`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -17,6 +18,8 @@ pub struct Config {
     #[serde(deserialize_with = "text_of_replacement")]
     #[schemars(length(max = LONGEST_REPLACEMENT))]
     pub with: Option<String>,
+    /// Whether what `mask_pii_in` replaced is put back.
+    pub restore: bool,
     pub card: bool,
     pub email: bool,
     pub phone: bool,
@@ -39,6 +42,7 @@ impl Default for Config {
         Self {
             style: Style::default(),
             with: None,
+            restore: false,
             card,
             email,
             phone,
@@ -92,22 +96,52 @@ pub fn config_schema() -> Schema {
     schema_for!(Config)
 }
 
+/// What the model makes up is masked, then what it was not shown is put back.
+///
 /// # Errors
-/// `invalid_config`.
+/// `invalid_config`, `invalid_notes`.
 #[expect(clippy::unused_async, reason = "handlers are async functions")]
 pub async fn handle(message: Message, call: CallContext) -> Result<Edit, Failure> {
     let config: Config = call.config()?;
-    let payload = message.payload.get();
-    let masked = config
-        .detector()
-        .mask_payload(payload, |piece| config.replacement(piece));
-    let Some(masked) = masked else {
-        return Ok(Edit::unchanged());
+    let replaced: Option<Replaced> = match config.restore {
+        true => call.notes_as()?,
+        false => None,
     };
-    let payload = RawValue::from_string(masked.json)
-        .map_err(|_| Failure::internal("the new payload is no JSON"))?;
-    Ok(Edit::replace(Message { payload, ..message })
-        .with_metadata("mask_pii", &json!({"masked": masked.counts})))
+    let detector = config.detector();
+    let mut counts = Counts::new();
+    let mut mask = |json: &str| {
+        let masked = detector.mask_payload(json, |piece| config.replacement(piece))?;
+        for (kind, count) in masked.counts {
+            *counts.entry(kind).or_default() += count;
+        }
+        Some(masked.json)
+    };
+    let masked = mask(message.payload.get());
+    let metadata = message.metadata.to_json();
+    let metadata = mask(&metadata).and_then(|json| serde_json::from_str(&json).ok());
+    let output = masked.as_deref().unwrap_or(message.payload.get());
+    let restored = replaced.and_then(|replaced| replaced.put_back(output));
+    let count = restored.as_ref().map_or(0, |restored| restored.count);
+    let changed = restored.map(|restored| restored.json).or(masked);
+    if changed.is_none() && metadata.is_none() {
+        return Ok(Edit::unchanged());
+    }
+    let payload = match changed {
+        Some(json) => RawValue::from_string(json)
+            .map_err(|_| Failure::internal("the new payload is no JSON"))?,
+        None => message.payload,
+    };
+    let told = match count {
+        0 => json!({"masked": counts}),
+        _ => json!({"masked": counts, "restored": count}),
+    };
+    let edited = Message {
+        payload,
+        metadata: metadata.unwrap_or(message.metadata),
+        message_id: message.message_id,
+        message_type: message.message_type,
+    };
+    Ok(Edit::replace(edited).with_metadata("mask_pii", &told))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod steps;
 mod mask;
 pub(crate) mod options;
 mod payload;
+mod placeholder;
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use hint::{Hint, Hints};
 pub use mask::{Masked, Piece, Style};
 pub use payload::Findings;
 use phone::table::National;
+pub use placeholder::{Placeholders, PutBack, Replaced};
 
 /// In the order of precedence where finds overlap: what is checked by a checksum or has a clear
 /// form comes first.

@@ -127,6 +127,7 @@ fn decode<'a>(
         attempt: attempt.unwrap_or(1),
         deadline,
         metadata: Fields::from_contract(body.metadata.take()),
+        notes: body.notes.take(),
         config: body.config.take(),
     };
     Ok((body, call))

@@ -28,6 +28,8 @@ pub struct CallContext {
     pub deadline: Instant,
     /// The request's context so far: what the caller sent and earlier extensions added.
     pub metadata: Fields,
+    /// What the extension that this one's `notes_of` names has kept with the request.
+    pub notes: Option<Box<RawValue>>,
     pub(crate) config: Option<Box<RawValue>>,
 }
 
@@ -46,6 +48,20 @@ impl CallContext {
             return Err(Failure::invalid_config("config: expected an object"));
         }
         serde_json::from_str(json).map_err(|error| invalid_config::<T>(json, &error))
+    }
+
+    /// The notes as a type of the handler's own; `None` where there are none.
+    ///
+    /// # Errors
+    /// `invalid_notes` when they have another form; the text never repeats them.
+    pub fn notes_as<T: DeserializeOwned>(&self) -> Result<Option<T>, Failure> {
+        let Some(notes) = &self.notes else {
+            return Ok(None);
+        };
+        let notes = serde_json::from_str(notes.get()).map_err(|error| {
+            Failure::new("invalid_notes", format!("notes: {}", describe(&error)))
+        })?;
+        Ok(Some(notes))
     }
 
     /// How much of the call's time is left.
@@ -101,6 +117,7 @@ mod tests {
             attempt: 1,
             deadline: Instant::now(),
             metadata: Fields::default(),
+            notes: None,
             config: config.map(|json| RawValue::from_string(json.to_owned()).unwrap()),
         }
     }

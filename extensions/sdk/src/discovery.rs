@@ -12,21 +12,22 @@ use std::time::SystemTime;
 
 use async_nats::service::{Info, PingResponse, endpoint};
 use async_nats::{Client, Message, SubscribeError, Subscriber};
-use beamline_contract::discovery::{CONFIG_SCHEMA, MAX_CONFIG_SCHEMA};
+use beamline_contract::discovery::CONFIG_SCHEMA;
+use beamline_contract::record::Kind;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{SelectAll, select_all};
 use serde_json::json;
 
-use crate::extension::Extension;
 use crate::server::Server;
 use crate::settings::Settings;
-use crate::start_error::StartError;
 
 /// What this process says about itself.
 pub(crate) struct Service {
     client: Client,
     info: Info,
+    /// The ids of its extensions, where they are not its name.
+    other_names: Vec<String>,
     started: SystemTime,
 }
 
@@ -35,19 +36,26 @@ pub(crate) struct SubscribedService {
     requests: SelectAll<Subscriber>,
 }
 
+/// One extension of the process.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) id: String,
+    pub(crate) kind: Kind,
+    pub(crate) subject: String,
+    pub(crate) queue_group: String,
+    pub(crate) config_schema: Option<String>,
+}
+
 impl Service {
     pub(crate) fn new(
-        extension: &Extension,
+        name: &str,
+        endpoints: &[Endpoint],
         settings: &Settings,
-        subject: &str,
-        queue_group: &str,
         client: &Client,
-    ) -> Result<Self, StartError> {
+    ) -> Self {
+        let kinds: Vec<&str> = endpoints.iter().map(|one| one.kind.as_str()).collect();
         let metadata = HashMap::from([
-            (
-                "beamline.type".to_owned(),
-                extension.kind.as_str().to_owned(),
-            ),
+            ("beamline.type".to_owned(), kinds.join(",")),
             ("beamline.version".to_owned(), settings.version_tag.clone()),
             (
                 "beamline.sdk".to_owned(),
@@ -56,30 +64,31 @@ impl Service {
         ]);
         let info = Info {
             kind: "io.nats.micro.v1.info_response".to_owned(),
-            name: extension.id.clone(),
+            name: name.to_owned(),
             id: unique_id(client),
-            description: format!("Beamline {} extension", extension.kind.as_str()),
+            description: format!("Beamline {} extension", kinds.join(" and ")),
             version: semantic_version(&settings.version_tag),
             metadata,
-            endpoints: vec![endpoint::Info {
-                name: extension.kind.as_str().to_owned(),
-                subject: subject.to_owned(),
-                queue_group: queue_group.to_owned(),
-                metadata: endpoint_metadata(extension)?,
-            }],
+            endpoints: endpoints.iter().map(info_of).collect(),
         };
-        Ok(Self {
+        let ids = endpoints.iter().map(|one| one.id.clone());
+        let mut other_names: Vec<String> = ids.filter(|id| id != name).collect();
+        other_names.sort_unstable();
+        other_names.dedup();
+        Self {
             client: client.clone(),
             info,
+            other_names,
             started: SystemTime::now(),
-        })
+        }
     }
 
     pub(crate) fn own_ping_subject(&self) -> String {
         format!("$SRV.PING.{}.{}", self.info.name, self.info.id)
     }
 
-    /// Each verb is asked of all services, of those with a name, and of one process.
+    /// Each verb is asked of all services, of those with a name, and of one process. The ids of its
+    /// extensions are names as well: who knows only an extension finds its program.
     pub(crate) async fn subscribe(self) -> Result<SubscribedService, SubscribeError> {
         let name = &self.info.name;
         let id = &self.info.id;
@@ -92,6 +101,10 @@ impl Service {
             ] {
                 subscriptions.push(self.client.subscribe(subject).await?);
             }
+            for other in &self.other_names {
+                let subject = format!("$SRV.{verb}.{other}");
+                subscriptions.push(self.client.subscribe(subject).await?);
+            }
         }
         Ok(SubscribedService {
             service: self,
@@ -99,11 +112,11 @@ impl Service {
         })
     }
 
-    fn answer(&self, subject: &str, server: &Server) -> Option<Bytes> {
+    fn answer(&self, subject: &str, servers: &[Arc<Server>]) -> Option<Bytes> {
         let json = match subject.split('.').nth(1) {
             Some("PING") => serde_json::to_vec(&self.pong()),
             Some("INFO") => self.info(),
-            Some("STATS") => serde_json::to_vec(&self.stats(server)),
+            Some("STATS") => serde_json::to_vec(&self.stats(servers)),
             _ => return None,
         };
         json.ok().map(Bytes::from)
@@ -132,27 +145,10 @@ impl Service {
         }
     }
 
-    fn stats(&self, server: &Server) -> serde_json::Value {
-        let counts = server.stats.counts();
-        let busy = counts.busy.as_nanos();
-        let average = busy / u128::from(counts.requests.max(1));
-        let endpoints: Vec<_> = self
-            .info
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                json!({
-                    "name": endpoint.name,
-                    "subject": endpoint.subject,
-                    "queue_group": endpoint.queue_group,
-                    "num_requests": counts.requests,
-                    "num_errors": counts.errors,
-                    "last_error": counts.last_error,
-                    "processing_time": saturated(busy),
-                    "average_processing_time": saturated(average),
-                    "data": {"expired": counts.expired, "overloaded": counts.overloaded},
-                })
-            })
+    fn stats(&self, servers: &[Arc<Server>]) -> serde_json::Value {
+        let endpoints = self.info.endpoints.iter().zip(servers);
+        let endpoints: Vec<_> = endpoints
+            .map(|(endpoint, server)| stats_of(endpoint, server))
             .collect();
         json!({
             "type": "io.nats.micro.v1.stats_response",
@@ -166,29 +162,48 @@ impl Service {
     }
 }
 
-pub(crate) async fn run(subscribed: SubscribedService, server: Arc<Server>) {
+/// `servers` in the order of the endpoints.
+pub(crate) async fn run(subscribed: SubscribedService, servers: Vec<Arc<Server>>) {
     let SubscribedService {
         service,
         mut requests,
     } = subscribed;
     while let Some(Message { subject, reply, .. }) = requests.next().await {
-        if let (Some(reply), Some(answer)) = (reply, service.answer(&subject, &server)) {
+        if let (Some(reply), Some(answer)) = (reply, service.answer(&subject, &servers)) {
             // A failed publish means that the connection is gone; then the stream ends too.
             let _ = service.client.publish(reply, answer).await;
         }
     }
 }
 
-/// Only `INFO` has it, so that pings and counters stay short.
-fn endpoint_metadata(extension: &Extension) -> Result<HashMap<String, String>, StartError> {
-    let Some(schema) = &extension.config_schema else {
-        return Ok(HashMap::new());
-    };
-    let schema = schema.to_string();
-    if schema.len() > MAX_CONFIG_SCHEMA {
-        return Err(StartError::ConfigSchemaTooLong(schema.len()));
+/// Only `INFO` has the schema, so that pings and counters stay short.
+fn info_of(one: &Endpoint) -> endpoint::Info {
+    let schema = one.config_schema.iter();
+    endpoint::Info {
+        name: one.id.clone(),
+        subject: one.subject.clone(),
+        queue_group: one.queue_group.clone(),
+        metadata: schema
+            .map(|schema| (CONFIG_SCHEMA.to_owned(), schema.clone()))
+            .collect(),
     }
-    Ok(HashMap::from([(CONFIG_SCHEMA.to_owned(), schema)]))
+}
+
+fn stats_of(endpoint: &endpoint::Info, server: &Server) -> serde_json::Value {
+    let counts = server.stats.counts();
+    let busy = counts.busy.as_nanos();
+    let average = busy / u128::from(counts.requests.max(1));
+    json!({
+        "name": endpoint.name,
+        "subject": endpoint.subject,
+        "queue_group": endpoint.queue_group,
+        "num_requests": counts.requests,
+        "num_errors": counts.errors,
+        "last_error": counts.last_error,
+        "processing_time": saturated(busy),
+        "average_processing_time": saturated(average),
+        "data": {"expired": counts.expired, "overloaded": counts.overloaded},
+    })
 }
 
 /// The client makes unique names only for inboxes; the last token is one.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use beamline_contract::discovery::MAX_CONFIG_SCHEMA;
 use beamline_contract::record::Kind;
 use serde_json::Value;
 
@@ -11,6 +12,7 @@ use crate::handler::Handler;
 use crate::message::{Edit, Message, Verdict};
 use crate::provider::{Completion, Prompt};
 use crate::raw::{RawAnswer, RawRequest};
+use crate::start_error::StartError;
 
 /// An extension: an id and what it does with a call.
 pub struct Extension {
@@ -86,6 +88,17 @@ impl Extension {
     pub fn with_config_schema(mut self, schema: impl Into<Value>) -> Self {
         self.config_schema = Some(schema.into());
         self
+    }
+
+    /// The schema of the config as a text.
+    pub(crate) fn published_schema(&self) -> Result<Option<String>, StartError> {
+        let schema = self.config_schema.as_ref().map(Value::to_string);
+        match schema {
+            Some(long) if long.len() > MAX_CONFIG_SCHEMA => {
+                Err(StartError::ConfigSchemaTooLong(long.len()))
+            }
+            schema => Ok(schema),
+        }
     }
 }
 

@@ -38,6 +38,11 @@ impl Fields {
         self.0.set(key, raw);
     }
 
+    /// The whole object, every value as it was written.
+    pub fn to_json(&self) -> String {
+        self.0.to_json()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -31,6 +31,7 @@ mod extension;
 mod failure;
 mod fields;
 mod message;
+mod program;
 mod provider;
 mod raw;
 
@@ -47,6 +48,7 @@ mod server;
 mod stats;
 mod subscription;
 
+pub use beamline_contract::call::MAX_NOTES;
 pub use beamline_contract::failure::FailureKind;
 pub use beamline_contract::record::Kind;
 pub use beamline_contract::trace::TraceParent;
@@ -55,6 +57,7 @@ pub use extension::Extension;
 pub use failure::Failure;
 pub use fields::Fields;
 pub use message::{Edit, Message, Verdict};
+pub use program::Program;
 pub use provider::{Completion, Prompt, Usage};
 pub use raw::{RawAnswer, RawRequest};
 pub use running::Running;

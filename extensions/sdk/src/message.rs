@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use beamline_contract::call::{CallAnswer, STATUS_OK, STATUS_REJECT};
+use beamline_contract::call::{CallAnswer, MAX_NOTES, STATUS_OK, STATUS_REJECT};
 use beamline_contract::message::MessageBody;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -76,6 +76,7 @@ impl Serialize for Message {
 pub struct Edit {
     message: Option<Message>,
     metadata: Fields,
+    notes: Option<Box<RawValue>>,
 }
 
 impl Edit {
@@ -98,6 +99,26 @@ impl Edit {
         self.metadata.insert(key, value);
         self
     }
+
+    /// Keeps notes with the request for the other faces of this program: for an extension whose
+    /// `notes_of` names this one, and for nobody else. At most 16 KiB; a pre-processor's only.
+    ///
+    /// # Errors
+    /// `internal` when the value has no JSON form, `notes_too_long`.
+    pub fn with_notes(mut self, notes: &impl Serialize) -> Result<Self, Failure> {
+        self.notes = Some(written_notes(notes)?);
+        Ok(self)
+    }
+}
+
+fn written_notes(notes: &impl Serialize) -> Result<Box<RawValue>, Failure> {
+    let notes =
+        to_raw_value(notes).map_err(|_| Failure::internal("the notes have no JSON form"))?;
+    if notes.get().len() > MAX_NOTES {
+        let sentence = format!("the notes are longer than {MAX_NOTES} bytes");
+        return Err(Failure::new("notes_too_long", sentence));
+    }
+    Ok(notes)
 }
 
 impl Serialize for Edit {
@@ -109,6 +130,7 @@ impl Serialize for Edit {
         if !self.metadata.is_empty() {
             answer.metadata = Some(part(&self.metadata)?);
         }
+        answer.notes = self.notes.as_deref().map(Cow::Borrowed);
         answer.serialize(serializer)
     }
 }
@@ -117,6 +139,10 @@ impl Serialize for Edit {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     Ok,
+    /// The same, with notes that are kept with the request as [`Edit::with_notes`] does.
+    Noted {
+        notes: Value,
+    },
     Reject {
         /// A stable code, such as `pii_detected`.
         reason: String,
@@ -148,6 +174,10 @@ impl Serialize for Verdict {
         let mut answer = CallAnswer::default();
         match self {
             Self::Ok => answer.status = Some(part(STATUS_OK)?),
+            Self::Noted { notes } => {
+                answer.status = Some(part(STATUS_OK)?);
+                answer.notes = Some(part(notes)?);
+            }
             Self::Reject { reason, details } => {
                 answer.status = Some(part(STATUS_REJECT)?);
                 answer.reason = Some(part(reason)?);
@@ -179,6 +209,19 @@ mod tests {
             )
         );
         assert_eq!(serde_json::to_string(&Edit::unchanged()).unwrap(), "{}");
+        let noted = Edit::unchanged().with_notes(&["4111"]).unwrap();
+        assert_eq!(
+            serde_json::to_string(&noted).unwrap(),
+            r#"{"notes":["4111"]}"#
+        );
+        let long = "x".repeat(MAX_NOTES);
+        let refused = Edit::unchanged().with_notes(&long).unwrap_err();
+        assert_eq!(refused.code, "notes_too_long");
+        let notes = Value::from(1);
+        assert_eq!(
+            serde_json::to_string(&Verdict::Noted { notes }).unwrap(),
+            r#"{"status":"ok","notes":1}"#
+        );
         assert_eq!(
             serde_json::to_string(&Verdict::Ok).unwrap(),
             r#"{"status":"ok"}"#

@@ -1,4 +1,4 @@
-//! An extension as a whole program: logging, signals, a parent that dies, and the exit code.
+//! Extensions as a whole program: logging, signals, a parent that dies, and the exit code.
 
 use std::io::{self, IsTerminal, Read};
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
 use crate::extension::Extension;
+use crate::program::Program;
 use crate::running::Running;
 use crate::settings::{CommandLine, LogFormat, Settings};
 use crate::start_error::StartError;
@@ -25,11 +26,23 @@ impl Extension {
     /// 0 after a clean stop, 2 for wrong flags, 78 for settings that cannot work, 130 when a second
     /// signal cuts the drain short, else 1.
     pub async fn run(self) -> ExitCode {
+        Program::of(self).run().await
+    }
+
+    /// As [`Extension::run`], for a program that has parsed its own command line.
+    pub async fn run_with(self, settings: &Settings) -> ExitCode {
+        Program::of(self).run_with(settings).await
+    }
+}
+
+impl Program {
+    /// As [`Extension::run`].
+    pub async fn run(self) -> ExitCode {
         let settings = CommandLine::parse().settings;
         self.run_with(&settings).await
     }
 
-    /// As [`Extension::run`], for a program that has parsed its own command line.
+    /// As [`Extension::run_with`].
     pub async fn run_with(self, settings: &Settings) -> ExitCode {
         start_logging(settings.log_format);
         log_panics_without_their_text();
@@ -79,9 +92,9 @@ fn exit_code_of_end(summary: &Summary) -> ExitCode {
 
 fn exit_code_of_error(error: &StartError) -> ExitCode {
     match error {
-        StartError::InvalidName { .. } | StartError::Credentials { .. } => {
-            ExitCode::from(EX_CONFIG)
-        }
+        StartError::InvalidName { .. }
+        | StartError::Credentials { .. }
+        | StartError::OneSubject(_) => ExitCode::from(EX_CONFIG),
         StartError::ConfigSchemaTooLong(_) | StartError::Connect(_) | StartError::Subscribe(_) => {
             ExitCode::FAILURE
         }

@@ -1,4 +1,4 @@
-//! Starting an extension inside a process, and the handle that stops it.
+//! Starting extensions inside a process, and the handle that stops them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::connection::State;
 use beamline_bus::Intake;
+use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -13,8 +14,9 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::connection::connect;
-use crate::discovery::{self, Service};
+use crate::discovery::{self, Endpoint, Service};
 use crate::extension::Extension;
+use crate::program::Program;
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::start_error::StartError;
@@ -34,9 +36,7 @@ impl Extension {
     /// When names are invalid, the URL or the credentials are unusable, or the server refuses the
     /// connection for good.
     pub async fn serve(self, settings: &Settings) -> Result<Running, StartError> {
-        let running = self.launch(settings).await?;
-        running.ready().await;
-        Ok(running)
+        Program::of(self).serve(settings).await
     }
 
     /// As [`Extension::serve`], on a connection that the caller keeps.
@@ -48,7 +48,25 @@ impl Extension {
         client: &Client,
         settings: &Settings,
     ) -> Result<Running, StartError> {
-        let running = start(self, client.clone(), settings, Connection::Shared).await?;
+        let running = start(
+            Program::of(self),
+            client.clone(),
+            settings,
+            Connection::Shared,
+        )
+        .await?;
+        running.ready().await;
+        Ok(running)
+    }
+}
+
+impl Program {
+    /// As [`Extension::serve`], for all its extensions on one connection.
+    ///
+    /// # Errors
+    /// As [`Extension::serve`], and when settings of one extension are given to several.
+    pub async fn serve(self, settings: &Settings) -> Result<Running, StartError> {
+        let running = self.launch(settings).await?;
         running.ready().await;
         Ok(running)
     }
@@ -57,37 +75,40 @@ impl Extension {
     /// stopped and not just dropped.
     pub(crate) async fn launch(self, settings: &Settings) -> Result<Running, StartError> {
         // Before the connection, so that a typo is reported even while the server is away.
-        settings.subject_for(self.kind, &self.id)?;
-        settings.queue_group_for(&self.id)?;
-        let client = connect(&self.id, settings).await?;
+        self.endpoints(settings)?;
+        let client = connect(&self.name, settings).await?;
         start(self, client, settings, Connection::Own).await
     }
 }
 
-/// An extension that answers requests. Dropping it stops it too, without waiting for the drain.
+/// Extensions that answer requests. Dropping it stops them too, without waiting for the drain.
 #[derive(Debug)]
 pub struct Running {
-    subject: String,
-    queue_group: String,
+    endpoints: Vec<Endpoint>,
     ping_subject: String,
-    server: Arc<Server>,
+    client: Client,
+    /// In the order of the endpoints.
+    servers: Vec<Arc<Server>>,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
     task: JoinHandle<Summary>,
 }
 
 impl Running {
+    /// Of the first extension.
     pub fn subject(&self) -> &str {
-        &self.subject
+        self.endpoints.first().map_or("", |first| &first.subject)
     }
 
     /// Calls being served at this moment.
     pub fn in_flight(&self) -> usize {
-        self.server.tasks.len()
+        self.servers.iter().map(|server| server.tasks.len()).sum()
     }
 
+    /// Of all its extensions together.
     pub fn counts(&self) -> Counts {
-        self.server.stats.counts()
+        let each = self.servers.iter().map(|server| server.stats.counts());
+        each.fold(Counts::default(), Counts::and)
     }
 
     /// Takes no more work, finishes the work in hand (at most 10 s), flushes, and closes its own
@@ -103,29 +124,31 @@ impl Running {
         (&mut self.task).await.unwrap_or_default()
     }
 
-    /// Waits until the server passes requests on to this extension.
+    /// Waits until the server passes requests on to these extensions.
     ///
     /// A flush only reaches the socket. An answer to our own ping proves that the server has
     /// processed the subscriptions, because it handles one connection's commands in order.
     pub(crate) async fn ready(&self) {
         let mut waiting_logged = false;
         while !self.answers_ping().await {
-            let connected = self.server.client.connection_state() == State::Connected;
+            let connected = self.client.connection_state() == State::Connected;
             if !connected && !waiting_logged {
                 waiting_logged = true;
                 info!("waiting for the NATS server");
             }
             sleep(READY_POLL).await;
         }
-        info!(
-            subject = self.subject,
-            queue_group = self.queue_group,
-            "serving"
-        );
+        for endpoint in &self.endpoints {
+            info!(
+                subject = endpoint.subject,
+                queue_group = endpoint.queue_group,
+                "serving"
+            );
+        }
     }
 
     async fn answers_ping(&self) -> bool {
-        let client = &self.server.client;
+        let client = &self.client;
         if client.connection_state() != State::Connected {
             return false;
         }
@@ -138,52 +161,65 @@ impl Running {
     }
 }
 
-/// Whose connection an extension serves on.
+/// Whose connection extensions serve on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Connection {
-    /// It ends with the extension.
+    /// It ends with them.
     Own,
     /// The caller keeps it.
     Shared,
 }
 
 async fn start(
-    extension: Extension,
+    program: Program,
     client: Client,
     settings: &Settings,
     connection: Connection,
 ) -> Result<Running, StartError> {
-    let subject = settings.subject_for(extension.kind, &extension.id)?;
-    let queue_group = settings.queue_group_for(&extension.id)?;
-    let intake = Intake::subscribe(&client, &subject, &queue_group).await?;
-    let service = Service::new(&extension, settings, &subject, &queue_group, &client)?;
+    let endpoints = program.endpoints(settings)?;
+    let service = Service::new(&program.name, &endpoints, settings, &client);
     let ping_subject = service.own_ping_subject();
-    let server = Arc::new(Server {
-        id: extension.id,
-        client: client.clone(),
-        handler: extension.handler,
-        stats: Stats::default(),
-        abort: CancellationToken::new(),
-        tasks: TaskTracker::new(),
-    });
-    let discovery = discovery::run(service.subscribe().await?, Arc::clone(&server));
-    let discovery = tokio::spawn(discovery);
     let stop = CancellationToken::new();
-    let max_in_flight = settings.max_in_flight.get();
-    let serving = subscription::run(Arc::clone(&server), intake, max_in_flight, stop.clone());
+    let mut servers = Vec::with_capacity(endpoints.len());
+    let mut serving = Vec::with_capacity(endpoints.len());
+    for (extension, endpoint) in program.extensions.into_iter().zip(&endpoints) {
+        let intake = Intake::subscribe(&client, &endpoint.subject, &endpoint.queue_group).await?;
+        let server = Arc::new(Server {
+            id: extension.id,
+            client: client.clone(),
+            handler: extension.handler,
+            stats: Stats::default(),
+            abort: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        servers.push(Arc::clone(&server));
+        let max_in_flight = settings.max_in_flight.get();
+        serving.push(subscription::run(
+            server,
+            intake,
+            max_in_flight,
+            stop.clone(),
+        ));
+    }
+    let discovery = discovery::run(service.subscribe().await?, servers.clone());
+    let discovery = tokio::spawn(discovery);
+    let own = (connection == Connection::Own).then(|| client.clone());
     let task = tokio::spawn(async move {
-        let summary = serving.await;
+        let summaries = join_all(serving).await;
         discovery.abort();
-        if connection == Connection::Own {
+        if let Some(client) = own {
             let _ = client.drain().await;
         }
-        summary
+        summaries
+            .into_iter()
+            .reduce(Summary::and)
+            .unwrap_or_default()
     });
     Ok(Running {
-        subject,
-        queue_group,
+        endpoints,
         ping_subject,
-        server,
+        client,
+        servers,
         _stop_on_drop: stop.clone().drop_guard(),
         stop,
         task,

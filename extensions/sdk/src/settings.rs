@@ -109,6 +109,11 @@ impl Settings {
         Ok(subject)
     }
 
+    /// The name of a program is one of a NATS service.
+    pub(crate) fn check_name(name: &str) -> Result<(), StartError> {
+        check_token("program name", name)
+    }
+
     /// The queue group that an extension with these settings joins.
     ///
     /// # Errors

@@ -30,6 +30,24 @@ pub struct Counts {
     pub last_error: String,
 }
 
+impl Counts {
+    /// Of two extensions together; the last error is that of either.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            errors: self.errors + other.errors,
+            expired: self.expired + other.expired,
+            overloaded: self.overloaded + other.overloaded,
+            busy: self.busy + other.busy,
+            last_error: if other.last_error.is_empty() {
+                self.last_error
+            } else {
+                other.last_error
+            },
+        }
+    }
+}
+
 impl Stats {
     pub(crate) fn executed(&self, took: Duration) {
         self.requests.fetch_add(1, Relaxed);

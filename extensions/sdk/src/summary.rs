@@ -14,3 +14,15 @@ pub struct Summary {
     /// False when the connection ended without a stop.
     pub asked: bool,
 }
+
+impl Summary {
+    /// Of two extensions of one program.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            counts: self.counts.and(other.counts),
+            drained: self.drained && other.drained,
+            flushed: self.flushed && other.flushed,
+            asked: self.asked && other.asked,
+        }
+    }
+}

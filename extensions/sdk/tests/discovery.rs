@@ -1,6 +1,6 @@
 //! An extension is visible to `nats micro ls` and to the router's probe.
 
-use beamline_extension::{Edit, Extension, Failure, Settings, Verdict};
+use beamline_extension::{Edit, Extension, Failure, Program, Settings, StartError, Verdict};
 use beamline_test_support::calls::{call, call_json, request};
 use beamline_test_support::{Nats, serve};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ async fn a_service_answers_ping_and_info() {
     assert_eq!(
         info["endpoints"],
         json!([{
-            "name": "validator",
+            "name": "pii_guard",
             "subject": running.subject(),
             "queue_group": "pii_guard",
             "metadata": {},
@@ -66,6 +66,67 @@ async fn stats_count_calls_and_failures() {
     assert_eq!(endpoint["last_error"], "odd: that is odd");
     assert!(endpoint["processing_time"].as_u64().unwrap() > 0);
     assert!(humantime::parse_rfc3339(stats["started"].as_str().unwrap()).is_ok());
+}
+
+#[tokio::test]
+async fn extensions_of_one_program_are_endpoints_of_one_service() {
+    let server = Nats::start().await;
+    let noting = async |_, _| Edit::unchanged().with_notes(&"4111");
+    let reading = async |message: beamline_extension::Message,
+                         call: beamline_extension::CallContext| {
+        let notes: Option<String> = call.notes_as()?;
+        Ok(Edit::replace(message.with_payload(&notes)?))
+    };
+    let program = Program::new(
+        "mask",
+        [
+            Extension::pre("mask_in", noting),
+            Extension::post("mask", reading),
+        ],
+    );
+    let running = program
+        .serve(&Settings::for_url(server.url()))
+        .await
+        .unwrap();
+    let client = server.client().await;
+    let by_name = ask(&client, "$SRV.INFO.mask").await;
+    assert_eq!(ask(&client, "$SRV.INFO.mask_in").await, by_name);
+    assert_eq!(ask(&client, "$SRV.INFO").await, by_name);
+    let endpoints = by_name["endpoints"].as_array().unwrap();
+    let subjects: Vec<&Value> = endpoints.iter().map(|one| &one["subject"]).collect();
+    assert_eq!(
+        subjects,
+        ["beamline.ext.pre.mask_in.v1", "beamline.ext.post.mask.v1"]
+    );
+    let noted = call_json(&client, "beamline.ext.pre.mask_in.v1", &request(json!(1))).await;
+    assert_eq!(noted, json!({"notes": "4111"}));
+    let mut with_notes = request(json!(1));
+    with_notes["notes"] = json!("4111");
+    let read = call_json(&client, "beamline.ext.post.mask.v1", &with_notes).await;
+    assert_eq!(read["payload"]["payload"], "4111");
+    let stats = ask(&client, "$SRV.STATS.mask").await;
+    for endpoint in stats["endpoints"].as_array().unwrap() {
+        assert_eq!(endpoint["num_requests"], 1, "{stats}");
+    }
+    let summary = running.stop().await;
+    assert_eq!((summary.counts.requests, summary.drained), (2, true));
+}
+
+#[tokio::test]
+async fn one_subject_is_for_one_extension() {
+    let program = Program::new(
+        "mask",
+        [
+            Extension::pre("a", async |_, _| Ok(Edit::unchanged())),
+            Extension::post("b", async |_, _| Ok(Edit::unchanged())),
+        ],
+    );
+    let settings = Settings {
+        subject: Some("beamline.ext.pre.a.x".to_owned()),
+        ..Settings::default()
+    };
+    let refused = program.serve(&settings).await.unwrap_err();
+    assert!(matches!(refused, StartError::OneSubject(2)), "{refused}");
 }
 
 /// The client library reads its own protocol strictly; what it can read, other clients can.

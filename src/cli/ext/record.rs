@@ -52,6 +52,14 @@ struct FieldArgs {
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
 
+    /// The provider whose program this one is another face of, or `none`
+    #[arg(long, value_name = "ID", value_parser = reference)]
+    subject_of: Option<Reference>,
+
+    /// The extension of the same program whose notes it gets, or `none`
+    #[arg(long, value_name = "ID", value_parser = reference)]
+    notes_of: Option<Reference>,
+
     /// How long one call may take
     #[arg(long, value_name = "MS")]
     timeout_ms: Option<u64>,
@@ -75,6 +83,15 @@ struct FieldArgs {
     /// Register it, but do not let policies use it
     #[arg(long)]
     disabled: bool,
+}
+
+/// The id of another extension; `None` takes back what was set.
+#[derive(Debug, Clone)]
+struct Reference(Option<String>);
+
+#[expect(clippy::unnecessary_wraps, reason = "clap's parsers may fail")]
+fn reference(word: &str) -> Result<Reference, String> {
+    Ok(Reference((word != "none").then(|| word.to_owned())))
 }
 
 /// Calls that may run at a time; `None` is what the router grants every extension.
@@ -133,6 +150,9 @@ impl UpdateArgs {
 impl FieldArgs {
     fn lay_over(&self, record: &mut Fields) -> Result<(), Failure> {
         set(record, "subject", self.subject.as_ref())?;
+        let id = |reference: &Option<Reference>| reference.clone().map(|Reference(id)| id);
+        set(record, "subject_of", id(&self.subject_of))?;
+        set(record, "notes_of", id(&self.notes_of))?;
         set(record, "timeout_ms", self.timeout_ms)?;
         set(record, "retry", self.retry)?;
         set(
@@ -194,6 +214,22 @@ mod tests {
             panic!("neither create nor update: {command:?}")
         };
         Ok(serde_json::to_string(&record).expect("JSON"))
+    }
+
+    #[test]
+    fn faces_are_named_and_taken_back() {
+        let record_of = |flags: &[&str]| {
+            let words: Vec<&str> = ["update", "x"].iter().chain(flags).copied().collect();
+            record(&words).expect("a record")
+        };
+        assert_eq!(
+            record_of(&["--subject-of", "openai"]),
+            r#"{"id":"x","subject_of":"openai"}"#
+        );
+        assert_eq!(
+            record_of(&["--notes-of", "none"]),
+            r#"{"id":"x","notes_of":null}"#
+        );
     }
 
     #[test]

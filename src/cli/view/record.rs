@@ -7,12 +7,14 @@ use super::{json, table, text};
 use crate::cli::Failure;
 
 /// What people look for first, in their order.
-const FIRST: [&str; 8] = [
+const FIRST: [&str; 10] = [
     "id",
     "type",
     "version",
     "enabled",
     "subject",
+    "subject_of",
+    "notes_of",
     "timeout_ms",
     "retry",
     "max_in_flight",

@@ -35,6 +35,12 @@ pub(super) const POSTGRES: &[File] = &[
         name: "health of targets",
         sql: include_str!("../../../migrations/postgres/0006_health_of_targets.sql"),
     },
+    File {
+        version: 7,
+        name: "faces",
+        sql: include_str!("../../../migrations/postgres/0007_faces.sql"),
+    },
+    MASK_PII_IN,
 ];
 
 pub(super) const SQLITE: &[File] = &[
@@ -64,6 +70,12 @@ pub(super) const SQLITE: &[File] = &[
         name: "health of targets",
         sql: include_str!("../../../migrations/sqlite/0006_health_of_targets.sql"),
     },
+    File {
+        version: 7,
+        name: "faces",
+        sql: include_str!("../../../migrations/sqlite/0007_faces.sql"),
+    },
+    MASK_PII_IN,
 ];
 
 /// The same text for both databases.
@@ -71,6 +83,12 @@ const SEEDS: File = File {
     version: 2,
     name: "seeds",
     sql: include_str!("../../../migrations/shared/0002_seeds.sql"),
+};
+
+const MASK_PII_IN: File = File {
+    version: 8,
+    name: "mask pii in",
+    sql: include_str!("../../../migrations/shared/0008_mask_pii_in.sql"),
 };
 
 #[cfg(test)]

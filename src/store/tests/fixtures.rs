@@ -58,6 +58,9 @@ pub(super) fn author() -> Author {
     }
 }
 
+/// Extensions that a new database holds.
+pub(super) const SEEDS: usize = 7;
+
 pub(super) fn extension(id: &str) -> ExtensionRecord {
     record::parse(&format!(r#"{{"id": "{id}", "type": "pre"}}"#), "beamline").unwrap()
 }
@@ -95,6 +98,8 @@ pub(super) fn full_extension(id: &str) -> ExtensionRecord {
         versions: vec![version, bare],
         instances: vec![instance("west", 100), instance("east", 0)],
         max_in_flight: Some(40),
+        subject_of: Some("elsewhere".into()),
+        notes_of: Some("a_in".into()),
         breaker: serde_json::from_str(r#"{"minimum_calls": 7, "open_base_ms": 100}"#).unwrap(),
         breaker_operator: Some(OperatorDecision {
             state: OperatorState::ForcedOpen,

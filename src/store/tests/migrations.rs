@@ -5,12 +5,12 @@ use beamline_contract::record::Kind;
 use sqlx::{AssertSqlSafe, Executor};
 
 use super::database::TestDatabase;
-use super::fixtures::{config, opened, outsider};
+use super::fixtures::{SEEDS, config, find, opened, outsider};
 use crate::store::migrations::{MigrationState, migrate_to};
 use crate::store::{migrate, migration_status};
 
 /// How many there are, numbered from one.
-const MIGRATIONS: i64 = 6;
+const MIGRATIONS: i64 = 8;
 
 on_both_databases!(
     a_store_can_be_opened_before_its_schema_exists,
@@ -28,7 +28,7 @@ async fn a_store_can_be_opened_before_its_schema_exists(database: TestDatabase) 
         "{error}"
     );
     migrate(&config(database.url())).await.unwrap();
-    assert_eq!(store.load().await.unwrap().extensions.len(), 6);
+    assert_eq!(store.load().await.unwrap().extensions.len(), SEEDS);
 }
 
 async fn migrations_run_once_however_many_start(database: TestDatabase) {
@@ -110,12 +110,15 @@ async fn an_empty_store_is_filled_by_the_seeds(database: TestDatabase) {
     let want = [
         ("anthropic_claude", Kind::Provider, false),
         ("mask_pii", Kind::Post, true),
+        ("mask_pii_in", Kind::Pre, true),
         ("mock_provider", Kind::Provider, true),
         ("normalize_text", Kind::Pre, true),
         ("openai_gpt4", Kind::Provider, false),
         ("pii_guard", Kind::Validator, true),
     ];
     assert_eq!(ids, want);
+    let mask_pii = find(&content, "mask_pii").unwrap();
+    assert_eq!(mask_pii.notes_of.as_deref(), Some("mask_pii_in"));
     assert_eq!(content.revision, store.revision().await.unwrap());
     assert!(content.revision > 0);
     store.close().await;

@@ -9,6 +9,8 @@ mod circles;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod planted;
 #[cfg(test)]
 mod style;

@@ -34,6 +34,17 @@ impl FailureClass {
         }
     }
 
+    /// Whether it is the program's failure, and so that of all its faces. What a program says of one
+    /// model or key, another of its faces need not share.
+    pub fn is_of_program(&self) -> bool {
+        let kinds = [
+            FailureKind::NoResponders,
+            FailureKind::Timeout,
+            FailureKind::ServerError,
+        ];
+        !self.kept_back && self.kind.is_some_and(|kind| kinds.contains(&kind))
+    }
+
     pub const fn of(kind: FailureKind) -> Self {
         Self {
             kind: Some(kind),

@@ -252,7 +252,7 @@ impl CallFailure {
                 format!("As many calls of {id} run as may; send the request again a little later.")
             }
             Self::BusUnavailable => {
-                format!("NATS is not connected, so {id} could not be called.")
+                format!("NATS is not connected: {id} was not called, or its answer was lost.")
             }
             Self::Answered(AnsweredFailure { code, message, .. }) => {
                 format!("{id} answered the error {code}: {message}")

@@ -4,6 +4,7 @@ use beamline_contract::fields::Fields;
 use serde_json::value::RawValue;
 
 use crate::request::failure::CallFailure;
+use crate::request::notes::Notes;
 
 /// What an extension answered.
 #[derive(Debug, Clone)]
@@ -12,11 +13,15 @@ pub enum Reply {
     Edit {
         payload: Option<Edit>,
         metadata: Fields,
+        notes: Option<Notes>,
     },
-    Accept,
+    Accept {
+        notes: Option<Notes>,
+    },
     Reject {
         reason: String,
         details: Option<Box<RawValue>>,
+        notes: Option<Notes>,
     },
     Completion {
         output: Box<RawValue>,

@@ -21,7 +21,7 @@ pub(super) fn read(
         }
         (Kind::Validator, Ok(Reply::Reject { .. })) => {
             let reply = verdict(body)?;
-            let was_taken = matches!(reply, Reply::Accept);
+            let was_taken = matches!(reply, Reply::Accept { .. });
             was_taken.then_some((reply, "it says valid: false, and counts as ok"))
         }
         (Kind::Pre | Kind::Post, Err(CallFailure::Malformed(_))) => Some((
@@ -39,8 +39,8 @@ pub(super) fn read(
 fn verdict(body: &[u8]) -> Option<Reply> {
     let fields = parse(body).ok()?;
     match plain(fields.status.as_deref()).as_deref() {
-        None | Some(STATUS_OK) => Some(Reply::Accept),
-        Some(STATUS_REJECT) => Some(rejection(&fields)),
+        None | Some(STATUS_OK) => Some(Reply::Accept { notes: None }),
+        Some(STATUS_REJECT) => Some(rejection(Kind::Validator, &fields)),
         Some(_) => None,
     }
 }
@@ -54,5 +54,6 @@ fn processed(body: &[u8]) -> Option<Reply> {
     Some(Reply::Edit {
         payload,
         metadata: metadata(fields.metadata.as_deref()).ok()?,
+        notes: None,
     })
 }

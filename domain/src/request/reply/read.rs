@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use beamline_contract::call::{
-    CallAnswer, MessageEdit, STATUS_ERROR, STATUS_OK, STATUS_REJECT, STATUS_SUCCESS,
+    CallAnswer, MAX_NOTES, MessageEdit, STATUS_ERROR, STATUS_OK, STATUS_REJECT, STATUS_SUCCESS,
 };
 use beamline_contract::fields::Fields;
 use beamline_contract::record::Kind;
@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::document::check_depth;
 use crate::request::endpoint::Answer;
 use crate::request::failure::CallFailure;
+use crate::request::notes::Notes;
 
 use super::failed::{self, RetryHints};
 use super::model::{Edit, Reply};
@@ -36,7 +37,7 @@ pub fn read(kind: Kind, answer: &Answer) -> Result<Reply, CallFailure> {
         return Err(CallFailure::Answered(failure));
     }
     match kind {
-        Kind::Pre | Kind::Post => processed(&fields, body),
+        Kind::Pre | Kind::Post => processed(kind, &fields, body),
         Kind::Validator => verdict(&fields),
         Kind::Provider => completion(&fields),
     }
@@ -81,28 +82,28 @@ pub(super) fn is_failure(kind: Kind, fields: &CallAnswer<'_>, body: &str) -> boo
 
 /// What a processor changes. One that says something that nobody understands may have meant
 /// anything.
-fn processed(fields: &CallAnswer<'_>, body: &str) -> Result<Reply, CallFailure> {
+fn processed(kind: Kind, fields: &CallAnswer<'_>, body: &str) -> Result<Reply, CallFailure> {
     let valid = fields.valid.as_deref().map(RawValue::get);
-    let says_what = fields.payload.is_some() || fields.metadata.is_some();
+    let says_what = fields.payload.is_some() || fields.metadata.is_some() || fields.notes.is_some();
     match plain(fields.status.as_deref()).as_deref() {
-        None if valid == Some("false") => return Ok(rejection(fields)),
+        None if valid == Some("false") => return Ok(rejection(kind, fields)),
         None if !says_what && !is_empty_object(body) => {
             return Err(malformed(
                 "it has none of the fields payload, metadata, status and error",
             ));
         }
         None | Some(STATUS_OK | STATUS_SUCCESS) => {}
-        Some(STATUS_REJECT) => return Ok(rejection(fields)),
+        Some(STATUS_REJECT) => return Ok(rejection(kind, fields)),
         Some(_) => {
             return Err(malformed(
                 "its status is none of ok, success, reject and error",
             ));
         }
     }
-    edit(fields)
+    edit(kind, fields)
 }
 
-fn edit(fields: &CallAnswer<'_>) -> Result<Reply, CallFailure> {
+fn edit(kind: Kind, fields: &CallAnswer<'_>) -> Result<Reply, CallFailure> {
     let payload = match fields.payload.as_deref() {
         Some(raw) if raw.get() != "null" => Some(message_edit(raw)?),
         Some(_) | None => None,
@@ -110,6 +111,7 @@ fn edit(fields: &CallAnswer<'_>) -> Result<Reply, CallFailure> {
     Ok(Reply::Edit {
         payload,
         metadata: metadata(fields.metadata.as_deref())?,
+        notes: notes(kind, fields)?,
     })
 }
 
@@ -152,8 +154,11 @@ fn verdict(fields: &CallAnswer<'_>) -> Result<Reply, CallFailure> {
     let status = plain(fields.status.as_deref());
     let valid = fields.valid.as_deref().map(RawValue::get);
     match (status.as_deref(), valid) {
-        (Some(STATUS_OK), None | Some("true" | "null")) | (None, Some("true")) => Ok(Reply::Accept),
-        (Some(STATUS_REJECT), _) | (None, Some("false")) => Ok(rejection(fields)),
+        (Some(STATUS_OK), None | Some("true" | "null")) | (None, Some("true")) => {
+            let notes = notes(Kind::Validator, fields)?;
+            Ok(Reply::Accept { notes })
+        }
+        (Some(STATUS_REJECT), _) | (None, Some("false")) => Ok(rejection(Kind::Validator, fields)),
         (Some(STATUS_OK), Some(_)) => Err(malformed("its status is ok, and valid is not true")),
         (None, None) => Err(malformed(
             "it has no status, so it says neither ok nor reject",
@@ -162,11 +167,13 @@ fn verdict(fields: &CallAnswer<'_>) -> Result<Reply, CallFailure> {
     }
 }
 
-pub(super) fn rejection(fields: &CallAnswer<'_>) -> Reply {
+/// A rejection stays one, whatever its notes are.
+pub(super) fn rejection(kind: Kind, fields: &CallAnswer<'_>) -> Reply {
     Reply::Reject {
         reason: plain(fields.reason.as_deref())
             .map_or_else(|| "rejected".to_owned(), |reason| failed::told(&reason)),
         details: fields.details.as_deref().map(RawValue::to_owned),
+        notes: notes(kind, fields).ok().flatten(),
     }
 }
 
@@ -201,6 +208,21 @@ pub(super) fn metadata(raw: Option<&RawValue>) -> Result<Fields, CallFailure> {
         return Err(CallFailure::Malformed(problem));
     }
     Fields::parse(raw.get()).map_err(|_| malformed("its metadata is not an object"))
+}
+
+/// What comes after the provider has nobody to hand notes to.
+fn notes(kind: Kind, fields: &CallAnswer<'_>) -> Result<Option<Notes>, CallFailure> {
+    let given = fields
+        .notes
+        .as_deref()
+        .filter(|raw| kind != Kind::Post && raw.get() != "null");
+    match given {
+        Some(raw) if raw.get().len() > MAX_NOTES => Err(CallFailure::Malformed(format!(
+            "its notes are longer than {MAX_NOTES} bytes"
+        ))),
+        Some(raw) => Ok(Some(Notes::new(raw.to_owned()))),
+        None => Ok(None),
+    }
 }
 
 fn is_empty_object(body: &str) -> bool {

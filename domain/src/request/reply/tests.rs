@@ -154,9 +154,11 @@ fn nonsense_is_a_failure_that_counts() {
 /// An answer in short.
 fn short(kind: Kind, body: &str) -> String {
     match read(kind, &answer(body)) {
-        Ok(Reply::Accept) => "ok".to_owned(),
+        Ok(Reply::Accept { .. }) => "ok".to_owned(),
         Ok(Reply::Reject { reason, .. }) => format!("rejected: {reason}"),
-        Ok(Reply::Edit { payload, metadata }) => {
+        Ok(Reply::Edit {
+            payload, metadata, ..
+        }) => {
             let payload = payload.and_then(|edit| edit.payload);
             let shown = payload.map_or("as it was".to_owned(), |raw| raw.get().to_owned());
             format!("{shown} {}", metadata.to_json())
@@ -363,5 +365,44 @@ proptest::proptest! {
         for (_, kind) in Kind::ALL {
             let _ = read(kind, &Answer { body: Bytes::copy_from_slice(&body), ..Answer::default() });
         }
+    }
+}
+
+#[test]
+fn notes_are_kept_from_who_runs_before_the_provider() {
+    let notes = |kind: Kind, body: &str| match read(kind, &answer(body)) {
+        Ok(Reply::Edit { notes, .. } | Reply::Accept { notes } | Reply::Reject { notes, .. }) => {
+            notes.map_or("none".to_owned(), |notes| notes.json().to_string())
+        }
+        Ok(Reply::Completion { .. }) => "completion".to_owned(),
+        Err(CallFailure::Malformed(problem)) => problem,
+        Err(failure) => failure.reason().to_owned(),
+    };
+    let long = format!("\"{}\"", "x".repeat(16 * 1024 - 2));
+    let longer = format!("\"{}\"", "x".repeat(16 * 1024 - 1));
+    let reject = format!(r#"{{"status": "reject", "notes": {longer}}}"#);
+    for (kind, body, wanted) in [
+        (Kind::Pre, r#"{"notes": {"a": 1.50}}"#, r#"{"a": 1.50}"#),
+        (Kind::Pre, r#"{"payload": "x", "notes": [1]}"#, "[1]"),
+        (Kind::Pre, r#"{"notes": null}"#, "none"),
+        (Kind::Pre, r#"{"status": "reject", "notes": 7}"#, "7"),
+        (Kind::Validator, r#"{"status": "ok", "notes": 7}"#, "7"),
+        (Kind::Validator, r#"{"valid": true, "notes": 7}"#, "7"),
+        (
+            Kind::Validator,
+            r#"{"notes": 7}"#,
+            "it has no status, so it says neither ok nor reject",
+        ),
+        (Kind::Post, r#"{"notes": 7}"#, "none"),
+        (Kind::Pre, &format!(r#"{{"notes": {long}}}"#), &long),
+        (
+            Kind::Pre,
+            &format!(r#"{{"notes": {longer}}}"#),
+            "its notes are longer than 16384 bytes",
+        ),
+        // A rejection stays one.
+        (Kind::Validator, &reject, "none"),
+    ] {
+        assert_eq!(notes(kind, body), wanted, "{kind:?} {body}");
     }
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::consequences::nothing_to_ask;
 use super::state::{CallOrder, CallResult, Next, Run, TimeShare};
 use super::step::Step;
-use crate::request::call_body::{guardrail_body, provider_body};
+use crate::request::call_body::{Left, guardrail_body, provider_body};
 use crate::request::error::RequestError;
 use crate::request::failure::CallFailure;
 use crate::request::plan::PlannedCall;
@@ -119,7 +119,7 @@ impl Run {
         let mut orders = Vec::with_capacity(calls.len());
         for (call, extra_attempts) in calls.into_iter().zip(extra) {
             orders.push(CallOrder {
-                body: guardrail_body(&call, &self.request, &self.message, &self.context),
+                body: guardrail_body(&call, &self.request, self.left()),
                 call,
                 attempt: 1,
                 turn: 0,
@@ -128,6 +128,14 @@ impl Run {
             });
         }
         orders
+    }
+
+    fn left(&self) -> Left<'_> {
+        Left {
+            message: &self.message,
+            context: &self.context,
+            notes: &self.notes,
+        }
     }
 
     /// The guardrails of this step that are for this request, as far as the stages before have
@@ -146,7 +154,7 @@ impl Run {
     fn provider_order(&self) -> Option<CallOrder> {
         let decision = self.decision.as_ref()?;
         let call = &decision.call;
-        let body = provider_body(call, &self.request, &self.message, &self.context)?;
+        let body = provider_body(call, &self.request, self.left())?;
         Some(CallOrder {
             body,
             call: Arc::clone(call),

@@ -123,8 +123,13 @@ impl Run {
             let is_listed = candidate.is_some_and(|candidate| candidate.listed);
             other > index || self.plan.policy.order == Order::Weighted || !is_listed
         };
-        let is_open =
-            |other: usize| other != index && is_behind(other) && self.is_free(other, &exclusions);
+        let mut out = vec![index];
+        if failed.class.is_of_program() {
+            out.extend(self.other_faces(index));
+        }
+        let is_open = |other: usize| {
+            !out.contains(&other) && is_behind(other) && self.is_free(other, &exclusions)
+        };
         let facts = self.facts();
         let fallbacks = Fallbacks {
             failed: Some(&failed),
@@ -228,6 +233,10 @@ impl Run {
         };
         let answer = self.progress.without_content.take();
         let failed = self.failed_attempt(&decision, failure, choice);
+        if failed.class.is_of_program() {
+            let faces = self.other_faces(decision.candidate);
+            self.progress.tried.extend(faces);
+        }
         let roll = (choice.roll)();
         let answering = self.answering(choice);
         let around = Around {
@@ -355,9 +364,10 @@ impl Run {
         exclusions: &[Option<Exclusion>],
         choice: &ChoiceContext<'_>,
     ) -> TimeShare {
+        let faces = self.other_faces(index);
         let is_open = |other: usize| {
             let is_new = other != index && !self.progress.tried.contains(&other);
-            is_new && self.is_free(other, exclusions)
+            is_new && !faces.contains(&other) && self.is_free(other, exclusions)
         };
         let facts = self.facts();
         let fallbacks = self.rules(self.name_of(index), &facts, &is_open);

@@ -164,7 +164,7 @@ pub(super) fn nothing_to_ask() -> RequestError {
 pub(super) fn nobody_takes_over(provider: Option<&str>) -> RequestError {
     let provider = provider.unwrap_or_default();
     let sentence = format!(
-        "Nobody takes over from {provider}: no fallback rule of the policy fits, and no other provider is left."
+        "Nobody takes over from {provider}: no fallback rule of the policy fits, and after this failure no other provider of it is asked."
     );
     RequestError::new(ErrorCode::DecisionFailed, sentence).with(EXTENSION_ID, provider)
 }

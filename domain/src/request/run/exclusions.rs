@@ -34,6 +34,18 @@ impl Run {
         (usual > choice.left).then_some(Exclusion::TooSlow(usual))
     }
 
+    /// The other candidates that are faces of the same program.
+    pub(super) fn other_faces(&self, index: usize) -> Vec<usize> {
+        let providers = &self.plan.providers;
+        let Some(own) = providers.get(index).and_then(Candidate::program_id) else {
+            return Vec::new();
+        };
+        let all = providers.iter().enumerate();
+        all.filter(|(other, candidate)| *other != index && candidate.program_id() == Some(own))
+            .map(|(other, _)| other)
+            .collect()
+    }
+
     /// A provider that the caller executes itself cannot take over inside the router.
     pub(super) fn runs_here(&self, index: usize) -> bool {
         let candidate = self.plan.providers.get(index);

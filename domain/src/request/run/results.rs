@@ -14,6 +14,7 @@ use super::state::{Attempt, CallResult, Decision, Degraded, Report, Run, is_fixe
 use super::step::Step;
 use crate::request::error::RequestError;
 use crate::request::failure::{AnsweredFailure, CallFailure};
+use crate::request::notes::Notes;
 use crate::request::plan::{PlannedCall, Rule};
 use crate::request::reply::{Edit, Reply, content};
 
@@ -31,7 +32,12 @@ impl Run {
         let retries = result.attempts.saturating_sub(1);
         self.extra_attempts = self.extra_attempts.saturating_sub(retries);
         let (status, error) = match result.outcome {
-            Ok(Reply::Reject { reason, details }) => {
+            Ok(Reply::Reject {
+                reason,
+                details,
+                notes,
+            }) => {
+                self.keep_notes(call, notes);
                 self.rejected(call, &reason, details.as_deref())
             }
             Ok(reply) => {
@@ -97,7 +103,12 @@ impl Run {
 
     fn accept(&mut self, call: &Arc<PlannedCall>, reply: Reply) {
         match reply {
-            Reply::Edit { payload, metadata } => {
+            Reply::Edit {
+                payload,
+                metadata,
+                notes,
+            } => {
+                self.keep_notes(call, notes);
                 if let Some(edit) = payload {
                     if call.extension.kind == Kind::Post {
                         self.edit_response(call, &edit);
@@ -111,7 +122,8 @@ impl Run {
                 usage,
                 metadata,
             } => self.take_completion(call, output, usage, metadata),
-            Reply::Accept | Reply::Reject { .. } => {}
+            Reply::Accept { notes } => self.keep_notes(call, notes),
+            Reply::Reject { .. } => {}
         }
     }
 
@@ -120,6 +132,12 @@ impl Run {
     fn add_to_context(&mut self, metadata: &Fields) {
         for (key, value) in metadata.iter().filter(|(key, _)| !is_fixed(key)) {
             Arc::make_mut(&mut self.context).set(key, value.to_owned());
+        }
+    }
+
+    fn keep_notes(&mut self, call: &PlannedCall, notes: Option<Notes>) {
+        if let Some(notes) = notes {
+            self.notes.keep(call.id(), notes);
         }
     }
 
@@ -226,6 +244,6 @@ fn lacking_content(reply: &Reply) -> Option<FailureKind> {
         Reply::Completion {
             output, metadata, ..
         } => content::class(output, metadata),
-        Reply::Edit { .. } | Reply::Accept | Reply::Reject { .. } => None,
+        Reply::Edit { .. } | Reply::Accept { .. } | Reply::Reject { .. } => None,
     }
 }

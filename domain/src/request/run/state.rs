@@ -14,6 +14,7 @@ use super::step::Step;
 use crate::conditions::Facts;
 use crate::request::error::RequestError;
 use crate::request::failure::CallFailure;
+use crate::request::notes::AllNotes;
 use crate::request::plan::{Exclusion, Plan, PlannedCall};
 use crate::request::reply::Reply;
 use crate::request::{Message, Request, RequestKind};
@@ -27,6 +28,7 @@ pub struct Run {
     pub environment: Arc<str>,
     pub message: Message,
     pub context: Arc<Fields>,
+    pub(super) notes: AllNotes,
     /// Attempts beyond the first of each extension that the request may still make.
     pub extra_attempts: u32,
     pub(super) step: Step,
@@ -263,6 +265,7 @@ impl Run {
             plan,
             environment,
             context: Arc::new(context),
+            notes: AllNotes::default(),
             extra_attempts,
             step: Step::Pre(0),
             reports: Vec::new(),

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::conditions::Facts;
 use crate::request::failure::{AnsweredFailure, CallFailure};
+use crate::request::notes::Notes;
 use crate::request::plan::{Plan, PlanLimits};
 use crate::request::reply::{Edit, Reply};
 use crate::request::{Request, RequestKind};

@@ -30,7 +30,7 @@ fn verdict_on(failure: CallFailure, evidence: Evidence) -> Verdict {
 
 #[test]
 fn what_came_back_in_order_counts_for_the_extension() {
-    let verdict = judge(Ok(Ok(Reply::Accept)), evidence());
+    let verdict = judge(Ok(Ok(Reply::Accept { notes: None })), evidence());
     assert!(verdict.result.is_ok());
     assert_eq!(
         (verdict.outcome, verdict.load),

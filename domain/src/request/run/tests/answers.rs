@@ -32,6 +32,7 @@ fn edit(payload: Option<&str>, metadata: Option<&str>) -> Reply {
             metadata: metadata.map(|json| Fields::parse(json).unwrap()),
         }),
         metadata: Fields::default(),
+        notes: None,
     }
 }
 
@@ -42,6 +43,7 @@ fn nobody_changes_who_and_what_the_request_is() {
     let reply = Reply::Edit {
         payload: None,
         metadata: Fields::parse(found).unwrap(),
+        notes: None,
     };
     let rig = Rig::default();
     let policy = r#"{"pre": [{"id": "pre_a"}], "providers": ["p1"]}"#;
@@ -182,4 +184,45 @@ fn a_message_without_anything_to_ask_reaches_no_provider() {
     assert_eq!(error["details"]["pointer"], "/message/payload", "{answer}");
     let (answer, _) = script(Some(edit(Some(r#"{"text": "hi"}"#), None)));
     assert_eq!(answer["ok"], true, "{answer}");
+}
+
+/// A masker notes what it took out; the record of `post_a` says that it may have the notes.
+#[test]
+fn notes_go_to_the_extension_that_names_their_writer_and_to_nobody_else() {
+    let rig = Rig {
+        records: vec![json!({"id": "post_a", "type": "post", "notes_of": "pre_a"})],
+        ..Rig::default()
+    };
+    let policy = json!({
+        "pre": [{"id": "pre_a"}], "validators": [{"id": "val_warn", "on_fail": "warn"}],
+        "providers": ["p1"], "post": [{"id": "post_a"}],
+        "output_validators": [{"id": "val_block"}],
+    });
+    let policy = policy.to_string();
+    let noted = |notes: &str| Some(Notes::new(raw(notes)));
+    let mut bodies: Vec<(String, Value)> = Vec::new();
+    let run = rig.run(RequestKind::Route, &policy);
+    let (answer, _) = rig.finish(run, |order: &CallOrder| {
+        let body = serde_json::from_slice(&order.body).unwrap();
+        bodies.push((order.call.id().to_owned(), body));
+        match order.call.id() {
+            "pre_a" => Some(Ok(Reply::Edit {
+                payload: None,
+                metadata: Fields::default(),
+                notes: noted(r#"{"[CARD]": "4111 1111 1111 1111"}"#),
+            })),
+            "val_warn" => Some(Ok(Reply::Accept {
+                notes: noted("\"4222\""),
+            })),
+            _ => None,
+        }
+    });
+    assert_eq!(answer["ok"], true, "{answer}");
+    assert!(!answer.to_string().contains("4111"), "{answer}");
+    for (id, body) in bodies {
+        let wanted = (id == "post_a").then(|| json!({"[CARD]": "4111 1111 1111 1111"}));
+        assert_eq!(body.get("notes"), wanted.as_ref(), "{id}");
+        assert!(wanted.is_some() || !body.to_string().contains("4111"));
+        assert!(!body.to_string().contains("4222"), "{id}");
+    }
 }

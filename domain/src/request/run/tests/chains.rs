@@ -278,3 +278,39 @@ fn a_share_is_never_more_than_all_and_never_less_than_its_own() {
         );
     }
 }
+
+#[test]
+fn faces_of_one_program_fail_together() {
+    let rig = Rig {
+        records: vec![
+            json!({"id": "p1:mini", "type": "provider", "subject_of": "p1", "config": {"model": "mini"}}),
+        ],
+        ..Rig::default()
+    };
+    let lists = [
+        json!({"providers": ["p1", "p1:mini", "p2"]}),
+        json!({"providers": ["p1:mini", "p1", "p2"]}),
+        json!({"providers": [{"name": "p1", "weight": 1}], "fallbacks": [
+            {"when": {"status": "error"}, "retry": 0, "to": "p1:mini"}, {"when": {"status": "error"}, "retry": 0, "to": "p2"}]}),
+    ];
+    let together = [
+        CallFailure::Timeout,
+        CallFailure::NoResponders,
+        answered("500"),
+    ];
+    let apart = [answered("404"), answered("insufficient_quota")];
+    for policy in &lists {
+        let first = policy["providers"][0].as_str().unwrap_or("p1");
+        let sibling = if first == "p1" { "p1:mini" } else { "p1" };
+        for failure in &together {
+            let (who, answer) = called(&rig, policy, &[(first, failure.clone())]);
+            assert_eq!(who, [first, "p2"], "{policy} {failure:?}: {answer}");
+        }
+        if policy["fallbacks"].is_null() {
+            for failure in &apart {
+                let (who, _) = called(&rig, policy, &[(first, failure.clone())]);
+                assert_eq!(who, [first, sibling], "{policy} {failure:?}");
+            }
+        }
+    }
+}

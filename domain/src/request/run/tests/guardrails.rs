@@ -193,7 +193,7 @@ proptest! {
         let outcome = |id: &str| {
             let position = ["val_block", "val_warn", "val_ignore"].iter().position(|known| *known == id);
             position.map(|at| (at, match ends[at] {
-                End::Fine => Ok(Reply::Accept),
+                End::Fine => Ok(Reply::Accept { notes: None }),
                 End::Reject => Ok(super::rig::reject()),
                 End::Fail => Err(answered("500")),
                 End::Silent => Err(CallFailure::Timeout),

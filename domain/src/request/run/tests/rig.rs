@@ -174,8 +174,9 @@ impl Rig {
                             Kind::Pre | Kind::Post => Reply::Edit {
                                 payload: None,
                                 metadata: Fields::default(),
+                                notes: None,
                             },
-                            Kind::Validator => Reply::Accept,
+                            Kind::Validator => Reply::Accept { notes: None },
                             Kind::Provider => completion(),
                         };
                         let place = order.call.target.endpoint(order.turn).unwrap();
@@ -280,6 +281,7 @@ pub(super) fn edit(payload: &str) -> Reply {
     Reply::Edit {
         payload: Some(payload),
         metadata: Fields::default(),
+        notes: None,
     }
 }
 
@@ -287,6 +289,7 @@ pub(super) fn reject() -> Reply {
     Reply::Reject {
         reason: "pii".into(),
         details: None,
+        notes: None,
     }
 }
 
