@@ -1,5 +1,5 @@
-//! Notes may hold what a masker took out of a message, so they are handed to nobody but another face
-//! of the program that wrote them.
+//! Notes may hold what a masker took out of a message, so they are handed to nobody but another
+//! face of the program that wrote them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

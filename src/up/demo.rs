@@ -6,4 +6,4 @@ pub const POLICY: &str = "default";
 /// The blanks are there to be tidied up on the way.
 pub const MESSAGE: &str = "Hello   from the other side";
 /// Of a registry that nobody has changed.
-pub const REVISION: u64 = 1;
+pub const REVISION: u64 = 2;

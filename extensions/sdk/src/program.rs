@@ -12,9 +12,9 @@ use crate::start_error::StartError;
 /// ```no_run
 /// # use beamline_extension::{CallContext, Edit, Extension, Failure, Message, Program};
 /// # async fn mask(_: Message, _: CallContext) -> Result<Edit, Failure> { Ok(Edit::unchanged()) }
-/// # async fn restore(_: Message, _: CallContext) -> Result<Edit, Failure> { Ok(Edit::unchanged()) }
+/// # async fn back(_: Message, _: CallContext) -> Result<Edit, Failure> { Ok(Edit::unchanged()) }
 /// # async fn start() -> std::process::ExitCode {
-/// let extensions = [Extension::pre("mask_in", mask), Extension::post("mask", restore)];
+/// let extensions = [Extension::pre("mask_in", mask), Extension::post("mask", back)];
 /// Program::new("mask", extensions).run().await
 /// # }
 /// ```

@@ -34,8 +34,8 @@ impl FailureClass {
         }
     }
 
-    /// Whether it is the program's failure, and so that of all its faces. What a program says of one
-    /// model or key, another of its faces need not share.
+    /// Whether it is the program's failure, and so that of all its faces. What a program says of
+    /// one model or key, another of its faces need not share.
     pub fn is_of_program(&self) -> bool {
         let kinds = [
             FailureKind::NoResponders,
