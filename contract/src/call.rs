@@ -89,9 +89,6 @@ pub struct CallBody<'a> {
     pub context: Option<Fields>,
 }
 
-/// Longest notes of one answer, in bytes.
-pub const MAX_NOTES: usize = 16 * 1024;
-
 /// `status` of an answer: the message may go on.
 pub const STATUS_OK: &str = "ok";
 /// `status` of an answer of a processor or provider: the same as `ok`.

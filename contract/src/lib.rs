@@ -8,6 +8,7 @@ pub mod subject;
 pub mod request;
 
 pub mod message;
+pub mod notes;
 
 pub mod answer;
 pub mod details;

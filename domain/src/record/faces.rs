@@ -33,6 +33,15 @@ pub fn complete<'r>(
     find: impl Fn(&str) -> Option<&'r ExtensionRecord>,
     has_faces: bool,
 ) -> Result<ExtensionRecord, Mistake> {
+    if has_faces && (record.kind != Kind::Provider || record.is_external()) {
+        return Err(Mistake {
+            pointer: "/type".to_owned(),
+            message: format!(
+                "must stay provider, and not external: others are faces of {}",
+                record.id
+            ),
+        });
+    }
     let Some(id) = &record.subject_of else {
         return Ok(record);
     };
@@ -72,6 +81,19 @@ pub fn complete<'r>(
         program: Some(Arc::new(program(of))),
         ..record
     })
+}
+
+/// A record with the subject that it has once `saved` is.
+pub fn moved(record: &ExtensionRecord, saved: &ExtensionRecord) -> ExtensionRecord {
+    let program = if record.subject_of.as_ref() == Some(&saved.id) {
+        Some(Arc::new(program(saved)))
+    } else {
+        record.program.clone()
+    };
+    ExtensionRecord {
+        program,
+        ..record.clone()
+    }
 }
 
 fn program(record: &ExtensionRecord) -> Program {
@@ -155,6 +177,9 @@ mod tests {
         let guard = record(r#"{"id": "openai", "type": "pre"}"#);
         let external =
             record(r#"{"id": "openai", "type": "provider", "metadata": {"external": true}}"#);
+        let root_as_guard = record(r#"{"id": "openai", "type": "pre"}"#);
+        let changed = saved(root_as_guard, &[], true).unwrap_err();
+        assert!(changed.contains("must stay provider"), "{changed}");
         let chained = ExtensionRecord {
             subject_of: Some("azure".to_owned()),
             ..root.clone()

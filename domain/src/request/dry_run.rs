@@ -204,7 +204,7 @@ fn instances<'a>(call: &'a PlannedCall, choice: &ChoiceContext<'_>) -> Vec<Plann
     if call.route.is_some() {
         return Vec::new();
     }
-    let instances = call.extension.instances.iter();
+    let instances = call.extension.places().iter();
     instances
         .map(|instance| planned_instance(call, instance, choice))
         .collect()

@@ -2,30 +2,10 @@
 //! 2): how a masker puts back what it masked.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
+use beamline_contract::notes::Notes;
 use serde_json::value::RawValue;
-
-/// Any JSON. It may hold what was masked, so no output of a program's state shows it.
-#[derive(Clone)]
-pub struct Notes(Arc<RawValue>);
-
-impl Notes {
-    pub fn new(json: Box<RawValue>) -> Self {
-        Self(json.into())
-    }
-
-    pub fn json(&self) -> &RawValue {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Notes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Notes({} bytes)", self.0.get().len())
-    }
-}
 
 /// The notes of one request, by the extension that wrote them. They are in memory only, and end
 /// with the request.

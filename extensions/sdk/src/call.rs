@@ -10,6 +10,7 @@ use async_nats::{HeaderMap, Message, Subject};
 use beamline_bus::{WallClock, headers};
 use beamline_contract::call::CallBody;
 use beamline_contract::header;
+use beamline_contract::notes::Notes;
 use beamline_contract::trace::TraceParent;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -127,7 +128,7 @@ fn decode<'a>(
         attempt: attempt.unwrap_or(1),
         deadline,
         metadata: Fields::from_contract(body.metadata.take()),
-        notes: body.notes.take(),
+        notes: body.notes.take().map(Notes::new),
         config: body.config.take(),
     };
     Ok((body, call))

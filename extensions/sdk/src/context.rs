@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use beamline_contract::escape::OneLine;
+use beamline_contract::notes::Notes;
 use beamline_contract::trace::TraceParent;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -29,7 +30,7 @@ pub struct CallContext {
     /// The request's context so far: what the caller sent and earlier extensions added.
     pub metadata: Fields,
     /// What the extension that this one's `notes_of` names has kept with the request.
-    pub notes: Option<Box<RawValue>>,
+    pub notes: Option<Notes>,
     pub(crate) config: Option<Box<RawValue>>,
 }
 
@@ -58,9 +59,9 @@ impl CallContext {
         let Some(notes) = &self.notes else {
             return Ok(None);
         };
-        let notes = serde_json::from_str(notes.get()).map_err(|error| {
-            Failure::new("invalid_notes", format!("notes: {}", describe(&error)))
-        })?;
+        // What the error says may repeat a key.
+        let notes = serde_json::from_str(notes.json().get())
+            .map_err(|_| Failure::new("invalid_notes", "the notes have another form"))?;
         Ok(Some(notes))
     }
 

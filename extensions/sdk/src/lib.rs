@@ -48,8 +48,8 @@ mod server;
 mod stats;
 mod subscription;
 
-pub use beamline_contract::call::MAX_NOTES;
 pub use beamline_contract::failure::FailureKind;
+pub use beamline_contract::notes::{MAX_NOTES, Notes};
 pub use beamline_contract::record::Kind;
 pub use beamline_contract::trace::TraceParent;
 pub use context::CallContext;

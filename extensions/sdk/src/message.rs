@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use beamline_contract::call::{CallAnswer, MAX_NOTES, STATUS_OK, STATUS_REJECT};
+use beamline_contract::call::{CallAnswer, STATUS_OK, STATUS_REJECT};
 use beamline_contract::message::MessageBody;
+use beamline_contract::notes::{MAX_NOTES, Notes};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -76,7 +77,7 @@ impl Serialize for Message {
 pub struct Edit {
     message: Option<Message>,
     metadata: Fields,
-    notes: Option<Box<RawValue>>,
+    notes: Option<Notes>,
 }
 
 impl Edit {
@@ -111,14 +112,14 @@ impl Edit {
     }
 }
 
-fn written_notes(notes: &impl Serialize) -> Result<Box<RawValue>, Failure> {
+fn written_notes(notes: &impl Serialize) -> Result<Notes, Failure> {
     let notes =
         to_raw_value(notes).map_err(|_| Failure::internal("the notes have no JSON form"))?;
     if notes.get().len() > MAX_NOTES {
         let sentence = format!("the notes are longer than {MAX_NOTES} bytes");
         return Err(Failure::new("notes_too_long", sentence));
     }
-    Ok(notes)
+    Ok(Notes::new(notes))
 }
 
 impl Serialize for Edit {
@@ -130,7 +131,7 @@ impl Serialize for Edit {
         if !self.metadata.is_empty() {
             answer.metadata = Some(part(&self.metadata)?);
         }
-        answer.notes = self.notes.as_deref().map(Cow::Borrowed);
+        answer.notes = self.notes.as_ref().map(Notes::json).map(Cow::Borrowed);
         answer.serialize(serializer)
     }
 }
@@ -139,10 +140,8 @@ impl Serialize for Edit {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     Ok,
-    /// The same, with notes that are kept with the request as [`Edit::with_notes`] does.
-    Noted {
-        notes: Value,
-    },
+    /// The same, with notes; [`Verdict::ok_with_notes`] makes it.
+    Noted(Notes),
     Reject {
         /// A stable code, such as `pii_detected`.
         reason: String,
@@ -152,6 +151,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The message may go on, and notes are kept as [`Edit::with_notes`] keeps them.
+    ///
+    /// # Errors
+    /// As [`Edit::with_notes`].
+    pub fn ok_with_notes(notes: &impl Serialize) -> Result<Self, Failure> {
+        written_notes(notes).map(Self::Noted)
+    }
+
     pub fn reject(reason: impl Into<String>) -> Self {
         Self::Reject {
             reason: reason.into(),
@@ -174,9 +181,9 @@ impl Serialize for Verdict {
         let mut answer = CallAnswer::default();
         match self {
             Self::Ok => answer.status = Some(part(STATUS_OK)?),
-            Self::Noted { notes } => {
+            Self::Noted(notes) => {
                 answer.status = Some(part(STATUS_OK)?);
-                answer.notes = Some(part(notes)?);
+                answer.notes = Some(Cow::Borrowed(notes.json()));
             }
             Self::Reject { reason, details } => {
                 answer.status = Some(part(STATUS_REJECT)?);
@@ -217,9 +224,10 @@ mod tests {
         let long = "x".repeat(MAX_NOTES);
         let refused = Edit::unchanged().with_notes(&long).unwrap_err();
         assert_eq!(refused.code, "notes_too_long");
-        let notes = Value::from(1);
+        let noted = Verdict::ok_with_notes(&1).unwrap();
+        assert!(!format!("{noted:?} {:?}", Edit::default().with_notes(&"4111")).contains("4111"));
         assert_eq!(
-            serde_json::to_string(&Verdict::Noted { notes }).unwrap(),
+            serde_json::to_string(&noted).unwrap(),
             r#"{"status":"ok","notes":1}"#
         );
         assert_eq!(

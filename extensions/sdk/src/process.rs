@@ -92,9 +92,9 @@ fn exit_code_of_end(summary: &Summary) -> ExitCode {
 
 fn exit_code_of_error(error: &StartError) -> ExitCode {
     match error {
-        StartError::InvalidName { .. }
-        | StartError::Credentials { .. }
-        | StartError::OneSubject(_) => ExitCode::from(EX_CONFIG),
+        StartError::InvalidName { .. } | StartError::Credentials { .. } => {
+            ExitCode::from(EX_CONFIG)
+        }
         StartError::ConfigSchemaTooLong(_) | StartError::Connect(_) | StartError::Subscribe(_) => {
             ExitCode::FAILURE
         }

@@ -40,10 +40,13 @@ impl Program {
 
     /// Where its extensions listen.
     pub(crate) fn endpoints(&self, settings: &Settings) -> Result<Vec<Endpoint>, StartError> {
-        if settings.subject.is_some() && self.extensions.len() > 1 {
-            return Err(StartError::OneSubject(self.extensions.len()));
-        }
-        let endpoint = |extension: &Extension| {
+        let elsewhere = Settings {
+            subject: None,
+            ..settings.clone()
+        };
+        let endpoint = |(position, extension): (usize, &Extension)| {
+            // A subject that is given is that of the first.
+            let settings = if position == 0 { settings } else { &elsewhere };
             Ok(Endpoint {
                 subject: settings.subject_for(extension.kind, &extension.id)?,
                 queue_group: settings.queue_group_for(&extension.id)?,
@@ -53,7 +56,7 @@ impl Program {
             })
         };
         let endpoints: Result<Vec<Endpoint>, StartError> =
-            self.extensions.iter().map(endpoint).collect();
+            self.extensions.iter().enumerate().map(endpoint).collect();
         let endpoints = endpoints?;
         Settings::check_name(&self.name)?;
         Ok(endpoints)

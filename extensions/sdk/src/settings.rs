@@ -34,7 +34,7 @@ pub struct Settings {
     /// Last token of the subject: which version of the extension this process is
     #[arg(long, env = "BEAMLINE_EXTENSION_VERSION", default_value = "v1")]
     pub version_tag: String,
-    /// Serve this subject instead of {prefix}.ext.{stage}.{id}.{version}
+    /// Serve this subject instead of {prefix}.ext.{stage}.{id}.{version}; the first extension does
     #[arg(long, env = "BEAMLINE_EXTENSION_SUBJECT")]
     pub subject: Option<String>,
     /// Processes of one queue group share the work [default: the extension's id]

@@ -11,8 +11,6 @@ pub enum StartError {
     #[error("the JSON Schema of the configuration has {0} bytes; a router reads at most {max}",
         max = MAX_CONFIG_SCHEMA)]
     ConfigSchemaTooLong(usize),
-    #[error("a subject can be given to a program with one extension, and this one has {0}")]
-    OneSubject(usize),
     #[error("credentials file {path}: {source}")]
     Credentials {
         path: String,

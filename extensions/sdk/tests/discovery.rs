@@ -1,6 +1,6 @@
 //! An extension is visible to `nats micro ls` and to the router's probe.
 
-use beamline_extension::{Edit, Extension, Failure, Program, Settings, StartError, Verdict};
+use beamline_extension::{Edit, Extension, Failure, Program, Settings, Verdict};
 use beamline_test_support::calls::{call, call_json, request};
 use beamline_test_support::{Nats, serve};
 use serde_json::{Value, json};
@@ -113,20 +113,28 @@ async fn extensions_of_one_program_are_endpoints_of_one_service() {
 }
 
 #[tokio::test]
-async fn one_subject_is_for_one_extension() {
+async fn a_subject_that_is_given_is_that_of_the_first_extension() {
+    let server = Nats::start().await;
     let program = Program::new(
         "mask",
         [
-            Extension::pre("a", async |_, _| Ok(Edit::unchanged())),
             Extension::post("b", async |_, _| Ok(Edit::unchanged())),
+            Extension::pre("a", async |_, _| Ok(Edit::unchanged())),
         ],
     );
     let settings = Settings {
-        subject: Some("beamline.ext.pre.a.x".to_owned()),
-        ..Settings::default()
+        subject: Some("beamline.ext.post.b.x".to_owned()),
+        ..Settings::for_url(server.url())
     };
-    let refused = program.serve(&settings).await.unwrap_err();
-    assert!(matches!(refused, StartError::OneSubject(2)), "{refused}");
+    let running = program.serve(&settings).await.unwrap();
+    assert_eq!(running.subject(), "beamline.ext.post.b.x");
+    let client = server.client().await;
+    for subject in ["beamline.ext.post.b.x", "beamline.ext.pre.a.v1"] {
+        assert_eq!(
+            call_json(&client, subject, &request(json!(1))).await,
+            json!({})
+        );
+    }
 }
 
 /// The client library reads its own protocol strictly; what it can read, other clients can.

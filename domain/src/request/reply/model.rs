@@ -1,10 +1,10 @@
 //! What an answer may say.
 
 use beamline_contract::fields::Fields;
+use beamline_contract::notes::Notes;
 use serde_json::value::RawValue;
 
 use crate::request::failure::CallFailure;
-use crate::request::notes::Notes;
 
 /// What an extension answered.
 #[derive(Debug, Clone)]

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 
 use beamline_contract::call::{
-    CallAnswer, MAX_NOTES, MessageEdit, STATUS_ERROR, STATUS_OK, STATUS_REJECT, STATUS_SUCCESS,
+    CallAnswer, MessageEdit, STATUS_ERROR, STATUS_OK, STATUS_REJECT, STATUS_SUCCESS,
 };
 use beamline_contract::fields::Fields;
+use beamline_contract::notes::{MAX_NOTES, Notes};
 use beamline_contract::record::Kind;
 use serde_json::value::RawValue;
 
 use crate::document::check_depth;
 use crate::request::endpoint::Answer;
 use crate::request::failure::CallFailure;
-use crate::request::notes::Notes;
 
 use super::failed::{self, RetryHints};
 use super::model::{Edit, Reply};

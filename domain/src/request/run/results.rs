@@ -5,6 +5,7 @@ use std::sync::Arc;
 use beamline_contract::answer::ExtensionStatus;
 use beamline_contract::failure::FailureKind;
 use beamline_contract::fields::Fields;
+use beamline_contract::notes::Notes;
 use beamline_contract::policy::{Mode, OnFail};
 use beamline_contract::record::Kind;
 use serde_json::value::RawValue;
@@ -14,7 +15,6 @@ use super::state::{Attempt, CallResult, Decision, Degraded, Report, Run, is_fixe
 use super::step::Step;
 use crate::request::error::RequestError;
 use crate::request::failure::{AnsweredFailure, CallFailure};
-use crate::request::notes::Notes;
 use crate::request::plan::{PlannedCall, Rule};
 use crate::request::reply::{Edit, Reply, content};
 

@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::conditions::Facts;
 use crate::request::failure::{AnsweredFailure, CallFailure};
-use crate::request::notes::Notes;
 use crate::request::plan::{Plan, PlanLimits};
 use crate::request::reply::{Edit, Reply};
 use crate::request::{Request, RequestKind};
 use crate::target::retry_budget::{RetryTokens, Unlimited};
 use crate::target::selection::{ChoiceContext, EndpointState};
 use beamline_contract::error::ErrorCode;
+use beamline_contract::notes::Notes;
 use rig::{Rig, edit, reject, snapshot};
 
 mod answers;
