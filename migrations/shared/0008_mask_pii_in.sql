@@ -3,6 +3,8 @@
 
 UPDATE extensions SET notes_of = 'mask_pii_in'
 WHERE id = 'mask_pii' AND type = 'post' AND subject IS NULL
+  AND NOT EXISTS (SELECT 1 FROM extension_versions WHERE extension_id = 'mask_pii')
+  AND NOT EXISTS (SELECT 1 FROM extension_instances WHERE extension_id = 'mask_pii')
   AND NOT EXISTS (SELECT 1 FROM extensions AS other WHERE lower(other.id) = 'mask_pii_in');
 
 INSERT INTO extensions (id, type, timeout_ms, retry, enabled, version, config, metadata)

@@ -12,6 +12,7 @@ use beamline_domain::snapshot::Snapshot;
 use beamline_domain::suggest::closest;
 
 use super::caller::Caller;
+use super::notes;
 use super::operation::{Perform, WaitsFor};
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
@@ -100,6 +101,7 @@ async fn save(
             return Ok((snapshot.revision(), extension));
         }
         check_subjects(&all.settings.prefix, &snapshot, &extension)?;
+        notes::check(all, &snapshot, &extension).await?;
         let by = Author {
             based_on: Some(snapshot.revision()),
             ..author.clone()

@@ -17,7 +17,6 @@ use beamline_domain::snapshot::Snapshot;
 use super::body::{required, without, without_key};
 use super::caller::Caller;
 use super::changes::{create, find, unknown_extension, update_if};
-use super::notes;
 use super::operation::{Perform, WaitsFor, apart};
 use super::refusal::Refusal;
 use super::said::said_of;
@@ -104,7 +103,6 @@ impl Perform for CreateExtension {
         let json = fields.to_json();
         let checked = parsed(record::check(&json, &all.settings.prefix))?;
         all.registry.refresh().await?;
-        notes::check(all, &checked.record, None).await?;
         let said = said_of(all, checked.record.clone(), None).await?;
         let make = || Ok(checked.record.clone());
         let (revision, extension) = create(all, caller, make).await?;
@@ -139,7 +137,6 @@ impl Perform for UpdateExtension {
         };
         let patch = without(IF_REVISION, &body);
         all.registry.refresh().await?;
-        check_notes(all, &id, &patch).await?;
         let record = patch_of(all, find(&all.registry.snapshot(), &id)?, &patch)?;
         let said = said_of(all, record, Some(&patch)).await?;
         let (revision, extension) = patched(all, author, &id, &patch).await?;
@@ -222,7 +219,8 @@ fn check_faces(snapshot: &Snapshot, id: &str) -> Result<(), Refusal> {
     }
     let names: Vec<&str> = faces.iter().map(|face| face.id.as_str()).collect();
     Err(Refusal::conflict(format!(
-        "{} is the program of {} (subject_of): delete these first, or give them a subject.",
+        "{} is the program of {} (subject_of): delete these first, or give \
+         each a subject of its own and `subject_of: null` in one update.",
         shorten(id),
         names.join(", ")
     )))
@@ -254,19 +252,6 @@ fn patch_of(
     patch: &Fields,
 ) -> Result<ExtensionRecord, Refusal> {
     parsed(record::patch(known, patch, &all.settings.prefix)).map(|checked| checked.record)
-}
-
-/// Whether what the patch makes of the extension may get the notes that it asks for.
-async fn check_notes(all: &Surroundings, id: &str, patch: &Fields) -> Result<(), Refusal> {
-    let snapshot = all.registry.snapshot();
-    let Some(known) = snapshot.extension(id) else {
-        // Saving says so.
-        return Ok(());
-    };
-    match record::patch(known, patch, &all.settings.prefix) {
-        Ok(patched) => notes::check(all, &patched.record, Some(known)).await,
-        Err(_mistakes) => Ok(()),
-    }
 }
 
 /// The revision up to which whoever writes knows the extension.
