@@ -19,6 +19,7 @@ mod config_schemas;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod database_access;
 mod database_outage;
 #[cfg(test)]
 mod deadlines;

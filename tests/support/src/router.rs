@@ -76,16 +76,17 @@ impl RouterProcess {
             ("database.url", database),
             ("telemetry.log_format", "human".to_owned()),
         ];
+        let has_address = settings.iter().any(|(key, _)| *key == "database.url_file");
+        let own = own
+            .into_iter()
+            .filter(|(key, _)| !(has_address && *key == "database.url"));
         let given = settings
             .iter()
             .map(|(key, value)| (*key, (*value).to_owned()));
         let other = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let settings = own
-            .into_iter()
-            .chain(given)
-            .map(|(key, value)| (variable(key), value));
+        let settings = own.chain(given).map(|(key, value)| (variable(key), value));
         let settings: Vec<_> = settings.chain(other).collect();
         let (command, log) = command(&settings, &directory);
         let (process, pipe) = if piped {
