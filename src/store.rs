@@ -5,6 +5,7 @@
 //! own, `postgres` and `sqlite`; all other code serves both.
 
 mod address;
+mod address_file;
 mod backend;
 mod change;
 mod error;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use beamline_actors::ports::Store;
 
 use crate::config::DatabaseConfig;
-use backend::Backend;
+use address_file::AddressFile;
 use listener::Hints;
 use registry::Registry;
 
@@ -42,12 +43,16 @@ pub struct OpenStore {
 
 /// Opens the store that `database.url` names, without waiting for the database.
 pub async fn open(config: &DatabaseConfig) -> Result<OpenStore, OpenError> {
-    let backend = Backend::new(config)?;
+    let backend = address_file::backend_now(config).await?;
     backend.create_directory().await?;
     let pool = backend.pool(config);
     let hints = Hints::new();
-    let listener = backend.listener(&hints)?;
-    let registry = Registry::new(backend.statements(), pool, hints, config.acquire_timeout);
+    let address = AddressFile::new(config);
+    let listener = backend
+        .postgres()?
+        .map(|options| Listener::new(options, hints.clone(), &address));
+    let limit = config.acquire_timeout;
+    let registry = Registry::new(backend.statements(), pool, address, hints, limit);
     Ok(OpenStore {
         store: Arc::new(registry),
         listener,
