@@ -38,7 +38,7 @@ pub use complexity::ComplexityConfig;
 pub use database::DatabaseConfig;
 pub use http::{AdminConfig, HttpConfig};
 pub use mistakes::{Mistakes, Place};
-pub use nats::{NatsConfig, NatsTlsConfig};
+pub use nats::{NatsConfig, NatsSecret, NatsTlsConfig};
 pub use overrides::{Discovered, Overrides};
 pub use router::RouterConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
