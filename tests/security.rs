@@ -5,6 +5,7 @@ use beamline_test_support::RouterProcess;
 mod answers;
 mod bad_messages;
 mod nats_setup;
+mod probes;
 mod reply_subjects;
 mod tenants_by_subject;
 
