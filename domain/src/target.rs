@@ -5,3 +5,7 @@ pub mod concurrency;
 pub mod health;
 pub mod retry_budget;
 pub mod selection;
+mod tenant;
+pub mod waits;
+
+pub use tenant::Tenant;

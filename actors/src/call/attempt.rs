@@ -142,7 +142,7 @@ impl Invokers {
             took,
         });
         if let Some(wait) = verdict.backoff {
-            target.pause_for(&scope.tenant_id, isolation, wait);
+            target.told_to_wait(&scope.tenant_id, isolation, wait);
         }
         // After that, or the next one would not know.
         place.finish(verdict.load);

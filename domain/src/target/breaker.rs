@@ -23,12 +23,12 @@ pub use outcome::{CallEnd, Outcome};
 pub use overrides::{read_policy, read_record};
 pub use reading::{BreakerReading, OpenReason, Opening, State};
 pub use settings::Settings;
-pub use tenants::Tenant;
 pub use window::Counts;
 
 use evidence::{Ended, is_slow};
 use machine::{Machine, Phase};
-use tenants::{Guests, Own, Seen};
+use super::tenant::{Seen, Tenant};
+use tenants::{Guests, Own};
 
 /// The right to make one call. Its outcome must be recorded; the generations tell a late one from a
 /// timely one.

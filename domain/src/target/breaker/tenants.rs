@@ -1,52 +1,13 @@
 //! Whose trouble it is. What one tenant meets may lie in what that tenant sends, or in the key that
 //! is used for it; what two of them meet lies in the target.
 
-use std::time::{Duration, Instant};
-
-use xxhash_rust::xxh3::xxh3_64;
+use std::time::Instant;
 
 use super::evidence::Ended;
 use super::machine::Machine;
 use super::reading::{BreakerReading, State};
 use super::settings::Settings;
-
-/// A tenant, as far as a breaker tells them apart: two of the same hash are one to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tenant(u64);
-
-impl Tenant {
-    /// Nobody in particular: has no trouble of its own.
-    pub const NOBODY: Self = Self(0);
-
-    pub fn of(tenant_id: &str) -> Self {
-        Self(xxh3_64(tenant_id.as_bytes()))
-    }
-}
-
-/// Whether one tenant or more did something lately.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Seen {
-    last: Option<(Tenant, Instant)>,
-    /// The last time that it was another one than the last.
-    other: Option<Instant>,
-}
-
-impl Seen {
-    pub(super) fn saw(&mut self, tenant: Tenant, now: Instant) {
-        if let Some((last, at)) = self.last
-            && last != tenant
-        {
-            self.other = Some(at);
-        }
-        self.last = Some((tenant, now));
-    }
-
-    /// Whether there was another one than the last within this time.
-    pub(super) fn several(&self, within: Duration, now: Instant) -> bool {
-        self.other
-            .is_some_and(|at| now.saturating_duration_since(at) < within)
-    }
-}
+use crate::target::tenant::Tenant;
 
 /// The machines of tenants whose calls failed lately while others called, too.
 #[derive(Debug, Clone, Default)]
