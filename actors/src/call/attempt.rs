@@ -130,7 +130,7 @@ impl Invokers {
                 limit,
                 leaves_time,
                 took,
-                usual: target.usual_at_most(),
+                usual: target.usual_at_most(own_time),
                 router_is_late: self.is_late() || took > limit + LOCAL_LAG,
                 bus_is_settled: self.transport().is_settled(),
                 isolation,

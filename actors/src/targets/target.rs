@@ -332,11 +332,13 @@ impl TargetState {
         }
     }
 
-    /// What 95 % of its recent successes took, if there were any.
-    pub(crate) fn usual_at_most(&self) -> Option<Duration> {
+    /// What 95 % of its recent successes took, if there were any. After a pause it may be less by
+    /// now, but hardly more than it was and half of the time that it has.
+    pub(crate) fn usual_at_most(&self, own_time: Duration) -> Option<Duration> {
         let figures = self.figures.load();
-        let p95 = figures.p95.filter(|_| figures.are_fresh(now()));
-        p95.map(|p95| p95.mul_f64(1.0 - ROUNDED_UP))
+        let p95 = figures.p95?.mul_f64(1.0 - ROUNDED_UP);
+        let is_fresh = figures.are_fresh(now());
+        Some(if is_fresh { p95 } else { p95.max(own_time / 2) })
     }
 
     /// Time since somebody last wanted to call it.

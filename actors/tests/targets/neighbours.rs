@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use beamline_actors::ports::{Answer, Call};
+use beamline_actors::call::CallScope;
+use beamline_actors::ports::{Answer, Call, TransportError};
 use beamline_domain::request::failure::CallFailure;
+use beamline_domain::request::plan::Rule;
 use beamline_domain::request::run::CallOrder;
 use futures_util::FutureExt;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::bench::{A, Bench, changed, order, without_retries};
+use super::bench::{A, Bench, TIMEOUT, changed, order, scope_of, without_retries};
 
-const LATER: &str =
-    r#"{"error": {"code": "429", "message": "used up", "retry_after_ms": 60000}}"#;
+const LATER: &str = r#"{"error": {"code": "429", "message": "used up", "retry_after_ms": 60000}}"#;
 
 /// A call of tenants whose prompts `answer` knows by their tenant.
 fn calls_at_a(bench: &Bench, answer: impl Fn(&Call) -> &'static str + Send + Sync + 'static) {
@@ -28,7 +29,9 @@ fn calls_at_a(bench: &Bench, answer: impl Fn(&Call) -> &'static str + Send + Syn
 }
 
 fn one() -> CallOrder {
-    without_retries(&order(&[A]))
+    // A guardrail is not even called with less time than it usually takes.
+    let provider = changed(&order(&[A]), |call| call.rule = Rule::Provider);
+    without_retries(&provider)
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,4 +67,53 @@ async fn what_two_tenants_are_told_is_for_everybody() {
         panic!("{:?}", result.outcome)
     };
     assert_eq!(retry_after, Duration::from_secs(60));
+}
+
+/// Calls with this part of what an answer takes. As many of another tenant as the issue has it.
+async fn six_in_a_hurry(bench: &Bench, takes: Duration, parts: [f64; 6]) {
+    for part in parts {
+        let hurried = CallScope {
+            deadline: Instant::now() + takes.mul_f64(part),
+            ..scope_of("attacker")
+        };
+        let result = bench.invokers.call(&one(), &hurried).await;
+        assert_eq!(result.outcome.unwrap_err(), CallFailure::Deadline);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn prompts_in_a_hurry_are_no_evidence_where_the_usual_time_is_known() {
+    const TAKES: Duration = Duration::from_millis(900);
+    const PARTS: [f64; 6] = [0.55, 0.57, 0.59, 0.61, 0.63, 0.65];
+    let bench = Bench::start().await;
+    bench.bus.handles(A, |call: Call| {
+        async move {
+            sleep(TAKES.min(call.timeout)).await;
+            if call.timeout < TAKES {
+                return Err(TransportError::Timeout);
+            }
+            Ok(Answer {
+                body: "{}".into(),
+                ..Answer::default()
+            })
+        }
+        .boxed()
+    });
+    // Also after a pause, when the past no longer speaks for the present.
+    for pause in [Duration::ZERO, Duration::from_secs(60)] {
+        let first = bench.call_of("other", &one()).await;
+        assert!(first.outcome.is_ok(), "{:?}", first.outcome);
+        sleep(Duration::from_millis(100) + pause).await;
+        six_in_a_hurry(&bench, TAKES, PARTS).await;
+        let attacker = bench
+            .invokers
+            .endpoint_state_for("attacker", "clean", A)
+            .held_back;
+        assert_eq!(attacker, None, "nor is it held against whoever sent them");
+        for _ in 0..30 {
+            let result = bench.call_of("other", &one()).await;
+            assert!(result.outcome.is_ok(), "{:?}", result.outcome);
+        }
+    }
+    assert!(TIMEOUT > TAKES);
 }

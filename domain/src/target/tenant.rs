@@ -36,6 +36,11 @@ impl Seen {
         self.last = Some((tenant, now));
     }
 
+    /// Whether there was more than one at all.
+    pub(super) fn two(&self) -> bool {
+        self.other.is_some()
+    }
+
     /// Whether there was another one than the last within this time.
     pub(super) fn several(&self, within: Duration, now: Instant) -> bool {
         self.other
