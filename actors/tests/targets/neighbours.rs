@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use beamline_actors::call::CallScope;
 use beamline_actors::ports::{Answer, Call, TransportError};
+use beamline_contract::record::{BreakerOverrides, Kind};
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::plan::Rule;
 use beamline_domain::request::run::CallOrder;
+use beamline_domain::target::breaker::Settings;
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
 
@@ -30,7 +32,10 @@ fn calls_at_a(bench: &Bench, answer: impl Fn(&Call) -> &'static str + Send + Syn
 
 fn one() -> CallOrder {
     // A guardrail is not even called with less time than it usually takes.
-    let provider = changed(&order(&[A]), |call| call.rule = Rule::Provider);
+    let provider = changed(&order(&[A]), |call| {
+        call.rule = Rule::Provider;
+        call.target.breaker = Settings::new(Kind::Provider, TIMEOUT, &BreakerOverrides::default());
+    });
     without_retries(&provider)
 }
 
@@ -116,4 +121,25 @@ async fn prompts_in_a_hurry_are_no_evidence_where_the_usual_time_is_known() {
         }
     }
     assert!(TIMEOUT > TAKES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn eight_prompts_that_are_answered_500_are_refused_to_nobody_else() {
+    let bench = Bench::start().await;
+    calls_at_a(&bench, |call| match &*call.tenant_id {
+        "attacker" => r#"{"error": {"code": "500", "message": "poison"}}"#,
+        _ => "{}",
+    });
+    for second in 0..60 {
+        if second % 2 == 0 {
+            for _ in 0..8 {
+                assert!(bench.call_of("attacker", &one()).await.outcome.is_err());
+            }
+        }
+        for _ in 0..5 {
+            let result = bench.call_of("other", &one()).await;
+            assert!(result.outcome.is_ok(), "{:?}", result.outcome);
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
 }
