@@ -3,6 +3,7 @@
 pub mod breaker;
 pub mod concurrency;
 pub mod health;
+pub mod places;
 pub mod retry_budget;
 pub mod selection;
 mod tenant;

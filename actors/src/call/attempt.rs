@@ -9,6 +9,7 @@ use beamline_domain::request::plan::Rule;
 use beamline_domain::request::reply;
 use beamline_domain::request::run::CallOrder;
 use beamline_domain::request::verdict::{Evidence, Verdict, judge};
+use beamline_domain::target::Tenant;
 use beamline_domain::target::breaker::{CallEnd, Outcome};
 use beamline_domain::target::concurrency::Load;
 use futures_util::StreamExt;
@@ -99,7 +100,8 @@ impl Invokers {
         }
         let call_limit = self.call_limit(&invoker.id);
         // Before the breaker is asked: its permits are not for waiting.
-        let Some(place) = call_limit.enter(patience(turn, scope)).await else {
+        let tenant = Tenant::of(&scope.tenant_id);
+        let Some(place) = call_limit.enter(tenant, patience(turn, scope)).await else {
             let retry_after = Duration::from_millis(fastrand::u64(OVERLOADED_MS));
             return Attempt::not_sent(CallFailure::Overloaded { retry_after }, turn.endpoint);
         };

@@ -10,7 +10,8 @@ use beamline_domain::request::plan::Rule;
 use beamline_domain::request::run::CallOrder;
 use beamline_domain::target::breaker::Settings;
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep};
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::bench::{A, Bench, TIMEOUT, changed, order, scope_of, without_retries};
 
@@ -141,5 +142,64 @@ async fn eight_prompts_that_are_answered_500_are_refused_to_nobody_else() {
             assert!(result.outcome.is_ok(), "{:?}", result.outcome);
             sleep(Duration::from_millis(200)).await;
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sixty_slow_prompts_at_twenty_places_leave_room_for_others() {
+    let bench = Bench::start().await;
+    bench.bus.handles(A, |call: Call| {
+        async move {
+            if &*call.tenant_id == "attacker" {
+                sleep(call.timeout).await;
+                return Err(TransportError::Timeout);
+            }
+            Ok(Answer {
+                body: "{}".into(),
+                ..Answer::default()
+            })
+        }
+        .boxed()
+    });
+    bench.invokers.limit_calls(20);
+    assert!(bench.call_of("other", &one()).await.outcome.is_ok());
+    let invokers = bench.invokers.clone();
+    let attack = tokio::spawn(async move {
+        loop {
+            let (order, scope) = (one(), scope_of("attacker"));
+            let calls = (0..60).map(|_| invokers.call(&order, &scope));
+            join_all(calls).await;
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    for _ in 0..100 {
+        sleep(Duration::from_millis(150)).await;
+        let order = one();
+        let scope = scope_of("other");
+        let calls = (0..10).map(|_| bench.invokers.call(&order, &scope));
+        for result in join_all(calls).await {
+            assert!(result.outcome.is_ok(), "{:?}", result.outcome);
+        }
+    }
+    attack.abort();
+    let in_use = bench.invokers.in_use("clean").unwrap();
+    assert_eq!(in_use.limit, 20, "nor may fewer run because of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_waiting_keeps_no_place() {
+    let bench = Bench::start().await;
+    bench.bus.hangs(A);
+    bench.invokers.limit_calls(2);
+    let order = one();
+    for after in [0, 20, 50, 99, 500, 999] {
+        let calls = (0..6).map(|_| async {
+            let scope = scope_of("one");
+            let call = bench.invokers.call(&order, &scope);
+            timeout(Duration::from_millis(after), call).await
+        });
+        join_all(calls).await;
+        let in_use = bench.invokers.in_use("clean").unwrap();
+        assert_eq!((in_use.in_flight, in_use.waiting), (0, 0), "{after} ms");
     }
 }
