@@ -1,4 +1,4 @@
-//! What one tenant does to a target that others use as well, on a real router: the others are served.
+//! What one tenant does to a target that others use as well, on a real router.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -115,7 +115,7 @@ async fn a_prompt_answered_429_keeps_others_from_the_target() {
     let told = world
         .route(ATTACKER, json!({"message": {"payload": "another prompt"}}))
         .await;
-    assert_eq!(code(&told), "overloaded", "{told}");
+    assert_eq!(code(&told), "extension_unavailable", "{told}");
     let wait = told["error"]["details"]["retry_after_ms"].as_u64();
     assert!(wait.is_some_and(|wait| wait > 50_000), "{told}");
     let codes = world.others(44, Duration::ZERO).await;
@@ -199,4 +199,28 @@ async fn prompts_with_too_short_deadlines_open_the_breaker() {
     let others = (0..30).map(|_| world.route(OTHER, json!({})));
     let codes: Vec<String> = join_all(others).await.iter().map(code).collect();
     assert_eq!(not_ok(&codes), Vec::<&String>::new());
+}
+
+#[tokio::test]
+async fn sixty_slow_prompts_take_all_places_of_a_target() {
+    let world = World::start(json!({"max_in_flight": 20}), &[]).await;
+    let answer = |call: RawRequest| async move {
+        if is_attackers(&call) {
+            sleep(LIMIT).await;
+        }
+        Some(RawAnswer::from(OK.to_owned()))
+    };
+    let nats = &world.routing.nats;
+    let model = Stub::waiting(nats, Kind::Provider, "model", answer).await;
+    assert_eq!(code(&world.route(OTHER, json!({})).await), "ok");
+    let _attack = world.attack(60, Duration::ZERO, json!({}));
+    eventually(LIMIT, "the slow prompts run", async || {
+        (model.calls() > 10).then_some(())
+    })
+    .await;
+    for _ in 0..10 {
+        let others = (0..10).map(|_| world.route(OTHER, json!({})));
+        let codes: Vec<String> = join_all(others).await.iter().map(code).collect();
+        assert_eq!(not_ok(&codes), Vec::<&String>::new());
+    }
 }

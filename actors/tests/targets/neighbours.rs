@@ -166,7 +166,8 @@ async fn sixty_slow_prompts_at_twenty_places_leave_room_for_others() {
     let invokers = bench.invokers.clone();
     let attack = tokio::spawn(async move {
         loop {
-            let (order, scope) = (one(), scope_of("attacker"));
+            let order = one();
+            let scope = scope_of("attacker");
             let calls = (0..60).map(|_| invokers.call(&order, &scope));
             join_all(calls).await;
             sleep(Duration::from_millis(10)).await;

@@ -33,7 +33,9 @@ impl Play {
         let mut bench = Bench::with(self.kind, &[]);
         let start = bench.now;
         let mut out: Vec<UnderWay> = Vec::new();
-        let (mut made, mut calls, mut refused) = (0_u64, 0, 0);
+        let mut made = 0_u64;
+        let mut calls = 0;
+        let mut refused = 0;
         for ms in 0..LASTS {
             bench.now = start + Duration::from_millis(ms);
             for (_, permit, outcome, took) in out.extract_if(.., |call| call.0 <= ms) {
