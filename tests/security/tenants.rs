@@ -8,6 +8,7 @@ use beamline_extension::{Kind, RawAnswer, RawRequest};
 use beamline_test_support::{LIMIT, Routing, Stub, eventually, request_with};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -223,4 +224,64 @@ async fn sixty_slow_prompts_take_all_places_of_a_target() {
         let codes: Vec<String> = join_all(others).await.iter().map(code).collect();
         assert_eq!(not_ok(&codes), Vec::<&String>::new());
     }
+}
+
+/// A guard that looks at one text at a time, and takes a second for 400 KB of it.
+async fn slow_guard(world: &World, record: Value) -> Stub {
+    let gateway = &world.routing.gateway;
+    gateway.register("validator", "guard", record).await;
+    let validators = json!([{"id": "guard", "on_fail": "block"}]);
+    let policy = json!({"validators": validators, "providers": ["model"]});
+    world.policy(&policy).await;
+    let busy = Arc::new(Mutex::new(()));
+    let answer = move |call: RawRequest| {
+        let busy = Arc::clone(&busy);
+        async move {
+            let _one = busy.lock().await;
+            sleep(Duration::from_micros(call.payload.len() as u64 * 5 / 2)).await;
+            Some(RawAnswer::from(r#"{"status": "ok"}"#.to_owned()))
+        }
+    };
+    Stub::waiting(&world.routing.nats, Kind::Validator, "guard", answer).await
+}
+
+fn text_of(bytes: usize) -> Value {
+    json!({"message": {"payload": "x".repeat(bytes)}})
+}
+
+#[tokio::test]
+async fn sixteen_large_texts_keep_a_shared_guard_busy() {
+    let world = World::start(json!({}), &[]).await;
+    let _model = world.model(|_| OK).await;
+    let record = json!({"timeout_ms": 1_000, "max_payload_bytes": 100_000});
+    let guard = slow_guard(&world, record).await;
+    let large = world.route(ATTACKER, text_of(800_000)).await;
+    assert_eq!(code(&large), "invalid_request", "{large}");
+    assert_eq!(large["error"]["details"]["extension_id"], "guard");
+    assert_eq!(large["error"]["details"]["error_type"], "payload_too_large");
+    assert_eq!(guard.calls(), 0, "it never saw it");
+    let attack = world.attack(16, Duration::ZERO, text_of(800_000));
+    let codes = world.others(67, Duration::from_millis(10)).await;
+    drop(attack);
+    assert_eq!(not_ok(&codes), Vec::<&String>::new());
+    let states = world
+        .routing
+        .gateway
+        .admin("get_circuit_breaker_states", &json!({}))
+        .await;
+    assert_eq!(states["states"]["guard"]["state"], "closed", "{states}");
+}
+
+#[tokio::test]
+async fn a_large_text_has_the_time_of_its_record() {
+    let world = World::start(json!({}), &[]).await;
+    let _model = world.model(|_| OK).await;
+    let record = json!({"timeout_ms": 500, "timeout_per_mib_ms": 5_000});
+    let _guard = slow_guard(&world, record).await;
+    let answer = world.route(OTHER, text_of(800_000)).await;
+    assert_eq!(code(&answer), "ok", "{answer}");
+    let back = json!({"id": "guard", "timeout_per_mib_ms": null});
+    world.routing.admin("update_extension", back).await;
+    let answer = world.route(OTHER, text_of(800_000)).await;
+    assert_eq!(code(&answer), "validator_blocked", "{answer}");
 }

@@ -93,7 +93,8 @@ impl Invokers {
         scope: &CallScope,
         turn: Turn,
     ) -> Attempt {
-        let own_time = order.call.target.timeout;
+        let extra_time = order.call.target.extra_time(order.body.len());
+        let own_time = order.call.target.timeout + extra_time;
         // Before anything is held that others may need.
         if !self.bus_is_there(own_time.min(time_left(scope))).await {
             return Attempt::not_sent(CallFailure::BusUnavailable, turn.endpoint);
@@ -108,7 +109,7 @@ impl Invokers {
         let left = time_left(scope);
         let admitted = self
             .check(order, turn.endpoint, left)
-            .and_then(|()| admit(invoker, order, &scope.tenant_id, turn.endpoint));
+            .and_then(|()| admit(invoker, order, extra_time, &scope.tenant_id, turn.endpoint));
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(failure) => return Attempt::not_sent(failure, turn.endpoint),
@@ -132,7 +133,9 @@ impl Invokers {
                 limit,
                 leaves_time,
                 took,
-                usual: target.usual_at_most(own_time),
+                usual: target
+                    .usual_at_most(own_time)
+                    .map(|usual| usual + extra_time),
                 router_is_late: self.is_late() || took > limit + LOCAL_LAG,
                 bus_is_settled: self.transport().is_settled(),
                 isolation,
@@ -206,6 +209,11 @@ impl Invokers {
         let limit = transport.max_body();
         if size > limit {
             return Err(CallFailure::TooLarge { size, limit });
+        }
+        if let Some(limit) = order.call.extension.max_payload_bytes
+            && size as u64 > limit
+        {
+            return Err(CallFailure::OverItsLimit { size, limit });
         }
         if self.is_too_slow(order, endpoint, left) {
             return Err(CallFailure::TooLittleTime);

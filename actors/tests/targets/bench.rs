@@ -113,6 +113,7 @@ pub(super) fn order(subjects: &[&str]) -> CallOrder {
         version: "v1".into(),
         endpoints: subjects.iter().map(endpoint).collect(),
         avoided: 0,
+        per_mib: Duration::ZERO,
         timeout: TIMEOUT,
         retry: 2,
         breaker: Settings::new(Kind::Pre, TIMEOUT, &BreakerOverrides::default()),

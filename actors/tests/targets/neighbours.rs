@@ -1,5 +1,6 @@
 //! What one tenant does, and what another one notices of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use beamline_actors::call::CallScope;
@@ -13,7 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::bench::{A, Bench, TIMEOUT, changed, order, scope_of, without_retries};
+use super::bench::{A, B, Bench, TIMEOUT, changed, order, scope_of, without_retries};
 
 const LATER: &str = r#"{"error": {"code": "429", "message": "used up", "retry_after_ms": 60000}}"#;
 
@@ -202,5 +203,68 @@ async fn who_stops_waiting_keeps_no_place() {
         join_all(calls).await;
         let in_use = bench.invokers.in_use("clean").unwrap();
         assert_eq!((in_use.in_flight, in_use.waiting), (0, 0), "{after} ms");
+    }
+}
+
+/// A call of so many bytes.
+fn large(order: &CallOrder, bytes: usize) -> CallOrder {
+    CallOrder {
+        body: vec![b' '; bytes].into(),
+        ..order.clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn texts_that_are_larger_than_a_record_takes_are_not_sent() {
+    let bench = Bench::start().await;
+    bench.bus.answers(A, "{}");
+    let bounded = changed(&one(), |call| {
+        let extension = Arc::make_mut(&mut call.extension);
+        extension.max_payload_bytes = Some(100_000);
+    });
+    for _ in 0..16 {
+        let result = bench.call_of("attacker", &large(&bounded, 800_000)).await;
+        let failure = CallFailure::OverItsLimit {
+            size: 800_000,
+            limit: 100_000,
+        };
+        assert_eq!(result.outcome.unwrap_err(), failure);
+    }
+    assert_eq!(bench.sent(A), 0);
+    assert_eq!(bench.invokers.find("clean").unwrap().breaker().failures, 0);
+    let fits = bench.call_of("other", &large(&bounded, 100_000)).await;
+    assert!(fits.outcome.is_ok(), "{:?}", fits.outcome);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_texts_have_the_time_that_their_record_gives_them() {
+    let bench = Bench::start().await;
+    let takes = |call: Call| {
+        async move {
+            let takes = Duration::from_micros(call.body.len() as u64 * 2);
+            sleep(takes.min(call.timeout)).await;
+            if takes > call.timeout {
+                return Err(TransportError::Timeout);
+            }
+            Ok(Answer {
+                body: "{}".into(),
+                ..Answer::default()
+            })
+        }
+        .boxed()
+    };
+    [A, B]
+        .iter()
+        .for_each(|subject| bench.bus.handles(subject, takes));
+    // 1.6 s, of 1 s; and of 1 s and three quarters of 2 s.
+    let short = large(&without_retries(&order(&[A])), 800_000);
+    let long = changed(&large(&without_retries(&order(&[B])), 800_000), |call| {
+        call.target.per_mib = Duration::from_secs(2);
+    });
+    for _ in 0..30 {
+        let cut = bench.call_of("attacker", &short).await;
+        assert!(cut.outcome.is_err());
+        let whole = bench.call_of("other", &long).await;
+        assert!(whole.outcome.is_ok(), "{:?}", whole.outcome);
     }
 }
