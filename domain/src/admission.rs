@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 mod adaptive;
 mod claim;
+mod glance;
 mod pressure;
 mod rate;
 mod trips;

@@ -48,7 +48,8 @@ pub struct ExtensionRecord {
     /// what the router grants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
-    /// Bytes that a call of it may have; what is larger is not sent. Absent means what NATS carries.
+    /// Bytes that a call of it may have; what is larger is not sent. Absent means what NATS
+    /// carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_payload_bytes: Option<u64>,
     /// Milliseconds that one attempt may take besides, for each MiB of the call.

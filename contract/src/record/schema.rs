@@ -180,8 +180,8 @@ struct WrittenParts {
     /// Calls of it that may run at a time; absent means what the router grants.
     #[schemars(range(min = *MAX_IN_FLIGHT.start(), max = *MAX_IN_FLIGHT.end()))]
     max_in_flight: Option<u32>,
-    /// Bytes that a call of it may have; what is larger is `invalid_request`. Absent means what NATS
-    /// carries.
+    /// Bytes that a call of it may have; what is larger is `invalid_request`. Absent means what
+    /// NATS carries.
     #[schemars(range(min = *MAX_PAYLOAD_BYTES.start(), max = *MAX_PAYLOAD_BYTES.end()))]
     max_payload_bytes: Option<u64>,
     /// Milliseconds that one attempt may take besides `timeout_ms`, for each MiB of the call.
