@@ -13,6 +13,7 @@ use beamline_domain::request::plan::PlanLimits;
 
 use crate::admin::{AdminSettings, Identity};
 use crate::config::Config;
+use crate::edge::nats::intake::IntakeSettings;
 
 /// The name of the snapshot's copy in the state directory.
 pub(super) const DISK_COPY: &str = "registry-snapshot.json";
@@ -48,6 +49,14 @@ pub(super) fn admin_settings(config: &Config) -> AdminSettings {
         complexity: complexity_limits(config),
         max_extensions: config.router.max_extensions_per_pipeline as usize,
         max_extra_attempts: config.router.max_extra_attempts as usize,
+    }
+}
+
+pub(super) fn intake_settings(config: &Config) -> IntakeSettings {
+    IntakeSettings {
+        prefix: config.nats.subject_prefix.clone(),
+        tenant_from_subject: config.router.tenant_from_subject,
+        legacy_codes: config.router.legacy_codes,
     }
 }
 
