@@ -4,6 +4,7 @@ use beamline_test_support::RouterProcess;
 
 mod answers;
 mod bad_messages;
+mod quotas;
 mod reply_subjects;
 mod tenants;
 mod tenants_by_subject;
