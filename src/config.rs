@@ -19,6 +19,7 @@ mod nats;
 mod origin;
 mod overrides;
 mod printout;
+mod quotas;
 mod reader;
 mod router;
 mod suggest;
@@ -40,6 +41,7 @@ pub use http::{AdminConfig, HttpConfig};
 pub use mistakes::{Mistakes, Place};
 pub use nats::{NatsConfig, NatsSecret, NatsTlsConfig};
 pub use overrides::{Discovered, Overrides};
+pub use quotas::QuotasConfig;
 pub use router::RouterConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
@@ -51,6 +53,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub router: RouterConfig,
     pub complexity: ComplexityConfig,
+    pub quotas: QuotasConfig,
     pub admin: AdminConfig,
     pub telemetry: TelemetryConfig,
     warnings: Vec<String>,
@@ -86,6 +89,7 @@ impl Config {
             http: HttpConfig::read(from),
             router: RouterConfig::read(from),
             complexity: ComplexityConfig::read(from),
+            quotas: QuotasConfig::read(from),
             admin: AdminConfig::read(from),
             telemetry: TelemetryConfig::read(from),
             warnings: Vec::new(),
@@ -122,6 +126,7 @@ impl fmt::Debug for Config {
             .field("http", &self.http)
             .field("router", &self.router)
             .field("complexity", &self.complexity)
+            .field("quotas", &self.quotas)
             .field("admin", &self.admin)
             .field("telemetry", &self.telemetry)
             .finish_non_exhaustive()

@@ -6,7 +6,9 @@ mod answers;
 mod bad_messages;
 mod nats_setup;
 mod probes;
+mod quotas;
 mod reply_subjects;
+mod tenants;
 mod tenants_by_subject;
 
 /// The value of a metric, with its labels as they are written; 0 while it does not exist.

@@ -16,6 +16,8 @@ pub mod policy;
 
 pub mod snapshot;
 
+pub mod quotas;
+
 pub mod session;
 
 pub mod request;

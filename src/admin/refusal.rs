@@ -3,8 +3,10 @@
 use beamline_actors::ports::StoreError;
 use beamline_contract::admin::{NAMES, RefusalAnswer, RefusalBody, RefusalCode};
 use beamline_contract::details;
+use beamline_contract::details::QUOTA;
 use beamline_contract::error::ErrorCode;
 use beamline_contract::mistake::Mistake;
+use beamline_domain::quotas::QuotaExceeded;
 use beamline_domain::request::error::RequestError;
 use serde_json::{Map, Value, json};
 
@@ -158,6 +160,17 @@ impl Refusal {
             error: self.body(),
         };
         serde_json::to_string(&answer).unwrap_or_default()
+    }
+}
+
+impl From<QuotaExceeded> for Refusal {
+    fn from(exceeded: QuotaExceeded) -> Self {
+        let QuotaExceeded { quota, limit, .. } = exceeded;
+        Self::conflict(format!(
+            "{exceeded}; the operator can raise quotas.{quota}."
+        ))
+        .with(QUOTA, quota.into())
+        .with("limit", limit.into())
     }
 }
 
