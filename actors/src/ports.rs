@@ -11,6 +11,7 @@ use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
 use beamline_contract::record::ExtensionRecord;
+use beamline_domain::keys::StoredKey;
 use beamline_domain::record::SubjectListener;
 pub use beamline_domain::request::endpoint::{Answer, TransportError};
 use beamline_domain::session::{Pin, SessionKey, Stored};
@@ -65,12 +66,26 @@ pub enum Change {
     /// none.
     UpdateExtension(ExtensionRecord),
     /// Deletes the record with its versions and instances; its audit rows stay.
-    DeleteExtension { id: String },
+    DeleteExtension {
+        id: String,
+    },
     /// Creates or replaces.
     PutPolicy(StoredPolicy),
     DeletePolicy {
         tenant_id: String,
         policy_id: String,
+    },
+    /// [`StoreError::Conflict`] when the id is taken.
+    CreateKey(StoredKey),
+    /// Puts another key beside it, and lets it expire.
+    RotateKey {
+        id: String,
+        /// Milliseconds since 1970.
+        expires_at: u64,
+        successor: StoredKey,
+    },
+    RevokeKey {
+        id: String,
     },
 }
 
@@ -85,13 +100,17 @@ impl Change {
                 tenant_id,
                 policy_id,
             } => ("policy", format!("{tenant_id}/{policy_id}")),
+            Self::CreateKey(key) => ("key", key.id.clone()),
+            Self::RotateKey { id, .. } | Self::RevokeKey { id } => ("key", id.clone()),
         }
     }
 
     /// The word for it in the audit log.
     pub fn action(&self) -> &'static str {
         match self {
-            Self::CreateExtension(_) => "create",
+            Self::CreateExtension(_) | Self::CreateKey(_) => "create",
+            Self::RotateKey { .. } => "rotate",
+            Self::RevokeKey { .. } => "revoke",
             Self::UpdateExtension(_) => "update",
             Self::PutPolicy(_) => "put",
             Self::DeleteExtension { .. } | Self::DeletePolicy { .. } => "delete",

@@ -218,7 +218,7 @@ pub enum RegistryMsg {
     Look(Look),
     /// What a look brought; `None` when the revision is the known one.
     Loaded {
-        result: Result<Option<News>, StoreError>,
+        result: Result<Option<Box<News>>, StoreError>,
         took: Duration,
     },
     /// A task that this actor lives by is gone.
@@ -350,7 +350,7 @@ impl RegistryState {
 
     fn loaded(
         &mut self,
-        result: Result<Option<News>, StoreError>,
+        result: Result<Option<Box<News>>, StoreError>,
         took: Duration,
         myself: &ActorRef<RegistryMsg>,
     ) {
@@ -376,7 +376,7 @@ impl RegistryState {
         }
     }
 
-    fn agreed(&mut self, news: Option<News>, took: Duration) {
+    fn agreed(&mut self, news: Option<Box<News>>, took: Duration) {
         if std::mem::take(&mut self.was_away) {
             tracing::info!(recovered = true, "the registry's store answers");
         }
@@ -390,7 +390,7 @@ impl RegistryState {
                     .metrics
                     .reload_duration
                     .observe(took.as_secs_f64());
-                self.serve(news);
+                self.serve(*news);
             }
             None => self.disk.confirm(),
         }
@@ -416,10 +416,10 @@ impl RegistryState {
 }
 
 /// What is new in the store. Without a known revision everything is.
-async fn look(store: &dyn Store, known: Option<u64>) -> Result<Option<News>, StoreError> {
+async fn look(store: &dyn Store, known: Option<u64>) -> Result<Option<Box<News>>, StoreError> {
     match known {
         Some(known) if store.revision().await? == known => Ok(None),
-        _ => Ok(Some(prepare(store.load().await?).await)),
+        _ => Ok(Some(Box::new(prepare(store.load().await?).await))),
     }
 }
 

@@ -166,6 +166,17 @@ fn apply(content: &mut Content, change: Change) -> Result<u64, StoreError> {
                 .ok_or(StoreError::NotFound(name))?;
             content.policies.remove(at);
         }
+        Change::CreateKey(key) => content.keys.push(key),
+        Change::RotateKey {
+            id,
+            expires_at,
+            successor,
+        } => {
+            let known = content.keys.iter_mut().find(|key| key.id == id);
+            known.ok_or(StoreError::NotFound(name))?.expires_at = Some(expires_at);
+            content.keys.push(successor);
+        }
+        Change::RevokeKey { id } => content.keys.retain(|key| key.id != id),
     }
     content.revision += 1;
     Ok(content.revision)
@@ -335,6 +346,7 @@ pub fn content(extensions: &[&str], policies: &[(&str, &str, &str)]) -> Content 
         revision: 1,
         extensions: extensions.iter().map(parse).collect(),
         policies: policies.iter().map(policy).collect(),
+        keys: Vec::new(),
     }
 }
 

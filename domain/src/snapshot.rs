@@ -1,12 +1,13 @@
 //! All that the router knows of extensions and policies at one revision of the store. It is never
 //! changed, only replaced.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::keys::StoredKey;
 use crate::policy::Policy;
 use crate::record::{Route, faces};
 use beamline_contract::fields::Fields;
@@ -18,6 +19,9 @@ pub struct Content {
     pub revision: u64,
     pub extensions: Vec<ExtensionRecord>,
     pub policies: Vec<StoredPolicy>,
+    /// A copy on disk that an earlier version wrote has none.
+    #[serde(default)]
+    pub keys: Vec<StoredKey>,
 }
 
 /// A policy document as it was saved, byte for byte.
@@ -40,6 +44,7 @@ pub struct Snapshot {
     /// Stored policies that cannot be read, with the reason: an older router may meet a newer
     /// document.
     unreadable: Vec<(String, String)>,
+    keys: BTreeMap<String, StoredKey>,
 }
 
 /// A registered extension, with what every call of it needs ready made.
@@ -88,6 +93,11 @@ impl Snapshot {
             revision: content.revision,
             extensions,
             in_order,
+            keys: content
+                .keys
+                .into_iter()
+                .map(|key| (key.id.clone(), key))
+                .collect(),
             ..Self::default()
         };
         for stored in content.policies {
@@ -167,6 +177,15 @@ impl Snapshot {
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, reason)| reason.as_str())
+    }
+
+    pub fn key(&self, id: &str) -> Option<&StoredKey> {
+        self.keys.get(id)
+    }
+
+    /// All keys, by id.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &StoredKey> {
+        self.keys.values()
     }
 
     /// The other faces of an extension's program.
