@@ -1,4 +1,4 @@
-//! The store of extensions and policies in SQL: Postgres in production, SQLite as the embedded
+//! The store of extensions, policies and keys in SQL: Postgres in production, SQLite as the embedded
 //! default, one interface.
 //!
 //! Everything that is SQL is below this module. Each database has its statements in a file of its
@@ -8,6 +8,7 @@ mod backend;
 mod change;
 mod error;
 mod health;
+mod keys;
 mod listener;
 mod migrations;
 mod postgres;

@@ -4,15 +4,16 @@
 use beamline_actors::ports::{Author, Change, StoreError};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{ExtensionInstance, ExtensionRecord, ExtensionVersion};
+use beamline_domain::keys::StoredKey;
 use beamline_domain::snapshot::StoredPolicy;
-use serde::Serialize;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, Row, Transaction};
 
 use super::listener::CHANNEL;
 use super::statements::Statements;
-use super::{error, rows, storable};
+use super::storable::{signed, to_json};
+use super::{error, keys, rows, storable};
 
 type Tx = Transaction<'static, Any>;
 
@@ -122,6 +123,13 @@ impl Writer<'_> {
                 tenant_id,
                 policy_id,
             } => self.delete_policy(tenant_id, policy_id).await,
+            Change::CreateKey(key) => self.create_key(key).await,
+            Change::RotateKey {
+                id,
+                expires_at,
+                successor,
+            } => self.rotate_key(id, *expires_at, successor).await,
+            Change::RevokeKey { id } => self.revoke_key(id).await,
         }
     }
 
@@ -196,6 +204,51 @@ impl Writer<'_> {
             before: Some(before),
             after: None,
         })
+    }
+
+    async fn create_key(&mut self, key: &StoredKey) -> Result<Images, StoreError> {
+        let insert = keys::insert(self.statements, key)?;
+        self.run(insert).await?;
+        Ok(Images {
+            before: None,
+            after: Some(keys::image(key)?),
+        })
+    }
+
+    /// The image of the successor is in the row of the old key: they are one change.
+    async fn rotate_key(
+        &mut self,
+        id: &str,
+        expires_at: u64,
+        successor: &StoredKey,
+    ) -> Result<Images, StoreError> {
+        let before = self.key(id).await?;
+        let expire = sqlx::query(self.statements.keys.expire).bind(id);
+        self.run(expire.bind(signed(expires_at))).await?;
+        let insert = keys::insert(self.statements, successor)?;
+        self.run(insert).await?;
+        let after = StoredKey {
+            expires_at: Some(expires_at),
+            ..before.clone()
+        };
+        Ok(Images {
+            before: Some(keys::image(&before)?),
+            after: Some(keys::images(&after, successor)?),
+        })
+    }
+
+    async fn revoke_key(&mut self, id: &str) -> Result<Images, StoreError> {
+        let before = self.key(id).await?;
+        self.run_for(self.statements.keys.delete, id).await?;
+        Ok(Images {
+            before: Some(keys::image(&before)?),
+            after: None,
+        })
+    }
+
+    async fn key(&mut self, id: &str) -> Result<StoredKey, StoreError> {
+        let found = self.read_for(self.statements.keys.one, id, rows::key);
+        found.await?.pop().ok_or_else(|| self.not_found())
     }
 
     /// `statement` inserts or updates.
@@ -344,13 +397,4 @@ impl Writer<'_> {
     fn not_found(&self) -> StoreError {
         StoreError::NotFound(self.object.clone())
     }
-}
-
-fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
-}
-
-/// The columns are signed. No timeout is this long, and no revision this high.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -4,8 +4,8 @@
 //! column.
 
 use super::statements::{
-    ConnectionStatements, ExtensionStatements, HealthStatements, PartStatements, PolicyStatements,
-    RevisionStatements, Statements,
+    ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements, PartStatements,
+    PolicyStatements, RevisionStatements, Statements,
 };
 
 pub(super) const STATEMENTS: Statements = Statements {
@@ -17,6 +17,7 @@ pub(super) const STATEMENTS: Statements = Statements {
     versions: VERSIONS,
     instances: INSTANCES,
     policies: POLICIES,
+    keys: KEYS,
     health: HEALTH,
     target_health: TARGET_HEALTH,
 };
@@ -160,6 +161,32 @@ const POLICIES: PolicyStatements = PolicyStatements {
         SET document = excluded.document,
             updated_at = CURRENT_TIMESTAMP",
     delete: "DELETE FROM policies WHERE tenant_id = $1 AND policy_id = $2",
+};
+
+const KEYS: KeyStatements = KeyStatements {
+    all: "
+        SELECT
+            id, kind, role, tenant_id, name, policies::text AS policies,
+            models::text AS models,
+            rpm, tpm, budget_day, budget_month, created_at, expires_at, hash, public_key
+        FROM keys
+        ORDER BY id",
+    one: "
+        SELECT
+            id, kind, role, tenant_id, name, policies::text AS policies,
+            models::text AS models,
+            rpm, tpm, budget_day, budget_month, created_at, expires_at, hash, public_key
+        FROM keys
+        WHERE id = $1",
+    insert: "
+        INSERT INTO keys
+            (id, kind, role, tenant_id, name, policies, models,
+             rpm, tpm, budget_day, budget_month, created_at, expires_at, hash, public_key)
+        VALUES
+            ($1, $2, $3, $4, $5, $6::json, $7::json,
+             $8, $9, $10, $11, $12, $13, $14, $15)",
+    expire: "UPDATE keys SET expires_at = $2 WHERE id = $1",
+    delete: "DELETE FROM keys WHERE id = $1",
 };
 
 const HEALTH: HealthStatements = HealthStatements {

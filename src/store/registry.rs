@@ -169,10 +169,12 @@ async fn read_content(
     let instances = read_each(tx, statements.instances.all, rows::instance).await?;
     let extensions = read_each(tx, statements.extensions.all, rows::extension).await?;
     let policies = read_each(tx, statements.policies.all, rows::policy).await?;
+    let keys = read_each(tx, statements.keys.all, rows::key).await?;
     Ok(Content {
         revision: rows::number(&revision, "revision")?,
         extensions: rows::put_together(extensions, versions, instances),
         policies,
+        keys,
     })
 }
 

@@ -1,10 +1,11 @@
-//! Rows as extensions and policies.
+//! Rows as extensions, policies and keys.
 
 use std::collections::HashMap;
 
 use beamline_actors::ports::StoreError;
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{ExtensionInstance, ExtensionRecord, ExtensionVersion, Kind};
+use beamline_domain::keys::StoredKey;
 use beamline_domain::snapshot::StoredPolicy;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -72,6 +73,26 @@ pub(super) fn policy(row: &AnyRow) -> Result<StoredPolicy, StoreError> {
         tenant_id,
         policy_id,
         document,
+    })
+}
+
+pub(super) fn key(row: &AnyRow) -> Result<StoredKey, StoreError> {
+    Ok(StoredKey {
+        id: text(row, "id")?,
+        kind: text(row, "kind")?,
+        role: optional_text(row, "role")?,
+        tenant_id: optional_text(row, "tenant_id")?,
+        name: optional_text(row, "name")?,
+        policies: parsed(row, "policies")?.unwrap_or_default(),
+        models: parsed(row, "models")?.unwrap_or_default(),
+        rpm: optional(row, "rpm", number)?,
+        tpm: optional(row, "tpm", number)?,
+        budget_day: optional_text(row, "budget_day")?,
+        budget_month: optional_text(row, "budget_month")?,
+        created_at: number(row, "created_at")?,
+        expires_at: optional(row, "expires_at", number)?,
+        hash: text(row, "hash")?,
+        public_key: optional_text(row, "public_key")?,
     })
 }
 

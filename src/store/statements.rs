@@ -15,6 +15,7 @@ pub(super) struct Statements {
     pub(super) versions: PartStatements,
     pub(super) instances: PartStatements,
     pub(super) policies: PolicyStatements,
+    pub(super) keys: KeyStatements,
     pub(super) health: HealthStatements,
     /// Of one version or instance of an extension. `put` takes the subject, the version and the
     /// instance as well.
@@ -73,6 +74,16 @@ pub(super) struct PolicyStatements {
     pub(super) all: &'static str,
     pub(super) one: &'static str,
     pub(super) put: &'static str,
+    pub(super) delete: &'static str,
+}
+
+#[derive(Debug)]
+pub(super) struct KeyStatements {
+    pub(super) all: &'static str,
+    pub(super) one: &'static str,
+    pub(super) insert: &'static str,
+    /// Sets the end of one.
+    pub(super) expire: &'static str,
     pub(super) delete: &'static str,
 }
 

@@ -41,6 +41,11 @@ pub(super) const POSTGRES: &[File] = &[
         sql: include_str!("../../../migrations/postgres/0007_faces.sql"),
     },
     MASK_PII_IN,
+    File {
+        version: 9,
+        name: "keys",
+        sql: include_str!("../../../migrations/postgres/0009_keys.sql"),
+    },
 ];
 
 pub(super) const SQLITE: &[File] = &[
@@ -76,6 +81,11 @@ pub(super) const SQLITE: &[File] = &[
         sql: include_str!("../../../migrations/sqlite/0007_faces.sql"),
     },
     MASK_PII_IN,
+    File {
+        version: 9,
+        name: "keys",
+        sql: include_str!("../../../migrations/sqlite/0009_keys.sql"),
+    },
 ];
 
 /// The same text for both databases.
