@@ -4,7 +4,7 @@
 //! An edge reads the request, names the caller, and carries the answer back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use beamline_contract::admin::{self, Effect};
 use beamline_contract::fields::Fields;
@@ -12,6 +12,7 @@ use beamline_contract::for_each_operation;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+mod access;
 mod authorization;
 mod body;
 mod breakers;
@@ -21,6 +22,7 @@ mod configs;
 mod extensions;
 mod health;
 mod heard;
+mod keys;
 mod lanes;
 mod notes;
 mod operation;
@@ -33,10 +35,13 @@ mod targets;
 mod tree;
 mod warnings;
 
+use authorization::{identify, permit};
+use caller::Caller;
 use lanes::Lanes;
 use operation::{Perform, apart};
 
-pub use caller::Caller;
+pub use access::Access;
+pub use caller::{Asking, Credentials};
 pub use heard::{Heard, Listener, covers};
 pub use lanes::Admission;
 pub use refusal::Refusal;
@@ -87,18 +92,25 @@ impl Administration {
         admission: Admission,
         name: &str,
         payload: &[u8],
-        caller: &Caller,
+        asking: &Asking,
     ) -> String {
-        let answer = match self.by_name(&admission, name, payload, caller).await {
+        let answer = match self.by_name(&admission, name, payload, asking).await {
             Ok(answer) => answer,
             Err(refusal) => refusal.into_json(),
         };
-        if answer.len() <= caller.largest_answer {
+        if answer.len() <= asking.largest_answer {
             return answer;
         }
-        Refusal::too_long(answer.len(), caller.largest_answer)
+        Refusal::too_long(answer.len(), asking.largest_answer)
             .leaving_open(operation::writes(name))
             .into_json()
+    }
+
+    fn identify(&self, asking: &Asking, body: &Fields) -> Result<Caller, Refusal> {
+        let all = &self.shared.surroundings;
+        let access = &all.settings.access;
+        let now = SystemTime::now();
+        identify(access, &all.registry.snapshot(), asking, body, now)
     }
 
     /// Carries out one operation.
@@ -108,6 +120,7 @@ impl Administration {
         body: &Fields,
         caller: &Caller,
     ) -> Result<O::Answer, Refusal> {
+        permit(caller, body, O::ROLE, O::REACH)?;
         let request = O::read(body)?;
         let shared = &self.shared;
         let until = Instant::now() + OPERATION_LIMIT;
@@ -142,20 +155,19 @@ impl Administration {
 }
 
 macro_rules! by_name {
-    ($($operation:ident $name:literal $role:ident $effect:ident $answer:ident,)*) => {
+    ($($operation:ident $name:literal $role:ident $reach:ident $effect:ident $answer:ident,)*) => {
         impl Administration {
             async fn by_name(
                 &self,
                 admission: &Admission,
                 name: &str,
                 payload: &[u8],
-                caller: &Caller,
+                asking: &Asking,
             ) -> Result<String, Refusal> {
                 let body = body::read(payload)?;
-                let key = self.shared.surroundings.settings.api_key.as_ref();
-                authorization::check(key, caller, &body)?;
+                let caller = self.identify(asking, &body)?;
                 match name {
-                    $($name => self.written::<admin::$operation>(admission, &body, caller).await,)*
+                    $($name => self.written::<admin::$operation>(admission, &body, &caller).await,)*
                     _ => Err(Refusal::unknown_operation(name)),
                 }
             }

@@ -46,15 +46,15 @@ impl Perform for ListExtensions {
         caller: &Caller,
     ) -> Result<ExtensionsAnswer, Refusal> {
         let all = Arc::clone(all);
-        let largest_answer = caller.largest_answer;
-        apart(move || list(&all, self.kind, largest_answer)).await
+        let caller = caller.clone();
+        apart(move || list(&all, self.kind, &caller)).await
     }
 }
 
 fn list(
     all: &Surroundings,
     kind: Option<Kind>,
-    largest_answer: usize,
+    caller: &Caller,
 ) -> Result<ExtensionsAnswer, Refusal> {
     let snapshot = all.registry.snapshot();
     let wanted: Vec<&Arc<ExtensionRecord>> = snapshot
@@ -62,13 +62,13 @@ fn list(
         .iter()
         .filter(|extension| kind.is_none_or(|kind| extension.kind == kind))
         .collect();
-    check_length(wanted.len(), largest_answer)?;
+    check_length(wanted.len(), caller.largest_answer)?;
     Ok(ExtensionsAnswer {
         ok: true,
         revision: snapshot.revision(),
         extensions: wanted
             .into_iter()
-            .map(|extension| writable(all, extension))
+            .map(|extension| seen_by(caller, writable(all, extension)))
             .collect(),
     })
 }
@@ -79,11 +79,13 @@ impl Perform for GetExtension {
     async fn perform(
         self,
         all: &Arc<Surroundings>,
-        _: &Caller,
+        caller: &Caller,
     ) -> Result<ExtensionAnswer, Refusal> {
         let snapshot = all.registry.snapshot();
         let extension = find(&snapshot, &self.id)?;
-        Ok(answer(all, snapshot.revision(), extension))
+        let mut answer = answer(all, snapshot.revision(), extension);
+        answer.extension = seen_by(caller, answer.extension);
+        Ok(answer)
     }
 }
 
@@ -279,6 +281,18 @@ fn answer(all: &Surroundings, revision: u64, extension: &ExtensionRecord) -> Ext
         used_by_policies: None,
         warnings: Vec::new(),
     }
+}
+
+/// A tenant's key learns neither how an extension is set up nor which other tenants there are.
+fn seen_by(caller: &Caller, mut extension: ExtensionRecord) -> ExtensionRecord {
+    if caller.is_of_one_tenant() {
+        extension.config = Fields::default();
+        for version in &mut extension.versions {
+            version.config = None;
+            version.routing_rules = Fields::default();
+        }
+    }
+    extension
 }
 
 /// The record as it can be written back: with the subject that calls really go to, and without what

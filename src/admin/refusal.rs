@@ -1,7 +1,7 @@
 //! Why an operation was refused, as the contract answers it.
 
 use beamline_actors::ports::StoreError;
-use beamline_contract::admin::{NAMES, RefusalAnswer, RefusalBody, RefusalCode};
+use beamline_contract::admin::{NAMES, RefusalAnswer, RefusalBody, RefusalCode, Role};
 use beamline_contract::details;
 use beamline_contract::error::ErrorCode;
 use beamline_contract::mistake::Mistake;
@@ -83,17 +83,48 @@ impl Refusal {
         Self::new(RefusalCode::Conflict, message)
     }
 
+    /// Says nothing of what is wrong with it.
     pub(super) fn wrong_key() -> Self {
         Self::new(
             RefusalCode::Unauthorized,
-            "The API key is not this router's (admin.api_key).",
+            "This key opens nothing here: it is wrong, has expired or was revoked.",
         )
     }
 
     pub(super) fn unauthorized() -> Self {
         Self::new(
             RefusalCode::Unauthorized,
-            "This router wants its API key: set admin.api_key, or send it as Authorization: Bearer.",
+            "This needs a key: set admin.api_key, or send one as Authorization: Bearer.",
+        )
+    }
+
+    pub(super) fn ambiguous() -> Self {
+        Self::invalid(
+            "A header that says who asks is there more than once; nobody can tell which one counts.",
+        )
+    }
+
+    pub(super) fn forbidden_to(role: Role, needed: Role) -> Self {
+        let message = format!(
+            "This needs the role {}; the key has {}.",
+            needed.as_str(),
+            role.as_str()
+        );
+        Self::new(RefusalCode::Forbidden, message)
+    }
+
+    /// A key of the edge, or with a role that only a newer router knows.
+    pub(super) fn forbidden() -> Self {
+        Self::new(
+            RefusalCode::Forbidden,
+            "This key opens nothing in the administration.",
+        )
+    }
+
+    pub(super) fn forbidden_to_tenant() -> Self {
+        Self::new(
+            RefusalCode::Forbidden,
+            "This concerns all tenants; the key is one tenant's.",
         )
     }
 

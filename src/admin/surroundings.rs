@@ -14,8 +14,8 @@ use beamline_actors::tree::Node;
 use beamline_contract::control::ReplicaStatus;
 use beamline_domain::policy::complexity::ComplexityLimits;
 use futures_util::future::BoxFuture;
-use secrecy::SecretString;
 
+use super::access::Access;
 use super::heard::Heard;
 
 /// The parts of this router, and the way to the others.
@@ -47,8 +47,7 @@ pub struct Identity {
 pub struct AdminSettings {
     /// Of all subjects.
     pub prefix: String,
-    /// Without one, everybody may administrate.
-    pub api_key: Option<SecretString>,
+    pub access: Access,
     pub complexity: ComplexityLimits,
     /// In a pipeline, the provider counted as one.
     pub max_extensions: usize,

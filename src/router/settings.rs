@@ -11,7 +11,7 @@ use beamline_domain::policy::complexity::ComplexityLimits;
 use beamline_domain::request::RequestLimits;
 use beamline_domain::request::plan::PlanLimits;
 
-use crate::admin::{AdminSettings, Identity};
+use crate::admin::{Access, AdminSettings, Identity};
 use crate::config::Config;
 
 /// The name of the snapshot's copy in the state directory.
@@ -44,10 +44,18 @@ pub(super) fn watch_settings(
 pub(super) fn admin_settings(config: &Config) -> AdminSettings {
     AdminSettings {
         prefix: config.nats.subject_prefix.clone(),
-        api_key: config.admin.api_key.clone(),
+        access: access(config),
         complexity: complexity_limits(config),
         max_extensions: config.router.max_extensions_per_pipeline as usize,
         max_extra_attempts: config.router.max_extra_attempts as usize,
+    }
+}
+
+fn access(config: &Config) -> Access {
+    let admin = &config.admin;
+    Access {
+        api_key: admin.api_key.clone().map(|key| (key, admin.api_key_role)),
+        anonymous: admin.anonymous(),
     }
 }
 

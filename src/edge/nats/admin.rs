@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Message, Subject};
+use async_nats::{Message, Subject};
 use beamline_actors::fail_points;
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{at_once, headers};
@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::intake::is_answerable;
 use super::queue::{NotSubscribed, Queue};
 use super::{Connection, Report};
-use crate::admin::{Administration, Admission, Caller, Refusal};
+use crate::admin::{Administration, Admission, Asking, Credentials, Refusal};
 
 /// The way to the administration's requests; all clones share it.
 #[derive(Debug, Clone)]
@@ -200,7 +200,7 @@ fn refuse(shared: &Shared, reply: Subject, refusal: Refusal) {
 async fn answer(shared: Arc<Shared>, admission: Admission, message: Message, reply: Subject) {
     let operation = subject::last_token(&message.subject);
     let largest_answer = shared.connection.client().max_payload();
-    let caller = caller(message.headers.as_ref(), largest_answer);
+    let caller = caller(&message, largest_answer);
     let answer = shared
         .administration
         .run_named(admission, operation, &message.payload, &caller)
@@ -212,14 +212,24 @@ async fn answer(shared: Arc<Shared>, admission: Admission, message: Message, rep
     }
 }
 
-fn caller(given: Option<&HeaderMap>, largest_answer: usize) -> Caller {
+fn caller(message: &Message, largest_answer: usize) -> Asking {
+    let given = message.headers.as_ref();
     let text = |name| given.and_then(|headers| headers::text(headers, name));
-    let bearer = text(header::AUTHORIZATION).and_then(|text| text.strip_prefix("Bearer "));
-    Caller {
+    let who = [
+        header::AUTHORIZATION,
+        header::ROUTER_DATE,
+        header::ROUTER_NONCE,
+    ];
+    Asking {
         source: "nats-admin",
-        actor: text(header::ACTOR).map(str::to_owned),
+        subject: message.subject.to_string(),
+        credentials: Credentials {
+            authorization: text(header::AUTHORIZATION).map(str::to_owned),
+            date: text(header::ROUTER_DATE).map(str::to_owned),
+            nonce: text(header::ROUTER_NONCE).map(str::to_owned),
+            ambiguous: given.is_some_and(|headers| headers::any_twice(headers, &who)),
+        },
         trace_id: text(header::TRACE_ID).map(str::to_owned),
-        key: bearer.map(Into::into),
         largest_answer,
     }
 }
