@@ -567,7 +567,7 @@ async fn health_breakers_and_the_tree_show_what_runs() {
 #[tokio::test]
 async fn only_the_key_opens_the_administration() {
     let key = "a-key-of-enough-length";
-    let world = World::start(&[("admin.api_key", key)]).await;
+    let world = World::start(&[("admin.api_key", key), ("admin.anonymous", "none")]).await;
     let ask = async |body: Value, header: Option<&str>| {
         let headers: Vec<(&'static str, &str)> = header
             .map(|value| ("Authorization", value))

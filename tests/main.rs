@@ -65,6 +65,8 @@ mod routing_side_by_side;
 #[cfg(test)]
 mod routing_versions;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod sticky;

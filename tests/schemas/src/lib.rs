@@ -55,7 +55,7 @@ pub fn files() -> Vec<File> {
         ),
     ];
     macro_rules! add {
-        ($($operation:ident $name:literal $role:ident $effect:ident $answer:ident,)*) => {
+        ($($operation:ident $name:literal $role:ident $reach:ident $effect:ident $answer:ident,)*) => {
             $(files.push(with_key(sent::<admin::$operation>(
                 concat!("admin/", $name, ".request"),
                 concat!("the body of `", $name, "`"),

@@ -1,0 +1,3 @@
+//! Attacks on a running router, each a test named after what it tries.
+
+mod keys;
