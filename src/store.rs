@@ -11,6 +11,7 @@ mod health;
 mod keys;
 mod listener;
 mod migrations;
+mod nonces;
 mod postgres;
 mod registry;
 mod rows;

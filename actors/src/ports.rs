@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +36,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// revision. After [`StoreError::Unknown`] only a look tells whether it was made; after any
     /// other error it was not.
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Marks a signed write as taken that changed nothing; [`StoreError::Replayed`] when it was
+    /// marked before.
+    fn spend<'a>(&'a self, nonce: &'a Nonce) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Writes how extensions do, as `replica` sees it. Lines of extensions that are gone are left
     /// out, and what no replica wrote for a day is forgotten. No revision, no audit.
@@ -131,6 +136,38 @@ pub struct Author {
     /// The revision up to which whoever asks knows the object; after a later change of it, this one
     /// is [`StoreError::Changed`].
     pub if_revision: Option<u64>,
+    /// Of a signed write; with one that was spent before it is [`StoreError::Replayed`].
+    pub nonce: Option<Arc<Nonce>>,
+}
+
+/// What makes a signed write another one than all others of its key.
+#[derive(Debug)]
+pub struct Nonce {
+    pub key_id: String,
+    pub value: String,
+    /// Milliseconds since 1970, by the clock of the router.
+    pub taken_at: u64,
+    /// The store has it.
+    is_spent: AtomicBool,
+}
+
+impl Nonce {
+    pub fn new(key_id: &str, value: &str, taken_at: u64) -> Self {
+        Self {
+            key_id: key_id.to_owned(),
+            value: value.to_owned(),
+            taken_at,
+            is_spent: AtomicBool::new(false),
+        }
+    }
+
+    pub fn is_spent(&self) -> bool {
+        self.is_spent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn spent(&self) {
+        self.is_spent.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Why the store did not do what it was asked.
@@ -144,6 +181,9 @@ pub enum StoreError {
     Stale,
     #[error("{0} was changed since")]
     Changed(String),
+    /// A signed write that was taken already. Nothing was changed by this one.
+    #[error("this request was carried out before")]
+    Replayed,
     /// The database cannot hold the value; the sentence says why.
     #[error("{0}")]
     Refused(String),

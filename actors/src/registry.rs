@@ -17,7 +17,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::metrics::Metrics;
-use crate::ports::{Author, Change, Store, StoreError};
+use crate::ports::{Author, Change, Nonce, Store, StoreError};
 use crate::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_domain::backoff::jitter;
 use beamline_domain::record;
@@ -151,10 +151,24 @@ impl Registry {
 
     /// Writes a change and waits until this replica serves it.
     pub async fn write(&self, change: Change, by: Author) -> Result<u64, StoreError> {
+        let nonce = by.nonce.clone();
         let revision = self.shared.store.write(change, by).await?;
+        if let Some(nonce) = nonce {
+            nonce.spent();
+        }
         self.reload();
         self.wait_for(revision).await;
         Ok(revision)
+    }
+
+    /// Sees to it that a signed write is taken once, also one that changed nothing.
+    pub async fn spend(&self, nonce: &Nonce) -> Result<(), StoreError> {
+        if nonce.is_spent() {
+            return Ok(());
+        }
+        self.shared.store.spend(nonce).await?;
+        nonce.spent();
+        Ok(())
     }
 
     /// Looks at the store soon.

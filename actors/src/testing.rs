@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::ports::{
-    Answer, Answers, Author, Call, Change, HealthLine, Store, StoreError, Transport, TransportError,
+    Answer, Answers, Author, Call, Change, HealthLine, Nonce, Store, StoreError, Transport,
+    TransportError,
 };
 use crate::responder::{AnswerSink, Outgoing, PartSink, Responder, TooManyParts};
 use beamline_domain::record;
@@ -104,6 +105,10 @@ impl Store for MemoryStore {
             Ok(revision)
         }
         .boxed()
+    }
+
+    fn spend<'a>(&'a self, _: &'a Nonce) -> BoxFuture<'a, Result<(), StoreError>> {
+        async { self.present() }.boxed()
     }
 
     fn write_health<'a>(

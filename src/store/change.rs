@@ -13,7 +13,7 @@ use sqlx::{Any, Row, Transaction};
 use super::listener::CHANNEL;
 use super::statements::Statements;
 use super::storable::{signed, to_json};
-use super::{error, keys, rows, storable};
+use super::{error, keys, nonces, rows, storable};
 
 type Tx = Transaction<'static, Any>;
 
@@ -35,6 +35,9 @@ pub(super) async fn write(
     let revision = writer.next_revision().await?;
     if by.based_on.is_some_and(|seen| seen + 1 != revision) {
         return Err(StoreError::Stale);
+    }
+    if let Some(nonce) = &by.nonce {
+        nonces::spend(statements, writer.tx, nonce).await?;
     }
     if let Some(seen) = by.if_revision {
         writer.refuse_when_changed(change, seen).await?;

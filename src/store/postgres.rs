@@ -4,8 +4,8 @@
 //! column.
 
 use super::statements::{
-    ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements, PartStatements,
-    PolicyStatements, RevisionStatements, Statements,
+    ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements, NonceStatements,
+    PartStatements, PolicyStatements, RevisionStatements, Statements,
 };
 
 pub(super) const STATEMENTS: Statements = Statements {
@@ -18,6 +18,7 @@ pub(super) const STATEMENTS: Statements = Statements {
     instances: INSTANCES,
     policies: POLICIES,
     keys: KEYS,
+    nonces: NONCES,
     health: HEALTH,
     target_health: TARGET_HEALTH,
 };
@@ -187,6 +188,11 @@ const KEYS: KeyStatements = KeyStatements {
              $8, $9, $10, $11, $12, $13, $14, $15)",
     expire: "UPDATE keys SET expires_at = $2 WHERE id = $1",
     delete: "DELETE FROM keys WHERE id = $1",
+};
+
+const NONCES: NonceStatements = NonceStatements {
+    insert: "INSERT INTO used_nonces (key_id, nonce, used_at) VALUES ($1, $2, $3)",
+    forget: "DELETE FROM used_nonces WHERE used_at < $1",
 };
 
 const HEALTH: HealthStatements = HealthStatements {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use beamline_actors::ports::{Author, Change, HealthLine, Store, StoreError};
+use beamline_actors::ports::{Author, Change, HealthLine, Nonce, Store, StoreError};
 use beamline_domain::snapshot::Content;
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::listener::Hints;
 use super::statements::Statements;
-use super::{change, error, health, rows};
+use super::{change, error, health, nonces, rows};
 
 /// What an operation may take once it has a connection. No statement gets as much in Postgres: the
 /// last of several may go on a little longer, and changes nothing then, because nobody commits it.
@@ -96,6 +96,12 @@ impl Registry {
         tx.commit().await.map_err(error::reading)
     }
 
+    async fn spend_alone(&self, nonce: &Nonce) -> Result<(), StoreError> {
+        let mut tx = self.begin(self.statements.connection.begin_write).await?;
+        nonces::spend(self.statements, &mut tx, nonce).await?;
+        tx.commit().await.map_err(error::reading)
+    }
+
     async fn begin(
         &self,
         statement: &'static str,
@@ -134,6 +140,10 @@ impl Store for Registry {
 
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move { self.change(&change, &by).await })
+    }
+
+    fn spend<'a>(&'a self, nonce: &'a Nonce) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(within(self.limit, self.spend_alone(nonce)))
     }
 
     fn write_health<'a>(

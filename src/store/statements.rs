@@ -16,6 +16,7 @@ pub(super) struct Statements {
     pub(super) instances: PartStatements,
     pub(super) policies: PolicyStatements,
     pub(super) keys: KeyStatements,
+    pub(super) nonces: NonceStatements,
     pub(super) health: HealthStatements,
     /// Of one version or instance of an extension. `put` takes the subject, the version and the
     /// instance as well.
@@ -85,6 +86,13 @@ pub(super) struct KeyStatements {
     /// Sets the end of one.
     pub(super) expire: &'static str,
     pub(super) delete: &'static str,
+}
+
+#[derive(Debug)]
+pub(super) struct NonceStatements {
+    pub(super) insert: &'static str,
+    /// Those that were used before a time.
+    pub(super) forget: &'static str,
 }
 
 #[derive(Debug)]

@@ -1,13 +1,16 @@
 //! Keys come back as they were written, and leave a trace without a secret.
 
-use beamline_actors::ports::{Change, StoreError};
+use std::sync::Arc;
+
+use beamline_actors::ports::{Author, Change, Nonce, StoreError};
 use beamline_domain::keys::StoredKey;
 use sqlx::Row;
 
 use super::database::TestDatabase;
-use super::fixtures::{audit, author, seeded};
+use super::fixtures::{audit, author, outsider, seeded};
 
 on_both_databases!(
+    a_signed_write_is_taken_once,
     keys_are_made_rotated_and_revoked,
     what_a_key_cannot_be_is_refused,
 );
@@ -46,6 +49,45 @@ fn edge(id: &str) -> StoredKey {
         public_key: None,
         ..admin(id)
     }
+}
+
+async fn a_signed_write_is_taken_once(database: TestDatabase) {
+    let store = seeded(&database).await;
+    let by = |value: &str, at| Author {
+        nonce: Some(Arc::new(Nonce::new("k", value, at))),
+        ..author()
+    };
+    let change = |id: &str| Change::CreateKey(admin(id));
+    let first = store.write(change("a"), by("1", 1_000)).await.unwrap();
+    for again in [change("b"), change("c")] {
+        let refused = store.write(again, by("1", 2_000)).await;
+        assert!(matches!(refused, Err(StoreError::Replayed)), "{refused:?}");
+    }
+    assert_eq!(
+        store.revision().await.unwrap(),
+        first,
+        "nothing was changed"
+    );
+
+    // One that was refused for another reason is not spent yet.
+    let conflict = store.write(change("a"), by("2", 2_000)).await;
+    assert!(matches!(conflict, Err(StoreError::Conflict(_))));
+    let nonce = Nonce::new("k", "2", 2_000);
+    store.spend(&nonce).await.unwrap();
+    let again = store.spend(&nonce).await;
+    assert!(matches!(again, Err(StoreError::Replayed)), "{again:?}");
+    let refused = store.write(change("b"), by("2", 2_000)).await;
+    assert!(matches!(refused, Err(StoreError::Replayed)), "{refused:?}");
+    let other = Nonce::new("another", "2", 2_000);
+    store.spend(&other).await.unwrap();
+
+    // What is too old to be taken at all is forgotten.
+    store.spend(&Nonce::new("k", "3", 700_000)).await.unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM used_nonces")
+        .fetch_one(&mut outsider(&database).await)
+        .await
+        .unwrap();
+    assert_eq!(left, 1);
 }
 
 async fn keys_are_made_rotated_and_revoked(database: TestDatabase) {

@@ -8,8 +8,8 @@ use sqlx::{
 use super::database::TestDatabase;
 use super::fixtures::config;
 use crate::store::statements::{
-    ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements, PartStatements,
-    PolicyStatements, RevisionStatements, Statements,
+    ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements, NonceStatements,
+    PartStatements, PolicyStatements, RevisionStatements, Statements,
 };
 use crate::store::{migrate, postgres, sqlite};
 
@@ -124,6 +124,7 @@ fn of_registry(statements: &Statements) -> Vec<Named> {
         instances,
         policies,
         keys,
+        nonces,
         health,
         target_health,
     } = statements;
@@ -135,6 +136,8 @@ fn of_registry(statements: &Statements) -> Vec<Named> {
     all.extend(of_parts("instances", instances));
     all.extend(of_policies(policies));
     all.extend(of_keys(keys));
+    let NonceStatements { insert, forget } = nonces;
+    all.extend(named("nonces", &[("insert", insert), ("forget", forget)]));
     all.extend(of_health("health", health));
     all.extend(of_health("target_health", target_health));
     all
