@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use beamline_actors::ports::StoreError;
 use beamline_contract::admin::{self, Effect};
 use beamline_contract::fields::Fields;
 use beamline_contract::for_each_operation;
@@ -24,6 +25,7 @@ mod health;
 mod heard;
 mod keys;
 mod lanes;
+mod nonces;
 mod notes;
 mod operation;
 mod pipelines;
@@ -35,12 +37,13 @@ mod targets;
 mod tree;
 mod warnings;
 
-use authorization::{identify, permit};
+use authorization::{Request, identify, permit};
 use caller::Caller;
 use lanes::Lanes;
+use nonces::Nonces;
 use operation::{Perform, apart};
 
-pub use access::Access;
+pub use access::{Access, ConfiguredKey};
 pub use caller::{Asking, Credentials};
 pub use heard::{Heard, Listener, covers};
 pub use lanes::Admission;
@@ -57,6 +60,7 @@ pub struct Administration {
 struct Shared {
     surroundings: Arc<Surroundings>,
     lanes: Lanes,
+    nonces: Nonces,
     /// What is still at work is answered that the router ends.
     cut: CancellationToken,
 }
@@ -69,6 +73,7 @@ impl Administration {
         let shared = Shared {
             surroundings: Arc::new(surroundings),
             lanes: Lanes::default(),
+            nonces: Nonces::default(),
             cut: CancellationToken::new(),
         };
         Self {
@@ -106,11 +111,10 @@ impl Administration {
             .into_json()
     }
 
-    fn identify(&self, asking: &Asking, body: &Fields) -> Result<Caller, Refusal> {
+    fn identify(&self, request: Request<'_>) -> Result<Caller, Refusal> {
         let all = &self.shared.surroundings;
         let access = &all.settings.access;
-        let now = SystemTime::now();
-        identify(access, &all.registry.snapshot(), asking, body, now)
+        identify(access, &all.registry.snapshot(), request, SystemTime::now())
     }
 
     /// Carries out one operation.
@@ -129,12 +133,38 @@ impl Administration {
             () = shared.cut.cancelled() => return Err(Refusal::shutting_down(false)),
         };
         let may_have_changed = O::EFFECT == Effect::Writes;
-        let work = request.perform(&shared.surroundings, caller);
+        let work = self.taken_once(may_have_changed, caller, request);
         tokio::select! {
             done = timeout_at(until, work) => {
                 done.unwrap_or_else(|_elapsed| Err(Refusal::too_late(may_have_changed)))
             }
             () = shared.cut.cancelled() => Err(Refusal::shutting_down(may_have_changed)),
+        }
+    }
+
+    /// A signed write is carried out once, whatever came of it: what was refused may be possible a
+    /// moment later, when somebody sends it again who was not asked.
+    async fn taken_once<O: Perform>(
+        &self,
+        writes: bool,
+        caller: &Caller,
+        request: O,
+    ) -> Result<O::Answer, Refusal> {
+        let all = &self.shared.surroundings;
+        let Some(nonce) = caller.nonce.as_deref().filter(|_| writes) else {
+            return request.perform(all, caller).await;
+        };
+        if !self.shared.nonces.take(nonce) {
+            return Err(Refusal::replayed());
+        }
+        let done = request.perform(all, caller).await;
+        match all.registry.spend(nonce).await {
+            Err(StoreError::Replayed) => Err(Refusal::replayed()),
+            Err(error) => {
+                tracing::warn!(%error, key_id = nonce.key_id, "a signed request is not marked as taken");
+                done
+            }
+            Ok(()) => done,
         }
     }
 
@@ -165,7 +195,11 @@ macro_rules! by_name {
                 asking: &Asking,
             ) -> Result<String, Refusal> {
                 let body = body::read(payload)?;
-                let caller = self.identify(asking, &body)?;
+                let caller = self.identify(Request {
+                    asking,
+                    payload,
+                    body: &body,
+                })?;
                 match name {
                     $($name => self.written::<admin::$operation>(admission, &body, &caller).await,)*
                     _ => Err(Refusal::unknown_operation(name)),

@@ -1,102 +1,170 @@
 //! Who asks, and what it may ask for. Whatever is not allowed here is refused.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use beamline_actors::ports::Nonce;
 use beamline_contract::admin::{API_KEY, CONFIGURED, Reach, Role};
 use beamline_contract::fields::Fields;
 use beamline_domain::keys::{Authorization, KeyParts, StoredKey};
 use beamline_domain::snapshot::Snapshot;
-use secrecy::ExposeSecret;
+use humantime::parse_rfc3339;
 
-use super::access::Access;
+use super::access::{Access, ConfiguredKey};
 use super::caller::{Asking, Caller};
 use super::policies::name_of;
 use super::refusal::Refusal;
-use crate::keys::{hash, is_same};
+use crate::keys::{Signed, hash, is_nonce, is_same, is_signature};
+
+/// Milliseconds between the date of a signature and the clock of the router, either way.
+const LONGEST_UNDER_WAY: u64 = 60_000;
+
+/// A request as it came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'r> {
+    pub(super) asking: &'r Asking,
+    pub(super) payload: &'r [u8],
+    pub(super) body: &'r Fields,
+}
 
 /// A key that is right.
+#[derive(Default)]
 struct Holder {
-    key_id: String,
+    key_id: Option<String>,
     role: Option<Role>,
     tenant_id: Option<String>,
+    /// It has signed, and this makes the signature good for once.
+    nonce: Option<Arc<Nonce>>,
 }
 
 /// Who asks. A key may come beside the body, or in it; the header is what counts.
 pub(super) fn identify(
     access: &Access,
     snapshot: &Snapshot,
-    asking: &Asking,
-    body: &Fields,
+    request: Request<'_>,
     now: SystemTime,
 ) -> Result<Caller, Refusal> {
+    let Request { asking, body, .. } = request;
     if asking.credentials.ambiguous {
         return Err(Refusal::ambiguous());
     }
+    let door = Door {
+        access,
+        snapshot,
+        now,
+    };
     let given = asking.credentials.authorization.as_deref();
     let in_body = body.get(API_KEY).filter(|raw| raw.get() != "null");
     let holder = match (given.map(Authorization::of), in_body) {
-        (Some(Authorization::Bearer(key)), _) => Some(bearer(access, snapshot, key, now)?),
-        (Some(Authorization::Signed { .. } | Authorization::Other), _) => {
-            return Err(Refusal::wrong_key());
+        (Some(Authorization::Bearer(key)), _) => door.bearer(key)?,
+        (Some(Authorization::Signed { id, signature }), _) => {
+            door.signer(id, signature, request)?
         }
-        (None, Some(_)) => {
-            let key = body.text(API_KEY).unwrap_or_default();
-            Some(bearer(access, snapshot, &key, now)?)
-        }
+        (Some(Authorization::Other), _) => return Err(Refusal::wrong_key()),
+        (None, Some(_)) => door.bearer(&body.text(API_KEY).unwrap_or_default())?,
         (None, None) if access.anonymous.is_none() => return Err(Refusal::unauthorized()),
-        (None, None) => None,
+        (None, None) => Holder {
+            role: access.anonymous,
+            ..Holder::default()
+        },
     };
-    let anonymous = Holder {
-        key_id: String::new(),
-        role: access.anonymous,
-        tenant_id: None,
-    };
-    let key_id = holder.as_ref().map(|holder| holder.key_id.clone());
-    let Holder {
-        role, tenant_id, ..
-    } = holder.unwrap_or(anonymous);
     Ok(Caller {
         source: asking.source,
-        key_id,
-        role,
-        tenant_id,
+        key_id: holder.key_id,
+        role: holder.role,
+        tenant_id: holder.tenant_id,
         trace_id: asking.trace_id.clone(),
         largest_answer: asking.largest_answer,
+        nonce: holder.nonce,
     })
 }
 
-/// The holder of a whole key.
-fn bearer(
-    access: &Access,
-    snapshot: &Snapshot,
-    key: &str,
+/// What opens, at one moment.
+struct Door<'d> {
+    access: &'d Access,
+    snapshot: &'d Snapshot,
     now: SystemTime,
-) -> Result<Holder, Refusal> {
-    let given = hash(key);
-    let stored = KeyParts::of(key).and_then(|parts| snapshot.key(parts.id));
-    if let Some(stored) = stored.filter(|stored| is_same(&stored.hash, &given)) {
-        return held(stored, now);
+}
+
+impl Door<'_> {
+    /// The holder of a whole key.
+    fn bearer(&self, key: &str) -> Result<Holder, Refusal> {
+        let given = hash(key);
+        let stored = KeyParts::of(key).and_then(|parts| self.snapshot.key(parts.id));
+        if let Some(stored) = stored.filter(|stored| is_same(&stored.hash, &given)) {
+            return self.held(stored);
+        }
+        match &self.access.configured {
+            Some(configured) if is_same(&configured.hash, &given) => Ok(held_by_all(configured)),
+            Some(_) | None if key.is_empty() => Err(Refusal::unauthorized()),
+            Some(_) | None => Err(Refusal::wrong_key()),
+        }
     }
-    match &access.api_key {
-        Some((own, role)) if is_same(&hash(own.expose_secret()), &given) => Ok(Holder {
-            key_id: CONFIGURED.to_owned(),
-            role: Some(*role),
-            tenant_id: None,
-        }),
-        Some(_) | None if key.is_empty() => Err(Refusal::unauthorized()),
-        Some(_) | None => Err(Refusal::wrong_key()),
+
+    /// The holder of a key that has signed this request.
+    fn signer(&self, id: &str, signature: &str, request: Request<'_>) -> Result<Holder, Refusal> {
+        let credentials = &request.asking.credentials;
+        let date = credentials.date.as_deref().unwrap_or_default();
+        let nonce = credentials.nonce.as_deref().unwrap_or_default();
+        let signed = Signed {
+            subject: &request.asking.subject,
+            date,
+            nonce,
+            body: request.payload,
+        };
+        let stored = self.snapshot.key(id);
+        let configured = self.access.configured.as_ref();
+        let configured = configured.filter(|key| key.is_called(id));
+        let has_signed = |key: &str| is_signature(key, &signed, signature);
+        let stored = stored.filter(|key| key.public_key.as_deref().is_some_and(has_signed));
+        let holder = match (stored, configured) {
+            (Some(stored), _) => self.held(stored)?,
+            (None, Some(configured)) if has_signed(&configured.public_key) => {
+                held_by_all(configured)
+            }
+            (None, _) => return Err(Refusal::wrong_key()),
+        };
+        self.check_date(date)?;
+        if !is_nonce(nonce) {
+            return Err(Refusal::bad_nonce());
+        }
+        let key_id = holder.key_id.as_deref().unwrap_or_default();
+        let nonce = Nonce::new(key_id, nonce, milliseconds(self.now));
+        Ok(Holder {
+            nonce: Some(Arc::new(nonce)),
+            ..holder
+        })
+    }
+
+    /// Told to whoever has signed with a right key: only that one can do something about it.
+    fn check_date(&self, date: &str) -> Result<(), Refusal> {
+        let signed_at = parse_rfc3339(date).map_err(|_| Refusal::bad_date())?;
+        let apart = milliseconds(self.now).abs_diff(milliseconds(signed_at));
+        if apart > LONGEST_UNDER_WAY {
+            return Err(Refusal::old_signature(apart / 1_000));
+        }
+        Ok(())
+    }
+
+    fn held(&self, key: &StoredKey) -> Result<Holder, Refusal> {
+        if !key.holds_at(milliseconds(self.now)) {
+            return Err(Refusal::wrong_key());
+        }
+        Ok(Holder {
+            key_id: Some(key.id.clone()),
+            role: key.admin_role(),
+            tenant_id: key.tenant_id.clone(),
+            nonce: None,
+        })
     }
 }
 
-fn held(key: &StoredKey, now: SystemTime) -> Result<Holder, Refusal> {
-    if !key.holds_at(milliseconds(now)) {
-        return Err(Refusal::wrong_key());
+fn held_by_all(configured: &ConfiguredKey) -> Holder {
+    Holder {
+        key_id: Some(CONFIGURED.to_owned()),
+        role: Some(configured.role),
+        ..Holder::default()
     }
-    Ok(Holder {
-        key_id: key.id.clone(),
-        role: key.admin_role(),
-        tenant_id: key.tenant_id.clone(),
-    })
 }
 
 /// Since 1970.

@@ -1,6 +1,8 @@
 //! Who asks for an operation: as an edge hears it, and as the router knows it.
 
-use beamline_actors::ports::Author;
+use std::sync::Arc;
+
+use beamline_actors::ports::{Author, Nonce};
 use beamline_contract::admin::Role;
 
 use super::refusal::Refusal;
@@ -41,6 +43,8 @@ pub(super) struct Caller {
     pub(super) tenant_id: Option<String>,
     pub(super) trace_id: Option<String>,
     pub(super) largest_answer: usize,
+    /// Of a signed request.
+    pub(super) nonce: Option<Arc<Nonce>>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -58,6 +62,7 @@ impl Caller {
             trace_id: self.trace_id.clone(),
             based_on: None,
             if_revision: None,
+            nonce: self.nonce.clone(),
         }
     }
 

@@ -117,11 +117,11 @@ impl Perform for ListKeys {
 
     async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<KeysAnswer, Refusal> {
         let snapshot = all.registry.snapshot();
-        let configured = all.settings.access.api_key.as_ref();
-        let configured = configured.map(|(_, role)| ShownKey {
+        let configured = all.settings.access.configured.as_ref();
+        let configured = configured.map(|key| ShownKey {
             id: CONFIGURED.to_owned(),
             kind: KeyKind::Admin.as_str().into(),
-            role: Some(role.as_str().into()),
+            role: Some(key.role.as_str().into()),
             tenant_id: None,
             name: None,
             created_at: None,

@@ -98,6 +98,35 @@ impl Refusal {
         )
     }
 
+    pub(super) fn bad_date() -> Self {
+        Self::new(
+            RefusalCode::Unauthorized,
+            "Router-Date must be a time in UTC, such as 2026-01-31T12:00:00Z.",
+        )
+    }
+
+    pub(super) fn bad_nonce() -> Self {
+        Self::new(
+            RefusalCode::Unauthorized,
+            "Router-Nonce must be 128 random bits in base64url without padding.",
+        )
+    }
+
+    pub(super) fn old_signature(seconds: u64) -> Self {
+        let message = format!(
+            "This request was signed {seconds} s away from this router's time, at most 60 s are taken: \
+             send it at once, and set the clocks of both machines."
+        );
+        Self::new(RefusalCode::Unauthorized, message)
+    }
+
+    pub(super) fn replayed() -> Self {
+        Self::new(
+            RefusalCode::Unauthorized,
+            "This very request came before, and none is carried out twice. Sign it anew.",
+        )
+    }
+
     pub(super) fn ambiguous() -> Self {
         Self::invalid(
             "A header that says who asks is there more than once; nobody can tell which one counts.",
@@ -204,6 +233,7 @@ impl From<StoreError> for Refusal {
             StoreError::Changed(_) => Self::conflict(format!(
                 "The {sentence} Look at it as it is now, and try again."
             )),
+            StoreError::Replayed => Self::replayed(),
             StoreError::Refused(_) => Self::invalid(sentence),
             StoreError::Unavailable(_) => Self::new(
                 RefusalCode::StoreUnavailable,

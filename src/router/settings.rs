@@ -10,8 +10,9 @@ use beamline_domain::admission::{AdmissionSettings, Rate};
 use beamline_domain::policy::complexity::ComplexityLimits;
 use beamline_domain::request::RequestLimits;
 use beamline_domain::request::plan::PlanLimits;
+use secrecy::ExposeSecret;
 
-use crate::admin::{Access, AdminSettings, Identity};
+use crate::admin::{Access, AdminSettings, ConfiguredKey, Identity};
 use crate::config::Config;
 
 /// The name of the snapshot's copy in the state directory.
@@ -53,8 +54,9 @@ pub(super) fn admin_settings(config: &Config) -> AdminSettings {
 
 fn access(config: &Config) -> Access {
     let admin = &config.admin;
+    let key = admin.api_key.as_ref();
     Access {
-        api_key: admin.api_key.clone().map(|key| (key, admin.api_key_role)),
+        configured: key.map(|key| ConfiguredKey::new(key.expose_secret(), admin.api_key_role)),
         anonymous: admin.anonymous(),
     }
 }

@@ -3,10 +3,10 @@ use std::time::Duration;
 use beamline_contract::admin::NAMES;
 use beamline_contract::for_each_operation;
 use beamline_domain::snapshot::Content;
-use secrecy::SecretString;
+use secrecy::ExposeSecret;
 
 use super::*;
-use crate::keys::NewKey;
+use crate::keys::{NewKey, Signer};
 
 macro_rules! needs {
     ($($operation:ident $name:literal $role:ident $reach:ident $effect:ident $answer:ident,)*) => {
@@ -60,6 +60,7 @@ fn caller(role: Option<Role>, tenant_id: Option<&str>) -> Caller {
         tenant_id: tenant_id.map(Into::into),
         trace_id: None,
         largest_answer: 0,
+        nonce: None,
     }
 }
 
@@ -165,7 +166,7 @@ impl World {
                 ..Content::default()
             }),
             access: Access {
-                api_key: Some((SecretString::from(CONFIGURED_KEY), Role::Operator)),
+                configured: Some(ConfiguredKey::new(CONFIGURED_KEY, Role::Operator)),
                 anonymous: Some(Role::Viewer),
             },
             key: new.key.expose_secret().to_owned(),
@@ -180,8 +181,17 @@ impl World {
             },
             ..Asking::default()
         };
-        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000);
-        identify(&self.access, &self.snapshot, &asking, &body(json), now)
+        self.at(1_000, &asking, json)
+    }
+
+    fn at(&self, now: u64, asking: &Asking, json: &str) -> Result<Caller, String> {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(now);
+        let request = Request {
+            asking,
+            payload: json.as_bytes(),
+            body: &body(json),
+        };
+        identify(&self.access, &self.snapshot, request, now)
             .map_err(|refusal| refusal.body().code.into_owned())
     }
 
@@ -264,4 +274,97 @@ fn nobody_is_asked_in_where_anonymous_is_none() {
     let mut world = World::new(|_| {});
     world.access.anonymous = None;
     assert_eq!(world.role(None, "{}"), Err("unauthorized".to_owned()));
+}
+
+const SUBJECT: &str = "beamline.router.v1.admin.put_policy";
+const DATE: &str = "1970-01-01T00:02:00Z";
+const NONCE: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+const TIME: u64 = 120_000;
+
+/// Signed by a key, and then changed.
+fn signed(key: &str, json: &str, change: impl FnOnce(&mut Asking)) -> Asking {
+    let authorization = Signer::new(key).authorization(&Signed {
+        subject: SUBJECT,
+        date: DATE,
+        nonce: NONCE,
+        body: json.as_bytes(),
+    });
+    let mut asking = Asking {
+        subject: SUBJECT.into(),
+        credentials: crate::admin::Credentials {
+            authorization: Some(authorization),
+            date: Some(DATE.into()),
+            nonce: Some(NONCE.into()),
+            ambiguous: false,
+        },
+        ..Asking::default()
+    };
+    change(&mut asking);
+    asking
+}
+
+#[test]
+fn who_signs_is_known_and_the_signature_is_good_for_once() {
+    let world = World::new(|_| {});
+    let json = r#"{"tenant_id": "acme"}"#;
+    let caller = world
+        .at(TIME, &signed(&world.key, json, |_| {}), json)
+        .unwrap();
+    assert_eq!(caller.role, Some(Role::Editor));
+    let nonce = caller.nonce.unwrap();
+    assert_eq!((nonce.value.as_str(), nonce.taken_at), (NONCE, TIME));
+    assert_eq!(Some(&nonce.key_id), caller.key_id.as_ref());
+
+    let asking = signed(CONFIGURED_KEY, json, |_| {});
+    let caller = world.at(TIME, &asking, json).unwrap();
+    assert_eq!(
+        (caller.role, caller.key_id.as_deref()),
+        (Some(Role::Operator), Some("config"))
+    );
+}
+
+#[test]
+fn a_signature_is_taken_for_a_minute_and_for_nothing_else() {
+    let world = World::new(|_| {});
+    let refused = Some("unauthorized".to_owned());
+    let try_at = |now, asking: &Asking, json| world.at(now, asking, json).err();
+    let asking = signed(&world.key, "{}", |_| {});
+    for (now, want) in [
+        (TIME - 60_001, &refused),
+        (TIME - 60_000, &None),
+        (TIME + 60_000, &None),
+        (TIME + 60_001, &refused),
+    ] {
+        assert_eq!(try_at(now, &asking, "{}"), *want, "{now}");
+    }
+    assert_eq!(try_at(TIME, &asking, "{ }"), refused, "another body");
+    let changes: [fn(&mut Asking); 6] = [
+        |asking| asking.subject = "beamline.router.v1.admin.delete_policy".into(),
+        |asking| asking.credentials.date = Some("1970-01-01T00:02:01Z".into()),
+        |asking| asking.credentials.date = None,
+        |asking| asking.credentials.nonce = Some("AAAAAAAAAAAAAAAAAAAAAQ".into()),
+        |asking| asking.credentials.nonce = None,
+        |asking| {
+            let other = asking.credentials.authorization.take().unwrap();
+            let (_, signature) = other.rsplit_once(':').unwrap();
+            asking.credentials.authorization = Some(format!("Beamline-Key config:{signature}"));
+        },
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let asking = signed(&world.key, "{}", change);
+        assert_eq!(try_at(TIME, &asking, "{}"), refused, "{number}");
+    }
+}
+
+#[test]
+fn a_configured_key_that_was_made_like_others_signs_with_its_own_id() {
+    let mut world = World::new(|_| {});
+    let other = NewKey::admin("up").unwrap();
+    let key = other.key.expose_secret();
+    world.access.configured = Some(ConfiguredKey::new(key, Role::Admin));
+    let caller = world.at(TIME, &signed(key, "{}", |_| {}), "{}").unwrap();
+    assert_eq!(
+        (caller.role, caller.key_id.as_deref()),
+        (Some(Role::Admin), Some("config"))
+    );
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Message, Subject};
+use async_nats::{HeaderMap, Message, Subject};
 use beamline_actors::fail_points;
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{at_once, headers};
@@ -215,11 +215,6 @@ async fn answer(shared: Arc<Shared>, admission: Admission, message: Message, rep
 fn caller(message: &Message, largest_answer: usize) -> Asking {
     let given = message.headers.as_ref();
     let text = |name| given.and_then(|headers| headers::text(headers, name));
-    let who = [
-        header::AUTHORIZATION,
-        header::ROUTER_DATE,
-        header::ROUTER_NONCE,
-    ];
     Asking {
         source: "nats-admin",
         subject: message.subject.to_string(),
@@ -227,9 +222,20 @@ fn caller(message: &Message, largest_answer: usize) -> Asking {
             authorization: text(header::AUTHORIZATION).map(str::to_owned),
             date: text(header::ROUTER_DATE).map(str::to_owned),
             nonce: text(header::ROUTER_NONCE).map(str::to_owned),
-            ambiguous: given.is_some_and(|headers| headers::any_twice(headers, &who)),
+            ambiguous: given.is_some_and(is_ambiguous),
         },
         trace_id: text(header::TRACE_ID).map(str::to_owned),
         largest_answer,
     }
+}
+
+/// Nobody can say which of two values counts.
+fn is_ambiguous(given: &HeaderMap) -> bool {
+    let who = [
+        header::AUTHORIZATION,
+        header::ROUTER_DATE,
+        header::ROUTER_NONCE,
+    ];
+    who.into_iter()
+        .any(|name| headers::is_repeated(given, name))
 }
