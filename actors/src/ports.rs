@@ -110,6 +110,18 @@ impl Change {
         }
     }
 
+    /// Whether it is no mistake that the object is not there yet.
+    pub fn may_create(&self) -> bool {
+        match self {
+            Self::CreateExtension(_) | Self::PutPolicy(_) | Self::CreateKey(_) => true,
+            Self::UpdateExtension(_)
+            | Self::DeleteExtension { .. }
+            | Self::DeletePolicy { .. }
+            | Self::RotateKey { .. }
+            | Self::RevokeKey { .. } => false,
+        }
+    }
+
     /// The word for it in the audit log.
     pub fn action(&self) -> &'static str {
         match self {
@@ -134,7 +146,7 @@ pub struct Author {
     /// [`StoreError::Stale`], because somebody else's change would be undone.
     pub based_on: Option<u64>,
     /// The revision up to which whoever asks knows the object; after a later change of it, this one
-    /// is [`StoreError::Changed`].
+    /// is [`StoreError::Changed`]. 0: the object must not be there, else [`StoreError::Conflict`].
     pub if_revision: Option<u64>,
     /// Of a signed write; with one that was spent before it is [`StoreError::Replayed`].
     pub nonce: Option<Arc<Nonce>>,

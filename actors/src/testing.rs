@@ -351,7 +351,7 @@ pub fn content(extensions: &[&str], policies: &[(&str, &str, &str)]) -> Content 
         revision: 1,
         extensions: extensions.iter().map(parse).collect(),
         policies: policies.iter().map(policy).collect(),
-        keys: Vec::new(),
+        ..Content::default()
     }
 }
 

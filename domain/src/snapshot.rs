@@ -22,6 +22,16 @@ pub struct Content {
     /// A copy on disk that an earlier version wrote has none.
     #[serde(default)]
     pub keys: Vec<StoredKey>,
+    /// Of the last change of each object, by [`Content::object`].
+    #[serde(default)]
+    pub revisions: BTreeMap<String, u64>,
+}
+
+impl Content {
+    /// The name of an object among all: its kind and its id.
+    pub fn object(kind: &str, id: &str) -> String {
+        format!("{kind} {id}")
+    }
 }
 
 /// A policy document as it was saved, byte for byte.
@@ -45,6 +55,7 @@ pub struct Snapshot {
     /// document.
     unreadable: Vec<(String, String)>,
     keys: BTreeMap<String, StoredKey>,
+    revisions: BTreeMap<String, u64>,
 }
 
 /// A registered extension, with what every call of it needs ready made.
@@ -98,6 +109,7 @@ impl Snapshot {
                 .into_iter()
                 .map(|key| (key.id.clone(), key))
                 .collect(),
+            revisions: content.revisions,
             ..Self::default()
         };
         for stored in content.policies {
@@ -177,6 +189,12 @@ impl Snapshot {
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, reason)| reason.as_str())
+    }
+
+    /// Of an object's last change, where that is known.
+    pub fn revision_of(&self, kind: &str, id: &str) -> Option<u64> {
+        let revision = self.revisions.get(&Content::object(kind, id)).copied();
+        revision.filter(|revision| *revision > 0)
     }
 
     pub fn key(&self, id: &str) -> Option<&StoredKey> {

@@ -71,18 +71,19 @@ impl Writer<'_> {
         rows::number(&row, "revision")
     }
 
-    /// `seen` is the revision up to which whoever asks knows the object.
+    /// `seen` is the revision up to which whoever asks knows the object; 0 is before it was there.
     async fn refuse_when_changed(&mut self, change: &Change, seen: u64) -> Result<(), StoreError> {
         let (kind, id) = change.object();
-        let select = sqlx::query(self.statements.last_change).bind(kind).bind(id);
+        let select = sqlx::query(self.statements.objects.one).bind(kind).bind(id);
         let found = select.fetch_optional(&mut **self.tx).await;
-        let Some(row) = found.map_err(error::reading)? else {
-            return Ok(());
-        };
-        if rows::number(&row, "revision")? > seen {
-            return Err(StoreError::Changed(self.object.clone()));
+        let object = self.object.clone();
+        match found.map_err(error::reading)? {
+            None if seen > 0 && change.may_create() => Err(StoreError::Changed(object)),
+            None => Ok(()),
+            Some(_) if seen == 0 => Err(StoreError::Conflict(object)),
+            Some(row) if rows::revision(&row)? > seen => Err(StoreError::Changed(object)),
+            Some(_) => Ok(()),
         }
-        Ok(())
     }
 
     async fn record(

@@ -180,11 +180,13 @@ async fn read_content(
     let extensions = read_each(tx, statements.extensions.all, rows::extension).await?;
     let policies = read_each(tx, statements.policies.all, rows::policy).await?;
     let keys = read_each(tx, statements.keys.all, rows::key).await?;
+    let revisions = read_each(tx, statements.objects.all, rows::object).await?;
     Ok(Content {
         revision: rows::number(&revision, "revision")?,
         extensions: rows::put_together(extensions, versions, instances),
         policies,
         keys,
+        revisions: revisions.into_iter().collect(),
     })
 }
 

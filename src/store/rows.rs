@@ -6,7 +6,7 @@ use beamline_actors::ports::StoreError;
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{ExtensionInstance, ExtensionRecord, ExtensionVersion, Kind};
 use beamline_domain::keys::StoredKey;
-use beamline_domain::snapshot::StoredPolicy;
+use beamline_domain::snapshot::{Content, StoredPolicy};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sqlx::Row;
@@ -36,6 +36,7 @@ pub(super) fn extension(row: &AnyRow) -> Result<ExtensionRecord, StoreError> {
         breaker: parsed(row, "breaker")?.unwrap_or_default(),
         breaker_operator: parsed(row, "breaker_operator")?,
         breaker_reset: parsed(row, "breaker_reset")?,
+        revision: None,
     })
 }
 
@@ -94,6 +95,18 @@ pub(super) fn key(row: &AnyRow) -> Result<StoredKey, StoreError> {
         hash: text(row, "hash")?,
         public_key: optional_text(row, "public_key")?,
     })
+}
+
+/// Kind and id of an object, and the revision of its last change.
+pub(super) fn object(row: &AnyRow) -> Result<(String, u64), StoreError> {
+    let kind = text(row, "kind")?;
+    let id = text(row, "id")?;
+    Ok((Content::object(&kind, &id), revision(row)?))
+}
+
+/// Of an object; 0 where nobody noted it.
+pub(super) fn revision(row: &AnyRow) -> Result<u64, StoreError> {
+    Ok(optional(row, "revision", number)?.unwrap_or_default())
 }
 
 pub(super) fn number(row: &AnyRow, column: &str) -> Result<u64, StoreError> {

@@ -5,14 +5,14 @@
 
 use super::statements::{
     ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements, NonceStatements,
-    PartStatements, PolicyStatements, RevisionStatements, Statements,
+    ObjectStatements, PartStatements, PolicyStatements, RevisionStatements, Statements,
 };
 
 pub(super) const STATEMENTS: Statements = Statements {
     connection: CONNECTION,
     revision: REVISION,
     insert_audit: INSERT_AUDIT,
-    last_change: LAST_CHANGE,
+    objects: OBJECTS,
     extensions: EXTENSIONS,
     versions: VERSIONS,
     instances: INSTANCES,
@@ -47,10 +47,20 @@ const INSERT_AUDIT: &str = "
         (revision, source, actor, trace_id, action, object_kind, object_id, before, after)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
-const LAST_CHANGE: &str = "
-    SELECT revision FROM extension_audit_log
-    WHERE object_kind = ?1 AND object_id = ?2
-    ORDER BY id DESC LIMIT 1";
+const OBJECTS: ObjectStatements = ObjectStatements {
+    all: "
+        SELECT 'extension' AS kind, id, revision FROM extensions
+        UNION ALL
+        SELECT 'policy' AS kind, tenant_id || '/' || policy_id AS id, revision FROM policies
+        UNION ALL
+        SELECT 'key' AS kind, id, revision FROM keys",
+    one: "
+        SELECT revision FROM extensions WHERE ?1 = 'extension' AND id = ?2
+        UNION ALL
+        SELECT revision FROM policies WHERE ?1 = 'policy' AND tenant_id || '/' || policy_id = ?2
+        UNION ALL
+        SELECT revision FROM keys WHERE ?1 = 'key' AND id = ?2",
+};
 
 const EXTENSIONS: ExtensionStatements = ExtensionStatements {
     all: "

@@ -9,8 +9,7 @@ pub(super) struct Statements {
     pub(super) connection: ConnectionStatements,
     pub(super) revision: RevisionStatements,
     pub(super) insert_audit: &'static str,
-    /// The revision at which an object was changed last.
-    pub(super) last_change: &'static str,
+    pub(super) objects: ObjectStatements,
     pub(super) extensions: ExtensionStatements,
     pub(super) versions: PartStatements,
     pub(super) instances: PartStatements,
@@ -48,6 +47,13 @@ pub(super) struct RevisionStatements {
     pub(super) next: &'static str,
     /// Tells other replicas on a channel that there is a new revision, where the database can.
     pub(super) announce: Option<&'static str>,
+}
+
+/// The revisions at which objects were changed last, by kind and id.
+#[derive(Debug)]
+pub(super) struct ObjectStatements {
+    pub(super) all: &'static str,
+    pub(super) one: &'static str,
 }
 
 #[derive(Debug)]

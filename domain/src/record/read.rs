@@ -119,6 +119,7 @@ pub fn patch(
         record: ExtensionRecord {
             breaker_operator: record.breaker_operator.clone(),
             breaker_reset: record.breaker_reset.clone(),
+            revision: None,
             ..patched
         },
         warnings,
@@ -130,6 +131,7 @@ fn as_written(record: &ExtensionRecord) -> Fields {
     let written = ExtensionRecord {
         breaker_operator: None,
         breaker_reset: None,
+        revision: None,
         ..record.clone()
     };
     serde_json::to_string(&written)
@@ -208,6 +210,7 @@ fn read(
         breaker,
         breaker_operator: None,
         breaker_reset: None,
+        revision: None,
     })
 }
 

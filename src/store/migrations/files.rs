@@ -46,6 +46,11 @@ pub(super) const POSTGRES: &[File] = &[
         name: "keys",
         sql: include_str!("../../../migrations/postgres/0009_keys.sql"),
     },
+    File {
+        version: 10,
+        name: "revisions",
+        sql: include_str!("../../../migrations/postgres/0010_revisions.sql"),
+    },
 ];
 
 pub(super) const SQLITE: &[File] = &[
@@ -85,6 +90,11 @@ pub(super) const SQLITE: &[File] = &[
         version: 9,
         name: "keys",
         sql: include_str!("../../../migrations/sqlite/0009_keys.sql"),
+    },
+    File {
+        version: 10,
+        name: "revisions",
+        sql: include_str!("../../../migrations/sqlite/0010_revisions.sql"),
     },
 ];
 

@@ -9,7 +9,7 @@ use super::database::TestDatabase;
 use super::fixtures::config;
 use crate::store::statements::{
     ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements, NonceStatements,
-    PartStatements, PolicyStatements, RevisionStatements, Statements,
+    ObjectStatements, PartStatements, PolicyStatements, RevisionStatements, Statements,
 };
 use crate::store::{migrate, postgres, sqlite};
 
@@ -118,7 +118,7 @@ fn of_registry(statements: &Statements) -> Vec<Named> {
         connection: _,
         revision,
         insert_audit,
-        last_change,
+        objects,
         extensions,
         versions,
         instances,
@@ -130,7 +130,8 @@ fn of_registry(statements: &Statements) -> Vec<Named> {
     } = statements;
     let mut all = of_revision(revision);
     all.push(("insert_audit".to_owned(), insert_audit));
-    all.push(("last_change".to_owned(), last_change));
+    let ObjectStatements { all: every, one } = objects;
+    all.extend(named("objects", &[("all", every), ("one", one)]));
     all.extend(of_extensions(extensions));
     all.extend(of_parts("versions", versions));
     all.extend(of_parts("instances", instances));
