@@ -31,14 +31,14 @@ pub use dry_run::{
 };
 pub use extensions::{
     CreateExtension, DeleteExtension, DisableExtension, EnableExtension, ExtensionAnswer,
-    ExtensionDeleted, ExtensionsAnswer, GetExtension, IF_REVISION, ListExtensions, UpdateExtension,
+    ExtensionDeleted, ExtensionsAnswer, GetExtension, ListExtensions, UpdateExtension,
 };
 pub use health::{
     CallPlaces, ExtensionHealth, GetExtensionHealth, HealthAnswer, HealthFigures, TargetHealth,
 };
 pub use keys::{
-    CONFIGURED, CreateKey, KeyCreated, KeyRevoked, KeysAnswer, ListKeys, ReplacedKey, RevokeKey,
-    RotateKey, ShownKey,
+    CONFIGURED, CreateKey, KeyCreated, KeyRevoked, KeysAnswer, ListKeys, ListedKey, ReplacedKey,
+    RevokeKey, RotateKey, ShownKey,
 };
 pub use policies::{
     DeletePolicy, GetPolicy, ListPolicies, ListedPolicy, PoliciesAnswer, PolicyAnswer,
@@ -54,6 +54,10 @@ pub use tree::{
 /// The field of any request body that holds the router's key, for who cannot send it beside the
 /// body.
 pub const API_KEY: &str = "api_key";
+
+/// The field of any write that says up to which revision its sender knows the object: after a later
+/// change it is refused with `conflict`. 0: the object must not be there.
+pub const IF_REVISION: &str = "if_revision";
 
 /// A request body that says by its type which operation it asks for.
 pub trait Operation: Serialize + DeserializeOwned + Send + Sync + 'static {

@@ -78,6 +78,16 @@ pub struct ShownKey {
     pub expires_at: Option<String>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ListedKey {
+    #[serde(flatten)]
+    pub key: ShownKey,
+    /// Of its last change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+}
+
 /// The only answer that ever holds the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -108,7 +118,7 @@ pub struct KeysAnswer {
     /// Of the registry.
     pub revision: u64,
     /// By id; that of the configuration comes first.
-    pub keys: Vec<ShownKey>,
+    pub keys: Vec<ListedKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -134,8 +134,6 @@ pub(crate) struct WrittenPatch {
     id: String,
     #[schemars(rename = "type")]
     kind: Option<Kind>,
-    /// Refused with `conflict` when the extension changed after this revision.
-    if_revision: Option<u64>,
     #[schemars(flatten)]
     parts: WrittenParts,
 }
@@ -179,6 +177,8 @@ struct WrittenParts {
     max_in_flight: Option<u32>,
     /// What its breakers go by, where that is not the router's own.
     breaker: Option<BreakerOverrides>,
+    /// As reads answer it; it is not read.
+    revision: Option<u64>,
 }
 
 /// Another version of an extension; what it leaves out it takes from the extension.
