@@ -9,13 +9,15 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::{ConnectErrorKind, HeaderMap, RequestErrorKind};
 use beamline_bus::headers;
-use beamline_contract::admin::Operation;
+use beamline_contract::admin::{IF_REVISION, Operation};
 use beamline_contract::answer::DecisionAnswer;
+use beamline_contract::fields::Fields;
 use beamline_contract::request::RequestBody;
 use beamline_contract::{header, subject};
 use humantime::format_rfc3339_millis;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
 use tokio::time::timeout;
 
 use super::failure::{Failure, RefusedAnswer};
@@ -92,8 +94,28 @@ impl Client {
         operation: &O,
         patience: Duration,
     ) -> Result<Answer<O::Answer>, Failure> {
+        self.operate::<O>(written(operation)?, patience).await
+    }
+
+    /// A write that is refused when the object changed after the revision at which it was read.
+    pub(super) async fn admin_if<O: Operation>(
+        &self,
+        operation: &O,
+        seen: u64,
+    ) -> Result<Answer<O::Answer>, Failure> {
+        let unwritable = |error: serde_json::Error| Failure::Failed(format!("{error}."));
+        let body = serde_json::to_string(operation).map_err(unwritable)?;
+        let mut body = Fields::parse(&body).map_err(unwritable)?;
+        body.set(IF_REVISION, to_raw_value(&seen).map_err(unwritable)?);
+        self.operate::<O>(written(&body)?, self.patience).await
+    }
+
+    async fn operate<O: Operation>(
+        &self,
+        body: Vec<u8>,
+        patience: Duration,
+    ) -> Result<Answer<O::Answer>, Failure> {
         let subject = subject::admin(&self.place.prefix, O::NAME);
-        let body = written(operation)?;
         let headers = self.signature(&subject, &body)?;
         self.ask(subject, body, headers, patience).await
     }

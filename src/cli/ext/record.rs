@@ -111,6 +111,9 @@ fn ceiling(word: &str) -> Result<Ceiling, String> {
         .ok_or_else(|| "give a number from 1 to 10000, or `default`".to_owned())
 }
 
+/// What a router says of a record when it is read.
+const REVISION: &str = "revision";
+
 impl CreateArgs {
     pub(super) fn record(&self) -> Result<Fields, Failure> {
         let mut record = from_file(self.file.as_deref())?;
@@ -167,6 +170,15 @@ impl FieldArgs {
         }
         Ok(())
     }
+}
+
+/// What is written of a record, and the revision at which it was read, if it was.
+pub(super) fn seen(record: &Fields) -> (Fields, Option<u64>) {
+    let revision = record.get(REVISION);
+    let seen = revision.and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let written = record.iter().filter(|(name, _)| *name != REVISION);
+    let written = written.map(|(name, raw)| (name.to_owned(), raw.to_owned()));
+    (written.collect(), seen)
 }
 
 /// The id of a record for a sentence; the router refuses a record without one.

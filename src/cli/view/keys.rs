@@ -1,6 +1,6 @@
 //! Keys, without what opens anything.
 
-use beamline_contract::admin::ShownKey;
+use beamline_contract::admin::ListedKey;
 
 use super::{table, text};
 
@@ -8,12 +8,12 @@ const HEADER: [&str; 7] = ["ID", "KIND", "ROLE", "TENANT", "NAME", "CREATED", "E
 
 const EMPTY: &str = "no keys; `beamline-router key create --role ROLE` makes one";
 
-pub(in crate::cli) fn list(keys: &[ShownKey]) -> String {
+pub(in crate::cli) fn list(keys: &[ListedKey]) -> String {
     if keys.is_empty() {
         return EMPTY.to_owned();
     }
     let mut table = table::with_header(&HEADER, &[]).sparing(&["CREATED", "KIND"]);
-    for key in keys {
+    for ListedKey { key, .. } in keys {
         table.add_row([
             text::plain(&key.id),
             text::plain(&key.kind),
