@@ -4,13 +4,14 @@
 //! An edge reads the request, names the caller, and carries the answer back.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use beamline_actors::ports::StoreError;
 use beamline_contract::admin::{self, Effect};
 use beamline_contract::fields::Fields;
 use beamline_contract::for_each_operation;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 mod access;
@@ -36,12 +37,14 @@ mod surroundings;
 mod targets;
 mod tree;
 mod warnings;
+mod wrong_keys;
 
-use authorization::{Request, identify, permit};
+use authorization::{Denied, Request, Tried, identify, permit};
 use caller::Caller;
 use lanes::Lanes;
 use nonces::Nonces;
 use operation::{Perform, apart};
+use wrong_keys::{Slowed, WrongKeys};
 
 pub use access::{Access, ConfiguredKey};
 pub use caller::{Asking, Credentials};
@@ -61,6 +64,7 @@ struct Shared {
     surroundings: Arc<Surroundings>,
     lanes: Lanes,
     nonces: Nonces,
+    wrong_keys: WrongKeys,
     /// What is still at work is answered that the router ends.
     cut: CancellationToken,
 }
@@ -70,7 +74,9 @@ const OPERATION_LIMIT: Duration = Duration::from_secs(15);
 
 impl Administration {
     pub fn new(surroundings: Surroundings) -> Self {
+        let wrong_keys = WrongKeys::new(surroundings.metrics.wrong_keys.clone());
         let shared = Shared {
+            wrong_keys,
             surroundings: Arc::new(surroundings),
             lanes: Lanes::default(),
             nonces: Nonces::default(),
@@ -101,7 +107,11 @@ impl Administration {
     ) -> String {
         let answer = match self.by_name(&admission, name, payload, asking).await {
             Ok(answer) => answer,
-            Err(refusal) => refusal.into_json(),
+            Err(denied) => {
+                // Who waits for nothing but a wrong key's answer keeps nobody from a place.
+                drop(admission);
+                self.denied(denied).await.into_json()
+            }
         };
         if answer.len() <= asking.largest_answer {
             return answer;
@@ -111,7 +121,27 @@ impl Administration {
             .into_json()
     }
 
-    fn identify(&self, request: Request<'_>) -> Result<Caller, Refusal> {
+    /// An answer to a wrong key comes late when there were many.
+    async fn denied(&self, denied: Denied) -> Refusal {
+        let Denied { refusal, tried } = denied;
+        let shared = &self.shared;
+        let Some(Tried(key_id)) = tried else {
+            return refusal;
+        };
+        let slowed = shared.wrong_keys.note(key_id.as_deref(), Instant::now());
+        let Some(Slowed { wait, place }) = slowed else {
+            return refusal;
+        };
+        if place.is_none() {
+            return Refusal::busy();
+        }
+        if !shared.surroundings.draining.load(Ordering::Relaxed) {
+            let _cut = shared.cut.run_until_cancelled(sleep(wait)).await;
+        }
+        refusal
+    }
+
+    fn identify(&self, request: Request<'_>) -> Result<Caller, Denied> {
         let all = &self.shared.surroundings;
         let access = &all.settings.access;
         identify(access, &all.registry.snapshot(), request, SystemTime::now())
@@ -125,15 +155,19 @@ impl Administration {
         caller: &Caller,
     ) -> Result<O::Answer, Refusal> {
         permit(caller, body, O::ROLE, O::REACH)?;
-        let request = O::read(body)?;
+        let may_have_changed = O::EFFECT == Effect::Writes;
+        let mut caller = caller.clone();
+        if may_have_changed {
+            caller.if_revision = body::if_revision(body)?;
+        }
+        let request = O::read(&body::of_operation(body))?;
         let shared = &self.shared;
         let until = Instant::now() + OPERATION_LIMIT;
         let _permit = tokio::select! {
             turn = admission.turn() => turn?,
             () = shared.cut.cancelled() => return Err(Refusal::shutting_down(false)),
         };
-        let may_have_changed = O::EFFECT == Effect::Writes;
-        let work = self.taken_once(may_have_changed, caller, request);
+        let work = self.taken_once(may_have_changed, &caller, request);
         tokio::select! {
             done = timeout_at(until, work) => {
                 done.unwrap_or_else(|_elapsed| Err(Refusal::too_late(may_have_changed)))
@@ -193,17 +227,18 @@ macro_rules! by_name {
                 name: &str,
                 payload: &[u8],
                 asking: &Asking,
-            ) -> Result<String, Refusal> {
+            ) -> Result<String, Denied> {
                 let body = body::read(payload)?;
                 let caller = self.identify(Request {
                     asking,
                     payload,
                     body: &body,
                 })?;
-                match name {
+                let answer = match name {
                     $($name => self.written::<admin::$operation>(admission, &body, &caller).await,)*
                     _ => Err(Refusal::unknown_operation(name)),
-                }
+                };
+                Ok(answer?)
             }
         }
     };

@@ -37,16 +37,46 @@ struct Holder {
     nonce: Option<Arc<Nonce>>,
 }
 
+/// Why nobody is let in.
+#[derive(Debug)]
+pub(super) struct Denied {
+    pub(super) refusal: Refusal,
+    /// A key was tried that opens nothing.
+    pub(super) tried: Option<Tried>,
+}
+
+/// Whose key was tried, where it is one that there is.
+#[derive(Debug)]
+pub(super) struct Tried(pub(super) Option<String>);
+
+impl Denied {
+    fn wrong(key_id: Option<&str>) -> Self {
+        Self {
+            refusal: Refusal::wrong_key(),
+            tried: Some(Tried(key_id.map(str::to_owned))),
+        }
+    }
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            tried: None,
+        }
+    }
+}
+
 /// Who asks. A key may come beside the body, or in it; the header is what counts.
 pub(super) fn identify(
     access: &Access,
     snapshot: &Snapshot,
     request: Request<'_>,
     now: SystemTime,
-) -> Result<Caller, Refusal> {
+) -> Result<Caller, Denied> {
     let Request { asking, body, .. } = request;
     if asking.credentials.ambiguous {
-        return Err(Refusal::ambiguous());
+        return Err(Refusal::ambiguous().into());
     }
     let door = Door {
         access,
@@ -60,9 +90,11 @@ pub(super) fn identify(
         (Some(Authorization::Signed { id, signature }), _) => {
             door.signer(id, signature, request)?
         }
-        (Some(Authorization::Other), _) => return Err(Refusal::wrong_key()),
+        (Some(Authorization::Other), _) => return Err(Denied::wrong(None)),
         (None, Some(_)) => door.bearer(&body.text(API_KEY).unwrap_or_default())?,
-        (None, None) if access.anonymous.is_none() => return Err(Refusal::unauthorized()),
+        (None, None) if access.anonymous.is_none() => {
+            return Err(Refusal::unauthorized().into());
+        }
         (None, None) => Holder {
             role: access.anonymous,
             ..Holder::default()
@@ -76,6 +108,7 @@ pub(super) fn identify(
         trace_id: asking.trace_id.clone(),
         largest_answer: asking.largest_answer,
         nonce: holder.nonce,
+        if_revision: None,
     })
 }
 
@@ -88,21 +121,21 @@ struct Door<'d> {
 
 impl Door<'_> {
     /// The holder of a whole key.
-    fn bearer(&self, key: &str) -> Result<Holder, Refusal> {
+    fn bearer(&self, key: &str) -> Result<Holder, Denied> {
         let given = hash(key);
         let stored = KeyParts::of(key).and_then(|parts| self.snapshot.key(parts.id));
-        if let Some(stored) = stored.filter(|stored| is_same(&stored.hash, &given)) {
-            return self.held(stored);
+        if let Some(right) = stored.filter(|stored| is_same(&stored.hash, &given)) {
+            return self.held(right);
         }
         match &self.access.configured {
             Some(configured) if is_same(&configured.hash, &given) => Ok(held_by_all(configured)),
-            Some(_) | None if key.is_empty() => Err(Refusal::unauthorized()),
-            Some(_) | None => Err(Refusal::wrong_key()),
+            Some(_) | None if key.is_empty() => Err(Refusal::unauthorized().into()),
+            Some(_) | None => Err(Denied::wrong(stored.map(|stored| stored.id.as_str()))),
         }
     }
 
     /// The holder of a key that has signed this request.
-    fn signer(&self, id: &str, signature: &str, request: Request<'_>) -> Result<Holder, Refusal> {
+    fn signer(&self, id: &str, signature: &str, request: Request<'_>) -> Result<Holder, Denied> {
         let credentials = &request.asking.credentials;
         let date = credentials.date.as_deref().unwrap_or_default();
         let nonce = credentials.nonce.as_deref().unwrap_or_default();
@@ -116,17 +149,20 @@ impl Door<'_> {
         let configured = self.access.configured.as_ref();
         let configured = configured.filter(|key| key.is_called(id));
         let has_signed = |key: &str| is_signature(key, &signed, signature);
-        let stored = stored.filter(|key| key.public_key.as_deref().is_some_and(has_signed));
-        let holder = match (stored, configured) {
-            (Some(stored), _) => self.held(stored)?,
+        let right = stored.filter(|key| key.public_key.as_deref().is_some_and(has_signed));
+        let holder = match (right, configured) {
+            (Some(right), _) => self.held(right)?,
             (None, Some(configured)) if has_signed(&configured.public_key) => {
                 held_by_all(configured)
             }
-            (None, _) => return Err(Refusal::wrong_key()),
+            (None, _) => {
+                let is_known = stored.is_some() || configured.is_some();
+                return Err(Denied::wrong(is_known.then_some(id)));
+            }
         };
         self.check_date(date)?;
         if !is_nonce(nonce) {
-            return Err(Refusal::bad_nonce());
+            return Err(Refusal::bad_nonce().into());
         }
         let key_id = holder.key_id.as_deref().unwrap_or_default();
         let nonce = Nonce::new(key_id, nonce, milliseconds(self.now));
@@ -146,9 +182,9 @@ impl Door<'_> {
         Ok(())
     }
 
-    fn held(&self, key: &StoredKey) -> Result<Holder, Refusal> {
+    fn held(&self, key: &StoredKey) -> Result<Holder, Denied> {
         if !key.holds_at(milliseconds(self.now)) {
-            return Err(Refusal::wrong_key());
+            return Err(Denied::wrong(Some(&key.id)));
         }
         Ok(Holder {
             key_id: Some(key.id.clone()),

@@ -45,6 +45,8 @@ pub(super) struct Caller {
     pub(super) largest_answer: usize,
     /// Of a signed request.
     pub(super) nonce: Option<Arc<Nonce>>,
+    /// Up to which it knows what it writes.
+    pub(super) if_revision: Option<u64>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -61,7 +63,7 @@ impl Caller {
             actor: self.key_id.clone(),
             trace_id: self.trace_id.clone(),
             based_on: None,
-            if_revision: None,
+            if_revision: self.if_revision,
             nonce: self.nonce.clone(),
         }
     }

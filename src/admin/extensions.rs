@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use beamline_actors::ports::{Author, Change, StoreError};
+use beamline_actors::ports::{Change, StoreError};
 use beamline_contract::admin::{
     CreateExtension, DeleteExtension, DisableExtension, EnableExtension, ExtensionAnswer,
-    ExtensionDeleted, ExtensionsAnswer, GetExtension, IF_REVISION, ListExtensions, UpdateExtension,
+    ExtensionDeleted, ExtensionsAnswer, GetExtension, ListExtensions, UpdateExtension,
 };
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
@@ -14,15 +14,18 @@ use beamline_domain::document::shorten;
 use beamline_domain::record::{self, Checked};
 use beamline_domain::snapshot::Snapshot;
 
-use super::body::{required, without, without_key};
+use super::body::{required, without};
 use super::caller::Caller;
-use super::changes::{create, find, unknown_extension, update_if};
+use super::changes::{create, find, unknown_extension, update};
 use super::operation::{Perform, WaitsFor, apart};
 use super::refusal::Refusal;
 use super::said::said_of;
 use super::surroundings::Surroundings;
 use super::targets::check_length;
 use super::warnings;
+
+/// What answers say of a record and nobody writes.
+const REVISION: &str = "revision";
 
 impl Perform for ListExtensions {
     const WAITS_FOR: WaitsFor = WaitsFor::Nobody;
@@ -93,7 +96,7 @@ impl Perform for CreateExtension {
     const WAITS_FOR: WaitsFor = WaitsFor::Store;
 
     fn read(body: &Fields) -> Result<Self, Refusal> {
-        Ok(Self(without_key(body)))
+        Ok(Self(without(REVISION, body)))
     }
 
     async fn perform(
@@ -123,7 +126,7 @@ impl Perform for UpdateExtension {
 
     fn read(body: &Fields) -> Result<Self, Refusal> {
         required(body, "id")?;
-        Ok(Self(without_key(body)))
+        Ok(Self(without(REVISION, body)))
     }
 
     async fn perform(
@@ -133,15 +136,11 @@ impl Perform for UpdateExtension {
     ) -> Result<ExtensionAnswer, Refusal> {
         let Self(body) = self;
         let id = required(&body, "id")?;
-        let author = Author {
-            if_revision: if_revision(&body)?,
-            ..caller.author()
-        };
-        let patch = without(IF_REVISION, &body);
+        let patch = body;
         all.registry.refresh().await?;
         let record = patch_of(all, find(&all.registry.snapshot(), &id)?, &patch)?;
         let said = said_of(all, record, Some(&patch)).await?;
-        let (revision, extension) = patched(all, author, &id, &patch).await?;
+        let (revision, extension) = patched(all, caller, &id, &patch).await?;
         // Read once more, of what was saved: a patch may be tried several times.
         let saved = record::patch(&extension, &patch, &all.settings.prefix);
         let mut warnings = saved.map_or_else(|_| Vec::new(), |saved| saved.warnings);
@@ -236,16 +235,16 @@ async fn set_enabled(
 ) -> Result<(u64, ExtensionRecord), Refusal> {
     let mut patch = Fields::default();
     patch.set_flag("enabled", enabled);
-    patched(all, caller.author(), id, &patch).await
+    patched(all, caller, id, &patch).await
 }
 
 async fn patched(
     all: &Surroundings,
-    author: Author,
+    caller: &Caller,
     id: &str,
     patch: &Fields,
 ) -> Result<(u64, ExtensionRecord), Refusal> {
-    update_if(all, author, id, |known| patch_of(all, known, patch)).await
+    update(all, caller, id, |known| patch_of(all, known, patch)).await
 }
 
 fn patch_of(
@@ -254,19 +253,6 @@ fn patch_of(
     patch: &Fields,
 ) -> Result<ExtensionRecord, Refusal> {
     parsed(record::patch(known, patch, &all.settings.prefix)).map(|checked| checked.record)
-}
-
-/// The revision up to which whoever writes knows the extension.
-fn if_revision(body: &Fields) -> Result<Option<u64>, Refusal> {
-    let Some(raw) = body.get(IF_REVISION) else {
-        return Ok(None);
-    };
-    serde_json::from_str(raw.get()).map_err(|_| {
-        Refusal::invalid(format!(
-            "/{IF_REVISION} must be a whole number, is {}.",
-            shorten(raw.get())
-        ))
-    })
 }
 
 fn parsed(result: Result<Checked, Vec<Mistake>>) -> Result<Checked, Refusal> {
@@ -295,10 +281,12 @@ fn seen_by(caller: &Caller, mut extension: ExtensionRecord) -> ExtensionRecord {
     extension
 }
 
-/// The record as it can be written back: with the subject that calls really go to, and without what
-/// `set_breaker` sets.
+/// The record as it can be written back: with the subject that calls really go to and the revision
+/// of its last change, and without what `set_breaker` sets.
 fn writable(all: &Surroundings, extension: &ExtensionRecord) -> ExtensionRecord {
+    let snapshot = all.registry.snapshot();
     ExtensionRecord {
+        revision: snapshot.revision_of("extension", &extension.id),
         subject: Some(extension.effective_subject(&all.settings.prefix)),
         breaker_operator: None,
         breaker_reset: None,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use beamline_actors::ports::Change;
 use beamline_contract::admin::{
-    API_KEY, CONFIGURED, CreateKey, KeyCreated, KeyKind, KeyRevoked, KeysAnswer, ListKeys,
+    CONFIGURED, CreateKey, KeyCreated, KeyKind, KeyRevoked, KeysAnswer, ListKeys, ListedKey,
     ReplacedKey, RevokeKey, Role, RotateKey, ShownKey,
 };
 use beamline_contract::escape::is_unsafe;
@@ -26,8 +26,8 @@ use super::refusal::Refusal;
 use super::surroundings::Surroundings;
 use crate::keys::NewKey;
 
-const CREATE_KEYS: &[&str] = &["role", "edge", "tenant_id", "name", "expires_at", API_KEY];
-const ROTATE_KEYS: &[&str] = &["id", "overlap_ms", "expires_at", API_KEY];
+const CREATE_KEYS: &[&str] = &["role", "edge", "tenant_id", "name", "expires_at"];
+const ROTATE_KEYS: &[&str] = &["id", "overlap_ms", "expires_at"];
 /// That an old key holds beside its successor.
 const OVERLAP: Duration = Duration::from_secs(86_400);
 /// More than anybody can look after.
@@ -118,16 +118,22 @@ impl Perform for ListKeys {
     async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<KeysAnswer, Refusal> {
         let snapshot = all.registry.snapshot();
         let configured = all.settings.access.configured.as_ref();
-        let configured = configured.map(|key| ShownKey {
-            id: CONFIGURED.to_owned(),
-            kind: KeyKind::Admin.as_str().into(),
-            role: Some(key.role.as_str().into()),
-            tenant_id: None,
-            name: None,
-            created_at: None,
-            expires_at: None,
+        let configured = configured.map(|key| ListedKey {
+            key: ShownKey {
+                id: CONFIGURED.to_owned(),
+                kind: KeyKind::Admin.as_str().into(),
+                role: Some(key.role.as_str().into()),
+                tenant_id: None,
+                name: None,
+                created_at: None,
+                expires_at: None,
+            },
+            revision: None,
         });
-        let stored = snapshot.keys().map(shown);
+        let stored = snapshot.keys().map(|key| ListedKey {
+            key: shown(key),
+            revision: snapshot.revision_of("key", &key.id),
+        });
         Ok(KeysAnswer {
             ok: true,
             revision: snapshot.revision(),

@@ -44,7 +44,7 @@ impl Perform for ListPolicies {
                 tenant.is_none_or(|tenant| known.stored.tenant_id == *tenant)
                     && caller.sees(&known.stored.tenant_id)
             })
-            .map(|known| listed(known))
+            .map(|known| listed(&snapshot, known))
             .collect();
         let unreadable = snapshot
             .unreadable()
@@ -68,7 +68,7 @@ impl Perform for ListPolicies {
     }
 }
 
-fn listed(known: &KnownPolicy) -> ListedPolicy {
+fn listed(snapshot: &Snapshot, known: &KnownPolicy) -> ListedPolicy {
     let KnownPolicy { stored, policy } = known;
     ListedPolicy {
         tenant_id: stored.tenant_id.clone(),
@@ -78,6 +78,7 @@ fn listed(known: &KnownPolicy) -> ListedPolicy {
         validators: Some(policy.validators.len() + policy.output_validators.len()),
         providers: Some(policy.providers.len()),
         post: Some(policy.post.len()),
+        revision: last_change(snapshot, stored),
         policy: stored.document.clone(),
     }
 }
@@ -93,11 +94,17 @@ impl Perform for GetPolicy {
         Ok(PolicyAnswer {
             ok: true,
             revision: snapshot.revision(),
+            policy_revision: last_change(&snapshot, &known.stored),
             tenant_id: known.stored.tenant_id.clone(),
             policy_id: known.stored.policy_id.clone(),
             policy: known.stored.document.clone(),
         })
     }
+}
+
+fn last_change(snapshot: &Snapshot, policy: &StoredPolicy) -> Option<u64> {
+    let id = format!("{}/{}", policy.tenant_id, policy.policy_id);
+    snapshot.revision_of("policy", &id)
 }
 
 /// A policy in a sentence.

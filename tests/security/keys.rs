@@ -1,6 +1,7 @@
 //! Who may administrate: with no key, with a key of another role or tenant, with one that is over.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use beamline_test_support::{Gateway, Nats, RouterProcess, program};
 use serde_json::{Value, json};
@@ -302,4 +303,50 @@ async fn the_words_of_a_header_make_nobody_somebody_else() {
     let body = upper().to_string();
     let answer = world.gateway.send("admin.create_extension", body, &headers);
     assert_eq!(answer.await.json["error"]["code"], "forbidden");
+}
+
+#[tokio::test]
+async fn keys_are_tried_out_and_the_right_one_is_not_kept_waiting() {
+    let world = World::start(&[]).await;
+    let (id, right) = world.key(json!({"role": "viewer"})).await;
+    let (start, _) = right.rsplit_once('_').expect("a key");
+    let look = async |key: &str| {
+        let begun = Instant::now();
+        let code = world.code(Some(key), "list_extensions", json!({})).await;
+        (code, begun.elapsed())
+    };
+    let mut slowest = Duration::ZERO;
+    for number in 0..8 {
+        let (code, took) = look(&format!("{start}_wrong{number}")).await;
+        assert_eq!(code, "unauthorized");
+        slowest = slowest.max(took);
+    }
+    assert!(slowest > Duration::from_millis(900), "{slowest:?}");
+    let tries = (0..20).map(|number| {
+        let key = format!("{start}_other{number}");
+        async move { look(&key).await }
+    });
+    let tried = futures_util::future::join_all(tries);
+    let rightly = async {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..20 {
+            let (code, took) = look(&right).await;
+            assert_eq!(code, "ok");
+            slowest = slowest.max(took);
+        }
+        slowest
+    };
+    let (_, right_took) = tokio::join!(tried, rightly);
+    assert!(right_took < Duration::from_millis(900), "{right_took:?}");
+    let (_, other) = world.key(json!({"role": "viewer"})).await;
+    let (start, _) = other.rsplit_once('_').expect("a key");
+    let (_, took) = look(&format!("{start}_wrong")).await;
+    assert!(took < Duration::from_millis(900), "another key's: {took:?}");
+
+    let (_, metrics) = world.router.get("/metrics").await.expect("metrics");
+    assert!(metrics.contains("admin_wrong_keys_total 29"), "{metrics}");
+    let said = world.router.log();
+    let lines = said.lines().filter(|line| line.contains("wrong keys"));
+    let lines: Vec<&str> = lines.filter(|line| line.contains(&id)).collect();
+    assert_eq!(lines.len(), 1, "{said}");
 }

@@ -61,6 +61,7 @@ fn caller(role: Option<Role>, tenant_id: Option<&str>) -> Caller {
         trace_id: None,
         largest_answer: 0,
         nonce: None,
+        if_revision: None,
     }
 }
 
@@ -192,7 +193,7 @@ impl World {
             body: &body(json),
         };
         identify(&self.access, &self.snapshot, request, now)
-            .map_err(|refusal| refusal.body().code.into_owned())
+            .map_err(|denied| denied.refusal.body().code.into_owned())
     }
 
     fn role(&self, header: Option<&str>, json: &str) -> Result<Option<Role>, String> {
