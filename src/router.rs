@@ -98,7 +98,7 @@ impl Prepared {
             drain_timeout,
             gave_up: false,
         };
-        if let Err(error) = confirm_subscriptions(&router.parts.connection).await {
+        if let Err(error) = confirm_subscriptions(&router.parts.connections).await {
             // Requests may come already, and nobody else could end it.
             router.stop().await;
             return Err(error);

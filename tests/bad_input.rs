@@ -367,9 +367,8 @@ async fn timeouts_are_whole_milliseconds() {
 #[tokio::test]
 async fn headers_of_any_number_and_form_are_read_or_ignored() {
     let world = World::start().await;
-    let many: Vec<(&'static str, &str)> =
-        std::iter::repeat_n(("X-Other", "value"), 2_000).collect();
-    let long = "x".repeat(60_000);
+    let many: Vec<(&'static str, &str)> = std::iter::repeat_n(("X-Other", "value"), 60).collect();
+    let long = "x".repeat(15_000);
     let forged = [
         ("Nats-Service-Error", "x"),
         ("Nats-Service-Error-Code", "500"),

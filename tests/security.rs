@@ -1,4 +1,17 @@
-//! Attacks on a running router, each a test named after what it tries.
+//! Attacks from the bus: each test is named after what it tries. docs/security.md lists them.
 
+use beamline_test_support::RouterProcess;
+
+mod answers;
+mod bad_messages;
 mod keys;
+mod reply_subjects;
 mod signatures;
+mod tenants_by_subject;
+
+/// The value of a metric, with its labels as they are written; 0 while it does not exist.
+async fn metric(router: &RouterProcess, name: &str) -> f64 {
+    let (_, metrics) = router.get("/metrics").await.expect("metrics");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+    value.map_or(0.0, |value| value.trim().parse().expect("a number"))
+}

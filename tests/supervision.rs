@@ -131,13 +131,13 @@ async fn a_monitor_that_panics_leaves_no_pressure_at_the_door() {
 #[tokio::test]
 async fn a_replacement_of_the_nats_client_that_panics_is_made_anew() {
     let world = World::start(&[]).await;
-    world.points.set("nats panic 1");
+    world.points.set("gateways panic 1");
     // A carriage return inside a header value, on which the client ends.
     let deadly = "NATS/1.0\r\na: b\rc\r\n\r\n";
     world.nats.publish_bare(ROUTE, deadly, "{}").await;
     eventually(LIMIT, "the replacement panics", async || {
         let (_, metrics) = world.router.get("/metrics").await?;
-        restarts(&metrics, "nats").filter(|restarts| *restarts > 1)
+        restarts(&metrics, "gateways").filter(|restarts| *restarts > 1)
     })
     .await;
     let said = world.router.readiness().await.expect("an answer");
@@ -148,8 +148,8 @@ async fn a_replacement_of_the_nats_client_that_panics_is_made_anew() {
     );
     world.points.set("");
     world.until_answered("ok").await;
-    world.until_panicked("nats").await;
-    world.until_well("nats").await;
+    world.until_panicked("gateways").await;
+    world.until_well("gateways").await;
 }
 
 #[tokio::test]

@@ -16,6 +16,9 @@ pub const PRIORITY: &str = "Router-Priority";
 /// In an answer: the milliseconds that the request was given, when the caller asked for more.
 pub const TIMEOUT_CLAMPED: &str = "Router-Timeout-Clamped";
 
+/// In the answer of a router to a gateway: `1`. An answer that carries it is no extension's.
+pub const ANSWER: &str = "Beamline-Answer";
+
 /// `Bearer` and a key of the administration, or `Beamline-Key`, its id, a colon and a signature.
 pub const AUTHORIZATION: &str = "Authorization";
 /// Of a signed request: when it was signed, in RFC 3339 and UTC.

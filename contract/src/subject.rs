@@ -12,6 +12,16 @@ pub fn route(prefix: &str) -> String {
     format!("{prefix}.router.v1.route")
 }
 
+/// The same where the subject names the tenant; `*` is all of them.
+pub fn of_tenant(subject: &str, tenant_id: &str) -> String {
+    format!("{subject}.{tenant_id}")
+}
+
+/// How the inboxes of routers begin; `inbox_prefix` is `nats.inbox_prefix`.
+pub fn router_inboxes(inbox_prefix: &str, prefix: &str) -> String {
+    format!("{inbox_prefix}.{}_router", prefix.replace('.', "_"))
+}
+
 /// Where an operation of the administration is asked for; `*` is all of them.
 pub fn admin(prefix: &str, operation: &str) -> String {
     format!("{prefix}.router.v1.admin.{operation}")

@@ -18,6 +18,12 @@ pub struct NatsConfig {
     pub url: String,
     /// First tokens of every subject of this router, without a dot at the end.
     pub subject_prefix: String,
+    /// How the router's own inboxes begin, so that permissions can name them.
+    pub inbox_prefix: String,
+    /// How the reply subjects of requests may begin; compared as text.
+    pub reply_prefixes: Vec<String>,
+    /// Connections that calls to extensions are spread over.
+    pub call_connections: usize,
     /// JWT and key as written by `nsc`.
     pub creds_file: Option<PathBuf>,
     pub user: Option<String>,
@@ -56,6 +62,9 @@ impl NatsConfig {
         let own_bucket = format!("{}_sessions", subject_prefix.replace('.', "_"));
         let nats = Self {
             url: url.split(',').map(str::trim).collect::<Vec<_>>().join(","),
+            inbox_prefix: from.text("nats.inbox_prefix", "_INBOX", check_prefix),
+            reply_prefixes: read_reply_prefixes(from, &subject_prefix),
+            call_connections: from.number("nats.call_connections", 4, 1..=16) as usize,
             subject_prefix,
             creds_file: from.file("nats.creds_file", true),
             user: from.optional_text("nats.user"),
@@ -148,6 +157,48 @@ fn check_bucket(name: &str) -> Result<(), Problem> {
         "must be letters, digits, \"-\" and \"_\", at most {LONGEST} characters, not {}",
         shown(name)
     ))
+}
+
+/// What every NATS client uses, with a suffix or without, and what a server makes of them for
+/// another account.
+const REPLY_PREFIXES: [&str; 3] = ["_INBOX.", "_INBOX_", "_R_."];
+
+fn read_reply_prefixes(from: &mut Reader, subject_prefix: &str) -> Vec<String> {
+    const KEY: &str = "nats.reply_prefixes";
+    let own = format!("{subject_prefix}.");
+    let prefixes = from.list_or(KEY, &REPLY_PREFIXES, |prefix| {
+        check_reply_prefix(prefix, &own)
+    });
+    if prefixes.is_empty() {
+        from.mistake(
+            KEY,
+            "is empty, so that nobody would be answered; name the beginning of an inbox",
+        );
+    }
+    prefixes
+}
+
+/// A beginning of subjects that are nobody's but the caller's.
+fn check_reply_prefix(prefix: &str, own: &str) -> Result<(), Problem> {
+    let fits = !prefix.is_empty()
+        && prefix.len() <= 255
+        && prefix
+            .chars()
+            .all(|c| c.is_ascii_graphic() && c != '*' && c != '>');
+    if !fits {
+        return Err(format!(
+            "must be a list of beginnings of subjects without blanks and wildcards, not of {}",
+            shown(prefix)
+        ));
+    }
+    // The shorter one begins the other: every answer, or some, would go to the router itself.
+    if prefix.starts_with('$') || prefix.starts_with(own) || own.starts_with(prefix) {
+        return Err(format!(
+            "must not allow the subjects of NATS or of the router itself, as {} does",
+            shown(prefix)
+        ));
+    }
+    Ok(())
 }
 
 /// A majority of an even number is as large as that of the next odd one.

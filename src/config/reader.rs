@@ -130,6 +130,24 @@ impl Reader {
         given
     }
 
+    /// A list that has a default.
+    pub(super) fn list_or(
+        &mut self,
+        key: &str,
+        default: &[&str],
+        check: impl Fn(&str) -> Result<(), Problem>,
+    ) -> Vec<String> {
+        let given = self.value(key, |value| {
+            let items = values::list(value)?;
+            items.iter().try_for_each(|item| check(item))?;
+            Ok(items)
+        });
+        let items =
+            given.unwrap_or_else(|| default.iter().map(|item| (*item).to_owned()).collect());
+        self.record(key, Some(items.clone().into()));
+        items
+    }
+
     pub(super) fn path(&mut self, key: &str, default: &str) -> PathBuf {
         PathBuf::from(self.text(key, default, |_| Ok(())))
     }

@@ -33,6 +33,9 @@ pub struct RouterConfig {
     pub max_extensions_per_pipeline: u32,
     /// Retries and fallbacks that one request may make in all.
     pub max_extra_attempts: u32,
+    /// The subject of a request names its tenant, so that NATS permissions can bind a gateway to
+    /// tenants.
+    pub tenant_from_subject: bool,
     /// Gateways here know fewer codes of errors.
     pub legacy_codes: bool,
     /// Answers that the contract does not know are counted and logged, not refused.
@@ -51,6 +54,10 @@ const MOST_MEBIBYTES: u32 = 16 * 1024 * 1024;
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// A policy may raise a provider's limit this far, and nothing may go further.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// `router.tenant_from`.
+const MESSAGE: &str = "message";
+const SUBJECT: &str = "subject";
 
 /// `router.strict_answers`.
 const REFUSE: &str = "refuse";
@@ -89,6 +96,8 @@ impl RouterConfig {
                 1..=256,
             ),
             max_extra_attempts: from.number("router.max_extra_attempts", 6, 0..=100),
+            tenant_from_subject: from.text("router.tenant_from", MESSAGE, check_tenant_from)
+                == SUBJECT,
             legacy_codes: from.boolean("router.legacy_codes", false),
             tolerates_answers: from.text("router.strict_answers", REFUSE, check_strictness) == WARN,
             drain_timeout: from.duration("router.drain_timeout", Duration::from_secs(25), timeouts),
@@ -156,6 +165,17 @@ fn check_environment(name: &str) -> Result<(), Problem> {
 fn check_strictness(word: &str) -> Result<(), Problem> {
     let problem = || format!("must be \"{REFUSE}\" or \"{WARN}\", not {}", shown(word));
     let fits = [REFUSE, WARN].contains(&word);
+    fits.then_some(()).ok_or_else(problem)
+}
+
+fn check_tenant_from(word: &str) -> Result<(), Problem> {
+    let problem = || {
+        format!(
+            "must be \"{MESSAGE}\" or \"{SUBJECT}\", not {}",
+            shown(word)
+        )
+    };
+    let fits = [MESSAGE, SUBJECT].contains(&word);
     fits.then_some(()).ok_or_else(problem)
 }
 

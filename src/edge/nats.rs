@@ -1,16 +1,19 @@
-//! How the router meets NATS: one connection, the calls to extensions that go over it, and the
-//! bucket of sticky sessions.
+//! How the router meets NATS: its connections, the calls to extensions that go over some of them,
+//! and the bucket of sticky sessions.
 
 pub mod admin;
 pub mod connection;
+mod connections;
 pub mod control;
 mod denials;
 mod events;
+mod forgeries;
 mod headers;
 pub mod intake;
 mod options;
 pub(crate) mod queue;
 mod replies;
+pub(crate) mod reply_subjects;
 pub mod sessions;
 pub mod transport;
 
@@ -19,7 +22,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{ConnectError, Connection, Link, connect};
+pub use connection::{ConnectError, Connection, Link};
+pub use connections::Connections;
 pub(crate) use events::Report;
 pub use options::UnreadableFile;
 pub(crate) use options::{addresses, cause_of, options};

@@ -13,8 +13,7 @@ use beamline_test_support::{LIMIT, Nats, until};
 use futures_util::FutureExt;
 
 use super::*;
-use crate::edge::nats::connect;
-use crate::edge::nats::testing::{LateLink, config, transport_over};
+use crate::edge::nats::testing::{LateLink, config, transport};
 
 /// A door that is watched, with a byte of memory at most.
 struct Pressed {
@@ -30,9 +29,8 @@ impl Pressed {
     async fn start() -> Self {
         let server = Nats::start().await;
         let link = LateLink::to(&server).await;
-        let connection = connect(&config(&link.url), "test").await.unwrap();
         let metrics = Metrics::default();
-        let transport = transport_over(&connection).await;
+        let (transport, _connection) = transport(&config(&link.url)).await;
         let (door, invokers) = door(&metrics).await;
         let watched = Watched {
             door: door.clone(),

@@ -9,12 +9,13 @@ use beamline_actors::registry::Registry;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry as Exposed;
 use tokio::runtime::Handle;
 
-use crate::edge::nats::Connection;
+use crate::edge::nats::Connections;
 use crate::edge::nats::intake::Intake;
 use crate::observe::logs;
 
@@ -25,7 +26,7 @@ mod breakers;
 pub(crate) struct Sources {
     pub(crate) metrics: Metrics,
     pub(crate) intake: Intake,
-    pub(crate) connection: Connection,
+    pub(crate) connections: Connections,
     pub(crate) registry: Registry,
     pub(crate) invokers: Invokers,
     /// Where requests are served.
@@ -46,7 +47,7 @@ impl Exposition {
             invokers: sources.invokers,
         }));
         exposed.register_collector(Box::new(AtScrape {
-            connection: sources.connection,
+            connections: sources.connections,
             registry: sources.registry,
             runtime: sources.runtime,
         }));
@@ -75,7 +76,7 @@ fn register_intake(exposed: &mut Exposed, intake: &Intake) {
 /// Figures that others keep.
 #[derive(Debug)]
 struct AtScrape {
-    connection: Connection,
+    connections: Connections,
     registry: Registry,
     runtime: Handle,
 }
@@ -86,8 +87,8 @@ impl Collector for AtScrape {
         let gauges = [
             (
                 "router_nats_connected",
-                "1 while the connection to NATS stands",
-                u64::from(self.connection.is_connected()),
+                "1 while the connections to NATS stand",
+                u64::from(self.connections.serve()),
             ),
             (
                 "extension_registry_revision",
@@ -112,23 +113,23 @@ impl Collector for AtScrape {
         let counters = [
             (
                 "router_nats_reconnects",
-                "Times that the connection to NATS came back",
-                self.connection.reconnects(),
+                "Times that a connection to NATS came back",
+                self.connections.reconnects(),
             ),
             (
                 "router_nats_replacements",
                 "Times that another NATS client took the place of a dead one, or of one on a lame duck",
-                self.connection.replacements(),
+                self.connections.replacements(),
             ),
             (
                 "router_nats_slow_consumer_events",
                 "Times that NATS dropped a message because a subscription was full",
-                self.connection.slow_consumer_events(),
+                self.connections.slow_consumer_events(),
             ),
             (
                 "extension_late_answers",
                 "Answers of extensions that nobody waited for any more",
-                self.connection.late_answers(),
+                self.connections.late_answers(),
             ),
             (
                 "router_log_lines_dropped",
@@ -144,6 +145,28 @@ impl Collector for AtScrape {
                 None,
                 counter.metric_type(),
             )?)?;
+        }
+        let connections = &self.connections;
+        let by_label = [
+            (
+                "extension_answers_forged",
+                "Answers to calls that were refused as forged, by what is wrong with them",
+                "reason",
+                connections.forged_answers(),
+            ),
+            (
+                "router_nats_unreadable_messages",
+                "Messages that the NATS client cannot read, each of which ended a connection, by where they came in",
+                "door",
+                connections.unreadable(),
+            ),
+        ];
+        for (name, help, label, counts) in by_label {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (value, count) in counts {
+                let counter = ConstCounter::new(count);
+                counter.encode(family.encode_family(&[(label, value)])?)?;
+            }
         }
         Ok(())
     }

@@ -17,7 +17,9 @@ use tokio::runtime::Handle;
 
 use super::first_snapshot::FirstSnapshot;
 use super::probes::{ReadinessSource, probes};
-use super::settings::{admin_settings, pipeline_settings, registry_settings, watch_settings};
+use super::settings::{
+    admin_settings, intake_settings, pipeline_settings, registry_settings, watch_settings,
+};
 use super::start::Prepared;
 use crate::admin::{Administration, Identity, Surroundings};
 use crate::config::Config;
@@ -25,7 +27,8 @@ use crate::edge::http::Http;
 use crate::edge::nats::admin::{NatsAdmin, NatsAdminActor};
 use crate::edge::nats::control::{Fleet, FleetActor};
 use crate::edge::nats::intake::{Intake, IntakeActor};
-use crate::edge::nats::{Connection, NatsSessions, NatsTransport};
+use crate::edge::nats::reply_subjects::ReplySubjects;
+use crate::edge::nats::{Connections, NatsSessions, NatsTransport};
 use crate::monitor::{self, Watched};
 use crate::observe::exposition::{Exposition, Sources};
 use crate::store::{Listener, OpenStore};
@@ -43,7 +46,7 @@ pub(super) struct Built {
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
-    pub(super) connection: Connection,
+    pub(super) connections: Connections,
     pub(super) metrics: Metrics,
     pub(super) door: Door,
     pub(super) intake: Intake,
@@ -89,7 +92,7 @@ impl Built {
                     listener: registry_listener,
                 },
             start_with,
-            connection,
+            connections,
             transport,
         } = prepared;
         let FirstSnapshot {
@@ -101,18 +104,19 @@ impl Built {
         let phase = Phase::default();
         let identity = Identity::new(&config.router.environment);
         let watch = watch_settings(&config, &store, &identity);
-        let core = Core::new(&config, &store, (content, fresh), &connection, &transport);
+        let core = Core::new(&config, &store, (content, fresh), &connections, &transport);
         let edges = Edges::new(
             &config,
             &core,
-            &connection,
+            &connections,
             identity,
             &root,
             &phase,
             listener,
         );
 
-        let mut children = vec![connection.child(), transport.child()];
+        let mut children = vec![connections.child(&core.metrics)];
+        children.extend(transport.children());
         children.extend(children::core(
             &core.registry,
             &core.invokers,
@@ -126,7 +130,7 @@ impl Built {
         children.extend(edges.children());
         let parts = Parts {
             store,
-            connection,
+            connections,
             metrics: core.metrics,
             door: core.door,
             intake: edges.intake,
@@ -155,7 +159,7 @@ impl Core {
         config: &Config,
         store: &Arc<dyn Store>,
         start_with: (Content, bool),
-        connection: &Connection,
+        connections: &Connections,
         transport: &NatsTransport,
     ) -> Self {
         let metrics = Metrics::default();
@@ -174,7 +178,10 @@ impl Core {
         if config.router.tolerates_answers {
             invokers.tolerate();
         }
-        let sessions = Sessions::new(NatsSessions::new(connection.clone(), &config.nats));
+        let sessions = Sessions::new(NatsSessions::new(
+            connections.administration.clone(),
+            &config.nats,
+        ));
         let door = Door::new(
             pipeline_settings(config),
             registry.clone(),
@@ -213,25 +220,27 @@ impl Edges {
     fn new(
         config: &Config,
         core: &Core,
-        connection: &Connection,
+        connections: &Connections,
         identity: Identity,
         root: &Arc<Node>,
         phase: &Phase,
         listener: TcpListener,
     ) -> Self {
         let prefix = &config.nats.subject_prefix;
+        let replies = Arc::new(ReplySubjects::new(&config.nats));
         let intake = Intake::new(
-            connection.clone(),
+            connections.gateways.clone(),
             core.door.clone(),
-            prefix,
-            config.router.legacy_codes,
+            Arc::clone(&replies),
+            intake_settings(config),
         );
         let fleet = Fleet::new(
-            connection.clone(),
+            connections.administration.clone(),
             core.registry.clone(),
             core.invokers.clone(),
             &identity.instance_id,
             prefix,
+            Arc::clone(&replies),
         );
         let administration = Administration::new(Surroundings {
             identity,
@@ -246,21 +255,21 @@ impl Edges {
             tree: Arc::clone(root),
         });
         let admin = NatsAdmin::new(
-            connection.clone(),
+            connections.administration.clone(),
             administration,
             prefix,
-            intake.unanswerable(),
+            replies,
         );
         let exposition = Exposition::of(Sources {
             metrics: core.metrics.clone(),
             intake: intake.clone(),
-            connection: connection.clone(),
+            connections: connections.clone(),
             registry: core.registry.clone(),
             invokers: core.invokers.clone(),
             runtime: Handle::current(),
         });
         let readiness = ReadinessSource {
-            connection: connection.clone(),
+            connections: connections.clone(),
             registry: core.registry.clone(),
             phase: phase.clone(),
         };

@@ -14,6 +14,7 @@ use secrecy::ExposeSecret;
 
 use crate::admin::{Access, AdminSettings, ConfiguredKey, Identity};
 use crate::config::Config;
+use crate::edge::nats::intake::IntakeSettings;
 
 /// The name of the snapshot's copy in the state directory.
 pub(super) const DISK_COPY: &str = "registry-snapshot.json";
@@ -58,6 +59,14 @@ fn access(config: &Config) -> Access {
     Access {
         configured: key.map(|key| ConfiguredKey::new(key.expose_secret(), admin.api_key_role)),
         anonymous: admin.anonymous(),
+    }
+}
+
+pub(super) fn intake_settings(config: &Config) -> IntakeSettings {
+    IntakeSettings {
+        prefix: config.nats.subject_prefix.clone(),
+        tenant_from_subject: config.router.tenant_from_subject,
+        legacy_codes: config.router.legacy_codes,
     }
 }
 

@@ -4,13 +4,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use tokio::time::timeout;
 
 use super::first_snapshot::{self, FirstSnapshot};
 use super::settings::DISK_COPY;
 use crate::config::Config;
-use crate::edge::nats::{self, Connection, NatsTransport};
+use crate::edge::nats::{self, Connections, NatsTransport};
 use crate::store::{self, OpenStore};
 
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
@@ -37,7 +36,7 @@ pub struct Prepared {
     pub(super) config: Config,
     pub(super) store: OpenStore,
     pub(super) start_with: FirstSnapshot,
-    pub(super) connection: Connection,
+    pub(super) connections: Connections,
     pub(super) transport: NatsTransport,
 }
 
@@ -56,17 +55,17 @@ impl Prepared {
             first_snapshot::load(&store.store, &config, &state_dir.join(DISK_COPY)).await?;
 
         let name = format!("beamline-router {}", config.router.environment);
-        let connection = nats::connect(&config.nats, &name)
+        let connections = Connections::open(&config.nats, &name)
             .await
             .map_err(nats_error)?;
-        let transport = NatsTransport::new(connection.clone())
+        let transport = NatsTransport::new(&connections)
             .await
             .map_err(|error| StartError::Unreachable(error.to_string()))?;
         Ok(Self {
             config,
             store,
             start_with,
-            connection,
+            connections,
             transport,
         })
     }
@@ -105,20 +104,21 @@ fn failed(path: &Path, error: &std::io::Error) -> StartError {
     ))
 }
 
-/// Subscriptions travel on the same connection as this message to ourselves: when it is back, they
+/// Subscriptions travel on the same connection as a message to ourselves: when it is back, they
 /// have arrived too.
-pub(super) async fn confirm_subscriptions(connection: &Connection) -> Result<(), StartError> {
-    let confirmed = timeout(CONFIRM_LIMIT, async {
-        let client = connection.client();
-        let inbox = client.new_inbox();
-        let mut subscription = client.subscribe(inbox.clone()).await.ok()?;
-        client.publish(inbox, "ready".into()).await.ok()?;
-        subscription.next().await
-    });
-    match confirmed.await {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) | Err(_) => Err(StartError::Unreachable(
-            "NATS took the subscriptions and then went silent; start again.".into(),
-        )),
+pub(super) async fn confirm_subscriptions(connections: &Connections) -> Result<(), StartError> {
+    if timeout(CONFIRM_LIMIT, connections.confirm()).await.is_ok() {
+        return Ok(());
     }
+    let missing = connections.missing_permissions();
+    if !missing.is_empty() {
+        return Err(StartError::Failed(format!(
+            "NATS does not let this router {}. Grant that to its user (docs/security.md has a tested set-up), then start \
+             it again.",
+            missing.join(", ")
+        )));
+    }
+    Err(StartError::Unreachable(
+        "NATS took the subscriptions and then went silent; start again.".into(),
+    ))
 }

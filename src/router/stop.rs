@@ -99,7 +99,7 @@ pub(super) async fn stop_tree(root: Root) {
 impl Parts {
     /// Closes what is open; false when answers may not have been written.
     pub(super) async fn close(&self) -> bool {
-        let flushed = self.connection.close().await;
+        let flushed = self.connections.close().await;
         let _ = timeout(ANSWERS_LIMIT, self.store.close()).await;
         flushed
     }

@@ -32,7 +32,12 @@ async fn what_has_begun_of_a_start_that_fails_is_stopped() {
     };
     let config = load_from(&overrides, []).unwrap();
     let error = within("the start fails", Router::start(config)).await;
-    assert!(error.unwrap_err().unreachable());
+    let sentence = error.unwrap_err().to_string();
+    assert!(
+        sentence.starts_with("NATS does not let this router publish to _INBOX.beamline_router."),
+        "{sentence}"
+    );
+    assert!(sentence.contains("Grant that to its user"), "{sentence}");
     let asked = nats.client().await;
     let asked = asked.request("beamline.router.v1.route", "{}".into());
     let error = within("somebody or nobody answers", asked).await;

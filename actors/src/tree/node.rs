@@ -176,6 +176,7 @@ impl Node {
             handled: self.handled.load(Ordering::Relaxed),
             breaker: None,
             success_rate: None,
+            security_events: None,
             omitted_children: 0,
             children: self.below().map(|node| node.view()).collect(),
         };

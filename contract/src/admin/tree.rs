@@ -45,7 +45,7 @@ pub struct RouterStatus {
 }
 
 /// One place in the tree, whichever actor fills it at the moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TreeNode {
     pub name: String,
@@ -75,6 +75,9 @@ pub struct TreeNode {
     pub handled: u64,
     pub breaker: Option<NodeBreaker>,
     pub success_rate: Option<f64>,
+    /// What somebody tried who may not: answers that were refused as forged, for example.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_events: Option<u64>,
     /// Children beyond those listed.
     #[serde(default)]
     pub omitted_children: u64,

@@ -32,4 +32,7 @@ pub enum TransportError {
     TooLarge { size: usize, limit: usize },
     #[error("{0}")]
     Refused(String),
+    /// What came back cannot be an extension's answer.
+    #[error("{0}")]
+    Malformed(String),
 }

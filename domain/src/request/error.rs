@@ -41,6 +41,14 @@ impl RequestError {
         }
     }
 
+    /// The caller may not ask for this tenant.
+    pub fn tenant_forbidden(message: impl Into<String>) -> Self {
+        Self {
+            intake_code: Some(IntakeCode::TenantForbidden),
+            ..Self::new(ErrorCode::Unauthorized, message)
+        }
+    }
+
     pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
         Self::new(ErrorCode::Overloaded, message).retry_after(Some(retry_after))
     }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::document::{Mistakes, Object, check_depth, shorten};
 use crate::request::error::RequestError;
 use beamline_contract::details::MISTAKES;
-use beamline_contract::error::{ErrorCode, IntakeCode};
+use beamline_contract::error::IntakeCode;
 use beamline_contract::fields::Fields;
 use beamline_contract::limits::{MAX_REQUEST_ID, REQUEST_TIMEOUT_MS};
 use beamline_contract::mistake::Mistake;
@@ -27,6 +27,8 @@ pub enum RequestKind {
 #[derive(Debug, Clone, Default)]
 pub struct RequestHeaders {
     pub tenant_id: Option<String>,
+    /// The subject named that tenant: nothing in the message may name another.
+    pub tenant_is_bound: bool,
     pub trace_id: Option<String>,
     pub traceparent: Option<String>,
     /// `Router-Timeout-Ms`.
@@ -181,7 +183,12 @@ impl Envelope {
         };
         check_version(&mut object, &mut mistakes);
         let tenant_id = match &headers.tenant_id {
-            Some(tenant) => Some(tenant.clone()),
+            Some(tenant) => {
+                if headers.tenant_is_bound {
+                    check_bound(&mut object, tenant)?;
+                }
+                Some(tenant.clone())
+            }
             None => object.required_text("tenant_id", &mut mistakes),
         };
         let request_id = object.required_text("request_id", &mut mistakes);
@@ -229,11 +236,7 @@ impl Envelope {
             .is_some_and(|allowed| !allowed.contains(&tenant_id))
         {
             let message = format!("Tenant {} is not allowed here.", shorten(&tenant_id));
-            let error = RequestError::new(ErrorCode::Unauthorized, message);
-            return Err(RequestError {
-                intake_code: Some(IntakeCode::TenantForbidden),
-                ..error
-            });
+            return Err(RequestError::tenant_forbidden(message));
         }
         let wanted = self
             .timeout_ms
@@ -267,6 +270,21 @@ impl Envelope {
             clamped: wanted.is_some_and(|wanted| wanted > limits.max_timeout),
         })
     }
+}
+
+/// What the body says of the tenant, where the subject named it.
+fn check_bound(object: &mut Object<'_>, tenant: &str) -> Result<(), RequestError> {
+    let is_same = |raw: &RawValue| {
+        let named = serde_json::from_str::<Option<String>>(raw.get());
+        named.is_ok_and(|named| named.is_none_or(|named| named == tenant))
+    };
+    if object.take("tenant_id").is_none_or(is_same) {
+        return Ok(());
+    }
+    Err(RequestError::tenant_forbidden(format!(
+        "The subject names the tenant {}, and tenant_id in the body another.",
+        shorten(tenant)
+    )))
 }
 
 fn check_version(object: &mut Object<'_>, mistakes: &mut Mistakes) {

@@ -4,19 +4,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Message, Subject};
+use async_nats::connection::State;
+use async_nats::{Client, HeaderMap, Message, Subject};
 use beamline_actors::fail_points;
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_bus::{at_once, headers};
 use beamline_contract::{header, subject};
+use bytes::Bytes;
 use parking_lot::Mutex;
-use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::intake::is_answerable;
 use super::queue::{NotSubscribed, Queue};
+use super::reply_subjects::ReplySubjects;
 use super::{Connection, Report};
 use crate::admin::{Administration, Admission, Asking, Credentials, Refusal};
 
@@ -33,10 +34,9 @@ struct Shared {
     prefix: String,
     address: Address<NatsAdminMsg>,
     queue: Arc<Queue>,
+    replies: Arc<ReplySubjects>,
     /// Operations whose answers are not sent yet.
     operations: TaskTracker,
-    /// Requests that nobody can answer.
-    unanswerable: Counter,
     refused: Mutex<Report>,
 }
 
@@ -54,12 +54,11 @@ pub struct Drained {
 }
 
 impl NatsAdmin {
-    /// `unanswerable` counts requests without a reply subject that can be used.
-    pub fn new(
+    pub(crate) fn new(
         connection: Connection,
         administration: Administration,
         prefix: &str,
-        unanswerable: Counter,
+        replies: Arc<ReplySubjects>,
     ) -> Self {
         let shared = Shared {
             queue: Queue::new(connection.clone()),
@@ -67,8 +66,8 @@ impl NatsAdmin {
             administration,
             prefix: prefix.to_owned(),
             address: Address::new(Node::new("admin", NodeKind::Worker)),
+            replies,
             operations: TaskTracker::new(),
-            unanswerable,
             refused: Mutex::default(),
         };
         Self {
@@ -161,32 +160,41 @@ async fn read(
         let _ = myself.send_message(NatsAdminMsg::ReaderEnded);
     });
     Ok(OwnedTask::spawn(async move {
-        reader.run(move |message| take(&shared, message)).await;
+        reader
+            .run(move |client, message| take(&shared, client, message))
+            .await;
         lost.disarm();
     }))
 }
 
 /// A place for the request, or the answer that there is none.
-fn take(shared: &Arc<Shared>, message: Message) {
+fn take(shared: &Arc<Shared>, client: &Arc<Client>, message: Message) {
     shared.address.node().count_handled();
-    let reply = message.reply.clone();
-    let Some(reply) = reply.filter(|to| is_answerable(to, &shared.prefix)) else {
-        shared.unanswerable.inc();
+    let Some(reply) = shared.replies.answerable(message.reply.clone()) else {
         return;
     };
     let operation = subject::last_token(&message.subject);
     match shared.administration.admit(operation) {
         Ok(admission) => {
-            let answering = answer(Arc::clone(shared), admission, message, reply);
+            let inbox = Inbox {
+                client: Arc::clone(client),
+                reply,
+            };
+            let answering = answer(Arc::clone(shared), admission, message, inbox);
             shared.operations.spawn(answering);
         }
-        Err(refusal) => refuse(shared, reply, refusal),
+        Err(refusal) => refuse(shared, client, reply, refusal),
     }
 }
 
+/// Where an answer goes, and the client that its request came by.
+struct Inbox {
+    client: Arc<Client>,
+    reply: Subject,
+}
+
 /// Without a task: a flood would make very many of them. There is room in the client, mostly.
-fn refuse(shared: &Shared, reply: Subject, refusal: Refusal) {
-    let client = shared.connection.client();
+fn refuse(shared: &Shared, client: &Client, reply: Subject, refusal: Refusal) {
     let sending = client.publish(reply, refusal.into_json().into());
     let is_sent = matches!(at_once(sending), Some(Ok(())));
     if shared.refused.lock().is_due() {
@@ -197,19 +205,35 @@ fn refuse(shared: &Shared, reply: Subject, refusal: Refusal) {
     }
 }
 
-async fn answer(shared: Arc<Shared>, admission: Admission, message: Message, reply: Subject) {
+async fn answer(shared: Arc<Shared>, admission: Admission, message: Message, inbox: Inbox) {
     let operation = subject::last_token(&message.subject);
-    let largest_answer = shared.connection.client().max_payload();
+    let largest_answer = inbox.client.max_payload();
     let caller = caller(&message, largest_answer);
     let answer = shared
         .administration
         .run_named(admission, operation, &message.payload, &caller)
         .await;
-    let client = shared.connection.client();
-    let sending = client.publish(reply, answer.into());
-    if !matches!(timeout(SEND_LIMIT, sending).await, Ok(Ok(()))) {
+    if !matches!(
+        timeout(SEND_LIMIT, send(&shared, &inbox, answer.into())).await,
+        Ok(true)
+    ) {
         tracing::warn!("an answer of the administration could not be sent");
     }
+}
+
+/// By the client that the request came by, as long as it stands: a server may let the answer out
+/// there only.
+async fn send(shared: &Shared, inbox: &Inbox, answer: Bytes) -> bool {
+    let Inbox { client, reply } = inbox;
+    if client.connection_state() == State::Connected
+        && client.publish(reply.clone(), answer.clone()).await.is_ok()
+    {
+        let now = shared.connection.client();
+        // One that was replaced ends with its last request.
+        return Arc::ptr_eq(client, &now) || client.flush().await.is_ok();
+    }
+    let client = shared.connection.client();
+    client.publish(reply.clone(), answer).await.is_ok()
 }
 
 fn caller(message: &Message, largest_answer: usize) -> Asking {

@@ -1,4 +1,4 @@
-//! The router's one connection to NATS: how it starts, what is known about it, and how it ends.
+//! One connection of the router to NATS: how it starts, what is known about it, and how it ends.
 //!
 //! The client reconnects by itself and without end. What it does not do is say no: everything that
 //! is handed to it while the server is away waits, and is sent long after its caller has gone. So
@@ -17,8 +17,11 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::connection::State;
-use beamline_actors::tree::{Child, Node, NodeKind};
+use beamline_actors::tree::{Child, Node};
+use beamline_bus::Secret;
+use beamline_contract::subject;
 use beamline_domain::backoff::{Exponential, equal_jitter};
+use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout};
@@ -26,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::events::Events;
+use super::forgeries::Forgeries;
 use crate::config::NatsConfig;
 
 mod client;
@@ -34,7 +38,8 @@ mod start;
 
 use client::{Hold, NewClient};
 
-pub use start::{ConnectError, connect};
+pub use start::ConnectError;
+pub(super) use start::connect;
 
 /// After the server came back, extensions have this long to come back as well.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -62,7 +67,9 @@ struct Shared {
     /// Connections that earlier clients made.
     earlier_connects: AtomicU64,
     replacements: AtomicU64,
-    late_answers: Arc<AtomicU64>,
+    /// Messages that nobody can read, each of which ended it.
+    unreadable: AtomicU64,
+    forgeries: Arc<Forgeries>,
     /// After this no client is replaced.
     closing: CancellationToken,
     node: Arc<Node>,
@@ -80,26 +87,42 @@ pub struct Link {
     pub(super) away_since: Option<Instant>,
 }
 
+/// What a connection is for, and what it shares with the others of its router.
+#[derive(Debug, Clone)]
+pub(super) struct Purpose {
+    /// As the server shows it.
+    pub(super) name: String,
+    /// In the tree.
+    pub(super) node: Arc<Node>,
+    pub(super) forgeries: Arc<Forgeries>,
+}
+
 /// Routers that lost the same server do not come back in step.
 fn backoff(attempt: u32) -> Duration {
     equal_jitter(RECONNECT.wait(attempt), fastrand::f64())
 }
 
 impl Connection {
-    async fn new(new: NewClient, events: Arc<Events>, config: NatsConfig, name: String) -> Self {
+    async fn new(
+        new: NewClient,
+        events: Arc<Events>,
+        config: NatsConfig,
+        purpose: Purpose,
+    ) -> Self {
         let client = Arc::new(new.client);
         *events.client.lock() = Arc::downgrade(&client);
         let shared = Arc::new(Shared {
             config,
-            name,
+            name: purpose.name,
             client: watch::Sender::new(client),
             hold: Mutex::new(new.hold),
             events,
             earlier_connects: AtomicU64::new(0),
             replacements: AtomicU64::new(0),
-            late_answers: Arc::default(),
+            unreadable: AtomicU64::new(0),
+            forgeries: purpose.forgeries,
             closing: CancellationToken::new(),
-            node: Node::new("nats", NodeKind::Worker),
+            node: purpose.node,
         });
         shared.hold.lock().known.send_replace(true);
         let _ = timeout(
@@ -121,6 +144,11 @@ impl Connection {
         Child::task_until_done(&self.shared.node, move || {
             replacement::keep(Arc::clone(&shared))
         })
+    }
+
+    /// Does what its [`Self::child`] does, for a connection that has none.
+    pub(super) fn keep(&self) -> impl Future<Output = ()> + Send + use<> {
+        replacement::keep(Arc::clone(&self.shared))
     }
 
     /// The client of the moment: to be asked for again, not to be kept. What it is given while the
@@ -183,14 +211,38 @@ impl Connection {
         self.shared.events.link.subscribe()
     }
 
-    /// Answers to calls that nobody waited for any more.
-    pub fn late_answers(&self) -> u64 {
-        self.shared.late_answers.load(Ordering::Relaxed)
+    /// Whether it is the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
-    /// Where those are counted. Not the connection itself: who reads from it must not keep it.
-    pub(super) fn late_answer_count(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.shared.late_answers)
+    /// What it is for, as its node is named.
+    pub(super) fn purpose(&self) -> &str {
+        self.shared.node.name()
+    }
+
+    /// A place for answers that nobody can guess.
+    pub(super) fn new_inbox(&self) -> String {
+        let config = &self.shared.config;
+        let start = subject::router_inboxes(&config.inbox_prefix, &config.subject_prefix);
+        format!("{start}.{}", Secret::random().token())
+    }
+
+    /// Where answers are counted that nobody asked for. Not the connection itself: who reads from
+    /// it must not keep it.
+    pub(super) fn forgeries(&self) -> Arc<Forgeries> {
+        Arc::clone(&self.shared.forgeries)
+    }
+
+    /// Messages that ended this connection because nobody can read them.
+    pub fn unreadable(&self) -> u64 {
+        self.shared.unreadable.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_unreadable(&self, messages: u64) {
+        self.shared
+            .unreadable
+            .fetch_add(messages, Ordering::Relaxed);
     }
 
     /// Subjects that calls are denied by the server, from now on.
@@ -198,9 +250,28 @@ impl Connection {
         self.shared.events.denials.publishing()
     }
 
-    /// Whether the server has denied a subscription that `matters`.
-    pub fn subscription_denied(&self, matters: impl Fn(&str) -> bool) -> bool {
-        self.shared.events.denials.subscription_denied(matters)
+    /// Whether the server has denied a subscription.
+    pub fn subscription_denied(&self) -> bool {
+        self.shared.events.denials.subscription_denied()
+    }
+
+    /// What the server has denied, as the end of "does not let this router ..".
+    pub(super) fn denied(&self) -> Vec<String> {
+        self.shared.events.denials.all()
+    }
+
+    /// Resolves when a message to ourselves has come back: the server has all that was sent before
+    /// it. Never, when it does not come.
+    pub(super) async fn confirm(&self) {
+        let client = self.client();
+        let inbox = self.new_inbox();
+        if let Ok(mut own) = client.subscribe(inbox.clone()).await
+            && client.publish(inbox, "ready".into()).await.is_ok()
+            && own.next().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
     }
 
     /// How often the connection came back, with the same client or another.

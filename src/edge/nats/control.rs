@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::edge::nats::Connection;
 use crate::edge::nats::queue::OVERLAP;
+use crate::edge::nats::reply_subjects::ReplySubjects;
 
 mod hints;
 mod services;
@@ -36,6 +37,7 @@ struct Shared {
     invokers: Invokers,
     replica_id: String,
     prefix: String,
+    replies: Arc<ReplySubjects>,
     address: Address<FleetMsg>,
 }
 
@@ -46,12 +48,13 @@ const HINTS_A_SECOND: u32 = 500;
 const QUESTIONS_A_SECOND: u32 = 20;
 
 impl Fleet {
-    pub fn new(
+    pub(crate) fn new(
         connection: Connection,
         registry: Registry,
         invokers: Invokers,
         replica_id: &str,
         prefix: &str,
+        replies: Arc<ReplySubjects>,
     ) -> Self {
         let address = Address::new(Node::new("fleet", NodeKind::Worker));
         let replica_id = replica_id.to_owned();
@@ -63,6 +66,7 @@ impl Fleet {
                 invokers,
                 replica_id,
                 prefix,
+                replies,
                 address,
             }),
         }

@@ -35,6 +35,7 @@ impl Denied {
 #[derive(Debug)]
 pub(super) struct Denials {
     publishing: broadcast::Sender<Arc<str>>,
+    published: Mutex<BTreeSet<Arc<str>>>,
     subscriptions: Mutex<BTreeSet<Arc<str>>>,
     report: Mutex<Report>,
 }
@@ -52,6 +53,7 @@ impl Default for Denials {
         let (publishing, _) = broadcast::channel(BEHIND);
         Self {
             publishing,
+            published: Mutex::default(),
             subscriptions: Mutex::default(),
             report: Mutex::new(Report::every(REPORT_EVERY)),
         }
@@ -69,6 +71,7 @@ impl Denials {
                         "NATS does not let this router publish there: grant it to its user, or correct the subject"
                     );
                 }
+                remember(&mut self.published.lock(), Arc::clone(&subject));
                 // Nobody may be waiting.
                 let _ = self.publishing.send(subject);
             }
@@ -78,16 +81,27 @@ impl Denials {
                     code = "config_error",
                     "NATS does not let this router subscribe there: grant it to its user, then restart the router"
                 );
-                let mut subscriptions = self.subscriptions.lock();
-                if subscriptions.len() < REMEMBERED {
-                    subscriptions.insert(subject);
-                }
+                remember(&mut self.subscriptions.lock(), subject);
             }
         }
     }
 
+    /// All of it, as the end of "does not let this router ..".
+    pub(super) fn all(&self) -> Vec<String> {
+        let published = self.published.lock();
+        let published = published
+            .iter()
+            .map(|subject| format!("publish to {subject}"));
+        let subscriptions = self.subscriptions.lock();
+        let subscriptions = subscriptions
+            .iter()
+            .map(|subject| format!("subscribe to {subject}"));
+        published.chain(subscriptions).collect()
+    }
+
     /// Another connection may do other things; what it must not do will be said again.
     pub(super) fn forget(&self) {
+        self.published.lock().clear();
         self.subscriptions.lock().clear();
     }
 
@@ -96,12 +110,15 @@ impl Denials {
         self.publishing.subscribe()
     }
 
-    /// Whether a subscription is missing that `matters`.
-    pub(super) fn subscription_denied(&self, matters: impl Fn(&str) -> bool) -> bool {
-        self.subscriptions
-            .lock()
-            .iter()
-            .any(|subject| matters(subject))
+    /// Whether a subscription is missing.
+    pub(super) fn subscription_denied(&self) -> bool {
+        !self.subscriptions.lock().is_empty()
+    }
+}
+
+fn remember(denied: &mut BTreeSet<Arc<str>>, subject: Arc<str>) {
+    if denied.len() < REMEMBERED {
+        denied.insert(subject);
     }
 }
 
@@ -140,16 +157,15 @@ mod tests {
             denials.take(Denied::Subscribe(format!("_INBOX.{n}").into()));
         }
         assert_eq!(denials.subscriptions.lock().len(), REMEMBERED);
-        assert!(denials.subscription_denied(|subject| subject.ends_with("route")));
+        assert!(denials.subscription_denied());
     }
 
     #[test]
     fn another_connection_starts_without_denials() {
         let denials = Denials::default();
         denials.take(Denied::Subscribe("beamline.router.v1.route".into()));
-        assert!(denials.subscription_denied(|subject| subject.ends_with("route")));
-        assert!(!denials.subscription_denied(|subject| subject.ends_with("decide")));
+        assert!(denials.subscription_denied());
         denials.forget();
-        assert!(!denials.subscription_denied(|_| true));
+        assert!(!denials.subscription_denied());
     }
 }

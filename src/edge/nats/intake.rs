@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, HeaderMap, Message, PublishErrorKind, Subject};
 use beamline_actors::door::Door;
 use beamline_actors::incoming::Incoming;
@@ -26,6 +27,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Connection;
 use super::queue::{Queue, Reader};
+use super::reply_subjects::ReplySubjects;
+
+mod envelope;
 
 /// An answer that cannot even be queued by then is lost. Also how long one waits for the connection
 /// whose caller's patience is not known.
@@ -45,38 +49,48 @@ pub struct Intake {
 struct Shared {
     connection: Connection,
     door: Door,
-    prefix: String,
+    settings: IntakeSettings,
     address: Address<IntakeMsg>,
     queue: Arc<Queue>,
+    replies: Arc<ReplySubjects>,
     /// Answers on their way into the client.
     answers: TaskTracker,
-    /// Requests without a reply subject, or with one that would make the router call itself or an
-    /// extension.
-    unanswerable: Counter,
     /// Answers that found no connection while anybody waited for them.
     unsent: Counter,
     /// Requests that were read when their callers had given up.
     expired: Counter,
     clock: WallClock,
+}
+
+/// How requests come in.
+#[derive(Debug, Clone)]
+pub struct IntakeSettings {
+    /// Of all subjects.
+    pub prefix: String,
+    /// The last token of their subject is their tenant.
+    pub tenant_from_subject: bool,
     /// Gateways here know fewer codes.
-    legacy_codes: bool,
+    pub legacy_codes: bool,
 }
 
 impl Intake {
-    /// `legacy_codes`: gateways here know fewer codes.
-    pub fn new(connection: Connection, door: Door, prefix: &str, legacy_codes: bool) -> Self {
+    pub(crate) fn new(
+        connection: Connection,
+        door: Door,
+        replies: Arc<ReplySubjects>,
+        settings: IntakeSettings,
+    ) -> Self {
         let shared = Shared {
             queue: Queue::new(connection.clone()),
             connection,
             door,
-            prefix: prefix.to_owned(),
+            settings,
             address: Address::new(Node::new("intake", NodeKind::Worker)),
+            replies,
             answers: TaskTracker::new(),
-            unanswerable: Counter::default(),
             unsent: Counter::default(),
             expired: Counter::default(),
             clock: WallClock::start(),
-            legacy_codes,
         };
         Self {
             shared: Arc::new(shared),
@@ -88,7 +102,7 @@ impl Intake {
     }
 
     pub fn unanswerable(&self) -> Counter {
-        self.shared.unanswerable.clone()
+        self.shared.replies.unanswerable()
     }
 
     pub fn unsent(&self) -> Counter {
@@ -141,14 +155,16 @@ impl Actor for IntakeActor {
         let shared = &intake.shared;
         shared.address.filled_by(&myself);
         let mut readers = Vec::new();
+        let prefix = &shared.settings.prefix;
         for (name, kind, subject) in [
-            (
-                "decide",
-                RequestKind::Decide,
-                subject::decide(&shared.prefix),
-            ),
-            ("route", RequestKind::Route, subject::route(&shared.prefix)),
+            ("decide", RequestKind::Decide, subject::decide(prefix)),
+            ("route", RequestKind::Route, subject::route(prefix)),
         ] {
+            let subject = if shared.settings.tenant_from_subject {
+                subject::of_tenant(&subject, "*")
+            } else {
+                subject
+            };
             let reader = shared.queue.subscribe(subject).await?;
             let for_lost = myself.clone();
             let lost = OnDrop::new(move || {
@@ -182,67 +198,70 @@ impl Actor for IntakeActor {
 /// Reads one subject until the intake is drained.
 async fn read(shared: Arc<Shared>, reader: Reader, kind: RequestKind) {
     reader
-        .run(move |message| admit(&shared, message, kind))
+        .run(move |client, message| admit(&shared, client, message, kind))
         .await;
 }
 
-fn admit(shared: &Arc<Shared>, message: Message, kind: RequestKind) {
+fn admit(shared: &Arc<Shared>, client: &Arc<Client>, message: Message, kind: RequestKind) {
     shared.address.node().count_handled();
-    let Some(to) = message.reply.filter(|to| is_answerable(to, &shared.prefix)) else {
-        shared.unanswerable.inc();
+    let Some(to) = shared.replies.answerable(message.reply.clone()) else {
         return;
     };
-    let request_headers = message
-        .headers
-        .as_ref()
-        .map(read_headers)
-        .unwrap_or_default();
+    let refusal = refusal(shared, &message);
     let responder = Responder::new(Inbox {
         shared: Arc::clone(shared),
+        client: Arc::clone(client),
         to,
     });
-    let deadline = message
-        .headers
-        .as_ref()
-        .and_then(|given| headers::text(given, header::DEADLINE));
-    let is_expired = deadline.is_some_and(|deadline| shared.clock.is_past(deadline));
-    let headers = request_headers;
-    let body = message.payload;
-    let size = body.len();
-    let limit = max_body(shared);
+    let tenant = shared.settings.tenant_from_subject;
+    let tenant = tenant.then(|| subject::last_token(&message.subject));
     let incoming = Incoming {
         kind,
-        headers,
-        body,
+        headers: read_headers(message.headers.as_ref(), tenant),
+        body: message.payload,
         received: Instant::now(),
         responder,
     };
-    if size > limit {
-        let sentence = format!("The request has {size} bytes; at most {limit} are taken.");
-        let error = RequestError::invalid(IntakeCode::SchemaValidationFailed, "", sentence)
-            .with("limit_bytes", limit);
-        shared.door.refuse(incoming, &error);
-    } else if is_expired {
-        shared.expired.inc();
-        let sentence = "The request's time was over when the router read it.";
-        shared.door.refuse(
-            incoming,
-            &RequestError::new(ErrorCode::DeadlineExceeded, sentence),
-        );
-    } else {
-        shared.door.admit(incoming);
+    match refusal {
+        Some(error) => shared.door.refuse(incoming, &error),
+        None => shared.door.admit(incoming),
     }
 }
 
-/// An answer goes to a caller's inbox, never to the router's own subjects or to an extension.
-pub(crate) fn is_answerable(reply: &str, prefix: &str) -> bool {
-    !subject::is_under(prefix, reply) && !reply.starts_with('$')
+/// What is wrong with a message before its body is looked at.
+fn refusal(shared: &Shared, message: &Message) -> Option<RequestError> {
+    let size = message.payload.len();
+    let limit = max_body(shared);
+    if size > limit {
+        let sentence = format!("The request has {size} bytes; at most {limit} are taken.");
+        let error = RequestError::invalid(IntakeCode::SchemaValidationFailed, "", sentence);
+        return Some(error.with("limit_bytes", limit));
+    }
+    if shared.settings.tenant_from_subject {
+        let tenant = subject::last_token(&message.subject);
+        if let Some(error) = envelope::bound_to(tenant, message.headers.as_ref()) {
+            return Some(error);
+        }
+    }
+    let given = message.headers.as_ref()?;
+    if let Some(error) = envelope::unreadable(given) {
+        return Some(error);
+    }
+    let deadline = headers::text(given, header::DEADLINE)?;
+    if !shared.clock.is_past(deadline) {
+        return None;
+    }
+    shared.expired.inc();
+    let sentence = "The request's time was over when the router read it.";
+    Some(RequestError::new(ErrorCode::DeadlineExceeded, sentence))
 }
 
-fn read_headers(from: &HeaderMap) -> RequestHeaders {
-    let text = |name| headers::text(from, name).map(str::to_owned);
+/// `bound` is the tenant that the subject names.
+fn read_headers(from: Option<&HeaderMap>, bound: Option<&str>) -> RequestHeaders {
+    let text = |name| headers::text(from?, name).map(str::to_owned);
     RequestHeaders {
-        tenant_id: text(header::TENANT_ID),
+        tenant_id: bound.map(str::to_owned).or_else(|| text(header::TENANT_ID)),
+        tenant_is_bound: bound.is_some(),
         trace_id: text(header::TRACE_ID),
         traceparent: text(header::TRACEPARENT),
         timeout_ms: text(header::TIMEOUT_MS),
@@ -261,12 +280,16 @@ fn max_body(shared: &Shared) -> usize {
 /// Where a caller waits for its answer.
 struct Inbox {
     shared: Arc<Shared>,
+    /// The request came by it, so it stays open until it is answered: a server may let the answer
+    /// out there only.
+    client: Arc<Client>,
     to: Subject,
 }
 
 impl AnswerSink for Inbox {
     fn answer(self: Box<Self>, answer: Outgoing) {
-        let mut sending = Box::pin(send(Arc::clone(&self.shared), self.to, answer));
+        let shared = Arc::clone(&self.shared);
+        let mut sending = Box::pin(send(shared, self.client, self.to, answer));
         // There is room in the client, mostly; a task for every answer would cost more than the
         // answer of a refusal.
         if at_once(sending.as_mut()).is_none() {
@@ -280,12 +303,18 @@ impl AnswerSink for Inbox {
         let (messages, mut waiting) = mpsc::channel(MOST_PARTS + 2);
         // There is room for the first.
         let _ = messages.try_send(head);
-        let Self { shared, to } = *self;
+        let Self { shared, client, to } = *self;
         let sender = Arc::clone(&shared);
         // One after the other: the caller gets them in their order.
         shared.answers.spawn(async move {
             while let Some(message) = waiting.recv().await {
-                send(Arc::clone(&sender), to.clone(), message).await;
+                send(
+                    Arc::clone(&sender),
+                    Arc::clone(&client),
+                    to.clone(),
+                    message,
+                )
+                .await;
             }
         });
         Box::new(InboxParts {
@@ -325,11 +354,14 @@ impl PartSink for InboxParts {
 
 /// While NATS is away an answer waits here and not in the client, which would send it however late
 /// it is.
-async fn send(shared: Arc<Shared>, to: Subject, mut outgoing: Outgoing) {
-    if shared.legacy_codes {
+async fn send(shared: Arc<Shared>, by: Arc<Client>, to: Subject, mut outgoing: Outgoing) {
+    if shared.settings.legacy_codes {
         outgoing.body = with_older_code(outgoing.body, outgoing.outcome);
     }
     let connection = &shared.connection;
+    if !Arc::ptr_eq(&by, &connection.client()) && sent_before(&by, &to, &outgoing).await {
+        return;
+    }
     let deadline = outgoing
         .deadline
         .unwrap_or_else(|| Instant::now() + SEND_LIMIT);
@@ -354,6 +386,17 @@ async fn send(shared: Arc<Shared>, to: Subject, mut outgoing: Outgoing) {
             "an answer could not be sent"
         );
     }
+}
+
+/// By a client that another has taken the place of, as long as it stands. It ends with its last
+/// request, so it is waited for until all is written.
+async fn sent_before(by: &Client, to: &Subject, outgoing: &Outgoing) -> bool {
+    let sending = async {
+        by.connection_state() == State::Connected
+            && publish(by, to, outgoing).await
+            && by.flush().await.is_ok()
+    };
+    timeout(SEND_LIMIT, sending).await.unwrap_or(false)
 }
 
 /// False when the client has ended, and the next one may do better.
@@ -384,6 +427,8 @@ async fn publish(client: &Client, to: &Subject, outgoing: &Outgoing) -> bool {
 
 fn headers_of(outgoing: &Outgoing) -> HeaderMap {
     let mut answer_headers = HeaderMap::new();
+    // Nobody can take it for the answer of an extension.
+    let _ = headers::insert(&mut answer_headers, header::ANSWER, "1");
     let clamped = outgoing.clamped_timeout();
     let clamped = clamped.map(|given| given.as_millis().to_string());
     let known = [
@@ -422,25 +467,5 @@ fn too_large(outgoing: &Outgoing, limit: usize) -> Outgoing {
         about: outgoing.about.clone(),
         deadline: outgoing.deadline,
         ..Outgoing::error(&error, &correlation)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_go_to_inboxes_only() {
-        for reply in ["_INBOX.a.b", "acme_inbox.1", "beamline2.x"] {
-            assert!(is_answerable(reply, "beamline"), "{reply}");
-        }
-        for reply in [
-            "beamline.ext.pre.a.v1",
-            "beamline.router.v1.route",
-            "$SYS.REQ",
-            "$JS.API.INFO",
-        ] {
-            assert!(!is_answerable(reply, "beamline"), "{reply}");
-        }
     }
 }

@@ -98,9 +98,12 @@ enum Stopped {
 }
 
 impl Reader {
-    /// Gives every request to `take`, which must not wait, until the queue is left and nothing more
-    /// is on its way.
-    pub(crate) async fn run(self, take: impl Fn(Message) + Clone + Send + Sync + 'static) {
+    /// Gives every request to `take`, which must not wait, with the client that it came by, until
+    /// the queue is left and nothing more is on its way.
+    pub(crate) async fn run(
+        self,
+        take: impl Fn(&Arc<Client>, Message) + Clone + Send + Sync + 'static,
+    ) {
         let Self {
             queue,
             subject,
@@ -109,23 +112,26 @@ impl Reader {
             counted: _counted,
         } = self;
         loop {
+            let hand = |message| take(&client, message);
             let stopped = tokio::select! {
                 () = queue.left.cancelled() => break,
-                stopped = read_from(&queue, &client, &mut subscription, &take) => stopped,
+                stopped = read_from(&queue, &client, &mut subscription, &hand) => stopped,
             };
             let (next, another) = tokio::select! {
                 () = queue.left.cancelled() => break,
                 next = subscribe_again(&queue, &client, &subject) => next,
             };
             let before = std::mem::replace(&mut subscription, another);
-            client = next;
+            let client_before = std::mem::replace(&mut client, next);
             if stopped == Stopped::Replaced {
+                let take = take.clone();
+                let take = move |message| take(&client_before, message);
                 queue
                     .readers
-                    .spawn(leave_later(Arc::clone(&queue), before, take.clone()));
+                    .spawn(leave_later(Arc::clone(&queue), before, take));
             }
         }
-        leave(subscription, &take).await;
+        leave(subscription, &|message| take(&client, message)).await;
     }
 }
 

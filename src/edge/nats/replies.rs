@@ -2,30 +2,42 @@
 //!
 //! The client's own request keeps an entry for every call whose answer never comes, for as long as
 //! it lives. Here the entry goes with the caller.
+//!
+//! Whoever may publish to an inbox could answer for somebody else. So the place of each answer is a
+//! secret that only the extension that was called is told.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_nats::{Client, Message, SubscribeError, Subscriber};
 use beamline_actors::fail_points;
 use beamline_actors::tree::OnDrop;
+use beamline_bus::Secret;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connection::Connection;
+use super::forgeries::{Forgeries, Forgery};
+
+mod calls;
+
+use calls::{Caller, Calls, Found};
+
+pub(super) use calls::Reply;
 
 #[derive(Debug)]
 pub(super) struct Replies {
     /// What is answered here has to be sent with this client.
     client: Arc<Client>,
-    /// Subject of all answers, up to the number of the call.
+    /// How often its connection had been lost when this was made.
+    losses: u64,
+    /// Subject of all answers, up to the secret of the call.
     prefix: String,
-    next: AtomicU64,
     waiting: Arc<Waiting>,
     _end_reading_on_drop: DropGuard,
 }
@@ -37,67 +49,56 @@ pub(super) struct Reading {
     answers: Subscriber,
     prefix: String,
     denied: broadcast::Receiver<Arc<str>>,
+    /// Also when it is dropped before it has begun.
+    lost: OnDrop<Box<dyn FnOnce() + Send + Sync>>,
     waiting: Arc<Waiting>,
     unneeded: CancellationToken,
 }
 
-/// How a call ends that was sent.
 #[derive(Debug)]
-pub(super) enum Reply {
-    Answer(Message),
-    /// The server did not pass it on: this router may not publish to its subject.
-    Denied,
-}
-
-#[derive(Debug, Default)]
 struct Waiting {
-    calls: Mutex<HashMap<u64, Caller>>,
+    calls: Mutex<Calls>,
     heard: AtomicU64,
     /// Nobody reads the answers any more, though the client lives.
     unread: AtomicBool,
-    /// Answers that nobody waited for any more.
-    late: Arc<AtomicU64>,
+    forgeries: Arc<Forgeries>,
 }
 
-#[derive(Debug)]
-struct Caller {
-    /// Where its call went.
-    called: Arc<str>,
-    reply: oneshot::Sender<Reply>,
-}
-
-/// Before the number of what nobody is late for: messages to ourselves, and pings, which every
-/// process of an extension answers.
-const OWN: &str = "own-";
-/// Where pings go.
+/// Where pings go, which every process of an extension answers.
 const SERVICES: &str = "$SRV.";
 
 impl Replies {
     /// Over the client of the connection that is given, which may not be its client of the moment
-    /// any more.
+    /// any more. Each has an inbox of its own: who was told of one that is gone can do nothing with
+    /// it.
     pub(super) async fn subscribe(
         client: Arc<Client>,
         connection: &Connection,
     ) -> Result<(Self, Reading), SubscribeError> {
-        let prefix = format!("{}.", client.new_inbox());
+        let losses = connection.link().borrow().losses;
+        let prefix = format!("{}.", connection.new_inbox());
         let answers = client.subscribe(format!("{prefix}*")).await?;
         let denied = connection.denied_subjects();
         let waiting = Arc::new(Waiting {
-            late: connection.late_answer_count(),
-            ..Waiting::default()
+            calls: Mutex::default(),
+            heard: AtomicU64::default(),
+            unread: AtomicBool::default(),
+            forgeries: connection.forgeries(),
         });
         let unneeded = CancellationToken::new();
         let replies = Self {
             client,
+            losses,
             prefix: prefix.clone(),
-            next: AtomicU64::new(0),
             waiting: Arc::clone(&waiting),
             _end_reading_on_drop: unneeded.clone().drop_guard(),
         };
+        let losing = Arc::clone(&waiting);
         let reading = Reading {
             answers,
             prefix,
             denied,
+            lost: OnDrop::new(Box::new(move || losing.end())),
             waiting,
             unneeded,
         };
@@ -113,32 +114,38 @@ impl Replies {
         &self.client
     }
 
-    /// A place for the answer to a call of this subject.
-    pub(super) fn expect(&self, called: Arc<str>) -> Expected {
-        let mark = if called.starts_with(SERVICES) {
-            OWN
-        } else {
-            ""
-        };
-        self.expect_at(called, mark)
+    pub(super) fn losses(&self) -> u64 {
+        self.losses
+    }
+
+    /// A place for the answer to a call of this subject, which is open until then.
+    pub(super) fn expect(&self, called: Arc<str>, until: Instant) -> Expected {
+        let many = called.starts_with(SERVICES);
+        self.expect_with(|reply| Caller {
+            called,
+            until,
+            many,
+            reply,
+        })
     }
 
     /// A place for a message to ourselves.
     pub(super) fn expect_own(&self) -> Expected {
-        self.expect_at("".into(), OWN)
+        self.expect_with(|reply| Caller {
+            called: "".into(),
+            until: Instant::now(),
+            many: true,
+            reply,
+        })
     }
 
-    fn expect_at(&self, called: Arc<str>, mark: &str) -> Expected {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+    fn expect_with(&self, caller: impl FnOnce(oneshot::Sender<Reply>) -> Caller) -> Expected {
+        let secret = Secret::random();
         let (reply, answer) = oneshot::channel();
-        self.waiting
-            .calls
-            .lock()
-            .insert(number, Caller { called, reply });
-        let subject = format!("{}{mark}{number:x}", self.prefix);
+        self.waiting.calls.lock().begin(secret, caller(reply));
         Expected {
-            subject,
-            number,
+            subject: format!("{}{}", self.prefix, secret.token()),
+            secret,
             answer,
             waiting: Arc::clone(&self.waiting),
         }
@@ -151,7 +158,7 @@ impl Replies {
 
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.calls.lock().len()
+        self.waiting.calls.lock().open()
     }
 }
 
@@ -163,10 +170,10 @@ impl Reading {
             answers,
             prefix,
             denied,
+            lost,
             waiting,
             unneeded,
         } = self;
-        let lost = OnDrop::new(|| waiting.end());
         tokio::select! {
             () = read(answers, &prefix, &waiting) => {}
             () = end_denied(denied, &waiting) => {}
@@ -180,7 +187,24 @@ impl Waiting {
     /// Ends all calls as if the bus were away: what was answered, nobody knows.
     fn end(&self) {
         self.unread.store(true, Ordering::Relaxed);
-        self.calls.lock().clear();
+        self.calls.lock().end_all();
+    }
+
+    fn take(&self, message: Message, prefix: &str) {
+        let token = message.subject.strip_prefix(prefix);
+        let secret = token.and_then(Secret::parse);
+        let found = match secret {
+            Some(secret) => self.calls.lock().answered(secret, Instant::now()),
+            None => Found::Nobody,
+        };
+        match found {
+            // Who gave up in this moment drops its place.
+            Found::Waits(reply) => drop(reply.send(Reply::Answer(message))),
+            Found::Again => {}
+            Found::Late => self.forgeries.late(),
+            Found::Second { called } => self.forgeries.found(Forgery::SecondAnswer, &called),
+            Found::Nobody => self.forgeries.found(Forgery::WrongSecret, prefix),
+        }
     }
 }
 
@@ -188,20 +212,7 @@ async fn read(mut answers: Subscriber, prefix: &str, waiting: &Waiting) {
     while let Some(message) = answers.next().await {
         fail_points::reached("answers");
         waiting.heard.fetch_add(1, Ordering::Relaxed);
-        let Some(token) = message.subject.strip_prefix(prefix) else {
-            continue;
-        };
-        let own = token.strip_prefix(OWN);
-        let Ok(number) = u64::from_str_radix(own.unwrap_or(token), 16) else {
-            continue;
-        };
-        let caller = waiting.calls.lock().remove(&number);
-        match caller {
-            Some(caller) => drop(caller.reply.send(Reply::Answer(message))),
-            None if own.is_some() => {}
-            // It came too late, or twice.
-            None => drop(waiting.late.fetch_add(1, Ordering::Relaxed)),
-        }
+        waiting.take(message, prefix);
     }
     // The client has ended. Who waits hears of it from the connection, which knows when another one
     // can be used.
@@ -212,12 +223,8 @@ async fn end_denied(mut denied: broadcast::Receiver<Arc<str>>, waiting: &Waiting
     loop {
         match denied.recv().await {
             Ok(subject) => {
-                for (_, caller) in waiting
-                    .calls
-                    .lock()
-                    .extract_if(|_, caller| caller.called == subject)
-                {
-                    let _ = caller.reply.send(Reply::Denied);
+                for reply in waiting.calls.lock().denied(&subject) {
+                    let _ = reply.send(Reply::Denied);
                 }
             }
             Err(RecvError::Lagged(_)) => {}
@@ -232,7 +239,7 @@ async fn end_denied(mut denied: broadcast::Receiver<Arc<str>>, waiting: &Waiting
 pub(super) struct Expected {
     /// Where the answer is to be sent.
     pub(super) subject: String,
-    number: u64,
+    secret: Secret,
     answer: oneshot::Receiver<Reply>,
     waiting: Arc<Waiting>,
 }
@@ -253,6 +260,6 @@ impl Expected {
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        self.waiting.calls.lock().remove(&self.number);
+        self.waiting.calls.lock().given_up(self.secret);
     }
 }

@@ -71,7 +71,7 @@ impl NatsSessions {
         let client = self.client()?;
         let bucket = self.bucket(&client).await?;
         let follow = FollowConfig {
-            deliver_subject: client.new_inbox(),
+            deliver_subject: self.connection.new_inbox(),
             description: Some("keeps a replica's memory of sticky sessions in step".to_owned()),
             deliver_policy: DeliverPolicy::New,
             ack_policy: AckPolicy::None,

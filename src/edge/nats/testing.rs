@@ -1,11 +1,12 @@
 //! What tests of NATS share: configurations, subscriptions that stand, and a link over which
 //! answers are late.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
 use beamline_actors::metrics::Metrics;
-use beamline_actors::tree::{Child, Node, Root};
+use beamline_actors::tree::{Child, Node, NodeKind, Root};
 use beamline_test_support::{Nats, within};
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -16,7 +17,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Connection, NatsTransport, connect};
+use super::connection::{self, Purpose};
+use super::{ConnectError, Connection, Connections, NatsTransport};
 use crate::config::{NatsConfig, Overrides, load_from};
 
 /// Starts a tree of these, which goes on until the runtime of the test ends.
@@ -26,6 +28,16 @@ pub(crate) async fn grow(children: Vec<Child>) {
         .unwrap();
 }
 
+/// One connection, of which nobody takes care.
+pub(crate) async fn connect(config: &NatsConfig, name: &str) -> Result<Connection, ConnectError> {
+    let purpose = Purpose {
+        name: name.to_owned(),
+        node: Node::new(name.to_owned(), NodeKind::Worker),
+        forgeries: Arc::default(),
+    };
+    connection::connect(config, purpose).await
+}
+
 /// A connection whose client is replaced when it has ended.
 pub(crate) async fn connected(config: &NatsConfig) -> Connection {
     let connection = connect(config, "test").await.unwrap();
@@ -33,10 +45,27 @@ pub(crate) async fn connected(config: &NatsConfig) -> Connection {
     connection
 }
 
-/// A transport whose answers are read.
-pub(crate) async fn transport_over(connection: &Connection) -> NatsTransport {
-    let transport = NatsTransport::new(connection.clone()).await.unwrap();
-    grow(vec![transport.child()]).await;
+/// All connections of a router, one of them for calls, whose clients are replaced.
+pub(crate) async fn all_connected(config: &NatsConfig) -> Connections {
+    let config = NatsConfig {
+        call_connections: 1,
+        ..config.clone()
+    };
+    let connections = Connections::open(&config, "test").await.unwrap();
+    grow(vec![connections.child(&Metrics::default())]).await;
+    connections
+}
+
+/// A transport whose answers are read, and the connection that its calls go over.
+pub(crate) async fn transport(config: &NatsConfig) -> (NatsTransport, Connection) {
+    let connections = all_connected(config).await;
+    let transport = transport_over(&connections).await;
+    (transport, connections.calls[0].clone())
+}
+
+pub(crate) async fn transport_over(connections: &Connections) -> NatsTransport {
+    let transport = NatsTransport::new(connections).await.unwrap();
+    grow(transport.children()).await;
     transport
 }
 

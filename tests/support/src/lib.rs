@@ -36,7 +36,7 @@ pub use demo::{Demo, assert_served};
 pub use extension::{ExtensionProcess, serve, serve_with};
 pub use fail_points::FailPoints;
 pub use gateway::{Gateway, request, request_with};
-pub use nats::Nats;
+pub use nats::{BareClient, Nats};
 pub use postgres::PostgresDatabase;
 pub use postgres_server::PostgresServer;
 pub use process::{LogPipe, Process, program};

@@ -106,31 +106,20 @@ impl Nats {
             .expect("the server answers")
     }
 
-    /// Publishes over a bare connection, headers that no client library writes among them, and
-    /// waits until the server has taken it.
-    pub async fn publish_bare(&self, subject: &str, block: &str, body: &str) {
+    /// A bare connection, which publishes what no client library writes.
+    pub async fn bare(&self) -> BareClient {
         let mut stream = TcpStream::connect(self.address())
             .await
             .expect("a connection");
-        let head = block.len();
-        let total = block.len() + body.len();
         let connect = "CONNECT {\"headers\":true,\"no_responders\":true,\"verbose\":false}\r\n";
-        let publish =
-            format!("HPUB {subject} some.inbox {head} {total}\r\n{block}{body}\r\nPING\r\n");
-        stream
-            .write_all([connect, &publish].concat().as_bytes())
-            .await
-            .expect("written");
-        let mut heard = Vec::new();
-        while !heard.windows(4).any(|window| window == b"PONG") {
-            let read = within("the server takes it", stream.read_buf(&mut heard)).await;
-            assert_ne!(
-                read.expect("read"),
-                0,
-                "{}",
-                String::from_utf8_lossy(&heard)
-            );
-        }
+        stream.write_all(connect.as_bytes()).await.expect("written");
+        BareClient { stream }
+    }
+
+    /// Publishes over such a connection.
+    pub async fn publish_bare(&self, subject: &str, block: &str, body: &str) {
+        let mut client = self.bare().await;
+        client.publish(subject, block.as_bytes(), body).await;
     }
 
     pub fn log(&self) -> String {
@@ -155,6 +144,35 @@ impl Nats {
 
     pub fn resume(&self) {
         self.process.resume();
+    }
+}
+
+/// A connection without a client library.
+#[derive(Debug)]
+pub struct BareClient {
+    stream: TcpStream,
+}
+
+impl BareClient {
+    /// Publishes a block of headers as it is, with a reply subject that can be answered, and waits
+    /// until the server has taken it.
+    pub async fn publish(&mut self, subject: &str, block: &[u8], body: &str) {
+        let head = block.len();
+        let total = block.len() + body.len();
+        let publish = format!("HPUB {subject} _INBOX.some {head} {total}\r\n");
+        let rest = format!("{body}\r\nPING\r\n");
+        let message = [publish.as_bytes(), block, rest.as_bytes()].concat();
+        self.stream.write_all(&message).await.expect("written");
+        let mut heard = Vec::new();
+        while !heard.windows(4).any(|window| window == b"PONG") {
+            let read = within("the server takes it", self.stream.read_buf(&mut heard)).await;
+            assert_ne!(
+                read.expect("read"),
+                0,
+                "{}",
+                String::from_utf8_lossy(&heard)
+            );
+        }
     }
 }
 

@@ -323,6 +323,7 @@ impl From<TransportError> for CallFailure {
             TransportError::NotConnected => Self::BusUnavailable,
             TransportError::TooLarge { size, limit } => Self::TooLarge { size, limit },
             TransportError::Refused(problem) => Self::Refused(problem),
+            TransportError::Malformed(problem) => Self::Malformed(problem),
         }
     }
 }

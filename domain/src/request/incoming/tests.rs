@@ -1,4 +1,5 @@
 use super::*;
+use beamline_contract::error::ErrorCode;
 
 fn limits() -> RequestLimits {
     RequestLimits {

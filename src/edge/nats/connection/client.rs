@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, ToServerAddrs};
+use beamline_contract::subject;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -48,8 +49,9 @@ impl NewClient {
         let (known, is_known) = watch::channel(false);
         let ended = CancellationToken::new();
         let options = options(config, name).await?;
+        let inboxes = subject::router_inboxes(&config.inbox_prefix, &config.subject_prefix);
         let options = with_events(
-            options,
+            options.custom_inbox_prefix(inboxes),
             Arc::clone(events),
             is_known,
             ended.clone().drop_guard(),

@@ -46,7 +46,7 @@ async fn replace(shared: &Shared) {
     warn!(
         "the NATS client has ended, as it does on a header that it cannot read: connecting another"
     );
-    fail_points::reached("nats");
+    fail_points::reached(shared.node.name());
     tokio::select! {
         new = next(shared) => shared.put(new),
         () = shared.closing.cancelled() => {}
@@ -98,7 +98,7 @@ async fn leave(shared: &Shared, ended: &CancellationToken) {
 /// the client stays: it looks for one by itself when it is turned out.
 async fn move_over(shared: &Shared) {
     sleep(MOVE_JITTER.mul_f64(fastrand::f64())).await;
-    fail_points::reached("nats");
+    fail_points::reached(shared.node.name());
     for attempt in 1.. {
         let client = Arc::clone(&shared.client.borrow());
         if shared.closing.is_cancelled() || client.connection_state() != State::Connected {
@@ -137,8 +137,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::edge::nats::connect;
-    use crate::edge::nats::testing::config;
+    use crate::edge::nats::testing::{config, connect};
 
     #[tokio::test]
     async fn what_a_server_has_announced_is_not_forgotten_with_the_task() {

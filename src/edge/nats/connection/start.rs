@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use super::client::NewClient;
-use super::{Connection, backoff};
+use super::{Connection, Purpose, backoff};
 use crate::config::NatsConfig;
 use crate::edge::nats::events::{Events, Report};
 use crate::edge::nats::options::{UnreadableFile, cause_of, place};
@@ -41,16 +41,19 @@ pub enum ConnectError {
 }
 
 /// Connects within `nats.startup_timeout`, trying again while the server is away.
-pub async fn connect(config: &NatsConfig, name: &str) -> Result<Connection, ConnectError> {
+pub(in crate::edge::nats) async fn connect(
+    config: &NatsConfig,
+    purpose: Purpose,
+) -> Result<Connection, ConnectError> {
     let server = place(&config.url);
     let events = Arc::new(Events::default());
     let deadline = Instant::now() + config.startup_timeout;
     let mut report = Report::default();
     let mut last: Option<async_nats::ConnectError> = None;
     for attempt in 1.. {
-        match timeout_at(deadline, NewClient::connect(config, name, &events)).await {
+        match timeout_at(deadline, NewClient::connect(config, &purpose.name, &events)).await {
             Ok(Ok(Ok(new))) => {
-                return Ok(Connection::new(new, events, config.clone(), name.to_owned()).await);
+                return Ok(Connection::new(new, events, config.clone(), purpose).await);
             }
             Ok(Ok(Err(error))) if is_final(&error) => {
                 return Err(explain(server, &error, config.startup_timeout));

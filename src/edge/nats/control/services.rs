@@ -115,7 +115,7 @@ impl Fleet {
             return;
         }
         let client = connection.client();
-        let inbox = client.new_inbox();
+        let inbox = connection.new_inbox();
         let Ok(mut answers) = client.subscribe(inbox.clone()).await else {
             return;
         };

@@ -17,7 +17,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Fleet, SEND_LIMIT, Shared};
 use crate::admin::Replicas;
-use crate::edge::nats::intake::is_answerable;
 
 /// Who has not answered by then is not counted.
 const GATHER: Duration = Duration::from_millis(300);
@@ -61,7 +60,7 @@ async fn ask(
         return;
     }
     let client = shared.connection.client();
-    let inbox = client.new_inbox();
+    let inbox = shared.connection.new_inbox();
     let body = serde_json::to_vec(question).unwrap_or_default();
     let Ok(mut subscription) = client.subscribe(inbox.clone()).await else {
         return;
@@ -84,7 +83,7 @@ async fn ask(
 }
 
 pub(super) async fn answer(shared: &Arc<Shared>, message: Message) {
-    let Some(reply) = message.reply.filter(|to| is_answerable(to, &shared.prefix)) else {
+    let Some(reply) = shared.replies.of_router(message.reply) else {
         return;
     };
     let question = match message.payload.len() {

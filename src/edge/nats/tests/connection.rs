@@ -6,8 +6,8 @@ use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::edge::nats::testing::{config, config_with, connected, subscribe};
-use crate::edge::nats::{ConnectError, connect};
+use crate::edge::nats::ConnectError;
+use crate::edge::nats::testing::{config, config_with, connect, connected, subscribe};
 
 #[tokio::test]
 async fn without_a_server_it_gives_up_with_advice() {

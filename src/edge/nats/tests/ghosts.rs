@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 
-use crate::edge::nats::testing::{config, transport_over};
-use crate::edge::nats::{NatsTransport, connect};
+use crate::edge::nats::NatsTransport;
+use crate::edge::nats::testing::{config, transport};
 
 const SUBJECT: &str = "beamline.ext.pre.clean.v1";
 /// Longer than the client needs to notice that a server hangs, so that nothing but the deadline
@@ -113,8 +113,7 @@ async fn until_past(deadline: SystemTime) {
 async fn what_a_hanging_server_kept_is_dropped_when_it_goes_on() {
     let server = Nats::start().await;
     let worker = Worker::start(&server).await;
-    let connection = connect(&config(server.url()), "test").await.unwrap();
-    let transport = transport_over(&connection).await;
+    let (transport, connection) = transport(&config(server.url())).await;
     until_answered(&transport).await;
 
     server.pause().await;
@@ -141,8 +140,7 @@ async fn what_a_hanging_server_kept_is_dropped_when_it_goes_on() {
 async fn what_was_queued_when_the_server_died_is_not_executed_after_its_restart() {
     let mut server = Nats::start().await;
     let worker = Worker::start(&server).await;
-    let connection = connect(&config(server.url()), "test").await.unwrap();
-    let transport = transport_over(&connection).await;
+    let (transport, _connection) = transport(&config(server.url())).await;
     until_answered(&transport).await;
 
     let under_way = start(&transport, CALLS);

@@ -8,8 +8,7 @@ use beamline_test_support::{Nats, within};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::edge::nats::connect;
-use crate::edge::nats::testing::{config, subscribe, transport_over};
+use crate::edge::nats::testing::{config, subscribe, transport};
 
 const SUBJECT: &str = "beamline.ext.pre.silent.v1";
 const TIMEOUT: Duration = Duration::from_millis(50);
@@ -41,8 +40,7 @@ async fn time_out<F: Future<Output = bool>>(calls: usize, one: impl Fn() -> F) {
 #[tokio::test]
 async fn after_many_timeouts_nobody_is_waited_for() {
     let server = Nats::start().await;
-    let connection = connect(&config(server.url()), "test").await.unwrap();
-    let transport = transport_over(&connection).await;
+    let (transport, _connection) = transport(&config(server.url())).await;
     let client = server.client().await;
     let _silent = subscribe(&client, SUBJECT).await;
     // On a busy machine the server may seem to hang; that ends a call as well.
@@ -61,8 +59,7 @@ async fn memory_of_timed_out_calls() {
     const ROUNDS: usize = 6;
     const PER_ROUND: usize = 100_000;
     let server = Nats::start().await;
-    let connection = connect(&config(server.url()), "test").await.unwrap();
-    let transport = transport_over(&connection).await;
+    let (transport, _connection) = transport(&config(server.url())).await;
     let listening = server.client().await;
     let mut silent = subscribe(&listening, SUBJECT).await;
     let _drain = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {

@@ -11,8 +11,8 @@ use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
 use super::connection::publish_deadly;
-use crate::edge::nats::testing::{config, config_with, connected, grow, subscribe};
-use crate::edge::nats::{Connection, NatsSessions, connect};
+use crate::edge::nats::testing::{config, config_with, connect, connected, grow, subscribe};
+use crate::edge::nats::{Connection, NatsSessions};
 
 const TTL: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(10);

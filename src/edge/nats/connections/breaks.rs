@@ -1,0 +1,88 @@
+//! Whether a connection was lost alone. A server that ends takes all of them along; one that is
+//! lost while others stand was ended by what came over it.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::edge::nats::connection::{Connection, Link};
+use crate::edge::nats::events::Report;
+
+/// Connections that a server takes along are lost within so long of each other.
+const TOGETHER: Duration = Duration::from_millis(50);
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// Losses of one connection while others stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Break {
+    /// The first and the last of them, as [`Link::losses`] counts.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+/// Watches one connection beside others.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    link: watch::Receiver<Link>,
+    seen: u64,
+}
+
+impl Watch {
+    pub(crate) fn of(connection: &Connection) -> Self {
+        let mut link = connection.link();
+        let seen = link.borrow_and_update().losses;
+        Self { link, seen }
+    }
+
+    /// Resolves after the next losses that the others did not share.
+    pub(crate) async fn next(&mut self, others: &[Connection]) -> Break {
+        loop {
+            let seen = self.seen;
+            if self.link.wait_for(|link| link.losses > seen).await.is_err() {
+                // The connection is gone, and whoever watches it goes with it.
+                std::future::pending::<()>().await;
+            }
+            let before: Vec<Link> = others.iter().map(|other| *other.link().borrow()).collect();
+            sleep(TOGETHER).await;
+            let is_steady = |(other, before): (&Connection, &Link)| {
+                before.connected && *other.link().borrow() == *before
+            };
+            self.seen = self.link.borrow_and_update().losses;
+            if others.iter().zip(&before).any(is_steady) {
+                return Break {
+                    first: seen + 1,
+                    last: self.seen,
+                };
+            }
+        }
+    }
+}
+
+impl Break {
+    pub(crate) fn count(self) -> u64 {
+        self.last - self.first + 1
+    }
+}
+
+/// Counts what ends one, without end.
+pub(super) async fn count(door: &Connection, others: &[Connection]) {
+    let mut watch = Watch::of(door);
+    let mut report = Report::every(SAY_EVERY);
+    loop {
+        let broken = watch.next(others).await;
+        if door.is_closing() {
+            continue;
+        }
+        door.count_unreadable(broken.count());
+        if report.is_due() {
+            warn!(
+                door = door.purpose(),
+                messages = broken.count(),
+                "a message that the NATS client cannot read ended this connection and no other: somebody who may \
+                 publish to its subjects sends headers that no client library writes"
+            );
+        }
+    }
+}

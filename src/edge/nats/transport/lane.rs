@@ -1,0 +1,366 @@
+//! The calls that go over one connection: one request, one answer, and a limit around everything.
+//!
+//! The NATS client has three habits that this module keeps from callers: it waits without limit for
+//! a place in its queue, it sends what it was given during an outage after its end, and it lets a
+//! request wait out its timeout when the connection is gone. An outage of the bus must not look
+//! like a failure of an extension, or every breaker opens at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use async_nats::{Client, HeaderMap, PublishErrorKind, StatusCode};
+use beamline_actors::ports::{Answer, Call, TransportError};
+use beamline_bus::WallClock;
+use beamline_bus::headers::{text, wire_size};
+use beamline_contract::escape::OneLine;
+use beamline_contract::header;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::edge::nats::connection::Connection;
+use crate::edge::nats::forgeries::Forgery;
+use crate::edge::nats::headers;
+use crate::edge::nats::replies::{Expected, Reading, Replies, Reply};
+
+const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(2);
+/// More than the headers of any call take.
+pub(super) const HEADER_ROOM: usize = 1024;
+/// The last part of a call's time, in which the server must show that it lives.
+const PROBE_TIME: Duration = Duration::from_millis(100);
+/// Calls that a connection took along and that nobody has asked for yet.
+const MOST_LOST: usize = 10_000;
+
+/// One connection for calls, and the answers that come by it.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) connection: Connection,
+    clock: WallClock,
+    /// On the client of the moment and since its last loss, or on one before it until the next call
+    /// or round trip.
+    replies: Mutex<Arc<Replies>>,
+    usual_trip: Arc<UsualTrip>,
+    /// One call subscribes to the answers on a new client, the others wait for it.
+    renewal: tokio::sync::Mutex<()>,
+    hand_over: mpsc::UnboundedSender<Reading>,
+    /// What was called when the connection was lost, with the number of that loss.
+    lost: Mutex<Vec<(u64, Arc<str>)>>,
+}
+
+/// What a message to ourselves usually takes, in microseconds.
+#[derive(Debug, Default)]
+pub(super) struct UsualTrip(AtomicU64);
+
+impl UsualTrip {
+    pub(super) fn set(&self, usual: Duration) {
+        let micros = u64::try_from(usual.as_micros()).unwrap_or(u64::MAX);
+        self.0.store(micros, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Lane {
+    /// Subscribes to the answers. Fails with [`TransportError::NotConnected`] when the connection
+    /// takes nothing. The answers are read by whoever is at the other end of `hand_over`.
+    pub(super) async fn open(
+        connection: Connection,
+        usual_trip: Arc<UsualTrip>,
+        hand_over: mpsc::UnboundedSender<Reading>,
+    ) -> Result<Arc<Self>, TransportError> {
+        let subscribing = Replies::subscribe(connection.client(), &connection);
+        let Ok(Ok((replies, reading))) = timeout(SUBSCRIBE_LIMIT, subscribing).await else {
+            return Err(TransportError::NotConnected);
+        };
+        let lane = Self {
+            connection,
+            clock: WallClock::start(),
+            replies: Mutex::new(Arc::new(replies)),
+            usual_trip,
+            renewal: tokio::sync::Mutex::default(),
+            hand_over,
+            lost: Mutex::default(),
+        };
+        lane.hand_over(reading);
+        Ok(Arc::new(lane))
+    }
+
+    /// What was called when the connection was lost from the first of these times to the last, each
+    /// time by itself.
+    pub(super) fn take_lost(&self, first: u64, last: u64) -> Vec<(u64, Arc<str>)> {
+        let mut lost = self.lost.lock();
+        let taken = lost
+            .extract_if(.., |(loss, _)| *loss <= last)
+            .collect::<Vec<_>>();
+        taken
+            .into_iter()
+            .filter(|(loss, _)| *loss >= first)
+            .collect()
+    }
+
+    fn lost_with(&self, loss: u64, called: Arc<str>) {
+        let mut lost = self.lost.lock();
+        if lost.len() < MOST_LOST {
+            lost.push((loss, called));
+        }
+    }
+
+    pub(super) fn room(&self, headers: usize) -> usize {
+        self.connection
+            .client()
+            .max_payload()
+            .saturating_sub(headers)
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.replies.lock().waiting()
+    }
+}
+
+impl Lane {
+    pub(super) async fn call(&self, mut call: Call) -> Result<Answer, TransportError> {
+        call.timeout = call.timeout.min(headers::LONGEST);
+        if !self.connection.is_connected() {
+            return Err(TransportError::NotConnected);
+        }
+        if call.timeout.is_zero() {
+            return Err(TransportError::Timeout);
+        }
+        check_subject(&call.subject)?;
+        let headers = headers::of_call(&call, self.clock.latest())
+            .map_err(|unfit| TransportError::Refused(unfit.to_string()))?;
+        self.check_size(&headers, call.body.len())?;
+        self.unless_lost(call, headers).await
+    }
+
+    /// Any process of the extension may answer, with anything.
+    pub(super) async fn ping(&self, call: Call) -> Result<bool, TransportError> {
+        check_subject(&call.subject)?;
+        match self.unless_lost(call, HeaderMap::new()).await {
+            Ok(_) => Ok(true),
+            Err(
+                TransportError::NoResponders | TransportError::Timeout | TransportError::BusLate,
+            ) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails at once when the connection does.
+    async fn unless_lost(&self, call: Call, headers: HeaderMap) -> Result<Answer, TransportError> {
+        let mut link = self.connection.link();
+        let losses = link.borrow_and_update().losses;
+        if !self.connection.is_connected() {
+            return Err(TransportError::NotConnected);
+        }
+        let called = Arc::clone(&call.subject);
+        tokio::select! {
+            biased;
+            answer = self.exchange(call, headers) => answer,
+            _ = link.wait_for(|link| !link.connected || link.losses != losses) => {
+                self.lost_with(losses + 1, called);
+                Err(TransportError::NotConnected)
+            }
+        }
+    }
+
+    async fn exchange(&self, call: Call, headers: HeaderMap) -> Result<Answer, TransportError> {
+        let deadline = Instant::now() + call.timeout;
+        let replies = self.replies(deadline).await?;
+        let mut expected = replies.expect(Arc::clone(&call.subject), deadline);
+        let called = Arc::clone(&call.subject);
+        let half = call.timeout / 2;
+        let sending = self.send(replies.client(), call, headers, expected.subject.clone());
+        // A full queue after all this time: the server takes nothing.
+        timeout_at(deadline, sending)
+            .await
+            .unwrap_or(Err(TransportError::NotConnected))?;
+        match timeout_at(deadline - half, expected.answer()).await {
+            Ok(reply) => self.read(reply, &called),
+            Err(_) => {
+                let reply = self
+                    .second_half(&replies, &mut expected, deadline, half)
+                    .await?;
+                self.read(reply, &called)
+            }
+        }
+    }
+
+    fn read(&self, reply: Option<Reply>, called: &str) -> Result<Answer, TransportError> {
+        let answer = read(reply, self.clock.latest());
+        if matches!(answer, Err(TransportError::Malformed(_))) {
+            let forgeries = self.connection.forgeries();
+            forgeries.found(Forgery::RoutersAnswer, called);
+        }
+        answer
+    }
+
+    /// The answers that come over the client of the moment.
+    pub(super) async fn replies(&self, deadline: Instant) -> Result<Arc<Replies>, TransportError> {
+        let client = self.connection.client();
+        if let Some(replies) = self.replies_over(&client) {
+            return Ok(replies);
+        }
+        let renewing = async {
+            let _turn = self.renewal.lock().await;
+            if let Some(replies) = self.replies_over(&client) {
+                return Ok(replies);
+            }
+            let (replies, reading) = Replies::subscribe(client, &self.connection)
+                .await
+                .map_err(|_| TransportError::NotConnected)?;
+            self.hand_over(reading);
+            let replies = Arc::new(replies);
+            *self.replies.lock() = Arc::clone(&replies);
+            Ok(replies)
+        };
+        timeout_at(deadline, renewing)
+            .await
+            .unwrap_or(Err(TransportError::NotConnected))
+    }
+
+    fn replies_over(&self, client: &Arc<Client>) -> Option<Arc<Replies>> {
+        let losses = self.connection.link().borrow().losses;
+        Some(Arc::clone(&self.replies.lock())).filter(|replies| {
+            Arc::ptr_eq(replies.client(), client)
+                && replies.are_read()
+                && replies.losses() == losses
+        })
+    }
+
+    fn hand_over(&self, reading: Reading) {
+        // Its receiver is kept here as well.
+        let _ = self.hand_over.send(reading);
+    }
+
+    async fn send(
+        &self,
+        client: &Client,
+        call: Call,
+        headers: HeaderMap,
+        reply: String,
+    ) -> Result<(), TransportError> {
+        let size = call.body.len();
+        let sent = client
+            .publish_with_reply_and_headers(call.subject.to_string(), reply, headers, call.body)
+            .await;
+        sent.map_err(|error| match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => TransportError::TooLarge {
+                size,
+                limit: self.room(HEADER_ROOM),
+            },
+            PublishErrorKind::InvalidSubject => TransportError::Refused(error.to_string()),
+            PublishErrorKind::Send => TransportError::NotConnected,
+        })
+    }
+
+    /// A bus that is late or hangs looks like an extension that hangs. So when half of the time is
+    /// over, and once more when it is nearly up, ask the server to pass us a message. When the
+    /// first takes longer than the other half, the bus explains why there is no answer; when
+    /// nothing at all comes after the last, the bus is gone, whatever its client still believes.
+    async fn second_half(
+        &self,
+        replies: &Replies,
+        expected: &mut Expected,
+        deadline: Instant,
+        half: Duration,
+    ) -> Result<Option<Reply>, TransportError> {
+        let usual_trip = self.usual_trip.get();
+        let mut probe = replies.expect_own();
+        let mut is_back = false;
+        let wait = async {
+            probe.send_to_self(replies.client()).await;
+            tokio::select! {
+                reply = expected.answer() => return reply,
+                _ = probe.answer() => is_back = true,
+            }
+            expected.answer().await
+        };
+        let last = PROBE_TIME.max(usual_trip * 3).min(half);
+        if let Ok(reply) = timeout_at(deadline - last, wait).await {
+            return Ok(reply);
+        }
+        // Held up meanwhile, this process cannot tell what it would have heard.
+        let is_late = deadline.saturating_duration_since(Instant::now()) < last / 2;
+        let heard = replies.heard();
+        let last_probe = replies.expect_own();
+        let wait = async {
+            last_probe.send_to_self(replies.client()).await;
+            loop {
+                tokio::select! {
+                    reply = expected.answer() => return reply,
+                    _ = probe.answer(), if !is_back => is_back = true,
+                }
+            }
+        };
+        // One that is so far away that its messages usually take as long tells nothing by it.
+        let is_far = |time: Duration| time < usual_trip * 2;
+        match timeout_at(deadline, wait).await {
+            Ok(reply) => Ok(reply),
+            Err(_) if !self.connection.is_connected() => Err(TransportError::NotConnected),
+            Err(_) if is_late => Err(TransportError::BusLate),
+            Err(_) if replies.heard() == heard && !is_far(last) => {
+                Err(TransportError::NotConnected)
+            }
+            Err(_) if !is_back && !is_far(half) => Err(TransportError::BusLate),
+            Err(_) => Err(TransportError::Timeout),
+        }
+    }
+
+    fn check_size(&self, headers: &HeaderMap, size: usize) -> Result<(), TransportError> {
+        let limit = self.room(wire_size(headers));
+        if size > limit {
+            Err(TransportError::TooLarge { size, limit })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The client lets most malformed subjects pass, and they come back as "nobody listens"; a wildcard
+/// is even delivered.
+fn check_subject(subject: &str) -> Result<(), TransportError> {
+    let is_token = |token: &str| {
+        !token.is_empty()
+            && !token
+                .chars()
+                .any(|c| c.is_whitespace() || c.is_control() || "*>".contains(c))
+    };
+    if subject.split('.').all(is_token) {
+        return Ok(());
+    }
+    Err(TransportError::Refused(format!(
+        "'{}' cannot be called: a subject has tokens with dots between them, no blanks and no wildcards",
+        OneLine(subject)
+    )))
+}
+
+fn read(reply: Option<Reply>, now: SystemTime) -> Result<Answer, TransportError> {
+    let message = match reply {
+        Some(Reply::Answer(message)) => message,
+        Some(Reply::Denied) => {
+            let problem = "NATS does not let this router publish to its subject; grant it to the router's user";
+            return Err(TransportError::Refused(problem.to_owned()));
+        }
+        None => return Err(TransportError::NotConnected),
+    };
+    if message.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err(TransportError::NoResponders);
+    }
+    let given = message.headers.unwrap_or_default();
+    if text(&given, header::ANSWER).is_some() {
+        let problem = "it is what a router answers to a gateway";
+        return Err(TransportError::Malformed(problem.to_owned()));
+    }
+    let service_error = headers::service_error(&given);
+    let retryable = headers::retryable(&given);
+    Ok(Answer {
+        body: message.payload,
+        service_error,
+        retry_after: headers::retry_after(&given, now),
+        retryable,
+    })
+}
