@@ -140,8 +140,8 @@ fn with_response(mut file: File) -> File {
 }
 
 /// Every operation takes the key in its body too, and every write the revision up to which its
-/// sender knows the object (contract section 5). They are no part of what the operation reads, so no
-/// type has them.
+/// sender knows the object (contract section 5). They are no part of what the operation reads, so
+/// no type has them.
 fn with_common(mut file: File, effect: admin::Effect) -> File {
     let body = file.schema.get("$ref").and_then(Value::as_str);
     let body = body.unwrap_or_default().to_owned();
