@@ -6,6 +6,9 @@
 
 mod secrets;
 
+pub(super) use secrets::read_secret;
+
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -26,6 +29,8 @@ pub(super) struct Reader {
     entries: Vec<Entry>,
     /// The configuration file itself holds a secret, whether or not a later layer replaces it.
     secret_in_file: bool,
+    /// The files that secrets were read from.
+    secret_files: BTreeMap<String, PathBuf>,
 }
 
 impl Reader {
@@ -34,6 +39,7 @@ impl Reader {
             layers,
             entries: Vec::new(),
             secret_in_file: false,
+            secret_files: BTreeMap::new(),
         }
     }
 

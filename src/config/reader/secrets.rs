@@ -26,6 +26,11 @@ impl Reader {
             .map(SecretString::from)
     }
 
+    /// The file that a secret was read from, which may hold another one later.
+    pub(in super::super) fn file_of_secret(&self, key: &str) -> Option<PathBuf> {
+        self.secret_files.get(key).cloned()
+    }
+
     /// A secret whose default is none, such as the address of the embedded database.
     pub(in super::super) fn secret_or(
         &mut self,
@@ -69,7 +74,11 @@ impl Reader {
 
         match (direct, path) {
             (Some(text), _) => Some(text),
-            (None, Some(path)) => self.secret_from_file(&file_key, &path, check),
+            (None, Some(path)) => {
+                let text = self.secret_from_file(&file_key, &path, check);
+                self.secret_files.insert(key.to_owned(), path);
+                text
+            }
             (None, None) => None,
         }
     }
@@ -153,7 +162,8 @@ fn left_out() -> Problem {
     )
 }
 
-fn read_secret(path: &Path) -> Result<(String, bool), Problem> {
+/// A secret, and whether everybody can read its file.
+pub(in super::super) fn read_secret(path: &Path) -> Result<(String, bool), Problem> {
     let content = read_limited(path, MAX_SECRET_BYTES)
         .map_err(|error| format!("names a file that cannot be read: {error}"))?;
     let text = String::from_utf8(content.bytes)
