@@ -5,6 +5,7 @@
 //! `docs/configuration.md`. For commands that ask a running router, the address of the one that
 //! `up` runs here stands in for the default.
 
+mod admin;
 mod complexity;
 mod content;
 mod database;
@@ -19,6 +20,7 @@ mod nats;
 mod origin;
 mod overrides;
 mod printout;
+mod quotas;
 mod reader;
 mod router;
 mod suggest;
@@ -34,12 +36,14 @@ use layers::Layers;
 use printout::Printout;
 use reader::Reader;
 
+pub use admin::AdminConfig;
 pub use complexity::ComplexityConfig;
 pub use database::DatabaseConfig;
-pub use http::{AdminConfig, HttpConfig};
+pub use http::HttpConfig;
 pub use mistakes::{Mistakes, Place};
-pub use nats::{NatsConfig, NatsTlsConfig};
+pub use nats::{NatsConfig, NatsSecret, NatsTlsConfig};
 pub use overrides::{Discovered, Overrides};
+pub use quotas::QuotasConfig;
 pub use router::RouterConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
@@ -51,6 +55,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub router: RouterConfig,
     pub complexity: ComplexityConfig,
+    pub quotas: QuotasConfig,
     pub admin: AdminConfig,
     pub telemetry: TelemetryConfig,
     warnings: Vec<String>,
@@ -74,6 +79,11 @@ pub fn load_from(
     let layers = Layers::read(blank.into_defaults(), overrides, environment);
     let mut reader = Reader::new(layers);
     let mut config = Config::read(&mut reader);
+    if let Some(found) = &overrides.discovered
+        && reader.is_discovered("nats.url")
+    {
+        config.admin.api_key.clone_from(&found.key);
+    }
     (config.printout, config.warnings) = reader.finish()?;
     Ok(config)
 }
@@ -86,18 +96,26 @@ impl Config {
             http: HttpConfig::read(from),
             router: RouterConfig::read(from),
             complexity: ComplexityConfig::read(from),
+            quotas: QuotasConfig::read(from),
             admin: AdminConfig::read(from),
             telemetry: TelemetryConfig::read(from),
             warnings: Vec::new(),
             printout: Printout::default(),
         };
-        config.admin.check_exposure(&config.http, from);
+        config
+            .admin
+            .check_exposure(&config.http, &config.nats, from);
         config
     }
 
     /// What is allowed but should be looked at, such as a secret in a file that everybody can read.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What is open to those who have no key, and to whom.
+    pub fn openings(&self) -> Vec<String> {
+        self.admin.openings(&self.nats)
     }
 
     /// The effective configuration as it was loaded, with the origin of each value as a comment. In
@@ -122,6 +140,7 @@ impl fmt::Debug for Config {
             .field("http", &self.http)
             .field("router", &self.router)
             .field("complexity", &self.complexity)
+            .field("quotas", &self.quotas)
             .field("admin", &self.admin)
             .field("telemetry", &self.telemetry)
             .finish_non_exhaustive()

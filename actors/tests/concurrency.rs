@@ -223,6 +223,7 @@ fn order() -> CallOrder {
             instance: None,
         }],
         avoided: 0,
+        per_mib: Duration::ZERO,
         timeout: TIMEOUT,
         retry: 0,
         breaker: Settings::new(Kind::Provider, TIMEOUT, &BreakerOverrides::default()),

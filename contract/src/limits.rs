@@ -32,6 +32,10 @@ pub const RECORD_TIMEOUT_MS: RangeInclusive<u64> = 1..=600_000;
 pub const RECORD_RETRIES: RangeInclusive<u64> = 0..=3;
 /// Calls in flight that a record may name.
 pub const MAX_IN_FLIGHT: RangeInclusive<u64> = 1..=10_000;
+/// Bytes of a call that a record may name as the most that its extension takes.
+pub const MAX_PAYLOAD_BYTES: RangeInclusive<u64> = 1..=64 * 1024 * 1024;
+/// Milliseconds that a record may add for each MiB of a call.
+pub const TIMEOUT_PER_MIB_MS: RangeInclusive<u64> = 1..=600_000;
 /// Of an instance.
 pub const WEIGHT: RangeInclusive<u64> = 0..=100;
 
@@ -39,3 +43,8 @@ pub const WEIGHT: RangeInclusive<u64> = 0..=100;
 pub const DECISION_MS: RangeInclusive<u64> = 1_000..=86_400_000;
 /// Of an operator's reason, in bytes.
 pub const MAX_REASON: usize = 500;
+
+/// Of the name of a key, in bytes.
+pub const MAX_KEY_NAME: usize = 128;
+/// Milliseconds that a rotated key may go on beside its successor: 90 days at most.
+pub const OVERLAP_MS: RangeInclusive<u64> = 0..=90 * 86_400_000;

@@ -14,7 +14,11 @@ pub mod record;
 
 pub mod policy;
 
+pub mod keys;
+
 pub mod snapshot;
+
+pub mod quotas;
 
 pub mod session;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use beamline_actors::ports::Change;
+use beamline_actors::ports::{Author, Change, StoreError};
 use beamline_contract::admin::{
     DeletePolicy, GetPolicy, ListPolicies, ListedPolicy, PoliciesAnswer, PolicyAnswer,
     PolicyWritten, PutPolicy, RevisionAnswer, UnreadablePolicy,
@@ -18,6 +18,7 @@ use beamline_domain::suggest::closest;
 
 use super::body::required;
 use super::caller::Caller;
+use super::changes::TRIES;
 use super::configs::Given;
 use super::operation::{Perform, WaitsFor};
 use super::refusal::Refusal;
@@ -30,7 +31,11 @@ const LONGEST_TENANT: usize = 256;
 impl Perform for ListPolicies {
     const WAITS_FOR: WaitsFor = WaitsFor::Nobody;
 
-    async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<PoliciesAnswer, Refusal> {
+    async fn perform(
+        self,
+        all: &Arc<Surroundings>,
+        caller: &Caller,
+    ) -> Result<PoliciesAnswer, Refusal> {
         let snapshot = all.registry.snapshot();
         let policies = snapshot
             .policies()
@@ -38,12 +43,18 @@ impl Perform for ListPolicies {
             .filter(|known| {
                 let tenant = self.tenant_id.as_ref();
                 tenant.is_none_or(|tenant| known.stored.tenant_id == *tenant)
+                    && caller.sees(&known.stored.tenant_id)
             })
-            .map(|known| listed(known))
+            .map(|known| listed(&snapshot, known))
             .collect();
         let unreadable = snapshot
             .unreadable()
             .iter()
+            .filter(|(name, _)| {
+                // A policy's id has no slash, a tenant's may.
+                let tenant = name.rsplit_once('/').map_or("", |(tenant, _)| tenant);
+                caller.sees(tenant)
+            })
             .map(|(name, reason)| UnreadablePolicy {
                 name: name.clone(),
                 reason: reason.clone(),
@@ -58,7 +69,7 @@ impl Perform for ListPolicies {
     }
 }
 
-fn listed(known: &KnownPolicy) -> ListedPolicy {
+fn listed(snapshot: &Snapshot, known: &KnownPolicy) -> ListedPolicy {
     let KnownPolicy { stored, policy } = known;
     ListedPolicy {
         tenant_id: stored.tenant_id.clone(),
@@ -68,6 +79,7 @@ fn listed(known: &KnownPolicy) -> ListedPolicy {
         validators: Some(policy.validators.len() + policy.output_validators.len()),
         providers: Some(policy.providers.len()),
         post: Some(policy.post.len()),
+        revision: last_change(snapshot, stored),
         policy: stored.document.clone(),
     }
 }
@@ -83,11 +95,17 @@ impl Perform for GetPolicy {
         Ok(PolicyAnswer {
             ok: true,
             revision: snapshot.revision(),
+            policy_revision: last_change(&snapshot, &known.stored),
             tenant_id: known.stored.tenant_id.clone(),
             policy_id: known.stored.policy_id.clone(),
             policy: known.stored.document.clone(),
         })
     }
+}
+
+fn last_change(snapshot: &Snapshot, policy: &StoredPolicy) -> Option<u64> {
+    let id = format!("{}/{}", policy.tenant_id, policy.policy_id);
+    snapshot.revision_of("policy", &id)
 }
 
 /// A policy in a sentence.
@@ -151,8 +169,7 @@ impl Perform for PutPolicy {
             policy_id: self.policy_id,
             document: self.policy,
         };
-        let change = Change::PutPolicy(stored.clone());
-        let revision = all.registry.write(change, caller.author()).await?;
+        let revision = put(all, caller, &stored).await?;
         Ok(PolicyWritten {
             warnings,
             ..saved(revision, stored)
@@ -160,17 +177,45 @@ impl Perform for PutPolicy {
     }
 }
 
+/// Writes a policy that its tenant's quotas have room for, as the registry is when it is written.
+async fn put(all: &Surroundings, caller: &Caller, stored: &StoredPolicy) -> Result<u64, Refusal> {
+    for _ in 0..TRIES {
+        let snapshot = all.registry.snapshot();
+        let is_near = all.settings.quotas.check_policy(&snapshot, stored)?;
+        let by = Author {
+            // Else every change would have to wait for those of others.
+            based_on: is_near.then(|| snapshot.revision()),
+            ..caller.author()
+        };
+        let change = Change::PutPolicy(stored.clone());
+        match all.registry.write(change, by).await {
+            Ok(revision) => return Ok(revision),
+            Err(StoreError::Stale) => all.registry.refresh().await?,
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Err(StoreError::Stale.into())
+}
+
 fn check_names(tenant_id: &str, policy_id: &str) -> Result<(), Refusal> {
     if let Some(problem) = id_problem(policy_id) {
         return Err(Refusal::invalid(format!("/policy_id {problem}.")));
     }
-    let has_a_length = (1..=LONGEST_TENANT).contains(&tenant_id.len());
-    if !has_a_length || tenant_id.chars().any(char::is_control) {
-        return Err(Refusal::invalid(format!(
-            "/tenant_id must be 1 to {LONGEST_TENANT} bytes without control characters."
-        )));
+    match tenant_problem(tenant_id) {
+        Some(problem) => Err(Refusal::invalid(format!("/tenant_id {problem}."))),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Why no tenant can be called so.
+pub(super) fn tenant_problem(tenant_id: &str) -> Option<String> {
+    let has_a_length = (1..=LONGEST_TENANT).contains(&tenant_id.len());
+    if has_a_length && !tenant_id.chars().any(char::is_control) {
+        return None;
+    }
+    Some(format!(
+        "must be 1 to {LONGEST_TENANT} bytes without control characters"
+    ))
 }
 
 /// What is wrong with a well-formed policy in this registry: names of nothing, or of something of

@@ -13,9 +13,10 @@ use beamline_actors::registry::Registry;
 use beamline_actors::tree::Node;
 use beamline_contract::control::ReplicaStatus;
 use beamline_domain::policy::complexity::ComplexityLimits;
+use beamline_domain::quotas::RegistryQuotas;
 use futures_util::future::BoxFuture;
-use secrecy::SecretString;
 
+use super::access::Access;
 use super::heard::Heard;
 
 /// The parts of this router, and the way to the others.
@@ -47,13 +48,13 @@ pub struct Identity {
 pub struct AdminSettings {
     /// Of all subjects.
     pub prefix: String,
-    /// Without one, everybody may administrate.
-    pub api_key: Option<SecretString>,
+    pub access: Access,
     pub complexity: ComplexityLimits,
     /// In a pipeline, the provider counted as one.
     pub max_extensions: usize,
     /// Attempts that one request may make after its first.
     pub max_extra_attempts: usize,
+    pub quotas: RegistryQuotas,
 }
 
 /// The replicas of this router, itself among them.

@@ -41,6 +41,21 @@ pub(super) const POSTGRES: &[File] = &[
         sql: include_str!("../../../migrations/postgres/0007_faces.sql"),
     },
     MASK_PII_IN,
+    File {
+        version: 9,
+        name: "keys",
+        sql: include_str!("../../../migrations/postgres/0009_keys.sql"),
+    },
+    File {
+        version: 10,
+        name: "large messages",
+        sql: include_str!("../../../migrations/postgres/0010_large_messages.sql"),
+    },
+    File {
+        version: 11,
+        name: "revisions",
+        sql: include_str!("../../../migrations/postgres/0011_revisions.sql"),
+    },
 ];
 
 pub(super) const SQLITE: &[File] = &[
@@ -76,6 +91,21 @@ pub(super) const SQLITE: &[File] = &[
         sql: include_str!("../../../migrations/sqlite/0007_faces.sql"),
     },
     MASK_PII_IN,
+    File {
+        version: 9,
+        name: "keys",
+        sql: include_str!("../../../migrations/sqlite/0009_keys.sql"),
+    },
+    File {
+        version: 10,
+        name: "large messages",
+        sql: include_str!("../../../migrations/sqlite/0010_large_messages.sql"),
+    },
+    File {
+        version: 11,
+        name: "revisions",
+        sql: include_str!("../../../migrations/sqlite/0011_revisions.sql"),
+    },
 ];
 
 /// The same text for both databases.
