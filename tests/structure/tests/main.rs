@@ -4,6 +4,7 @@
 // The lints know test code by this attribute and not by its target.
 #[cfg(test)]
 mod arrow_line;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod circles;
