@@ -1,5 +1,5 @@
-//! The file of `database.url_file`: a password may be replaced in it while the router runs, so it is
-//! read again whenever a connection fails.
+//! The file of `database.url_file`: a password may be replaced in it while the router runs, so it
+//! is read again whenever a connection fails.
 
 use std::mem::discriminant;
 use std::sync::Arc;
