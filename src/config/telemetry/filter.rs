@@ -166,7 +166,6 @@ mod tests {
             "info,beamline_router::edge",
             "info,sqlx=",
             "info,[request{tenant_id=acme}]=trace",
-            "info,[request{a=1,b=warning}]=debug",
         ] {
             assert_eq!(check(filter), Ok(()), "{filter}");
             assert!(says_a_level_for_all(filter), "{filter}");
