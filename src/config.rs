@@ -39,7 +39,7 @@ pub use complexity::ComplexityConfig;
 pub use database::DatabaseConfig;
 pub use http::{AdminConfig, HttpConfig};
 pub use mistakes::{Mistakes, Place};
-pub use nats::{NatsConfig, NatsTlsConfig};
+pub use nats::{NatsConfig, NatsSecret, NatsTlsConfig};
 pub use overrides::{Discovered, Overrides};
 pub use quotas::QuotasConfig;
 pub use router::RouterConfig;

@@ -4,6 +4,7 @@
 //! Everything that is SQL is below this module. Each database has its statements in a file of its
 //! own, `postgres` and `sqlite`; all other code serves both.
 
+mod address;
 mod backend;
 mod change;
 mod error;
@@ -43,9 +44,9 @@ pub struct OpenStore {
 pub async fn open(config: &DatabaseConfig) -> Result<OpenStore, OpenError> {
     let backend = Backend::new(config)?;
     backend.create_directory().await?;
-    let pool = backend.pool(config)?;
+    let pool = backend.pool(config);
     let hints = Hints::new();
-    let listener = backend.listener(&hints);
+    let listener = backend.listener(&hints)?;
     let registry = Registry::new(backend.statements(), pool, hints, config.acquire_timeout);
     Ok(OpenStore {
         store: Arc::new(registry),

@@ -4,6 +4,8 @@ use beamline_test_support::RouterProcess;
 
 mod answers;
 mod bad_messages;
+mod nats_setup;
+mod probes;
 mod quotas;
 mod reply_subjects;
 mod tenants;

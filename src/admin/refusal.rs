@@ -187,7 +187,7 @@ impl From<StoreError> for Refusal {
                 "The {sentence} Look at it as it is now, and try again."
             )),
             StoreError::Refused(_) => Self::invalid(sentence),
-            StoreError::Unavailable(_) => Self::new(
+            StoreError::Unavailable(_) | StoreError::Denied(_) => Self::new(
                 RefusalCode::StoreUnavailable,
                 format!(
                     "Nothing was changed: {error}. Requests are served from the last snapshot meanwhile."

@@ -7,7 +7,7 @@ use async_nats::ServerAddr;
 use secrecy::SecretString;
 
 use super::printout::redacted;
-use super::reader::Reader;
+use super::reader::{Reader, read_secret};
 use super::values::{Problem, shown};
 
 /// Section `nats`. At most one way to log in is given: a credentials file, a user with a password,
@@ -18,7 +18,7 @@ pub struct NatsConfig {
     pub url: String,
     /// First tokens of every subject of this router, without a dot at the end.
     pub subject_prefix: String,
-    /// How the router's own inboxes begin, so that permissions can name them.
+    /// How the inboxes of router and command line begin, so that permissions can name them.
     pub inbox_prefix: String,
     /// How the reply subjects of requests may begin; compared as text.
     pub reply_prefixes: Vec<String>,
@@ -27,8 +27,8 @@ pub struct NatsConfig {
     /// JWT and key as written by `nsc`.
     pub creds_file: Option<PathBuf>,
     pub user: Option<String>,
-    pub password: Option<SecretString>,
-    pub token: Option<SecretString>,
+    pub password: Option<NatsSecret>,
+    pub token: Option<NatsSecret>,
     /// The key-value bucket of sticky sessions.
     pub sessions_bucket: String,
     /// How many servers of a cluster keep the bucket.
@@ -38,6 +38,29 @@ pub struct NatsConfig {
     pub ping_interval: Duration,
     /// How long the router waits for the first connection before it gives up.
     pub startup_timeout: Duration,
+}
+
+/// A secret that may be replaced while the router runs, where it has a file.
+#[derive(Debug, Clone)]
+pub struct NatsSecret {
+    text: SecretString,
+    file: Option<PathBuf>,
+}
+
+impl NatsSecret {
+    fn read(from: &mut Reader, key: &str) -> Option<Self> {
+        let text = from.secret(key, redacted, |_| Ok(()))?;
+        let file = from.file_of_secret(key);
+        Some(Self { text, file })
+    }
+
+    /// As it is now. Blocks for as long as the file takes.
+    pub fn now(&self) -> Result<SecretString, String> {
+        match &self.file {
+            Some(file) => read_secret(file).map(|(text, _)| text.into()),
+            None => Ok(self.text.clone()),
+        }
+    }
 }
 
 /// Section `nats.tls`.
@@ -68,8 +91,8 @@ impl NatsConfig {
             subject_prefix,
             creds_file: from.file("nats.creds_file", true),
             user: from.optional_text("nats.user"),
-            password: from.secret("nats.password", redacted, |_| Ok(())),
-            token: from.secret("nats.token", redacted, |_| Ok(())),
+            password: NatsSecret::read(from, "nats.password"),
+            token: NatsSecret::read(from, "nats.token"),
             ping_interval: from.duration("nats.ping_interval", Duration::from_secs(2), pings),
             startup_timeout: from.duration("nats.startup_timeout", Duration::from_secs(30), waits),
             sessions_bucket: from.text_or_else("nats.sessions_bucket", &own_bucket, check_bucket),
@@ -82,6 +105,12 @@ impl NatsConfig {
 }
 
 impl NatsTlsConfig {
+    /// Whoever names an authority or a certificate means TLS: without it, a password would go in
+    /// clear to a server that offers none.
+    pub fn is_wanted(&self) -> bool {
+        self.required || self.ca_file.is_some() || self.cert_file.is_some()
+    }
+
     fn read(from: &mut Reader) -> Self {
         let tls = Self {
             required: from.boolean("nats.tls.required", false),

@@ -10,6 +10,7 @@ mod events;
 mod forgeries;
 mod headers;
 pub mod intake;
+mod login;
 mod options;
 pub(crate) mod queue;
 mod replies;

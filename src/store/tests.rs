@@ -28,6 +28,7 @@ mod fixtures;
 mod health;
 mod migrations;
 mod proxy;
+mod rights;
 mod statements;
 mod writers;
 

@@ -174,6 +174,7 @@ impl Invokers {
             subject: Arc::clone(&admitted.subject),
             body: order.body.clone(),
             traceparent: Arc::clone(&scope.traceparent),
+            carried: scope.carried.clone(),
             trace_id: Arc::clone(&scope.trace_id),
             tenant_id: Arc::clone(&scope.tenant_id),
             timeout: limit,

@@ -14,6 +14,7 @@ use beamline_actors::watch::{self, WatchSettings};
 use beamline_contract::fields::Fields;
 use beamline_contract::policy::Mode;
 use beamline_contract::record::{BreakerOverrides, Kind};
+use beamline_contract::trace::Carried;
 use beamline_domain::record;
 use beamline_domain::request::plan::{Endpoint, PlannedCall, Rule, Target};
 use beamline_domain::request::run::{CallOrder, CallResult, TimeShare};
@@ -163,6 +164,7 @@ pub(super) fn scope_of(tenant: &str) -> CallScope {
     CallScope {
         trace_id: "trace".into(),
         traceparent: "00-0-0-00".into(),
+        carried: Carried::default(),
         tenant_id: tenant.into(),
         deadline: Instant::now() + Duration::from_secs(60),
     }

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::super::content::read_limited;
 use super::super::printout::REDACTED;
-use super::super::values::{Problem, Written};
+use super::super::values::{Problem, Written, without_line_end};
 use super::{Reader, checked};
 
 /// A key file of this size would be no key.
@@ -24,6 +24,11 @@ impl Reader {
     ) -> Option<SecretString> {
         self.text_or_file(key, None, redact, check)
             .map(SecretString::from)
+    }
+
+    /// The file that a secret was read from, which may hold another one later.
+    pub(in super::super) fn file_of_secret(&self, key: &str) -> Option<PathBuf> {
+        self.secret_files.get(key).cloned()
     }
 
     /// A secret whose default is none, such as the address of the embedded database.
@@ -69,7 +74,11 @@ impl Reader {
 
         match (direct, path) {
             (Some(text), _) => Some(text),
-            (None, Some(path)) => self.secret_from_file(&file_key, &path, check),
+            (None, Some(path)) => {
+                let text = self.secret_from_file(&file_key, &path, check);
+                self.secret_files.insert(key.to_owned(), path);
+                text
+            }
             (None, None) => None,
         }
     }
@@ -153,13 +162,13 @@ fn left_out() -> Problem {
     )
 }
 
-fn read_secret(path: &Path) -> Result<(String, bool), Problem> {
+/// A secret, and whether everybody can read its file.
+pub(in super::super) fn read_secret(path: &Path) -> Result<(String, bool), Problem> {
     let content = read_limited(path, MAX_SECRET_BYTES)
         .map_err(|error| format!("names a file that cannot be read: {error}"))?;
     let text = String::from_utf8(content.bytes)
         .map_err(|_| "names a file that is not valid UTF-8".to_owned())?;
-    // Editors and `echo` end a file with a line break, which is never part of the secret.
-    let text = text.trim_end_matches(['\r', '\n']);
+    let text = without_line_end(&text);
     if text.is_empty() {
         return Err("names a file that is empty".to_owned());
     }

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use async_nats::ConnectOptions;
-use secrecy::ExposeSecret;
-
+use super::login;
 use crate::config::NatsConfig;
+use async_nats::ConnectOptions;
 
 /// Messages that one subscription keeps for its reader; more are dropped. Well above what is
 /// admitted at once.
@@ -23,30 +22,23 @@ pub struct UnreadableFile {
     pub source: io::Error,
 }
 
-/// Everything but the addresses. Reads the files, so that a wrong path is told apart from a server
-/// that is away.
+/// Everything but the addresses. Looks at the files, so that a wrong path is told apart from a
+/// server that is away.
 pub(crate) async fn options(
     nats: &NatsConfig,
     name: &str,
 ) -> Result<ConnectOptions, UnreadableFile> {
-    let mut options = ConnectOptions::new()
+    if let Some(file) = &nats.creds_file {
+        readable("nats.creds_file", file).await?;
+    }
+    let options = login::of(nats)
+        .options()
         .name(name)
         .ping_interval(nats.ping_interval)
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .client_capacity(CLIENT_CAPACITY)
-        .require_tls(nats.tls.required);
-    if let (Some(user), Some(password)) = (&nats.user, &nats.password) {
-        options = options.user_and_password(user.clone(), password.expose_secret().to_owned());
-    }
-    if let Some(token) = &nats.token {
-        options = options.token(token.expose_secret().to_owned());
-    }
-    if let Some(file) = &nats.creds_file {
-        options = options
-            .credentials_file(file)
-            .await
-            .map_err(|source| unreadable("nats.creds_file", file, source))?;
-    }
+        .custom_inbox_prefix(nats.inbox_prefix.clone())
+        .require_tls(nats.tls.is_wanted());
     with_tls_files(options, nats).await
 }
 
@@ -63,9 +55,7 @@ async fn with_tls_files(
     ];
     for (key, file) in files {
         if let Some(file) = file {
-            tokio::fs::read(file)
-                .await
-                .map_err(|source| unreadable(key, file, source))?;
+            readable(key, file).await?;
         }
     }
     if let Some(file) = &tls.ca_file {
@@ -77,12 +67,14 @@ async fn with_tls_files(
     Ok(options)
 }
 
-fn unreadable(key: &'static str, path: &Path, source: io::Error) -> UnreadableFile {
-    UnreadableFile {
+/// Said here, because the client only says that it could not connect.
+async fn readable(key: &'static str, file: &Path) -> Result<(), UnreadableFile> {
+    let read = tokio::fs::read(file).await;
+    read.map(drop).map_err(|source| UnreadableFile {
         key,
-        path: path.to_owned(),
+        path: file.to_owned(),
         source,
-    }
+    })
 }
 
 /// The servers of `nats.url`.

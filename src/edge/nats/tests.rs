@@ -3,6 +3,7 @@
 
 mod connection;
 mod ghosts;
+mod login;
 mod memory;
 mod sessions;
 mod transport;
