@@ -66,7 +66,6 @@ impl<'a> Members<'a> {
     /// The next key, in its quotes, and its value; `None` inside at the end of the object, outside
     /// where it is broken.
     #[expect(clippy::option_option, reason = "the end of an object is no mistake")]
-    #[expect(clippy::type_complexity, reason = "a key and a value")]
     fn next_member(&mut self) -> Option<Option<(&'a [u8], &'a [u8])>> {
         if self.0.starts_with(b"}") {
             return Some(None);
