@@ -4,14 +4,17 @@
 //! An edge reads the request, names the caller, and carries the answer back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
+use beamline_actors::ports::StoreError;
 use beamline_contract::admin::{self, Effect};
 use beamline_contract::fields::Fields;
 use beamline_contract::for_each_operation;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+mod access;
 mod authorization;
 mod body;
 mod breakers;
@@ -21,7 +24,9 @@ mod configs;
 mod extensions;
 mod health;
 mod heard;
+mod keys;
 mod lanes;
+mod nonces;
 mod notes;
 mod operation;
 mod pipelines;
@@ -32,11 +37,17 @@ mod surroundings;
 mod targets;
 mod tree;
 mod warnings;
+mod wrong_keys;
 
+use authorization::{Denied, Request, Tried, identify, permit};
+use caller::Caller;
 use lanes::Lanes;
+use nonces::Nonces;
 use operation::{Perform, apart};
+use wrong_keys::{Slowed, WrongKeys};
 
-pub use caller::Caller;
+pub use access::{Access, ConfiguredKey};
+pub use caller::{Asking, Credentials};
 pub use heard::{Heard, Listener, covers};
 pub use lanes::Admission;
 pub use refusal::Refusal;
@@ -52,6 +63,8 @@ pub struct Administration {
 struct Shared {
     surroundings: Arc<Surroundings>,
     lanes: Lanes,
+    nonces: Nonces,
+    wrong_keys: WrongKeys,
     /// What is still at work is answered that the router ends.
     cut: CancellationToken,
 }
@@ -61,9 +74,12 @@ const OPERATION_LIMIT: Duration = Duration::from_secs(15);
 
 impl Administration {
     pub fn new(surroundings: Surroundings) -> Self {
+        let wrong_keys = WrongKeys::new(surroundings.metrics.wrong_keys.clone());
         let shared = Shared {
+            wrong_keys,
             surroundings: Arc::new(surroundings),
             lanes: Lanes::default(),
+            nonces: Nonces::default(),
             cut: CancellationToken::new(),
         };
         Self {
@@ -87,18 +103,48 @@ impl Administration {
         admission: Admission,
         name: &str,
         payload: &[u8],
-        caller: &Caller,
+        asking: &Asking,
     ) -> String {
-        let answer = match self.by_name(&admission, name, payload, caller).await {
+        let answer = match self.by_name(&admission, name, payload, asking).await {
             Ok(answer) => answer,
-            Err(refusal) => refusal.into_json(),
+            Err(denied) => {
+                // Who waits for nothing but a wrong key's answer keeps nobody from a place.
+                drop(admission);
+                self.denied(denied).await.into_json()
+            }
         };
-        if answer.len() <= caller.largest_answer {
+        if answer.len() <= asking.largest_answer {
             return answer;
         }
-        Refusal::too_long(answer.len(), caller.largest_answer)
+        Refusal::too_long(answer.len(), asking.largest_answer)
             .leaving_open(operation::writes(name))
             .into_json()
+    }
+
+    /// An answer to a wrong key comes late when there were many.
+    async fn denied(&self, denied: Denied) -> Refusal {
+        let Denied { refusal, tried } = denied;
+        let shared = &self.shared;
+        let Some(Tried(key_id)) = tried else {
+            return refusal;
+        };
+        let slowed = shared.wrong_keys.note(key_id.as_deref(), Instant::now());
+        let Some(Slowed { wait, place }) = slowed else {
+            return refusal;
+        };
+        if place.is_none() {
+            return Refusal::busy();
+        }
+        if !shared.surroundings.draining.load(Ordering::Relaxed) {
+            let _cut = shared.cut.run_until_cancelled(sleep(wait)).await;
+        }
+        refusal
+    }
+
+    fn identify(&self, request: Request<'_>) -> Result<Caller, Denied> {
+        let all = &self.shared.surroundings;
+        let access = &all.settings.access;
+        identify(access, &all.registry.snapshot(), request, SystemTime::now())
     }
 
     /// Carries out one operation.
@@ -108,20 +154,51 @@ impl Administration {
         body: &Fields,
         caller: &Caller,
     ) -> Result<O::Answer, Refusal> {
-        let request = O::read(body)?;
+        permit(caller, body, O::ROLE, O::REACH)?;
+        let may_have_changed = O::EFFECT == Effect::Writes;
+        let mut caller = caller.clone();
+        if may_have_changed {
+            caller.if_revision = body::if_revision(body)?;
+        }
+        let request = O::read(&body::of_operation(body))?;
         let shared = &self.shared;
         let until = Instant::now() + OPERATION_LIMIT;
         let _permit = tokio::select! {
             turn = admission.turn() => turn?,
             () = shared.cut.cancelled() => return Err(Refusal::shutting_down(false)),
         };
-        let may_have_changed = O::EFFECT == Effect::Writes;
-        let work = request.perform(&shared.surroundings, caller);
+        let work = self.taken_once(may_have_changed, &caller, request);
         tokio::select! {
             done = timeout_at(until, work) => {
                 done.unwrap_or_else(|_elapsed| Err(Refusal::too_late(may_have_changed)))
             }
             () = shared.cut.cancelled() => Err(Refusal::shutting_down(may_have_changed)),
+        }
+    }
+
+    /// A signed write is carried out once, whatever came of it: what was refused may be possible a
+    /// moment later, when somebody sends it again who was not asked.
+    async fn taken_once<O: Perform>(
+        &self,
+        writes: bool,
+        caller: &Caller,
+        request: O,
+    ) -> Result<O::Answer, Refusal> {
+        let all = &self.shared.surroundings;
+        let Some(nonce) = caller.nonce.as_deref().filter(|_| writes) else {
+            return request.perform(all, caller).await;
+        };
+        if !self.shared.nonces.take(nonce) {
+            return Err(Refusal::replayed());
+        }
+        let done = request.perform(all, caller).await;
+        match all.registry.spend(nonce).await {
+            Err(StoreError::Replayed) => Err(Refusal::replayed()),
+            Err(error) => {
+                tracing::warn!(%error, key_id = nonce.key_id, "a signed request is not marked as taken");
+                done
+            }
+            Ok(()) => done,
         }
     }
 
@@ -142,22 +219,26 @@ impl Administration {
 }
 
 macro_rules! by_name {
-    ($($operation:ident $name:literal $role:ident $effect:ident $answer:ident,)*) => {
+    ($($operation:ident $name:literal $role:ident $reach:ident $effect:ident $answer:ident,)*) => {
         impl Administration {
             async fn by_name(
                 &self,
                 admission: &Admission,
                 name: &str,
                 payload: &[u8],
-                caller: &Caller,
-            ) -> Result<String, Refusal> {
+                asking: &Asking,
+            ) -> Result<String, Denied> {
                 let body = body::read(payload)?;
-                let key = self.shared.surroundings.settings.api_key.as_ref();
-                authorization::check(key, caller, &body)?;
-                match name {
-                    $($name => self.written::<admin::$operation>(admission, &body, caller).await,)*
+                let caller = self.identify(Request {
+                    asking,
+                    payload,
+                    body: &body,
+                })?;
+                let answer = match name {
+                    $($name => self.written::<admin::$operation>(admission, &body, &caller).await,)*
                     _ => Err(Refusal::unknown_operation(name)),
-                }
+                };
+                Ok(answer?)
             }
         }
     };

@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and which file answers it.
 //!
-//! `serve` and `up` run a router. `tree`, `request`, `ext`, `breaker` and `policy` talk to a
-//! running one over NATS, so they work wherever NATS can be reached.
+//! `serve` and `up` run a router. `tree`, `request`, `ext`, `breaker`, `policy` and `key`
+//! talk to a running one over NATS, so they work wherever NATS can be reached.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +21,7 @@ mod detail;
 mod document;
 pub mod ext;
 mod failure;
+pub mod key;
 pub mod migrate;
 mod nearest;
 mod pairs;
@@ -108,6 +109,9 @@ pub enum Command {
     /// List and change policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// List, make and end the keys of the administration
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Bring the database to the schema of this version
     Migrate(migrate::MigrateArgs),
     /// Check or print the configuration
@@ -187,6 +191,7 @@ impl Command {
             | Self::Ext(_)
             | Self::Breaker(_)
             | Self::Policy(_)
+            | Self::Key(_)
             | Self::Migrate(_)
             | Self::Config(_)
             | Self::Completions(_)
@@ -199,7 +204,7 @@ impl Command {
     fn asks_a_router(&self) -> bool {
         match self {
             Self::Request(_) | Self::Tree(_) | Self::Ext(_) | Self::Breaker(_) => true,
-            Self::Policy(_) | Self::Config(_) => true,
+            Self::Policy(_) | Self::Key(_) | Self::Config(_) => true,
             Self::Up(_) | Self::Serve | Self::Migrate(_) => false,
             Self::Completions(_) | Self::Complete(_) => false,
         }
@@ -217,6 +222,7 @@ fn local_router() -> Option<Discovered> {
     Some(Discovered {
         place: state::announcement_in(directory),
         set,
+        key: crate::up::key_in(directory),
     })
 }
 
@@ -238,6 +244,7 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
             breaker::run(&load()?, command, globals.timeout, console).await
         }
         Command::Policy(command) => policy::run(load, command, globals.timeout, console).await,
+        Command::Key(command) => key::run(&load()?, command, globals.timeout, console).await,
         Command::Migrate(args) => migrate::run(&load()?, args, console).await,
         Command::Config(command) => config::run(load(), &command, console),
         Command::Completions(args) => completions::run(&args, console),

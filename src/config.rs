@@ -5,6 +5,7 @@
 //! `docs/configuration.md`. For commands that ask a running router, the address of the one that
 //! `up` runs here stands in for the default.
 
+mod admin;
 mod complexity;
 mod content;
 mod database;
@@ -35,9 +36,10 @@ use layers::Layers;
 use printout::Printout;
 use reader::Reader;
 
+pub use admin::AdminConfig;
 pub use complexity::ComplexityConfig;
 pub use database::DatabaseConfig;
-pub use http::{AdminConfig, HttpConfig};
+pub use http::HttpConfig;
 pub use mistakes::{Mistakes, Place};
 pub use nats::{NatsConfig, NatsSecret, NatsTlsConfig};
 pub use overrides::{Discovered, Overrides};
@@ -77,6 +79,11 @@ pub fn load_from(
     let layers = Layers::read(blank.into_defaults(), overrides, environment);
     let mut reader = Reader::new(layers);
     let mut config = Config::read(&mut reader);
+    if let Some(found) = &overrides.discovered
+        && reader.is_discovered("nats.url")
+    {
+        config.admin.api_key.clone_from(&found.key);
+    }
     (config.printout, config.warnings) = reader.finish()?;
     Ok(config)
 }
@@ -95,13 +102,20 @@ impl Config {
             warnings: Vec::new(),
             printout: Printout::default(),
         };
-        config.admin.check_exposure(&config.http, from);
+        config
+            .admin
+            .check_exposure(&config.http, &config.nats, from);
         config
     }
 
     /// What is allowed but should be looked at, such as a secret in a file that everybody can read.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What is open to those who have no key, and to whom.
+    pub fn openings(&self) -> Vec<String> {
+        self.admin.openings(&self.nats)
     }
 
     /// The effective configuration as it was loaded, with the origin of each value as a comment. In

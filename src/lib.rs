@@ -16,4 +16,5 @@ pub mod store;
 #[cfg(feature = "count-allocations")]
 mod allocations;
 pub mod config;
+pub mod keys;
 pub mod observe;

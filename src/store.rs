@@ -1,5 +1,5 @@
-//! The store of extensions and policies in SQL: Postgres in production, SQLite as the embedded
-//! default, one interface.
+//! The store of extensions, policies and keys in SQL: Postgres in production, SQLite as the
+//! embedded default, one interface.
 //!
 //! Everything that is SQL is below this module. Each database has its statements in a file of its
 //! own, `postgres` and `sqlite`; all other code serves both.
@@ -9,8 +9,10 @@ mod backend;
 mod change;
 mod error;
 mod health;
+mod keys;
 mod listener;
 mod migrations;
+mod nonces;
 mod postgres;
 mod registry;
 mod rows;

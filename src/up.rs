@@ -9,6 +9,7 @@ mod error;
 pub mod extensions;
 pub mod log;
 mod nats;
+mod own_key;
 mod process;
 pub mod state;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions};
+use beamline_contract::admin::Role;
 use secrecy::SecretString;
 use tokio::time::timeout;
 
@@ -64,7 +66,13 @@ impl Companions {
         let program = nats::find(program, &self.state)?;
         let nats::Started { server, url, taken } = nats::start(program, port, &self.state).await?;
         self.nats = Some(server);
-        embed(config, &url, &self.state);
+        let key = own_key::open(self.state.path()).map_err(|error| {
+            UpError(format!(
+                "the key of {} cannot be read or made: {error}.",
+                self.state.path().display()
+            ))
+        })?;
+        embed(config, &url, &self.state, key);
         Ok(taken)
     }
 
@@ -113,13 +121,15 @@ fn is_taken(address: SocketAddr) -> bool {
 }
 
 /// `up` brings its own of these.
-const BROUGHT: [&str; 6] = [
+const BROUGHT: [&str; 8] = [
     "nats.url",
     "nats.creds_file",
     "nats.user",
     "nats.token",
     "database.url",
     "router.state_dir",
+    "admin.api_key",
+    "admin.api_key_role",
 ];
 
 /// The keys that somebody has written and that mean nothing here, because `up` brings its own.
@@ -129,7 +139,12 @@ pub fn ignored(config: &Config) -> Vec<&'static str> {
     ignored
 }
 
-fn embed(config: &mut Config, nats_url: &str, state: &StateDir) {
+/// The key of whoever stands in a state directory; `None` when there is none of the caller's own.
+pub fn key_in(directory: &Path) -> Option<SecretString> {
+    own_key::read(directory).ok().flatten()
+}
+
+fn embed(config: &mut Config, nats_url: &str, state: &StateDir, key: SecretString) {
     let nats = &mut config.nats;
     nats_url.clone_into(&mut nats.url);
     nats.creds_file = None;
@@ -142,6 +157,8 @@ fn embed(config: &mut Config, nats_url: &str, state: &StateDir) {
     nats.tls.key_file = None;
     config.database.url = SecretString::from(state.database_url());
     config.router.state_dir = state.path().to_owned();
+    config.admin.api_key = Some(key);
+    config.admin.api_key_role = Role::Admin;
 }
 
 fn is_given(config: &Config, key: &str) -> bool {

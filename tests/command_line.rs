@@ -471,7 +471,11 @@ async fn refusals_have_their_exit_codes_and_say_where_the_mistake_is() {
 
 #[tokio::test]
 async fn without_a_router_or_its_key_nothing_is_done() {
-    let mut world = World::start(&[("admin.api_key", "a-key-of-enough-length")]).await;
+    let settings = [
+        ("admin.api_key", "a-key-of-enough-length"),
+        ("admin.anonymous", "none"),
+    ];
+    let mut world = World::start(&settings).await;
     let (code, sentence) = world.fails(&["ext", "list"]);
     assert!(
         code == 1 && sentence.contains("admin.api_key"),

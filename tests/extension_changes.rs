@@ -65,6 +65,11 @@ async fn a_change_of_what_others_changed_meanwhile_is_a_conflict() {
     );
     let second = routing.gateway.admin("update_extension", &change(2)).await;
     assert_eq!(second["error"]["code"], "conflict", "{second}");
+    let same = routing.gateway.admin("update_extension", &change(1)).await;
+    assert_eq!(
+        same["error"]["code"], "conflict",
+        "also when it is so already: {same}"
+    );
     let wrong = r#"{"id": "model", "if_revision": "7"}"#;
     let wrong = routing
         .gateway
@@ -72,6 +77,62 @@ async fn a_change_of_what_others_changed_meanwhile_is_a_conflict() {
         .await
         .json;
     assert_eq!(wrong["error"]["code"], "invalid_request", "{wrong}");
+}
+
+#[tokio::test]
+async fn of_twenty_changes_at_once_nineteen_are_told_and_none_is_lost() {
+    let routing = Routing::start(&[]).await;
+    routing
+        .gateway
+        .register("provider", "model", json!({}))
+        .await;
+    let put = |name: &str, weight: u32, seen: Value| {
+        let policy = json!({"providers": [{"name": "model", "weight": weight}]});
+        json!({"tenant_id": "acme", "policy_id": name, "policy": policy, "if_revision": seen})
+    };
+    let ask = async |body: Value| routing.gateway.admin("put_policy", &body).await;
+    let first = ask(put("p", 1, json!(0))).await;
+    assert_eq!(first["ok"], true, "there was none: {first}");
+    let again = ask(put("p", 1, json!(0))).await;
+    assert_eq!(again["error"]["code"], "conflict", "{again}");
+    ask(put("other", 1, Value::Null)).await;
+
+    let name = json!({"tenant_id": "acme", "policy_id": "p"});
+    let read = routing.admin("get_policy", name.clone()).await;
+    assert_eq!(read["policy_revision"], first["revision"], "{read}");
+    let changes = (2..22).map(|weight| ask(put("p", weight, read["revision"].clone())));
+    let answers = futures_util::future::join_all(changes).await;
+    let saved = answers.iter().filter(|answer| answer["ok"] == true);
+    assert_eq!(saved.count(), 1, "{answers:?}");
+    let refused = answers.iter().filter(|answer| answer["ok"] == false);
+    assert!(
+        refused
+            .into_iter()
+            .all(|answer| answer["error"]["code"] == "conflict")
+    );
+
+    // What is deleted changed too; and it may be made anew by who knows that there is none.
+    let seen = routing.admin("get_policy", name.clone()).await["revision"].clone();
+    routing.admin("delete_policy", name).await;
+    let late = ask(put("p", 30, seen)).await;
+    assert_eq!(late["error"]["code"], "conflict", "{late}");
+    assert_eq!(ask(put("p", 30, json!(0))).await["ok"], true);
+
+    let list = routing
+        .admin("list_policies", json!({"tenant_id": "acme"}))
+        .await;
+    assert!(list["policies"][0]["revision"].is_u64(), "{list}");
+    let record = routing.admin("get_extension", json!({"id": "model"})).await;
+    let own = record["extension"]["revision"].as_u64().expect("a number");
+    assert!(
+        own < record["revision"].as_u64().expect("a number"),
+        "{record}"
+    );
+    let back = routing
+        .gateway
+        .admin("update_extension", &record["extension"])
+        .await;
+    assert_eq!(back["ok"], true, "what was read can be written: {back}");
 }
 
 #[tokio::test]

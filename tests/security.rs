@@ -4,10 +4,12 @@ use beamline_test_support::RouterProcess;
 
 mod answers;
 mod bad_messages;
+mod keys;
 mod nats_setup;
 mod probes;
 mod quotas;
 mod reply_subjects;
+mod signatures;
 mod tenants;
 mod tenants_by_subject;
 

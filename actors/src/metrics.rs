@@ -44,6 +44,7 @@ pub struct Metrics {
     pub restarts: Family<NodeLabel, Counter>,
     pub retries: Family<RetryLabel, Counter>,
     pub retries_refused: Family<RefusedRetryLabel, Counter>,
+    pub wrong_keys: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -120,6 +121,7 @@ impl Default for Metrics {
             extension_limit: Family::default(),
             extension_calls_refused: Family::default(),
             answers_tolerated: Family::default(),
+            wrong_keys: Counter::default(),
             provider_requests: Family::default(),
             provider_latency: Family::new_with_constructor(seconds as fn() -> Histogram),
             provider_tokens: Family::default(),
@@ -202,6 +204,11 @@ impl Metrics {
             "extension_answers_tolerated",
             "Answers that are refused without router.strict_answers = \"warn\"",
             self.answers_tolerated.clone(),
+        );
+        registry.register(
+            "admin_wrong_keys",
+            "Requests to the administration with a key that opens nothing",
+            self.wrong_keys.clone(),
         );
         registry.register(
             "provider_requests",

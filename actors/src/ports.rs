@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use beamline_contract::trace::Carried;
@@ -12,6 +13,7 @@ use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
 use beamline_contract::record::ExtensionRecord;
+use beamline_domain::keys::StoredKey;
 use beamline_domain::record::SubjectListener;
 pub use beamline_domain::request::endpoint::{Answer, TransportError};
 use beamline_domain::session::{Pin, SessionKey, Stored};
@@ -35,6 +37,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// revision. After [`StoreError::Unknown`] only a look tells whether it was made; after any
     /// other error it was not.
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Marks a signed write as taken that changed nothing; [`StoreError::Replayed`] when it was
+    /// marked before.
+    fn spend<'a>(&'a self, nonce: &'a Nonce) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Writes how extensions do, as `replica` sees it. Lines of extensions that are gone are left
     /// out, and what no replica wrote for a day is forgotten. No revision, no audit.
@@ -66,12 +72,26 @@ pub enum Change {
     /// none.
     UpdateExtension(ExtensionRecord),
     /// Deletes the record with its versions and instances; its audit rows stay.
-    DeleteExtension { id: String },
+    DeleteExtension {
+        id: String,
+    },
     /// Creates or replaces.
     PutPolicy(StoredPolicy),
     DeletePolicy {
         tenant_id: String,
         policy_id: String,
+    },
+    /// [`StoreError::Conflict`] when the id is taken.
+    CreateKey(StoredKey),
+    /// Puts another key beside it, and lets it expire.
+    RotateKey {
+        id: String,
+        /// Milliseconds since 1970.
+        expires_at: u64,
+        successor: StoredKey,
+    },
+    RevokeKey {
+        id: String,
     },
 }
 
@@ -86,13 +106,29 @@ impl Change {
                 tenant_id,
                 policy_id,
             } => ("policy", format!("{tenant_id}/{policy_id}")),
+            Self::CreateKey(key) => ("key", key.id.clone()),
+            Self::RotateKey { id, .. } | Self::RevokeKey { id } => ("key", id.clone()),
+        }
+    }
+
+    /// Whether it is no mistake that the object is not there yet.
+    pub fn may_create(&self) -> bool {
+        match self {
+            Self::CreateExtension(_) | Self::PutPolicy(_) | Self::CreateKey(_) => true,
+            Self::UpdateExtension(_)
+            | Self::DeleteExtension { .. }
+            | Self::DeletePolicy { .. }
+            | Self::RotateKey { .. }
+            | Self::RevokeKey { .. } => false,
         }
     }
 
     /// The word for it in the audit log.
     pub fn action(&self) -> &'static str {
         match self {
-            Self::CreateExtension(_) => "create",
+            Self::CreateExtension(_) | Self::CreateKey(_) => "create",
+            Self::RotateKey { .. } => "rotate",
+            Self::RevokeKey { .. } => "revoke",
             Self::UpdateExtension(_) => "update",
             Self::PutPolicy(_) => "put",
             Self::DeleteExtension { .. } | Self::DeletePolicy { .. } => "delete",
@@ -111,8 +147,40 @@ pub struct Author {
     /// [`StoreError::Stale`], because somebody else's change would be undone.
     pub based_on: Option<u64>,
     /// The revision up to which whoever asks knows the object; after a later change of it, this one
-    /// is [`StoreError::Changed`].
+    /// is [`StoreError::Changed`]. 0: the object must not be there, else [`StoreError::Conflict`].
     pub if_revision: Option<u64>,
+    /// Of a signed write; with one that was spent before it is [`StoreError::Replayed`].
+    pub nonce: Option<Arc<Nonce>>,
+}
+
+/// What makes a signed write another one than all others of its key.
+#[derive(Debug)]
+pub struct Nonce {
+    pub key_id: String,
+    pub value: String,
+    /// Milliseconds since 1970, by the clock of the router.
+    pub taken_at: u64,
+    /// The store has it.
+    is_spent: AtomicBool,
+}
+
+impl Nonce {
+    pub fn new(key_id: &str, value: &str, taken_at: u64) -> Self {
+        Self {
+            key_id: key_id.to_owned(),
+            value: value.to_owned(),
+            taken_at,
+            is_spent: AtomicBool::new(false),
+        }
+    }
+
+    pub fn is_spent(&self) -> bool {
+        self.is_spent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn spent(&self) {
+        self.is_spent.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Why the store did not do what it was asked.
@@ -126,6 +194,9 @@ pub enum StoreError {
     Stale,
     #[error("{0} was changed since")]
     Changed(String),
+    /// A signed write that was taken already. Nothing was changed by this one.
+    #[error("this request was carried out before")]
+    Replayed,
     /// The database cannot hold the value; the sentence says why.
     #[error("{0}")]
     Refused(String),

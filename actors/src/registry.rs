@@ -17,7 +17,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::metrics::Metrics;
-use crate::ports::{Author, Change, Store, StoreError};
+use crate::ports::{Author, Change, Nonce, Store, StoreError};
 use crate::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_domain::backoff::jitter;
 use beamline_domain::record;
@@ -151,10 +151,24 @@ impl Registry {
 
     /// Writes a change and waits until this replica serves it.
     pub async fn write(&self, change: Change, by: Author) -> Result<u64, StoreError> {
+        let nonce = by.nonce.clone();
         let revision = self.shared.store.write(change, by).await?;
+        if let Some(nonce) = nonce {
+            nonce.spent();
+        }
         self.reload();
         self.wait_for(revision).await;
         Ok(revision)
+    }
+
+    /// Sees to it that a signed write is taken once, also one that changed nothing.
+    pub async fn spend(&self, nonce: &Nonce) -> Result<(), StoreError> {
+        if nonce.is_spent() {
+            return Ok(());
+        }
+        self.shared.store.spend(nonce).await?;
+        nonce.spent();
+        Ok(())
     }
 
     /// Looks at the store soon.
@@ -218,7 +232,7 @@ pub enum RegistryMsg {
     Look(Look),
     /// What a look brought; `None` when the revision is the known one.
     Loaded {
-        result: Result<Option<News>, StoreError>,
+        result: Result<Option<Box<News>>, StoreError>,
         took: Duration,
     },
     /// A task that this actor lives by is gone.
@@ -350,7 +364,7 @@ impl RegistryState {
 
     fn loaded(
         &mut self,
-        result: Result<Option<News>, StoreError>,
+        result: Result<Option<Box<News>>, StoreError>,
         took: Duration,
         myself: &ActorRef<RegistryMsg>,
     ) {
@@ -376,7 +390,7 @@ impl RegistryState {
         }
     }
 
-    fn agreed(&mut self, news: Option<News>, took: Duration) {
+    fn agreed(&mut self, news: Option<Box<News>>, took: Duration) {
         if std::mem::take(&mut self.was_away) {
             tracing::info!(recovered = true, "the registry's store answers");
         }
@@ -390,7 +404,7 @@ impl RegistryState {
                     .metrics
                     .reload_duration
                     .observe(took.as_secs_f64());
-                self.serve(news);
+                self.serve(*news);
             }
             None => self.disk.confirm(),
         }
@@ -416,10 +430,10 @@ impl RegistryState {
 }
 
 /// What is new in the store. Without a known revision everything is.
-async fn look(store: &dyn Store, known: Option<u64>) -> Result<Option<News>, StoreError> {
+async fn look(store: &dyn Store, known: Option<u64>) -> Result<Option<Box<News>>, StoreError> {
     match known {
         Some(known) if store.revision().await? == known => Ok(None),
-        _ => Ok(Some(prepare(store.load().await?).await)),
+        _ => Ok(Some(Box::new(prepare(store.load().await?).await))),
     }
 }
 

@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::ports::{
-    Answer, Answers, Author, Call, Change, HealthLine, Store, StoreError, Transport, TransportError,
+    Answer, Answers, Author, Call, Change, HealthLine, Nonce, Store, StoreError, Transport,
+    TransportError,
 };
 use crate::responder::{AnswerSink, Outgoing, PartSink, Responder, TooManyParts};
 use beamline_domain::record;
@@ -106,6 +107,10 @@ impl Store for MemoryStore {
         .boxed()
     }
 
+    fn spend<'a>(&'a self, _: &'a Nonce) -> BoxFuture<'a, Result<(), StoreError>> {
+        async { self.present() }.boxed()
+    }
+
     fn write_health<'a>(
         &'a self,
         replica: &'a str,
@@ -166,6 +171,17 @@ fn apply(content: &mut Content, change: Change) -> Result<u64, StoreError> {
                 .ok_or(StoreError::NotFound(name))?;
             content.policies.remove(at);
         }
+        Change::CreateKey(key) => content.keys.push(key),
+        Change::RotateKey {
+            id,
+            expires_at,
+            successor,
+        } => {
+            let known = content.keys.iter_mut().find(|key| key.id == id);
+            known.ok_or(StoreError::NotFound(name))?.expires_at = Some(expires_at);
+            content.keys.push(successor);
+        }
+        Change::RevokeKey { id } => content.keys.retain(|key| key.id != id),
     }
     content.revision += 1;
     Ok(content.revision)
@@ -335,6 +351,7 @@ pub fn content(extensions: &[&str], policies: &[(&str, &str, &str)]) -> Content 
         revision: 1,
         extensions: extensions.iter().map(parse).collect(),
         policies: policies.iter().map(policy).collect(),
+        ..Content::default()
     }
 }
 

@@ -154,7 +154,8 @@ impl World {
         self.admin("put_policy", body).await.expect("a policy");
     }
 
-    async fn admin(&self, operation: &str, body: Value) -> Option<Value> {
+    async fn admin(&self, operation: &str, mut body: Value) -> Option<Value> {
+        body["api_key"] = KEY.into();
         let subject = format!("beamline.router.v1.admin.{operation}");
         let answer = timeout(LIMIT, self.client.request(subject, body.to_string().into()))
             .await
@@ -164,6 +165,9 @@ impl World {
         (answer["error"].is_null()).then_some(answer)
     }
 }
+
+/// Every version of the router takes it like this.
+const KEY: &str = "the-key-of-the-benchmark";
 
 /// The processor that router and nats-server have for themselves.
 const ROUTERS: usize = 0;
@@ -214,6 +218,7 @@ fn start_router(setup: &Setup, directory: &Path, url: &str, http: SocketAddr) ->
         ("nats.url".to_owned(), url.to_owned()),
         ("http.listen".to_owned(), http.to_string()),
         ("telemetry.log_filter".to_owned(), "error".to_owned()),
+        ("admin.api_key".to_owned(), KEY.to_owned()),
     ];
     for (key, value) in own.iter().chain(&setup.settings) {
         let name = key.to_ascii_uppercase().replace('.', "__");

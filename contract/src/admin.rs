@@ -12,9 +12,11 @@ mod complexity;
 mod dry_run;
 mod extensions;
 mod health;
+mod keys;
 mod policies;
 mod refusal;
 mod registry;
+mod role;
 mod tree;
 
 pub use breakers::{
@@ -29,10 +31,14 @@ pub use dry_run::{
 };
 pub use extensions::{
     CreateExtension, DeleteExtension, DisableExtension, EnableExtension, ExtensionAnswer,
-    ExtensionDeleted, ExtensionsAnswer, GetExtension, IF_REVISION, ListExtensions, UpdateExtension,
+    ExtensionDeleted, ExtensionsAnswer, GetExtension, ListExtensions, UpdateExtension,
 };
 pub use health::{
     CallPlaces, ExtensionHealth, GetExtensionHealth, HealthAnswer, HealthFigures, TargetHealth,
+};
+pub use keys::{
+    CONFIGURED, CreateKey, KeyCreated, KeyRevoked, KeysAnswer, ListKeys, ListedKey, ReplacedKey,
+    RevokeKey, RotateKey, ShownKey,
 };
 pub use policies::{
     DeletePolicy, GetPolicy, ListPolicies, ListedPolicy, PoliciesAnswer, PolicyAnswer,
@@ -40,6 +46,7 @@ pub use policies::{
 };
 pub use refusal::{RefusalAnswer, RefusalBody, RefusalCode};
 pub use registry::{Reload, RevisionAnswer};
+pub use role::{Effect, KeyKind, Reach, Role};
 pub use tree::{
     NodeBreaker, NodeKind, RouterStatus, SupervisionTree, SupervisionTreeAnswer, TreeNode,
 };
@@ -48,71 +55,60 @@ pub use tree::{
 /// body.
 pub const API_KEY: &str = "api_key";
 
+/// The field of any write that says up to which revision its sender knows the object: after a later
+/// change it is refused with `conflict`. 0: the object must not be there.
+pub const IF_REVISION: &str = "if_revision";
+
 /// A request body that says by its type which operation it asks for.
 pub trait Operation: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The last token of its subject.
     const NAME: &'static str;
     /// The least role that may have it.
     const ROLE: Role;
+    const REACH: Reach;
     const EFFECT: Effect;
     /// What is answered when it is not refused; a refusal is a [`RefusalAnswer`].
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 }
 
-/// Who may do what (contract section 6); each role may all that those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Looks.
-    Viewer,
-    /// Also decides about breakers, and enables and disables.
-    Operator,
-    /// Also writes extensions and policies.
-    Editor,
-    /// Also keys.
-    Admin,
-}
-
-/// What an operation does to the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    Reads,
-    /// The registry may be another one after it.
-    Writes,
-}
-
-/// Every operation, handed to the macro `$then`: type, name, role, effect, answer.
+/// Every operation, handed to the macro `$then`: type, name, role, reach, effect, answer.
 #[macro_export]
 macro_rules! for_each_operation {
     ($then:ident) => {
         $then! {
-            GetExtensionHealth "get_extension_health" Viewer Reads HealthAnswer,
-            GetCircuitBreakerStates "get_circuit_breaker_states" Viewer Reads BreakerStatesAnswer,
-            ListExtensions "list_extensions" Viewer Reads ExtensionsAnswer,
-            GetExtension "get_extension" Viewer Reads ExtensionAnswer,
-            CreateExtension "create_extension" Editor Writes ExtensionAnswer,
-            UpdateExtension "update_extension" Editor Writes ExtensionAnswer,
-            DeleteExtension "delete_extension" Editor Writes ExtensionDeleted,
-            EnableExtension "enable_extension" Operator Writes ExtensionAnswer,
-            DisableExtension "disable_extension" Operator Writes ExtensionAnswer,
-            ListPolicies "list_policies" Viewer Reads PoliciesAnswer,
-            GetPolicy "get_policy" Viewer Reads PolicyAnswer,
-            PutPolicy "put_policy" Editor Writes PolicyWritten,
-            DeletePolicy "delete_policy" Editor Writes RevisionAnswer,
-            DryRunPipeline "dry_run_pipeline" Viewer Reads DryRunAnswer,
-            GetPipelineComplexity "get_pipeline_complexity" Viewer Reads ComplexityAnswer,
-            Reload "reload" Operator Reads RevisionAnswer,
-            SupervisionTree "supervision_tree" Viewer Reads SupervisionTreeAnswer,
-            SetBreaker "set_breaker" Operator Writes BreakerSet,
-            ResetBreaker "reset_breaker" Operator Writes BreakerReset,
+            GetExtensionHealth "get_extension_health" Viewer Tenant Reads HealthAnswer,
+            GetCircuitBreakerStates "get_circuit_breaker_states" Viewer Tenant Reads BreakerStatesAnswer,
+            ListExtensions "list_extensions" Viewer Tenant Reads ExtensionsAnswer,
+            GetExtension "get_extension" Viewer Tenant Reads ExtensionAnswer,
+            CreateExtension "create_extension" Editor Router Writes ExtensionAnswer,
+            UpdateExtension "update_extension" Editor Router Writes ExtensionAnswer,
+            DeleteExtension "delete_extension" Editor Router Writes ExtensionDeleted,
+            EnableExtension "enable_extension" Operator Router Writes ExtensionAnswer,
+            DisableExtension "disable_extension" Operator Router Writes ExtensionAnswer,
+            ListPolicies "list_policies" Viewer Tenant Reads PoliciesAnswer,
+            GetPolicy "get_policy" Viewer Tenant Reads PolicyAnswer,
+            PutPolicy "put_policy" Editor Tenant Writes PolicyWritten,
+            DeletePolicy "delete_policy" Editor Tenant Writes RevisionAnswer,
+            DryRunPipeline "dry_run_pipeline" Viewer Tenant Reads DryRunAnswer,
+            GetPipelineComplexity "get_pipeline_complexity" Viewer Tenant Reads ComplexityAnswer,
+            Reload "reload" Operator Router Reads RevisionAnswer,
+            SupervisionTree "supervision_tree" Viewer Router Reads SupervisionTreeAnswer,
+            SetBreaker "set_breaker" Operator Router Writes BreakerSet,
+            ResetBreaker "reset_breaker" Operator Router Writes BreakerReset,
+            CreateKey "create_key" Admin Router Writes KeyCreated,
+            ListKeys "list_keys" Admin Router Reads KeysAnswer,
+            RotateKey "rotate_key" Admin Router Writes KeyCreated,
+            RevokeKey "revoke_key" Admin Router Writes KeyRevoked,
         }
     };
 }
 
 macro_rules! implement {
-    ($($operation:ident $name:literal $role:ident $effect:ident $answer:ident,)*) => {
+    ($($operation:ident $name:literal $role:ident $reach:ident $effect:ident $answer:ident,)*) => {
         $(impl Operation for $operation {
             const NAME: &'static str = $name;
             const ROLE: Role = Role::$role;
+            const REACH: Reach = Reach::$reach;
             const EFFECT: Effect = Effect::$effect;
             type Answer = $answer;
         })*

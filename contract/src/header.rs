@@ -22,10 +22,12 @@ pub const TIMEOUT_CLAMPED: &str = "Router-Timeout-Clamped";
 /// In the answer of a router to a gateway: `1`. An answer that carries it is no extension's.
 pub const ANSWER: &str = "Beamline-Answer";
 
-/// `Bearer`, and the key of the administration.
+/// `Bearer` and a key of the administration, or `Beamline-Key`, its id, a colon and a signature.
 pub const AUTHORIZATION: &str = "Authorization";
-/// Who is behind an operation of the administration, for the audit log.
-pub const ACTOR: &str = "Router-Actor";
+/// Of a signed request: when it was signed, in RFC 3339 and UTC.
+pub const ROUTER_DATE: &str = "Router-Date";
+/// Of a signed request: 128 random bits in base64url.
+pub const ROUTER_NONCE: &str = "Router-Nonce";
 
 /// In an answer of a NATS service: what went wrong, and its number.
 pub const SERVICE_ERROR: &str = "Nats-Service-Error";

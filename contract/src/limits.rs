@@ -43,3 +43,8 @@ pub const WEIGHT: RangeInclusive<u64> = 0..=100;
 pub const DECISION_MS: RangeInclusive<u64> = 1_000..=86_400_000;
 /// Of an operator's reason, in bytes.
 pub const MAX_REASON: usize = 500;
+
+/// Of the name of a key, in bytes.
+pub const MAX_KEY_NAME: usize = 128;
+/// Milliseconds that a rotated key may go on beside its successor: 90 days at most.
+pub const OVERLAP_MS: RangeInclusive<u64> = 0..=90 * 86_400_000;

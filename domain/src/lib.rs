@@ -14,6 +14,8 @@ pub mod record;
 
 pub mod policy;
 
+pub mod keys;
+
 pub mod snapshot;
 
 pub mod quotas;

@@ -188,6 +188,7 @@ mod tests {
             revision: 1,
             extensions,
             policies,
+            ..Content::default()
         })
     }
 

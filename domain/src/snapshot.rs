@@ -1,12 +1,13 @@
 //! All that the router knows of extensions and policies at one revision of the store. It is never
 //! changed, only replaced.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::keys::StoredKey;
 use crate::policy::Policy;
 use crate::record::{Route, faces};
 use beamline_contract::fields::Fields;
@@ -18,6 +19,19 @@ pub struct Content {
     pub revision: u64,
     pub extensions: Vec<ExtensionRecord>,
     pub policies: Vec<StoredPolicy>,
+    /// A copy on disk that an earlier version wrote has none.
+    #[serde(default)]
+    pub keys: Vec<StoredKey>,
+    /// Of the last change of each object, by [`Content::object`].
+    #[serde(default)]
+    pub revisions: BTreeMap<String, u64>,
+}
+
+impl Content {
+    /// The name of an object among all: its kind and its id.
+    pub fn object(kind: &str, id: &str) -> String {
+        format!("{kind} {id}")
+    }
 }
 
 /// A policy document as it was saved, byte for byte.
@@ -40,6 +54,8 @@ pub struct Snapshot {
     /// Stored policies that cannot be read, with the reason: an older router may meet a newer
     /// document.
     unreadable: Vec<(String, String)>,
+    keys: BTreeMap<String, StoredKey>,
+    revisions: BTreeMap<String, u64>,
 }
 
 /// A registered extension, with what every call of it needs ready made.
@@ -88,6 +104,12 @@ impl Snapshot {
             revision: content.revision,
             extensions,
             in_order,
+            keys: content
+                .keys
+                .into_iter()
+                .map(|key| (key.id.clone(), key))
+                .collect(),
+            revisions: content.revisions,
             ..Self::default()
         };
         for stored in content.policies {
@@ -173,6 +195,21 @@ impl Snapshot {
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, reason)| reason.as_str())
+    }
+
+    /// Of an object's last change, where that is known.
+    pub fn revision_of(&self, kind: &str, id: &str) -> Option<u64> {
+        let revision = self.revisions.get(&Content::object(kind, id)).copied();
+        revision.filter(|revision| *revision > 0)
+    }
+
+    pub fn key(&self, id: &str) -> Option<&StoredKey> {
+        self.keys.get(id)
+    }
+
+    /// All keys, by id.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &StoredKey> {
+        self.keys.values()
     }
 
     /// The other faces of an extension's program.

@@ -1,8 +1,8 @@
 //! The body of a request, as bytes and as an object.
 
-use beamline_contract::admin::API_KEY;
+use beamline_contract::admin::{API_KEY, IF_REVISION};
 use beamline_contract::fields::Fields;
-use beamline_domain::document::{Mistakes, Object};
+use beamline_domain::document::{Mistakes, Object, shorten};
 
 use super::refusal::Refusal;
 
@@ -41,9 +41,24 @@ pub(super) fn required(body: &Fields, field: &str) -> Result<String, Refusal> {
     body.text(field).ok_or_else(|| Refusal::missing_text(field))
 }
 
-/// The document in a body; the key that opened the door is no part of it.
-pub(super) fn without_key(body: &Fields) -> Fields {
-    without(API_KEY, body)
+/// What an operation reads of a body: the key that opened the door is no part of it, nor what every
+/// write may say.
+pub(super) fn of_operation(body: &Fields) -> Fields {
+    let rest = without(API_KEY, body);
+    without(IF_REVISION, &rest)
+}
+
+/// The revision up to which whoever writes knows the object.
+pub(super) fn if_revision(body: &Fields) -> Result<Option<u64>, Refusal> {
+    let Some(raw) = body.get(IF_REVISION) else {
+        return Ok(None);
+    };
+    serde_json::from_str(raw.get()).map_err(|_| {
+        Refusal::invalid(format!(
+            "/{IF_REVISION} must be a whole number, is {}.",
+            shorten(raw.get())
+        ))
+    })
 }
 
 pub(super) fn without(field: &str, body: &Fields) -> Fields {

@@ -41,6 +41,10 @@ impl Perform for GetCircuitBreakerStates {
             by_extension(&here, id.as_deref(), largest_answer, show)
         })
         .await?;
+        for state in states.values_mut() {
+            // Whom else it keeps back is not for one of them to know.
+            state.tenants.retain(|tenant_id, _| caller.sees(tenant_id));
+        }
         if self.fleet != Some(true) {
             return Ok(BreakerStatesAnswer {
                 ok: true,

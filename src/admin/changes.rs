@@ -69,17 +69,7 @@ pub(super) async fn update(
     id: &str,
     edit: impl Fn(&ExtensionRecord) -> Result<ExtensionRecord, Refusal>,
 ) -> Result<(u64, ExtensionRecord), Refusal> {
-    update_if(all, caller.author(), id, edit).await
-}
-
-/// The same by an author who may know the extension up to some revision only.
-pub(super) async fn update_if(
-    all: &Surroundings,
-    author: Author,
-    id: &str,
-    edit: impl Fn(&ExtensionRecord) -> Result<ExtensionRecord, Refusal>,
-) -> Result<(u64, ExtensionRecord), Refusal> {
-    save(all, author, Change::UpdateExtension, |snapshot| {
+    save(all, caller.author(), Change::UpdateExtension, |snapshot| {
         edit(find(snapshot, id)?)
     })
     .await
@@ -97,6 +87,7 @@ async fn save(
         let extension = completed(&all.settings.prefix, &snapshot, make(&snapshot)?)?;
         let change = change_to(extension.clone());
         if changes_nothing(&change, &snapshot) {
+            check_seen(&snapshot, &extension.id, author.if_revision)?;
             // No revision, and no line in the audit log that says nothing.
             return Ok((snapshot.revision(), extension));
         }
@@ -114,6 +105,16 @@ async fn save(
         }
     }
     Err(StoreError::Stale.into())
+}
+
+/// The store looks at this too, when there is something to write.
+fn check_seen(snapshot: &Snapshot, id: &str, seen: Option<u64>) -> Result<(), StoreError> {
+    match (seen, snapshot.revision_of("extension", id)) {
+        (Some(seen), Some(now)) if now > seen => {
+            Err(StoreError::Changed(format!("extension {id}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn changes_nothing(change: &Change, snapshot: &Snapshot) -> bool {

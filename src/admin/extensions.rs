@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use beamline_actors::ports::{Author, Change, StoreError};
+use beamline_actors::ports::{Change, StoreError};
 use beamline_contract::admin::{
     CreateExtension, DeleteExtension, DisableExtension, EnableExtension, ExtensionAnswer,
-    ExtensionDeleted, ExtensionsAnswer, GetExtension, IF_REVISION, ListExtensions, UpdateExtension,
+    ExtensionDeleted, ExtensionsAnswer, GetExtension, ListExtensions, UpdateExtension,
 };
 use beamline_contract::fields::Fields;
 use beamline_contract::mistake::Mistake;
@@ -14,15 +14,18 @@ use beamline_domain::document::shorten;
 use beamline_domain::record::{self, Checked};
 use beamline_domain::snapshot::Snapshot;
 
-use super::body::{required, without, without_key};
+use super::body::{required, without};
 use super::caller::Caller;
-use super::changes::{create, find, unknown_extension, update_if};
+use super::changes::{create, find, unknown_extension, update};
 use super::operation::{Perform, WaitsFor, apart};
 use super::refusal::Refusal;
 use super::said::said_of;
 use super::surroundings::Surroundings;
 use super::targets::check_length;
 use super::warnings;
+
+/// What answers say of a record and nobody writes.
+const REVISION: &str = "revision";
 
 impl Perform for ListExtensions {
     const WAITS_FOR: WaitsFor = WaitsFor::Nobody;
@@ -46,15 +49,15 @@ impl Perform for ListExtensions {
         caller: &Caller,
     ) -> Result<ExtensionsAnswer, Refusal> {
         let all = Arc::clone(all);
-        let largest_answer = caller.largest_answer;
-        apart(move || list(&all, self.kind, largest_answer)).await
+        let caller = caller.clone();
+        apart(move || list(&all, self.kind, &caller)).await
     }
 }
 
 fn list(
     all: &Surroundings,
     kind: Option<Kind>,
-    largest_answer: usize,
+    caller: &Caller,
 ) -> Result<ExtensionsAnswer, Refusal> {
     let snapshot = all.registry.snapshot();
     let wanted: Vec<&Arc<ExtensionRecord>> = snapshot
@@ -62,13 +65,13 @@ fn list(
         .iter()
         .filter(|extension| kind.is_none_or(|kind| extension.kind == kind))
         .collect();
-    check_length(wanted.len(), largest_answer)?;
+    check_length(wanted.len(), caller.largest_answer)?;
     Ok(ExtensionsAnswer {
         ok: true,
         revision: snapshot.revision(),
         extensions: wanted
             .into_iter()
-            .map(|extension| writable(all, extension))
+            .map(|extension| seen_by(caller, writable(all, extension)))
             .collect(),
     })
 }
@@ -79,11 +82,13 @@ impl Perform for GetExtension {
     async fn perform(
         self,
         all: &Arc<Surroundings>,
-        _: &Caller,
+        caller: &Caller,
     ) -> Result<ExtensionAnswer, Refusal> {
         let snapshot = all.registry.snapshot();
         let extension = find(&snapshot, &self.id)?;
-        Ok(answer(all, snapshot.revision(), extension))
+        let mut answer = answer(all, snapshot.revision(), extension);
+        answer.extension = seen_by(caller, answer.extension);
+        Ok(answer)
     }
 }
 
@@ -91,7 +96,7 @@ impl Perform for CreateExtension {
     const WAITS_FOR: WaitsFor = WaitsFor::Store;
 
     fn read(body: &Fields) -> Result<Self, Refusal> {
-        Ok(Self(without_key(body)))
+        Ok(Self(without(REVISION, body)))
     }
 
     async fn perform(
@@ -121,7 +126,7 @@ impl Perform for UpdateExtension {
 
     fn read(body: &Fields) -> Result<Self, Refusal> {
         required(body, "id")?;
-        Ok(Self(without_key(body)))
+        Ok(Self(without(REVISION, body)))
     }
 
     async fn perform(
@@ -131,15 +136,11 @@ impl Perform for UpdateExtension {
     ) -> Result<ExtensionAnswer, Refusal> {
         let Self(body) = self;
         let id = required(&body, "id")?;
-        let author = Author {
-            if_revision: if_revision(&body)?,
-            ..caller.author()
-        };
-        let patch = without(IF_REVISION, &body);
+        let patch = body;
         all.registry.refresh().await?;
         let record = patch_of(all, find(&all.registry.snapshot(), &id)?, &patch)?;
         let said = said_of(all, record, Some(&patch)).await?;
-        let (revision, extension) = patched(all, author, &id, &patch).await?;
+        let (revision, extension) = patched(all, caller, &id, &patch).await?;
         // Read once more, of what was saved: a patch may be tried several times.
         let saved = record::patch(&extension, &patch, &all.settings.prefix);
         let mut warnings = saved.map_or_else(|_| Vec::new(), |saved| saved.warnings);
@@ -234,16 +235,16 @@ async fn set_enabled(
 ) -> Result<(u64, ExtensionRecord), Refusal> {
     let mut patch = Fields::default();
     patch.set_flag("enabled", enabled);
-    patched(all, caller.author(), id, &patch).await
+    patched(all, caller, id, &patch).await
 }
 
 async fn patched(
     all: &Surroundings,
-    author: Author,
+    caller: &Caller,
     id: &str,
     patch: &Fields,
 ) -> Result<(u64, ExtensionRecord), Refusal> {
-    update_if(all, author, id, |known| patch_of(all, known, patch)).await
+    update(all, caller, id, |known| patch_of(all, known, patch)).await
 }
 
 fn patch_of(
@@ -252,19 +253,6 @@ fn patch_of(
     patch: &Fields,
 ) -> Result<ExtensionRecord, Refusal> {
     parsed(record::patch(known, patch, &all.settings.prefix)).map(|checked| checked.record)
-}
-
-/// The revision up to which whoever writes knows the extension.
-fn if_revision(body: &Fields) -> Result<Option<u64>, Refusal> {
-    let Some(raw) = body.get(IF_REVISION) else {
-        return Ok(None);
-    };
-    serde_json::from_str(raw.get()).map_err(|_| {
-        Refusal::invalid(format!(
-            "/{IF_REVISION} must be a whole number, is {}.",
-            shorten(raw.get())
-        ))
-    })
 }
 
 fn parsed(result: Result<Checked, Vec<Mistake>>) -> Result<Checked, Refusal> {
@@ -281,10 +269,24 @@ fn answer(all: &Surroundings, revision: u64, extension: &ExtensionRecord) -> Ext
     }
 }
 
-/// The record as it can be written back: with the subject that calls really go to, and without what
-/// `set_breaker` sets.
+/// A tenant's key learns neither how an extension is set up nor which other tenants there are.
+fn seen_by(caller: &Caller, mut extension: ExtensionRecord) -> ExtensionRecord {
+    if caller.is_of_one_tenant() {
+        extension.config = Fields::default();
+        for version in &mut extension.versions {
+            version.config = None;
+            version.routing_rules = Fields::default();
+        }
+    }
+    extension
+}
+
+/// The record as it can be written back: with the subject that calls really go to and the revision
+/// of its last change, and without what `set_breaker` sets.
 fn writable(all: &Surroundings, extension: &ExtensionRecord) -> ExtensionRecord {
+    let snapshot = all.registry.snapshot();
     ExtensionRecord {
+        revision: snapshot.revision_of("extension", &extension.id),
         subject: Some(extension.effective_subject(&all.settings.prefix)),
         breaker_operator: None,
         breaker_reset: None,

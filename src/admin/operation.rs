@@ -59,7 +59,7 @@ fn entry(name: &str) -> Option<&'static Entry> {
 }
 
 macro_rules! table {
-    ($($operation:ident $name:literal $role:ident $effect:ident $answer:ident,)*) => {
+    ($($operation:ident $name:literal $role:ident $reach:ident $effect:ident $answer:ident,)*) => {
         const TABLE: &[Entry] = &[$(Entry {
             name: $name,
             effect: Effect::$effect,
@@ -100,10 +100,13 @@ mod tests {
             "reload",
             "set_breaker",
             "reset_breaker",
+            "create_key",
+            "rotate_key",
+            "revoke_key",
         ];
         assert_eq!(waits_for(WaitsFor::Store), store);
         assert_eq!(waits_for(WaitsFor::Extensions), ["dry_run_pipeline"]);
-        assert_eq!(waits_for(WaitsFor::Nobody).len(), 8, "all the rest");
+        assert_eq!(waits_for(WaitsFor::Nobody).len(), 9, "all the rest");
         assert!(store.iter().all(|name| writes(name) || *name == "reload"));
     }
 }

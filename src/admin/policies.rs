@@ -31,7 +31,11 @@ const LONGEST_TENANT: usize = 256;
 impl Perform for ListPolicies {
     const WAITS_FOR: WaitsFor = WaitsFor::Nobody;
 
-    async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<PoliciesAnswer, Refusal> {
+    async fn perform(
+        self,
+        all: &Arc<Surroundings>,
+        caller: &Caller,
+    ) -> Result<PoliciesAnswer, Refusal> {
         let snapshot = all.registry.snapshot();
         let policies = snapshot
             .policies()
@@ -39,12 +43,18 @@ impl Perform for ListPolicies {
             .filter(|known| {
                 let tenant = self.tenant_id.as_ref();
                 tenant.is_none_or(|tenant| known.stored.tenant_id == *tenant)
+                    && caller.sees(&known.stored.tenant_id)
             })
-            .map(|known| listed(known))
+            .map(|known| listed(&snapshot, known))
             .collect();
         let unreadable = snapshot
             .unreadable()
             .iter()
+            .filter(|(name, _)| {
+                // A policy's id has no slash, a tenant's may.
+                let tenant = name.rsplit_once('/').map_or("", |(tenant, _)| tenant);
+                caller.sees(tenant)
+            })
             .map(|(name, reason)| UnreadablePolicy {
                 name: name.clone(),
                 reason: reason.clone(),
@@ -59,7 +69,7 @@ impl Perform for ListPolicies {
     }
 }
 
-fn listed(known: &KnownPolicy) -> ListedPolicy {
+fn listed(snapshot: &Snapshot, known: &KnownPolicy) -> ListedPolicy {
     let KnownPolicy { stored, policy } = known;
     ListedPolicy {
         tenant_id: stored.tenant_id.clone(),
@@ -69,6 +79,7 @@ fn listed(known: &KnownPolicy) -> ListedPolicy {
         validators: Some(policy.validators.len() + policy.output_validators.len()),
         providers: Some(policy.providers.len()),
         post: Some(policy.post.len()),
+        revision: last_change(snapshot, stored),
         policy: stored.document.clone(),
     }
 }
@@ -84,11 +95,17 @@ impl Perform for GetPolicy {
         Ok(PolicyAnswer {
             ok: true,
             revision: snapshot.revision(),
+            policy_revision: last_change(&snapshot, &known.stored),
             tenant_id: known.stored.tenant_id.clone(),
             policy_id: known.stored.policy_id.clone(),
             policy: known.stored.document.clone(),
         })
     }
+}
+
+fn last_change(snapshot: &Snapshot, policy: &StoredPolicy) -> Option<u64> {
+    let id = format!("{}/{}", policy.tenant_id, policy.policy_id);
+    snapshot.revision_of("policy", &id)
 }
 
 /// A policy in a sentence.
@@ -184,13 +201,21 @@ fn check_names(tenant_id: &str, policy_id: &str) -> Result<(), Refusal> {
     if let Some(problem) = id_problem(policy_id) {
         return Err(Refusal::invalid(format!("/policy_id {problem}.")));
     }
-    let has_a_length = (1..=LONGEST_TENANT).contains(&tenant_id.len());
-    if !has_a_length || tenant_id.chars().any(char::is_control) {
-        return Err(Refusal::invalid(format!(
-            "/tenant_id must be 1 to {LONGEST_TENANT} bytes without control characters."
-        )));
+    match tenant_problem(tenant_id) {
+        Some(problem) => Err(Refusal::invalid(format!("/tenant_id {problem}."))),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Why no tenant can be called so.
+pub(super) fn tenant_problem(tenant_id: &str) -> Option<String> {
+    let has_a_length = (1..=LONGEST_TENANT).contains(&tenant_id.len());
+    if has_a_length && !tenant_id.chars().any(char::is_control) {
+        return None;
+    }
+    Some(format!(
+        "must be 1 to {LONGEST_TENANT} bytes without control characters"
+    ))
 }
 
 /// What is wrong with a well-formed policy in this registry: names of nothing, or of something of

@@ -1,7 +1,7 @@
 //! Why an operation was refused, as the contract answers it.
 
 use beamline_actors::ports::StoreError;
-use beamline_contract::admin::{NAMES, RefusalAnswer, RefusalBody, RefusalCode};
+use beamline_contract::admin::{NAMES, RefusalAnswer, RefusalBody, RefusalCode, Role};
 use beamline_contract::details;
 use beamline_contract::details::QUOTA;
 use beamline_contract::error::ErrorCode;
@@ -85,17 +85,77 @@ impl Refusal {
         Self::new(RefusalCode::Conflict, message)
     }
 
+    /// Says nothing of what is wrong with it.
     pub(super) fn wrong_key() -> Self {
         Self::new(
             RefusalCode::Unauthorized,
-            "The API key is not this router's (admin.api_key).",
+            "This key opens nothing here: it is wrong, has expired or was revoked.",
         )
     }
 
     pub(super) fn unauthorized() -> Self {
         Self::new(
             RefusalCode::Unauthorized,
-            "This router wants its API key: set admin.api_key, or send it as Authorization: Bearer.",
+            "This needs a key: set admin.api_key, or send one as Authorization: Bearer.",
+        )
+    }
+
+    pub(super) fn bad_date() -> Self {
+        Self::new(
+            RefusalCode::Unauthorized,
+            "Router-Date must be a time in UTC, such as 2026-01-31T12:00:00Z.",
+        )
+    }
+
+    pub(super) fn bad_nonce() -> Self {
+        Self::new(
+            RefusalCode::Unauthorized,
+            "Router-Nonce must be 128 random bits in base64url without padding.",
+        )
+    }
+
+    pub(super) fn old_signature(seconds: u64) -> Self {
+        let message = format!(
+            "This request was signed {seconds} s away from this router's time, at most 60 s are taken: \
+             send it at once, and set the clocks of both machines."
+        );
+        Self::new(RefusalCode::Unauthorized, message)
+    }
+
+    pub(super) fn replayed() -> Self {
+        Self::new(
+            RefusalCode::Unauthorized,
+            "This very request came before, and none is carried out twice. Sign it anew.",
+        )
+    }
+
+    pub(super) fn ambiguous() -> Self {
+        Self::invalid(
+            "A header that says who asks is there more than once; nobody can tell which one counts.",
+        )
+    }
+
+    pub(super) fn forbidden_to(role: Role, needed: Role) -> Self {
+        let message = format!(
+            "This needs the role {}; the key has {}.",
+            needed.as_str(),
+            role.as_str()
+        );
+        Self::new(RefusalCode::Forbidden, message)
+    }
+
+    /// A key of the edge, or with a role that only a newer router knows.
+    pub(super) fn forbidden() -> Self {
+        Self::new(
+            RefusalCode::Forbidden,
+            "This key opens nothing in the administration.",
+        )
+    }
+
+    pub(super) fn forbidden_to_tenant() -> Self {
+        Self::new(
+            RefusalCode::Forbidden,
+            "This concerns all tenants; the key is one tenant's.",
         )
     }
 
@@ -186,6 +246,7 @@ impl From<StoreError> for Refusal {
             StoreError::Changed(_) => Self::conflict(format!(
                 "The {sentence} Look at it as it is now, and try again."
             )),
+            StoreError::Replayed => Self::replayed(),
             StoreError::Refused(_) => Self::invalid(sentence),
             StoreError::Unavailable(_) | StoreError::Denied(_) => Self::new(
                 RefusalCode::StoreUnavailable,

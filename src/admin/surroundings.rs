@@ -15,8 +15,8 @@ use beamline_contract::control::ReplicaStatus;
 use beamline_domain::policy::complexity::ComplexityLimits;
 use beamline_domain::quotas::RegistryQuotas;
 use futures_util::future::BoxFuture;
-use secrecy::SecretString;
 
+use super::access::Access;
 use super::heard::Heard;
 
 /// The parts of this router, and the way to the others.
@@ -48,8 +48,7 @@ pub struct Identity {
 pub struct AdminSettings {
     /// Of all subjects.
     pub prefix: String,
-    /// Without one, everybody may administrate.
-    pub api_key: Option<SecretString>,
+    pub access: Access,
     pub complexity: ComplexityLimits,
     /// In a pipeline, the provider counted as one.
     pub max_extensions: usize,

@@ -5,28 +5,34 @@
 //! every wait here is bounded from outside.
 
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use async_nats::{ConnectErrorKind, HeaderMap, HeaderValue, RequestErrorKind};
-use beamline_contract::admin::Operation;
+use async_nats::{ConnectErrorKind, HeaderMap, RequestErrorKind};
+use beamline_bus::headers;
+use beamline_contract::admin::{IF_REVISION, Operation};
 use beamline_contract::answer::DecisionAnswer;
+use beamline_contract::fields::Fields;
 use beamline_contract::request::RequestBody;
 use beamline_contract::{header, subject};
+use humantime::format_rfc3339_millis;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
 use tokio::time::timeout;
 
 use super::failure::{Failure, RefusedAnswer};
 use super::text;
 use crate::config::Config;
 use crate::edge::nats::{addresses, cause_of, options};
+use crate::keys::{Signed, Signer, nonce};
 
 /// A connection to the router's NATS server.
 #[derive(Debug)]
 pub(super) struct Client {
     nats: async_nats::Client,
     place: Place,
-    authorization: Option<HeaderValue>,
+    /// Of whoever has a key.
+    signer: Option<Signer>,
     patience: Duration,
 }
 
@@ -52,7 +58,8 @@ impl Client {
             server: config.nats.url.clone(),
             prefix: config.nats.subject_prefix.clone(),
         };
-        let authorization = authorization(config)?;
+        let key = config.admin.api_key.as_ref();
+        let signer = key.map(|key| Signer::new(key.expose_secret()));
         let connecting = async {
             let options = options(&config.nats, "beamline-router command line").await;
             let options = options.map_err(|unreadable| Failure::Usage(unreadable.to_string()))?;
@@ -68,7 +75,7 @@ impl Client {
         Ok(Self {
             nats,
             place,
-            authorization,
+            signer,
             patience,
         })
     }
@@ -87,8 +94,30 @@ impl Client {
         operation: &O,
         patience: Duration,
     ) -> Result<Answer<O::Answer>, Failure> {
+        self.operate::<O>(written(operation)?, patience).await
+    }
+
+    /// A write that is refused when the object changed after the revision at which it was read.
+    pub(super) async fn admin_if<O: Operation>(
+        &self,
+        operation: &O,
+        seen: u64,
+    ) -> Result<Answer<O::Answer>, Failure> {
+        let unwritable = |error: serde_json::Error| Failure::Failed(format!("{error}."));
+        let body = serde_json::to_string(operation).map_err(unwritable)?;
+        let mut body = Fields::parse(&body).map_err(unwritable)?;
+        body.set(IF_REVISION, to_raw_value(&seen).map_err(unwritable)?);
+        self.operate::<O>(written(&body)?, self.patience).await
+    }
+
+    async fn operate<O: Operation>(
+        &self,
+        body: Vec<u8>,
+        patience: Duration,
+    ) -> Result<Answer<O::Answer>, Failure> {
         let subject = subject::admin(&self.place.prefix, O::NAME);
-        self.ask(subject, operation, patience).await
+        let headers = self.signature(&subject, &body)?;
+        self.ask(subject, body, headers, patience).await
     }
 
     /// A message through the whole pipeline.
@@ -98,7 +127,7 @@ impl Client {
         patience: Duration,
     ) -> Result<Answer<DecisionAnswer<'static>>, Failure> {
         let subject = subject::route(&self.place.prefix);
-        self.ask(subject, request, patience).await
+        self.ask(subject, written(request)?, None, patience).await
     }
 
     /// A message up to the choice of its provider.
@@ -108,26 +137,47 @@ impl Client {
         patience: Duration,
     ) -> Result<Answer<DecisionAnswer<'static>>, Failure> {
         let subject = subject::decide(&self.place.prefix);
-        self.ask(subject, request, patience).await
+        self.ask(subject, written(request)?, None, patience).await
+    }
+
+    /// The headers that say who asks. Who reads them learns nothing that opens anything.
+    fn signature(&self, subject: &str, body: &[u8]) -> Result<Option<HeaderMap>, Failure> {
+        let Some(signer) = &self.signer else {
+            return Ok(None);
+        };
+        let cannot = |cause: &dyn std::fmt::Display| {
+            Failure::Failed(format!("the request cannot be signed: {cause}."))
+        };
+        let nonce = nonce().map_err(|error| cannot(&error))?;
+        let date = format_rfc3339_millis(SystemTime::now()).to_string();
+        let authorization = signer.authorization(&Signed {
+            subject,
+            date: &date,
+            nonce: &nonce,
+            body,
+        });
+        let mut map = HeaderMap::new();
+        for (name, value) in [
+            (header::AUTHORIZATION, &authorization),
+            (header::ROUTER_DATE, &date),
+            (header::ROUTER_NONCE, &nonce),
+        ] {
+            headers::insert(&mut map, name, value).map_err(|error| cannot(&error))?;
+        }
+        Ok(Some(map))
     }
 
     async fn ask<A>(
         &self,
         subject: String,
-        body: &impl Serialize,
+        body: Vec<u8>,
+        headers: Option<HeaderMap>,
         patience: Duration,
     ) -> Result<Answer<A>, Failure> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| Failure::Failed(format!("cannot write the request: {error}")))?;
         let mut request = async_nats::Request::new()
             .payload(body.into())
             .timeout(Some(patience));
-        if let Some(authorization) = &self.authorization {
-            let mut headers = HeaderMap::new();
-            headers.insert(
-                async_nats::header::HeaderName::from_static(header::AUTHORIZATION),
-                authorization.clone(),
-            );
+        if let Some(headers) = headers {
             request = request.headers(headers);
         }
         let message = match timeout(patience, self.nats.send_request(subject, request)).await {
@@ -266,16 +316,9 @@ impl Place {
 const START_OR_POINT: &str =
     "Start one (`beamline-router up` brings its own) or point at one with --nats-url.";
 
-/// The key may hold a line break (read from a file, say), which must not reach a header.
-fn authorization(config: &Config) -> Result<Option<HeaderValue>, Failure> {
-    let Some(key) = &config.admin.api_key else {
-        return Ok(None);
-    };
-    format!("Bearer {}", key.expose_secret()).parse().map(Some).map_err(|_invalid| {
-        Failure::Usage(
-            "admin.api_key holds a line break and cannot be sent. Correct it in the configuration.".to_owned(),
-        )
-    })
+fn written(body: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(body)
+        .map_err(|error| Failure::Failed(format!("cannot write the request: {error}")))
 }
 
 #[cfg(test)]

@@ -27,9 +27,17 @@ pub(super) fn run(
     }
     match command {
         ConfigCommand::Check => {
-            let document =
-                serde_json::json!({"ok": true, "warnings": config.warnings()}).to_string();
-            console.answer(&document, || Ok(verdict(config.warnings().len())))
+            let openings = config.openings();
+            let document = serde_json::json!({
+                "ok": true,
+                "warnings": config.warnings(),
+                "open": openings,
+            });
+            console.answer(&document.to_string(), || {
+                let mut lines = vec![verdict(config.warnings().len())];
+                lines.extend(openings.iter().map(|opening| format!("open: {opening}")));
+                Ok(text::plain_block(&lines.join("\n")))
+            })
         }
         ConfigCommand::Print => console.answer(&config.to_json().to_string(), || {
             Ok(text::plain_block(config.to_toml().trim_end()))

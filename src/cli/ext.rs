@@ -91,13 +91,20 @@ pub(super) async fn run(
         ExtCommand::Health { id } => health::run(&connect().await?, id, console).await,
         ExtCommand::Get { id } => get(&connect().await?, id, console).await,
         ExtCommand::Create(args) => {
-            let create = CreateExtension(args.record()?);
+            let (record, _) = record::seen(&args.record()?);
+            let create = CreateExtension(record);
             let answer = connect().await?.admin(&create).await?;
             written(&answer, &record::id_of(&create.0), "created", &[], console)
         }
         ExtCommand::Update(args) => {
-            let update = UpdateExtension(args.record()?);
-            let answer = connect().await?.admin(&update).await?;
+            // A record that was read, edited and comes back takes nobody else's change away.
+            let (patch, seen) = record::seen(&args.record()?);
+            let update = UpdateExtension(patch);
+            let client = connect().await?;
+            let answer = match seen {
+                Some(seen) => client.admin_if(&update, seen).await?,
+                None => client.admin(&update).await?,
+            };
             written(&answer, &record::id_of(&update.0), "updated", &[], console)
         }
         ExtCommand::Delete { id, yes } => {

@@ -85,6 +85,7 @@ fn failure(error: StoreError, database: &DatabaseConfig) -> Failure {
         | StoreError::Refused(_)
         | StoreError::Unknown(_)
         | StoreError::Stale
+        | StoreError::Replayed
         | StoreError::Changed(_) => Failure::Failed(format!(
             "the database at {url} cannot be migrated: {error}. Use the version of beamline-router that migrated it \
              last, or restore a backup."

@@ -18,6 +18,8 @@ const MOST_NAMES: usize = 5;
 pub(super) struct Known {
     /// Tenant and policy.
     names: Vec<(String, String)>,
+    /// Of the registry then.
+    pub(super) revision: u64,
 }
 
 /// The same failure; where it says that a policy does not exist, with what may have been meant.
@@ -47,6 +49,7 @@ impl Known {
         let answer = client.admin_within(&question, patience).await?.read()?;
         let names = answer.policies.into_iter();
         Ok(Self {
+            revision: answer.revision,
             names: names
                 .map(|listed| (listed.tenant_id, listed.policy_id))
                 .collect(),
@@ -120,6 +123,7 @@ mod tests {
             names: pairs
                 .map(|(tenant, policy)| (tenant.to_owned(), policy.to_owned()))
                 .collect(),
+            revision: 0,
         };
         let hint = |tenant, policy| known.instead_of(tenant, policy).unwrap_or_default();
         assert_eq!(

@@ -38,6 +38,10 @@ pub enum PolicyCommand {
         /// The document, or - for standard input
         #[arg(short, long, value_name = "FILE")]
         file: String,
+        /// Only if it was not changed after this revision (`policy list --output json` says it); 0:
+        /// only if there is none
+        #[arg(long, value_name = "REVISION")]
+        if_revision: Option<u64>,
     },
     /// Delete a policy
     Delete {
@@ -83,6 +87,7 @@ pub(super) async fn run(
             tenant,
             policy,
             file,
+            if_revision,
         } => {
             let put_policy = PutPolicy {
                 tenant_id: tenant,
@@ -91,7 +96,7 @@ pub(super) async fn run(
                 check_only: false,
             };
             let client = Client::connect(&load()?, timeout).await?;
-            put(&client, &put_policy, console).await
+            put(&client, &put_policy, if_revision, console).await
         }
         PolicyCommand::Delete {
             tenant,
@@ -114,7 +119,7 @@ pub(super) async fn run(
                 tenant_id: tenant,
                 policy_id: policy,
             };
-            delete(&client, &delete_policy, console).await
+            delete(&client, &delete_policy, known.revision, console).await
         }
         PolicyCommand::Explain(args) => explain::run(&load()?, &args, timeout, console).await,
         PolicyCommand::Complexity(args) => {
@@ -153,8 +158,16 @@ async fn stored(
     }
 }
 
-async fn put(client: &Client, put: &PutPolicy, console: Console) -> Result<(), Failure> {
-    let answer = client.admin(put).await?;
+async fn put(
+    client: &Client,
+    put: &PutPolicy,
+    if_revision: Option<u64>,
+    console: Console,
+) -> Result<(), Failure> {
+    let answer = match if_revision {
+        Some(seen) => client.admin_if(put, seen).await?,
+        None => client.admin(put).await?,
+    };
     let written: PolicyWritten = answer.read()?;
     console.warn_of(&written.warnings);
     console.answer(answer.raw(), || {
@@ -163,8 +176,14 @@ async fn put(client: &Client, put: &PutPolicy, console: Console) -> Result<(), F
     })
 }
 
-async fn delete(client: &Client, delete: &DeletePolicy, console: Console) -> Result<(), Failure> {
-    let deleted = client.admin(delete).await;
+/// `seen` is the revision at which somebody was asked.
+async fn delete(
+    client: &Client,
+    delete: &DeletePolicy,
+    seen: u64,
+    console: Console,
+) -> Result<(), Failure> {
+    let deleted = client.admin_if(delete, seen).await;
     let answer = match deleted {
         Ok(answer) => answer,
         Err(failure) => {

@@ -16,6 +16,9 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
+    for opening in config.openings() {
+        tracing::info!("open: {opening}");
+    }
     let prepared = tokio::select! {
         prepared = Prepared::new(config) => prepared?,
         () = stops.wish() => return Ok(()),

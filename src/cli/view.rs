@@ -8,6 +8,7 @@ pub(super) mod explain;
 pub(super) mod extensions;
 pub(super) mod health;
 pub(super) mod json;
+pub(super) mod keys;
 pub(super) mod look;
 pub(super) mod policies;
 pub(super) mod record;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use secrecy::SecretString;
+
 /// What the command line says about the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
@@ -21,4 +23,6 @@ pub struct Discovered {
     pub place: PathBuf,
     /// Keys with their values.
     pub set: Vec<(String, String)>,
+    /// What opens its administration. No other key is sent to a router that was only found.
+    pub key: Option<SecretString>,
 }

@@ -185,6 +185,11 @@ impl Reader {
             || self.origin(&format!("{key}_file")) != Origin::Default
     }
 
+    /// Whether the value is that of a router that was found running.
+    pub(super) fn is_discovered(&self, key: &str) -> bool {
+        matches!(self.origin(key), Origin::Discovered(_))
+    }
+
     /// Checks that concern two keys are only worth making if each of them is right by itself.
     pub(super) fn all_good(&self, keys: &[&str]) -> bool {
         let is_wrong = |key: &&str| {

@@ -89,6 +89,7 @@ fn a_router_found_running_is_weaker_than_anything_written() {
         let found = Discovered {
             place: "up.json".into(),
             set: vec![("nats.url".into(), "nats://127.0.0.1:1".into())],
+            key: Some("its-own".to_owned().into()),
         };
         load_from(
             &Overrides {
@@ -110,6 +111,16 @@ fn a_router_found_running_is_weaker_than_anything_written() {
         load(&[("nats.url", "nats://127.0.0.1:2")]).nats.url,
         "nats://127.0.0.1:2"
     );
+
+    let key = |flags: &[(&str, &str)]| {
+        let key = load(flags).admin.api_key;
+        key.map(|key| key.expose_secret().to_owned())
+    };
+    let own = ("admin.api_key", "of-another-router");
+    let elsewhere = ("nats.url", "nats://127.0.0.1:2");
+    assert_eq!(key(&[own]).as_deref(), Some("its-own"), "never another one");
+    assert_eq!(key(&[own, elsewhere]).as_deref(), Some(own.1));
+    assert_eq!(key(&[elsewhere]), None);
 }
 
 fn defaults() -> Config {

@@ -11,8 +11,9 @@ use beamline_domain::policy::complexity::ComplexityLimits;
 use beamline_domain::quotas::RegistryQuotas;
 use beamline_domain::request::RequestLimits;
 use beamline_domain::request::plan::PlanLimits;
+use secrecy::ExposeSecret;
 
-use crate::admin::{AdminSettings, Identity};
+use crate::admin::{Access, AdminSettings, ConfiguredKey, Identity};
 use crate::config::Config;
 use crate::edge::nats::intake::IntakeSettings;
 
@@ -46,7 +47,7 @@ pub(super) fn watch_settings(
 pub(super) fn admin_settings(config: &Config) -> AdminSettings {
     AdminSettings {
         prefix: config.nats.subject_prefix.clone(),
-        api_key: config.admin.api_key.clone(),
+        access: access(config),
         complexity: complexity_limits(config),
         max_extensions: config.router.max_extensions_per_pipeline as usize,
         max_extra_attempts: config.router.max_extra_attempts as usize,
@@ -56,6 +57,15 @@ pub(super) fn admin_settings(config: &Config) -> AdminSettings {
             extensions: config.quotas.extensions as usize,
             extension_bytes: config.quotas.extension_bytes as usize,
         },
+    }
+}
+
+fn access(config: &Config) -> Access {
+    let admin = &config.admin;
+    let key = admin.api_key.as_ref();
+    Access {
+        configured: key.map(|key| ConfiguredKey::new(key.expose_secret(), admin.api_key_role)),
+        anonymous: admin.anonymous(),
     }
 }
 

@@ -4,15 +4,16 @@
 use beamline_actors::ports::{Author, Change, StoreError};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{ExtensionInstance, ExtensionRecord, ExtensionVersion};
+use beamline_domain::keys::StoredKey;
 use beamline_domain::snapshot::StoredPolicy;
-use serde::Serialize;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, Row, Transaction};
 
 use super::listener::CHANNEL;
 use super::statements::Statements;
-use super::{error, rows, storable};
+use super::storable::{signed, to_json};
+use super::{error, keys, nonces, rows, storable};
 
 type Tx = Transaction<'static, Any>;
 
@@ -34,6 +35,9 @@ pub(super) async fn write(
     let revision = writer.next_revision().await?;
     if by.based_on.is_some_and(|seen| seen + 1 != revision) {
         return Err(StoreError::Stale);
+    }
+    if let Some(nonce) = &by.nonce {
+        nonces::spend(statements, writer.tx, nonce).await?;
     }
     if let Some(seen) = by.if_revision {
         writer.refuse_when_changed(change, seen).await?;
@@ -67,18 +71,19 @@ impl Writer<'_> {
         rows::number(&row, "revision")
     }
 
-    /// `seen` is the revision up to which whoever asks knows the object.
+    /// `seen` is the revision up to which whoever asks knows the object; 0 is before it was there.
     async fn refuse_when_changed(&mut self, change: &Change, seen: u64) -> Result<(), StoreError> {
         let (kind, id) = change.object();
-        let select = sqlx::query(self.statements.last_change).bind(kind).bind(id);
+        let select = sqlx::query(self.statements.objects.one).bind(kind).bind(id);
         let found = select.fetch_optional(&mut **self.tx).await;
-        let Some(row) = found.map_err(error::reading)? else {
-            return Ok(());
-        };
-        if rows::number(&row, "revision")? > seen {
-            return Err(StoreError::Changed(self.object.clone()));
+        let object = self.object.clone();
+        match found.map_err(error::reading)? {
+            None if seen > 0 && change.may_create() => Err(StoreError::Changed(object)),
+            None => Ok(()),
+            Some(_) if seen == 0 => Err(StoreError::Conflict(object)),
+            Some(row) if rows::revision(&row)? > seen => Err(StoreError::Changed(object)),
+            Some(_) => Ok(()),
         }
-        Ok(())
     }
 
     async fn record(
@@ -122,6 +127,13 @@ impl Writer<'_> {
                 tenant_id,
                 policy_id,
             } => self.delete_policy(tenant_id, policy_id).await,
+            Change::CreateKey(key) => self.create_key(key).await,
+            Change::RotateKey {
+                id,
+                expires_at,
+                successor,
+            } => self.rotate_key(id, *expires_at, successor).await,
+            Change::RevokeKey { id } => self.revoke_key(id).await,
         }
     }
 
@@ -196,6 +208,51 @@ impl Writer<'_> {
             before: Some(before),
             after: None,
         })
+    }
+
+    async fn create_key(&mut self, key: &StoredKey) -> Result<Images, StoreError> {
+        let insert = keys::insert(self.statements, key)?;
+        self.run(insert).await?;
+        Ok(Images {
+            before: None,
+            after: Some(keys::image(key)?),
+        })
+    }
+
+    /// The image of the successor is in the row of the old key: they are one change.
+    async fn rotate_key(
+        &mut self,
+        id: &str,
+        expires_at: u64,
+        successor: &StoredKey,
+    ) -> Result<Images, StoreError> {
+        let before = self.key(id).await?;
+        let expire = sqlx::query(self.statements.keys.expire).bind(id);
+        self.run(expire.bind(signed(expires_at))).await?;
+        let insert = keys::insert(self.statements, successor)?;
+        self.run(insert).await?;
+        let after = StoredKey {
+            expires_at: Some(expires_at),
+            ..before.clone()
+        };
+        Ok(Images {
+            before: Some(keys::image(&before)?),
+            after: Some(keys::images(&after, successor)?),
+        })
+    }
+
+    async fn revoke_key(&mut self, id: &str) -> Result<Images, StoreError> {
+        let before = self.key(id).await?;
+        self.run_for(self.statements.keys.delete, id).await?;
+        Ok(Images {
+            before: Some(keys::image(&before)?),
+            after: None,
+        })
+    }
+
+    async fn key(&mut self, id: &str) -> Result<StoredKey, StoreError> {
+        let found = self.read_for(self.statements.keys.one, id, rows::key);
+        found.await?.pop().ok_or_else(|| self.not_found())
     }
 
     /// `statement` inserts or updates.
@@ -346,13 +403,4 @@ impl Writer<'_> {
     fn not_found(&self) -> StoreError {
         StoreError::NotFound(self.object.clone())
     }
-}
-
-fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
-}
-
-/// The columns are signed. No timeout is this long, and no revision this high.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

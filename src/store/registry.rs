@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use beamline_actors::ports::{Author, Change, HealthLine, Store, StoreError};
+use beamline_actors::ports::{Author, Change, HealthLine, Nonce, Store, StoreError};
 use beamline_domain::snapshot::Content;
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::listener::Hints;
 use super::statements::Statements;
-use super::{change, error, health, rows};
+use super::{change, error, health, nonces, rows};
 
 /// What an operation may take once it has a connection. No statement gets as much in Postgres: the
 /// last of several may go on a little longer, and changes nothing then, because nobody commits it.
@@ -96,6 +96,12 @@ impl Registry {
         tx.commit().await.map_err(error::reading)
     }
 
+    async fn spend_alone(&self, nonce: &Nonce) -> Result<(), StoreError> {
+        let mut tx = self.begin(self.statements.connection.begin_write).await?;
+        nonces::spend(self.statements, &mut tx, nonce).await?;
+        tx.commit().await.map_err(error::reading)
+    }
+
     async fn begin(
         &self,
         statement: &'static str,
@@ -136,6 +142,10 @@ impl Store for Registry {
         Box::pin(async move { self.change(&change, &by).await })
     }
 
+    fn spend<'a>(&'a self, nonce: &'a Nonce) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(within(self.limit, self.spend_alone(nonce)))
+    }
+
     fn write_health<'a>(
         &'a self,
         replica: &'a str,
@@ -169,10 +179,14 @@ async fn read_content(
     let instances = read_each(tx, statements.instances.all, rows::instance).await?;
     let extensions = read_each(tx, statements.extensions.all, rows::extension).await?;
     let policies = read_each(tx, statements.policies.all, rows::policy).await?;
+    let keys = read_each(tx, statements.keys.all, rows::key).await?;
+    let revisions = read_each(tx, statements.objects.all, rows::object).await?;
     Ok(Content {
         revision: rows::number(&revision, "revision")?,
         extensions: rows::put_together(extensions, versions, instances),
         policies,
+        keys,
+        revisions: revisions.into_iter().collect(),
     })
 }
 

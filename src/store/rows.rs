@@ -1,11 +1,12 @@
-//! Rows as extensions and policies.
+//! Rows as extensions, policies and keys.
 
 use std::collections::HashMap;
 
 use beamline_actors::ports::StoreError;
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{ExtensionInstance, ExtensionRecord, ExtensionVersion, Kind};
-use beamline_domain::snapshot::StoredPolicy;
+use beamline_domain::keys::StoredKey;
+use beamline_domain::snapshot::{Content, StoredPolicy};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sqlx::Row;
@@ -37,6 +38,7 @@ pub(super) fn extension(row: &AnyRow) -> Result<ExtensionRecord, StoreError> {
         breaker: parsed(row, "breaker")?.unwrap_or_default(),
         breaker_operator: parsed(row, "breaker_operator")?,
         breaker_reset: parsed(row, "breaker_reset")?,
+        revision: None,
     })
 }
 
@@ -75,6 +77,38 @@ pub(super) fn policy(row: &AnyRow) -> Result<StoredPolicy, StoreError> {
         policy_id,
         document,
     })
+}
+
+pub(super) fn key(row: &AnyRow) -> Result<StoredKey, StoreError> {
+    Ok(StoredKey {
+        id: text(row, "id")?,
+        kind: text(row, "kind")?,
+        role: optional_text(row, "role")?,
+        tenant_id: optional_text(row, "tenant_id")?,
+        name: optional_text(row, "name")?,
+        policies: parsed(row, "policies")?.unwrap_or_default(),
+        models: parsed(row, "models")?.unwrap_or_default(),
+        rpm: optional(row, "rpm", number)?,
+        tpm: optional(row, "tpm", number)?,
+        budget_day: optional_text(row, "budget_day")?,
+        budget_month: optional_text(row, "budget_month")?,
+        created_at: number(row, "created_at")?,
+        expires_at: optional(row, "expires_at", number)?,
+        hash: text(row, "hash")?,
+        public_key: optional_text(row, "public_key")?,
+    })
+}
+
+/// Kind and id of an object, and the revision of its last change.
+pub(super) fn object(row: &AnyRow) -> Result<(String, u64), StoreError> {
+    let kind = text(row, "kind")?;
+    let id = text(row, "id")?;
+    Ok((Content::object(&kind, &id), revision(row)?))
+}
+
+/// Of an object; 0 where nobody noted it.
+pub(super) fn revision(row: &AnyRow) -> Result<u64, StoreError> {
+    Ok(optional(row, "revision", number)?.unwrap_or_default())
 }
 
 pub(super) fn number(row: &AnyRow, column: &str) -> Result<u64, StoreError> {

@@ -4,19 +4,21 @@
 //! text sort by time.
 
 use super::statements::{
-    ConnectionStatements, ExtensionStatements, HealthStatements, PartStatements, PolicyStatements,
-    RevisionStatements, Statements,
+    ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements, NonceStatements,
+    ObjectStatements, PartStatements, PolicyStatements, RevisionStatements, Statements,
 };
 
 pub(super) const STATEMENTS: Statements = Statements {
     connection: CONNECTION,
     revision: REVISION,
     insert_audit: INSERT_AUDIT,
-    last_change: LAST_CHANGE,
+    objects: OBJECTS,
     extensions: EXTENSIONS,
     versions: VERSIONS,
     instances: INSTANCES,
     policies: POLICIES,
+    keys: KEYS,
+    nonces: NONCES,
     health: HEALTH,
     target_health: TARGET_HEALTH,
 };
@@ -45,10 +47,20 @@ const INSERT_AUDIT: &str = "
         (revision, source, actor, trace_id, action, object_kind, object_id, before, after)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
-const LAST_CHANGE: &str = "
-    SELECT revision FROM extension_audit_log
-    WHERE object_kind = ?1 AND object_id = ?2
-    ORDER BY id DESC LIMIT 1";
+const OBJECTS: ObjectStatements = ObjectStatements {
+    all: "
+        SELECT 'extension' AS kind, id, revision FROM extensions
+        UNION ALL
+        SELECT 'policy' AS kind, tenant_id || '/' || policy_id AS id, revision FROM policies
+        UNION ALL
+        SELECT 'key' AS kind, id, revision FROM keys",
+    one: "
+        SELECT revision FROM extensions WHERE ?1 = 'extension' AND id = ?2
+        UNION ALL
+        SELECT revision FROM policies WHERE ?1 = 'policy' AND tenant_id || '/' || policy_id = ?2
+        UNION ALL
+        SELECT revision FROM keys WHERE ?1 = 'key' AND id = ?2",
+};
 
 const EXTENSIONS: ExtensionStatements = ExtensionStatements {
     all: "
@@ -157,6 +169,35 @@ const POLICIES: PolicyStatements = PolicyStatements {
         SET document = excluded.document,
             updated_at = CURRENT_TIMESTAMP",
     delete: "DELETE FROM policies WHERE tenant_id = ?1 AND policy_id = ?2",
+};
+
+const KEYS: KeyStatements = KeyStatements {
+    all: "
+        SELECT
+            id, kind, role, tenant_id, name, policies, models,
+            rpm, tpm, budget_day, budget_month, created_at, expires_at, hash, public_key
+        FROM keys
+        ORDER BY id",
+    one: "
+        SELECT
+            id, kind, role, tenant_id, name, policies, models,
+            rpm, tpm, budget_day, budget_month, created_at, expires_at, hash, public_key
+        FROM keys
+        WHERE id = ?1",
+    insert: "
+        INSERT INTO keys
+            (id, kind, role, tenant_id, name, policies, models,
+             rpm, tpm, budget_day, budget_month, created_at, expires_at, hash, public_key)
+        VALUES
+            (?1, ?2, ?3, ?4, ?5, ?6, ?7,
+             ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    expire: "UPDATE keys SET expires_at = ?2 WHERE id = ?1",
+    delete: "DELETE FROM keys WHERE id = ?1",
+};
+
+const NONCES: NonceStatements = NonceStatements {
+    insert: "INSERT INTO used_nonces (key_id, nonce, used_at) VALUES (?1, ?2, ?3)",
+    forget: "DELETE FROM used_nonces WHERE used_at < ?1",
 };
 
 const HEALTH: HealthStatements = HealthStatements {

@@ -9,12 +9,13 @@ pub(super) struct Statements {
     pub(super) connection: ConnectionStatements,
     pub(super) revision: RevisionStatements,
     pub(super) insert_audit: &'static str,
-    /// The revision at which an object was changed last.
-    pub(super) last_change: &'static str,
+    pub(super) objects: ObjectStatements,
     pub(super) extensions: ExtensionStatements,
     pub(super) versions: PartStatements,
     pub(super) instances: PartStatements,
     pub(super) policies: PolicyStatements,
+    pub(super) keys: KeyStatements,
+    pub(super) nonces: NonceStatements,
     pub(super) health: HealthStatements,
     /// Of one version or instance of an extension. `put` takes the subject, the version and the
     /// instance as well.
@@ -48,6 +49,13 @@ pub(super) struct RevisionStatements {
     pub(super) announce: Option<&'static str>,
 }
 
+/// The revisions at which objects were changed last, by kind and id.
+#[derive(Debug)]
+pub(super) struct ObjectStatements {
+    pub(super) all: &'static str,
+    pub(super) one: &'static str,
+}
+
 #[derive(Debug)]
 pub(super) struct ExtensionStatements {
     pub(super) all: &'static str,
@@ -74,6 +82,23 @@ pub(super) struct PolicyStatements {
     pub(super) one: &'static str,
     pub(super) put: &'static str,
     pub(super) delete: &'static str,
+}
+
+#[derive(Debug)]
+pub(super) struct KeyStatements {
+    pub(super) all: &'static str,
+    pub(super) one: &'static str,
+    pub(super) insert: &'static str,
+    /// Sets the end of one.
+    pub(super) expire: &'static str,
+    pub(super) delete: &'static str,
+}
+
+#[derive(Debug)]
+pub(super) struct NonceStatements {
+    pub(super) insert: &'static str,
+    /// Those that were used before a time.
+    pub(super) forget: &'static str,
 }
 
 #[derive(Debug)]

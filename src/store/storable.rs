@@ -1,9 +1,11 @@
-//! What no column can hold. Postgres has no U+0000, neither in text nor in jsonb; it is refused for
-//! SQLite too, so that a registry can move from one to the other.
+//! What a column can hold, and in which form. Postgres has no U+0000, neither in text nor in jsonb;
+//! it is refused for SQLite too, so that a registry can move from one to the other.
 
 use beamline_actors::ports::{Change, StoreError};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::ExtensionRecord;
+use beamline_domain::keys::StoredKey;
+use serde::Serialize;
 
 use super::error::not_storable;
 
@@ -20,16 +22,37 @@ pub(super) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
+pub(super) fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// The columns are signed. No timeout is this long, and no revision this high.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// A policy may hold it as an escape, because its document is kept as text.
 fn holds_nul(change: &Change) -> bool {
     match change {
         Change::CreateExtension(extension) | Change::UpdateExtension(extension) => {
             json_holds_nul(extension) || reasons_hold_nul(extension)
         }
-        Change::PutPolicy(_) | Change::DeleteExtension { .. } | Change::DeletePolicy { .. } => {
-            false
-        }
+        Change::CreateKey(key) => key_holds_nul(key),
+        Change::RotateKey { successor, .. } => key_holds_nul(successor),
+        Change::PutPolicy(_)
+        | Change::DeleteExtension { .. }
+        | Change::DeletePolicy { .. }
+        | Change::RevokeKey { .. } => false,
     }
+}
+
+/// In what people write of it.
+fn key_holds_nul(key: &StoredKey) -> bool {
+    let written = [&key.tenant_id, &key.name];
+    written
+        .into_iter()
+        .flatten()
+        .any(|text| text.contains('\0'))
 }
 
 fn json_holds_nul(extension: &ExtensionRecord) -> bool {

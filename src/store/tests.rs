@@ -26,6 +26,7 @@ mod away;
 mod database;
 mod fixtures;
 mod health;
+mod keys;
 mod migrations;
 mod proxy;
 mod rights;

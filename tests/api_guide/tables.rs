@@ -11,12 +11,13 @@ use serde_json::Value;
 use super::{GUIDE, blocks};
 
 /// Headers that are none of a gateway's.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 10] = [
     // Of a call.
     "Router-Attempt",
     // Of the administration.
     "Authorization",
-    "Router-Actor",
+    "Router-Date",
+    "Router-Nonce",
     // Of an extension's answer.
     "Nats-Service-Error",
     "Nats-Service-Error-Code",

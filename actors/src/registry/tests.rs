@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::ports::HealthLine;
+use crate::ports::{HealthLine, Nonce};
 use crate::testing::{MemoryStore, content};
 use crate::tree::{Child, Node, Root};
 
@@ -61,6 +61,10 @@ impl<F: Fn() + Send + std::marker::Sync + 'static> Store for Hooked<F> {
 
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.store.write(change, by)
+    }
+
+    fn spend<'a>(&'a self, nonce: &'a Nonce) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.spend(nonce)
     }
 
     fn write_health<'a>(

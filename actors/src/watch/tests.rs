@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::ports::{Answers, Author, Call, Change, HealthLine, Store, StoreError};
+use crate::ports::{Answers, Author, Call, Change, HealthLine, Nonce, Store, StoreError};
 use crate::ports::{Transport, TransportError};
 use crate::registry::{Registry, RegistrySettings};
 use crate::testing::{MemoryStore, MemoryTransport, content};
@@ -54,6 +54,10 @@ impl Store for Panicking {
 
     fn write(&self, change: Change, by: Author) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.store.write(change, by)
+    }
+
+    fn spend<'a>(&'a self, nonce: &'a Nonce) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.spend(nonce)
     }
 
     fn write_health<'a>(

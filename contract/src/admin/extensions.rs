@@ -29,16 +29,13 @@ pub struct CreateExtension(
 );
 
 /// The `id`, and the parts of the record that change. A part is not looked into: a changed `config`
-/// is a whole one. With [`IF_REVISION`] it is refused when the extension changed after that.
+/// is a whole one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct UpdateExtension(
     #[cfg_attr(feature = "schema", schemars(with = "crate::record::WrittenPatch"))] pub Fields,
 );
-
-/// The field of a write that says up to which revision its sender knows the object.
-pub const IF_REVISION: &str = "if_revision";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

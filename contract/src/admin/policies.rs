@@ -72,6 +72,9 @@ pub struct ListedPolicy {
     pub providers: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post: Option<usize>,
+    /// Of its last change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// The document, as it was written.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Object"))]
     pub policy: Box<RawValue>,
@@ -90,7 +93,11 @@ pub struct UnreadablePolicy {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyAnswer {
     pub ok: bool,
+    /// Of the registry.
     pub revision: u64,
+    /// Of the policy's last change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_revision: Option<u64>,
     pub tenant_id: String,
     pub policy_id: String,
     /// The document, as it was written.

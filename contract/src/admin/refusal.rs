@@ -33,6 +33,8 @@ words! {
     pub enum RefusalCode {
         InvalidRequest = "invalid_request",
         Unauthorized = "unauthorized",
+        /// The key is right, and its role is not enough.
+        Forbidden = "forbidden",
         NotFound = "not_found",
         Conflict = "conflict",
         /// The store is away; `details.outcome` is `unknown` when a change may have been made.

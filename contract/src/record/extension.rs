@@ -65,6 +65,9 @@ pub struct ExtensionRecord {
     /// How often operators have closed its breakers; set like the above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker_reset: Option<BreakerResets>,
+    /// Of its last change, in answers only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
 }
 
 /// Another version of an extension, chosen by its routing rules; what it leaves out it takes from

@@ -137,8 +137,6 @@ pub(crate) struct WrittenPatch {
     id: String,
     #[schemars(rename = "type")]
     kind: Option<Kind>,
-    /// Refused with `conflict` when the extension changed after this revision.
-    if_revision: Option<u64>,
     #[schemars(flatten)]
     parts: WrittenParts,
 }
@@ -189,6 +187,8 @@ struct WrittenParts {
     timeout_per_mib_ms: Option<u64>,
     /// What its breakers go by, where that is not the router's own.
     breaker: Option<BreakerOverrides>,
+    /// As reads answer it; it is not read.
+    revision: Option<u64>,
 }
 
 /// Another version of an extension; what it leaves out it takes from the extension.

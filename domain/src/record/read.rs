@@ -123,6 +123,7 @@ pub fn patch(
         record: ExtensionRecord {
             breaker_operator: record.breaker_operator.clone(),
             breaker_reset: record.breaker_reset.clone(),
+            revision: None,
             ..patched
         },
         warnings,
@@ -134,6 +135,7 @@ fn as_written(record: &ExtensionRecord) -> Fields {
     let written = ExtensionRecord {
         breaker_operator: None,
         breaker_reset: None,
+        revision: None,
         ..record.clone()
     };
     serde_json::to_string(&written)
@@ -216,6 +218,7 @@ fn read(
         breaker,
         breaker_operator: None,
         breaker_reset: None,
+        revision: None,
     })
 }
 

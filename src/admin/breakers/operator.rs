@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use beamline_contract::admin::{
-    API_KEY, BreakerReset, BreakerSet, ReplicasReset, ResetBreaker, SetBreaker,
-};
+use beamline_contract::admin::{BreakerReset, BreakerSet, ReplicasReset, ResetBreaker, SetBreaker};
 use beamline_contract::control::ReplicaStatus;
 use beamline_contract::fields::Fields;
 use beamline_contract::limits::{DECISION_MS, MAX_REASON};
@@ -21,8 +19,8 @@ use crate::admin::operation::{Perform, WaitsFor};
 use crate::admin::refusal::Refusal;
 use crate::admin::surroundings::Surroundings;
 
-const SET_KEYS: &[&str] = &["id", "state", "for_ms", "reason", API_KEY];
-const RESET_KEYS: &[&str] = &["id", "reason", API_KEY];
+const SET_KEYS: &[&str] = &["id", "state", "for_ms", "reason"];
+const RESET_KEYS: &[&str] = &["id", "reason"];
 /// Other replicas hear of a change at once, or at their next poll, which nobody is kept waiting
 /// for.
 const LOOKS: usize = 3;

@@ -119,6 +119,9 @@ fn ceiling(word: &str) -> Result<Ceiling, String> {
         .ok_or_else(|| "give a number from 1 to 10000, or `default`".to_owned())
 }
 
+/// What a router says of a record when it is read.
+const REVISION: &str = "revision";
+
 /// A number that the router checks; `None` takes back what was set.
 #[derive(Debug, Clone, Copy)]
 struct Bound(Option<u64>);
@@ -196,6 +199,15 @@ impl FieldArgs {
         }
         Ok(())
     }
+}
+
+/// What is written of a record, and the revision at which it was read, if it was.
+pub(super) fn seen(record: &Fields) -> (Fields, Option<u64>) {
+    let revision = record.get(REVISION);
+    let seen = revision.and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let written = record.iter().filter(|(name, _)| *name != REVISION);
+    let written = written.map(|(name, raw)| (name.to_owned(), raw.to_owned()));
+    (written.collect(), seen)
 }
 
 /// The id of a record for a sentence; the router refuses a record without one.

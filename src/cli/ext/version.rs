@@ -3,9 +3,9 @@
 //! Each command looks at the record, makes the change of it, and writes it only if nobody has
 //! changed the record meanwhile.
 
-use beamline_contract::admin::{ExtensionAnswer, GetExtension, IF_REVISION, UpdateExtension};
+use beamline_contract::admin::{ExtensionAnswer, GetExtension, UpdateExtension};
 use clap::{Args, Subcommand};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use super::written;
 use crate::cli::client::Client;
@@ -156,10 +156,8 @@ impl Prepared {
         let known = Known::read(&id, stored.extension.get())?;
         let Change { mut patch, what } = self.change(&known)?;
         patch.set_text("id", &id);
-        let revision = to_raw_value(&stored.revision);
-        let revision = revision.map_err(|error| Failure::Failed(format!("{error}.")))?;
-        patch.set(IF_REVISION, revision);
-        let answer = client.admin(&UpdateExtension(patch)).await?;
+        let update = UpdateExtension(patch);
+        let answer = client.admin_if(&update, stored.revision).await?;
         written(&answer, &id, &what, &[], console)
     }
 

@@ -38,6 +38,7 @@ impl Summary<'_> {
             ("extensions", self.extensions().join(", ")),
             ("policy", self.policy().unwrap_or_default()),
             ("database", format!("{state}/registry.db")),
+            ("key", format!("{state}/admin.key")),
             ("logs", format!("{state}/logs/*.log")),
         ];
         let rows = rows.iter().filter(|(_, value)| !value.is_empty());
@@ -152,6 +153,7 @@ mod tests {
             "normalize_text, pii_guard, mock_provider, mask_pii\n",
             "demo/default\n",
             ".beamline/registry.db\n",
+            ".beamline/admin.key\n",
             ".beamline/logs/*.log\n",
             " request --tenant demo \"",
         ] {

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::queue::{NotSubscribed, Queue};
 use super::reply_subjects::ReplySubjects;
 use super::{Connection, Report};
-use crate::admin::{Administration, Admission, Caller, Refusal};
+use crate::admin::{Administration, Admission, Asking, Credentials, Refusal};
 
 /// The way to the administration's requests; all clones share it.
 #[derive(Debug, Clone)]
@@ -208,7 +208,7 @@ fn refuse(shared: &Shared, client: &Client, reply: Subject, refusal: Refusal) {
 async fn answer(shared: Arc<Shared>, admission: Admission, message: Message, inbox: Inbox) {
     let operation = subject::last_token(&message.subject);
     let largest_answer = inbox.client.max_payload();
-    let caller = caller(message.headers.as_ref(), largest_answer);
+    let caller = caller(&message, largest_answer);
     let answer = shared
         .administration
         .run_named(admission, operation, &message.payload, &caller)
@@ -236,14 +236,30 @@ async fn send(shared: &Shared, inbox: &Inbox, answer: Bytes) -> bool {
     client.publish(reply.clone(), answer).await.is_ok()
 }
 
-fn caller(given: Option<&HeaderMap>, largest_answer: usize) -> Caller {
+fn caller(message: &Message, largest_answer: usize) -> Asking {
+    let given = message.headers.as_ref();
     let text = |name| given.and_then(|headers| headers::text(headers, name));
-    let bearer = text(header::AUTHORIZATION).and_then(|text| text.strip_prefix("Bearer "));
-    Caller {
+    Asking {
         source: "nats-admin",
-        actor: text(header::ACTOR).map(str::to_owned),
+        subject: message.subject.to_string(),
+        credentials: Credentials {
+            authorization: text(header::AUTHORIZATION).map(str::to_owned),
+            date: text(header::ROUTER_DATE).map(str::to_owned),
+            nonce: text(header::ROUTER_NONCE).map(str::to_owned),
+            ambiguous: given.is_some_and(is_ambiguous),
+        },
         trace_id: text(header::TRACE_ID).map(str::to_owned),
-        key: bearer.map(Into::into),
         largest_answer,
     }
+}
+
+/// Nobody can say which of two values counts.
+fn is_ambiguous(given: &HeaderMap) -> bool {
+    let who = [
+        header::AUTHORIZATION,
+        header::ROUTER_DATE,
+        header::ROUTER_NONCE,
+    ];
+    who.into_iter()
+        .any(|name| headers::is_repeated(given, name))
 }

@@ -42,9 +42,19 @@ pub(super) const POSTGRES: &[File] = &[
     },
     MASK_PII_IN,
     File {
+        version: 9,
+        name: "keys",
+        sql: include_str!("../../../migrations/postgres/0009_keys.sql"),
+    },
+    File {
         version: 10,
         name: "large messages",
         sql: include_str!("../../../migrations/postgres/0010_large_messages.sql"),
+    },
+    File {
+        version: 11,
+        name: "revisions",
+        sql: include_str!("../../../migrations/postgres/0011_revisions.sql"),
     },
 ];
 
@@ -82,9 +92,19 @@ pub(super) const SQLITE: &[File] = &[
     },
     MASK_PII_IN,
     File {
+        version: 9,
+        name: "keys",
+        sql: include_str!("../../../migrations/sqlite/0009_keys.sql"),
+    },
+    File {
         version: 10,
         name: "large messages",
         sql: include_str!("../../../migrations/sqlite/0010_large_messages.sql"),
+    },
+    File {
+        version: 11,
+        name: "revisions",
+        sql: include_str!("../../../migrations/sqlite/0011_revisions.sql"),
     },
 ];
 

@@ -8,8 +8,8 @@ use sqlx::{
 use super::database::TestDatabase;
 use super::fixtures::config;
 use crate::store::statements::{
-    ConnectionStatements, ExtensionStatements, HealthStatements, PartStatements, PolicyStatements,
-    RevisionStatements, Statements,
+    ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements, NonceStatements,
+    ObjectStatements, PartStatements, PolicyStatements, RevisionStatements, Statements,
 };
 use crate::store::{migrate, postgres, sqlite};
 
@@ -59,6 +59,7 @@ fn an_extension_is_read_alone_as_it_is_read_among_all() {
     for statements in [&postgres::STATEMENTS, &sqlite::STATEMENTS] {
         let pairs = [
             (statements.extensions.all, statements.extensions.one),
+            (statements.keys.all, statements.keys.one),
             (statements.versions.all, statements.versions.of_extension),
             (statements.instances.all, statements.instances.of_extension),
         ];
@@ -117,21 +118,27 @@ fn of_registry(statements: &Statements) -> Vec<Named> {
         connection: _,
         revision,
         insert_audit,
-        last_change,
+        objects,
         extensions,
         versions,
         instances,
         policies,
+        keys,
+        nonces,
         health,
         target_health,
     } = statements;
     let mut all = of_revision(revision);
     all.push(("insert_audit".to_owned(), insert_audit));
-    all.push(("last_change".to_owned(), last_change));
+    let ObjectStatements { all: every, one } = objects;
+    all.extend(named("objects", &[("all", every), ("one", one)]));
     all.extend(of_extensions(extensions));
     all.extend(of_parts("versions", versions));
     all.extend(of_parts("instances", instances));
     all.extend(of_policies(policies));
+    all.extend(of_keys(keys));
+    let NonceStatements { insert, forget } = nonces;
+    all.extend(named("nonces", &[("insert", insert), ("forget", forget)]));
     all.extend(of_health("health", health));
     all.extend(of_health("target_health", target_health));
     all
@@ -216,6 +223,26 @@ fn of_policies(statements: &PolicyStatements) -> Vec<Named> {
     named(
         "policies",
         &[("all", all), ("one", one), ("put", put), ("delete", delete)],
+    )
+}
+
+fn of_keys(statements: &KeyStatements) -> Vec<Named> {
+    let KeyStatements {
+        all,
+        one,
+        insert,
+        expire,
+        delete,
+    } = statements;
+    named(
+        "keys",
+        &[
+            ("all", all),
+            ("one", one),
+            ("insert", insert),
+            ("expire", expire),
+            ("delete", delete),
+        ],
     )
 }
 

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::database::TestDatabase;
 use super::fixtures::{
-    LIMIT, SEEDS, audit, author, config, extension, find, opened, outsider, seeded,
+    LIMIT, SEEDS, audit, author, config, extension, find, opened, outsider, policy, seeded,
 };
 
 on_both_databases!(
@@ -16,6 +16,7 @@ on_both_databases!(
     one_of_two_concurrent_creators_wins,
     a_change_made_from_an_older_revision_is_refused,
     a_change_of_what_others_changed_is_refused,
+    a_writer_that_knows_no_revisions_of_objects_keeps_them_right,
     two_stores_see_each_others_writes,
     a_lock_held_elsewhere_is_not_waited_for,
 );
@@ -89,6 +90,50 @@ async fn a_change_of_what_others_changed_is_refused(database: TestDatabase) {
     assert!(matches!(refused, StoreError::Changed(_)), "{refused}");
     assert_eq!(store.revision().await.unwrap(), changed);
     update("mine", known_up_to(changed)).await.unwrap();
+
+    let put = |id: &str, by| store.write(Change::PutPolicy(policy("acme", id, "{}")), by);
+    let seeded = Change::PutPolicy(policy("demo", "default", "{}"));
+    let refused = store.write(seeded, known_up_to(0)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
+    let made = put("p", known_up_to(0)).await.unwrap();
+    let refused = put("p", known_up_to(0)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
+    let changed = put("p", known_up_to(made)).await.unwrap();
+    let refused = put("p", known_up_to(made)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Changed(_)), "{refused}");
+    let delete = Change::DeletePolicy {
+        tenant_id: "acme".into(),
+        policy_id: "p".into(),
+    };
+    store.write(delete, known_up_to(changed)).await.unwrap();
+    let refused = put("p", known_up_to(changed)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Changed(_)), "{refused}");
+    let again = put("p", known_up_to(0)).await.unwrap();
+
+    let content = store.load().await.unwrap();
+    assert_eq!(content.revisions.get("policy acme/p"), Some(&again));
+    assert!(content.revisions.contains_key("extension pii_guard"));
+}
+
+/// A router of the release before does not know the column.
+async fn a_writer_that_knows_no_revisions_of_objects_keeps_them_right(database: TestDatabase) {
+    let store = seeded(&database).await;
+    let mut old = outsider(&database).await;
+    for sql in [
+        "UPDATE registry_revision SET revision = 70",
+        "UPDATE extensions SET retry = 2 WHERE id = 'pii_guard'",
+        "UPDATE registry_revision SET revision = 71",
+        "INSERT INTO policies (tenant_id, policy_id, document) VALUES ('acme', 'p', '{}') \
+         ON CONFLICT (tenant_id, policy_id) DO UPDATE SET document = excluded.document",
+        "UPDATE registry_revision SET revision = 72",
+        "INSERT INTO policies (tenant_id, policy_id, document) VALUES ('acme', 'p', '{\"a\": 1}') \
+         ON CONFLICT (tenant_id, policy_id) DO UPDATE SET document = excluded.document",
+    ] {
+        old.execute(sql).await.unwrap();
+    }
+    let revisions = store.load().await.unwrap().revisions;
+    assert_eq!(revisions.get("extension pii_guard"), Some(&70));
+    assert_eq!(revisions.get("policy acme/p"), Some(&72));
 }
 
 async fn two_stores_see_each_others_writes(database: TestDatabase) {

@@ -55,11 +55,11 @@ pub fn files() -> Vec<File> {
         ),
     ];
     macro_rules! add {
-        ($($operation:ident $name:literal $role:ident $effect:ident $answer:ident,)*) => {
-            $(files.push(with_key(sent::<admin::$operation>(
+        ($($operation:ident $name:literal $role:ident $reach:ident $effect:ident $answer:ident,)*) => {
+            $(files.push(with_common(sent::<admin::$operation>(
                 concat!("admin/", $name, ".request"),
                 concat!("the body of `", $name, "`"),
-            )));
+            ), admin::Effect::$effect));
             files.push(received::<admin::$answer>(
                 concat!("admin/", $name, ".answer"),
                 concat!("the answer to `", $name, "`"),
@@ -139,17 +139,25 @@ fn with_response(mut file: File) -> File {
     file
 }
 
-/// Every operation takes the key in its body too (contract section 5). It is no part of what the
-/// operation reads, so no type has it.
-fn with_key(mut file: File) -> File {
+/// Every operation takes the key in its body too, and every write the revision up to which its
+/// sender knows the object (contract section 5). They are no part of what the operation reads, so
+/// no type has them.
+fn with_common(mut file: File, effect: admin::Effect) -> File {
     let body = file.schema.get("$ref").and_then(Value::as_str);
     let body = body.unwrap_or_default().to_owned();
     if let Some(body) = object(&mut file, &body) {
         let properties = body.entry("properties").or_insert_with(|| json!({}));
         properties[admin::API_KEY] = json!({
-            "description": "The router's `admin.api_key`, for who cannot send it as `Authorization: Bearer`.",
+            "description": "A key of the administration, for who cannot send it as `Authorization: Bearer`.",
             "type": ["string", "null"],
         });
+        if effect == admin::Effect::Writes {
+            properties[admin::IF_REVISION] = json!({
+                "description": "Refused with `conflict` when the object changed after this revision; 0: it must not exist.",
+                "type": ["integer", "null"],
+                "minimum": 0,
+            });
+        }
     }
     file
 }
@@ -187,7 +195,7 @@ Draft 2020-12, made from the types of [contract/](../../contract/src/lib.rs). `B
 
 What somebody sends is described as it may be written, so that a typo in a policy or a record is seen before it is sent. What the
 router sends is described as it is written today; a newer router may say more. The body of every operation of the administration may
-hold the router's key as `api_key`.
+hold a key as `api_key`, that of every write `if_revision`.
 
 ## In an editor
 

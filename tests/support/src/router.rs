@@ -27,7 +27,8 @@ pub struct RouterProcess {
 
 impl RouterProcess {
     /// Starts a router, with keys such as `nats.url` and their values, and waits until it is ready.
-    /// Without `database.url` it has an SQLite database of its own.
+    /// Without `database.url` it has an SQLite database of its own, and without a setting of the
+    /// section `admin` everybody may administrate.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let mut router = Self::spawn(settings);
         router.until_ready().await;
@@ -76,6 +77,9 @@ impl RouterProcess {
             ("database.url", database),
             ("telemetry.log_format", "human".to_owned()),
         ];
+        // Most tests are about something else than who may administrate.
+        let says_who = settings.iter().any(|(key, _)| key.starts_with("admin."));
+        let open = (!says_who).then(|| ("admin.open", "true".to_owned()));
         let given = settings
             .iter()
             .map(|(key, value)| (*key, (*value).to_owned()));
@@ -84,6 +88,7 @@ impl RouterProcess {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let settings = own
             .into_iter()
+            .chain(open)
             .chain(given)
             .map(|(key, value)| (variable(key), value));
         let settings: Vec<_> = settings.chain(other).collect();

@@ -259,6 +259,7 @@ pub(super) fn snapshot(records: &[Value], policy: &str) -> Snapshot {
         revision: 7,
         extensions: extensions.into_values().collect(),
         policies,
+        ..Content::default()
     });
     assert!(
         snapshot.unreadable().is_empty(),
