@@ -20,6 +20,7 @@ mod config_schemas;
 mod contract;
 #[cfg(test)]
 mod database_access;
+#[cfg(test)]
 mod database_outage;
 #[cfg(test)]
 mod deadlines;
