@@ -173,6 +173,9 @@ fn take(shared: &Arc<Shared>, client: &Arc<Client>, message: Message) {
     let Some(reply) = shared.replies.answerable(message.reply.clone()) else {
         return;
     };
+    if !message.headers.as_ref().is_none_or(headers::are_readable) {
+        return refuse(shared, client, reply, Refusal::too_many_headers());
+    }
     let operation = subject::last_token(&message.subject);
     match shared.administration.admit(operation) {
         Ok(admission) => {
@@ -230,8 +233,11 @@ async fn send(shared: &Shared, inbox: &Inbox, answer: Bytes) -> bool {
     {
         let now = shared.connection.client();
         // One that was replaced ends with its last request.
-        return Arc::ptr_eq(client, &now) || client.flush().await.is_ok();
+        if Arc::ptr_eq(client, &now) || client.flush().await.is_ok() {
+            return true;
+        }
     }
+    shared.connection.back().await;
     let client = shared.connection.client();
     client.publish(reply.clone(), answer).await.is_ok()
 }

@@ -24,7 +24,7 @@ use beamline_domain::backoff::{Exponential, equal_jitter};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -47,6 +47,9 @@ const RECONNECT: Exponential =
     Exponential::doubling(Duration::from_millis(50), Duration::from_secs(1));
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// A message to ourselves that has not come back by then is lost.
+const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
+const CONFIRM_PAUSE: Duration = Duration::from_millis(20);
 /// The event of a connection that stands already.
 const EVENT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -67,8 +70,8 @@ struct Shared {
     /// Connections that earlier clients made.
     earlier_connects: AtomicU64,
     replacements: AtomicU64,
-    /// Messages that nobody can read, each of which ended it.
-    unreadable: AtomicU64,
+    /// Messages that nobody can read, each of which ended it or another of its door.
+    unreadable: Arc<AtomicU64>,
     forgeries: Arc<Forgeries>,
     /// After this no client is replaced.
     closing: CancellationToken,
@@ -95,6 +98,8 @@ pub(super) struct Purpose {
     /// In the tree.
     pub(super) node: Arc<Node>,
     pub(super) forgeries: Arc<Forgeries>,
+    /// Messages that nobody can read, of all connections of its door.
+    pub(super) unreadable: Arc<AtomicU64>,
 }
 
 /// Routers that lost the same server do not come back in step.
@@ -119,7 +124,7 @@ impl Connection {
             events,
             earlier_connects: AtomicU64::new(0),
             replacements: AtomicU64::new(0),
-            unreadable: AtomicU64::new(0),
+            unreadable: purpose.unreadable,
             forgeries: purpose.forgeries,
             closing: CancellationToken::new(),
             node: purpose.node,
@@ -221,6 +226,11 @@ impl Connection {
         self.shared.node.name()
     }
 
+    /// The server that it stands on, or stood on last.
+    pub(super) fn server(&self) -> String {
+        self.client().server_info().server_id
+    }
+
     /// A place for answers that nobody can guess.
     pub(super) fn new_inbox(&self) -> String {
         let config = &self.shared.config;
@@ -234,7 +244,7 @@ impl Connection {
         Arc::clone(&self.shared.forgeries)
     }
 
-    /// Messages that ended this connection because nobody can read them.
+    /// Messages that ended connections of its door because nobody can read them.
     pub fn unreadable(&self) -> u64 {
         self.shared.unreadable.load(Ordering::Relaxed)
     }
@@ -261,17 +271,20 @@ impl Connection {
     }
 
     /// Resolves when a message to ourselves has come back: the server has all that was sent before
-    /// it. Never, when it does not come.
+    /// it. Tries again for as long as none does.
     pub(super) async fn confirm(&self) {
+        while timeout(CONFIRM_AGAIN, self.own_message()).await != Ok(true) {
+            sleep(CONFIRM_PAUSE).await;
+        }
+    }
+
+    async fn own_message(&self) -> bool {
         let client = self.client();
         let inbox = self.new_inbox();
-        if let Ok(mut own) = client.subscribe(inbox.clone()).await
-            && client.publish(inbox, "ready".into()).await.is_ok()
-            && own.next().await.is_some()
-        {
-            return;
-        }
-        std::future::pending().await
+        let Ok(mut own) = client.subscribe(inbox.clone()).await else {
+            return false;
+        };
+        client.publish(inbox, "ready".into()).await.is_ok() && own.next().await.is_some()
     }
 
     /// How often the connection came back, with the same client or another.

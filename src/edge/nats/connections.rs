@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use beamline_actors::metrics::Metrics;
 use beamline_actors::tree::{Child, Node, NodeKind};
-use futures_util::future::{join, join_all, try_join_all};
+use futures_util::future::{join, join_all, join3, try_join_all};
 
 use super::connection::{ConnectError, Connection, Purpose, connect};
 use super::forgeries::{Forgeries, Forgery};
@@ -29,6 +29,9 @@ pub struct Connections {
     /// Calls to extensions are spread over these.
     pub calls: Vec<Connection>,
     pub(super) forgeries: Arc<Forgeries>,
+    /// Messages that nobody can read and that came over connections for calls, also over those that
+    /// were opened later.
+    unreadable_calls: Arc<AtomicU64>,
     /// Connections that were opened besides, so that their names differ.
     opened: Arc<AtomicU64>,
     config: Arc<NatsConfig>,
@@ -44,15 +47,20 @@ impl Connections {
     /// is how the server shows them.
     pub async fn open(config: &NatsConfig, name: &str) -> Result<Self, ConnectError> {
         let forgeries = Arc::new(Forgeries::default());
+        let unreadable_calls = Arc::new(AtomicU64::new(0));
         let purpose = |what: Cow<'static, str>| Purpose {
             name: format!("{name} {what}"),
             node: Node::new(what, NodeKind::Worker),
             forgeries: Arc::clone(&forgeries),
+            unreadable: Arc::default(),
+        };
+        let for_calls = |number: usize| Purpose {
+            unreadable: Arc::clone(&unreadable_calls),
+            ..purpose(format!("calls_{number}").into())
         };
         // The first one finds out what is wrong; the others need not say it again.
         let gateways = connect(config, purpose("gateways".into())).await?;
-        let calls = 1..=config.call_connections;
-        let calls = calls.map(|number| purpose(format!("calls_{number}").into()));
+        let calls = (1..=config.call_connections).map(for_calls);
         let (administration, calls) = futures_util::try_join!(
             connect(config, purpose("administration".into())),
             try_join_all(calls.map(|purpose| connect(config, purpose))),
@@ -62,6 +70,7 @@ impl Connections {
             administration,
             calls,
             forgeries,
+            unreadable_calls,
             opened: Arc::default(),
             config: Arc::new(config.clone()),
             name: name.into(),
@@ -76,6 +85,7 @@ impl Connections {
             name: format!("{} {what}", self.name),
             node: Node::new(what, NodeKind::Worker),
             forgeries: Arc::clone(&self.forgeries),
+            unreadable: Arc::clone(&self.unreadable_calls),
         };
         connect(&self.config, purpose).await
     }
@@ -123,16 +133,21 @@ impl Connections {
             || self.calls.iter().any(Connection::subscription_denied)
     }
 
-    /// Resolves when a message to ourselves has come back over each connection that answers
-    /// somebody: the servers have all that was sent before it. Never, when one does not come.
+    /// Resolves when a message to ourselves has come back over each connection without which
+    /// requests are not served: the servers have all that was sent before it.
     pub async fn confirm(&self) {
-        join_all(self.all().map(Connection::confirm)).await;
+        join_all(self.needed().map(Connection::confirm)).await;
     }
 
-    /// What the server has denied, as the end of "does not let this router ..".
+    /// What the server has denied of what requests need, as the end of "does not let this router
+    /// ..".
     pub fn missing_permissions(&self) -> Vec<String> {
-        let denied: BTreeSet<String> = self.all().flat_map(Connection::denied).collect();
+        let denied: BTreeSet<String> = self.needed().flat_map(Connection::denied).collect();
         denied.into_iter().collect()
+    }
+
+    fn needed(&self) -> impl Iterator<Item = &Connection> {
+        std::iter::once(&self.gateways).chain(&self.calls)
     }
 
     pub fn reconnects(&self) -> u64 {
@@ -159,7 +174,7 @@ impl Connections {
 
     /// Messages that nobody can read, by where they came in.
     pub fn unreadable(&self) -> [(&'static str, u64); 3] {
-        let calls = self.calls.iter().map(Connection::unreadable).sum();
+        let calls = self.unreadable_calls.load(Ordering::Relaxed);
         [
             ("gateways", self.gateways.unreadable()),
             ("administration", self.administration.unreadable()),
@@ -167,9 +182,13 @@ impl Connections {
         ]
     }
 
-    /// Writes what is queued, then ends them. False when something may not have been written.
+    /// Writes what is queued, then ends them. False when an answer may not have been written: calls
+    /// are over by then, and an administration that is away has told its callers nothing anyway.
     pub async fn close(&self) -> bool {
-        let closed = join_all(self.all().map(Connection::close)).await;
-        closed.into_iter().all(|flushed| flushed)
+        let administrates = self.administration.is_connected();
+        let calls = join_all(self.calls.iter().map(Connection::close));
+        let closing = join3(self.gateways.close(), self.administration.close(), calls);
+        let (answered, administrated, _calls) = closing.await;
+        answered && (administrated || !administrates)
     }
 }

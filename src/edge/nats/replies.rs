@@ -17,11 +17,11 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::connection::Connection;
+use super::connection::{Connection, Link};
 use super::forgeries::{Forgeries, Forgery};
 
 mod calls;
@@ -52,6 +52,8 @@ pub(super) struct Reading {
     /// Also when it is dropped before it has begun.
     lost: OnDrop<Box<dyn FnOnce() + Send + Sync>>,
     waiting: Arc<Waiting>,
+    link: watch::Receiver<Link>,
+    losses: u64,
     unneeded: CancellationToken,
 }
 
@@ -75,7 +77,8 @@ impl Replies {
         client: Arc<Client>,
         connection: &Connection,
     ) -> Result<(Self, Reading), SubscribeError> {
-        let losses = connection.link().borrow().losses;
+        let link = connection.link();
+        let losses = link.borrow().losses;
         let prefix = format!("{}.", connection.new_inbox());
         let answers = client.subscribe(format!("{prefix}*")).await?;
         let denied = connection.denied_subjects();
@@ -100,6 +103,8 @@ impl Replies {
             denied,
             lost: OnDrop::new(Box::new(move || losing.end())),
             waiting,
+            link,
+            losses,
             unneeded,
         };
         Ok((replies, reading))
@@ -156,9 +161,14 @@ impl Replies {
         self.waiting.heard.load(Ordering::Relaxed)
     }
 
-    #[cfg(test)]
+    /// Calls that wait for an answer.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.calls.lock().open()
+    }
+
+    /// What was called since this was made.
+    pub(super) fn told(&self) -> Vec<Arc<str>> {
+        self.waiting.calls.lock().told()
     }
 }
 
@@ -172,12 +182,17 @@ impl Reading {
             denied,
             lost,
             waiting,
+            mut link,
+            losses,
             unneeded,
         } = self;
         tokio::select! {
             () = read(answers, &prefix, &waiting) => {}
             () = end_denied(denied, &waiting) => {}
             () = unneeded.cancelled() => {}
+            // Before the client subscribes again: who was told of this inbox shall not end the next
+            // connection as well.
+            _ = link.wait_for(|link| link.losses != losses) => {}
         }
         lost.disarm();
     }

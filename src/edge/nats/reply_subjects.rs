@@ -70,14 +70,14 @@ impl ReplySubjects {
 
     fn allows(&self, reply: &str) -> bool {
         let begins = |starts: &[String]| starts.iter().any(|start| reply.starts_with(start));
-        is_literal(reply) && begins(&self.allowed) && !begins(&self.refused)
+        is_literal(reply) && begins(&self.allowed) && !begins(&self.refused) && !is_routers(reply)
     }
 
     fn say(&self, reply: Option<&str>) {
         let allowed = self.allowed.join(", ");
         match reply {
             Some(reply) => warn!(
-                reply = %OneLine(reply),
+                reply = %OneLine(without_its_end(reply)),
                 allowed,
                 "a request was dropped: no answer goes to its reply subject. Let its sender use an inbox, or allow the \
                  beginning of its inboxes in nats.reply_prefixes"
@@ -87,6 +87,19 @@ impl ReplySubjects {
             ),
         }
     }
+}
+
+/// The last token may be the secret of a call.
+fn without_its_end(reply: &str) -> &str {
+    reply.rsplit_once('.').map_or(reply, |(start, _)| start)
+}
+
+/// Also of a router with another configuration.
+fn is_routers(reply: &str) -> bool {
+    reply
+        .split('.')
+        .skip(1)
+        .any(|token| token.ends_with("_router"))
 }
 
 /// A subject with a wildcard reaches whoever listens on one.
@@ -133,6 +146,10 @@ mod tests {
         let apart = [("nats.inbox_prefix", "_INBOX_router")];
         assert!(allows(&apart, "_INBOX.gateway.1"));
         assert!(!allows(&apart, "_INBOX_router.beamline_router.anything"));
+        assert!(
+            !allows(&apart, "_INBOX.other_router.anything"),
+            "of another deployment"
+        );
         assert!(
             allows(&apart, "_INBOX_router.other"),
             "of a command with the same configuration"

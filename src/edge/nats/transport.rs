@@ -161,9 +161,10 @@ impl Transport for NatsTransport {
     }
 
     fn is_settled(&self) -> bool {
-        // A server that ends takes all of them along.
-        let mut lanes = self.bus.lanes.iter();
-        lanes.any(|lane| lane.connection.is_settled())
+        // One that stood while others were lost: the server was there all the time.
+        self.bus
+            .connected()
+            .any(|lane| lane.connection.is_settled())
     }
 
     fn max_body(&self) -> usize {
@@ -174,10 +175,11 @@ impl Transport for NatsTransport {
 
 impl Bus {
     async fn call(&self, call: Call) -> Result<Answer, TransportError> {
-        if let Some(lane) = self.apart.lane_of(&call.subject) {
-            return match lane.call(call).await {
+        if let Some(alone) = self.apart.lane_of(&call.subject) {
+            let was_connected = alone.lane.connection.is_connected();
+            return match alone.lane.call(call).await {
                 // Nobody else is called there, so nobody else can have ended it.
-                Err(TransportError::NotConnected) if self.connected().next().is_some() => {
+                Err(TransportError::NotConnected) if was_connected && alone.broke(&self.lanes) => {
                     let problem = "its answers have headers that nobody can read";
                     Err(TransportError::Malformed(problem.to_owned()))
                 }

@@ -25,18 +25,30 @@ pub(crate) struct Break {
 /// Watches one connection beside others.
 #[derive(Debug)]
 pub(crate) struct Watch {
+    connection: Connection,
     link: watch::Receiver<Link>,
     seen: u64,
+    /// Where it stood last.
+    server: String,
+    /// How often the others had been lost then.
+    others: Vec<u64>,
 }
 
 impl Watch {
-    pub(crate) fn of(connection: &Connection) -> Self {
+    pub(crate) fn of(connection: &Connection, others: &[Connection]) -> Self {
         let mut link = connection.link();
         let seen = link.borrow_and_update().losses;
-        Self { link, seen }
+        Self {
+            connection: connection.clone(),
+            link,
+            seen,
+            server: connection.server(),
+            others: losses(others),
+        }
     }
 
-    /// Resolves after the next losses that the others did not share.
+    /// Resolves after the next losses that others on the same server did not share. With each of
+    /// them on a server of its own, nobody can tell.
     pub(crate) async fn next(&mut self, others: &[Connection]) -> Break {
         loop {
             let seen = self.seen;
@@ -44,20 +56,35 @@ impl Watch {
                 // The connection is gone, and whoever watches it goes with it.
                 std::future::pending::<()>().await;
             }
-            let before: Vec<Link> = others.iter().map(|other| *other.link().borrow()).collect();
-            sleep(TOGETHER).await;
-            let is_steady = |(other, before): (&Connection, &Link)| {
-                before.connected && *other.link().borrow() == *before
+            let beside = |(other, before): &(&Connection, &u64)| {
+                let link = *other.link().borrow();
+                link.connected && link.losses == **before && other.server() == self.server
             };
+            let steady: Vec<(&Connection, &u64)> =
+                others.iter().zip(&self.others).filter(beside).collect();
+            sleep(TOGETHER).await;
+            let is_alone = steady.iter().any(beside);
             self.seen = self.link.borrow_and_update().losses;
-            if others.iter().zip(&before).any(is_steady) {
+            let last = self.seen;
+            self.others = losses(others);
+            if self.connection.is_connected() {
+                self.server = self.connection.server();
+            }
+            if is_alone {
                 return Break {
                     first: seen + 1,
-                    last: self.seen,
+                    last,
                 };
             }
         }
     }
+}
+
+fn losses(of: &[Connection]) -> Vec<u64> {
+    let links = of
+        .iter()
+        .map(|connection| connection.link().borrow().losses);
+    links.collect()
 }
 
 impl Break {
@@ -68,7 +95,7 @@ impl Break {
 
 /// Counts what ends one, without end.
 pub(super) async fn count(door: &Connection, others: &[Connection]) {
-    let mut watch = Watch::of(door);
+    let mut watch = Watch::of(door, others);
     let mut report = Report::every(SAY_EVERY);
     loop {
         let broken = watch.next(others).await;

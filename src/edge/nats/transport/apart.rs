@@ -15,7 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::lane::{Lane, UsualTrip};
@@ -26,9 +26,12 @@ use crate::edge::nats::forgeries::Forgeries;
 use crate::edge::nats::replies::Reading;
 
 /// Connections that are opened besides; who comes later shares the last one.
-const MOST: usize = 16;
+const MOST: usize = 32;
 const OPEN_LIMIT: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// What still waits for an answer on a connection that nobody needs any more.
+const IDLE_LIMIT: Duration = Duration::from_secs(600);
+const IDLE_POLL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Apart {
@@ -41,9 +44,12 @@ pub(super) struct Apart {
     hand_over: mpsc::UnboundedSender<Reading>,
 }
 
+/// Where a subject is called that was set apart.
 #[derive(Debug, Clone)]
-struct Alone {
-    lane: Arc<Lane>,
+pub(super) struct Alone {
+    pub(super) lane: Arc<Lane>,
+    /// Others are called there as well, because there are no more connections.
+    shared: bool,
     since: Instant,
 }
 
@@ -52,6 +58,27 @@ struct Broken {
     lane: Arc<Lane>,
     watch: Watch,
     broken: Break,
+}
+
+/// Everything that runs beside the watching.
+type Tasks = JoinSet<Option<Opened>>;
+
+/// A connection for one subject, or why there is none yet.
+struct Opened {
+    subject: Arc<str>,
+    lane: Option<Arc<Lane>>,
+}
+
+impl Alone {
+    /// Whether what was called there has ended the connection: nobody else is, and it did not end
+    /// with its server.
+    pub(super) fn broke(&self, homes: &[Arc<Lane>]) -> bool {
+        let connection = &self.lane.connection;
+        let server = connection.server();
+        let stands =
+            |home: &Arc<Lane>| home.connection.is_connected() && home.connection.server() == server;
+        !self.shared && !connection.is_closing() && homes.iter().any(stands)
+    }
 }
 
 impl Apart {
@@ -76,10 +103,10 @@ impl Apart {
     }
 
     /// Where a subject is called that was set apart.
-    pub(super) fn lane_of(&self, subject: &str) -> Option<Arc<Lane>> {
+    pub(super) fn lane_of(&self, subject: &str) -> Option<Alone> {
         let lanes = self.lanes.load();
         // Nearly always empty.
-        lanes.get(subject).map(|alone| Arc::clone(&alone.lane))
+        lanes.get(subject).cloned()
     }
 
     pub(super) fn child(self: &Arc<Self>) -> Child {
@@ -92,14 +119,13 @@ impl Apart {
 
     /// Watches all connections for calls, and keeps those alive that were opened here.
     async fn watch(self: Arc<Self>) -> Result<(), JoinError> {
-        let mut clients = JoinSet::new();
+        let mut tasks = Tasks::new();
         let mut breaks = FuturesUnordered::new();
-        for lane in &self.homes {
-            breaks.push(self.next_break(Arc::clone(lane), Watch::of(&lane.connection)));
-        }
-        for lane in self.opened() {
-            clients.spawn(lane.connection.keep());
-            let watch = Watch::of(&lane.connection);
+        for lane in self.homes.iter().cloned().chain(self.opened()) {
+            if !self.is_home(&lane) {
+                keep(&mut tasks, &lane);
+            }
+            let watch = self.watch_of(&lane);
             breaks.push(self.next_break(lane, watch));
         }
         let mut look = interval(LOOK_EVERY);
@@ -110,17 +136,26 @@ impl Apart {
                     if lane.connection.is_closing() {
                         continue;
                     }
-                    for new in self.take(&lane, broken).await {
-                        clients.spawn(new.connection.keep());
-                        let watch = Watch::of(&new.connection);
-                        breaks.push(self.next_break(new, watch));
-                    }
+                    self.take(&lane, broken, &mut tasks);
                     breaks.push(self.next_break(lane, watch));
                 }
-                Some(ended) = clients.join_next() => ended?,
-                _ = look.tick() => self.forgive().await,
+                Some(ended) = tasks.join_next() => {
+                    if let Some(opened) = ended?
+                        && let Some(lane) = self.set_apart(opened)
+                    {
+                        keep(&mut tasks, &lane);
+                        let watch = self.watch_of(&lane);
+                        breaks.push(self.next_break(lane, watch));
+                    }
+                }
+                _ = look.tick() => self.forgive(&mut tasks),
             }
         }
+    }
+
+    fn watch_of(&self, lane: &Lane) -> Watch {
+        let others = self.connections.beside(&lane.connection);
+        Watch::of(&lane.connection, &others)
     }
 
     async fn next_break(&self, lane: Arc<Lane>, mut watch: Watch) -> Broken {
@@ -133,59 +168,33 @@ impl Apart {
         }
     }
 
-    /// Answers the lanes that were opened for it.
-    async fn take(&self, lane: &Arc<Lane>, broken: Break) -> Vec<Arc<Lane>> {
+    fn take(self: &Arc<Self>, lane: &Arc<Lane>, broken: Break, tasks: &mut Tasks) {
         lane.connection.count_unreadable(broken.count());
-        let called = lane.take_lost(broken.first, broken.last);
-        let mut opened = Vec::new();
-        if self.is_home(lane) {
-            let to_set_apart = self.suspects.lock().were_called(called, Instant::now());
-            for subject in to_set_apart {
-                opened.extend(self.set_apart(subject).await);
-            }
-        } else {
-            self.broke_again(lane);
+        if !self.is_home(lane) {
+            return self.broke_again(lane);
         }
-        opened
+        let told = lane.told();
+        let suspects = self.suspects.lock().were_called(told, Instant::now());
+        let apart = self.lanes.load();
+        let new = suspects
+            .into_iter()
+            .filter(|subject| !apart.contains_key(subject));
+        for subject in new {
+            let all = Arc::clone(self);
+            tasks.spawn(async move { Some(all.open(subject).await) });
+        }
     }
 
     fn is_home(&self, lane: &Arc<Lane>) -> bool {
         self.homes.iter().any(|home| Arc::ptr_eq(home, lane))
     }
 
-    /// Answers the lane when it is a new one.
-    async fn set_apart(&self, subject: Arc<str>) -> Option<Arc<Lane>> {
-        let opened = self.opened();
-        let shared = opened.last().filter(|_| opened.len() >= MOST).cloned();
-        let (lane, new) = match shared {
-            Some(lane) => (lane, None),
-            None => {
-                let lane = self.open(&subject).await?;
-                (Arc::clone(&lane), Some(lane))
-            }
-        };
-        error!(
-            subject = %OneLine(&subject),
-            code = "security_event",
-            "connections broke twice while this extension was called: it is called over one of its own from now on. An \
-             answer of it, or of one that was called at the same times, has headers that no client library writes"
-        );
-        let since = Instant::now();
-        self.lanes.rcu(|lanes| {
-            let mut lanes = HashMap::clone(lanes);
-            lanes.insert(
-                Arc::clone(&subject),
-                Alone {
-                    lane: Arc::clone(&lane),
-                    since,
-                },
-            );
-            lanes
-        });
-        new
-    }
-
-    async fn open(&self, subject: &str) -> Option<Arc<Lane>> {
+    /// A connection for a subject, unless there are too many already.
+    async fn open(&self, subject: Arc<str>) -> Opened {
+        if self.opened().len() >= MOST {
+            let lane = self.opened().pop();
+            return Opened { subject, lane };
+        }
         let opening = async {
             let connection = self.connections.open_apart().await.ok()?;
             let usual_trip = Arc::clone(&self.usual_trip);
@@ -194,15 +203,40 @@ impl Apart {
                 .ok()
         };
         let lane = timeout(OPEN_LIMIT, opening).await.ok().flatten();
-        if lane.is_none() {
-            // The next break finds it among those that were called.
-            self.suspects.lock().forgive(subject);
+        Opened { subject, lane }
+    }
+
+    /// Answers the lane when it is a new one.
+    fn set_apart(&self, Opened { subject, lane }: Opened) -> Option<Arc<Lane>> {
+        let Some(lane) = lane else {
             warn!(
-                subject = %OneLine(subject),
+                subject = %OneLine(&subject),
                 "NATS gives no connection for this extension alone; trying again when one breaks"
             );
-        }
-        lane
+            return None;
+        };
+        error!(
+            subject = %OneLine(&subject),
+            code = "security_event",
+            "two connections broke after this extension was called there: it is called over one of its own from now on. An \
+             answer of it, or of one that was called at the same times, has headers that no client library writes"
+        );
+        let is_new = !self.opened().iter().any(|known| Arc::ptr_eq(known, &lane));
+        let since = Instant::now();
+        self.lanes.rcu(|lanes| {
+            let mut lanes = HashMap::clone(lanes);
+            for alone in lanes.values_mut() {
+                alone.shared |= Arc::ptr_eq(&alone.lane, &lane);
+            }
+            let alone = Alone {
+                lane: Arc::clone(&lane),
+                shared: !is_new,
+                since,
+            };
+            lanes.insert(Arc::clone(&subject), alone);
+            lanes
+        });
+        is_new.then_some(lane)
     }
 
     /// It stays apart for longer.
@@ -220,16 +254,11 @@ impl Apart {
     }
 
     /// Calls those as before that have done no harm for long, and closes what nobody needs then.
-    async fn forgive(&self) {
+    fn forgive(&self, tasks: &mut Tasks) {
         let now = Instant::now();
         let is_quiet = |alone: &Alone| now.duration_since(alone.since) >= FORGIVEN;
         let lanes = self.lanes.load_full();
-        let quiet: Vec<&Arc<str>> = lanes
-            .iter()
-            .filter(|(_, alone)| is_quiet(alone))
-            .map(|(subject, _)| subject)
-            .collect();
-        for subject in &quiet {
+        for (subject, _) in lanes.iter().filter(|(_, alone)| is_quiet(alone)) {
             self.suspects.lock().forgive(subject);
             info!(subject = %OneLine(subject), "this extension is called as before again");
         }
@@ -239,9 +268,9 @@ impl Apart {
             left
         });
         let kept = self.opened();
-        for (_, alone) in lanes.iter() {
+        for alone in lanes.values() {
             if !kept.iter().any(|lane| Arc::ptr_eq(lane, &alone.lane)) {
-                alone.lane.connection.close().await;
+                tasks.spawn(close_when_idle(Arc::clone(&alone.lane)));
             }
         }
     }
@@ -269,6 +298,27 @@ impl Apart {
         view.sort_by(|one, other| one.name.cmp(&other.name));
         view
     }
+}
+
+/// Puts another client in the place of one that has ended.
+fn keep(tasks: &mut Tasks, lane: &Arc<Lane>) {
+    let keeping = lane.connection.keep();
+    tasks.spawn(async move {
+        keeping.await;
+        None
+    });
+}
+
+/// It stays open until nothing is in flight there.
+async fn close_when_idle(lane: Arc<Lane>) -> Option<Opened> {
+    let idle = async {
+        while lane.waiting() > 0 {
+            sleep(IDLE_POLL).await;
+        }
+    };
+    let _ = timeout(IDLE_LIMIT, idle).await;
+    lane.connection.close().await;
+    None
 }
 
 fn node_of(subject: &str, connection: &Connection, since: Instant) -> TreeNode {

@@ -29,8 +29,6 @@ const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(2);
 pub(super) const HEADER_ROOM: usize = 1024;
 /// The last part of a call's time, in which the server must show that it lives.
 const PROBE_TIME: Duration = Duration::from_millis(100);
-/// Calls that a connection took along and that nobody has asked for yet.
-const MOST_LOST: usize = 10_000;
 
 /// One connection for calls, and the answers that come by it.
 #[derive(Debug)]
@@ -44,8 +42,6 @@ pub(super) struct Lane {
     /// One call subscribes to the answers on a new client, the others wait for it.
     renewal: tokio::sync::Mutex<()>,
     hand_over: mpsc::UnboundedSender<Reading>,
-    /// What was called when the connection was lost, with the number of that loss.
-    lost: Mutex<Vec<(u64, Arc<str>)>>,
 }
 
 /// What a message to ourselves usually takes, in microseconds.
@@ -82,30 +78,15 @@ impl Lane {
             usual_trip,
             renewal: tokio::sync::Mutex::default(),
             hand_over,
-            lost: Mutex::default(),
         };
         lane.hand_over(reading);
         Ok(Arc::new(lane))
     }
 
-    /// What was called when the connection was lost from the first of these times to the last, each
-    /// time by itself.
-    pub(super) fn take_lost(&self, first: u64, last: u64) -> Vec<(u64, Arc<str>)> {
-        let mut lost = self.lost.lock();
-        let taken = lost
-            .extract_if(.., |(loss, _)| *loss <= last)
-            .collect::<Vec<_>>();
-        taken
-            .into_iter()
-            .filter(|(loss, _)| *loss >= first)
-            .collect()
-    }
-
-    fn lost_with(&self, loss: u64, called: Arc<str>) {
-        let mut lost = self.lost.lock();
-        if lost.len() < MOST_LOST {
-            lost.push((loss, called));
-        }
+    /// Who was told where answers were awaited when the connection was lost: nobody else can have
+    /// sent anything there. An extension may answer first, and end the connection then.
+    pub(super) fn told(&self) -> Vec<Arc<str>> {
+        self.replies.lock().told()
     }
 
     pub(super) fn room(&self, headers: usize) -> usize {
@@ -115,7 +96,7 @@ impl Lane {
             .saturating_sub(headers)
     }
 
-    #[cfg(test)]
+    /// Calls that wait for an answer.
     pub(super) fn waiting(&self) -> usize {
         self.replies.lock().waiting()
     }
@@ -156,14 +137,10 @@ impl Lane {
         if !self.connection.is_connected() {
             return Err(TransportError::NotConnected);
         }
-        let called = Arc::clone(&call.subject);
         tokio::select! {
             biased;
             answer = self.exchange(call, headers) => answer,
-            _ = link.wait_for(|link| !link.connected || link.losses != losses) => {
-                self.lost_with(losses + 1, called);
-                Err(TransportError::NotConnected)
-            }
+            _ = link.wait_for(|link| !link.connected || link.losses != losses) => Err(TransportError::NotConnected),
         }
     }
 

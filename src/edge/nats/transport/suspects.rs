@@ -1,7 +1,7 @@
 //! Who was called when a connection broke. Once may be chance; twice is worth a connection of its
 //! own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,18 +27,13 @@ pub(super) const FORGIVEN: Duration = Duration::from_secs(600);
 const REMEMBERED: usize = 10_000;
 
 impl Suspects {
-    /// Takes what was called at each of several breaks, numbered, and answers which are to be set
-    /// apart now.
-    pub(super) fn were_called(
-        &mut self,
-        at_breaks: Vec<(u64, Arc<str>)>,
-        now: Instant,
-    ) -> Vec<Arc<str>> {
+    /// Takes what was called before one break, and answers which of it is not to be called there
+    /// again.
+    pub(super) fn were_called(&mut self, called: Vec<Arc<str>>, now: Instant) -> Vec<Arc<str>> {
         self.seen
             .retain(|_, seen| now.duration_since(seen.last) < FORGIVEN);
-        let distinct: BTreeSet<(u64, Arc<str>)> = at_breaks.into_iter().collect();
         let mut apart = Vec::new();
-        for (_, subject) in distinct {
+        for subject in called {
             if self.seen.len() >= REMEMBERED && !self.seen.contains_key(&subject) {
                 continue;
             }
@@ -48,7 +43,7 @@ impl Suspects {
             });
             seen.breaks += 1;
             seen.last = now;
-            if seen.breaks == BREAKS {
+            if seen.breaks >= BREAKS {
                 apart.push(subject);
             }
         }
@@ -65,28 +60,19 @@ impl Suspects {
 mod tests {
     use super::*;
 
-    fn called(breaks: &[(u64, &str)]) -> Vec<(u64, Arc<str>)> {
-        let owned = breaks
-            .iter()
-            .map(|(number, subject)| (*number, (*subject).into()));
-        owned.collect()
+    fn called(subjects: &[&str]) -> Vec<Arc<str>> {
+        subjects.iter().map(|subject| (*subject).into()).collect()
     }
 
     #[test]
     fn twice_is_once_too_often() {
         let now = Instant::now();
         let mut suspects = Suspects::default();
-        // Many calls of one subject at one break are one.
-        let first = called(&[(1, "a"), (1, "b"), (1, "a"), (1, "a")]);
-        assert!(suspects.were_called(first, now).is_empty());
-        let apart = suspects.were_called(called(&[(2, "a")]), now);
+        assert!(suspects.were_called(called(&["a", "b"]), now).is_empty());
+        let apart = suspects.were_called(called(&["a", "c"]), now);
         assert_eq!(apart, [Arc::from("a")]);
-        assert!(
-            suspects.were_called(called(&[(3, "a")]), now).is_empty(),
-            "it is apart"
-        );
-        let both = suspects.were_called(called(&[(4, "c"), (5, "c")]), now);
-        assert_eq!(both, [Arc::from("c")]);
+        let again = suspects.were_called(called(&["a"]), now);
+        assert_eq!(again, [Arc::from("a")], "nobody has set it apart yet");
     }
 
     #[test]
@@ -95,18 +81,20 @@ mod tests {
         let mut suspects = Suspects::default();
         for number in 0..10 {
             let now = start + FORGIVEN * number;
-            let once = called(&[(u64::from(number), "a")]);
-            assert!(suspects.were_called(once, now).is_empty(), "{number}");
+            assert!(
+                suspects.were_called(called(&["a"]), now).is_empty(),
+                "{number}"
+            );
         }
         suspects.forgive("a");
         let now = start + FORGIVEN * 9;
-        assert!(suspects.were_called(called(&[(20, "a")]), now).is_empty());
+        assert!(suspects.were_called(called(&["a"]), now).is_empty());
     }
 
     #[test]
     fn they_do_not_pile_up() {
         let mut suspects = Suspects::default();
-        let many = (0..3 * REMEMBERED).map(|number| (1, number.to_string().into()));
+        let many = (0..3 * REMEMBERED).map(|number| number.to_string().into());
         suspects.were_called(many.collect(), Instant::now());
         assert_eq!(suspects.seen.len(), REMEMBERED);
     }
