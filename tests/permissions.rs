@@ -1,7 +1,7 @@
 //! A router that its NATS server does not let do what it needs says so, and blames no extension.
 
-use beamline_test_support::{Caller, Demo, LIMIT, Nats, RouterProcess, eventually};
-use serde_json::{Value, json};
+use beamline_test_support::{Caller, Demo, LIMIT, Nats, RouterProcess};
+use serde_json::json;
 
 /// A server where the router alone lacks a permission.
 async fn server_that_denies(what: &str, subject: &str) -> Nats {
@@ -53,15 +53,15 @@ async fn a_call_that_is_not_permitted_is_refused_at_once_and_no_breaker_opens() 
 }
 
 #[tokio::test]
-async fn a_router_that_may_not_listen_for_requests_is_not_ready() {
-    let nats = server_that_denies("subscribe", "beamline.router.v1.route").await;
-    let router = spawn(&nats);
-    let said: Value = eventually(LIMIT, "the denial is known", async || {
-        router
-            .readiness()
-            .await
-            .filter(|said| said["code"] == 503 && router.log().contains("config_error"))
-    })
-    .await;
-    assert_eq!(said["nats"], false, "{said}");
+async fn a_router_that_may_not_listen_for_requests_does_not_start() {
+    for subject in ["beamline.router.v1.route", "beamline.router.v1.decide"] {
+        let nats = server_that_denies("subscribe", subject).await;
+        let mut router = spawn(&nats);
+        assert!(!router.wait_exit(LIMIT).await.success());
+        let log = router.log();
+        assert!(
+            log.contains(&format!("does not let this router subscribe to {subject}")),
+            "{log}"
+        );
+    }
 }

@@ -36,6 +36,10 @@ impl Refusal {
         Self::new(RefusalCode::InvalidRequest, message)
     }
 
+    pub fn too_many_headers() -> Self {
+        Self::invalid("The request has more than 64 headers, or more than 16 KiB of them.")
+    }
+
     pub(super) fn missing_text(field: &str) -> Self {
         Self::invalid(format!("/{field} is required and must be a string."))
     }

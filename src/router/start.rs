@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::first_snapshot::{self, FirstSnapshot};
 use super::listening::Listening;
@@ -15,6 +15,7 @@ use crate::edge::nats::{self, Connections, NatsTransport};
 use crate::store::{self, OpenStore};
 
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
+const DENIALS_COME: Duration = Duration::from_millis(50);
 
 /// Database and NATS answer; nobody sends anything here yet. May be dropped, and so may its making.
 #[derive(Debug)]
@@ -80,9 +81,10 @@ fn failed(path: &Path, error: &std::io::Error) -> StartError {
 /// Subscriptions travel on the same connection as a message to ourselves: when it is back, they
 /// have arrived too.
 pub(super) async fn confirm_subscriptions(connections: &Connections) -> Result<(), StartError> {
-    if timeout(CONFIRM_LIMIT, connections.confirm()).await.is_ok() {
-        return Ok(());
-    }
+    let confirmed = timeout(CONFIRM_LIMIT, connections.confirm()).await.is_ok();
+    // What the server denies, it says before the message to ourselves; the client tells it a moment
+    // later.
+    sleep(DENIALS_COME).await;
     let missing = connections.missing_permissions();
     if !missing.is_empty() {
         return Err(StartError::Failed(format!(
@@ -90,6 +92,9 @@ pub(super) async fn confirm_subscriptions(connections: &Connections) -> Result<(
              it again.",
             missing.join(", ")
         )));
+    }
+    if confirmed {
+        return Ok(());
     }
     Err(StartError::Unreachable(
         "NATS took the subscriptions and then went silent; start again.".into(),

@@ -26,7 +26,12 @@ use crate::start_error::StartError;
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
     /// NATS server, or several separated by commas
-    #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222")]
+    #[arg(
+        long,
+        env = "NATS_URL",
+        default_value = "nats://127.0.0.1:4222",
+        hide_env_values = true
+    )]
     pub nats_url: String,
     /// First token or tokens of every subject
     #[arg(long, env = "BEAMLINE_SUBJECT_PREFIX", default_value = "beamline")]
