@@ -55,7 +55,9 @@ async fn said(nats: &Nats, user: &str, command: &str) -> String {
     let commands = format!("CONNECT {connect}\r\n{command}\r\nPING\r\n");
     stream.write_all(commands.as_bytes()).await.unwrap();
     let mut heard = Vec::new();
-    while !heard.windows(4).any(|window| window == b"PONG") {
+    let pings = commands.matches("PING\r\n").count();
+    let pongs = |heard: &[u8]| heard.windows(4).filter(|window| window == b"PONG").count();
+    while pongs(&heard) < pings {
         let read = within("the server answers", stream.read_buf(&mut heard)).await;
         assert_ne!(read.unwrap(), 0, "{}", String::from_utf8_lossy(&heard));
     }
@@ -106,6 +108,7 @@ const MAY_PUBLISH: [(&str, &[&str]); 7] = [
             "$SRV.INFO",
             "$KV.beamline_sessions.x",
             "_INBOX_router.beamline_router.x",
+            "_INBOX_gateway.x",
         ],
     ),
     (
@@ -118,8 +121,8 @@ const MAY_PUBLISH: [(&str, &[&str]); 7] = [
         ],
     ),
     ("shop", &["beamline.router.v1.route.acme"]),
-    ("pii_guard", &[]),
-    ("mock_provider", &[]),
+    ("pii_guard", &["_INBOX_router.beamline_router.x"]),
+    ("mock_provider", &["_INBOX_router.beamline_router.x"]),
     (
         "administrator",
         &[
@@ -337,6 +340,32 @@ async fn everything_works_with_what_each_user_may_do() {
     let log = world.router.log();
     assert!(!log.contains("config_error"), "{log}");
     assert!(!log.contains("does not keep the bucket"), "{log}");
+}
+
+/// With `allow_responses` the server lets whoever hears a message publish to its reply subject.
+#[tokio::test]
+async fn an_extension_asks_itself_to_be_let_answer_anywhere() {
+    let nats = server().await;
+    for wanted in [
+        "payments.transfer",
+        "beamline.router.v1.route",
+        "$JS.API.STREAM.DELETE.KV_beamline_sessions",
+        "_INBOX_gateway.x.y",
+    ] {
+        let ping = "$SRV.PING.pii_guard.z";
+        let commands =
+            format!("SUB {ping} 1\r\nPUB {ping} {wanted} 0\r\n\r\nPING\r\nPUB {wanted} 0\r\n");
+        assert!(refuses(&nats, "pii_guard", &commands).await, "{wanted}");
+        let own = "_INBOX_router.beamline_router.z";
+        let commands =
+            format!("SUB {own} 1\r\nPUB {own} {wanted} 0\r\n\r\nPING\r\nPUB {wanted} 0\r\n");
+        let is_its_own = wanted == "_INBOX_gateway.x.y";
+        assert_eq!(
+            refuses(&nats, "router", &commands).await,
+            !is_its_own,
+            "{wanted}"
+        );
+    }
 }
 
 #[tokio::test]
