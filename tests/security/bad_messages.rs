@@ -1,7 +1,6 @@
 //! Messages whose headers no client can read, each of which ends the connection that it comes by.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use beamline_test_support::{
@@ -9,7 +8,8 @@ use beamline_test_support::{
 };
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::time::{interval, sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::metric;
@@ -24,6 +24,8 @@ const BAD: [&[u8]; 6] = [
     b"NATS/1.0 x\r\n\r\n",
 ];
 const FIFTY_A_SECOND: Duration = Duration::from_millis(20);
+/// Far more than a request takes here, and less than anybody waits for one that is lost.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Publishes them one after the other to a subject.
 async fn publish_bad(nats: &Nats, subject: &'static str) -> AbortOnDropHandle<()> {
@@ -37,24 +39,23 @@ async fn publish_bad(nats: &Nats, subject: &'static str) -> AbortOnDropHandle<()
     }))
 }
 
-/// Asks for the demo policy for so long, and answers how many of how many were served.
+/// Asks for the demo policy for so long, one request every 20 ms whatever becomes of the others, and
+/// answers how many of how many were served in time.
 async fn served(caller: &Caller, time: Duration) -> (usize, usize) {
-    let asked = AtomicUsize::new(0);
-    let good = AtomicUsize::new(0);
-    let one = async {
-        loop {
-            let number = asked.fetch_add(1, Ordering::Relaxed);
-            let answer = caller
-                .try_route(&format!("r-{number}"), Duration::from_secs(5))
-                .await;
-            let is_good = answer.is_some_and(|answer| answer["ok"] == true);
-            good.fetch_add(usize::from(is_good), Ordering::Relaxed);
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    // The last one may still be asked for.
-    let _ = timeout(time, one).await;
-    (good.into_inner(), asked.into_inner() - 1)
+    let mut asked = JoinSet::new();
+    let mut pause = interval(Duration::from_millis(20));
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        pause.tick().await;
+        let caller = caller.clone();
+        let id = format!("r-{}", asked.len());
+        asked.spawn(async move {
+            let answer = caller.try_route(&id, PATIENCE).await;
+            answer.is_some_and(|answer| answer["ok"] == true)
+        });
+    }
+    let all = asked.join_all().await;
+    (all.iter().filter(|served| **served).count(), all.len())
 }
 
 fn assert_nearly_all((good, asked): (usize, usize)) {
@@ -101,8 +102,9 @@ async fn the_administration_gets_fifty_bad_messages_a_second() {
     .await;
 }
 
-/// Answers every call of `subject` with something that nobody can read.
-async fn evil(nats: &Nats, subject: &'static str) -> AbortOnDropHandle<()> {
+/// Answers every call of `subject` with something that nobody can read; `politely`, after an answer
+/// that is right.
+async fn evil(nats: &Nats, subject: &'static str, politely: bool) -> AbortOnDropHandle<()> {
     let client = nats.client().await;
     let mut calls = client.subscribe(subject).await.unwrap();
     client.flush().await.unwrap();
@@ -111,6 +113,11 @@ async fn evil(nats: &Nats, subject: &'static str) -> AbortOnDropHandle<()> {
         let mut bad = BAD.iter().cycle();
         while let Some(call) = calls.next().await {
             let reply = call.reply.unwrap();
+            if politely {
+                client.publish(reply.clone(), "{}".into()).await.unwrap();
+                client.flush().await.unwrap();
+                sleep(Duration::from_millis(5)).await;
+            }
             bare.publish(&reply, bad.next().unwrap(), "{}").await;
         }
     }))
@@ -127,6 +134,20 @@ async fn apart(gateway: &Gateway) -> Vec<Value> {
 
 #[tokio::test]
 async fn an_extension_answers_with_bad_messages() {
+    let codes = attack(false).await;
+    // Alone, it has nobody else to blame.
+    let last = codes.last().unwrap();
+    assert_eq!(*last, "malformed_answer", "{codes:?}");
+}
+
+#[tokio::test]
+async fn an_extension_answers_and_then_sends_bad_messages() {
+    attack(true).await;
+}
+
+/// Calls it for four seconds, of which others may suffer in the first. Answers what its own
+/// callers heard.
+async fn attack(politely: bool) -> Vec<Value> {
     let nats = Nats::start().await;
     let router = RouterProcess::start(&[("nats.url", nats.url())]).await;
     let _demo = Demo::serve(&nats).await;
@@ -140,36 +161,39 @@ async fn an_extension_answers_with_bad_messages() {
         "version": "1.0", "pre": [{"id": "evil", "mode": "required"}], "providers": ["mock_provider"],
     });
     gateway.policy("bad", &policy).await;
-    let _evil = evil(&nats, "beamline.ext.pre.evil.v1").await;
-    let codes = Arc::new(parking_lot::Mutex::new(Vec::new()));
-    let heard = Arc::clone(&codes);
+    let _evil = evil(&nats, "beamline.ext.pre.evil.v1", politely).await;
+    let heard = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let codes = Arc::clone(&heard);
     let attacker = gateway.clone();
-    let _attack = AbortOnDropHandle::new(tokio::spawn(async move {
+    let attack = AbortOnDropHandle::new(tokio::spawn(async move {
         let mut pause = interval(FIFTY_A_SECOND);
         loop {
             pause.tick().await;
             let answer = attacker.route(&request("bad")).await;
-            heard.lock().push(answer["error"]["code"].clone());
+            codes
+                .lock()
+                .push(answer["error"]["details"]["error_type"].clone());
         }
     }));
     // The first second.
     served(&caller, Duration::from_secs(1)).await;
     assert_nearly_all(served(&caller, Duration::from_secs(3)).await);
+    drop(attack);
     let names = apart(&gateway).await;
     assert!(
         names.contains(&json!("beamline.ext.pre.evil.v1")),
         "{names:?}"
     );
-    assert!(unreadable(&router, "calls").await >= 2.0);
+    assert!(
+        unreadable(&router, "calls").await > 10.0,
+        "also those that it alone meets"
+    );
     assert!(
         router.log().contains("called over one of its own"),
         "{}",
         router.log()
     );
-    // Alone, it has nobody else to blame.
-    let codes = codes.lock();
-    let last = codes.last().unwrap();
-    assert_eq!(last, "pre_processor_failed", "{codes:?}");
+    heard.lock().clone()
 }
 
 #[tokio::test]
