@@ -4,6 +4,7 @@
 //! Everything that is SQL is below this module. Each database has its statements in a file of its
 //! own, `postgres` and `sqlite`; all other code serves both.
 
+mod audit;
 mod backend;
 mod change;
 mod error;
@@ -26,10 +27,12 @@ use std::sync::Arc;
 use beamline_actors::ports::Store;
 
 use crate::config::DatabaseConfig;
+use audit::Vouched;
 use backend::Backend;
 use listener::Hints;
 use registry::Registry;
 
+pub use audit::{AuditLog, Entry, Pruned, Verified};
 pub use error::OpenError;
 pub use listener::Listener;
 pub use migrations::{Applied, MigrationState, MigrationStatus, migrate, migration_status};
@@ -39,6 +42,7 @@ pub use migrations::{Applied, MigrationState, MigrationStatus, migrate, migratio
 pub struct OpenStore {
     pub store: Arc<dyn Store>,
     pub listener: Option<Listener>,
+    pub audit: AuditLog,
 }
 
 /// Opens the store that `database.url` names, without waiting for the database.
@@ -48,9 +52,18 @@ pub async fn open(config: &DatabaseConfig) -> Result<OpenStore, OpenError> {
     let pool = backend.pool(config)?;
     let hints = Hints::new();
     let listener = backend.listener(&hints);
-    let registry = Registry::new(backend.statements(), pool, hints, config.acquire_timeout);
+    let vouched = Vouched::default();
+    let audit = AuditLog::new(backend.statements(), pool.clone(), vouched.clone());
+    let registry = Registry::new(
+        backend.statements(),
+        pool,
+        hints,
+        config.acquire_timeout,
+        vouched,
+    );
     Ok(OpenStore {
         store: Arc::new(registry),
         listener,
+        audit,
     })
 }

@@ -51,6 +51,11 @@ pub(super) const POSTGRES: &[File] = &[
         name: "revisions",
         sql: include_str!("../../../migrations/postgres/0010_revisions.sql"),
     },
+    File {
+        version: 12,
+        name: "audit",
+        sql: include_str!("../../../migrations/postgres/0012_audit.sql"),
+    },
 ];
 
 pub(super) const SQLITE: &[File] = &[
@@ -95,6 +100,11 @@ pub(super) const SQLITE: &[File] = &[
         version: 10,
         name: "revisions",
         sql: include_str!("../../../migrations/sqlite/0010_revisions.sql"),
+    },
+    File {
+        version: 12,
+        name: "audit",
+        sql: include_str!("../../../migrations/sqlite/0012_audit.sql"),
     },
 ];
 
