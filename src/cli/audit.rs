@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::client::Client;
 use super::view::{audit, text};
-use super::{Console, Failure};
+use super::{Console, Failure, RefusedAnswer};
 use crate::config::Config;
 
 /// What can be done with the audit log.
@@ -142,18 +142,24 @@ async fn verify(
             break;
         }
     }
-    let is_right = findings.is_empty();
-    let document = json!({"ok": is_right, "rows": rows, "head": head, "findings": findings});
-    console.answer(&document.to_string(), || {
-        Ok(audit::verdict(rows, head.as_ref(), &findings))
-    })?;
-    if is_right {
-        return Ok(());
+    let shown = || Ok(audit::verdict(rows, head.as_ref(), &findings));
+    if findings.is_empty() {
+        let document = json!({"ok": true, "rows": rows, "head": head, "findings": []});
+        return console.answer(&document.to_string(), shown);
     }
-    Err(Failure::Failed(format!(
-        "the audit log is not as it was written: {}.",
+    let what = format!(
+        "the audit log is not as it was written: {}",
         text::count(findings.len(), "finding")
-    )))
+    );
+    if console.is_json() {
+        let error = json!({"code": "audit_findings", "message": what, "details": {}});
+        let document =
+            json!({"ok": false, "error": error, "rows": rows, "head": head, "findings": findings});
+        let refused = RefusedAnswer::in_answer(&document.to_string());
+        return Err(refused.map_or_else(|| Failure::Failed(what), Failure::from));
+    }
+    console.print(&audit::verdict(rows, head.as_ref(), &findings))?;
+    Err(Failure::Failed(format!("{what}.")))
 }
 
 /// Whether the chain still has the head that somebody has kept.
