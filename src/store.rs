@@ -4,6 +4,7 @@
 //! Everything that is SQL is below this module. Each database has its statements in a file of its
 //! own, `postgres` and `sqlite`; all other code serves both.
 
+mod address;
 mod audit;
 mod backend;
 mod change;
@@ -49,9 +50,9 @@ pub struct OpenStore {
 pub async fn open(config: &DatabaseConfig) -> Result<OpenStore, OpenError> {
     let backend = Backend::new(config)?;
     backend.create_directory().await?;
-    let pool = backend.pool(config)?;
+    let pool = backend.pool(config);
     let hints = Hints::new();
-    let listener = backend.listener(&hints);
+    let listener = backend.listener(&hints)?;
     let vouched = Vouched::default();
     let audit = AuditLog::new(backend.statements(), pool.clone(), vouched.clone());
     let registry = Registry::new(

@@ -501,3 +501,33 @@ async fn without_a_router_or_its_key_nothing_is_done() {
         "{code}: {sentence}"
     );
 }
+
+/// Nobody shall take an empty file for an answer.
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["policy", "--help"],
+        &["help", "ext"],
+        &["config", "print"],
+        &["config", "print", "--output", "json"],
+        &["completions", "bash"],
+        &["completions", "zsh"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full");
+        let mut command = Command::new(program("beamline-router"));
+        let output = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(full.expect("/dev/full"))
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(
+            said.contains("standard output does not take the answer"),
+            "{arguments:?}: {said}"
+        );
+    }
+}

@@ -8,7 +8,8 @@ use beamline_extension::{
     CallContext, Completion, Edit, Extension, Failure, Message, Prompt, Running, Verdict,
 };
 use beamline_test_support::{
-    Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, request, serve,
+    Gateway, IGNORES_HANGUP, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, request,
+    serve,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -102,6 +103,54 @@ async fn a_request_in_flight_is_answered_before_the_router_ends() {
     let answer = asked.await.expect("no panic");
     assert_eq!(answer["response"]["output"]["echo"], "hello", "{answer}");
     assert!(router.wait_exit(LIMIT).await.success(), "{}", router.log());
+}
+
+/// A supervisor that sends its signal to the group and to the process, for instance.
+#[tokio::test]
+async fn a_second_signal_close_behind_the_first_changes_nothing_and_a_later_one_ends_it() {
+    let nats = Nats::start().await;
+    let demo = Demo::serve(&nats).await;
+    let mut router = RouterProcess::start(&[("nats.url", nats.url())]).await;
+    let asked = tokio::spawn(route(nats.client().await));
+    let in_flight = async || (demo.provider.in_flight() == 1).then_some(());
+    eventually(LIMIT, "the provider has the request", in_flight).await;
+    router.sigterm();
+    let draining = async || router.readiness().await.filter(|said| said["code"] == 503);
+    eventually(LIMIT, "the router drains", draining).await;
+    for _ in 0..3 {
+        router.sigterm();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    demo.open();
+    let answer = asked.await.expect("no panic");
+    assert_eq!(answer["ok"], true, "{answer}");
+    assert!(router.wait_exit(LIMIT).await.success(), "{}", router.log());
+
+    let demo = Demo::serve(&nats).await;
+    let mut router = RouterProcess::start(&[("nats.url", nats.url())]).await;
+    let _asked = tokio::spawn(route(nats.client().await));
+    let in_flight = async || (demo.provider.in_flight() == 1).then_some(());
+    eventually(LIMIT, "the provider has the request", in_flight).await;
+    router.sigterm();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    router.sigterm();
+    assert_eq!(router.wait_exit(LIMIT).await.code(), Some(130));
+}
+
+#[tokio::test]
+async fn a_router_that_shall_outlive_its_terminal_does() {
+    let nats = Nats::start().await;
+    let variables = [(IGNORES_HANGUP, "yes")];
+    let mut router = RouterProcess::spawn_with(&[("nats.url", nats.url())], &variables);
+    router.until_ready().await;
+    router.hang_up();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let said = router.readiness().await.expect("it runs");
+    assert_eq!(said["code"], 200, "{}", router.log());
+
+    let mut other = RouterProcess::start(&[("nats.url", nats.url())]).await;
+    other.hang_up();
+    assert!(other.wait_exit(LIMIT).await.success(), "{}", other.log());
 }
 
 #[tokio::test]

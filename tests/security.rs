@@ -6,8 +6,12 @@ mod answers;
 mod audit;
 mod bad_messages;
 mod keys;
+mod nats_setup;
+mod probes;
+mod quotas;
 mod reply_subjects;
 mod signatures;
+mod tenants;
 mod tenants_by_subject;
 
 /// The value of a metric, with its labels as they are written; 0 while it does not exist.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use beamline_test_support::{
     Caller, Demo, LIMIT, Nats, PostgresDatabase, RouterProcess, TcpProxy, assert_served,
-    eventually, free_port,
+    eventually, free_port, http_get,
 };
 use tokio::time::Instant;
 
@@ -176,4 +176,52 @@ async fn what_is_still_open_at_the_end_of_the_drain_is_told_to_go_elsewhere() {
             .is_none(),
         "nobody is left"
     );
+}
+
+#[tokio::test]
+async fn a_router_that_waits_is_alive_and_not_ready() {
+    let nowhere = format!("nats://127.0.0.1:{}", free_port());
+    let probes = format!("127.0.0.1:{}", free_port());
+    let settings = [
+        ("nats.url", nowhere.as_str()),
+        ("nats.startup_timeout", "10m"),
+        ("http.probes", &probes),
+    ];
+    let router = RouterProcess::spawn(&settings);
+    let alive = eventually(LIMIT, "it is alive", async || router.get("/healthz").await).await;
+    assert_eq!(alive.0, 200);
+    until_said(&router, "no connection to NATS yet").await;
+    let said = router.readiness().await.expect("an answer");
+    assert_eq!((&said["code"], &said["nats"]), (&503.into(), &false.into()));
+    let probes = probes.parse().expect("an address");
+    for (path, code) in [("/healthz", 200), ("/readyz", 503), ("/metrics", 503)] {
+        let answer = http_get(probes, path).await.expect("an answer");
+        assert_eq!(answer.0, code, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_router_in_a_state_directory_is_told() {
+    let nats = Nats::start().await;
+    let mut first = RouterProcess::start(&[("nats.url", nats.url())]).await;
+    let settings = [
+        ("nats.url", nats.url().to_owned()),
+        (
+            "router.state_dir",
+            first.setting("router.state_dir").to_owned(),
+        ),
+    ];
+    let settings = settings
+        .each_ref()
+        .map(|(key, value)| (*key, value.as_str()));
+    let told = format!("Another router (process {}) works in", first.id());
+    assert_ends(
+        RouterProcess::spawn(&settings),
+        1,
+        &[&told, "router.state_dir"],
+    )
+    .await;
+    // What a killed one leaves behind locks nobody out.
+    first.kill();
+    RouterProcess::start(&settings).await;
 }

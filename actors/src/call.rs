@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use beamline_contract::trace::Carried;
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::retry::FailedAttempt;
 use beamline_domain::request::run::{CallOrder, CallResult};
@@ -27,6 +28,8 @@ pub(crate) use side_by_side::side_by_side;
 pub struct CallScope {
     pub trace_id: Arc<str>,
     pub traceparent: Arc<str>,
+    /// `tracestate` and `baggage` of the request.
+    pub carried: Carried,
     pub tenant_id: Arc<str>,
     /// No call runs beyond this; some time to answer is kept back already.
     pub deadline: Instant,

@@ -1,22 +1,24 @@
 //! How many calls of one extension run at the same time, so that one that hangs cannot hold every
 //! request of the router, and one that says that it has too much to do gets less. A call that finds
 //! no place waits shortly; it is never sent beyond the limit, and no breaker hears of it. What the
-//! limit is, `domain/concurrency.rs` decides.
+//! limit is and whose turn it is, `domain/target/places.rs` decides.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::metrics::{ExtensionLabel, ExtensionReason, Metrics};
-use crate::tree::{OnDrop, TreeNode};
+use crate::tree::TreeNode;
 use beamline_domain::admission::longest_wait;
-use beamline_domain::target::concurrency::{ConcurrencyLimit, Load};
+use beamline_domain::target::Tenant;
+use beamline_domain::target::concurrency::Load;
+use beamline_domain::target::places::{Asked, Places, Ticket};
 
 /// The limits of all extensions that were called.
 #[derive(Debug)]
@@ -30,21 +32,17 @@ pub(crate) struct CallLimits {
 #[derive(Debug)]
 pub(crate) struct CallLimit {
     id: Arc<str>,
-    places: Semaphore,
-    size: Mutex<Size>,
-    waiting: AtomicUsize,
+    room: Mutex<Room>,
     in_flight: Gauge,
     shown_limit: Gauge,
     metrics: Metrics,
 }
 
-/// How many places there are, and how many there should be.
+/// The places, and how those are told who wait for one.
 #[derive(Debug)]
-struct Size {
-    limit: ConcurrencyLimit,
-    /// Places that exist, taken or free. More than the limit while those beyond it are in use: they
-    /// go when they come back.
-    places: u32,
+struct Room {
+    places: Places,
+    waiting: HashMap<Ticket, oneshot::Sender<()>>,
 }
 
 /// What is in use of a limit at one moment.
@@ -62,9 +60,25 @@ pub struct InUse {
 #[derive(Debug)]
 pub(crate) struct CallPlace<'l> {
     limit: &'l CallLimit,
-    permit: Option<SemaphorePermit<'l>>,
+    tenant: Tenant,
     began: Instant,
     load: Load,
+}
+
+/// When a call gets its place.
+#[derive(Debug)]
+enum Turn<'l> {
+    Now,
+    Later(Waiter<'l>, oneshot::Receiver<()>),
+    Never,
+}
+
+/// Somebody who waits. Dropped, it gives back what it was given meanwhile.
+#[derive(Debug)]
+struct Waiter<'l> {
+    limit: &'l CallLimit,
+    tenant: Tenant,
+    ticket: Option<Ticket>,
 }
 
 /// Unless the deployment says otherwise; well below what the router takes in.
@@ -159,18 +173,18 @@ impl CallLimits {
 
 impl CallLimit {
     fn new(id: &Arc<str>, ceiling: u32, metrics: Metrics) -> Self {
-        let limit = ConcurrencyLimit::new(ceiling, now());
-        let places = limit.get();
+        let places = Places::new(ceiling, now());
         let label = ExtensionLabel {
             extension_id: id.to_string(),
         };
         let shown_limit = metrics.extension_limit.get_or_create_owned(&label);
-        shown_limit.set(places.into());
+        shown_limit.set(places.limit().get().into());
         Self {
             id: Arc::clone(id),
-            places: Semaphore::new(places as usize),
-            size: Mutex::new(Size { limit, places }),
-            waiting: AtomicUsize::new(0),
+            room: Mutex::new(Room {
+                places,
+                waiting: HashMap::new(),
+            }),
             in_flight: metrics.extension_in_flight.get_or_create_owned(&label),
             shown_limit,
             metrics,
@@ -178,53 +192,57 @@ impl CallLimit {
     }
 
     fn set_ceiling(&self, ceiling: u32) {
-        let mut size = self.size.lock();
-        size.limit.set_ceiling(ceiling, now());
-        self.fit(&mut size);
+        let mut room = self.room.lock();
+        room.places.set_ceiling(ceiling, now());
+        self.fill(&mut room);
     }
 
     fn reset(&self) {
-        let mut size = self.size.lock();
-        size.limit.reset(now());
-        self.fit(&mut size);
+        let mut room = self.room.lock();
+        room.places.reset(now());
+        self.fill(&mut room);
     }
 
-    /// A place for a call with so much time left; `None` when none comes free in time, or as many
-    /// wait as may run.
-    pub(crate) async fn enter(&self, left: Duration) -> Option<CallPlace<'_>> {
-        self.wanted();
-        let permit = match self.places.try_acquire() {
-            Ok(permit) => permit,
-            Err(_taken) => self.wait(left).await?,
-        };
+    /// A place for a call of this tenant with so much time left; `None` when none comes free for it
+    /// in time, or as many wait as may.
+    pub(crate) async fn enter(&self, tenant: Tenant, left: Duration) -> Option<CallPlace<'_>> {
+        match self.ask(tenant, !left.is_zero()) {
+            Turn::Now => {}
+            Turn::Later(waiter, told) => {
+                let in_time = timeout(longest_wait(left), told).await.is_ok();
+                if !waiter.ends() && !in_time {
+                    return self.refuse("no_place_in_time");
+                }
+            }
+            Turn::Never => return self.refuse("queue_full"),
+        }
         self.in_flight.inc();
         Some(CallPlace {
             limit: self,
-            permit: Some(permit),
+            tenant,
             began: now(),
             load: Load::Unknown,
         })
     }
 
-    fn wanted(&self) {
-        let mut size = self.size.lock();
-        let in_use = self.taken(&size);
-        size.limit.wanted(in_use, now());
-        self.fit(&mut size);
-    }
-
-    async fn wait(&self, left: Duration) -> Option<SemaphorePermit<'_>> {
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _done = OnDrop::new(|| {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-        });
-        if before >= self.size.lock().limit.get() as usize {
-            return self.refuse("queue_full");
-        }
-        match timeout(longest_wait(left), self.places.acquire()).await {
-            Ok(permit) => permit.ok(),
-            Err(_elapsed) => self.refuse("no_place_in_time"),
-        }
+    fn ask(&self, tenant: Tenant, patient: bool) -> Turn<'_> {
+        let mut room = self.room.lock();
+        let turn = match room.places.ask(tenant, patient, now()) {
+            Asked::Granted => Turn::Now,
+            Asked::QueueFull => Turn::Never,
+            Asked::Waits(ticket) => {
+                let (tell, told) = oneshot::channel();
+                room.waiting.insert(ticket, tell);
+                let waiter = Waiter {
+                    limit: self,
+                    tenant,
+                    ticket: Some(ticket),
+                };
+                Turn::Later(waiter, told)
+            }
+        };
+        self.fill(&mut room);
+        turn
     }
 
     fn refuse<T>(&self, reason: &'static str) -> Option<T> {
@@ -240,47 +258,58 @@ impl CallLimit {
     }
 
     /// A call that began then gives its place back.
-    fn leave(&self, place: SemaphorePermit<'_>, load: Load, began: Instant) {
-        let mut size = self.size.lock();
-        size.limit.ended(load, began, now());
-        if size.places > size.limit.get() {
-            // Not to the next one who waits: it is one too many.
-            place.forget();
-            size.places -= 1;
-        } else {
-            drop(place);
-        }
-        self.fit(&mut size);
+    fn leave(&self, tenant: Tenant, load: Load, began: Instant) {
+        let mut room = self.room.lock();
+        room.places.leave(tenant, load, began, now());
+        self.fill(&mut room);
     }
 
-    /// Makes places, or takes free ones away, until there are as many as the limit says; those in
-    /// use go when they come back.
-    fn fit(&self, size: &mut Size) {
-        let limit = size.limit.get();
-        if size.places < limit {
-            self.places.add_permits((limit - size.places) as usize);
-            size.places = limit;
-        } else if size.places > limit {
-            let gone = self.places.forget_permits((size.places - limit) as usize);
-            size.places -= u32::try_from(gone).unwrap_or_default();
+    /// Tells those who wait that there is a place for them.
+    fn fill(&self, room: &mut Room) {
+        while room.places.waiting() > 0
+            && let Some(ticket) = room.places.next(now())
+        {
+            // Whoever has just stopped listening finds that it was given one, and gives it back.
+            if let Some(tell) = room.waiting.remove(&ticket) {
+                let _ = tell.send(());
+            }
         }
-        self.shown_limit.set(limit.into());
+        self.shown_limit.set(room.places.limit().get().into());
     }
 
     fn in_use(&self) -> InUse {
-        let size = self.size.lock();
-        let waiting = u32::try_from(self.waiting.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        let room = self.room.lock();
+        let limit = room.places.limit();
         InUse {
-            in_flight: self.taken(&size),
-            waiting,
-            limit: size.limit.get(),
-            ceiling: size.limit.ceiling(),
+            in_flight: room.places.in_use(),
+            waiting: u32::try_from(room.places.waiting()).unwrap_or(u32::MAX),
+            limit: limit.get(),
+            ceiling: limit.ceiling(),
         }
     }
+}
 
-    fn taken(&self, size: &Size) -> u32 {
-        size.places
-            .saturating_sub(u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX))
+impl Waiter<'_> {
+    /// Stops waiting; whether it has got its place, which is the caller's now.
+    fn ends(mut self) -> bool {
+        self.leave_queue()
+    }
+
+    fn leave_queue(&mut self) -> bool {
+        let Some(ticket) = self.ticket.take() else {
+            return false;
+        };
+        let mut room = self.limit.room.lock();
+        room.waiting.remove(&ticket);
+        !room.places.give_up(ticket)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if self.leave_queue() {
+            self.limit.leave(self.tenant, Load::Unknown, now());
+        }
     }
 }
 
@@ -294,9 +323,7 @@ impl CallPlace<'_> {
 impl Drop for CallPlace<'_> {
     fn drop(&mut self) {
         self.limit.in_flight.dec();
-        if let Some(permit) = self.permit.take() {
-            self.limit.leave(permit, self.load, self.began);
-        }
+        self.limit.leave(self.tenant, self.load, self.began);
     }
 }
 

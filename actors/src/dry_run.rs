@@ -67,6 +67,7 @@ impl PipelineServices {
         let scope = CallScope {
             trace_id: Arc::clone(&run.request.trace.trace_id),
             traceparent: run.request.trace.shared_traceparent(),
+            carried: run.request.trace.carried.clone(),
             tenant_id: Arc::clone(&run.request.tenant_id),
             deadline: begun + time.min(LIMIT),
         };

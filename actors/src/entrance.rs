@@ -27,6 +27,9 @@ pub(crate) struct Entrance {
     metrics: Metrics,
 }
 
+/// Smaller changes of what a request takes cost more to count than they matter.
+const WORTH_COUNTING: usize = 4096;
+
 /// A place at the door. It goes back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct DoorPermit {
@@ -184,6 +187,21 @@ impl DoorPermit {
     /// Counts the steps of the request that starts now.
     pub(crate) fn steps(&self) -> Arc<Steps> {
         Arc::new(Steps::new(Arc::clone(&self.entrance.work)))
+    }
+}
+
+impl DoorPermit {
+    /// The request takes so many bytes by now.
+    pub(crate) fn holds(&mut self, bytes: usize) {
+        let Some(place) = &mut self.place else {
+            return;
+        };
+        if place.bytes().abs_diff(bytes) < WORTH_COUNTING {
+            return;
+        }
+        let mut admission = self.entrance.admission.lock();
+        admission.holds(place, bytes);
+        self.entrance.show(admission.usage());
     }
 }
 

@@ -101,6 +101,13 @@ impl InFlight {
         })
     }
 
+    /// What its stages made of the message takes so many bytes besides what came in.
+    pub(crate) fn holds(&self, more: usize) {
+        if let Some((_, permit)) = &mut *self.responder.lock() {
+            permit.holds(self.body.len().saturating_add(more));
+        }
+    }
+
     pub(crate) fn is_answered(&self) -> bool {
         self.responder.lock().is_none()
     }

@@ -191,6 +191,7 @@ impl PipelineState {
 
     /// Goes on until something has to be waited for.
     fn advance(&mut self, mut run: Run, myself: &ActorRef<PipelineMsg>) {
+        let mut in_calls = 0;
         loop {
             match run.next_step() {
                 Next::Choose => self.choose(&mut run),
@@ -199,6 +200,7 @@ impl PipelineState {
                     return myself.stop(None);
                 }
                 Next::Call(orders) => {
+                    in_calls = orders.iter().map(|order| order.body.len()).sum();
                     self.call(orders, &run, myself);
                     break;
                 }
@@ -231,6 +233,7 @@ impl PipelineState {
                 }
             }
         }
+        self.request.holds(run.made_bytes() + in_calls);
         *self.request.checkpoint.lock() = Some(run);
     }
 
@@ -254,6 +257,7 @@ impl PipelineState {
         let scope = CallScope {
             trace_id: Arc::clone(&run.request.trace.trace_id),
             traceparent: run.request.trace.shared_traceparent(),
+            carried: run.request.trace.carried.clone(),
             tenant_id: Arc::clone(&run.request.tenant_id),
             deadline: self.deadline_of(&run.request),
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use beamline_contract::trace::Carried;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -208,6 +209,10 @@ pub enum StoreError {
     /// Nothing was changed.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// Nothing was changed. The database answers and will not do it, until somebody mends that
+    /// there or in the configuration; the sentence says what.
+    #[error("the database refuses: {0}")]
+    Denied(String),
     /// The commit was begun, and nobody told how it ended: the change was made, or will be in a
     /// moment, or will never be.
     #[error("it is not known whether the change was made: {0}")]
@@ -264,6 +269,8 @@ pub struct Call {
     pub subject: Arc<str>,
     pub body: Bytes,
     pub traceparent: Arc<str>,
+    /// `tracestate` and `baggage` of the request.
+    pub carried: Carried,
     pub trace_id: Arc<str>,
     pub tenant_id: Arc<str>,
     /// Time that this attempt has.

@@ -377,7 +377,7 @@ impl RegistryState {
             Err(error) => {
                 self.shared.metrics.reload_errors.inc();
                 if !std::mem::replace(&mut self.was_away, true) {
-                    tracing::warn!(error = %error, "the registry's store does not answer; serving the last snapshot");
+                    tracing::warn!(error = %error, "the registry cannot be read; serving the last snapshot");
                 }
                 Err(error.to_string())
             }

@@ -1,7 +1,6 @@
 //! The targets of an extension: what all callers of one share, and the right to make an attempt at
 //! it.
 
-mod pause;
 mod peers;
 mod permit;
 mod target;

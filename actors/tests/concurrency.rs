@@ -22,6 +22,7 @@ use beamline_actors::tree::{Child, Node, Root};
 use beamline_actors::watch::{self, WatchSettings};
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{BreakerOverrides, BreakerResets, ExtensionRecord, Kind};
+use beamline_contract::trace::Carried;
 use beamline_domain::record;
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::plan::{Endpoint, PlannedCall, Rule, Target};
@@ -222,6 +223,7 @@ fn order() -> CallOrder {
             instance: None,
         }],
         avoided: 0,
+        per_mib: Duration::ZERO,
         timeout: TIMEOUT,
         retry: 0,
         breaker: Settings::new(Kind::Provider, TIMEOUT, &BreakerOverrides::default()),
@@ -250,6 +252,7 @@ fn scope(patience: Duration) -> CallScope {
     CallScope {
         trace_id: "trace".into(),
         traceparent: "00-0-0-00".into(),
+        carried: Carried::default(),
         tenant_id: "t".into(),
         deadline: Instant::now() + patience,
     }

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use beamline_actors::targets::{Gate, Held};
 use beamline_contract::record::{BreakerOverrides, BreakerSetting, Kind};
-use beamline_domain::target::breaker::{
-    Breaker, CallEnd, Mode, Outcome, Permit, Settings, State, Tenant,
-};
+use beamline_domain::target::Tenant;
+use beamline_domain::target::breaker::{Breaker, CallEnd, Mode, Outcome, Permit, Settings, State};
 use loom::model::Builder;
 use loom::sync::Mutex;
 use loom::thread;

@@ -25,6 +25,18 @@ pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .map(|value| value.as_str().trim())
 }
 
+/// All values under this name, whatever its case, as one: those of the name's own spelling first.
+/// For headers that are lists.
+pub fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut spelled: Vec<(&str, &Vec<HeaderValue>)> = spellings(headers, name)
+        .map(|(key, values)| (AsRef::<str>::as_ref(key), values))
+        .collect();
+    spelled.sort_by_key(|(key, _)| (*key != name, *key));
+    let values = spelled.into_iter().flat_map(|(_, values)| values);
+    let values: Vec<&str> = values.map(|value| value.as_str().trim()).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
 /// Whether there are several values under this name, in one spelling or in several.
 pub fn is_repeated(headers: &HeaderMap, name: &str) -> bool {
     spellings(headers, name)
@@ -89,6 +101,16 @@ pub struct Unfit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_values_of_a_list_are_joined_in_their_order() {
+        let mut headers = HeaderMap::new();
+        headers.append("Baggage", "c=3");
+        headers.append("baggage", " a=1 ");
+        headers.append("baggage", "b=2");
+        assert_eq!(joined(&headers, "baggage").as_deref(), Some("a=1,b=2,c=3"));
+        assert_eq!(joined(&headers, "tracestate"), None);
+    }
 
     #[test]
     fn names_ignore_case_and_the_first_value_wins() {

@@ -14,6 +14,8 @@ pub const CLASS: &str = "class";
 pub const UPSTREAM_CODE: &str = "upstream_code";
 /// Milliseconds after which a new try makes sense.
 pub const RETRY_AFTER_MS: &str = "retry_after_ms";
+/// The quota that is used up, by its key in the section `quotas` of the configuration.
+pub const QUOTA: &str = "quota";
 /// Of a change.
 pub const OUTCOME: &str = "outcome";
 

@@ -2,6 +2,9 @@
 
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
+/// What vendors of tracing and callers add to it, which the router passes on as it is.
+pub const TRACESTATE: &str = "tracestate";
+pub const BAGGAGE: &str = "baggage";
 pub const TRACE_ID: &str = "trace_id";
 pub const TENANT_ID: &str = "tenant_id";
 

@@ -32,6 +32,10 @@ pub const RECORD_TIMEOUT_MS: RangeInclusive<u64> = 1..=600_000;
 pub const RECORD_RETRIES: RangeInclusive<u64> = 0..=3;
 /// Calls in flight that a record may name.
 pub const MAX_IN_FLIGHT: RangeInclusive<u64> = 1..=10_000;
+/// Bytes of a call that a record may name as the most that its extension takes.
+pub const MAX_PAYLOAD_BYTES: RangeInclusive<u64> = 1..=64 * 1024 * 1024;
+/// Milliseconds that a record may add for each MiB of a call.
+pub const TIMEOUT_PER_MIB_MS: RangeInclusive<u64> = 1..=600_000;
 /// Of an instance.
 pub const WEIGHT: RangeInclusive<u64> = 0..=100;
 

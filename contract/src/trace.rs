@@ -13,7 +13,42 @@ pub struct TraceContext {
     /// 32 lower-case hexadecimal digits when it came from a `traceparent` or from this router;
     /// a caller's `trace_id` otherwise, whatever its form.
     pub trace_id: Arc<str>,
+    /// What came with it, for whoever is called.
+    pub carried: Carried,
     traceparent: Arc<str>,
+}
+
+/// The headers of a trace that are passed on as they came. Clones share them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Carried {
+    pub tracestate: Option<Arc<str>>,
+    pub baggage: Option<Arc<str>>,
+}
+
+/// W3C asks for 512 characters at least.
+const LONGEST_TRACESTATE: usize = 2048;
+/// As W3C has it.
+const LONGEST_BAGGAGE: usize = 8192;
+
+impl Carried {
+    /// What is longer than anybody has to take, or is no printable ASCII, is left out as a whole: a
+    /// part of it would say something else. A `tracestate` without a `traceparent` that it could
+    /// belong to means nothing.
+    pub fn new(traceparent: Option<&str>, tracestate: Option<&str>, baggage: Option<&str>) -> Self {
+        let fits = |text: &&str, longest: usize| {
+            let is_plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+            !text.is_empty() && text.len() <= longest && is_plain
+        };
+        let belongs = traceparent.and_then(Header::parse).is_some();
+        Self {
+            tracestate: tracestate
+                .filter(|text| belongs && fits(text, LONGEST_TRACESTATE))
+                .map(Arc::from),
+            baggage: baggage
+                .filter(|text| fits(text, LONGEST_BAGGAGE))
+                .map(Arc::from),
+        }
+    }
 }
 
 impl TraceContext {
@@ -39,6 +74,7 @@ impl TraceContext {
         let traceparent = format!("00-{trace}-{span_id}-{flags}");
         Self {
             trace_id: trace_id.unwrap_or(trace).into(),
+            carried: Carried::default(),
             traceparent: traceparent.into(),
         }
     }
@@ -193,5 +229,45 @@ mod tests {
             w3c.traceparent()
                 .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
         );
+    }
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn carried(tracestate: &str, baggage: &str) -> Carried {
+        Carried::new(Some(PARENT), Some(tracestate), Some(baggage))
+    }
+
+    #[test]
+    fn what_comes_with_a_trace_is_carried_as_it_is() {
+        let state = "rojo=00f067aa0ba902b7, congo=t61rcWkgMzE";
+        let baggage = "userId=al%20ice;p=1,plan = gold";
+        let carried = carried(state, baggage);
+        assert_eq!(carried.tracestate.as_deref(), Some(state));
+        assert_eq!(carried.baggage.as_deref(), Some(baggage));
+        let alone = Carried::new(Some("00-no"), Some(state), Some(baggage));
+        assert_eq!(
+            (alone.tracestate, alone.baggage.as_deref()),
+            (None, Some(baggage))
+        );
+    }
+
+    #[test]
+    fn what_is_too_long_or_no_plain_text_is_left_out_whole() {
+        let state = "a".repeat(LONGEST_TRACESTATE);
+        let baggage = "a".repeat(LONGEST_BAGGAGE);
+        let longest = carried(&state, &baggage);
+        assert!(longest.tracestate.is_some() && longest.baggage.is_some());
+        let longer = carried(&(state + "a"), &(baggage + "a"));
+        assert_eq!(longer, Carried::default());
+        for odd in [
+            "",
+            "a=1\r\nb: 2",
+            "a=\u{0}",
+            "a=1,\tb=2",
+            "a=\u{7f}",
+            "a=\u{202e}b",
+        ] {
+            assert_eq!(carried(odd, odd), Carried::default(), "{odd:?}");
+        }
     }
 }

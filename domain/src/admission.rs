@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 mod adaptive;
 mod claim;
+mod glance;
 mod pressure;
 mod rate;
 mod trips;
@@ -35,6 +36,8 @@ pub struct AdmissionSettings {
     pub max_bytes: usize,
     /// Requests of one tenant over time; `None`: as many as it likes.
     pub tenant_rate: Option<Rate>,
+    /// Requests of one tenant in flight and waiting; `None`: as many as there are places.
+    pub tenant_in_flight: Option<usize>,
 }
 
 impl AdmissionSettings {
@@ -45,6 +48,7 @@ impl AdmissionSettings {
             adaptive: false,
             max_bytes: usize::MAX,
             tenant_rate: None,
+            tenant_in_flight: None,
         }
     }
 }
@@ -62,6 +66,8 @@ pub enum ShedReason {
     Bytes,
     /// The process is short of memory or of time.
     Pressure,
+    /// As many of its tenant are in flight or wait as may.
+    TenantFull,
     /// Its tenant sends more than it may; the wait until it may again.
     Rate(Duration),
 }
@@ -75,6 +81,7 @@ impl ShedReason {
             Self::Waited => "waited",
             Self::Bytes => "bytes",
             Self::Pressure => "pressure",
+            Self::TenantFull => "tenant_full",
             Self::Rate(_) => "rate",
         }
     }
@@ -93,6 +100,13 @@ pub struct Shed<T> {
 pub struct AdmissionPlace {
     tenant: Arc<str>,
     bytes: usize,
+}
+
+impl AdmissionPlace {
+    /// What it is counted with.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// What became of a request that arrived.
@@ -280,6 +294,13 @@ impl<T> Admission<T> {
         Arrived::Queued { displaced, wake }
     }
 
+    /// A request in flight has become so many bytes: what stages make of a message takes memory as
+    /// well as what came in. It is not turned away for that any more, but others may be.
+    pub fn holds(&mut self, place: &mut AdmissionPlace, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(place.bytes).saturating_add(bytes);
+        place.bytes = bytes;
+    }
+
     /// A place comes back. True when somebody waits for it: poll then.
     pub fn leave(&mut self, place: AdmissionPlace) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -338,6 +359,12 @@ impl<T> Admission<T> {
         }
         if self.bytes.saturating_add(claim.bytes) > self.settings.max_bytes {
             return Err(ShedReason::Bytes);
+        }
+        if let Some(most) = self.settings.tenant_in_flight {
+            let tenant = self.tenants.get(&claim.tenant);
+            if tenant.is_some_and(|tenant| tenant.held + tenant.queue.len() >= most) {
+                return Err(ShedReason::TenantFull);
+            }
         }
         // Last, because it takes something from the tenant.
         self.rates

@@ -19,6 +19,8 @@ pub mod keys;
 
 pub mod snapshot;
 
+pub mod quotas;
+
 pub mod session;
 
 pub mod request;

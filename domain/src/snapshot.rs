@@ -177,6 +177,12 @@ impl Snapshot {
         all
     }
 
+    /// All policies of one tenant, in no order.
+    pub fn policies_of(&self, tenant_id: &str) -> impl Iterator<Item = &Arc<KnownPolicy>> {
+        let own = self.policies.get(tenant_id);
+        own.into_iter().flat_map(HashMap::values)
+    }
+
     /// Name and reason of each stored policy that could not be read.
     pub fn unreadable(&self) -> &[(String, String)] {
         &self.unreadable

@@ -3,5 +3,10 @@
 pub mod breaker;
 pub mod concurrency;
 pub mod health;
+pub mod places;
 pub mod retry_budget;
 pub mod selection;
+mod tenant;
+pub mod waits;
+
+pub use tenant::Tenant;

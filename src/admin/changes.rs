@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 use super::surroundings::Surroundings;
 
 /// Tries of a change that others keep overtaking.
-const TRIES: usize = 5;
+pub(super) const TRIES: usize = 5;
 
 impl Perform for Reload {
     const WAITS_FOR: WaitsFor = WaitsFor::Store;
@@ -92,6 +92,7 @@ async fn save(
             return Ok((snapshot.revision(), extension));
         }
         check_subjects(&all.settings.prefix, &snapshot, &extension)?;
+        all.settings.quotas.check_extension(&snapshot, &extension)?;
         notes::check(all, &snapshot, &extension).await?;
         let by = Author {
             based_on: Some(snapshot.revision()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use beamline_actors::ports::Change;
+use beamline_actors::ports::{Author, Change, StoreError};
 use beamline_contract::admin::{
     DeletePolicy, GetPolicy, ListPolicies, ListedPolicy, PoliciesAnswer, PolicyAnswer,
     PolicyWritten, PutPolicy, RevisionAnswer, UnreadablePolicy,
@@ -18,6 +18,7 @@ use beamline_domain::suggest::closest;
 
 use super::body::required;
 use super::caller::Caller;
+use super::changes::TRIES;
 use super::configs::Given;
 use super::operation::{Perform, WaitsFor};
 use super::refusal::Refusal;
@@ -168,13 +169,32 @@ impl Perform for PutPolicy {
             policy_id: self.policy_id,
             document: self.policy,
         };
-        let change = Change::PutPolicy(stored.clone());
-        let revision = all.registry.write(change, caller.author()).await?;
+        let revision = put(all, caller, &stored).await?;
         Ok(PolicyWritten {
             warnings,
             ..saved(revision, stored)
         })
     }
+}
+
+/// Writes a policy that its tenant's quotas have room for, as the registry is when it is written.
+async fn put(all: &Surroundings, caller: &Caller, stored: &StoredPolicy) -> Result<u64, Refusal> {
+    for _ in 0..TRIES {
+        let snapshot = all.registry.snapshot();
+        let is_near = all.settings.quotas.check_policy(&snapshot, stored)?;
+        let by = Author {
+            // Else every change would have to wait for those of others.
+            based_on: is_near.then(|| snapshot.revision()),
+            ..caller.author()
+        };
+        let change = Change::PutPolicy(stored.clone());
+        match all.registry.write(change, by).await {
+            Ok(revision) => return Ok(revision),
+            Err(StoreError::Stale) => all.registry.refresh().await?,
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Err(StoreError::Stale.into())
 }
 
 fn check_names(tenant_id: &str, policy_id: &str) -> Result<(), Refusal> {

@@ -3,8 +3,10 @@
 use beamline_actors::ports::StoreError;
 use beamline_contract::admin::{NAMES, RefusalAnswer, RefusalBody, RefusalCode, Role};
 use beamline_contract::details;
+use beamline_contract::details::QUOTA;
 use beamline_contract::error::ErrorCode;
 use beamline_contract::mistake::Mistake;
+use beamline_domain::quotas::QuotaExceeded;
 use beamline_domain::request::error::RequestError;
 use serde_json::{Map, Value, json};
 
@@ -225,6 +227,17 @@ impl Refusal {
     }
 }
 
+impl From<QuotaExceeded> for Refusal {
+    fn from(exceeded: QuotaExceeded) -> Self {
+        let QuotaExceeded { quota, limit, .. } = exceeded;
+        Self::conflict(format!(
+            "{exceeded}; the operator can raise quotas.{quota}."
+        ))
+        .with(QUOTA, quota.into())
+        .with("limit", limit.into())
+    }
+}
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let sentence = format!("{error}.");
@@ -239,7 +252,7 @@ impl From<StoreError> for Refusal {
             )),
             StoreError::Replayed => Self::replayed(),
             StoreError::Refused(_) => Self::invalid(sentence),
-            StoreError::Unavailable(_) => Self::new(
+            StoreError::Unavailable(_) | StoreError::Denied(_) => Self::new(
                 RefusalCode::StoreUnavailable,
                 format!(
                     "Nothing was changed: {error}. Requests are served from the last snapshot meanwhile."

@@ -13,6 +13,7 @@ use beamline_actors::registry::Registry;
 use beamline_actors::tree::Node;
 use beamline_contract::control::ReplicaStatus;
 use beamline_domain::policy::complexity::ComplexityLimits;
+use beamline_domain::quotas::RegistryQuotas;
 use futures_util::future::BoxFuture;
 
 use super::access::Access;
@@ -55,6 +56,7 @@ pub struct AdminSettings {
     pub max_extensions: usize,
     /// Attempts that one request may make after its first.
     pub max_extra_attempts: usize,
+    pub quotas: RegistryQuotas,
 }
 
 /// The replicas of this router, itself among them.

@@ -76,6 +76,9 @@ fn failure(error: StoreError, database: &DatabaseConfig) -> Failure {
         StoreError::Unavailable(reason) => Failure::Unreachable(format!(
             "the database at {url} cannot be migrated: {reason}. Check that it is running and that database.url is right."
         )),
+        StoreError::Denied(reason) => Failure::Unreachable(format!(
+            "the database at {url} cannot be migrated, it refuses: {reason}."
+        )),
         StoreError::Corrupt(_)
         | StoreError::NotFound(_)
         | StoreError::Conflict(_)

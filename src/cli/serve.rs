@@ -21,18 +21,18 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     }
     let prepared = tokio::select! {
         prepared = Prepared::new(config) => prepared?,
-        () = stops.next() => return Ok(()),
+        () = stops.wish() => return Ok(()),
     };
     // From here on requests may come, so that a signal is heard only when they can be drained.
     let mut router = prepared.start().await?;
     tracing::info!(http = %router.http_address(), "ready");
     let ended = tokio::select! {
         () = router.ended() => Err(gave_up()),
-        () = stops.next() => Ok(()),
+        () = stops.wish() => Ok(()),
     };
     tokio::select! {
         report = router.stop() => ended.and(outcome(report)),
-        () = stops.next() => std::process::exit(INTERRUPTED),
+        () = stops.impatience() => std::process::exit(INTERRUPTED),
     }
 }
 

@@ -2,6 +2,7 @@
 //! also when nothing else could be read.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,7 +21,12 @@ pub fn read(words: &[OsString]) -> Result<Cli, ExitCode> {
         let failure = Failure::Usage(sentence(&error));
         return Err(Console::new(Format::Json, true).finish(Err(failure)));
     }
-    error.exit()
+    if error.use_stderr() {
+        error.exit();
+    }
+    // Help and version are answers: one that cannot be written is a failure.
+    let written = error.print().and_then(|()| io::stdout().flush());
+    Err(Console::new(Format::Table, true).finish(written.map_err(Failure::from)))
 }
 
 /// The last `--output` counts, and goes before the environment.

@@ -81,11 +81,11 @@ pub async fn run(config: Config, args: UpArgs, console: Console) -> Result<(), F
     };
     let outcome = tokio::select! {
         outcome = stack.serve(config, &args, console) => outcome,
-        () = stops.next() => Ok(()),
+        () = stops.wish() => Ok(()),
     };
     tokio::select! {
         stopped = stack.stop() => outcome.and(stopped),
-        () = stops.next() => std::process::exit(INTERRUPTED),
+        () = stops.impatience() => std::process::exit(INTERRUPTED),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::layer::Layer;
 use super::mistakes::Mistakes;
 use super::origin::Origin;
+use super::values::without_line_end;
 
 /// Variables of the configuration start with this; sections and keys are parted by the same two
 /// underscores.
@@ -47,6 +48,7 @@ impl Environment {
             } else if name.into_string().is_err() {
                 environment.mistake(shown, "the name of the variable is not valid UTF-8");
             } else if let Ok(text) = value.into_string() {
+                let text = without_line_end(&text).to_owned();
                 if given.insert(shown.clone(), text).is_some() {
                     environment.mistake(shown, "is set twice in the environment; keep one of them");
                 }
@@ -64,6 +66,10 @@ impl Environment {
     }
 
     fn name_file(&mut self, path: OsString) {
+        let path = match path.into_string() {
+            Ok(text) => without_line_end(&text).into(),
+            Err(path) => path,
+        };
         if path.is_empty() {
             self.mistake(
                 FILE_VARIABLE.to_owned(),

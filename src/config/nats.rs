@@ -18,7 +18,7 @@ pub struct NatsConfig {
     pub url: String,
     /// First tokens of every subject of this router, without a dot at the end.
     pub subject_prefix: String,
-    /// How the router's own inboxes begin, so that permissions can name them.
+    /// How the inboxes of router and command line begin, so that permissions can name them.
     pub inbox_prefix: String,
     /// How the reply subjects of requests may begin; compared as text.
     pub reply_prefixes: Vec<String>,
@@ -27,8 +27,8 @@ pub struct NatsConfig {
     /// JWT and key as written by `nsc`.
     pub creds_file: Option<PathBuf>,
     pub user: Option<String>,
-    pub password: Option<Secret>,
-    pub token: Option<Secret>,
+    pub password: Option<NatsSecret>,
+    pub token: Option<NatsSecret>,
     /// The key-value bucket of sticky sessions.
     pub sessions_bucket: String,
     /// How many servers of a cluster keep the bucket.
@@ -42,12 +42,12 @@ pub struct NatsConfig {
 
 /// A secret that may be replaced while the router runs, where it has a file.
 #[derive(Debug, Clone)]
-pub struct Secret {
+pub struct NatsSecret {
     text: SecretString,
     file: Option<PathBuf>,
 }
 
-impl Secret {
+impl NatsSecret {
     fn read(from: &mut Reader, key: &str) -> Option<Self> {
         let text = from.secret(key, redacted, |_| Ok(()))?;
         let file = from.file_of_secret(key);
@@ -91,8 +91,8 @@ impl NatsConfig {
             subject_prefix,
             creds_file: from.file("nats.creds_file", true),
             user: from.optional_text("nats.user"),
-            password: Secret::read(from, "nats.password"),
-            token: Secret::read(from, "nats.token"),
+            password: NatsSecret::read(from, "nats.password"),
+            token: NatsSecret::read(from, "nats.token"),
             ping_interval: from.duration("nats.ping_interval", Duration::from_secs(2), pings),
             startup_timeout: from.duration("nats.startup_timeout", Duration::from_secs(30), waits),
             sessions_bucket: from.text_or_else("nats.sessions_bucket", &own_bucket, check_bucket),

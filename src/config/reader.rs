@@ -85,14 +85,24 @@ impl Reader {
         default: T,
         expected: &str,
     ) -> T {
-        let given = self.value(key, |value| {
-            let text = values::text(value)?;
-            text.parse::<T>()
-                .map_err(|_| format!("must be {expected}, not {}", shown(text)))
-        });
-        let value = given.unwrap_or(default);
+        let given = self.value(key, |value| parse(value, expected));
+        let value: T = given.unwrap_or(default);
         self.record(key, Some(value.to_string().into()));
         value
+    }
+
+    /// The same without a default.
+    pub(super) fn optional_parsed<T: FromStr + Display>(
+        &mut self,
+        key: &str,
+        expected: &str,
+    ) -> Option<T> {
+        let given = self.value(key, |value| parse(value, expected));
+        self.record(
+            key,
+            given.as_ref().map(|value: &T| value.to_string().into()),
+        );
+        given
     }
 
     pub(super) fn boolean(&mut self, key: &str, default: bool) -> bool {
@@ -262,6 +272,12 @@ impl Reader {
         let value = self.layers.value(key);
         value.map_or(Origin::Default, |value| Origin::of(&value))
     }
+}
+
+fn parse<T: FromStr>(value: &Value, expected: &str) -> Result<T, Problem> {
+    let text = values::text(value)?;
+    text.parse()
+        .map_err(|_| format!("must be {expected}, not {}", shown(text)))
 }
 
 /// A text that is not empty and passes the check.

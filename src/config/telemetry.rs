@@ -1,13 +1,11 @@
 //! What is logged, and in which form.
 
+mod filter;
+
 use std::fmt;
 use std::str::FromStr;
 
-use beamline_domain::suggest::closest;
-use tracing_subscriber::EnvFilter;
-
 use super::reader::Reader;
-use super::values::{Problem, shown};
 
 /// Section `telemetry`.
 #[derive(Debug, Clone)]
@@ -30,13 +28,21 @@ pub enum LogFormat {
 
 impl TelemetryConfig {
     pub(super) fn read(from: &mut Reader) -> Self {
+        let log_format = from.parsed(
+            "telemetry.log_format",
+            LogFormat::Auto,
+            r#""auto", "json" or "human""#,
+        );
+        let log_filter = from.text("telemetry.log_filter", "info", filter::check);
+        if !filter::says_a_level_for_all(&log_filter) {
+            from.warn(format!(
+                "telemetry.log_filter {log_filter:?} logs nothing but what it names; a level in front is for all else, \
+                 as in \"info,{log_filter}\""
+            ));
+        }
         Self {
-            log_format: from.parsed(
-                "telemetry.log_format",
-                LogFormat::Auto,
-                r#""auto", "json" or "human""#,
-            ),
-            log_filter: from.text("telemetry.log_filter", "info", check_filter),
+            log_format,
+            log_filter,
         }
     }
 }
@@ -62,27 +68,4 @@ impl fmt::Display for LogFormat {
             Self::Human => "human",
         })
     }
-}
-
-fn check_filter(filter: &str) -> Result<(), Problem> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    EnvFilter::builder().parse(filter).map_err(|error| {
-        format!(
-            "must be a log filter such as \"info,sqlx=warn\", not {}: {error}",
-            shown(filter)
-        )
-    })?;
-    // To the filter a misspelled level is the name of a module, and nearly nothing would be logged.
-    let lower = |word: &str| word.trim().to_ascii_lowercase();
-    let slip = filter
-        .split(',')
-        .map(lower)
-        .find_map(|word| match closest(&word, &LEVELS) {
-            Some(level) if level != word => Some(format!(
-                "has no level {}; did you mean {level}?",
-                shown(&word)
-            )),
-            _ => None,
-        });
-    slip.map_or(Ok(()), Err)
 }

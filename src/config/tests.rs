@@ -528,6 +528,11 @@ fn each_value_that_no_part_can_use_is_a_mistake() {
             "sqlx=warn,inof",
             "has no level \"inof\"; did you mean info?",
         ),
+        (
+            "telemetry.log_filter",
+            "warning",
+            "has no level \"warning\"; did you mean warn?",
+        ),
         ("router.timeout", "1s", "unknown key router.timeout"),
         ("nats", "nats://a", "nats is a section"),
     ];

@@ -51,6 +51,12 @@ impl<'a> Written<'a> {
     }
 }
 
+/// What was read from a file, in a shell or by whoever runs containers, often ends with a line
+/// break. No value has one there.
+pub(super) fn without_line_end(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
+}
+
 /// Text that is not empty: an empty variable is more often a slip than a wish.
 pub(super) fn filled_text(value: &Value) -> Result<&str, Problem> {
     match text(value)? {

@@ -15,7 +15,7 @@ use tokio::task::JoinError;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::config::{Config, DatabaseConfig};
 use crate::store;
 
@@ -138,7 +138,7 @@ async fn until_read(
     let begun = Instant::now();
     loop {
         let error = match migrate_and_load(store.as_ref(), &config).await {
-            Err(error @ StoreError::Unavailable(_)) => error,
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Denied(_))) => error,
             done => return done,
         };
         if patience.is_some_and(|patience| begun.elapsed() + RETRY_EVERY > patience) {
@@ -183,13 +183,18 @@ fn read_copy(path: &Path) -> Option<Content> {
 }
 
 fn not_started(config: &Config, error: &StoreError) -> StartError {
+    let url = config.database.redacted_url();
+    if let StoreError::Denied(reason) = error {
+        return StartError::Unreachable(format!(
+            "The database at {url} refuses: {reason}; there is no snapshot on disk to start from."
+        ));
+    }
     if !matches!(error, StoreError::Unavailable(_)) {
         return StartError::Failed(format!("The registry cannot be read: {error}."));
     }
     StartError::Unreachable(format!(
-        "{error}. Start the database at {}, correct database.url, or wait longer with database.startup_timeout; there is \
-         no snapshot on disk to start from.",
-        config.database.redacted_url()
+        "{error}. Start the database at {url}, correct database.url, or wait longer with database.startup_timeout; there \
+         is no snapshot on disk to start from."
     ))
 }
 

@@ -1,6 +1,6 @@
 //! The parts of a router, each made whole of those before it, and their places in the tree.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,14 +16,16 @@ use beamline_domain::snapshot::Content;
 use tokio::runtime::Handle;
 
 use super::first_snapshot::FirstSnapshot;
+use super::listening::Listening;
 use super::probes::{ReadinessSource, probes};
 use super::settings::{
     admin_settings, intake_settings, pipeline_settings, registry_settings, watch_settings,
 };
 use super::start::Prepared;
+use super::state_lock::StateLock;
 use crate::admin::{Administration, Identity, Surroundings};
 use crate::config::Config;
-use crate::edge::http::Http;
+use crate::edge::http::{Http, Listeners, Starting};
 use crate::edge::nats::admin::{NatsAdmin, NatsAdminActor};
 use crate::edge::nats::control::{Fleet, FleetActor};
 use crate::edge::nats::intake::{Intake, IntakeActor};
@@ -40,6 +42,9 @@ pub(super) struct Built {
     pub(super) root: Arc<Node>,
     /// What stands below the root, in the order of its start.
     pub(super) children: Vec<Child>,
+    /// Answers probes until the tree does.
+    pub(super) starting: Starting,
+    pub(super) http_address: SocketAddr,
 }
 
 /// What a running router is stopped by.
@@ -54,6 +59,8 @@ pub(super) struct Parts {
     pub(super) admin: NatsAdmin,
     pub(super) http: Http,
     pub(super) phase: Phase,
+    /// Held to the end: what ends last may still write there.
+    _state_lock: StateLock,
 }
 
 /// How far a router has got. Clones are the same.
@@ -83,10 +90,11 @@ impl Phase {
 }
 
 impl Built {
-    /// `listener` does not block.
-    pub(super) fn new(prepared: Prepared, listener: TcpListener) -> Self {
+    pub(super) fn new(prepared: Prepared) -> Self {
         let Prepared {
             config,
+            state_lock,
+            listening,
             store:
                 OpenStore {
                     store,
@@ -102,6 +110,11 @@ impl Built {
             fresh,
             behind,
         } = start_with;
+        let Listening {
+            listeners,
+            starting,
+            address,
+        } = listening;
         let root = Node::root();
         let phase = Phase::default();
         let identity = Identity::new(&config.router.environment);
@@ -120,7 +133,7 @@ impl Built {
             identity,
             &root,
             &phase,
-            listener,
+            listeners,
         );
 
         let mut children = vec![connections.child(&core.metrics)];
@@ -147,11 +160,14 @@ impl Built {
             admin: edges.admin,
             http: edges.http,
             phase,
+            _state_lock: state_lock,
         };
         Self {
             parts,
             root,
             children,
+            starting,
+            http_address: address,
         }
     }
 }
@@ -236,7 +252,7 @@ impl Edges {
         identity: Identity,
         root: &Arc<Node>,
         phase: &Phase,
-        listener: TcpListener,
+        listeners: Listeners,
     ) -> Self {
         let prefix = &config.nats.subject_prefix;
         let replies = Arc::new(ReplySubjects::new(&config.nats));
@@ -286,7 +302,7 @@ impl Edges {
             registry: core.registry.clone(),
             phase: phase.clone(),
         };
-        let http = Http::new(listener, probes(readiness, exposition));
+        let http = Http::new(listeners, probes(readiness, exposition));
         Self {
             intake,
             fleet,

@@ -20,7 +20,7 @@ pub(super) struct ReadinessSource {
 pub(super) fn probes(source: ReadinessSource, exposition: Exposition) -> Probes {
     Probes {
         readiness: Arc::new(move || source.readiness()),
-        metrics: Arc::new(move || exposition.text()),
+        metrics: Arc::new(move || Some(exposition.text())),
     }
 }
 

@@ -8,6 +8,7 @@ use beamline_actors::services::PipelineSettings;
 use beamline_actors::watch::{HealthLog, WatchSettings};
 use beamline_domain::admission::{AdmissionSettings, Rate};
 use beamline_domain::policy::complexity::ComplexityLimits;
+use beamline_domain::quotas::RegistryQuotas;
 use beamline_domain::request::RequestLimits;
 use beamline_domain::request::plan::PlanLimits;
 use secrecy::ExposeSecret;
@@ -50,6 +51,12 @@ pub(super) fn admin_settings(config: &Config) -> AdminSettings {
         complexity: complexity_limits(config),
         max_extensions: config.router.max_extensions_per_pipeline as usize,
         max_extra_attempts: config.router.max_extra_attempts as usize,
+        quotas: RegistryQuotas {
+            policies: config.quotas.policies_per_tenant as usize,
+            policy_bytes: config.quotas.policy_bytes_per_tenant as usize,
+            extensions: config.quotas.extensions as usize,
+            extension_bytes: config.quotas.extension_bytes as usize,
+        },
     }
 }
 
@@ -80,6 +87,10 @@ pub(super) fn pipeline_settings(config: &Config) -> PipelineSettings {
             tenant_rate: router
                 .tenant_rate
                 .map(|(per_second, burst)| Rate { per_second, burst }),
+            tenant_in_flight: config
+                .quotas
+                .requests_in_flight_per_tenant
+                .map(|requests| requests as usize),
         },
         environment: router.environment.as_str().into(),
         requests: RequestLimits {

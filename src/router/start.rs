@@ -1,39 +1,27 @@
-//! What a router waits for before it starts, and why it may not start.
+//! What a router waits for before it starts.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::first_snapshot::{self, FirstSnapshot};
+use super::listening::Listening;
 use super::settings::DISK_COPY;
+use super::start_error::StartError;
+use super::state_lock::StateLock;
 use crate::config::Config;
 use crate::edge::nats::{self, Connections, NatsTransport};
 use crate::store::{self, OpenStore};
 
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 
-/// Why a router did not start, as a sentence that says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// NATS or the database did not answer in time.
-    #[error("{0}")]
-    Unreachable(String),
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl StartError {
-    pub fn unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable(_))
-    }
-}
-
 /// Database and NATS answer; nobody sends anything here yet. May be dropped, and so may its making.
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) config: Config,
+    pub(super) state_lock: StateLock,
+    pub(super) listening: Listening,
     pub(super) store: OpenStore,
     pub(super) start_with: FirstSnapshot,
     pub(super) connections: Connections,
@@ -45,9 +33,9 @@ impl Prepared {
     pub async fn new(config: Config) -> Result<Self, StartError> {
         let state_dir = config.router.state_dir.clone();
         std::fs::create_dir_all(&state_dir).map_err(|error| failed(&state_dir, &error))?;
-        // Tried before the long waits, and given back: a port that is open but not served would
-        // hang every probe.
-        drop(listen(config.http.listen)?);
+        let state_lock = StateLock::take(&state_dir).await?;
+        // Before the long waits: a router that waits for its database is alive, and not ready.
+        let listening = Listening::open(&config.http)?;
         let store = store::open(&config.database)
             .await
             .map_err(|error| StartError::Failed(error.to_string()))?;
@@ -63,6 +51,8 @@ impl Prepared {
             .map_err(|error| StartError::Unreachable(error.to_string()))?;
         Ok(Self {
             config,
+            state_lock,
+            listening,
             store,
             start_with,
             connections,
@@ -78,23 +68,6 @@ fn nats_error(error: nats::ConnectError) -> StartError {
     } else {
         StartError::Failed(sentence)
     }
-}
-
-pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let listening = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    listening.map_err(|error| {
-        StartError::Failed(format!(
-            "Cannot listen on {address}: {error}. Choose another http.listen."
-        ))
-    })
-}
-
-pub(super) fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    let address = listener.local_addr();
-    address.map_err(|error| StartError::Failed(error.to_string()))
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> StartError {

@@ -297,7 +297,9 @@ impl Writer<'_> {
             .bind(reset.transpose()?)
             .bind(extension.max_in_flight.map(i64::from))
             .bind(extension.subject_of.as_deref())
-            .bind(extension.notes_of.as_deref());
+            .bind(extension.notes_of.as_deref())
+            .bind(extension.max_payload_bytes.map(signed))
+            .bind(extension.timeout_per_mib_ms.map(signed));
         self.run(write).await
     }
 

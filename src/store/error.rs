@@ -1,14 +1,17 @@
 //! What an error of the database means to whoever called: only a few are worth a branch, and the
 //! rest mean that the database is away.
 
+mod refusal;
+
 use std::error::Error;
 use std::path::PathBuf;
 
 use beamline_actors::ports::StoreError;
 use sqlx::error::DatabaseError;
 
-pub(super) const NO_CONNECTION: &str =
-    "no connection in time; check database.url and whether the database is running";
+use self::refusal::is_sqlstate;
+
+pub(super) const NO_CONNECTION: &str = "no connection in time; check database.url, whether the database is running and whether it takes more connections";
 
 /// Why a store cannot even be tried. A database that is away is no reason: each operation says so
 /// by itself.
@@ -34,6 +37,12 @@ pub(super) fn reading(error: sqlx::Error) -> StoreError {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound
     ) {
         return StoreError::Corrupt(error.to_string());
+    }
+    if matches!(error, sqlx::Error::Tls(_)) {
+        return StoreError::Denied(format!(
+            "{}; change sslmode or sslrootcert in database.url, or what the server offers",
+            with_sources(&error)
+        ));
     }
     if matches!(error, sqlx::Error::PoolTimedOut) {
         return StoreError::Unavailable(NO_CONNECTION.into());
@@ -76,11 +85,6 @@ fn is_sqlite_io_error(code: u32) -> bool {
     code & 0xff == 10
 }
 
-/// SQLite's codes are numbers, and shorter.
-fn is_sqlstate(code: &str) -> bool {
-    code.len() == 5
-}
-
 /// Something well-formed that no column can hold, such as U+0000: the caller has to change it.
 pub(super) fn not_storable(object: &str, reason: &str) -> StoreError {
     StoreError::Refused(format!("{object} was not saved: {reason}"))
@@ -100,10 +104,17 @@ fn of_database(error: &dyn DatabaseError) -> StoreError {
     // XX: Postgres found its own files damaged. 11 and 26: SQLite did, or the file is something
     // else.
     let code = error.code().unwrap_or_default();
+    let message = error.message();
     if code.starts_with("XX") || matches!(code.as_ref(), "11" | "26") {
-        return StoreError::Corrupt(error.message().to_owned());
+        return StoreError::Corrupt(message.to_owned());
     }
-    StoreError::Unavailable(error.message().to_owned())
+    if let Some(advice) = refusal::advice(&code) {
+        return StoreError::Denied(format!("{message}; {advice}"));
+    }
+    if refusal::is_refusal(&code) {
+        return StoreError::Denied(message.to_owned());
+    }
+    StoreError::Unavailable(message.to_owned())
 }
 
 fn missing_table(error: &dyn DatabaseError) -> bool {

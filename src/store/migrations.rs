@@ -13,7 +13,7 @@ use sqlx::{AnyConnection, Connection, Executor, SqlStr};
 use tokio::time::timeout;
 
 use self::files::File;
-use super::backend::Backend;
+use super::backend::{Backend, Kind};
 use super::error::{self, OpenError};
 use crate::config::DatabaseConfig;
 
@@ -60,9 +60,9 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<Applied>, StoreError
 pub async fn migration_status(config: &DatabaseConfig) -> Result<Vec<MigrationStatus>, StoreError> {
     let backend = Backend::new(config).map_err(unusable)?;
     let known = migrations(&backend);
-    let applied = match &backend {
-        Backend::Sqlite { file } if !file.exists() => Vec::new(),
-        Backend::Sqlite { .. } | Backend::Postgres(_) => limited(applied(&backend, config)).await?,
+    let applied = match &backend.kind {
+        Kind::Sqlite { file, .. } if !file.exists() => Vec::new(),
+        Kind::Sqlite { .. } | Kind::Postgres => limited(applied(&backend, config)).await?,
     };
     Ok(compare(&known, &applied))
 }
@@ -85,12 +85,30 @@ async fn apply(
     wanted: &[Migration],
 ) -> Result<Vec<Applied>, StoreError> {
     let mut connection = connect(backend, config).await?;
-    let outcome = match backend {
-        Backend::Postgres(_) => apply_under_advisory_lock(&mut connection, wanted).await,
-        Backend::Sqlite { .. } => apply_in_one_transaction(backend, &mut connection, wanted).await,
+    let outcome = if is_up_to_date(&mut connection, wanted).await? {
+        Ok(Vec::new())
+    } else {
+        match backend.kind {
+            Kind::Postgres => apply_under_advisory_lock(&mut connection, wanted).await,
+            Kind::Sqlite { .. } => apply_in_one_transaction(backend, &mut connection, wanted).await,
+        }
     };
     close(connection).await;
     outcome
+}
+
+/// Nothing has to be written then, so that a replica starts also where it may only read.
+async fn is_up_to_date(
+    connection: &mut AnyConnection,
+    wanted: &[Migration],
+) -> Result<bool, StoreError> {
+    let present = list(connection).await?;
+    let is_applied = |migration| state_of(migration, &present) == MigrationState::Applied;
+    if !wanted.iter().all(is_applied) {
+        return Ok(false);
+    }
+    let dirty = connection.dirty_version(TABLE).await.map_err(failed)?;
+    Ok(dirty.is_none())
 }
 
 /// The lock belongs to the session: it goes with the connection, however this ends.
@@ -159,9 +177,14 @@ async fn applied(
     config: &DatabaseConfig,
 ) -> Result<Vec<AppliedMigration>, StoreError> {
     let mut connection = connect(backend, config).await?;
-    let listed = connection.list_applied_migrations(TABLE).await;
+    let listed = list(&mut connection).await;
     close(connection).await;
-    match listed {
+    listed
+}
+
+/// What was applied: nothing where the table is missing.
+async fn list(connection: &mut AnyConnection) -> Result<Vec<AppliedMigration>, StoreError> {
+    match connection.list_applied_migrations(TABLE).await {
         Err(MigrateError::Execute(error)) if error::is_missing_table(&error) => Ok(Vec::new()),
         listed => listed.map_err(failed),
     }
@@ -202,9 +225,9 @@ fn find(applied: &[AppliedMigration], version: i64) -> Option<&AppliedMigration>
 }
 
 fn migrations(backend: &Backend) -> Vec<Migration> {
-    let files = match backend {
-        Backend::Postgres(_) => files::POSTGRES,
-        Backend::Sqlite { .. } => files::SQLITE,
+    let files = match backend.kind {
+        Kind::Postgres => files::POSTGRES,
+        Kind::Sqlite { .. } => files::SQLITE,
     };
     files.iter().map(migration).collect()
 }
@@ -220,8 +243,7 @@ fn migration(file: &File) -> Migration {
 }
 
 async fn connect(backend: &Backend, config: &DatabaseConfig) -> Result<AnyConnection, StoreError> {
-    let options = backend.connect_options(config).map_err(unusable)?;
-    let connecting = AnyConnection::connect_with(&options);
+    let connecting = AnyConnection::connect_with(&backend.options);
     let Ok(connected) = timeout(config.acquire_timeout, connecting).await else {
         return Err(StoreError::Unavailable(error::NO_CONNECTION.into()));
     };

@@ -155,7 +155,8 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
             id, type, subject, timeout_ms, retry, enabled::int AS enabled, version,
             config::text AS config, metadata::text AS metadata, breaker::text AS breaker,
             breaker_operator::text AS breaker_operator, breaker_reset::text AS breaker_reset,
-            max_in_flight, subject_of, notes_of
+            max_in_flight, subject_of, notes_of,
+            max_payload_bytes, timeout_per_mib_ms
         FROM extensions
         ORDER BY id",
     one: "
@@ -163,7 +164,8 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
             id, type, subject, timeout_ms, retry, enabled::int AS enabled, version,
             config::text AS config, metadata::text AS metadata, breaker::text AS breaker,
             breaker_operator::text AS breaker_operator, breaker_reset::text AS breaker_reset,
-            max_in_flight, subject_of, notes_of
+            max_in_flight, subject_of, notes_of,
+            max_payload_bytes, timeout_per_mib_ms
         FROM extensions
         WHERE id = $1",
     insert: "
@@ -171,12 +173,13 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
             (id, type, subject, timeout_ms, retry, enabled, version,
              config, metadata, breaker,
              breaker_operator, breaker_reset,
-             max_in_flight, subject_of, notes_of)
+             max_in_flight, subject_of, notes_of,
+             max_payload_bytes, timeout_per_mib_ms)
         VALUES
             ($1, $2, $3, $4, $5, $6, $7,
              $8::jsonb, $9::jsonb, $10::jsonb,
              $11::jsonb, $12::jsonb,
-             $13, $14, $15)",
+             $13, $14, $15, $16, $17)",
     update: "
         UPDATE extensions
         SET type = $2,
@@ -193,6 +196,8 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
             max_in_flight = $13,
             subject_of = $14,
             notes_of = $15,
+            max_payload_bytes = $16,
+            timeout_per_mib_ms = $17,
             updated_at = CURRENT_TIMESTAMP
         WHERE id = $1",
     delete: "DELETE FROM extensions WHERE id = $1",

@@ -33,6 +33,8 @@ pub(super) fn extension(row: &AnyRow) -> Result<ExtensionRecord, StoreError> {
         versions: Vec::new(),
         instances: Vec::new(),
         max_in_flight: optional(row, "max_in_flight", small)?,
+        max_payload_bytes: optional(row, "max_payload_bytes", number)?,
+        timeout_per_mib_ms: optional(row, "timeout_per_mib_ms", number)?,
         breaker: parsed(row, "breaker")?.unwrap_or_default(),
         breaker_operator: parsed(row, "breaker_operator")?,
         breaker_reset: parsed(row, "breaker_reset")?,

@@ -150,25 +150,28 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
         SELECT
             id, type, subject, timeout_ms, retry, enabled, version,
             config, metadata, breaker, breaker_operator, breaker_reset, max_in_flight,
-            subject_of, notes_of
+            subject_of, notes_of,
+            max_payload_bytes, timeout_per_mib_ms
         FROM extensions
         ORDER BY id",
     one: "
         SELECT
             id, type, subject, timeout_ms, retry, enabled, version,
             config, metadata, breaker, breaker_operator, breaker_reset, max_in_flight,
-            subject_of, notes_of
+            subject_of, notes_of,
+            max_payload_bytes, timeout_per_mib_ms
         FROM extensions
         WHERE id = ?1",
     insert: "
         INSERT INTO extensions
             (id, type, subject, timeout_ms, retry, enabled, version,
              config, metadata, breaker, breaker_operator, breaker_reset, max_in_flight,
-             subject_of, notes_of)
+             subject_of, notes_of,
+             max_payload_bytes, timeout_per_mib_ms)
         VALUES
             (?1, ?2, ?3, ?4, ?5, ?6, ?7,
              ?8, ?9, ?10, ?11, ?12, ?13,
-             ?14, ?15)",
+             ?14, ?15, ?16, ?17)",
     update: "
         UPDATE extensions
         SET type = ?2,
@@ -185,6 +188,8 @@ const EXTENSIONS: ExtensionStatements = ExtensionStatements {
             max_in_flight = ?13,
             subject_of = ?14,
             notes_of = ?15,
+            max_payload_bytes = ?16,
+            timeout_per_mib_ms = ?17,
             updated_at = CURRENT_TIMESTAMP
         WHERE id = ?1",
     delete: "DELETE FROM extensions WHERE id = ?1",

@@ -30,6 +30,7 @@ mod health;
 mod keys;
 mod migrations;
 mod proxy;
+mod rights;
 mod statements;
 mod writers;
 

@@ -9,6 +9,7 @@ use beamline_domain::request::plan::Rule;
 use beamline_domain::request::reply;
 use beamline_domain::request::run::CallOrder;
 use beamline_domain::request::verdict::{Evidence, Verdict, judge};
+use beamline_domain::target::Tenant;
 use beamline_domain::target::breaker::{CallEnd, Outcome};
 use beamline_domain::target::concurrency::Load;
 use futures_util::StreamExt;
@@ -92,21 +93,23 @@ impl Invokers {
         scope: &CallScope,
         turn: Turn,
     ) -> Attempt {
-        let own_time = order.call.target.timeout;
+        let extra_time = order.call.target.extra_time(order.body.len());
+        let own_time = order.call.target.timeout + extra_time;
         // Before anything is held that others may need.
         if !self.bus_is_there(own_time.min(time_left(scope))).await {
             return Attempt::not_sent(CallFailure::BusUnavailable, turn.endpoint);
         }
         let call_limit = self.call_limit(&invoker.id);
         // Before the breaker is asked: its permits are not for waiting.
-        let Some(place) = call_limit.enter(patience(turn, scope)).await else {
+        let tenant = Tenant::of(&scope.tenant_id);
+        let Some(place) = call_limit.enter(tenant, patience(turn, scope)).await else {
             let retry_after = Duration::from_millis(fastrand::u64(OVERLOADED_MS));
             return Attempt::not_sent(CallFailure::Overloaded { retry_after }, turn.endpoint);
         };
         let left = time_left(scope);
         let admitted = self
             .check(order, turn.endpoint, left)
-            .and_then(|()| admit(invoker, order, &scope.tenant_id, turn.endpoint));
+            .and_then(|()| admit(invoker, order, extra_time, &scope.tenant_id, turn.endpoint));
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(failure) => return Attempt::not_sent(failure, turn.endpoint),
@@ -130,7 +133,9 @@ impl Invokers {
                 limit,
                 leaves_time,
                 took,
-                usual: target.usual_at_most(),
+                usual: target
+                    .usual_at_most(own_time)
+                    .map(|usual| usual + extra_time),
                 router_is_late: self.is_late() || took > limit + LOCAL_LAG,
                 bus_is_settled: self.transport().is_settled(),
                 isolation,
@@ -142,7 +147,7 @@ impl Invokers {
             took,
         });
         if let Some(wait) = verdict.backoff {
-            target.pause_for(&scope.tenant_id, isolation, wait);
+            target.told_to_wait(&scope.tenant_id, isolation, wait);
         }
         // After that, or the next one would not know.
         place.finish(verdict.load);
@@ -169,6 +174,7 @@ impl Invokers {
             subject: Arc::clone(&admitted.subject),
             body: order.body.clone(),
             traceparent: Arc::clone(&scope.traceparent),
+            carried: scope.carried.clone(),
             trace_id: Arc::clone(&scope.trace_id),
             tenant_id: Arc::clone(&scope.tenant_id),
             timeout: limit,
@@ -204,6 +210,11 @@ impl Invokers {
         let limit = transport.max_body();
         if size > limit {
             return Err(CallFailure::TooLarge { size, limit });
+        }
+        if let Some(limit) = order.call.extension.max_payload_bytes
+            && size as u64 > limit
+        {
+            return Err(CallFailure::OverItsLimit { size, limit });
         }
         if self.is_too_slow(order, endpoint, left) {
             return Err(CallFailure::TooLittleTime);

@@ -25,12 +25,14 @@ pub(super) struct Admitted {
 pub(super) fn admit(
     invoker: &Invoker,
     order: &CallOrder,
+    extra_time: Duration,
     tenant_id: &Arc<str>,
     start: usize,
 ) -> Result<Admitted, CallFailure> {
     let target = &order.call.target;
     let operator = order.call.extension.breaker_operator.as_ref();
     let mode = Mode::of(operator, SystemTime::now());
+    let settings = target.breaker.with_extra_time(extra_time);
     let mut soonest: Option<Duration> = None;
     let mut is_busy = false;
     let mut opened_by = None;
@@ -40,7 +42,7 @@ pub(super) fn admit(
             continue;
         };
         let breaker = invoker.target(&place.subject);
-        let wait = match breaker.permit_for(tenant_id, mode, &target.breaker) {
+        let wait = match breaker.permit_for(tenant_id, mode, &settings) {
             Ok(permit) => {
                 return Ok(Admitted {
                     endpoint,

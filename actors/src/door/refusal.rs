@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use beamline_contract::details::QUOTA;
 use beamline_domain::admission::ShedReason;
 use beamline_domain::request::error::RequestError;
 
@@ -30,6 +31,10 @@ pub(super) fn refusal(reason: ShedReason) -> RequestError {
         ShedReason::Pressure => overloaded(
             "This router is short of memory, or its threads are late; send it again a little later.",
         ),
+        ShedReason::TenantFull => {
+            let wait = Duration::from_millis(fastrand::u64(RETRY_AFTER_MS));
+            RequestError::rate_limited(wait).with(QUOTA, "requests_in_flight_per_tenant")
+        }
         ShedReason::Rate(wait) => RequestError::rate_limited(
             wait.max(LEAST_RETRY_AFTER)
                 .mul_f64(1.0 + fastrand::f64() / 4.0),

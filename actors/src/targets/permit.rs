@@ -89,7 +89,8 @@ mod tests {
 
     use super::*;
     use beamline_contract::record::{BreakerOverrides, Kind};
-    use beamline_domain::target::breaker::{Breaker, Mode, Tenant};
+    use beamline_domain::target::Tenant;
+    use beamline_domain::target::breaker::{Breaker, Mode};
 
     #[derive(Debug, Default)]
     struct Told(Mutex<Vec<Outcome>>);

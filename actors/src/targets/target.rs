@@ -8,18 +8,19 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::pause::Pause;
 use super::peers::{Peers, Transition};
 use super::permit::{Gate, Held, now};
-use super::tenants::{TenantBreaker, TenantBreakers, Waits};
+use super::tenants::{KeptBack, TenantBreaker, TenantBreakers};
 use super::withheld::Withheld;
 use beamline_contract::failure::FailureKind;
 use beamline_contract::record::Isolation;
+use beamline_domain::target::Tenant;
 use beamline_domain::target::breaker::{
-    Breaker, BreakerReading, CallEnd, Mode, Opening, Outcome, Permit, Settings, State, Tenant,
+    Breaker, BreakerReading, CallEnd, Mode, Opening, Outcome, Permit, Settings, State,
 };
 use beamline_domain::target::health::{Figures, Health};
 use beamline_domain::target::selection::EndpointState;
+use beamline_domain::target::waits::Waits;
 
 /// The right to make one attempt at a target.
 pub type CallPermit = Held<TargetState>;
@@ -45,7 +46,7 @@ struct TargetRecord {
     names: Vec<(Tenant, Arc<str>)>,
     health: Health,
     used_at: Instant,
-    pause: Pause,
+    waits: Waits,
 }
 
 /// Figures of latencies may be this much too high. Else a call with all its time could seem to have
@@ -84,7 +85,7 @@ impl TargetState {
             names: Vec::new(),
             health: Health::default(),
             used_at: now(),
-            pause: Pause::default(),
+            waits: Waits::default(),
         };
         Arc::new(Self {
             extension_id: Arc::clone(extension_id),
@@ -123,7 +124,7 @@ impl TargetState {
         let now = now();
         let mut record = self.record.lock();
         record.used_at = now;
-        if let Some(wait) = record.pause.left(now) {
+        if let Some(wait) = record.waits.left(Tenant::of(tenant_id), now) {
             return Err(Withheld::AskedToWait(wait));
         }
         drop(record);
@@ -143,7 +144,7 @@ impl TargetState {
         let now = now();
         let mut record = self.record.lock();
         record.used_at = now;
-        if let Some(wait) = record.pause.left(now) {
+        if let Some(wait) = record.waits.left(tenant, now) {
             return Err(Withheld::AskedToWait(wait));
         }
         let before = record.breaker.generation();
@@ -162,17 +163,20 @@ impl TargetState {
         Ok(Held::new(Arc::clone(self), caller, permit, *settings, now))
     }
 
-    /// Leaves it alone for as long as it asked for; only with the calls of this tenant, where
-    /// tenants have breakers of their own.
-    pub fn pause_for(&self, tenant_id: &Arc<str>, isolation: Isolation, wait: Duration) {
+    /// A call of this tenant was told to come back later: its tenant leaves the target alone for
+    /// as long. Everybody does when two were told so, unless tenants have breakers of their own.
+    pub fn told_to_wait(&self, tenant_id: &Arc<str>, isolation: Isolation, wait: Duration) {
         let now = now();
         match isolation {
-            Isolation::Shared => self.record.lock().pause.ask(wait, now),
+            Isolation::Shared => {
+                let tenant = Tenant::of(tenant_id);
+                self.record.lock().waits.ask(tenant, wait, now);
+            }
             Isolation::Tenant => self
                 .tenants
                 .get_or_init(Box::default)
                 .of(tenant_id, now)
-                .pause(wait, now),
+                .told_to_wait(wait, now),
         }
     }
 
@@ -200,7 +204,7 @@ impl TargetState {
         let mut record = self.record.lock();
         let before = record.breaker.generation();
         let now = now();
-        record.pause = Pause::default();
+        record.waits = Waits::default();
         let was_open = record.breaker.reset(now);
         let tenants_were = self.tenants.get().is_some_and(|tenants| tenants.reset(now));
         let changed = self
@@ -279,7 +283,7 @@ impl TargetState {
     /// What a choice between targets goes by. One that is only waiting for its probe is not
     /// unhealthy: if everybody went elsewhere, it would wait for ever.
     pub(crate) fn endpoint_state(&self, mode: Mode) -> EndpointState {
-        self.endpoint_state_with(Tenant::NOBODY, mode, |_| Waits::default())
+        self.endpoint_state_with(Tenant::NOBODY, mode, |_| KeptBack::default())
     }
 
     /// The same for a tenant, which may have a breaker of its own.
@@ -293,7 +297,7 @@ impl TargetState {
             self.tenants
                 .get()
                 .filter(|_| isolated)
-                .map(|all| all.waits(tenant_id, mode, now))
+                .map(|all| all.kept_back(tenant_id, mode, now))
                 .unwrap_or_default()
         })
     }
@@ -302,14 +306,14 @@ impl TargetState {
         &self,
         tenant: Tenant,
         mode: Mode,
-        isolated: impl FnOnce(Instant) -> Waits,
+        isolated: impl FnOnce(Instant) -> KeptBack,
     ) -> EndpointState {
         let figures = self.figures.load();
         let now = now();
         let of_tenant = isolated(now);
         let record = self.record.lock();
         let held_back = record.breaker.held_back(tenant, mode, now);
-        let asked_to_wait = record.pause.left(now);
+        let asked_to_wait = record.waits.left(tenant, now);
         let last = record.breaker.reading(now).last;
         drop(record);
         let held_back = held_back.max(of_tenant.held_back);
@@ -328,11 +332,13 @@ impl TargetState {
         }
     }
 
-    /// What 95 % of its recent successes took, if there were any.
-    pub(crate) fn usual_at_most(&self) -> Option<Duration> {
+    /// What 95 % of its recent successes took, if there were any. After a pause it may be less by
+    /// now, but hardly more than it was and half of the time that it has.
+    pub(crate) fn usual_at_most(&self, own_time: Duration) -> Option<Duration> {
         let figures = self.figures.load();
-        let p95 = figures.p95.filter(|_| figures.are_fresh(now()));
-        p95.map(|p95| p95.mul_f64(1.0 - ROUNDED_UP))
+        let p95 = figures.p95?.mul_f64(1.0 - ROUNDED_UP);
+        let is_fresh = figures.are_fresh(now());
+        Some(if is_fresh { p95 } else { p95.max(own_time / 2) })
     }
 
     /// Time since somebody last wanted to call it.

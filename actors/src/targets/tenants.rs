@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use super::pause::Pause;
 use super::withheld::Withheld;
+use beamline_domain::target::Tenant;
 use beamline_domain::target::breaker::{
-    Breaker, BreakerReading, CallEnd, Mode, Permit, Settings, State, Tenant,
+    Breaker, BreakerReading, CallEnd, Mode, Permit, Settings, State,
 };
+use beamline_domain::target::waits::Waits;
 
 /// The breaker of one tenant at one target. Whoever holds a permit of it holds it too, so that an
 /// outcome never reaches another.
@@ -25,12 +26,12 @@ pub struct TenantBreaker {
 struct Used {
     breaker: Breaker,
     at: Instant,
-    pause: Pause,
+    waits: Waits,
 }
 
 /// How long calls of a tenant are kept back, and why.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Waits {
+pub(super) struct KeptBack {
     pub(super) held_back: Option<Duration>,
     pub(super) asked_to_wait: Option<Duration>,
 }
@@ -68,7 +69,7 @@ impl TenantBreakers {
         let used = Mutex::new(Used {
             breaker: Breaker::default(),
             at: now,
-            pause: Pause::default(),
+            waits: Waits::default(),
         });
         let breaker = Arc::new(TenantBreaker {
             tenant_id: Arc::clone(tenant_id),
@@ -78,15 +79,15 @@ impl TenantBreakers {
         breaker
     }
 
-    pub(super) fn waits(&self, tenant_id: &str, mode: Mode, now: Instant) -> Waits {
+    pub(super) fn kept_back(&self, tenant_id: &str, mode: Mode, now: Instant) -> KeptBack {
         let known = self.breakers.lock().peek(tenant_id).cloned();
         let Some(known) = known else {
-            return Waits::default();
+            return KeptBack::default();
         };
         let used = known.used.lock();
-        Waits {
+        KeptBack {
             held_back: used.breaker.held_back(Tenant::NOBODY, mode, now),
-            asked_to_wait: used.pause.left(now),
+            asked_to_wait: used.waits.left(Tenant::NOBODY, now),
         }
     }
 
@@ -100,7 +101,7 @@ impl TenantBreakers {
     pub(super) fn reset(&self, now: Instant) -> bool {
         let reset = |tenant: &Arc<TenantBreaker>| {
             let mut used = tenant.used.lock();
-            used.pause = Pause::default();
+            used.waits = Waits::default();
             used.breaker.reset(now)
         };
         self.all().iter().filter(|tenant| reset(tenant)).count() > 0
@@ -164,7 +165,7 @@ impl TenantBreaker {
     ) -> Result<Permit, Withheld> {
         let mut used = self.used.lock();
         used.at = now;
-        match used.pause.left(now) {
+        match used.waits.left(Tenant::NOBODY, now) {
             Some(wait) => Err(Withheld::AskedToWait(wait)),
             None => used
                 .breaker
@@ -173,8 +174,8 @@ impl TenantBreaker {
         }
     }
 
-    pub(super) fn pause(&self, wait: Duration, now: Instant) {
-        self.used.lock().pause.ask(wait, now);
+    pub(super) fn told_to_wait(&self, wait: Duration, now: Instant) {
+        self.used.lock().waits.ask(Tenant::NOBODY, wait, now);
     }
 
     /// The state before an outcome, and what there is after it.
@@ -315,7 +316,7 @@ mod tests {
     async fn who_is_asked_to_wait_is_one_tenant() {
         let target = target();
         let wait = Duration::from_secs(3);
-        target.pause_for(&"acme".into(), Isolation::Tenant, wait);
+        target.told_to_wait(&"acme".into(), Isolation::Tenant, wait);
         let refused = |tenant: &str| {
             target
                 .permit_for(&tenant.into(), Mode::Normal, &settings())
@@ -334,24 +335,28 @@ mod tests {
             (asked_to_wait("acme"), asked_to_wait("globex")),
             (Some(wait), None)
         );
-        target.pause_for(&"acme".into(), Isolation::Tenant, Duration::from_secs(1));
+        target.told_to_wait(&"acme".into(), Isolation::Tenant, Duration::from_secs(1));
         assert_eq!(asked_to_wait("acme"), Some(wait), "the longest counts");
         tokio::time::sleep(wait).await;
         assert_eq!((refused("acme"), asked_to_wait("acme")), (None, None));
-        target.pause_for(&"acme".into(), Isolation::Tenant, wait);
+        target.told_to_wait(&"acme".into(), Isolation::Tenant, wait);
         target.reset();
         assert_eq!(
             asked_to_wait("acme"),
             None,
             "an operator wants it to be called"
         );
-        target.pause_for(&"acme".into(), Isolation::Shared, Duration::MAX);
-        let all = Some(Withheld::AskedToWait(Duration::from_secs(60)));
-        assert_eq!(
-            (refused("acme"), refused("globex")),
-            (all, all),
-            "without isolation it is everybody"
-        );
+        let told = |tenant: &str, wait| {
+            target.told_to_wait(&tenant.into(), Isolation::Shared, wait);
+        };
+        told("acme", Duration::MAX);
+        let asked = |seconds| Some(Withheld::AskedToWait(Duration::from_secs(seconds)));
+        assert_eq!((refused("acme"), refused("globex")), (asked(60), None));
+        told("acme", wait);
+        assert_eq!(refused("globex"), None, "another prompt of the same tenant");
+        told("globex", wait);
+        let all = ["acme", "globex", "new"].map(refused);
+        assert_eq!(all, [asked(60), asked(3), asked(3)], "two were told");
     }
 
     #[tokio::test(start_paused = true)]

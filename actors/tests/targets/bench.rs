@@ -14,6 +14,7 @@ use beamline_actors::watch::{self, WatchSettings};
 use beamline_contract::fields::Fields;
 use beamline_contract::policy::Mode;
 use beamline_contract::record::{BreakerOverrides, Kind};
+use beamline_contract::trace::Carried;
 use beamline_domain::record;
 use beamline_domain::request::plan::{Endpoint, PlannedCall, Rule, Target};
 use beamline_domain::request::run::{CallOrder, CallResult, TimeShare};
@@ -81,6 +82,10 @@ impl Bench {
         self.invokers.call(order, &scope()).await
     }
 
+    pub(super) async fn call_of(&self, tenant: &str, order: &CallOrder) -> CallResult {
+        self.invokers.call(order, &scope_of(tenant)).await
+    }
+
     pub(super) fn endpoint_state(&self, subject: &str) -> EndpointState {
         self.invokers.endpoint_state("clean", subject)
     }
@@ -109,6 +114,7 @@ pub(super) fn order(subjects: &[&str]) -> CallOrder {
         version: "v1".into(),
         endpoints: subjects.iter().map(endpoint).collect(),
         avoided: 0,
+        per_mib: Duration::ZERO,
         timeout: TIMEOUT,
         retry: 2,
         breaker: Settings::new(Kind::Pre, TIMEOUT, &BreakerOverrides::default()),
@@ -151,10 +157,15 @@ pub(super) fn without_retries(order: &CallOrder) -> CallOrder {
 }
 
 pub(super) fn scope() -> CallScope {
+    scope_of("t")
+}
+
+pub(super) fn scope_of(tenant: &str) -> CallScope {
     CallScope {
         trace_id: "trace".into(),
         traceparent: "00-0-0-00".into(),
-        tenant_id: "t".into(),
+        carried: Carried::default(),
+        tenant_id: tenant.into(),
         deadline: Instant::now() + Duration::from_secs(60),
     }
 }

@@ -22,6 +22,7 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
 mod bench;
+mod neighbours;
 mod retries;
 
 use bench::{
@@ -160,7 +161,10 @@ async fn a_place_that_asks_for_patience_is_left_alone_and_not_blamed() {
     }
     assert_eq!((bench.sent(A), bench.state()), (1, "closed"));
     assert_eq!(
-        bench.endpoint_state(A).asked_to_wait,
+        bench
+            .invokers
+            .endpoint_state_for("t", "clean", A)
+            .asked_to_wait,
         Some(Duration::from_secs(3))
     );
     bench.bus.answers(B, "{}");

@@ -48,6 +48,13 @@ pub struct ExtensionRecord {
     /// what the router grants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
+    /// Bytes that a call of it may have; what is larger is not sent. Absent means what NATS
+    /// carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_payload_bytes: Option<u64>,
+    /// Milliseconds that one attempt may take besides, for each MiB of the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_per_mib_ms: Option<u64>,
     /// What its breakers go by, where that is not the router's own.
     #[serde(default, skip_serializing_if = "BreakerOverrides::is_empty")]
     pub breaker: BreakerOverrides,

@@ -9,7 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::{BreakerOverrides, BreakerSetting, Isolation, Kind};
 use crate::fields::Fields;
-use crate::limits::{MAX_IN_FLIGHT, MAX_ITEMS, RECORD_RETRIES, RECORD_TIMEOUT_MS, WEIGHT};
+use crate::limits::{
+    MAX_IN_FLIGHT, MAX_ITEMS, MAX_PAYLOAD_BYTES, RECORD_RETRIES, RECORD_TIMEOUT_MS,
+    TIMEOUT_PER_MIB_MS, WEIGHT,
+};
 use crate::schema::{Id, NewId, RuleCondition, Subject, Token};
 
 /// The numbers of a breaker, under the names that `name_of` gives them.
@@ -175,6 +178,13 @@ struct WrittenParts {
     /// Calls of it that may run at a time; absent means what the router grants.
     #[schemars(range(min = *MAX_IN_FLIGHT.start(), max = *MAX_IN_FLIGHT.end()))]
     max_in_flight: Option<u32>,
+    /// Bytes that a call of it may have; what is larger is `invalid_request`. Absent means what
+    /// NATS carries.
+    #[schemars(range(min = *MAX_PAYLOAD_BYTES.start(), max = *MAX_PAYLOAD_BYTES.end()))]
+    max_payload_bytes: Option<u64>,
+    /// Milliseconds that one attempt may take besides `timeout_ms`, for each MiB of the call.
+    #[schemars(range(min = *TIMEOUT_PER_MIB_MS.start(), max = *TIMEOUT_PER_MIB_MS.end()))]
+    timeout_per_mib_ms: Option<u64>,
     /// What its breakers go by, where that is not the router's own.
     breaker: Option<BreakerOverrides>,
     /// As reads answer it; it is not read.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
+use super::glance::Glance;
 use crate::request::{RequestHeaders, RequestLimits};
 
 /// Who goes first. What keeps the router itself working (administration, probes, the drain) does
@@ -47,8 +47,6 @@ pub struct Claim {
     pub left: Duration,
 }
 
-/// A longer body is not looked at: the headers say what it would, or it counts as without a tenant.
-const LOOK_AT_MOST: usize = 64 * 1024;
 const MAX_TENANT: usize = 256;
 
 impl Claim {
@@ -67,11 +65,13 @@ impl Claim {
         let tenant = tenant
             .filter(|tenant| tenant.len() <= MAX_TENANT)
             .unwrap_or_default();
-        let context: GlanceContext<'_> = read(glance.context).unwrap_or_default();
         let told_ms = headers.timeout_ms.as_deref().and_then(|ms| ms.parse().ok());
         let timeout = told_ms.into_iter().chain(read(glance.timeout_ms)).min();
         let timeout = timeout.map_or(limits.default_timeout, Duration::from_millis);
-        let priority = text(context.priority);
+        let priority = glance
+            .context
+            .and_then(|context| Glance::member(context, "priority"));
+        let priority = text(priority);
         Self {
             tenant: tenant.into(),
             priority: Priority::of(headers.priority.as_deref().or(priority.as_deref())),
@@ -81,35 +81,10 @@ impl Claim {
     }
 }
 
-/// The few fields that matter here; everything else is passed over without being kept.
-#[derive(Default, Deserialize)]
-struct Glance<'a> {
-    #[serde(borrow)]
-    tenant_id: Option<&'a RawValue>,
-    timeout_ms: Option<&'a RawValue>,
-    context: Option<&'a RawValue>,
+fn read<'a, T: Deserialize<'a>>(raw: Option<&'a [u8]>) -> Option<T> {
+    serde_json::from_slice(raw?).ok()
 }
 
-#[derive(Default, Deserialize)]
-struct GlanceContext<'a> {
-    #[serde(borrow)]
-    priority: Option<&'a RawValue>,
-}
-
-impl<'a> Glance<'a> {
-    fn at(body: &'a [u8]) -> Self {
-        if body.len() > LOOK_AT_MOST {
-            Self::default()
-        } else {
-            serde_json::from_slice(body).unwrap_or_default()
-        }
-    }
-}
-
-fn read<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
-    serde_json::from_str(raw?.get()).ok()
-}
-
-fn text(raw: Option<&RawValue>) -> Option<String> {
+fn text(raw: Option<&[u8]>) -> Option<String> {
     read(raw)
 }

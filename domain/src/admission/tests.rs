@@ -11,6 +11,7 @@ fn admission(max_in_flight: usize) -> Admission<u32> {
         adaptive: false,
         max_bytes: 1_000,
         tenant_rate: None,
+        tenant_in_flight: None,
     })
 }
 
@@ -305,6 +306,7 @@ fn a_tenant_sends_at_its_rate_with_a_burst_and_is_told_when_to_come_back() {
         adaptive: false,
         max_bytes: 1_000,
         tenant_rate: Some(rate),
+        tenant_in_flight: None,
     };
     let mut door = Admission::new(settings);
     let now = Instant::now();
@@ -455,7 +457,7 @@ proptest! {
     /// in use.
     #[test]
     fn everybody_gets_in_or_is_turned_away_once(limit in 1..6_usize, events in prop::collection::vec(event(), 1..200)) {
-        let mut door = Admission::new(AdmissionSettings { max_in_flight: limit, adaptive: false, max_bytes: 1_000, tenant_rate: None });
+        let mut door = Admission::new(AdmissionSettings { max_in_flight: limit, adaptive: false, max_bytes: 1_000, tenant_rate: None, tenant_in_flight: None });
         let mut now = Instant::now();
         let mut held = Vec::new();
         let mut arrived = 0_u32;
@@ -510,4 +512,47 @@ proptest! {
         prop_assert_eq!(door.usage(), Usage { limit, ceiling: limit, in_flight: 0, queued: 0, bytes: 0 });
         prop_assert!(door.tenants.is_empty() && door.turns.is_empty());
     }
+}
+
+#[test]
+fn a_tenant_has_no_more_in_flight_and_waiting_than_its_quota() {
+    let now = Instant::now();
+    let mut door: Admission<u32> = Admission::new(AdmissionSettings {
+        tenant_in_flight: Some(3),
+        ..AdmissionSettings::limited_to(2)
+    });
+    let reason = |arrived| match arrived {
+        Arrived::Shed(shed) => Some(shed.reason),
+        Arrived::Started(..) | Arrived::Queued { .. } => None,
+    };
+    let arrive = |door: &mut Admission<u32>, tenant| reason(door.arrive(claim(tenant), 0, now));
+    let flood: Vec<_> = (0..5).map(|_| arrive(&mut door, "flood")).collect();
+    let full = Some(ShedReason::TenantFull);
+    assert_eq!(flood, [None, None, None, full, full]);
+    assert_eq!(arrive(&mut door, "other"), None);
+}
+
+#[test]
+fn what_stages_make_of_a_message_is_counted_until_it_leaves() {
+    let now = Instant::now();
+    let mut door: Admission<u32> = Admission::new(AdmissionSettings {
+        max_bytes: 1_000,
+        ..AdmissionSettings::limited_to(9)
+    });
+    let small = |bytes| Claim {
+        bytes,
+        ..claim("a")
+    };
+    let Arrived::Started(mut place, _) = door.arrive(small(100), 0, now) else {
+        panic!("there is room")
+    };
+    door.holds(&mut place, 950);
+    assert!(matches!(
+        door.arrive(small(100), 0, now),
+        Arrived::Shed(shed) if shed.reason == ShedReason::Bytes
+    ));
+    door.holds(&mut place, 200);
+    assert_eq!(door.usage().bytes, 200);
+    door.leave(place);
+    assert_eq!(door.usage().bytes, 0);
 }

@@ -11,7 +11,9 @@ use crate::names::{
 };
 use crate::target::breaker;
 use beamline_contract::fields::Fields;
-use beamline_contract::limits::{MAX_IN_FLIGHT, RECORD_RETRIES, RECORD_TIMEOUT_MS, WEIGHT};
+use beamline_contract::limits::{
+    MAX_IN_FLIGHT, MAX_PAYLOAD_BYTES, RECORD_RETRIES, RECORD_TIMEOUT_MS, TIMEOUT_PER_MIB_MS, WEIGHT,
+};
 use beamline_contract::mistake::Mistake;
 use beamline_contract::record::{
     BreakerOverrides, ExtensionInstance, ExtensionRecord, ExtensionVersion, Kind,
@@ -36,6 +38,8 @@ const KEYS: &[&str] = &[
     "versions",
     "instances",
     "max_in_flight",
+    "max_payload_bytes",
+    "timeout_per_mib_ms",
     "breaker",
 ];
 const VERSION_KEYS: &[&str] = &[
@@ -181,6 +185,8 @@ fn read(
     check_percentages(&versions, stored.versions, mistakes);
     let instances = read_instances(&mut object, prefix, mistakes);
     let max_in_flight = object.whole("max_in_flight", MAX_IN_FLIGHT, mistakes);
+    let max_payload_bytes = object.whole("max_payload_bytes", MAX_PAYLOAD_BYTES, mistakes);
+    let timeout_per_mib_ms = object.whole("timeout_per_mib_ms", TIMEOUT_PER_MIB_MS, mistakes);
     let breaker = read_breaker(&mut object, mistakes);
     object.finish(KEYS, mistakes);
     let id = id?;
@@ -207,6 +213,8 @@ fn read(
         versions,
         instances,
         max_in_flight: max_in_flight.and_then(|calls| u32::try_from(calls).ok()),
+        max_payload_bytes,
+        timeout_per_mib_ms,
         breaker,
         breaker_operator: None,
         breaker_reset: None,

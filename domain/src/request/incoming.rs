@@ -12,7 +12,7 @@ use beamline_contract::error::IntakeCode;
 use beamline_contract::fields::Fields;
 use beamline_contract::limits::{MAX_REQUEST_ID, REQUEST_TIMEOUT_MS};
 use beamline_contract::mistake::Mistake;
-use beamline_contract::trace::TraceContext;
+use beamline_contract::trace::{Carried, TraceContext};
 
 /// What the caller asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct RequestHeaders {
     pub tenant_is_bound: bool,
     pub trace_id: Option<String>,
     pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
+    pub baggage: Option<String>,
     /// `Router-Timeout-Ms`.
     pub timeout_ms: Option<String>,
     /// `Router-Priority`.
@@ -51,6 +53,14 @@ impl RequestHeaders {
             tenant_id: self.tenant_id.clone(),
             ..Correlation::default()
         }
+    }
+
+    fn carried(&self) -> Carried {
+        Carried::new(
+            self.traceparent.as_deref(),
+            self.tracestate.as_deref(),
+            self.baggage.as_deref(),
+        )
     }
 }
 
@@ -114,11 +124,12 @@ impl Request {
             Ok(read) => read,
             Err(error) => return Err(refuse(error, headers.correlation(entropy))),
         };
-        let trace = TraceContext::resume(
+        let mut trace = TraceContext::resume(
             headers.traceparent.as_deref(),
             envelope.trace_id.as_deref(),
             entropy,
         );
+        trace.carried = headers.carried();
         let correlation = Correlation {
             request_id: envelope.request_id.clone(),
             trace_id: trace.trace_id.to_string(),

@@ -18,6 +18,11 @@ impl AllNotes {
         Arc::make_mut(&mut self.0).insert(extension_id.to_owned(), notes);
     }
 
+    /// Of all of them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.values().map(|notes| notes.json().get().len()).sum()
+    }
+
     /// What is handed to an extension whose record has this `notes_of`.
     pub fn of(&self, notes_of: Option<&str>) -> Option<&RawValue> {
         self.0.get(notes_of?).map(Notes::json)

@@ -60,6 +60,8 @@ struct Named<'p> {
     terms: Terms,
 }
 
+const MIB: f64 = 1024.0 * 1024.0;
+
 /// What a failure of the call means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
@@ -77,6 +79,8 @@ pub struct Target {
     /// Instances, at the end of `endpoints`, that were avoided because they are unhealthy.
     pub avoided: usize,
     pub timeout: Duration,
+    /// What an attempt may take besides, for each MiB of its body.
+    pub per_mib: Duration,
     pub retry: u32,
     /// What its breaker goes by.
     pub breaker: breaker::Settings,
@@ -395,7 +399,11 @@ impl Planner<'_, '_> {
             None => self.own_target(known),
         };
         let own_time = target.timeout;
-        target.timeout = named.terms.timeout.unwrap_or(own_time).min(own_time);
+        if let Some(shorter) = named.terms.timeout {
+            // The policy means it whatever comes: its message has no more time either.
+            target.timeout = shorter.min(own_time);
+            target.per_mib = Duration::ZERO;
+        }
         let merged = config_for(
             route.as_ref().map_or(&known.config, |route| &route.config),
             named.config,
@@ -425,6 +433,7 @@ impl Planner<'_, '_> {
             }],
             avoided: 0,
             timeout: route.timeout,
+            per_mib: per_mib(extension),
             retry: route.retry,
             breaker: self.breaker(extension, route.timeout),
         }
@@ -449,6 +458,7 @@ impl Planner<'_, '_> {
             endpoints,
             avoided,
             timeout: Duration::from_millis(extension.timeout_ms),
+            per_mib: per_mib(extension),
             retry: extension.retry,
             breaker: self.breaker(extension, Duration::from_millis(extension.timeout_ms)),
         }
@@ -489,6 +499,20 @@ impl Planner<'_, '_> {
             Kind::Pre | Kind::Validator | Kind::Post => extension.breaker,
         };
         breaker::Settings::new(extension.kind, timeout, &written)
+    }
+}
+
+fn per_mib(extension: &ExtensionRecord) -> Duration {
+    Duration::from_millis(extension.timeout_per_mib_ms.unwrap_or_default())
+}
+
+impl Target {
+    /// What an attempt may take besides its timeout, because its body has so many bytes.
+    pub fn extra_time(&self, bytes: usize) -> Duration {
+        if self.per_mib.is_zero() {
+            return Duration::ZERO;
+        }
+        self.per_mib.mul_f64(bytes as f64 / MIB)
     }
 }
 

@@ -4,6 +4,7 @@ mod advance;
 mod choice;
 mod consequences;
 mod exclusions;
+mod held;
 mod output;
 mod reported;
 mod results;

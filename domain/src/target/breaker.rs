@@ -14,6 +14,7 @@ mod mode;
 mod outcome;
 mod overrides;
 mod reading;
+mod scope;
 mod settings;
 mod tenants;
 mod window;
@@ -23,12 +24,13 @@ pub use outcome::{CallEnd, Outcome};
 pub use overrides::{read_policy, read_record};
 pub use reading::{BreakerReading, OpenReason, Opening, State};
 pub use settings::Settings;
-pub use tenants::Tenant;
 pub use window::Counts;
 
+use super::tenant::{Seen, Tenant};
 use evidence::{Ended, is_slow};
 use machine::{Machine, Phase};
-use tenants::{Guests, Own, Seen};
+use scope::Scope;
+use tenants::{Guests, Own};
 
 /// The right to make one call. Its outcome must be recorded; the generations tell a late one from a
 /// timely one.
@@ -67,7 +69,10 @@ pub struct Breaker {
     opened_by: Option<Tenant>,
     guests: Guests,
     own: Own,
+    /// Those who called, or wanted to.
     callers: Seen,
+    /// Those whose calls failed since the last success; of probes, since it is half open.
+    failing: Seen,
     /// Those whose calls failed or were slow.
     troubled: Seen,
     /// When it was asked for a sign of life and gave none.
@@ -96,7 +101,13 @@ impl Breaker {
         let standing = match mode {
             Mode::Disabled => Standing::Counted,
             Mode::ForcedOpen(wait) => return Err(wait),
-            Mode::Normal => self.admit(tenant, settings, now, roll)?,
+            Mode::Normal => match self.admit(tenant, settings, now, roll) {
+                Ok(standing) => standing,
+                Err(wait) => {
+                    self.callers.saw(tenant, now);
+                    return Err(wait);
+                }
+            },
             Mode::MetricsOnly => self
                 .admit(tenant, settings, now, roll)
                 .unwrap_or(Standing::Unseen),
@@ -121,9 +132,17 @@ impl Breaker {
         roll: f64,
     ) -> Result<Standing, Duration> {
         let before = self.everybody.generation;
+        if let Some(wait) = self.held_back_alone(tenant, now)
+            && self.everybody.held_back(now).is_none()
+        {
+            // Nor may it take a probe from the others.
+            self.everybody.settle(now);
+            return Err(wait);
+        }
         let admitted = self.everybody.admit(settings, now, roll);
         if self.everybody.generation != before {
             self.guests.begin(settings.half_open_permits);
+            self.failing = Seen::default();
         }
         if let Err(wait) = admitted {
             if !self.may_be_guest(tenant, now) {
@@ -132,10 +151,17 @@ impl Breaker {
             self.guests.enter(tenant);
             return Ok(Standing::Guest);
         }
-        if let Some(own) = self.own.find_mut(tenant) {
-            own.admit(settings, now, roll)?;
+        if let Some(own) = self.own.find_mut(tenant)
+            && let Err(wait) = own.admit(settings, now, roll)
+        {
+            self.everybody.probe_is_back();
+            return Err(wait);
         }
         Ok(Standing::Granted)
+    }
+
+    fn held_back_alone(&self, tenant: Tenant, now: Instant) -> Option<Duration> {
+        self.own.find(tenant)?.held_back(now)
     }
 
     /// Nothing is held against this tenant, which has not called in the time that is looked back
@@ -143,7 +169,8 @@ impl Breaker {
     fn may_be_guest(&self, tenant: Tenant, now: Instant) -> bool {
         let is_open = matches!(self.everybody.phase_at(now), Phase::Open { .. });
         let by_another = self.opened_by.is_some_and(|other| other != tenant);
-        is_open && by_another && self.guests.has_room(tenant)
+        let is_free = self.held_back_alone(tenant, now).is_none();
+        is_open && by_another && is_free && self.guests.has_room(tenant)
     }
 
     /// Takes the end of a call. One from before the last change of state
@@ -170,57 +197,109 @@ impl Breaker {
         match permit.standing {
             Standing::Unseen => {}
             Standing::Counted => self.everybody.evidence.add(&call, settings),
-            Standing::Guest => self.guest_ended(permit.tenant, end.outcome, settings, now),
+            Standing::Guest => self.guest_ended(permit.tenant, end.outcome, settings),
             Standing::Granted => self.ended(permit, &call, settings, roll),
         }
     }
 
     fn ended(&mut self, permit: Permit, call: &Ended, settings: &Settings, roll: f64) {
         let tenant = permit.tenant;
-        let failed = call.outcome.is_failure();
         let counts_slow = settings.slow_call_rate < 100 && call.outcome != Outcome::Ignored;
-        let is_bad = failed || (counts_slow && is_slow(call, settings));
-        if is_bad {
-            self.troubled.saw(tenant, call.now);
+        let was_slow = counts_slow && is_slow(call, settings);
+        self.saw(tenant, call, was_slow);
+        let within = Duration::from_secs(settings.window.into());
+        let silent = self.silent_at;
+        let scope = Scope {
+            alone: !self.callers.several(within, call.now),
+            is_of_all: call.outcome == Outcome::NoResponders
+                || silent.is_some_and(|at| call.now.saturating_duration_since(at) < within),
+            two_in_a_row: self.failing.two() || self.own.is_another_kept_back(tenant),
+            two_in_trouble: self.troubled.several(within, call.now),
+        };
+        if !self.everybody.is_closed() {
+            return self.probe_ended(permit, call, scope, settings, roll);
         }
+        if self.own.is_late(tenant, permit.own) {
+            // Its own breaker has opened meanwhile, and said all there is to say.
+            return;
+        }
+        let before = self.everybody.generation;
+        let own = &self.own;
+        let counts = |reason, all| scope.counts(reason, all, own, settings, call.now);
+        self.everybody.record(call, counts, settings, roll);
+        if self.everybody.generation != before {
+            // It has opened for all, and what was held against some goes with that.
+            self.opens(Some(tenant).filter(|_| scope.is_one_tenants()), settings);
+            return;
+        }
+        let is_bad = call.outcome.is_failure() || was_slow;
+        self.own
+            .record(tenant, permit.own, call, is_bad, settings, roll);
+    }
+
+    fn saw(&mut self, tenant: Tenant, call: &Ended, was_slow: bool) {
         if call.outcome != Outcome::Ignored {
             self.callers.saw(tenant, call.now);
         }
-        let within = Duration::from_secs(settings.window.into());
-        let several_troubled = self.troubled.several(within, call.now);
-        let nobody_listens = call.outcome == Outcome::NoResponders;
-        let silent = self.silent_at;
-        let silent = silent.is_some_and(|at| call.now.saturating_duration_since(at) < within);
-        let concerns_all = several_troubled || nobody_listens || silent;
-        let was_closed = self.everybody.is_closed();
-        let may_open = concerns_all || !self.callers.several(within, call.now);
-        let before = self.everybody.generation;
-        self.everybody.record(call, may_open, settings, roll);
-        if self.everybody.generation == before {
-            if was_closed {
-                self.own
-                    .record(tenant, permit.own, call, is_bad, settings, roll);
-            }
-            return;
+        if call.outcome == Outcome::Success {
+            self.failing = Seen::default();
+        } else if call.outcome.is_failure() {
+            self.failing.saw(tenant, call.now);
         }
-        // It has opened or closed for all, and what was held against some goes with that.
-        self.own.clear();
-        self.guests.begin(settings.half_open_permits);
-        self.opened_by = match self.opened_by {
-            _ if self.everybody.is_closed() || concerns_all => None,
-            None if was_closed => Some(tenant),
-            known => known.filter(|known| *known == tenant),
-        };
+        if was_slow || call.outcome.is_failure() {
+            self.troubled.saw(tenant, call.now);
+        }
     }
 
-    fn guest_ended(&mut self, tenant: Tenant, outcome: Outcome, settings: &Settings, now: Instant) {
+    /// A probe that fails is evidence against its tenant first, as any other call is: else one that
+    /// sends what always fails would keep the breaker open for everybody.
+    fn probe_ended(
+        &mut self,
+        permit: Permit,
+        call: &Ended,
+        scope: Scope,
+        settings: &Settings,
+        roll: f64,
+    ) {
+        let tenant = permit.tenant;
+        let everybody = &mut self.everybody;
+        let concerns_all = scope.alone || scope.is_of_all || scope.two_in_a_row;
+        if call.outcome.is_failure() && !concerns_all {
+            everybody.probe_is_back();
+            let openings = everybody.openings;
+            self.own
+                .probe_failed(tenant, permit.own, call, openings, settings, roll);
+            return;
+        }
+        let before = everybody.generation;
+        everybody.record(call, |_, _| true, settings, roll);
+        if everybody.generation == before {
+            self.own
+                .record(tenant, permit.own, call, false, settings, roll);
+        } else if everybody.is_closed() {
+            self.own.keep_open_ones();
+            self.opened_by = None;
+        } else {
+            let is_own = self.opened_by.is_none_or(|known| known == tenant);
+            let by = Some(tenant).filter(|_| is_own && scope.is_one_tenants());
+            self.opens(by, settings);
+        }
+    }
+
+    /// It has opened, because of one tenant alone or of more.
+    fn opens(&mut self, because_of: Option<Tenant>, settings: &Settings) {
+        self.own.clear();
+        self.guests.begin(settings.half_open_permits);
+        self.opened_by = because_of;
+    }
+
+    fn guest_ended(&mut self, tenant: Tenant, outcome: Outcome, settings: &Settings) {
         self.guests.leave(tenant);
         let Some(other) = self.opened_by else {
             return;
         };
         if outcome.is_failure() {
             // So it was not the other one's alone.
-            self.troubled.saw(tenant, now);
             self.opened_by = None;
         } else if outcome == Outcome::Success
             && self.guests.succeeded() >= settings.half_open_successes
@@ -260,6 +339,7 @@ impl Breaker {
         let own_were_open = self.own.clear();
         self.opened_by = None;
         (self.callers, self.troubled) = (Seen::default(), Seen::default());
+        self.failing = Seen::default();
         self.silent_at = None;
         self.everybody.reset(now) || own_were_open
     }
@@ -273,7 +353,7 @@ impl Breaker {
                 let for_all = self.everybody.held_back(now);
                 for_all
                     .filter(|_| !self.may_be_guest(tenant, now))
-                    .or_else(|| self.own.find(tenant)?.held_back(now))
+                    .or_else(|| self.held_back_alone(tenant, now))
             }
         }
     }

@@ -125,6 +125,8 @@ fn decode<'a>(
         request_id: request_id.unwrap_or_default(),
         trace_id: trace_id.unwrap_or_default(),
         traceparent,
+        tracestate: nonempty(headers, header::TRACESTATE),
+        baggage: nonempty(headers, header::BAGGAGE),
         attempt: attempt.unwrap_or(1),
         deadline,
         metadata: Fields::from_contract(body.metadata.take()),

@@ -23,6 +23,11 @@ pub struct CallContext {
     pub trace_id: String,
     /// The caller's span, to continue its trace.
     pub traceparent: Option<TraceParent>,
+    /// The header `tracestate` as the caller of the router sent it, for whoever continues its
+    /// trace.
+    pub tracestate: Option<String>,
+    /// The header `baggage` in the same way. Anybody can write anything into it.
+    pub baggage: Option<String>,
     /// 1 for the first attempt.
     pub attempt: u32,
     /// When the handler is cancelled.
@@ -115,6 +120,8 @@ mod tests {
             request_id: String::new(),
             trace_id: String::new(),
             traceparent: None,
+            tracestate: None,
+            baggage: None,
             attempt: 1,
             deadline: Instant::now(),
             metadata: Fields::default(),

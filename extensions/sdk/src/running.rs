@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::connection::connect;
 use crate::discovery::{self, Endpoint, Service};
@@ -26,6 +26,8 @@ use crate::summary::Summary;
 
 const READY_POLL: Duration = Duration::from_millis(20);
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// So many pings in a row are not lost by chance.
+const MANY_PINGS: u32 = 5;
 
 impl Extension {
     /// Serves inside this process on a connection of its own, and returns when the extension
@@ -130,11 +132,20 @@ impl Running {
     /// processed the subscriptions, because it handles one connection's commands in order.
     pub(crate) async fn ready(&self) {
         let mut waiting_logged = false;
+        let mut in_vain = 0;
         while !self.answers_ping().await {
             let connected = self.client.connection_state() == State::Connected;
             if !connected && !waiting_logged {
                 waiting_logged = true;
                 info!("waiting for the NATS server");
+            }
+            in_vain += u32::from(connected);
+            if in_vain == MANY_PINGS {
+                warn!(
+                    subject = self.ping_subject,
+                    "no answer to its own ping, though NATS is connected: let this user publish there, answer what it is asked \
+                     (allow_responses), and subscribe to its inboxes (--inbox-prefix); calls are served all the same"
+                );
             }
             sleep(READY_POLL).await;
         }

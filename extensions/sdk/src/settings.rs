@@ -43,6 +43,18 @@ pub struct Settings {
     /// NATS credentials file
     #[arg(long, env = "NATS_CREDS")]
     pub creds_file: Option<PathBuf>,
+    /// User to log in with, unless the address names one
+    #[arg(long, env = "NATS_USER")]
+    pub user: Option<String>,
+    /// Password of that user; read again at each connection when it is in a file
+    #[arg(long, env = "NATS_PASSWORD", hide_env_values = true)]
+    pub password: Option<String>,
+    /// File that holds the password instead
+    #[arg(long, env = "NATS_PASSWORD_FILE", conflicts_with = "password")]
+    pub password_file: Option<PathBuf>,
+    /// First token of its inboxes, where permissions name one [default: _INBOX]
+    #[arg(long, env = "NATS_INBOX_PREFIX")]
+    pub inbox_prefix: Option<String>,
     /// Calls served at the same time; one more is answered "overloaded"
     #[arg(long, env = "BEAMLINE_MAX_IN_FLIGHT", default_value = "256")]
     pub max_in_flight: NonZeroUsize,
@@ -76,6 +88,10 @@ impl Default for Settings {
             subject: None,
             queue_group: None,
             creds_file: None,
+            user: None,
+            password: None,
+            password_file: None,
+            inbox_prefix: None,
             max_in_flight: NonZeroUsize::MIN.saturating_add(255),
             log_format: LogFormat::Auto,
         }
@@ -107,6 +123,12 @@ impl Settings {
             check_token("subject token", token)?;
         }
         Ok(subject)
+    }
+
+    pub(crate) fn check_inbox_prefix(prefix: &str) -> Result<(), StartError> {
+        prefix
+            .split('.')
+            .try_for_each(|token| check_token("inbox prefix", token))
     }
 
     /// The name of a program is one of a NATS service.

@@ -72,6 +72,14 @@ struct FieldArgs {
     #[arg(long, value_name = "CALLS", value_parser = ceiling)]
     max_in_flight: Option<Ceiling>,
 
+    /// How many bytes a call of it may have; `default` takes back what was set
+    #[arg(long, value_name = "BYTES", value_parser = bound)]
+    max_payload_bytes: Option<Bound>,
+
+    /// How much longer one call may take for each MiB of it; `default` takes back what was set
+    #[arg(long, value_name = "MS", value_parser = bound)]
+    timeout_per_mib_ms: Option<Bound>,
+
     /// Version of the service
     #[arg(long = "version", value_name = "VERSION")]
     version_name: Option<String>,
@@ -113,6 +121,20 @@ fn ceiling(word: &str) -> Result<Ceiling, String> {
 
 /// What a router says of a record when it is read.
 const REVISION: &str = "revision";
+
+/// A number that the router checks; `None` takes back what was set.
+#[derive(Debug, Clone, Copy)]
+struct Bound(Option<u64>);
+
+fn bound(word: &str) -> Result<Bound, String> {
+    if word == "default" {
+        return Ok(Bound(None));
+    }
+    let number = word.parse().ok();
+    number
+        .map(|number| Bound(Some(number)))
+        .ok_or_else(|| "give a whole number, or `default`".to_owned())
+}
 
 impl CreateArgs {
     pub(super) fn record(&self) -> Result<Fields, Failure> {
@@ -162,6 +184,13 @@ impl FieldArgs {
             record,
             "max_in_flight",
             self.max_in_flight.map(|Ceiling(calls)| calls),
+        )?;
+        let number = |bound: Option<Bound>| bound.map(|Bound(number)| number);
+        set(record, "max_payload_bytes", number(self.max_payload_bytes))?;
+        set(
+            record,
+            "timeout_per_mib_ms",
+            number(self.timeout_per_mib_ms),
         )?;
         set(record, "version", self.version_name.as_ref())?;
         set(record, "enabled", self.disabled.then_some(false))?;
@@ -241,6 +270,22 @@ mod tests {
         assert_eq!(
             record_of(&["--notes-of", "none"]),
             r#"{"id":"x","notes_of":null}"#
+        );
+    }
+
+    #[test]
+    fn what_large_messages_get_can_be_set_and_taken_back() {
+        let record_of = |words: &[&str]| {
+            let update = [&["update", "upper"], words].concat();
+            record(&update).expect("a record")
+        };
+        assert_eq!(
+            record_of(&["--max-payload-bytes", "9", "--timeout-per-mib-ms", "8"]),
+            r#"{"id":"upper","max_payload_bytes":9,"timeout_per_mib_ms":8}"#
+        );
+        assert_eq!(
+            record_of(&["--max-payload-bytes", "default"]),
+            r#"{"id":"upper","max_payload_bytes":null}"#
         );
     }
 

@@ -7,7 +7,7 @@ use super::{json, table, text};
 use crate::cli::Failure;
 
 /// What people look for first, in their order.
-const FIRST: [&str; 10] = [
+const FIRST: [&str; 12] = [
     "id",
     "type",
     "version",
@@ -18,6 +18,8 @@ const FIRST: [&str; 10] = [
     "timeout_ms",
     "retry",
     "max_in_flight",
+    "max_payload_bytes",
+    "timeout_per_mib_ms",
 ];
 
 /// One record as lines of names and values.

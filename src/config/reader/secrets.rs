@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::super::content::read_limited;
 use super::super::printout::REDACTED;
-use super::super::values::{Problem, Written};
+use super::super::values::{Problem, Written, without_line_end};
 use super::{Reader, checked};
 
 /// A key file of this size would be no key.
@@ -168,8 +168,7 @@ pub(in super::super) fn read_secret(path: &Path) -> Result<(String, bool), Probl
         .map_err(|error| format!("names a file that cannot be read: {error}"))?;
     let text = String::from_utf8(content.bytes)
         .map_err(|_| "names a file that is not valid UTF-8".to_owned())?;
-    // Editors and `echo` end a file with a line break, which is never part of the secret.
-    let text = text.trim_end_matches(['\r', '\n']);
+    let text = without_line_end(&text);
     if text.is_empty() {
         return Err("names a file that is empty".to_owned());
     }

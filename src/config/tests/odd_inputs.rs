@@ -193,3 +193,66 @@ fn the_default_of_the_database_is_shown_as_such_and_a_file_takes_its_place() {
     assert_eq!(config.database.url.expose_secret(), "sqlite://other.db");
     assert_eq!(config.to_json()["database"]["url"], serde_json::Value::Null);
 }
+
+/// As Kubernetes gives what `echo` wrote into a secret.
+#[test]
+fn a_line_break_at_the_end_of_a_variable_is_no_part_of_its_value() {
+    let setup = Setup::new("");
+    let path = setup.write("key", "0123456789abcdef\n");
+    let path = format!("{}\n", path.display());
+    let environment = [
+        ("BEAMLINE__ADMIN__API_KEY_FILE", path.as_str()),
+        ("BEAMLINE__NATS__TOKEN", "a token \r\n"),
+        ("BEAMLINE__DATABASE__URL", "postgres://u:p@db.example/b\n"),
+        ("BEAMLINE__DATABASE__MAX_CONNECTIONS", "7\n"),
+        ("BEAMLINE__TELEMETRY__LOG_FILTER", "info\n"),
+    ];
+    let config = setup.load(&environment, &[]).unwrap();
+    let secret =
+        |text: &Option<secrecy::SecretString>| text.as_ref().unwrap().expose_secret().to_owned();
+    assert_eq!(secret(&config.admin.api_key), "0123456789abcdef");
+    let token = config.nats.token.as_ref().unwrap().now().unwrap();
+    assert_eq!(token.expose_secret(), "a token ");
+    let url = config.database.url.expose_secret();
+    assert_eq!(url, "postgres://u:p@db.example/b");
+    assert_eq!(config.database.max_connections, 7);
+    assert_eq!(config.telemetry.log_filter, "info");
+
+    let nothing = load_with(None, &[("BEAMLINE__NATS__TOKEN", "\n")], &[]).unwrap_err();
+    let expected = "BEAMLINE__NATS__TOKEN: nats.token is empty; give it a value or leave it out";
+    assert_eq!(nothing.to_string(), expected);
+}
+
+#[test]
+fn a_database_address_with_several_hosts_is_a_mistake() {
+    for url in [
+        "postgres://u:p@a.example,b.example/db",
+        "postgres://u:p@a.example:5432,b.example:5432/db?sslmode=require",
+        "postgres:///db?host=a.example,b.example",
+        "postgres://u@a.example/db?host=a.example%2Cb.example",
+        "postgres://u@[::1]:5432,[::2]:5432/db",
+    ] {
+        let mistakes = load_with(None, &[], &[("database.url", url)]).unwrap_err();
+        let mistakes = mistakes.to_string();
+        assert!(
+            mistakes.contains("database.url names several hosts"),
+            "{mistakes}"
+        );
+    }
+    for url in ["postgres://u:a,b@h/db", "postgres://u:p@[::1]:5432/db"] {
+        load_with(None, &[], &[("database.url", url)]).unwrap();
+    }
+}
+
+#[test]
+fn a_filter_that_leaves_the_most_out_is_warned_of() {
+    let filter = [("telemetry.log_filter", "beamline_router=debug")];
+    let warnings = load_with(None, &[], &filter).unwrap().warnings().to_vec();
+    let [warning] = warnings.as_slice() else {
+        panic!("one warning, not {warnings:?}")
+    };
+    assert!(
+        warning.contains(r#"as in "info,beamline_router=debug""#),
+        "{warning}"
+    );
+}

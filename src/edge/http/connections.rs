@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 /// Who comes besides takes the place of the oldest.
-pub(super) const MOST_CONNECTIONS: usize = 256;
+const MOST_CONNECTIONS: usize = 256;
 /// From the start of a connection, or the end of the last request, to the end of the next request's
 /// headers.
 pub(super) const HEADER_LIMIT: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ pub(super) const HEADER_LIMIT: Duration = Duration::from_secs(10);
 /// read its answer.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(120);
 /// For the request in hand when a connection shall end.
-const END_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// The connections of one server. They end when it is dropped.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Connections {
         C: Future<Output = ()> + Send + 'static,
     {
         if self.places.available_permits() == 0 {
-            self.end_a_quarter();
+            self.oldest.end_a_quarter();
         }
         // Nobody closes the semaphore.
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
@@ -73,11 +73,6 @@ impl Connections {
             carried.await;
             drop(place);
         });
-    }
-
-    /// Ends the oldest: those that do nothing hold places and file descriptors.
-    pub(super) fn end_a_quarter(&mut self) {
-        self.oldest.end_a_quarter();
     }
 
     /// Ends all, and returns when the last is closed.
@@ -110,8 +105,14 @@ impl Oldest {
     }
 }
 
-/// Serves requests until the client goes, or `ending` comes and the request in hand is answered.
-pub(super) async fn serve_requests(stream: TcpStream, routes: Router, ending: CancellationToken) {
+/// Serves requests until the client goes, or `ending` comes and the request in hand is answered
+/// within `grace`.
+pub(super) async fn serve_requests(
+    stream: TcpStream,
+    routes: Router,
+    ending: CancellationToken,
+    grace: Duration,
+) {
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -127,7 +128,7 @@ pub(super) async fn serve_requests(stream: TcpStream, routes: Router, ending: Ca
         Some(ended) => ended,
         None => {
             connection.as_mut().graceful_shutdown();
-            timeout(END_LIMIT, connection).await.unwrap_or(Ok(()))
+            timeout(grace, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {

@@ -13,25 +13,35 @@ use axum::response::{IntoResponse, Response};
 use beamline_actors::tree::on_own_thread;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::connections::{Connections, HEADER_LIMIT, serve_requests};
-use super::first_line::asks_for_probe;
+use super::connections::{HEADER_LIMIT, serve_requests};
+use super::crowd::{Crowd, Place};
+use super::first_line::{self, First};
 use super::probes::{self, Probes};
 use super::problem::Problem;
 use super::server::{self, HandOver};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Connections that have not said yet what they want.
+pub(super) const MOST_LOOKED_AT: usize = 256;
+/// Connections that have asked for a probe: those are kept for it, whoever else comes.
+pub(super) const MOST_PROBES: usize = 64;
+/// For the answer in hand of a connection that shall end: a probe's is there at once.
+const GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Front {
     /// Kept here so that a restart does not lose the port.
     listener: TcpListener,
     routes: Router,
-    hand_over: HandOver,
+    /// Without it, everything is answered here.
+    hand_over: Option<HandOver>,
 }
 
 impl Front {
@@ -52,7 +62,16 @@ impl Front {
         Self {
             listener,
             routes,
-            hand_over,
+            hand_over: Some(hand_over),
+        }
+    }
+
+    /// One that has nothing but probes; who wants more gets `otherwise`.
+    pub(super) fn of_probes(listener: TcpListener, probes: Probes, otherwise: Problem) -> Self {
+        Self {
+            listener,
+            routes: probes::routes(probes).fallback(async move || otherwise),
+            hand_over: None,
         }
     }
 }
@@ -71,18 +90,39 @@ fn run(front: Arc<Front>, stop: &CancellationToken) -> io::Result<()> {
     runtime.block_on(serve(front, stop))
 }
 
-/// Serves until `stop`, then finishes the requests in hand; idle connections are closed within two
-/// seconds.
+/// Serves until `stop`, then finishes the requests in hand.
 pub(super) async fn serve(front: Arc<Front>, stop: &CancellationToken) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(front.listener.try_clone()?)?;
     let address = listener.local_addr()?;
-    tracing::info!(%address, "serving HTTP");
-    let mut connections = Connections::new();
+    if front.hand_over.is_some() {
+        tracing::info!(%address, "serving HTTP");
+    } else {
+        tracing::info!(%address, "serving probes");
+    }
+    let ending = CancellationToken::new();
+    let _end_on_drop = ending.clone().drop_guard();
+    let mut looked_at = Crowd::new(MOST_LOOKED_AT, &ending);
+    let probes = Arc::new(Mutex::new(Crowd::new(MOST_PROBES, &ending)));
+    let open = TaskTracker::new();
+    // Nothing in this loop waits for a connection: a probe may be next.
     let accepting = async {
         loop {
-            if let Some(stream) = accept(&listener, &mut connections).await {
-                let carry = |stream, ending| carry(Arc::clone(&front), stream, ending);
-                connections.add(stream, carry).await;
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let place = looked_at.enter();
+                    let carried = carry(Arc::clone(&front), stream, place, Arc::clone(&probes));
+                    open.spawn(carried);
+                }
+                // The one that came has gone again.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Out of file descriptors, for instance: connections that do nothing hold
+                    // some. Going on at once would only burn a core.
+                    tracing::warn!(%error, "cannot accept an HTTP connection");
+                    looked_at.end_a_quarter();
+                    probes.lock().end_a_quarter();
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     };
@@ -91,41 +131,33 @@ pub(super) async fn serve(front: Arc<Front>, stop: &CancellationToken) -> io::Re
         () = stop.cancelled() => {}
     }
     drop(listener);
-    connections.end().await;
+    ending.cancel();
+    open.close();
+    open.wait().await;
     Ok(())
 }
 
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    connections: &mut Connections,
-) -> Option<TcpStream> {
-    match listener.accept().await {
-        Ok((stream, _)) => Some(stream),
-        // The one that came has gone again.
-        Err(error) if error.kind() == ErrorKind::ConnectionAborted => None,
-        Err(error) => {
-            // Out of file descriptors, for instance: connections that do nothing hold some. Going
-            // on at once would only burn a core.
-            tracing::warn!(%error, "cannot accept an HTTP connection");
-            connections.end_a_quarter();
-            sleep(ACCEPT_PAUSE).await;
-            None
-        }
-    }
-}
-
 /// Serves a connection that begins with a probe, and hands over any other.
-async fn carry(front: Arc<Front>, stream: TcpStream, ending: CancellationToken) {
-    let looking = timeout(HEADER_LIMIT, asks_for_probe(&stream));
+async fn carry(front: Arc<Front>, stream: TcpStream, place: Place, probes: Arc<Mutex<Crowd>>) {
+    let looking = timeout(HEADER_LIMIT, first_line::of(&stream));
     let seen = tokio::select! {
         seen = looking => seen,
-        () = ending.cancelled() => return,
+        () = place.ending.cancelled() => return,
     };
-    match seen {
-        Ok(Ok(true)) => serve_requests(stream, front.routes.clone(), ending).await,
-        Ok(Ok(false)) => front.hand_over.give(stream),
-        // Nothing came in time, or the client is gone.
-        Ok(Err(_)) | Err(_) => {}
+    // Otherwise nothing came in time, or the client is gone.
+    let Ok(Ok(first)) = seen else { return };
+    match (first, &front.hand_over) {
+        (First::Probe, _) => {
+            let kept = probes.lock().enter();
+            drop(place);
+            let ending = kept.ending.clone();
+            serve_requests(stream, front.routes.clone(), ending, GRACE).await;
+        }
+        (First::Other, Some(hand_over)) => hand_over.give(stream),
+        (First::Other, None) => {
+            let ending = place.ending.clone();
+            serve_requests(stream, front.routes.clone(), ending, GRACE).await;
+        }
     }
 }
 

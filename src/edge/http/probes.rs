@@ -5,20 +5,39 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use beamline_actors::fail_points;
 use serde::Serialize;
 
+use super::format::Format;
 use super::problem::Problem;
 
 /// Where the answers come from. Both must return at once: they read what is known.
 #[derive(Clone)]
 pub struct Probes {
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
-    /// Text in the OpenMetrics format.
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Text in the OpenMetrics format; nothing before there are figures.
+    pub metrics: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+}
+
+impl Probes {
+    /// Of a router that starts.
+    pub(super) fn starting() -> Self {
+        let readiness = Readiness {
+            nats: false,
+            registry: false,
+            draining: false,
+            revision: 0,
+            registry_source: "none",
+            stale_seconds: 0,
+        };
+        Self {
+            readiness: Arc::new(move || readiness.clone()),
+            metrics: Arc::new(|| None),
+        }
+    }
 }
 
 impl fmt::Debug for Probes {
@@ -38,7 +57,7 @@ pub struct Readiness {
     pub draining: bool,
     /// Of the store, as far as this router has it.
     pub revision: u64,
-    /// Where the snapshot came from.
+    /// Where the snapshot came from: `store`, `disk`, or `none` while there is none.
     pub registry_source: &'static str,
     /// For how long the snapshot could not be compared with the store; 0 while it can.
     pub stale_seconds: u64,
@@ -76,6 +95,14 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(probes: Probes) -> Router
         .with_state(probes)
 }
 
+/// To everything but the other two probes.
+pub(super) fn starting() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This router starts, and waits for its database or for NATS. /readyz says when it is ready.",
+    )
+}
+
 async fn readyz(State(probes): State<Probes>) -> Response {
     #[derive(Serialize)]
     struct Body {
@@ -92,10 +119,19 @@ async fn readyz(State(probes): State<Probes>) -> Response {
     uncached(code, &Body { status, readiness })
 }
 
-async fn metrics(State(probes): State<Probes>) -> Response {
+async fn metrics(State(probes): State<Probes>, headers: HeaderMap) -> Response {
     fail_points::reached("metrics");
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], (probes.metrics)()).into_response()
+    let format = Format::asked_for(&headers);
+    match (probes.metrics)() {
+        Some(openmetrics) => {
+            let headers = [
+                (header::CONTENT_TYPE, format.content_type()),
+                (header::VARY, HeaderValue::from_static("Accept")),
+            ];
+            (headers, format.of(openmetrics)).into_response()
+        }
+        None => starting().into_response(),
+    }
 }
 
 /// A probe that was answered from somebody's cache would be worse than none.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connections::{Connections, serve_requests};
+use super::connections::{Connections, END_LIMIT, serve_requests};
 use super::probes::{self, Probes};
 use super::problem::Problem;
 
@@ -91,7 +91,7 @@ pub(super) async fn serve(server: Arc<Server>) {
         match TcpStream::from_std(stream) {
             Ok(stream) => {
                 let routes = server.routes.clone();
-                let carry = |stream, ending| serve_requests(stream, routes, ending);
+                let carry = |stream, ending| serve_requests(stream, routes, ending, END_LIMIT);
                 connections.add(stream, carry).await;
             }
             Err(error) => tracing::debug!(%error, "an HTTP connection was lost"),

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::MOST_CONNECTIONS;
-use super::{Http, Probes, Readiness, front, server};
+use super::front::{MOST_LOOKED_AT, MOST_PROBES};
+use super::{Http, Listeners, Probes, Readiness, Starting, front, server};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const READY: Readiness = Readiness {
@@ -25,6 +25,8 @@ const READY: Readiness = Readiness {
     stale_seconds: 0,
 };
 
+const METRICS: &str = "# TYPE a counter\na_total 1\n# EOF\n";
+
 /// Both servers, in the runtime of the test.
 struct Served {
     address: SocketAddr,
@@ -34,16 +36,25 @@ struct Served {
     front: JoinHandle<std::io::Result<()>>,
 }
 
-fn http(readiness: &Arc<Mutex<Readiness>>) -> (SocketAddr, Http) {
+fn listeners() -> (SocketAddr, Listeners) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
+    let listeners = Listeners {
+        everything: listener,
+        probes: None,
+    };
+    (address, listeners)
+}
+
+fn http(readiness: &Arc<Mutex<Readiness>>) -> (SocketAddr, Http) {
+    let (address, listeners) = listeners();
     let readiness = Arc::clone(readiness);
     let probes = Probes {
         readiness: Arc::new(move || readiness.lock().clone()),
-        metrics: Arc::new(|| "# EOF\n".to_owned()),
+        metrics: Arc::new(|| Some(METRICS.to_owned())),
     };
-    (address, Http::new(listener, probes))
+    (address, Http::new(listeners, probes))
 }
 
 impl Served {
@@ -195,13 +206,80 @@ async fn readiness_says_why() {
 }
 
 #[tokio::test]
-async fn metrics_come_as_openmetrics_text() {
+async fn metrics_come_in_the_format_that_was_asked_for() {
     let http = Served::start();
     let answer = http.send("GET /metrics HTTP/1.1").await;
-    assert_eq!((answer.code, answer.body.as_str()), (200, "# EOF\n"));
+    let text = "# TYPE a_total counter\na_total 1\n";
+    assert_eq!((answer.code, answer.body.as_str()), (200, text));
+    let kind = "content-type: text/plain; version=0.0.4; charset=utf-8";
+    assert!(answer.head.contains(kind), "{}", answer.head);
+
+    let asking = "GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    let answer = http.send(asking).await;
+    assert_eq!((answer.code, answer.body.as_str()), (200, METRICS));
     let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert!(answer.head.contains(kind), "{}", answer.head);
+    assert!(answer.head.contains("vary: accept"), "{}", answer.head);
     http.end().await;
+}
+
+/// Before there is anything that could be ready.
+#[tokio::test]
+async fn a_router_that_starts_is_alive_and_not_ready() {
+    let (address, listeners) = listeners();
+    let starting = Starting::serve(&listeners).unwrap();
+    for (path, code) in [
+        ("healthz", 200),
+        ("readyz", 503),
+        ("metrics", 503),
+        ("api", 503),
+    ] {
+        let mut stream = ask(address, &format!("GET /{path} HTTP/1.1")).await;
+        assert_eq!(Response::from(&mut stream).await.code, code, "{path}");
+    }
+    let probes = Probes {
+        readiness: Arc::new(|| READY),
+        metrics: Arc::new(|| None),
+    };
+    let http = Http::new(listeners, probes);
+    let front = tokio::spawn(front::serve_apart(Arc::clone(&http.front)));
+    drop(starting);
+    let ready = async {
+        loop {
+            let mut stream = ask(address, "GET /readyz HTTP/1.1").await;
+            if Response::from(&mut stream).await.code == 200 {
+                break;
+            }
+        }
+    };
+    timeout(LIMIT, ready)
+        .await
+        .expect("the next one takes over");
+    front.abort();
+}
+
+/// At an address of their own there is nothing else.
+#[tokio::test]
+async fn probes_may_have_an_address_of_their_own() {
+    let (_, mut both) = listeners();
+    let (address, apart) = listeners();
+    both.probes = Some(apart.everything);
+    let probes = Probes {
+        readiness: Arc::new(|| READY),
+        metrics: Arc::new(|| Some(METRICS.to_owned())),
+    };
+    let http = Http::new(both, probes);
+    let front = tokio::spawn(front::serve_apart(http.apart.clone().unwrap()));
+    for (path, code) in [
+        ("healthz", 200),
+        ("readyz", 200),
+        ("metrics", 200),
+        ("api", 404),
+    ] {
+        let mut stream = ask(address, &format!("GET /{path} HTTP/1.1")).await;
+        assert_eq!(Response::from(&mut stream).await.code, code, "{path}");
+    }
+    front.abort();
 }
 
 #[tokio::test]
@@ -299,7 +377,7 @@ async fn idle_connections_do_not_hold_up_the_end() {
 async fn a_probe_takes_the_place_of_the_oldest_connection() {
     let http = Served::start();
     let mut idle = Vec::new();
-    for _ in 0..MOST_CONNECTIONS {
+    for _ in 0..MOST_PROBES {
         let mut stream = TcpStream::connect(http.address).await.unwrap();
         stream
             .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -334,6 +412,29 @@ async fn a_probe_takes_the_place_of_the_oldest_connection() {
         1,
         "the newest still serves: {answers}"
     );
+    http.end().await;
+}
+
+/// Those that say nothing, half a probe, or a whole one whose answer they do not read.
+#[tokio::test]
+async fn a_probe_is_answered_beside_any_number_of_slow_connections() {
+    let http = Served::start();
+    let mut slow = Vec::new();
+    let begun = [
+        "",
+        "GET /healthz HTTP/1.1\r\nX: ",
+        "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GE",
+    ];
+    for begin in begun.iter().cycle().take(2 * MOST_LOOKED_AT) {
+        let mut stream = TcpStream::connect(http.address).await.unwrap();
+        let _ = stream.write_all(begin.as_bytes()).await;
+        slow.push(stream);
+        if slow.len().is_multiple_of(64) {
+            let asked = timeout(Duration::from_secs(1), http.send("GET /healthz HTTP/1.1"));
+            assert_eq!(asked.await.expect("in time").code, 200);
+        }
+    }
     http.end().await;
 }
 

@@ -18,6 +18,15 @@ pub(super) fn of_call(call: &Call, now: SystemTime) -> Result<HeaderMap, Unfit> 
     if !call.traceparent.is_empty() {
         insert(&mut headers, header::TRACEPARENT, &call.traceparent)?;
     }
+    let carried = &call.carried;
+    for (name, value) in [
+        (header::TRACESTATE, &carried.tracestate),
+        (header::BAGGAGE, &carried.baggage),
+    ] {
+        if let Some(value) = value {
+            insert(&mut headers, name, value)?;
+        }
+    }
     insert(&mut headers, header::TRACE_ID, &call.trace_id)?;
     insert(&mut headers, header::TENANT_ID, &call.tenant_id)?;
     // Zero would mean that the time is up.

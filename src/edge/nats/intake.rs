@@ -259,11 +259,14 @@ fn refusal(shared: &Shared, message: &Message) -> Option<RequestError> {
 /// `bound` is the tenant that the subject names.
 fn read_headers(from: Option<&HeaderMap>, bound: Option<&str>) -> RequestHeaders {
     let text = |name| headers::text(from?, name).map(str::to_owned);
+    let list = |name| headers::joined(from?, name);
     RequestHeaders {
         tenant_id: bound.map(str::to_owned).or_else(|| text(header::TENANT_ID)),
         tenant_is_bound: bound.is_some(),
         trace_id: text(header::TRACE_ID),
         traceparent: text(header::TRACEPARENT),
+        tracestate: list(header::TRACESTATE),
+        baggage: list(header::BAGGAGE),
         timeout_ms: text(header::TIMEOUT_MS),
         priority: text(header::PRIORITY),
     }

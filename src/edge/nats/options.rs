@@ -31,11 +31,13 @@ pub(crate) async fn options(
     if let Some(file) = &nats.creds_file {
         readable("nats.creds_file", file).await?;
     }
-    let options = login::options(nats)
+    let options = login::of(nats)
+        .options()
         .name(name)
         .ping_interval(nats.ping_interval)
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .client_capacity(CLIENT_CAPACITY)
+        .custom_inbox_prefix(nats.inbox_prefix.clone())
         .require_tls(nats.tls.is_wanted());
     with_tls_files(options, nats).await
 }

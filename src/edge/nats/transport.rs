@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use beamline_actors::ports::{Answer, Answers, Call, Transport, TransportError};
 use beamline_actors::tree::{Child, Node, NodeKind};
+use beamline_contract::trace::Carried;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, select_all, try_join_all};
 use futures_util::stream;
@@ -225,6 +226,7 @@ fn ping_of(extension_id: &str, limit: Duration) -> Call {
         subject: format!("$SRV.PING.{extension_id}").into(),
         body: Bytes::new(),
         traceparent: "".into(),
+        carried: Carried::default(),
         trace_id: "".into(),
         tenant_id: "".into(),
         timeout: limit,

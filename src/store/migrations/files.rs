@@ -48,8 +48,13 @@ pub(super) const POSTGRES: &[File] = &[
     },
     File {
         version: 10,
+        name: "large messages",
+        sql: include_str!("../../../migrations/postgres/0010_large_messages.sql"),
+    },
+    File {
+        version: 11,
         name: "revisions",
-        sql: include_str!("../../../migrations/postgres/0010_revisions.sql"),
+        sql: include_str!("../../../migrations/postgres/0011_revisions.sql"),
     },
     File {
         version: 12,
@@ -98,8 +103,13 @@ pub(super) const SQLITE: &[File] = &[
     },
     File {
         version: 10,
+        name: "large messages",
+        sql: include_str!("../../../migrations/sqlite/0010_large_messages.sql"),
+    },
+    File {
+        version: 11,
         name: "revisions",
-        sql: include_str!("../../../migrations/sqlite/0010_revisions.sql"),
+        sql: include_str!("../../../migrations/sqlite/0011_revisions.sql"),
     },
     File {
         version: 12,

@@ -198,7 +198,7 @@ async fn a_commit_that_the_database_refuses_changes_nothing() {
     spoil_writes(&database, "RAISE EXCEPTION 'not today'", true).await;
     let error = write_fails(&store).await;
     assert!(
-        matches!(&error, StoreError::Unavailable(reason) if reason.contains("not today")),
+        matches!(&error, StoreError::Denied(reason) if reason.contains("not today")),
         "{error}"
     );
     assert_eq!(store.revision().await.unwrap(), before);

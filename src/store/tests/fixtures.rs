@@ -100,6 +100,8 @@ pub(super) fn full_extension(id: &str) -> ExtensionRecord {
         versions: vec![version, bare],
         instances: vec![instance("west", 100), instance("east", 0)],
         max_in_flight: Some(40),
+        max_payload_bytes: Some(100_000),
+        timeout_per_mib_ms: Some(2_000),
         subject_of: Some("elsewhere".into()),
         notes_of: Some("a_in".into()),
         breaker: serde_json::from_str(r#"{"minimum_calls": 7, "open_base_ms": 100}"#).unwrap(),

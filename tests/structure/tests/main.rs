@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod arrow_line;
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod circles;
 #[cfg(test)]
 mod documents;

@@ -41,7 +41,7 @@ pub use postgres::PostgresDatabase;
 pub use postgres_server::PostgresServer;
 pub use process::{LogPipe, Process, program};
 pub use proxy::{TcpProxy, Weather};
-pub use router::{RouterProcess, get as http_get};
+pub use router::{IGNORES_HANGUP, RouterProcess, get as http_get};
 pub use routing::{BROKEN, Routing, lines, report, steps};
 pub use stub::Stub;
 

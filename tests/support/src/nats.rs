@@ -37,6 +37,18 @@ impl Nats {
         Self::start_with(true, configuration).await
     }
 
+    /// With a configuration file that stands elsewhere, and what it takes from the environment.
+    pub async fn start_from(file: &Path, variables: &[(&str, &str)]) -> Self {
+        let directory = TempDir::new().expect("a directory");
+        std::fs::copy(file, directory.path().join(CONFIGURATION)).expect("a file");
+        let (process, url) = launch_with(directory.path(), "-1", true, variables).await;
+        Self {
+            process,
+            directory,
+            url,
+        }
+    }
+
     async fn start_with(jetstream: bool, configuration: &str) -> Self {
         let directory = TempDir::new().expect("a directory");
         std::fs::write(directory.path().join(CONFIGURATION), configuration).expect("a file");
@@ -177,7 +189,17 @@ impl BareClient {
 }
 
 async fn launch(directory: &Path, port: &str, jetstream: bool) -> (Process, String) {
+    launch_with(directory, port, jetstream, &[]).await
+}
+
+async fn launch_with(
+    directory: &Path,
+    port: &str,
+    jetstream: bool,
+    variables: &[(&str, &str)],
+) -> (Process, String) {
     let mut command = Command::new("nats-server");
+    command.envs(variables.iter().copied());
     command.arg("-c").arg(directory.join(CONFIGURATION));
     command
         .args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"])

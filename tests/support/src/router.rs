@@ -142,6 +142,13 @@ impl RouterProcess {
         Some(said)
     }
 
+    /// The value of a setting, such as `http.listen`.
+    pub fn setting(&self, key: &str) -> &str {
+        let name = variable(key);
+        let last = self.settings.iter().rev().find(|(set, _)| *set == name);
+        last.map_or("", |(_, value)| value)
+    }
+
     /// A file that it keeps, if it is there.
     pub fn state_file(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.directory.path().join("state").join(name)).ok()
@@ -197,6 +204,11 @@ impl RouterProcess {
         self.process.signal(Signal::SIGTERM);
     }
 
+    /// As a terminal that is closed.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::SIGHUP);
+    }
+
     pub async fn pause(&self) {
         self.process.pause().await;
     }
@@ -223,6 +235,9 @@ impl RouterProcess {
     }
 }
 
+/// Says that a router is started with SIGHUP ignored, as `nohup` does.
+pub const IGNORES_HANGUP: &str = "TEST_IGNORES_HANGUP";
+
 /// Names the control group of a router, also when it is started again.
 const GROUP: &str = "TEST_CONTROL_GROUP";
 
@@ -234,6 +249,10 @@ fn command(settings: &[(String, String)], directory: &TempDir) -> (Command, Path
         // The shell goes into the group and becomes the router.
         command = Command::new("sh");
         command.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\"", group]);
+        command.arg(router);
+    } else if settings.iter().any(|(name, _)| name == IGNORES_HANGUP) {
+        command = Command::new("sh");
+        command.args(["-c", "trap '' HUP && exec \"$0\" \"$@\""]);
         command.arg(router);
     }
     command

@@ -46,6 +46,11 @@ pub enum CallFailure {
         size: usize,
         limit: usize,
     },
+    /// Larger than its record says that it takes.
+    OverItsLimit {
+        size: usize,
+        limit: u64,
+    },
     /// The router could not make the call.
     Refused(String),
     /// It was cut off: another call of the same step decided about the request.
@@ -217,6 +222,13 @@ impl CallFailure {
                 ends_request: true,
                 ..base
             },
+            // Another provider may take more, as after a 413.
+            Self::OverItsLimit { .. } => FailureRow {
+                reason: "payload_too_large",
+                consequence: OfTheRequest(ErrorCode::InvalidRequest),
+                class: FailureClass::numbered(FailureKind::ClientError, 413),
+                ..base
+            },
             Self::Refused(_) => FailureRow {
                 reason: "refused",
                 ends_request: true,
@@ -260,6 +272,9 @@ impl CallFailure {
             Self::Malformed(problem) => format!("{id} answered something unreadable: {problem}."),
             Self::TooLarge { size, limit } => {
                 format!("The message for {id} has {size} bytes; NATS carries at most {limit} here.")
+            }
+            Self::OverItsLimit { size, limit } => {
+                format!("The message for {id} has {size} bytes; it takes at most {limit}.")
             }
             Self::Refused(problem) => format!("{id} could not be called: {problem}."),
             Self::Cancelled => {

@@ -32,6 +32,7 @@ fn call(rule: Rule, idempotent: Option<bool>, retry: u32, endpoints: usize) -> P
             version: "v1".into(),
             endpoints: vec![endpoint; endpoints],
             avoided: 0,
+            per_mib: Duration::ZERO,
             timeout,
             retry,
             breaker: Settings::new(extension.kind, timeout, &BreakerOverrides::default()),

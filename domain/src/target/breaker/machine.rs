@@ -7,6 +7,7 @@ use super::evidence::{Ended, Evidence};
 use super::outcome::{LONGEST_WAIT, Outcome};
 use super::reading::{BreakerReading, OpenReason, Opening, State};
 use super::settings::Settings;
+use super::window::Counts;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Machine {
@@ -134,14 +135,20 @@ impl Machine {
     }
 
     /// Takes the end of a call that it let through; it may close or open again, or open if it is
-    /// closed and `may_open`.
-    pub(super) fn record(&mut self, call: &Ended, may_open: bool, settings: &Settings, roll: f64) {
+    /// closed and what speaks for that `counts`.
+    pub(super) fn record(
+        &mut self,
+        call: &Ended,
+        counts: impl FnOnce(OpenReason, Counts) -> bool,
+        settings: &Settings,
+        roll: f64,
+    ) {
         if let Phase::HalfOpen { in_flight, .. } = &mut self.phase {
             *in_flight = in_flight.saturating_sub(1);
             return self.probed(call, settings, roll);
         }
         self.evidence.add(call, settings);
-        if call.outcome == Outcome::Ignored || !may_open {
+        if call.outcome == Outcome::Ignored {
             return;
         }
         let judged = if self.is_suspect(call.now) {
@@ -149,9 +156,33 @@ impl Machine {
         } else {
             settings
         };
-        if let Some(reason) = self.evidence.against(call, judged) {
+        let Some(reason) = self.evidence.against(call, judged) else {
+            return;
+        };
+        if counts(reason, self.evidence.window.counts(judged.window, call.now)) {
             self.open(reason, settings, call.now, roll);
         }
+    }
+
+    /// A probe is back that says nothing for everybody: another one may go in its place.
+    pub(super) fn probe_is_back(&mut self) {
+        if let Phase::HalfOpen { in_flight, .. } = &mut self.phase {
+            *in_flight = in_flight.saturating_sub(1);
+        }
+    }
+
+    /// A probe of the tenant has failed that this is the machine of, while it was closed: open for
+    /// it, after so many open times of the breaker that was probed.
+    pub(super) fn failed_as_probe(
+        &mut self,
+        call: &Ended,
+        openings: u32,
+        settings: &Settings,
+        roll: f64,
+    ) {
+        self.closed_at = Some(call.now);
+        self.openings = self.openings.max(openings);
+        self.probe_failed(call, settings, roll);
     }
 
     fn probed(&mut self, call: &Ended, settings: &Settings, roll: f64) {
@@ -172,18 +203,20 @@ impl Machine {
             Outcome::Failure
             | Outcome::NoResponders
             | Outcome::Timeout
-            | Outcome::AskedToWait(_) => {
-                self.evidence.failed_again(call.class);
-                let asked = if let Outcome::AskedToWait(wait) = call.outcome {
-                    wait.min(LONGEST_WAIT)
-                } else {
-                    Duration::ZERO
-                };
-                self.open(OpenReason::ProbeFailed { asked }, settings, call.now, roll);
-            }
+            | Outcome::AskedToWait(_) => self.probe_failed(call, settings, roll),
             // The probe told nothing: another call may probe in its place.
             Outcome::Ignored => {}
         }
+    }
+
+    fn probe_failed(&mut self, call: &Ended, settings: &Settings, roll: f64) {
+        self.evidence.failed_again(call.class);
+        let asked = if let Outcome::AskedToWait(wait) = call.outcome {
+            wait.min(LONGEST_WAIT)
+        } else {
+            Duration::ZERO
+        };
+        self.open(OpenReason::ProbeFailed { asked }, settings, call.now, roll);
     }
 
     fn open(&mut self, reason: OpenReason, settings: &Settings, now: Instant, roll: f64) {

@@ -89,6 +89,19 @@ impl Settings {
         }
     }
 
+    /// The same for a call that may take so much longer, because there is so much of it.
+    #[must_use]
+    pub fn with_extra_time(self, extra: Duration) -> Self {
+        if extra.is_zero() {
+            return self;
+        }
+        Self {
+            slow_call_duration: self.slow_call_duration + extra.mul_f64(0.8),
+            timeout: self.timeout + extra,
+            ..self
+        }
+    }
+
     /// The same while another replica's breaker is open: less is needed, where it is less.
     #[must_use]
     pub fn wary(self) -> Self {

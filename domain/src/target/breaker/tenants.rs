@@ -1,52 +1,14 @@
 //! Whose trouble it is. What one tenant meets may lie in what that tenant sends, or in the key that
 //! is used for it; what two of them meet lies in the target.
 
-use std::time::{Duration, Instant};
-
-use xxhash_rust::xxh3::xxh3_64;
+use std::time::Instant;
 
 use super::evidence::Ended;
 use super::machine::Machine;
 use super::reading::{BreakerReading, State};
 use super::settings::Settings;
-
-/// A tenant, as far as a breaker tells them apart: two of the same hash are one to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tenant(u64);
-
-impl Tenant {
-    /// Nobody in particular: has no trouble of its own.
-    pub const NOBODY: Self = Self(0);
-
-    pub fn of(tenant_id: &str) -> Self {
-        Self(xxh3_64(tenant_id.as_bytes()))
-    }
-}
-
-/// Whether one tenant or more did something lately.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Seen {
-    last: Option<(Tenant, Instant)>,
-    /// The last time that it was another one than the last.
-    other: Option<Instant>,
-}
-
-impl Seen {
-    pub(super) fn saw(&mut self, tenant: Tenant, now: Instant) {
-        if let Some((last, at)) = self.last
-            && last != tenant
-        {
-            self.other = Some(at);
-        }
-        self.last = Some((tenant, now));
-    }
-
-    /// Whether there was another one than the last within this time.
-    pub(super) fn several(&self, within: Duration, now: Instant) -> bool {
-        self.other
-            .is_some_and(|at| now.saturating_duration_since(at) < within)
-    }
-}
+use super::window::Counts;
+use crate::target::tenant::Tenant;
 
 /// The machines of tenants whose calls failed lately while others called, too.
 #[derive(Debug, Clone, Default)]
@@ -96,10 +58,53 @@ impl Own {
             return;
         };
         machine.settle(call.now);
-        let first = first_of(machine.generation);
-        if granted_at.unwrap_or(first) == machine.generation {
-            machine.record(call, is_bad, settings, roll);
+        if machine.was_let_through_by(granted_at) {
+            machine.record(call, |_, _| is_bad, settings, roll);
         }
+    }
+
+    pub(super) fn is_another_kept_back(&self, tenant: Tenant) -> bool {
+        let mut machines = self.machines.iter();
+        machines.any(|(known, own)| *known != tenant && !own.is_closed())
+    }
+
+    /// Whether a call that was let through at this generation is of before the last change of what
+    /// its tenant has of its own.
+    pub(super) fn is_late(&self, tenant: Tenant, granted_at: Option<u64>) -> bool {
+        let own = self.find(tenant);
+        own.is_some_and(|own| !own.was_let_through_by(granted_at))
+    }
+
+    /// A probe of everybody's breaker failed, and that is held against its tenant alone.
+    pub(super) fn probe_failed(
+        &mut self,
+        tenant: Tenant,
+        granted_at: Option<u64>,
+        call: &Ended,
+        openings: u32,
+        settings: &Settings,
+        roll: f64,
+    ) {
+        if self.find(tenant).is_none() {
+            self.put(tenant, Machine::default());
+        }
+        let Some(machine) = self.find_mut(tenant) else {
+            return;
+        };
+        machine.settle(call.now);
+        if machine.is_closed() {
+            machine.failed_as_probe(call, openings, settings, roll);
+        } else if granted_at == Some(machine.generation) {
+            machine.record(call, |_, _| true, settings, roll);
+        }
+    }
+
+    /// The calls of the tenant that fared worst: the most of them failed, or else were slow.
+    pub(super) fn worst(&self, slow: bool, seconds: u32, now: Instant) -> Counts {
+        let counts = |(_, own): &(Tenant, Box<Machine>)| own.evidence.window.counts(seconds, now);
+        let bad = |counts: &Counts| if slow { counts.slow } else { counts.failures };
+        let machines = self.machines.iter().map(counts);
+        machines.max_by_key(bad).unwrap_or_default()
     }
 
     /// Adds one, and forgets another when there are too many: a closed one, or the oldest.
@@ -122,6 +127,11 @@ impl Own {
         self.machines.iter_mut().map(|(_, machine)| &mut **machine)
     }
 
+    /// Everybody's breaker has closed: what it was probed with is over, but for those who failed.
+    pub(super) fn keep_open_ones(&mut self) {
+        self.machines.retain(|(_, own)| !own.is_closed());
+    }
+
     /// True when any of them was not closed.
     pub(super) fn clear(&mut self) -> bool {
         let was_open = self.machines.iter().any(|(_, own)| !own.is_closed());
@@ -142,9 +152,12 @@ impl Own {
     }
 }
 
-/// The generation that a machine began with.
-fn first_of(generation: u64) -> u64 {
-    generation >> 32 << 32
+impl Machine {
+    /// Whether it is as it was when it let a call through, or when there was none for its tenant.
+    fn was_let_through_by(&self, granted_at: Option<u64>) -> bool {
+        let first = self.generation >> 32 << 32;
+        granted_at.unwrap_or(first) == self.generation
+    }
 }
 
 /// Calls that go past a breaker which one other tenant has opened.

@@ -3,6 +3,7 @@ use beamline_contract::failure::FailureKind;
 use super::*;
 use beamline_contract::record::{BreakerOverrides, BreakerSetting, Kind};
 
+mod neighbours;
 mod tenants;
 
 const TIMEOUT: Duration = Duration::from_secs(1);

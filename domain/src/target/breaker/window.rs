@@ -19,6 +19,15 @@ impl Counts {
         u32::try_from(percent).unwrap_or(100)
     }
 
+    /// These without those.
+    pub(super) fn without(self, those: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(those.calls),
+            failures: self.failures.saturating_sub(those.failures),
+            slow: self.slow.saturating_sub(those.slow),
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.calls = self.calls.saturating_add(other.calls);
         self.failures = self.failures.saturating_add(other.failures);

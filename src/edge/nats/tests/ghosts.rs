@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use beamline_actors::ports::{Answer, Call, Transport, TransportError};
+use beamline_contract::trace::Carried;
 use beamline_extension::{CallContext, Edit, Extension, Message, Running, Settings};
 use beamline_test_support::{Nats, until, within};
 use bytes::Bytes;
@@ -31,6 +32,7 @@ fn call(id: &str, timeout: Duration) -> Call {
         subject: SUBJECT.into(),
         body: Bytes::from(body),
         traceparent: "".into(),
+        carried: Carried::default(),
         trace_id: "t".into(),
         tenant_id: "acme".into(),
         timeout,

@@ -166,7 +166,7 @@ async fn credentials_of_nsc_are_taken_and_read_again() {
     let sentence = refused.unwrap_err().to_string();
     assert!(
         sentence.starts_with(&format!(
-            "cannot log in to NATS: nats.creds_file {path} holds no JWT"
+            "cannot log in to NATS: the credentials file {path} holds no JWT"
         )),
         "{sentence}"
     );

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::Request;
 use beamline_actors::ports::Call;
+use beamline_contract::trace::Carried;
 use beamline_test_support::{Nats, within};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -20,6 +21,7 @@ fn call() -> Call {
         subject: SUBJECT.into(),
         body: Bytes::from_static(b"{}"),
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+        carried: Carried::default(),
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
         tenant_id: "acme".into(),
         timeout: TIMEOUT,

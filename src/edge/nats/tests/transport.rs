@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_nats::{Client, HeaderMap, Message, Subscriber};
 use beamline_actors::ports::{Answer, Call, Transport, TransportError};
 use beamline_bus::headers;
+use beamline_contract::trace::Carried;
 use beamline_test_support::{Nats, TcpProxy, until, within};
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -27,6 +28,7 @@ fn call(timeout: Duration) -> Call {
         subject: SUBJECT.into(),
         body: Bytes::from_static(br#"{"payload":"Hi"}"#),
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+        carried: Carried::default(),
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
         tenant_id: "acme".into(),
         timeout,
@@ -565,6 +567,7 @@ async fn outside_text_that_cannot_travel_is_refused() {
         },
         Call {
             traceparent: evil.into(),
+            carried: Carried::default(),
             ..call(ENDLESS)
         },
     ];

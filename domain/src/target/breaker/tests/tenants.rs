@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn tenant(name: &str) -> Tenant {
+pub(super) fn tenant(name: &str) -> Tenant {
     Tenant::of(name)
 }
 
