@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use beamline_contract::details::QUOTA;
 use beamline_domain::conditions::Facts;
 use beamline_domain::request::error::RequestError;
 use beamline_domain::request::plan::Plan;
@@ -66,6 +67,8 @@ pub(crate) struct PipelineState {
 /// fire up to 1 ms late, and two of them stand between the end of the last call and the deadline;
 /// with less, answers would come after it.
 const LEAST_RESERVE: Duration = Duration::from_millis(4);
+/// Nobody is told to come back at once.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 impl Actor for Pipeline {
     type Msg = PipelineMsg;
@@ -218,6 +221,13 @@ impl PipelineState {
                     instead_of,
                 } => {
                     let sessions = self.services.sessions.clone();
+                    if instead_of.is_none()
+                        && let Err(wait) = sessions.begin(&run.request.tenant_id, ttl)
+                    {
+                        run.fail(too_many_sessions(wait));
+                        self.request.answer_run(&run);
+                        return myself.stop(None);
+                    }
                     self.hand_off(myself, async move {
                         let pinned = sessions.pin(&key, &provider, ttl, instead_of.as_deref());
                         PipelineMsg::Pinned(pinned.await)
@@ -328,6 +338,11 @@ impl PipelineState {
     fn deadline_of(&self, request: &Request) -> Instant {
         self.request.received + request.timeout.saturating_sub(reserve(request.timeout))
     }
+}
+
+/// Its tenant has as many sticky sessions as it may.
+fn too_many_sessions(wait: Duration) -> RequestError {
+    RequestError::rate_limited(wait.max(LEAST_WAIT)).with(QUOTA, "sessions_per_tenant")
 }
 
 /// The answer to a request that was read and could not be planned.

@@ -22,7 +22,10 @@ use tokio::time::timeout;
 
 use crate::ports::SessionStore;
 use crate::tree::{Child, Node, NodeKind};
-use beamline_domain::session::{Look, Pin, Pinned, Recalled, SessionCache, SessionKey};
+use beamline_domain::session::{
+    Look, Pin, Pinned, Recalled, SessionCache, SessionKey, SessionQuota,
+};
+use beamline_domain::target::Tenant;
 use clock::Clock;
 use shared::{SharedSessions, Sharing};
 
@@ -43,8 +46,14 @@ pub struct Sessions {
 impl Sessions {
     /// Until [`Self::child`] runs, only this replica knows its sessions.
     pub fn new(store: Arc<dyn SessionStore>) -> Self {
+        Self::limited_to(u32::MAX, store)
+    }
+
+    /// Such that no tenant has more than so many.
+    pub fn limited_to(most_of_tenant: u32, store: Arc<dyn SessionStore>) -> Self {
         let shared = Arc::new(SharedSessions {
             store,
+            quota: Mutex::new(SessionQuota::new(most_of_tenant)),
             cache: Mutex::new(SessionCache::new(REMEMBERED)),
             clock: Clock::default(),
             renewals: Arc::new(Semaphore::new(RENEWALS)),
@@ -128,6 +137,14 @@ impl Sessions {
                 }
             },
         }
+    }
+
+    /// Takes a new session out of what its tenant may have, or says how long until there is room
+    /// for one.
+    pub(crate) fn begin(&self, tenant_id: &str, ttl: Duration) -> Result<(), Duration> {
+        let now = tokio::time::Instant::now().into_std();
+        let mut quota = self.shared.quota.lock();
+        quota.begin(Tenant::of(tenant_id), ttl, now)
     }
 
     /// The provider of a session, without renewing it: for who only wants to know.

@@ -111,7 +111,7 @@ impl Count {
 
     /// Within the last tenth.
     fn is_near(self, limit: usize) -> bool {
-        self.after > limit - limit / 10
+        self.after >= limit - limit / 10
     }
 
     /// What is over already, because the quota was less before, may shrink and change.

@@ -10,6 +10,8 @@ pub struct QuotasConfig {
     pub policies_per_tenant: u32,
     /// Of the documents of one tenant.
     pub policy_bytes_per_tenant: u32,
+    /// Sticky sessions of one tenant that are alive, as far as one replica began them.
+    pub sessions_per_tenant: u32,
     /// Of the whole router.
     pub extensions: u32,
     pub extension_bytes: u32,
@@ -28,6 +30,7 @@ impl QuotasConfig {
                 16 * MIB,
                 1_024..=u32::MAX,
             ),
+            sessions_per_tenant: from.number("quotas.sessions_per_tenant", 50_000, 1..=100_000),
             extensions: from.number("quotas.extensions", 200_000, 1..=10_000_000),
             extension_bytes: from.number("quotas.extension_bytes", 256 * MIB, 1_024..=u32::MAX),
         }

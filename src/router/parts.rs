@@ -205,10 +205,8 @@ impl Core {
         if config.router.tolerates_answers {
             invokers.tolerate();
         }
-        let sessions = Sessions::new(NatsSessions::new(
-            connections.administration.clone(),
-            &config.nats,
-        ));
+        let store = NatsSessions::new(connections.administration.clone(), &config.nats);
+        let sessions = Sessions::limited_to(config.quotas.sessions_per_tenant, store);
         let door = Door::new(
             pipeline_settings(config),
             registry.clone(),

@@ -178,3 +178,36 @@ async fn small_requests_that_grow_fill_the_memory() {
     assert!(sentence.contains("bytes"), "{sentence}");
     held.abort();
 }
+
+#[tokio::test]
+async fn one_tenant_begins_sessions_without_end() {
+    let routing = start(&[("quotas.sessions_per_tenant", "6")]).await;
+    let _model = Stub::saying(&routing.nats, Kind::Provider, "model", OK).await;
+    let sticky = json!({"enabled": true, "session_key": "user", "ttl": "10m"});
+    let policy = json!({"providers": ["model"], "sticky": sticky});
+    for tenant in ["attacker", "other"] {
+        assert_eq!(
+            policy_of(&routing, tenant, "default", &policy).await["ok"],
+            true
+        );
+    }
+    let ask = async |tenant: &str, user: usize| {
+        let more = json!({"tenant_id": tenant, "context": {"user": format!("u{user}")}});
+        let answer = routing.gateway.route(&request_with("default", more)).await;
+        let quota = answer["error"]["details"]["quota"]
+            .as_str()
+            .map(str::to_owned);
+        (code(&answer).to_owned(), quota)
+    };
+    let ok = ("ok".to_owned(), None);
+    for user in 0..3 {
+        assert_eq!(ask("attacker", user).await, ok);
+    }
+    let refused = (
+        "rate_limited".to_owned(),
+        Some("sessions_per_tenant".to_owned()),
+    );
+    assert_eq!(ask("attacker", 3).await, refused);
+    assert_eq!(ask("attacker", 0).await, ok, "what it has goes on");
+    assert_eq!(ask("other", 3).await, ok);
+}

@@ -180,8 +180,8 @@ async fn prompts_answered_500_keep_a_breaker_open_after_an_outage() {
 
 #[tokio::test]
 async fn prompts_with_too_short_deadlines_open_the_breaker() {
-    const TAKES: Duration = Duration::from_millis(1_900);
-    let world = World::start(json!({"timeout_ms": 2_000}), &[]).await;
+    const TAKES: Duration = Duration::from_millis(3_200);
+    let world = World::start(json!({"timeout_ms": 4_000}), &[]).await;
     let answer = |_: RawRequest| async {
         sleep(TAKES).await;
         Some(RawAnswer::from(OK.to_owned()))
@@ -253,14 +253,14 @@ fn text_of(bytes: usize) -> Value {
 async fn sixteen_large_texts_keep_a_shared_guard_busy() {
     let world = World::start(json!({}), &[]).await;
     let _model = world.model(|_| OK).await;
-    let record = json!({"timeout_ms": 1_000, "max_payload_bytes": 100_000});
+    let record = json!({"timeout_ms": 5_000, "max_payload_bytes": 100_000});
     let guard = slow_guard(&world, record).await;
     let large = world.route(ATTACKER, text_of(800_000)).await;
     assert_eq!(code(&large), "invalid_request", "{large}");
     assert_eq!(large["error"]["details"]["extension_id"], "guard");
     assert_eq!(large["error"]["details"]["error_type"], "payload_too_large");
     assert_eq!(guard.calls(), 0, "it never saw it");
-    let attack = world.attack(16, Duration::ZERO, text_of(800_000));
+    let attack = world.attack(16, Duration::from_millis(500), text_of(800_000));
     let codes = world.others(67, Duration::from_millis(10)).await;
     drop(attack);
     assert_eq!(not_ok(&codes), Vec::<&String>::new());

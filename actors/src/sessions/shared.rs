@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::clock::Clock;
 use crate::ports::{SessionStore, SessionStoreError};
 use crate::tree::OnDrop;
-use beamline_domain::session::{Pin, SessionCache, SessionKey, Stored};
+use beamline_domain::session::{Pin, SessionCache, SessionKey, SessionQuota, Stored};
 
 /// A request waits no longer for the store than this.
 pub(super) const LIMIT: Duration = Duration::from_millis(250);
@@ -25,6 +25,7 @@ const ROUNDS: usize = 3;
 pub(super) struct SharedSessions {
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) cache: Mutex<SessionCache>,
+    pub(super) quota: Mutex<SessionQuota>,
     pub(super) clock: Clock,
     pub(super) renewals: Arc<Semaphore>,
     pub(super) sharing: watch::Sender<Sharing>,
