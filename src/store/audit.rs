@@ -1,5 +1,5 @@
-//! The audit log: rows of what was refused, the chain over all rows, and what people ask of it. Rows
-//! of changes are written with the changes, by `change`.
+//! The audit log: rows of what was refused, the chain over all rows, and what people ask of it.
+//! Rows of changes are written with the changes, by `change`.
 //!
 //! Nobody waits for the chain: a task adds to it a moment later. Each replica vouches for the rows
 //! that it has written; those that nobody vouches for in a minute are taken in as such.
