@@ -62,6 +62,7 @@ unset BEAMLINE_CONFIG BEAMLINE_OUTPUT
 begin_step "nats-server and PostgreSQL"
 ensure_nats_server
 ensure_postgres
+has pgbouncer || install_package pgbouncer || say "PgBouncer cannot be installed here: its test is left out"
 say "$(nats-server --version); tests use $BEAMLINE_TEST_POSTGRES_URL"
 
 begin_step "languages of the examples"

@@ -5,6 +5,7 @@
 //! own, `postgres` and `sqlite`; all other code serves both.
 
 mod address;
+mod address_file;
 mod audit;
 mod backend;
 mod change;
@@ -28,8 +29,8 @@ use std::sync::Arc;
 use beamline_actors::ports::Store;
 
 use crate::config::DatabaseConfig;
+use address_file::AddressFile;
 use audit::Vouched;
-use backend::Backend;
 use listener::Hints;
 use registry::Registry;
 
@@ -48,20 +49,18 @@ pub struct OpenStore {
 
 /// Opens the store that `database.url` names, without waiting for the database.
 pub async fn open(config: &DatabaseConfig) -> Result<OpenStore, OpenError> {
-    let backend = Backend::new(config)?;
+    let backend = address_file::backend_now(config).await?;
     backend.create_directory().await?;
     let pool = backend.pool(config);
     let hints = Hints::new();
-    let listener = backend.listener(&hints)?;
+    let address = AddressFile::new(config);
+    let listener = backend
+        .postgres()?
+        .map(|options| Listener::new(options, hints.clone(), &address));
+    let limit = config.acquire_timeout;
     let vouched = Vouched::default();
     let audit = AuditLog::new(backend.statements(), pool.clone(), vouched.clone());
-    let registry = Registry::new(
-        backend.statements(),
-        pool,
-        hints,
-        config.acquire_timeout,
-        vouched,
-    );
+    let registry = Registry::new(backend.statements(), pool, address, hints, limit, vouched);
     Ok(OpenStore {
         store: Arc::new(registry),
         listener,

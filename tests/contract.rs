@@ -196,6 +196,48 @@ async fn route_answers_the_response_and_what_ran() {
 }
 
 #[tokio::test]
+async fn what_comes_with_a_trace_reaches_every_extension_unchanged() {
+    let world = World::unchanging().await;
+    let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    let state = "rojo=00f067aa0ba902b7, congo=t61rcWkgMzE";
+    let baggage = "userId=al%20ice;p=1,plan = gold";
+    let body = request_with("default", json!({})).to_string();
+    let headers = [
+        ("traceparent", parent.as_str()),
+        ("Tracestate", state),
+        ("BAGGAGE", baggage),
+    ];
+    let answer = world.gateway.send("route", body.clone(), &headers).await;
+    assert_eq!(answer.json["ok"], true, "{}", answer.text);
+    for stub in [&world.pre, &world.guard, &world.model, &world.post] {
+        let headers = stub.last().headers;
+        assert_eq!(header(&headers, "tracestate"), state);
+        assert_eq!(header(&headers, "baggage"), baggage);
+    }
+
+    // What no header may hold costs nobody the request, and goes nowhere.
+    let long = "a".repeat(9_000);
+    for odd in ["a=\u{1b}[31m", "a=\tb", &long] {
+        let headers = [
+            ("traceparent", parent.as_str()),
+            ("tracestate", odd),
+            ("baggage", odd),
+        ];
+        let answer = world.gateway.send("route", body.clone(), &headers).await;
+        let is_served = answer.json["ok"] == true;
+        assert!(
+            is_served || answer.json["error"]["code"] == "invalid_request",
+            "{}",
+            answer.text
+        );
+        let headers = world.model.last().headers;
+        let passed =
+            is_served && (headers.get("tracestate").is_some() || headers.get("baggage").is_some());
+        assert!(!passed, "{odd:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_extension_gets_the_contracts_body_and_headers() {
     let world = World::unchanging().await;
     let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");

@@ -19,6 +19,8 @@ mod config_schemas;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod database_access;
+#[cfg(test)]
 mod database_outage;
 #[cfg(test)]
 mod deadlines;

@@ -107,7 +107,7 @@ async fn a_request_in_flight_is_answered_before_the_router_ends() {
 
 /// A supervisor that sends its signal to the group and to the process, for instance.
 #[tokio::test]
-async fn a_second_signal_close_behind_the_first_changes_nothing_and_a_later_one_ends_it() {
+async fn a_second_signal_close_behind_the_first_changes_nothing() {
     let nats = Nats::start().await;
     let demo = Demo::serve(&nats).await;
     let mut router = RouterProcess::start(&[("nats.url", nats.url())]).await;
@@ -125,7 +125,11 @@ async fn a_second_signal_close_behind_the_first_changes_nothing_and_a_later_one_
     let answer = asked.await.expect("no panic");
     assert_eq!(answer["ok"], true, "{answer}");
     assert!(router.wait_exit(LIMIT).await.success(), "{}", router.log());
+}
 
+#[tokio::test]
+async fn a_second_signal_some_time_after_the_first_ends_the_router_at_once() {
+    let nats = Nats::start().await;
     let demo = Demo::serve(&nats).await;
     let mut router = RouterProcess::start(&[("nats.url", nats.url())]).await;
     let _asked = tokio::spawn(route(nats.client().await));

@@ -2,18 +2,21 @@
 
 mod address;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use self::address::{check_url, redact_url};
-use super::reader::Reader;
+use super::reader::{Reader, read_secret};
 
 /// Section `database`.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
     /// `postgres://`, `postgresql://` or `sqlite:`; the scheme chooses the store.
     pub url: SecretString,
+    /// Where the address was read from, and may be another one later.
+    pub url_file: Option<PathBuf>,
     pub max_connections: u32,
     /// How long the router waits for the database at start before it goes on with the last good
     /// snapshot.
@@ -34,8 +37,10 @@ impl DatabaseConfig {
     pub(super) fn read(from: &mut Reader) -> Self {
         let waits = Duration::from_millis(1)..=Duration::from_secs(600);
         let polls = Duration::from_millis(100)..=Duration::from_secs(3600);
+        let url = from.secret_or("database.url", DEFAULT_URL, redact_url, check_url);
         Self {
-            url: from.secret_or("database.url", DEFAULT_URL, redact_url, check_url),
+            url,
+            url_file: from.file_of_secret("database.url"),
             max_connections: from.number("database.max_connections", 5, 1..=1000),
             startup_timeout: from.duration(
                 "database.startup_timeout",
@@ -59,6 +64,18 @@ impl DatabaseConfig {
                 polls,
             ),
         }
+    }
+
+    /// The address as it is now. Blocks for as long as its file takes.
+    pub fn url_now(&self) -> Result<SecretString, String> {
+        let Some(file) = &self.url_file else {
+            return Ok(self.url.clone());
+        };
+        let in_words = |problem| format!("database.url_file {problem}");
+        let (url, _) = read_secret(file).map_err(in_words)?;
+        check_url(&url)
+            .map_err(|problem| in_words(format!("names a file whose content {problem}")))?;
+        Ok(url.into())
     }
 
     /// The address without its password, for messages and logs.

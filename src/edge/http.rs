@@ -2,9 +2,9 @@
 //! they are answered also when something holds up all others; everything else is served by the
 //! runtime of the router.
 //!
-//! The thread accepts, looks at the first line of a connection, and hands over what does not begin
-//! with a probe. At an address of their own (`http.probes`) there is nothing else. Trouble with HTTP
-//! never stops traffic, which runs over NATS.
+//! The thread accepts, looks at the first request of a connection, and hands over what is no probe.
+//! At an address of their own (`http.probes`) there is nothing else. Trouble with HTTP never stops
+//! traffic, which runs over NATS.
 
 mod connections;
 mod crowd;

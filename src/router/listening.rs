@@ -8,7 +8,7 @@ use super::start_error::StartError;
 use crate::config::HttpConfig;
 use crate::edge::http::{Listeners, Starting};
 
-/// Connections that may wait to be accepted: hundreds at once are no reason to keep a probe waiting.
+/// Connections that may wait to be accepted: hundreds at once shall keep no probe waiting.
 const BACKLOG: u32 = 1024;
 
 /// What listens, and who answers there until the tree does.

@@ -9,7 +9,6 @@ use sqlx::{AnyConnection, AnyPool, Executor};
 
 use super::address::{self, SqliteAccess};
 use super::error::OpenError;
-use super::listener::{Hints, Listener};
 use super::statements::{ConnectionStatements, Statements};
 use super::{postgres, sqlite};
 use crate::config::DatabaseConfig;
@@ -30,8 +29,11 @@ pub(super) enum Kind {
 
 impl Backend {
     pub(super) fn new(config: &DatabaseConfig) -> Result<Self, OpenError> {
+        Self::of(config.url.expose_secret())
+    }
+
+    pub(super) fn of(url: &str) -> Result<Self, OpenError> {
         sqlx::any::install_default_drivers();
-        let url = config.url.expose_secret();
         if !url.starts_with("sqlite:") {
             return Ok(Self {
                 kind: Kind::Postgres,
@@ -86,12 +88,12 @@ impl Backend {
         }
     }
 
-    /// Who hears of changes that others write, where the database can tell.
-    pub(super) fn listener(&self, hints: &Hints) -> Result<Option<Listener>, OpenError> {
+    /// For what only Postgres has; nothing of any other database.
+    pub(super) fn postgres(&self) -> Result<Option<PgConnectOptions>, OpenError> {
         match self.kind {
             Kind::Postgres => {
-                let options = PgConnectOptions::try_from(&self.options).map_err(address::bad)?;
-                Ok(Some(Listener::new(options, hints.clone())))
+                let options = PgConnectOptions::try_from(&self.options);
+                options.map(Some).map_err(address::bad)
             }
             Kind::Sqlite { .. } => Ok(None),
         }

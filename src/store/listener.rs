@@ -13,6 +13,8 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::address_file::AddressFile;
+
 /// The channel that every write is announced on; its payload is the new revision.
 pub(super) const CHANNEL: &str = "beamline_registry";
 
@@ -48,13 +50,15 @@ impl Hints {
 pub struct Listener {
     options: PgConnectOptions,
     hints: Hints,
+    address: AddressFile,
 }
 
 impl Listener {
-    pub(super) fn new(options: PgConnectOptions, hints: Hints) -> Self {
+    pub(super) fn new(options: PgConnectOptions, hints: Hints, address: &AddressFile) -> Self {
         Self {
-            options: options.application_name("beamline-router listener"),
+            options: named(options),
             hints,
+            address: address.clone(),
         }
     }
 
@@ -62,9 +66,17 @@ impl Listener {
     pub fn child(self) -> Child {
         let node = Node::new("registry_listener", NodeKind::Worker);
         Child::task(&node, move || {
-            listen_forever(pool(&self.options), self.hints.clone())
+            listen_forever(
+                pool(&self.options),
+                self.hints.clone(),
+                self.address.afresh(),
+            )
         })
     }
+}
+
+fn named(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("beamline-router listener")
 }
 
 fn pool(options: &PgConnectOptions) -> PgPool {
@@ -77,7 +89,7 @@ fn pool(options: &PgConnectOptions) -> PgPool {
 }
 
 /// Never returns: a lost connection is tried again, first soon and then less often.
-async fn listen_forever(pool: PgPool, hints: Hints) {
+async fn listen_forever(pool: PgPool, hints: Hints, address: AddressFile) {
     let mut failures = 0;
     loop {
         fail_points::reached("registry_listener");
@@ -88,6 +100,10 @@ async fn listen_forever(pool: PgPool, hints: Hints) {
             tracing::info!("no longer listening for changes of the registry; connecting again");
         }
         failures += 1;
+        let changed = address.changed().await;
+        if let Some(Ok(Some(options))) = changed.map(|backend| backend.postgres()) {
+            pool.set_connect_options(named(options));
+        }
         let wait = RECONNECT.wait(failures);
         sleep(jitter(wait, RECONNECT_JITTER, fastrand::f64())).await;
     }

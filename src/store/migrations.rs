@@ -13,6 +13,7 @@ use sqlx::{AnyConnection, Connection, Executor, SqlStr};
 use tokio::time::timeout;
 
 use self::files::File;
+use super::address_file::backend_now;
 use super::backend::{Backend, Kind};
 use super::error::{self, OpenError};
 use crate::config::DatabaseConfig;
@@ -58,7 +59,7 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<Applied>, StoreError
 /// Answers every migration that this version or the database knows. Changes nothing, not even by
 /// creating a file.
 pub async fn migration_status(config: &DatabaseConfig) -> Result<Vec<MigrationStatus>, StoreError> {
-    let backend = Backend::new(config).map_err(unusable)?;
+    let backend = backend_now(config).await.map_err(unusable)?;
     let known = migrations(&backend);
     let applied = match &backend.kind {
         Kind::Sqlite { file, .. } if !file.exists() => Vec::new(),
@@ -72,7 +73,7 @@ pub(super) async fn migrate_to(
     config: &DatabaseConfig,
     target: i64,
 ) -> Result<Vec<Applied>, StoreError> {
-    let backend = Backend::new(config).map_err(unusable)?;
+    let backend = backend_now(config).await.map_err(unusable)?;
     backend.create_directory().await.map_err(unusable)?;
     let mut wanted = migrations(&backend);
     wanted.retain(|migration| migration.version <= target);

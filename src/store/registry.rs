@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::address_file::AddressFile;
 use super::audit::Vouched;
 use super::change::Written;
 use super::listener::Hints;
@@ -31,6 +32,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Registry {
     statements: &'static Statements,
     pool: AnyPool,
+    address: AddressFile,
     hints: Hints,
     /// For one operation, the wait for a connection included.
     limit: Duration,
@@ -42,6 +44,7 @@ impl Registry {
     pub(super) fn new(
         statements: &'static Statements,
         pool: AnyPool,
+        address: AddressFile,
         hints: Hints,
         acquire_timeout: Duration,
         vouched: Vouched,
@@ -49,6 +52,7 @@ impl Registry {
         Self {
             statements,
             pool,
+            address,
             hints,
             limit: acquire_timeout + STATEMENTS_LIMIT,
             vouched,
@@ -56,8 +60,13 @@ impl Registry {
     }
 
     async fn read_revision(&self) -> Result<u64, StoreError> {
+        let mut connection = match self.pool.acquire().await {
+            Err(_) if self.is_elsewhere().await => self.pool.acquire().await,
+            acquired => acquired,
+        }
+        .map_err(error::reading)?;
         let row = sqlx::query(self.statements.revision.read)
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *connection)
             .await
             .map_err(error::reading)?;
         rows::number(&row, "revision")
@@ -119,8 +128,20 @@ impl Registry {
         &self,
         statement: &'static str,
     ) -> Result<Transaction<'static, Any>, StoreError> {
-        let begun = self.pool.begin_with(statement).await;
+        let begun = match self.pool.begin_with(statement).await {
+            Err(_) if self.is_elsewhere().await => self.pool.begin_with(statement).await,
+            begun => begun,
+        };
         begun.map_err(error::reading)
+    }
+
+    /// After a failure: whether there is another address to try, which is then the pool's.
+    async fn is_elsewhere(&self) -> bool {
+        let Some(backend) = self.address.changed().await else {
+            return false;
+        };
+        self.pool.set_connect_options(backend.options);
+        true
     }
 }
 

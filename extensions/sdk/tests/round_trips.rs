@@ -155,6 +155,7 @@ async fn a_handler_knows_whose_call_it_is() {
             "extension": call.extension_id, "tenant": call.tenant_id,
             "request": call.request_id, "trace": call.trace_id,
             "parent": parent, "attempt": call.attempt, "hurry": call.remaining().as_secs() <= 20,
+            "state": call.tracestate, "baggage": call.baggage,
         });
         Ok(Edit::unchanged().with_metadata("seen", &seen))
     };
@@ -172,6 +173,8 @@ async fn a_handler_knows_whose_call_it_is() {
             &[
                 ("traceparent", traceparent),
                 ("router-attempt", "2"),
+                ("tracestate", "a=1"),
+                ("baggage", "b=2"),
                 ("Router-Timeout-Ms", "20000")
             ],
             &body
@@ -179,7 +182,7 @@ async fn a_handler_knows_whose_call_it_is() {
         .await,
         json!({"extension": "x", "tenant": "acme", "request": "req-1",
                "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
-               "parent": "b7ad6b7169203331", "attempt": 2, "hurry": true})
+               "parent": "b7ad6b7169203331", "attempt": 2, "hurry": true, "state": "a=1", "baggage": "b=2"})
     );
     let headers = [
         ("trace_id", "abc"),
@@ -189,7 +192,7 @@ async fn a_handler_knows_whose_call_it_is() {
     assert_eq!(
         seen(&headers, &body).await,
         json!({"extension": "x", "tenant": "other", "request": "req-1", "trace": "abc",
-               "parent": null, "attempt": 1, "hurry": false})
+               "parent": null, "attempt": 1, "hurry": false, "state": null, "baggage": null})
     );
     let bare = r#"{"payload":{"payload":1}}"#;
     assert_eq!(

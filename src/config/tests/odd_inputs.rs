@@ -208,10 +208,9 @@ fn a_line_break_at_the_end_of_a_variable_is_no_part_of_its_value() {
         ("BEAMLINE__TELEMETRY__LOG_FILTER", "info\n"),
     ];
     let config = setup.load(&environment, &[]).unwrap();
-    let secret =
-        |text: &Option<secrecy::SecretString>| text.as_ref().unwrap().expose_secret().to_owned();
-    assert_eq!(secret(&config.admin.api_key), "0123456789abcdef");
-    let token = config.nats.token.as_ref().unwrap().now().unwrap();
+    let key = config.admin.api_key.unwrap();
+    assert_eq!(key.expose_secret(), "0123456789abcdef");
+    let token = config.nats.token.unwrap().now().unwrap();
     assert_eq!(token.expose_secret(), "a token ");
     let url = config.database.url.expose_secret();
     assert_eq!(url, "postgres://u:p@db.example/b");

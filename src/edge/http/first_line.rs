@@ -28,6 +28,8 @@ pub(super) enum First {
 /// Looks until it is known. Nothing is read: whoever serves the connection finds all of it. A probe
 /// is one only when it is complete, so that nobody holds the place of one with half a request.
 pub(super) async fn of(stream: &TcpStream) -> io::Result<First> {
+    // Whoever says nothing costs nothing.
+    stream.readable().await?;
     let mut head = vec![0; LONGEST_HEAD];
     let mut pause = FIRST_PAUSE;
     let mut known = 0;

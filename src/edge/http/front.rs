@@ -29,7 +29,7 @@ use super::server::{self, HandOver};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Connections that have not said yet what they want.
-pub(super) const MOST_LOOKED_AT: usize = 256;
+pub(super) const MOST_LOOKED_AT: usize = 512;
 /// Connections that have asked for a probe: those are kept for it, whoever else comes.
 pub(super) const MOST_PROBES: usize = 64;
 /// For the answer in hand of a connection that shall end: a probe's is there at once.
@@ -131,8 +131,10 @@ pub(super) async fn serve(front: Arc<Front>, stop: &CancellationToken) -> io::Re
         () = stop.cancelled() => {}
     }
     drop(listener);
-    ending.cancel();
     open.close();
+    // Whoever has come already is answered; who listens next at this socket has the others.
+    let _ = timeout(GRACE, open.wait()).await;
+    ending.cancel();
     open.wait().await;
     Ok(())
 }

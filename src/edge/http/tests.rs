@@ -342,10 +342,11 @@ async fn headers_that_never_end_are_not_awaited() {
         .await
         .unwrap();
     let mut answer = Vec::new();
-    timeout(LIMIT, stream.read_to_end(&mut answer))
+    // Closed, or reset because nobody has read the request.
+    let _ = timeout(LIMIT, stream.read_to_end(&mut answer))
         .await
-        .expect("the connection is closed")
-        .unwrap();
+        .expect("the connection is closed");
+    assert!(answer.is_empty());
     http.end().await;
 }
 

@@ -2,7 +2,7 @@
 //! help, so each of these comes with what does.
 
 /// By SQLSTATE.
-const POSTGRES: [(&str, &str); 7] = [
+const POSTGRES: [(&str, &str); 9] = [
     (
         "08P01",
         "a pooler in front of Postgres has to let through what docs/configuration.md names",
@@ -11,6 +11,7 @@ const POSTGRES: [(&str, &str); 7] = [
         "25006",
         "this server may only be read: name the primary in database.url to change anything",
     ),
+    ("26000", SESSIONS),
     (
         "28000",
         "let this user in from here (pg_hba.conf), or name another one in database.url",
@@ -23,6 +24,7 @@ const POSTGRES: [(&str, &str); 7] = [
         "3D000",
         "create the database, or name another one in database.url",
     ),
+    ("42P05", SESSIONS),
     (
         "42501",
         "grant this user the rights that docs/configuration.md names, or migrate as its owner",
@@ -32,6 +34,10 @@ const POSTGRES: [(&str, &str); 7] = [
         "raise max_connections of the server, or lower database.max_connections of the routers",
     ),
 ];
+
+/// A statement that was prepared elsewhere, or by somebody else.
+const SESSIONS: &str =
+    "a pooler in front of Postgres has to keep sessions apart (pool_mode = session in PgBouncer)";
 
 /// By the lowest byte of a code.
 const SQLITE: [(u32, &str); 4] = [

@@ -27,6 +27,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(20);
 pub(super) fn config(url: &str) -> DatabaseConfig {
     DatabaseConfig {
         url: SecretString::from(url.to_owned()),
+        url_file: None,
         max_connections: 5,
         startup_timeout: LIMIT,
         acquire_timeout: Duration::from_secs(5),

@@ -2,6 +2,7 @@
 //! rights, addresses that name what does not exist.
 
 use beamline_actors::ports::{Change, StoreError};
+use beamline_test_support::PostgresServer;
 use sqlx::{AssertSqlSafe, Executor};
 
 use super::database::TestDatabase;
@@ -71,7 +72,9 @@ async fn a_server_that_answers_refuses_with_advice() {
     let database = TestDatabase::postgres().await;
     let elsewhere = format!("{}_that_is_nowhere", database.url());
     let nobody = database.url().replace("postgres@", "nobody_of_this_name@");
-    let no_tls = format!("{}?sslmode=require", database.url());
+    // The server that tests share may have TLS; one of the test's own has none.
+    let plain = PostgresServer::start().await;
+    let no_tls = format!("{}?sslmode=require", plain.url());
     for (url, advice) in [
         (elsewhere, "create the database"),
         (nobody, "pg_hba.conf"),

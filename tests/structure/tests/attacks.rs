@@ -15,7 +15,9 @@ fn every_attack_is_listed() {
         tried.extend(tests_in(&text));
     }
     let page = fs::read_to_string(root.join("docs/security.md")).expect("a document");
-    let (_, list) = page.split_once("## Attacks that are tried").expect("a heading");
+    let (_, list) = page
+        .split_once("## Attacks that are tried")
+        .expect("a heading");
     let listed: BTreeSet<String> = list
         .lines()
         .filter(|line| line.starts_with("| ["))
@@ -23,8 +25,14 @@ fn every_attack_is_listed() {
         .collect();
     let missing: Vec<_> = tried.difference(&listed).collect();
     let gone: Vec<_> = listed.difference(&tried).collect();
-    assert!(missing.is_empty(), "docs/security.md does not list {missing:#?}");
-    assert!(gone.is_empty(), "docs/security.md lists what is not tried: {gone:#?}");
+    assert!(
+        missing.is_empty(),
+        "docs/security.md does not list {missing:#?}"
+    );
+    assert!(
+        gone.is_empty(),
+        "docs/security.md lists what is not tried: {gone:#?}"
+    );
     assert!(tried.len() > 20, "{}", tried.len());
 }
 

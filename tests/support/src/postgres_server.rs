@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Executor, PgConnection};
 use tempfile::TempDir;
 
 use super::process::Process;
@@ -85,6 +85,16 @@ impl PostgresServer {
             options.connect().await.ok()
         })
         .await
+    }
+
+    /// From now on everybody but `postgres` needs a password.
+    pub async fn ask_for_passwords(&self) {
+        let rules =
+            "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(self.data.join("pg_hba.conf"), rules).expect("its rules");
+        let mut connection = self.connect().await;
+        let reloaded = connection.execute("SELECT pg_reload_conf()").await;
+        reloaded.expect("the rules are read");
     }
 
     /// As by a crash; its other processes notice that by themselves.

@@ -77,6 +77,10 @@ impl RouterProcess {
             ("database.url", database),
             ("telemetry.log_format", "human".to_owned()),
         ];
+        let has_address = settings.iter().any(|(key, _)| *key == "database.url_file");
+        let own = own
+            .into_iter()
+            .filter(|(key, _)| !(has_address && *key == "database.url"));
         // Most tests are about something else than who may administrate.
         let says_who = settings.iter().any(|(key, _)| key.starts_with("admin."));
         let open = (!says_who).then(|| ("admin.open", "true".to_owned()));
@@ -87,7 +91,6 @@ impl RouterProcess {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let settings = own
-            .into_iter()
             .chain(open)
             .chain(given)
             .map(|(key, value)| (variable(key), value));
