@@ -8,13 +8,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use beamline_actors::ports::StoreError;
-use beamline_contract::admin::{self, Effect};
+use beamline_contract::admin::{self, Effect, RefusalCode};
 use beamline_contract::fields::Fields;
 use beamline_contract::for_each_operation;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 mod access;
+mod audit;
 mod authorization;
 mod body;
 mod breakers;
@@ -125,6 +126,9 @@ impl Administration {
     async fn denied(&self, denied: Denied) -> Refusal {
         let Denied { refusal, tried } = denied;
         let shared = &self.shared;
+        if refusal.code() == RefusalCode::Unauthorized {
+            shared.surroundings.audit.note_without_key();
+        }
         let Some(Tried(key_id)) = tried else {
             return refusal;
         };
@@ -238,6 +242,9 @@ macro_rules! by_name {
                     $($name => self.written::<admin::$operation>(admission, &body, &caller).await,)*
                     _ => Err(Refusal::unknown_operation(name)),
                 };
+                if let Err(refusal) = &answer {
+                    audit::note_refusal(&self.shared.surroundings, &caller, name, &body, refusal);
+                }
                 Ok(answer?)
             }
         }

@@ -11,6 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use crate::config::{Config, Discovered, Overrides};
 use crate::up::state;
 
+pub mod audit;
 pub mod breaker;
 mod client;
 pub mod complete;
@@ -112,6 +113,9 @@ pub enum Command {
     /// List, make and end the keys of the administration
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Show who has changed what, and check that the log is as it was written
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Bring the database to the schema of this version
     Migrate(migrate::MigrateArgs),
     /// Check or print the configuration
@@ -192,6 +196,7 @@ impl Command {
             | Self::Breaker(_)
             | Self::Policy(_)
             | Self::Key(_)
+            | Self::Audit(_)
             | Self::Migrate(_)
             | Self::Config(_)
             | Self::Completions(_)
@@ -204,7 +209,7 @@ impl Command {
     fn asks_a_router(&self) -> bool {
         match self {
             Self::Request(_) | Self::Tree(_) | Self::Ext(_) | Self::Breaker(_) => true,
-            Self::Policy(_) | Self::Key(_) | Self::Config(_) => true,
+            Self::Policy(_) | Self::Key(_) | Self::Audit(_) | Self::Config(_) => true,
             Self::Up(_) | Self::Serve | Self::Migrate(_) => false,
             Self::Completions(_) | Self::Complete(_) => false,
         }
@@ -245,6 +250,7 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
         }
         Command::Policy(command) => policy::run(load, command, globals.timeout, console).await,
         Command::Key(command) => key::run(&load()?, command, globals.timeout, console).await,
+        Command::Audit(command) => audit::run(&load()?, command, globals.timeout, console).await,
         Command::Migrate(args) => migrate::run(&load()?, args, console).await,
         Command::Config(command) => config::run(load(), &command, console),
         Command::Completions(args) => completions::run(&args, console),

@@ -6,6 +6,7 @@
 
 mod address;
 mod address_file;
+mod audit;
 mod backend;
 mod change;
 mod error;
@@ -29,9 +30,11 @@ use beamline_actors::ports::Store;
 
 use crate::config::DatabaseConfig;
 use address_file::AddressFile;
+use audit::Vouched;
 use listener::Hints;
 use registry::Registry;
 
+pub use audit::{AuditLog, Entry, Pruned, Verified};
 pub use error::OpenError;
 pub use listener::Listener;
 pub use migrations::{Applied, MigrationState, MigrationStatus, migrate, migration_status};
@@ -41,6 +44,7 @@ pub use migrations::{Applied, MigrationState, MigrationStatus, migrate, migratio
 pub struct OpenStore {
     pub store: Arc<dyn Store>,
     pub listener: Option<Listener>,
+    pub audit: AuditLog,
 }
 
 /// Opens the store that `database.url` names, without waiting for the database.
@@ -54,9 +58,12 @@ pub async fn open(config: &DatabaseConfig) -> Result<OpenStore, OpenError> {
         .postgres()?
         .map(|options| Listener::new(options, hints.clone(), &address));
     let limit = config.acquire_timeout;
-    let registry = Registry::new(backend.statements(), pool, address, hints, limit);
+    let vouched = Vouched::default();
+    let audit = AuditLog::new(backend.statements(), pool.clone(), vouched.clone());
+    let registry = Registry::new(backend.statements(), pool, address, hints, limit, vouched);
     Ok(OpenStore {
         store: Arc::new(registry),
         listener,
+        audit,
     })
 }

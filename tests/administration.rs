@@ -549,6 +549,7 @@ async fn health_breakers_and_the_tree_show_what_runs() {
             "sessions",
             "watch",
             "monitor",
+            "audit",
             "intake",
             "fleet",
             "admin",

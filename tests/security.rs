@@ -3,6 +3,7 @@
 use beamline_test_support::RouterProcess;
 
 mod answers;
+mod audit;
 mod bad_messages;
 mod keys;
 mod nats_setup;

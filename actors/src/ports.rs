@@ -141,7 +141,13 @@ impl Change {
 pub struct Author {
     /// For example `nats-admin`.
     pub source: String,
+    /// The id of a key.
     pub actor: Option<String>,
+    pub role: Option<String>,
+    /// The only one for which the key is.
+    pub tenant_id: Option<String>,
+    /// That somebody gave.
+    pub reason: Option<String>,
     pub trace_id: Option<String>,
     /// The revision that the change was made from; with any other in the store it is a
     /// [`StoreError::Stale`], because somebody else's change would be undone.

@@ -7,6 +7,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+mod audit;
 mod breakers;
 mod complexity;
 mod dry_run;
@@ -19,6 +20,10 @@ mod registry;
 mod role;
 mod tree;
 
+pub use audit::{
+    AuditAnswer, AuditFinding, AuditHead, AuditPruned, AuditRecord, AuditVerified, ListAudit,
+    PruneAudit, VerifyAudit,
+};
 pub use breakers::{
     BreakerReset, BreakerSet, BreakerStatesAnswer, ExtensionBreakers, FleetBreakers, FleetCount,
     GetCircuitBreakerStates, PartBreaker, ReplicaSeen, ReplicasReset, ResetBreaker, SetBreaker,
@@ -99,6 +104,9 @@ macro_rules! for_each_operation {
             ListKeys "list_keys" Admin Router Reads KeysAnswer,
             RotateKey "rotate_key" Admin Router Writes KeyCreated,
             RevokeKey "revoke_key" Admin Router Writes KeyRevoked,
+            ListAudit "list_audit" Auditor Router Reads AuditAnswer,
+            VerifyAudit "verify_audit" Auditor Router Reads AuditVerified,
+            PruneAudit "prune_audit" Admin Router Writes AuditPruned,
         }
     };
 }

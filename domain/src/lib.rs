@@ -14,6 +14,7 @@ pub mod record;
 
 pub mod policy;
 
+pub mod audit;
 pub mod keys;
 
 pub mod snapshot;

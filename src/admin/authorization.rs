@@ -109,6 +109,7 @@ pub(super) fn identify(
         largest_answer: asking.largest_answer,
         nonce: holder.nonce,
         if_revision: None,
+        reason: body.text("reason"),
     })
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Caller {
     pub(super) nonce: Option<Arc<Nonce>>,
     /// Up to which it knows what it writes.
     pub(super) if_revision: Option<u64>,
+    /// Why it writes, as far as it says.
+    pub(super) reason: Option<String>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -61,6 +63,9 @@ impl Caller {
         Author {
             source: self.source.to_owned(),
             actor: self.key_id.clone(),
+            role: self.role.map(|role| role.as_str().to_owned()),
+            tenant_id: self.tenant_id.clone(),
+            reason: self.reason.clone(),
             trace_id: self.trace_id.clone(),
             based_on: None,
             if_revision: self.if_revision,

@@ -103,10 +103,18 @@ mod tests {
             "create_key",
             "rotate_key",
             "revoke_key",
+            "list_audit",
+            "verify_audit",
+            "prune_audit",
         ];
         assert_eq!(waits_for(WaitsFor::Store), store);
         assert_eq!(waits_for(WaitsFor::Extensions), ["dry_run_pipeline"]);
         assert_eq!(waits_for(WaitsFor::Nobody).len(), 9, "all the rest");
-        assert!(store.iter().all(|name| writes(name) || *name == "reload"));
+        let reads = ["reload", "list_audit", "verify_audit"];
+        assert!(
+            store
+                .iter()
+                .all(|name| writes(name) || reads.contains(name))
+        );
     }
 }

@@ -210,6 +210,10 @@ impl Refusal {
         }
     }
 
+    pub(super) fn code(&self) -> RefusalCode {
+        self.code
+    }
+
     pub(super) fn body(self) -> RefusalBody {
         RefusalBody {
             code: self.code.as_str().into(),

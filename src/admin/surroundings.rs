@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 
 use super::access::Access;
 use super::heard::Heard;
+use crate::store::AuditLog;
 
 /// The parts of this router, and the way to the others.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Surroundings {
     pub identity: Identity,
     pub settings: AdminSettings,
     pub registry: Registry,
+    pub audit: AuditLog,
     pub invokers: Invokers,
     pub door: Door,
     pub metrics: Metrics,

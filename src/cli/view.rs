@@ -1,6 +1,7 @@
 //! What people see: tables and pictures, each a pure function of what a router answered.
 
 pub(super) mod attempts;
+pub(super) mod audit;
 pub(super) mod breakers;
 pub(super) mod canary;
 pub(super) mod complexity;

@@ -33,7 +33,7 @@ use crate::edge::nats::reply_subjects::ReplySubjects;
 use crate::edge::nats::{Connections, NatsSessions, NatsTransport};
 use crate::monitor::{self, Watched};
 use crate::observe::exposition::{Exposition, Sources};
-use crate::store::{Listener, OpenStore};
+use crate::store::{AuditLog, Listener, OpenStore};
 
 /// A router before its start.
 #[derive(Debug)]
@@ -51,6 +51,7 @@ pub(super) struct Built {
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
+    pub(super) audit: AuditLog,
     pub(super) connections: Connections,
     pub(super) metrics: Metrics,
     pub(super) door: Door,
@@ -98,6 +99,7 @@ impl Built {
                 OpenStore {
                     store,
                     listener: registry_listener,
+                    audit,
                 },
             start_with,
             connections,
@@ -117,7 +119,13 @@ impl Built {
         let phase = Phase::default();
         let identity = Identity::new(&config.router.environment);
         let watch = watch_settings(&config, &store, &identity);
-        let core = Core::new(&config, &store, (content, fresh), &connections, &transport);
+        let core = Core::new(
+            &config,
+            (&store, audit),
+            (content, fresh),
+            &connections,
+            &transport,
+        );
         let edges = Edges::new(
             &config,
             &core,
@@ -140,9 +148,11 @@ impl Built {
         children.extend(registry_listener.map(Listener::child));
         children.extend(behind.map(|behind| behind.child(&core.registry)));
         children.push(monitor::supervisor(core.watched(&config, transport)));
+        children.push(core.audit.child());
         children.extend(edges.children());
         let parts = Parts {
             store,
+            audit: core.audit,
             connections,
             metrics: core.metrics,
             door: core.door,
@@ -166,6 +176,7 @@ impl Built {
 struct Core {
     metrics: Metrics,
     registry: Registry,
+    audit: AuditLog,
     invokers: Invokers,
     door: Door,
 }
@@ -173,7 +184,7 @@ struct Core {
 impl Core {
     fn new(
         config: &Config,
-        store: &Arc<dyn Store>,
+        (store, audit): (&Arc<dyn Store>, AuditLog),
         start_with: (Content, bool),
         connections: &Connections,
         transport: &NatsTransport,
@@ -206,6 +217,7 @@ impl Core {
         Self {
             metrics,
             registry,
+            audit,
             invokers,
             door,
         }
@@ -260,6 +272,7 @@ impl Edges {
             identity,
             settings: admin_settings(config),
             registry: core.registry.clone(),
+            audit: core.audit.clone(),
             invokers: core.invokers.clone(),
             door: core.door.clone(),
             metrics: core.metrics.clone(),

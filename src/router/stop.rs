@@ -100,6 +100,7 @@ impl Parts {
     /// Closes what is open; false when answers may not have been written.
     pub(super) async fn close(&self) -> bool {
         let flushed = self.connections.close().await;
+        self.audit.flush().await;
         let _ = timeout(ANSWERS_LIMIT, self.store.close()).await;
         flushed
     }

@@ -10,6 +10,7 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, Row, Transaction};
 
+use super::audit::Entry;
 use super::listener::CHANNEL;
 use super::statements::Statements;
 use super::storable::{signed, to_json};
@@ -17,13 +18,13 @@ use super::{error, keys, nonces, rows, storable};
 
 type Tx = Transaction<'static, Any>;
 
-/// Writes `change` into `tx` and answers the revision that it will have.
+/// Writes `change` into `tx` and answers what it will be.
 pub(super) async fn write(
     statements: &'static Statements,
     tx: &mut Tx,
     change: &Change,
     by: &Author,
-) -> Result<u64, StoreError> {
+) -> Result<Written, StoreError> {
     let (kind, id) = change.object();
     let object = format!("{kind} {id}");
     storable::check(change, &object)?;
@@ -43,9 +44,20 @@ pub(super) async fn write(
         writer.refuse_when_changed(change, seen).await?;
     }
     let images = writer.apply(change).await?;
-    writer.record(change, by, revision, images).await?;
+    let audit_row = writer.record(change, by, revision, images).await?;
     writer.announce(revision).await?;
-    Ok(revision)
+    Ok(Written {
+        revision,
+        audit_row,
+    })
+}
+
+/// What a change will be when it is committed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    pub(super) revision: u64,
+    /// The id of its row.
+    pub(super) audit_row: i64,
 }
 
 /// What every step of one change needs.
@@ -92,19 +104,25 @@ impl Writer<'_> {
         by: &Author,
         revision: u64,
         images: Images,
-    ) -> Result<(), StoreError> {
+    ) -> Result<i64, StoreError> {
         let (kind, id) = change.object();
-        let insert = sqlx::query(self.statements.insert_audit)
-            .bind(signed(revision))
-            .bind(storable::without_nul(&by.source))
-            .bind(by.actor.as_deref().map(storable::without_nul))
-            .bind(by.trace_id.as_deref().map(storable::without_nul))
-            .bind(change.action())
-            .bind(kind)
-            .bind(id)
-            .bind(images.before)
-            .bind(images.after);
-        self.run(insert).await
+        let entry = Entry {
+            revision,
+            source: by.source.clone(),
+            key_id: by.actor.clone(),
+            role: by.role.clone(),
+            tenant_id: by.tenant_id.clone(),
+            action: change.action().to_owned(),
+            object_kind: kind.to_owned(),
+            object_id: id,
+            before: images.before,
+            after: images.after,
+            reason: by.reason.clone(),
+            error_code: None,
+            request_id: by.nonce.as_ref().map(|nonce| nonce.value.clone()),
+            trace_id: by.trace_id.clone(),
+        };
+        entry.insert(self.statements, self.tx).await
     }
 
     async fn announce(&mut self, revision: u64) -> Result<(), StoreError> {

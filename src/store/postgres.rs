@@ -4,14 +4,15 @@
 //! column.
 
 use super::statements::{
-    ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements, NonceStatements,
-    ObjectStatements, PartStatements, PolicyStatements, RevisionStatements, Statements,
+    AuditStatements, ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements,
+    NonceStatements, ObjectStatements, PartStatements, PolicyStatements, RevisionStatements,
+    Statements,
 };
 
 pub(super) const STATEMENTS: Statements = Statements {
     connection: CONNECTION,
     revision: REVISION,
-    insert_audit: INSERT_AUDIT,
+    audit: AUDIT,
     objects: OBJECTS,
     extensions: EXTENSIONS,
     versions: VERSIONS,
@@ -46,10 +47,92 @@ const REVISION: RevisionStatements = RevisionStatements {
     announce: Some("SELECT pg_notify($1, $2)"),
 };
 
-const INSERT_AUDIT: &str = "
-    INSERT INTO extension_audit_log
-        (revision, source, actor, trace_id, action, object_kind, object_id, before, after)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8::json, $9::json)";
+const AUDIT: AuditStatements = AuditStatements {
+    insert: "
+        INSERT INTO extension_audit_log
+            (revision, source, actor, trace_id, action, object_kind, object_id, before, after,
+             key_id, role, tenant_id, address, reason, outcome, error_code, request_id)
+        VALUES
+            ($1, $2, $3, $4, $5, $6, $7, $8::json, $9::json,
+             $10, $11, $12, $13, $14, $15, $16, $17)
+        RETURNING id",
+    list: "
+        SELECT
+            log.id, to_char(log.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at, log.revision, log.source, log.actor, log.key_id,
+            log.role, log.tenant_id, log.address, log.action, log.object_kind, log.object_id,
+            log.before::text AS before, log.after::text AS after, log.reason, log.outcome, log.error_code,
+            log.request_id, log.trace_id,
+            link.seq, link.vouched::int AS vouched, link.hash
+        FROM extension_audit_log AS log
+        LEFT JOIN audit_chain AS link ON link.row_id = log.id
+        WHERE ($1::bigint IS NULL OR log.id < $1)
+          AND ($2::text IS NULL OR log.actor = $2)
+          AND ($3::text IS NULL OR log.action = $3)
+          AND ($4::text IS NULL OR log.object_kind = $4)
+          AND ($5::text IS NULL OR log.object_id = $5)
+          AND ($6::text IS NULL OR log.outcome = $6)
+          AND ($7::text IS NULL OR log.tenant_id = $7)
+          AND ($8::timestamptz IS NULL OR log.recorded_at >= $8::timestamptz)
+          AND ($9::timestamptz IS NULL OR log.recorded_at < $9::timestamptz)
+        ORDER BY log.id DESC
+        LIMIT $10",
+    unlinked: "
+        SELECT
+            log.id, to_char(log.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at, log.revision, log.source, log.actor, log.key_id,
+            log.role, log.tenant_id, log.address, log.action, log.object_kind, log.object_id,
+            log.before::text AS before, log.after::text AS after, log.reason, log.outcome, log.error_code,
+            log.request_id, log.trace_id,
+            NULL::bigint AS seq, NULL::int AS vouched, NULL::text AS hash
+        FROM extension_audit_log AS log
+        WHERE log.id > (SELECT COALESCE(max(row_id), 0) - 10000 FROM audit_chain)
+          AND NOT EXISTS (SELECT 1 FROM audit_chain AS link WHERE link.row_id = log.id)
+        ORDER BY log.id
+        LIMIT 500",
+    outside: "
+        SELECT log.id
+        FROM extension_audit_log AS log
+        WHERE log.recorded_at < $1::timestamptz
+          AND NOT EXISTS (SELECT 1 FROM audit_chain AS link WHERE link.row_id = log.id)
+        ORDER BY log.id
+        LIMIT 20",
+    links: "
+        SELECT
+            log.id, to_char(log.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at, log.revision, log.source, log.actor, log.key_id,
+            log.role, log.tenant_id, log.address, log.action, log.object_kind, log.object_id,
+            log.before::text AS before, log.after::text AS after, log.reason, log.outcome, log.error_code,
+            log.request_id, log.trace_id,
+            link.row_id, link.seq, link.vouched::int AS vouched, link.hash
+        FROM audit_chain AS link
+        LEFT JOIN extension_audit_log AS log ON log.id = link.row_id
+        WHERE link.seq > $1
+        ORDER BY link.seq
+        LIMIT $2",
+    head: "
+        SELECT seq, hash FROM audit_chain
+        UNION ALL
+        SELECT last_seq AS seq, last_hash AS hash FROM audit_prunings
+        ORDER BY seq DESC
+        LIMIT 1",
+    at_seq: "
+        SELECT hash FROM audit_chain WHERE seq = $1
+        UNION ALL
+        SELECT last_hash AS hash FROM audit_prunings WHERE last_seq = $1
+        LIMIT 1",
+    pruned: "SELECT COALESCE(max(last_seq), 0) AS seq FROM audit_prunings",
+    add_link: "INSERT INTO audit_chain (seq, row_id, vouched, hash) VALUES ($1, $2, $3, $4)",
+    first_since: "
+        SELECT COALESCE(min(link.seq), 0) AS seq
+        FROM audit_chain AS link
+        JOIN extension_audit_log AS log ON log.id = link.row_id
+        WHERE log.recorded_at >= $1::timestamptz",
+    add_pruning: "
+        INSERT INTO audit_prunings (last_seq, last_hash, before, by_key)
+        VALUES ($1, $2, $3, $4)",
+    delete_rows: "
+        DELETE FROM extension_audit_log
+        WHERE id IN (SELECT row_id FROM audit_chain WHERE seq <= $1)",
+    delete_links: "DELETE FROM audit_chain WHERE seq <= $1",
+};
 
 const OBJECTS: ObjectStatements = ObjectStatements {
     all: "

@@ -13,6 +13,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address_file::AddressFile;
+use super::audit::Vouched;
+use super::change::Written;
 use super::listener::Hints;
 use super::statements::Statements;
 use super::{change, error, health, nonces, rows};
@@ -34,6 +36,8 @@ pub(super) struct Registry {
     hints: Hints,
     /// For one operation, the wait for a connection included.
     limit: Duration,
+    /// Hears of the audit rows that were written here.
+    vouched: Vouched,
 }
 
 impl Registry {
@@ -43,6 +47,7 @@ impl Registry {
         address: AddressFile,
         hints: Hints,
         acquire_timeout: Duration,
+        vouched: Vouched,
     ) -> Self {
         Self {
             statements,
@@ -50,6 +55,7 @@ impl Registry {
             address,
             hints,
             limit: acquire_timeout + STATEMENTS_LIMIT,
+            vouched,
         }
     }
 
@@ -80,11 +86,18 @@ impl Registry {
         let Ok(written) = written else {
             return Err(StoreError::Unavailable(late(self.limit)));
         };
-        let (tx, revision) = written?;
+        let (
+            tx,
+            Written {
+                revision,
+                audit_row,
+            },
+        ) = written?;
         let Ok(committed) = timeout_at(deadline, tx.commit()).await else {
             return Err(StoreError::Unknown(late(self.limit)));
         };
         committed.map_err(error::committing)?;
+        self.vouched.add(audit_row);
         self.hints.look_again();
         Ok(revision)
     }
@@ -93,10 +106,10 @@ impl Registry {
         &self,
         change: &Change,
         by: &Author,
-    ) -> Result<(Transaction<'static, Any>, u64), StoreError> {
+    ) -> Result<(Transaction<'static, Any>, Written), StoreError> {
         let mut tx = self.begin(self.statements.connection.begin_write).await?;
-        let revision = change::write(self.statements, &mut tx, change, by).await?;
-        Ok((tx, revision))
+        let written = change::write(self.statements, &mut tx, change, by).await?;
+        Ok((tx, written))
     }
 
     async fn write_lines(&self, replica: &str, lines: &[HealthLine]) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@
 pub(super) struct Statements {
     pub(super) connection: ConnectionStatements,
     pub(super) revision: RevisionStatements,
-    pub(super) insert_audit: &'static str,
+    pub(super) audit: AuditStatements,
     pub(super) objects: ObjectStatements,
     pub(super) extensions: ExtensionStatements,
     pub(super) versions: PartStatements,
@@ -47,6 +47,34 @@ pub(super) struct RevisionStatements {
     pub(super) next: &'static str,
     /// Tells other replicas on a channel that there is a new revision, where the database can.
     pub(super) announce: Option<&'static str>,
+}
+
+/// The audit log and the chain over its rows. Where rows are answered, they have the same columns.
+#[derive(Debug)]
+pub(super) struct AuditStatements {
+    /// Answers the row's id.
+    pub(super) insert: &'static str,
+    /// The newest first, those that fit all of what is not null.
+    pub(super) list: &'static str,
+    /// Rows of the last time that the chain does not have.
+    pub(super) unlinked: &'static str,
+    /// Rows of before a time that the chain does not have.
+    pub(super) outside: &'static str,
+    /// Of the chain, with their rows, behind a place in it.
+    pub(super) links: &'static str,
+    /// The last place of the chain, and its hash.
+    pub(super) head: &'static str,
+    /// The hash at a place.
+    pub(super) at_seq: &'static str,
+    /// The last place that was taken away.
+    pub(super) pruned: &'static str,
+    pub(super) add_link: &'static str,
+    /// The first place of a row since a time.
+    pub(super) first_since: &'static str,
+    pub(super) add_pruning: &'static str,
+    /// Up to a place.
+    pub(super) delete_rows: &'static str,
+    pub(super) delete_links: &'static str,
 }
 
 /// The revisions at which objects were changed last, by kind and id.

@@ -22,6 +22,7 @@ macro_rules! on_both_databases {
     };
 }
 
+mod audit;
 mod away;
 mod database;
 mod fixtures;

@@ -42,6 +42,9 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("list_keys", "A", ""),
     ("rotate_key", "A", ""),
     ("revoke_key", "A", ""),
+    ("list_audit", "AU", ""),
+    ("verify_audit", "AU", ""),
+    ("prune_audit", "A", ""),
 ];
 
 const LETTERS: [(char, Role); 5] = [
@@ -62,6 +65,7 @@ fn caller(role: Option<Role>, tenant_id: Option<&str>) -> Caller {
         largest_answer: 0,
         nonce: None,
         if_revision: None,
+        reason: None,
     }
 }
 

@@ -56,6 +56,11 @@ pub(super) const POSTGRES: &[File] = &[
         name: "revisions",
         sql: include_str!("../../../migrations/postgres/0011_revisions.sql"),
     },
+    File {
+        version: 12,
+        name: "audit",
+        sql: include_str!("../../../migrations/postgres/0012_audit.sql"),
+    },
 ];
 
 pub(super) const SQLITE: &[File] = &[
@@ -105,6 +110,11 @@ pub(super) const SQLITE: &[File] = &[
         version: 11,
         name: "revisions",
         sql: include_str!("../../../migrations/sqlite/0011_revisions.sql"),
+    },
+    File {
+        version: 12,
+        name: "audit",
+        sql: include_str!("../../../migrations/sqlite/0012_audit.sql"),
     },
 ];
 

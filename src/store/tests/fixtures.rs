@@ -45,7 +45,9 @@ pub(super) async fn seeded(database: &TestDatabase) -> Arc<dyn Store> {
 
 /// A store that hears of what others write until the test ends.
 pub(super) async fn opened(config: &DatabaseConfig) -> Arc<dyn Store> {
-    let OpenStore { store, listener } = open(config).await.unwrap();
+    let OpenStore {
+        store, listener, ..
+    } = open(config).await.unwrap();
     grow(listener.map(Listener::child).into_iter().collect()).await;
     store
 }

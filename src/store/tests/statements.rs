@@ -8,8 +8,9 @@ use sqlx::{
 use super::database::TestDatabase;
 use super::fixtures::config;
 use crate::store::statements::{
-    ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements, NonceStatements,
-    ObjectStatements, PartStatements, PolicyStatements, RevisionStatements, Statements,
+    AuditStatements, ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements,
+    NonceStatements, ObjectStatements, PartStatements, PolicyStatements, RevisionStatements,
+    Statements,
 };
 use crate::store::{migrate, postgres, sqlite};
 
@@ -117,7 +118,7 @@ fn of_registry(statements: &Statements) -> Vec<Named> {
     let Statements {
         connection: _,
         revision,
-        insert_audit,
+        audit,
         objects,
         extensions,
         versions,
@@ -129,7 +130,7 @@ fn of_registry(statements: &Statements) -> Vec<Named> {
         target_health,
     } = statements;
     let mut all = of_revision(revision);
-    all.push(("insert_audit".to_owned(), insert_audit));
+    all.extend(of_audit(audit));
     let ObjectStatements { all: every, one } = objects;
     all.extend(named("objects", &[("all", every), ("one", one)]));
     all.extend(of_extensions(extensions));
@@ -223,6 +224,42 @@ fn of_policies(statements: &PolicyStatements) -> Vec<Named> {
     named(
         "policies",
         &[("all", all), ("one", one), ("put", put), ("delete", delete)],
+    )
+}
+
+fn of_audit(statements: &AuditStatements) -> Vec<Named> {
+    let AuditStatements {
+        insert,
+        list,
+        unlinked,
+        outside,
+        links,
+        head,
+        at_seq,
+        pruned,
+        add_link,
+        first_since,
+        add_pruning,
+        delete_rows,
+        delete_links,
+    } = statements;
+    named(
+        "audit",
+        &[
+            ("insert", insert),
+            ("list", list),
+            ("unlinked", unlinked),
+            ("outside", outside),
+            ("links", links),
+            ("head", head),
+            ("at_seq", at_seq),
+            ("pruned", pruned),
+            ("add_link", add_link),
+            ("first_since", first_since),
+            ("add_pruning", add_pruning),
+            ("delete_rows", delete_rows),
+            ("delete_links", delete_links),
+        ],
     )
 }
 
