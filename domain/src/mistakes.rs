@@ -66,6 +66,11 @@ impl<P> MistakeList<P> {
         }
     }
 
+    /// Whether it keeps no more, so that it is no use looking for any.
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= self.most
+    }
+
     /// A mistake that earlier releases did not refuse.
     pub fn add_in_new(&mut self, place: impl Into<P>, message: impl Into<String>) {
         if self.is_stored {

@@ -1,13 +1,22 @@
 //! What somebody may have meant by a word that is not known.
 
+/// Bytes of a word that is looked at. Nobody means anything by a longer one, and comparing takes as
+/// long as both words together are long, squared.
+const LONGEST: usize = 256;
+
 /// The known word that is a slip or two away: of those nearest to `word` the first in the alphabet.
 /// In a word of three letters two slips would fit nearly everything, and a long one may have a
 /// third.
 pub fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
     let letters = word.chars().count();
     let most = if letters < 4 { 1 } else { 2.max(letters / 6) };
     known
         .iter()
+        // Each slip is at most a letter more or less.
+        .filter(|candidate| candidate.chars().count().abs_diff(letters) <= most)
         .map(|candidate| (strsim::levenshtein(word, candidate), *candidate))
         .filter(|(slips, _)| *slips <= most)
         .min()
@@ -35,6 +44,15 @@ mod tests {
         ] {
             assert_eq!(closest(word, &known), expected, "{word}");
         }
+    }
+
+    #[test]
+    fn a_word_without_end_is_not_compared() {
+        let long = "a".repeat(LONGEST + 1);
+        let almost = "a".repeat(LONGEST);
+        assert_eq!(closest(&long, &[almost.as_str()]), None);
+        let short = &almost[1..];
+        assert_eq!(closest(short, &[almost.as_str()]), Some(almost.as_str()));
     }
 
     #[test]

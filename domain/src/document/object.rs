@@ -237,6 +237,9 @@ impl<'a> Object<'a> {
     /// Ends the reading: a key that nobody asked for is a mistake.
     pub fn finish(self, known: &[&str], mistakes: &mut Mistakes) {
         for (key, _) in &self.entries {
+            if mistakes.is_full() {
+                break;
+            }
             let hint = match closest(key, known) {
                 Some(near) => format!("is not a known key; did you mean {near}?"),
                 None => format!("is not a known key; known are {}", known.join(", ")),
