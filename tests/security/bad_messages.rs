@@ -39,8 +39,8 @@ async fn publish_bad(nats: &Nats, subject: &'static str) -> AbortOnDropHandle<()
     }))
 }
 
-/// Asks for the demo policy for so long, one request every 20 ms whatever becomes of the others, and
-/// answers how many of how many were served in time.
+/// Asks for the demo policy for so long, one request every 20 ms whatever becomes of the others,
+/// and answers how many of how many were served in time.
 async fn served(caller: &Caller, time: Duration) -> (usize, usize) {
     let mut asked = JoinSet::new();
     let mut pause = interval(Duration::from_millis(20));

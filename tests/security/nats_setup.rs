@@ -404,13 +404,16 @@ async fn a_router_starts_without_a_right_that_it_needs() {
         ("nats.url", nats.url()),
         ("nats.user", "router"),
         ("nats.password", "p-router"),
-        ("nats.inbox_prefix", "_INBOX_gateway"),
+        ("nats.inbox_prefix", "_INBOX_pii_guard"),
     ];
     let mut router = RouterProcess::spawn(&settings);
     let status = router.wait_exit(LIMIT).await;
     assert!(!status.success());
     let log = router.log();
-    for missing in ["publish to _INBOX_gateway.", "subscribe to _INBOX_gateway."] {
+    for missing in [
+        "publish to _INBOX_pii_guard.",
+        "subscribe to _INBOX_pii_guard.",
+    ] {
         assert!(log.contains(missing), "{missing} in {log}");
     }
     assert!(log.contains("Grant that to its user"), "{log}");

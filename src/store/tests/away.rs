@@ -91,7 +91,7 @@ async fn a_frozen_database_is_used_again_when_it_thaws() {
         &proxy.address().to_string(),
     );
     let short = DatabaseConfig {
-        acquire_timeout: Duration::from_millis(100),
+        acquire_timeout: Duration::from_secs(1),
         max_connections: 2,
         ..config(&behind)
     };
