@@ -15,7 +15,7 @@ use futures_util::future::{BoxFuture, select_all, try_join_all};
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connections::Connections;
 use super::replies::Reading;
@@ -24,8 +24,11 @@ mod apart;
 mod lane;
 mod suspects;
 
-use apart::Apart;
+use apart::{Alone, Apart};
 use lane::{HEADER_ROOM, Lane, UsualTrip};
+
+/// A connection that was ended alone is back long before.
+const BACK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Calls extensions.
 #[derive(Debug, Clone)]
@@ -176,17 +179,28 @@ impl Transport for NatsTransport {
 impl Bus {
     async fn call(&self, call: Call) -> Result<Answer, TransportError> {
         if let Some(alone) = self.apart.lane_of(&call.subject) {
-            let was_connected = alone.lane.connection.is_connected();
-            return match alone.lane.call(call).await {
-                // Nobody else is called there, so nobody else can have ended it.
-                Err(TransportError::NotConnected) if was_connected && alone.broke(&self.lanes) => {
-                    let problem = "its answers have headers that nobody can read";
-                    Err(TransportError::Malformed(problem.to_owned()))
-                }
-                answer => answer,
-            };
+            return self.call_alone(&alone, call).await;
         }
         self.lane_for(&call.subject).call(call).await
+    }
+
+    /// There is no other connection for it, so one that is on its way back is waited for.
+    async fn call_alone(&self, alone: &Alone, mut call: Call) -> Result<Answer, TransportError> {
+        let begun = Instant::now();
+        let connection = &alone.lane.connection;
+        let back = timeout(BACK_LIMIT.min(call.timeout), connection.back());
+        if back.await.is_err() {
+            return Err(TransportError::NotConnected);
+        }
+        call.timeout = call.timeout.saturating_sub(begun.elapsed());
+        match alone.lane.call(call).await {
+            // Nobody else is called there, so nobody else can have ended it.
+            Err(TransportError::NotConnected) if alone.broke(&self.lanes) => {
+                let problem = "its answers have headers that nobody can read";
+                Err(TransportError::Malformed(problem.to_owned()))
+            }
+            answer => answer,
+        }
     }
 
     /// The same for all calls of a subject, as long as it is connected.
