@@ -17,7 +17,7 @@ use crate::config::NatsConfig;
 
 mod breaks;
 
-pub(super) use breaks::{Break, Watch};
+pub(super) use breaks::Watch;
 
 /// All of them; clones are the same.
 #[derive(Debug, Clone)]

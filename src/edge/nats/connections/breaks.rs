@@ -14,14 +14,6 @@ use crate::edge::nats::events::Report;
 const TOGETHER: Duration = Duration::from_millis(50);
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// Losses of one connection while others stood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Break {
-    /// The first and the last of them, as [`Link::losses`] counts.
-    pub(crate) first: u64,
-    pub(crate) last: u64,
-}
-
 /// Watches one connection beside others.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -47,9 +39,9 @@ impl Watch {
         }
     }
 
-    /// Resolves after the next losses that others on the same server did not share. With each of
-    /// them on a server of its own, nobody can tell.
-    pub(crate) async fn next(&mut self, others: &[Connection]) -> Break {
+    /// Resolves after the next losses that others on the same server did not share, and answers how
+    /// many they were. With each of them on a server of its own, nobody can tell.
+    pub(crate) async fn next(&mut self, others: &[Connection]) -> u64 {
         loop {
             let seen = self.seen;
             if self.link.wait_for(|link| link.losses > seen).await.is_err() {
@@ -65,16 +57,12 @@ impl Watch {
             sleep(TOGETHER).await;
             let is_alone = steady.iter().any(beside);
             self.seen = self.link.borrow_and_update().losses;
-            let last = self.seen;
             self.others = losses(others);
             if self.connection.is_connected() {
                 self.server = self.connection.server();
             }
             if is_alone {
-                return Break {
-                    first: seen + 1,
-                    last,
-                };
+                return self.seen - seen;
             }
         }
     }
@@ -87,26 +75,20 @@ fn losses(of: &[Connection]) -> Vec<u64> {
     links.collect()
 }
 
-impl Break {
-    pub(crate) fn count(self) -> u64 {
-        self.last - self.first + 1
-    }
-}
-
 /// Counts what ends one, without end.
 pub(super) async fn count(door: &Connection, others: &[Connection]) {
     let mut watch = Watch::of(door, others);
     let mut report = Report::every(SAY_EVERY);
     loop {
-        let broken = watch.next(others).await;
+        let messages = watch.next(others).await;
         if door.is_closing() {
             continue;
         }
-        door.count_unreadable(broken.count());
+        door.count_unreadable(messages);
         if report.is_due() {
             warn!(
                 door = door.purpose(),
-                messages = broken.count(),
+                messages,
                 "a message that the NATS client cannot read ended this connection and no other: somebody who may \
                  publish to its subjects sends headers that no client library writes"
             );

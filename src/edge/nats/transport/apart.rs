@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 use super::lane::{Lane, UsualTrip};
 use super::suspects::{FORGIVEN, Suspects};
 use crate::edge::nats::connection::Connection;
-use crate::edge::nats::connections::{Break, Connections, Watch};
+use crate::edge::nats::connections::{Connections, Watch};
 use crate::edge::nats::forgeries::Forgeries;
 use crate::edge::nats::replies::Reading;
 
@@ -57,7 +57,7 @@ pub(super) struct Alone {
 struct Broken {
     lane: Arc<Lane>,
     watch: Watch,
-    broken: Break,
+    messages: u64,
 }
 
 /// Everything that runs beside the watching.
@@ -131,12 +131,12 @@ impl Apart {
         let mut look = interval(LOOK_EVERY);
         loop {
             tokio::select! {
-                Some(Broken { lane, watch, broken }) = breaks.next() => {
+                Some(Broken { lane, watch, messages }) = breaks.next() => {
                     fail_points::reached("calls_apart");
                     if lane.connection.is_closing() {
                         continue;
                     }
-                    self.take(&lane, broken, &mut tasks);
+                    self.take(&lane, messages, &mut tasks);
                     breaks.push(self.next_break(lane, watch));
                 }
                 Some(ended) = tasks.join_next() => {
@@ -160,16 +160,16 @@ impl Apart {
 
     async fn next_break(&self, lane: Arc<Lane>, mut watch: Watch) -> Broken {
         let others = self.connections.beside(&lane.connection);
-        let broken = watch.next(&others).await;
+        let messages = watch.next(&others).await;
         Broken {
             lane,
             watch,
-            broken,
+            messages,
         }
     }
 
-    fn take(self: &Arc<Self>, lane: &Arc<Lane>, broken: Break, tasks: &mut Tasks) {
-        lane.connection.count_unreadable(broken.count());
+    fn take(self: &Arc<Self>, lane: &Arc<Lane>, messages: u64, tasks: &mut Tasks) {
+        lane.connection.count_unreadable(messages);
         if !self.is_home(lane) {
             return self.broke_again(lane);
         }
