@@ -1,98 +1,100 @@
-//! The key of a state directory: made once, kept in a file that only its owner can read, and found
-//! there by the commands that its owner types.
+//! What a state directory keeps secret: made once, in a file that only its owner can read, and
+//! found there by the commands that its owner types.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
-use nix::unistd::Uid;
+use beamline_actors::disk;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::keys::NewKey;
+use crate::keys::{NewKey, NoRandomness, new_password};
+use crate::own_files::{self, OTHERS, Refusal};
 
-const FILE: &str = "admin.key";
-/// Only its owner reads and writes it.
-const MODE: u32 = 0o600;
-/// More is no key.
+/// More is none of these.
 const LONGEST: u64 = 1_024;
 
-/// The key that is there, or a new one.
-pub(super) fn open(directory: &Path) -> io::Result<SecretString> {
-    if let Some(key) = read(directory)? {
-        return Ok(key);
-    }
-    let new = NewKey::admin("up").map_err(io::Error::other)?;
-    let path = directory.join(FILE);
-    // What is there is no key of ours.
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(&path)?;
-    writeln!(file, "{}", new.key.expose_secret())?;
-    file.sync_all()?;
-    Ok(new.key)
+/// Each has a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secret {
+    /// The key of the administration.
+    Key,
+    /// The password of the NATS server.
+    Password,
 }
 
-/// The key of a directory, if its file is the caller's own and nobody else can read it.
-pub(super) fn read(directory: &Path) -> io::Result<Option<SecretString>> {
-    let path = directory.join(FILE);
-    let is_file = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
-    if !is_file {
-        return Ok(None);
+impl Secret {
+    pub(super) fn place(self, directory: &Path) -> PathBuf {
+        directory.join(match self {
+            Self::Key => "admin.key",
+            Self::Password => "nats.password",
+        })
     }
-    let file = File::open(&path)?;
-    if !is_own(&file)? {
-        return Ok(None);
-    }
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text)?;
-    let key = text.trim();
-    Ok((!key.is_empty()).then(|| key.into()))
-}
 
-/// Asked of what is open, so that nothing is put in its place meanwhile.
-fn is_own(file: &File) -> io::Result<bool> {
-    let found = file.metadata()?;
-    Ok(found.is_file() && found.uid() == Uid::effective().as_raw() && found.mode() & 0o077 == 0)
+    /// What is there, or something new in its place.
+    pub(super) fn open(self, directory: &Path) -> io::Result<SecretString> {
+        // What is not ours, or others can read, is no secret of ours.
+        if let Ok(Some(kept)) = self.read(directory) {
+            return Ok(kept);
+        }
+        let new = self.make().map_err(io::Error::other)?;
+        let line = format!("{}\n", new.expose_secret());
+        disk::replace(&self.place(directory), line.as_bytes())?;
+        Ok(new)
+    }
+
+    /// What a directory holds, if its file is the caller's own and nobody else can read it.
+    pub(super) fn read(self, directory: &Path) -> Result<Option<SecretString>, Refusal> {
+        let Some(file) = own_files::open_file(&self.place(directory), OTHERS)? else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        file.take(LONGEST).read_to_string(&mut text)?;
+        let secret = text.trim();
+        Ok((!secret.is_empty()).then(|| secret.into()))
+    }
+
+    fn make(self) -> Result<SecretString, NoRandomness> {
+        match self {
+            Self::Key => Ok(NewKey::admin("up")?.key),
+            Self::Password => new_password(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
 
     #[test]
-    fn a_key_is_made_once_and_only_its_owner_can_read_it() {
-        let directory = tempfile::tempdir().unwrap();
-        assert!(read(directory.path()).unwrap().is_none());
-        let made = open(directory.path()).unwrap();
-        let again = open(directory.path()).unwrap();
-        assert_eq!(made.expose_secret(), again.expose_secret());
-        let mode = fs::metadata(directory.path().join(FILE)).unwrap().mode();
-        assert_eq!(mode & 0o777, MODE);
+    fn a_secret_is_made_once_and_only_its_owner_can_read_it() {
+        for secret in [Secret::Key, Secret::Password] {
+            let directory = tempfile::tempdir().unwrap();
+            assert!(secret.read(directory.path()).unwrap().is_none());
+            let made = secret.open(directory.path()).unwrap();
+            let again = secret.open(directory.path()).unwrap();
+            assert_eq!(made.expose_secret(), again.expose_secret());
+            let mode = fs::metadata(secret.place(directory.path())).unwrap().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
     }
 
     #[test]
-    fn a_key_that_others_can_read_or_that_lies_elsewhere_is_none() {
+    fn a_secret_that_others_can_read_or_that_lies_elsewhere_is_none() {
         let directory = tempfile::tempdir().unwrap();
-        let made = open(directory.path()).unwrap();
-        let path = directory.path().join(FILE);
+        let made = Secret::Key.open(directory.path()).unwrap();
+        let path = Secret::Key.place(directory.path());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(read(directory.path()).unwrap().is_none());
+        assert!(Secret::Key.read(directory.path()).is_err());
 
         let elsewhere = directory.path().join("elsewhere");
         fs::rename(&path, &elsewhere).unwrap();
-        fs::set_permissions(&elsewhere, fs::Permissions::from_mode(MODE)).unwrap();
+        fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o600)).unwrap();
         symlink(&elsewhere, &path).unwrap();
-        assert!(read(directory.path()).unwrap().is_none());
-        let other = open(directory.path()).unwrap();
+        assert!(Secret::Key.read(directory.path()).is_err());
+        let other = Secret::Key.open(directory.path()).unwrap();
         assert_ne!(other.expose_secret(), made.expose_secret());
         let kept = fs::read_to_string(&elsewhere).unwrap();
         assert_eq!(kept.trim(), made.expose_secret(), "the link is replaced");
