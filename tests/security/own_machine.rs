@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use async_nats::ConnectOptions;
 use beamline_test_support::{
-    LIMIT, Nats, RouterProcess, Up, eventually, program, until, within, without_foreign,
+    LIMIT, Nats, Process, RouterProcess, Up, eventually, program, until, within, without_foreign,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -212,17 +212,17 @@ async fn a_state_folder_leads_somewhere_else() {
         directory.path().join("other"),
     );
     fs::create_dir(&other).expect("a directory");
-    let start = || {
+    let start = async || {
         let mut command = Command::new(program("beamline-router"));
-        without_foreign(&mut command);
-        let output = command
+        command
             .args(["up", "--no-demo"])
-            .current_dir(directory.path())
-            .output();
-        said(&output.expect("it runs"))
+            .current_dir(directory.path());
+        let mut up = Process::start(command, directory.path().join("up.log"));
+        assert!(!up.wait_exit(LIMIT).await.success(), "{}", up.log());
+        up.log()
     };
     symlink(&other, &state).expect("a link");
-    let refused = start();
+    let refused = start().await;
     assert!(
         refused.contains("link") && refused.contains("--state-dir"),
         "{refused}"
@@ -233,7 +233,7 @@ async fn a_state_folder_leads_somewhere_else() {
     fs::remove_file(&state).expect("a link");
     fs::create_dir(&state).expect("a directory");
     symlink(other.join("chosen"), state.join("registry.db")).expect("a link");
-    let refused = start();
+    let refused = start().await;
     assert!(refused.contains("link"), "{refused}");
     assert!(!other.join("chosen").exists());
 }
