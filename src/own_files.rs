@@ -15,6 +15,7 @@ use nix::unistd::{ROOT, Uid};
 pub(crate) const OTHERS: u32 = 0o077;
 /// The rights of others to write.
 pub(crate) const OTHERS_WRITE: u32 = 0o022;
+const EVERYBODY_WRITES: u32 = 0o002;
 const FOLDER: u32 = 0o700;
 const FILE: u32 = 0o600;
 /// Everybody may put something there, and take away only what is their own, as in /tmp.
@@ -58,7 +59,7 @@ pub(crate) fn own_folder(path: &Path) -> Result<File, Refusal> {
 }
 
 /// The folder of a router that a platform has prepared: it may be root's, and root may have put a
-/// link there. Answers whether others may still write to it.
+/// link there. Answers whether everybody may still write to it.
 pub(crate) fn given_folder(path: &Path) -> Result<bool, Refusal> {
     let is_trusted = |found: &Metadata| [me(), ROOT.as_raw()].contains(&found.uid());
     let path = without_last_slash(path);
@@ -79,7 +80,7 @@ pub(crate) fn given_folder(path: &Path) -> Result<bool, Refusal> {
     if found.uid() == me() && found.mode() & STICKY == 0 {
         take_away(&folder, &found, OTHERS_WRITE)?;
     }
-    Ok(folder.metadata()?.mode() & OTHERS_WRITE != 0)
+    Ok(folder.metadata()?.mode() & EVERYBODY_WRITES != 0)
 }
 
 /// A folder that is there, and whose handle is no link's.

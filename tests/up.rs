@@ -77,7 +77,8 @@ async fn one_command_starts_everything_and_an_interrupt_leaves_nothing() {
 #[tokio::test]
 async fn the_login_outlives_a_run_and_a_shell_that_was_told_has_it() {
     let up = Up::start().await;
-    let (password, url) = (up.variable("NATS_PASSWORD"), up.variable("NATS_URL"));
+    let password = up.variable("NATS_PASSWORD");
+    let url = up.variable("NATS_URL");
     let directory = up.stop().await;
     let up = Up::start_in(directory, &[]).await;
     assert_eq!(up.variable("NATS_PASSWORD"), password);

@@ -75,13 +75,13 @@ fn nats_error(error: nats::ConnectError) -> StartError {
 /// What is kept there is read again at the next start, so that nobody else may write it.
 fn claim(state_dir: &Path) -> Result<(), StartError> {
     let place = state_dir.display();
-    let others_write = own_files::given_folder(state_dir).map_err(|refusal| {
+    let open = own_files::given_folder(state_dir).map_err(|refusal| {
         StartError::Failed(format!(
             "{place} cannot be used: {refusal}. Choose another router.state_dir, which belongs to the user of this router."
         ))
     })?;
-    if others_write {
-        tracing::warn!(path = %place, "others may write to the state directory: give the router one of its own");
+    if open {
+        tracing::warn!(path = %place, "everybody may write to the state directory: give the router one of its own");
     }
     Ok(())
 }

@@ -207,10 +207,8 @@ async fn a_folder_of_others_says_that_up_runs() {
 #[tokio::test]
 async fn a_state_folder_leads_somewhere_else() {
     let directory = TempDir::new().expect("a directory");
-    let (state, other) = (
-        directory.path().join(".beamline"),
-        directory.path().join("other"),
-    );
+    let state = directory.path().join(".beamline");
+    let other = directory.path().join("other");
     fs::create_dir(&other).expect("a directory");
     let start = async || {
         let mut command = Command::new(program("beamline-router"));

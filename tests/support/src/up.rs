@@ -77,7 +77,8 @@ impl Up {
 
     /// Somebody who has the login.
     pub async fn client(&self) -> Client {
-        let (user, password) = (self.variable("NATS_USER"), self.variable("NATS_PASSWORD"));
+        let user = self.variable("NATS_USER");
+        let password = self.variable("NATS_PASSWORD");
         ConnectOptions::with_user_and_password(user, password)
             .connect(&self.nats_url)
             .await
