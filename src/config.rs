@@ -109,7 +109,7 @@ impl Config {
     /// What was written for other routers goes to none that was only found. That one's server has
     /// one login, also for whoever has written its address.
     fn open_what_was_found(&mut self, found: &Discovered, only_found: bool) {
-        if !found.is_at(&self.nats.url) {
+        if !only_found && !found.is_at(&self.nats.url) {
             return;
         }
         self.nats.log_in_only_as(found.login.clone());

@@ -78,7 +78,8 @@ pub(crate) fn given_folder(path: &Path) -> Result<bool, Refusal> {
     // Somebody may have named a folder that is not for this alone: who reads there goes on reading.
     // Files are made for this user only.
     if found.uid() == me() && found.mode() & STICKY == 0 {
-        take_away(&folder, &found, OTHERS_WRITE)?;
+        // A file system that can only be read stays as it is.
+        let _closed = take_away(&folder, &found, OTHERS_WRITE);
     }
     Ok(folder.metadata()?.mode() & EVERYBODY_WRITES != 0)
 }
@@ -88,10 +89,13 @@ pub(crate) fn open_folder(path: &Path) -> Result<File, Refusal> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let mut options = File::options();
     let opened = options.read(true).custom_flags(flags.bits()).open(path);
-    opened.map_err(|error| match error.kind() {
-        io::ErrorKind::NotADirectory if path.is_symlink() => Refusal::Link,
-        io::ErrorKind::NotADirectory => Refusal::Kind("folder"),
-        _ => refusal(error),
+    opened.map_err(|error| {
+        let is_no_folder = error.kind() == io::ErrorKind::NotADirectory;
+        match (is_no_folder, path.is_symlink()) {
+            (true, true) => Refusal::Link,
+            (true, false) => Refusal::Kind("folder"),
+            (false, _) => refusal(error),
+        }
     })
 }
 
