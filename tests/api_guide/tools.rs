@@ -32,8 +32,8 @@ pub(super) struct Workshop<'u> {
 }
 
 impl<'u> Workshop<'u> {
-    /// For programs that speak to this server, in shells that have logged in. A tool that is missing
-    /// is a failure, on every platform: all of them are to be had wherever the router is built.
+    /// For programs that speak to this server, in shells that have logged in. A missing tool is a
+    /// failure, on every platform: all of them are to be had wherever the router is built.
     pub(super) fn open(language: Option<Language>, up: &'u Up) -> Self {
         let below = match language {
             None => tools().join("bin"),
