@@ -25,12 +25,12 @@ use crate::at_once;
 
 /// No request is longer under way between the server and this process, which may get no processor
 /// for a while.
-const UNDER_WAY: Duration = Duration::from_secs(1);
+const UNDER_WAY: Duration = Duration::from_millis(500);
 /// Nothing came for so long: nothing is under way either. Shorter, and a gap in the traffic would
 /// pass for its end, while the next request is under way on a slow link.
 const QUIET: Duration = Duration::from_millis(250);
 /// The count is reached late, or never, when the load ends in the middle.
-const COUNT_LIMIT: Duration = Duration::from_secs(4);
+const COUNT_LIMIT: Duration = Duration::from_secs(2);
 
 /// One member of a queue group.
 pub struct Intake {
@@ -238,10 +238,10 @@ mod tests {
         let mut rate = Rate::new(start);
         assert_eq!(rate.expected_in(UNDER_WAY, at(10)), 0);
         (0..100).for_each(|n| rate.count(at(n)));
-        assert_eq!(rate.expected_in(UNDER_WAY, at(100)), 1000);
+        assert_eq!(rate.expected_in(UNDER_WAY, at(100)), 500);
         // Half a second of silence halves it and more; two seconds end it.
-        assert!(rate.expected_in(UNDER_WAY, at(900)) < 120);
-        assert!(rate.expected_in(UNDER_WAY, at(1500)) <= 100);
+        assert!(rate.expected_in(UNDER_WAY, at(900)) < 60);
+        assert!(rate.expected_in(UNDER_WAY, at(1500)) <= 50);
         assert_eq!(rate.expected_in(UNDER_WAY, at(5000)), 0);
     }
 }
