@@ -8,6 +8,7 @@ mod audit;
 mod bad_messages;
 mod keys;
 mod nats_setup;
+mod own_machine;
 mod probes;
 mod quotas;
 mod reply_subjects;
