@@ -54,6 +54,10 @@ pub(crate) fn own_folder(path: &Path) -> Result<File, Refusal> {
     if found.uid() != me() {
         return Err(Refusal::Foreign(found.uid()));
     }
+    // It is everybody's on purpose, and nothing would work any more without it.
+    if found.mode() & STICKY != 0 {
+        return Err(Refusal::Open { mode: found.mode() });
+    }
     take_away(&folder, &found, OTHERS)?;
     Ok(folder)
 }
