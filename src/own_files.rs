@@ -53,7 +53,8 @@ pub(crate) fn own_folder(path: &Path, is_ours: impl Fn(&Path) -> bool) -> Result
     let folder = open_folder(&path)?;
     let found = folder.metadata()?;
     match check(&found, OTHERS) {
-        // Of a folder that everybody uses, such as /tmp, nobody may be locked out.
+        // Of a folder that everybody uses, such as /tmp, nobody may be locked out: nothing would
+        // work any more.
         Err(Refusal::Open { .. }) if found.mode() & STICKY == 0 && is_ours(&path) => {
             take_away(&folder, &found, OTHERS)?;
         }

@@ -14,6 +14,7 @@ use beamline_contract::fields::Fields;
 use beamline_contract::limits::{MAX_KEY_NAME, OVERLAP_MS};
 use beamline_domain::document::{Mistakes, Object, shorten};
 use beamline_domain::keys::StoredKey;
+use beamline_domain::tenant_ids::tenant_problem;
 use humantime::{format_rfc3339_millis, parse_rfc3339};
 use secrecy::ExposeSecret;
 
@@ -21,7 +22,7 @@ use super::authorization::milliseconds;
 use super::body::{read_document, required};
 use super::caller::Caller;
 use super::operation::{Perform, WaitsFor};
-use super::policies::tenant_problem;
+use super::policies::check_new_tenant;
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
 use crate::keys::NewKey;
@@ -48,6 +49,9 @@ impl Perform for CreateKey {
         caller: &Caller,
     ) -> Result<KeyCreated, Refusal> {
         check_room(all)?;
+        if let Some(tenant_id) = &self.tenant_id {
+            check_new_tenant(tenant_id, all)?;
+        }
         let now = milliseconds(SystemTime::now());
         let kind = if self.edge {
             KeyKind::Edge

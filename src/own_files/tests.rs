@@ -29,6 +29,8 @@ fn a_folder_is_made_for_its_user_and_one_that_is_there_is_closed() {
     assert_eq!(mode(&new), 0o755);
     set_mode(&new, 0o1777);
     assert!(given_folder(&new).unwrap(), "as /tmp is");
+    let refused = own_folder(&new, |_| true).map(drop);
+    assert!(matches!(refused, Err(Refusal::Open { .. })), "{refused:?}");
     assert_eq!(mode(&new), 0o1777);
 }
 
