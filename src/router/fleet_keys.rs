@@ -1,0 +1,95 @@
+//! Sees to it that replicas have a key to sign with: the first one that finds the newest a day old
+//! makes the next. All replicas read it with the registry.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use beamline_actors::ports::{Store, StoreError};
+use beamline_actors::registry::Registry;
+use beamline_actors::tree::{Child, Node, NodeKind};
+use beamline_contract::time::since_1970;
+use beamline_domain::backoff::jitter;
+use tokio::time::sleep;
+
+use crate::keys::{NoRandomness, fleet_key};
+
+/// Between two looks at what the registry has; the store is asked only when a key is due.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Not all replicas try at once.
+const JITTER: f64 = 0.5;
+
+/// Why there is no new key.
+#[derive(Debug, thiserror::Error)]
+enum NotMade {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+}
+
+/// Its place in the tree.
+pub(super) fn child(registry: &Registry, store: &Arc<dyn Store>) -> Child {
+    let registry = registry.clone();
+    let store = Arc::clone(store);
+    let node = Node::new("fleet_keys", NodeKind::Worker);
+    Child::task(&node, move || keep(registry.clone(), Arc::clone(&store)))
+}
+
+async fn keep(registry: Registry, store: Arc<dyn Store>) {
+    let mut served = registry.served();
+    let mut is_said = false;
+    loop {
+        served.mark_unchanged();
+        match renew(&registry, store.as_ref(), since_1970(SystemTime::now())).await {
+            Ok(()) => is_said = false,
+            // While the store is away, the registry says so.
+            Err(error) if registry.freshness().stale_seconds > 0 => {
+                tracing::debug!(%error, "no key for the messages between replicas was made");
+            }
+            Err(error) if !is_said => {
+                is_said = true;
+                say(&registry, &error);
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            _ = served.changed() => {}
+            () = sleep(jitter(LOOK_EVERY, JITTER, fastrand::f64())) => {}
+        }
+    }
+}
+
+/// Makes the next key when it is time for it and no other replica has made it.
+async fn renew(registry: &Registry, store: &dyn Store, now: u64) -> Result<(), NotMade> {
+    if registry.snapshot().fleet_keys().due(now).is_none() {
+        return Ok(());
+    }
+    // What is served may be old.
+    if let Some(number) = store.fleet_keys().await?.due(now) {
+        let key = fleet_key(number, now)?;
+        if store.add_fleet_key(&key).await? {
+            tracing::info!(
+                key = key.id,
+                number,
+                "made a key for the messages between replicas"
+            );
+        }
+    }
+    registry.reload();
+    Ok(())
+}
+
+fn say(registry: &Registry, error: &NotMade) {
+    let help = "run `beamline-router migrate`, and let the router's user of the database read and write the table fleet_keys";
+    if registry.snapshot().fleet_keys().is_empty() {
+        tracing::warn!(
+            %error,
+            "replicas cannot sign what they tell each other, so each finds out by itself which extensions fail; {help}"
+        );
+    } else {
+        tracing::warn!(
+            %error,
+            "the key that signs messages between replicas is more than a day old and cannot be replaced; {help}"
+        );
+    }
+}
