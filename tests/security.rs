@@ -5,6 +5,7 @@ use beamline_test_support::RouterProcess;
 mod answers;
 mod audit;
 mod bad_messages;
+mod fleet;
 mod keys;
 mod nats_setup;
 mod probes;

@@ -43,14 +43,13 @@ async fn keep(registry: Registry, store: Arc<dyn Store>) {
         match renew(&registry, store.as_ref(), since_1970(SystemTime::now())).await {
             Ok(()) => is_said = false,
             // While the store is away, the registry says so.
-            Err(error) if registry.freshness().stale_seconds > 0 => {
-                tracing::debug!(%error, "no key for the messages between replicas was made");
-            }
-            Err(error) if !is_said => {
+            Err(error) if !is_said && store.revision().await.is_ok() => {
                 is_said = true;
                 say(&registry, &error);
             }
-            Err(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "no key for the messages between replicas was made");
+            }
         }
         tokio::select! {
             _ = served.changed() => {}
