@@ -52,8 +52,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         lines: &'a [HealthLine],
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// The keys by which replicas know each other. A store that has none yet, or does not show them,
-    /// is no reason not to serve.
+    /// The keys by which replicas know each other. A store that has none yet, or does not show
+    /// them, is no reason not to serve.
     fn fleet_keys(&self) -> BoxFuture<'_, Result<FleetKeys, StoreError>>;
 
     /// Adds the next one, and forgets those before the last. False when another replica was first.

@@ -62,12 +62,12 @@ impl FleetKeys {
     /// The key to sign with: the newest, however old, because without a database there is no other.
     /// While it is so new that somebody may not have read it, the one before it.
     pub fn signing(&self, now: u64) -> Option<&FleetKey> {
-        let (newest, before) = (self.0.first()?, self.0.get(1));
+        let newest = self.0.first()?;
         let is_known = now >= newest.created_at.saturating_add(KNOWN_AFTER);
         if is_known {
             Some(newest)
         } else {
-            before.or(Some(newest))
+            self.0.get(1).or(Some(newest))
         }
     }
 
