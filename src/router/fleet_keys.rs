@@ -92,3 +92,67 @@ fn say(registry: &Registry, error: &NotMade) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use beamline_actors::metrics::Metrics;
+    use beamline_actors::registry::{RegistryActor, RegistrySettings};
+    use beamline_actors::testing::{MemoryStore, content};
+    use beamline_actors::tree::Root;
+    use beamline_test_support::until;
+
+    use super::*;
+
+    const DAY: u64 = 24 * 3600 * 1000;
+
+    async fn served(store: &Arc<MemoryStore>) -> (Registry, Root) {
+        let settings = RegistrySettings {
+            poll_interval: Duration::from_secs(5),
+            disk_copy: None,
+        };
+        let first = Some((content(&[], &[]), true));
+        let store = Arc::clone(store) as Arc<dyn Store>;
+        let registry = Registry::new(store, settings, Metrics::default(), first);
+        let actor = registry.clone();
+        let child = Child::essential(registry.node(), move || (RegistryActor, actor.clone()));
+        let root = Root::start(Node::root(), vec![child], Metrics::default()).await;
+        (registry, root.unwrap())
+    }
+
+    async fn until_served(registry: &Registry, number: u64) {
+        until("the key is served", || {
+            registry.snapshot().fleet_keys().newest() == Some(number)
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_replica_makes_a_key_and_the_others_read_it() {
+        let store = MemoryStore::new(content(&[], &[]));
+        let (one, _root) = served(&store).await;
+        let (other, _other_root) = served(&store).await;
+        let revision = one.snapshot().revision();
+        renew(&one, store.as_ref(), 1_000).await.unwrap();
+        // It has not read the first one yet, and makes none.
+        renew(&other, store.as_ref(), 1_000).await.unwrap();
+        until_served(&one, 1).await;
+        until_served(&other, 1).await;
+        renew(&one, store.as_ref(), 1_000 + DAY - 1).await.unwrap();
+        assert_eq!(store.fleet_keys().await.unwrap().newest(), Some(1));
+        renew(&other, store.as_ref(), 1_000 + DAY).await.unwrap();
+        until_served(&one, 2).await;
+        assert_eq!(one.snapshot().fleet_keys().iter().count(), 2);
+        assert_eq!(one.snapshot().revision(), revision);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_is_away_gets_a_key_when_it_is_back() {
+        let store = MemoryStore::new(content(&[], &[]));
+        let (registry, _root) = served(&store).await;
+        store.set_away(true);
+        renew(&registry, store.as_ref(), 0).await.unwrap_err();
+        store.set_away(false);
+        renew(&registry, store.as_ref(), 0).await.unwrap();
+        until_served(&registry, 1).await;
+    }
+}

@@ -192,3 +192,112 @@ impl Signatures {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use beamline_actors::metrics::Metrics;
+    use beamline_actors::registry::RegistrySettings;
+    use beamline_actors::testing::{MemoryStore, content};
+    use beamline_domain::fleet::FleetKey;
+    use beamline_domain::snapshot::Content;
+
+    use super::*;
+    use crate::keys::fleet_key;
+
+    const SUBJECT: &str = "beamline.router.v1.control.breakers";
+    const INBOX: &str = "_INBOX.beamline_router.x";
+
+    fn key() -> FleetKey {
+        fleet_key(1, 0).expect("random numbers")
+    }
+
+    fn replica(name: &str, keys: &[FleetKey]) -> Signatures {
+        let content = Content {
+            fleet_keys: keys.to_vec().into(),
+            ..content(&[], &[])
+        };
+        let store = MemoryStore::new(content.clone());
+        let settings = RegistrySettings {
+            poll_interval: Duration::from_secs(5),
+            disk_copy: None,
+        };
+        let served = Some((content, true));
+        let registry = Registry::new(store, settings, Metrics::default(), served);
+        Signatures::new(registry, name)
+    }
+
+    fn message(subject: &str, reply: Option<&str>, stamp: &Stamp) -> Message {
+        Message {
+            subject: subject.into(),
+            reply: reply.map(Into::into),
+            payload: "{}".into(),
+            headers: Some(stamp.headers.clone()),
+            status: None,
+            description: None,
+            length: 0,
+        }
+    }
+
+    fn question(asks: &Signatures) -> (Stamp, Message) {
+        let binding = Binding {
+            subject: SUBJECT,
+            reply: INBOX,
+            question: "",
+        };
+        let stamp = asks.stamp(binding, b"{}").expect("a key");
+        let message = message(SUBJECT, Some(INBOX), &stamp);
+        (stamp, message)
+    }
+
+    #[test]
+    fn a_question_is_heard_once_and_its_answer_is_for_it_alone() {
+        let keys = [key()];
+        let asks = replica("r1", &keys);
+        let answers = replica("r2", &keys);
+        let (stamp, asked) = question(&asks);
+        assert_eq!(asks.heard(Kind::Question, &asked, ""), None, "its own");
+        let sender = answers.heard(Kind::Question, &asked, "").expect("heard");
+        assert_eq!((&*sender.replica, &sender.name), ("r1", &stamp.name));
+        assert_eq!((asks.all_refused(), answers.all_refused()), (0, 0));
+        assert_eq!(answers.heard(Kind::Question, &asked, ""), None);
+        assert_eq!(answers.all_refused(), 1);
+
+        let binding = Binding {
+            subject: INBOX,
+            reply: "",
+            question: &sender.name,
+        };
+        let answer = answers.stamp(binding, b"{}").expect("a key");
+        let answer = message(INBOX, None, &answer);
+        let (other, _) = question(&asks);
+        assert_eq!(asks.heard(Kind::Answer, &answer, &other.name), None);
+        assert_eq!(asks.all_refused(), 1);
+        let heard = asks.heard(Kind::Answer, &answer, &stamp.name);
+        assert_eq!(heard.expect("heard").replica, "r2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_two_subscriptions_hear_is_no_replay() {
+        let keys = [key()];
+        let hears = replica("r2", &keys);
+        let (_, asked) = question(&replica("r1", &keys));
+        assert!(hears.heard(Kind::Question, &asked, "").is_some());
+        hears.expect_repeats();
+        assert_eq!(hears.heard(Kind::Question, &asked, ""), None);
+        assert_eq!(hears.all_refused(), 0);
+        tokio::time::sleep(OVERLAP).await;
+        assert_eq!(hears.heard(Kind::Question, &asked, ""), None);
+        assert_eq!(hears.all_refused(), 1);
+    }
+
+    #[test]
+    fn without_a_key_nothing_is_said_and_nothing_heard() {
+        let (_, asked) = question(&replica("r1", &[key()]));
+        let bare = replica("r2", &[]);
+        assert_eq!(bare.heard(Kind::Question, &asked, ""), None);
+        assert_eq!(bare.all_refused(), 0);
+        assert!(bare.stamp(Binding::default(), b"").is_none());
+    }
+}
