@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::connection::State;
 use async_nats::{Client, HeaderMap, StatusCode};
-use beamline_test_support::LIMIT;
+use beamline_test_support::{LIMIT, Part};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -89,7 +89,7 @@ impl Load {
         rate: f64,
         retries: u32,
     ) -> Self {
-        let client = connect(url).await;
+        let client = connect(url, Part::Tester).await;
         let inbox = client.new_inbox();
         let mut answers = client
             .subscribe(format!("{inbox}.*"))
@@ -315,8 +315,9 @@ pub(crate) fn class_id(number: usize) -> String {
 }
 
 /// A connection that notices soon that its server is gone, and that it is back.
-pub(crate) async fn connect(url: &str) -> Client {
-    let options = async_nats::ConnectOptions::new()
+pub(crate) async fn connect(url: &str, part: Part) -> Client {
+    let options = part
+        .options()
         .ping_interval(Duration::from_secs(1))
         .reconnect_delay_callback(|_| Duration::from_millis(100));
     timeout(LIMIT, options.connect(url))

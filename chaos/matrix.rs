@@ -7,7 +7,9 @@ use crate::gaps;
 use crate::outcome::{HEAD, Verdict};
 use crate::pace::Pace;
 use crate::scenario::Scenario;
-use crate::{bus, cluster, database, extensions, pressure, processes, random, registry, resources};
+use crate::{
+    bus, cluster, database, extensions, leaving, pressure, processes, random, registry, resources,
+};
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     let parts = [
@@ -20,6 +22,7 @@ fn all() -> impl Iterator<Item = &'static Scenario> {
         pressure::SCENARIOS,
         resources::SCENARIOS,
         random::SCENARIOS,
+        leaving::SCENARIOS,
     ];
     parts.into_iter().flatten()
 }

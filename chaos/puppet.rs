@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::header::HeaderMap;
 use async_nats::{Client, Message, Subject};
+use beamline_test_support::Part;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -60,7 +61,7 @@ struct Shared {
 impl Puppet {
     /// A provider, unless the id is that of a guardrail.
     pub(crate) async fn start(url: &str, subject: &str, good: Value) -> Self {
-        let client = connect(url).await;
+        let client = connect(url, Part::Extension).await;
         let group = subject.to_owned();
         let mut calls = client
             .queue_subscribe(subject.to_owned(), group)

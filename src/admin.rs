@@ -11,7 +11,11 @@ use beamline_actors::ports::StoreError;
 use beamline_contract::admin::{self, Effect, RefusalCode};
 use beamline_contract::fields::Fields;
 use beamline_contract::for_each_operation;
-use tokio::time::{Instant, sleep, timeout_at};
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 mod access;
@@ -64,6 +68,8 @@ pub struct Administration {
 struct Shared {
     surroundings: Arc<Surroundings>,
     lanes: Lanes,
+    /// For bodies that are read on threads of their own.
+    large: Semaphore,
     nonces: Nonces,
     wrong_keys: WrongKeys,
     /// What is still at work is answered that the router ends.
@@ -72,6 +78,12 @@ struct Shared {
 
 /// For the wait and the work. A store that is away is given up before this.
 const OPERATION_LIMIT: Duration = Duration::from_secs(15);
+/// A body of more bytes is read on a thread of its own: reading and judging it may take longer than
+/// requests can wait.
+const LARGE: usize = 64 * 1024;
+const LARGE_AT_ONCE: usize = 2;
+/// Until a large body is read.
+const LARGE_WAIT: Duration = Duration::from_secs(5);
 
 impl Administration {
     pub fn new(surroundings: Surroundings) -> Self {
@@ -80,6 +92,7 @@ impl Administration {
             wrong_keys,
             surroundings: Arc::new(surroundings),
             lanes: Lanes::default(),
+            large: Semaphore::new(LARGE_AT_ONCE),
             nonces: Nonces::default(),
             cut: CancellationToken::new(),
         };
@@ -103,23 +116,46 @@ impl Administration {
         &self,
         admission: Admission,
         name: &str,
-        payload: &[u8],
-        asking: &Asking,
+        payload: Bytes,
+        asking: Asking,
     ) -> String {
-        let answer = match self.by_name(&admission, name, payload, asking).await {
-            Ok(answer) => answer,
-            Err(denied) => {
-                // Who waits for nothing but a wrong key's answer keeps nobody from a place.
-                drop(admission);
-                self.denied(denied).await.into_json()
-            }
+        let largest_answer = asking.largest_answer;
+        let answer = if payload.len() > LARGE {
+            self.by_name_apart(admission, name, payload, asking).await
+        } else {
+            self.by_name(admission, name, &payload, &asking).await
         };
-        if answer.len() <= asking.largest_answer {
+        let answer = match answer {
+            Ok(answer) => answer,
+            // Without a place by now: who only waits for the answer to a wrong key needs none.
+            Err(denied) => self.denied(denied).await.into_json(),
+        };
+        if answer.len() <= largest_answer {
             return answer;
         }
-        Refusal::too_long(answer.len(), asking.largest_answer)
+        Refusal::too_long(answer.len(), largest_answer)
             .leaving_open(operation::writes(name))
             .into_json()
+    }
+
+    /// What an operation itself computes holds up no request then.
+    async fn by_name_apart(
+        &self,
+        admission: Admission,
+        name: &str,
+        payload: Bytes,
+        asking: Asking,
+    ) -> Result<String, Denied> {
+        let turn = timeout(LARGE_WAIT, self.shared.large.acquire()).await;
+        let _turn = turn.ok().and_then(Result::ok).ok_or_else(Refusal::busy)?;
+        let this = self.clone();
+        let name = name.to_owned();
+        let runtime = Handle::current();
+        let working = spawn_blocking(move || {
+            runtime.block_on(this.by_name(admission, &name, &payload, &asking))
+        });
+        let done = working.await;
+        done.map_err(|lost| Refusal::internal(&lost.to_string()))?
     }
 
     /// An answer to a wrong key comes late when there were many.
@@ -227,7 +263,7 @@ macro_rules! by_name {
         impl Administration {
             async fn by_name(
                 &self,
-                admission: &Admission,
+                admission: Admission,
                 name: &str,
                 payload: &[u8],
                 asking: &Asking,
@@ -239,7 +275,7 @@ macro_rules! by_name {
                     body: &body,
                 })?;
                 let answer = match name {
-                    $($name => self.written::<admin::$operation>(admission, &body, &caller).await,)*
+                    $($name => self.written::<admin::$operation>(&admission, &body, &caller).await,)*
                     _ => Err(Refusal::unknown_operation(name)),
                 };
                 if let Err(refusal) = &answer {

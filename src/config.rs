@@ -113,9 +113,11 @@ impl Config {
         &self.warnings
     }
 
-    /// What is open to those who have no key, and to whom.
+    /// What is open to those who have no key, and to whom; and where answers may go.
     pub fn openings(&self) -> Vec<String> {
-        self.admin.openings(&self.nats)
+        let mut openings = self.admin.openings(&self.nats);
+        openings.push(self.nats.answers_go());
+        openings
     }
 
     /// The effective configuration as it was loaded, with the origin of each value as a comment. In

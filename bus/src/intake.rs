@@ -6,8 +6,13 @@
 //! callers wait in vain. An unsubscribe "after n messages" is counted by both sides, so nothing
 //! falls between them. While requests keep coming, that is how to leave; when none come, none can
 //! be lost, and a drain ends the subscription at once.
+//!
+//! After a reconnect the server counts from zero and the client goes on counting, so each
+//! connection needs a subscription of its own: [`Intake::connection_lost`].
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -18,20 +23,26 @@ use tokio::time::timeout;
 
 use crate::at_once;
 
-/// More than any request is under way between the server and this process.
-const UNDER_WAY: Duration = Duration::from_millis(250);
+/// No request is longer under way between the server and this process, which may get no processor
+/// for a while.
+const UNDER_WAY: Duration = Duration::from_millis(500);
 /// Nothing came for so long: nothing is under way either. Shorter, and a gap in the traffic would
 /// pass for its end, while the next request is under way on a slow link.
-const QUIET: Duration = UNDER_WAY;
-/// The count may never be reached when the load ends in the middle.
-const COUNT_LIMIT: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(250);
+/// The count is reached late, or never, when the load ends in the middle.
+const COUNT_LIMIT: Duration = Duration::from_secs(2);
 
 /// One member of a queue group.
 pub struct Intake {
     client: Client,
+    subject: String,
+    group: String,
     subscription: Subscriber,
+    /// Came by a subscription before this one.
+    waiting: VecDeque<Message>,
+    /// By this subscription.
     received: u64,
-    /// The server counts anew after a reconnect.
+    /// The one on which the server has counted all of them; the first is 1.
     connection: u64,
     rate: Rate,
     leaving: Leaving,
@@ -60,9 +71,13 @@ impl Intake {
             .await?;
         Ok(Self {
             client: client.clone(),
+            subject: subject.to_owned(),
+            group: group.to_owned(),
             subscription,
+            waiting: VecDeque::new(),
             received: 0,
-            connection: connections(client),
+            // Without one so far, the server learns of it on the first.
+            connection: connections(client).max(1),
             rate: Rate::new(Instant::now()),
             leaving: Leaving::No,
         })
@@ -70,6 +85,9 @@ impl Intake {
 
     /// The next request; `None` after the last one. May be dropped while it waits.
     pub async fn next(&mut self) -> Option<Message> {
+        if let Some(message) = self.waiting.pop_front() {
+            return Some(message);
+        }
         loop {
             let message = match self.leaving {
                 Leaving::No | Leaving::Draining => self.subscription.next().await,
@@ -93,6 +111,32 @@ impl Intake {
         }
     }
 
+    /// To be called as soon as the connection is lost, before the client is back: another
+    /// subscription takes the place of this one, for the next connection. Whoever calls it too late,
+    /// or never, may lose what is under way when it leaves.
+    pub fn connection_lost(&mut self) {
+        let lost = self.client.connection_state() == State::Disconnected;
+        let counted = self.connection == connections(&self.client);
+        if !lost || !counted || !matches!(self.leaving, Leaving::No) {
+            return;
+        }
+        let subscribing = self
+            .client
+            .queue_subscribe(self.subject.clone(), self.group.clone());
+        // It waits only where thousands of other commands do.
+        let Some(Ok(next)) = at_once(pin!(subscribing)) else {
+            return;
+        };
+        let mut before = std::mem::replace(&mut self.subscription, next);
+        while let Some(Some(message)) = at_once(before.next()) {
+            self.waiting.push_back(message);
+        }
+        // The client does not take it along to the next connection.
+        drop(before);
+        self.received = 0;
+        self.connection += 1;
+    }
+
     /// Asks the server for no more; what is under way still comes out of [`Intake::next`], which
     /// then ends. `None` when the connection is closed for good, and nothing more can come.
     pub async fn leave(&mut self) -> Option<()> {
@@ -102,8 +146,8 @@ impl Intake {
         }
         let now = Instant::now();
         let under_way = self.rate.expected_in(UNDER_WAY, now);
-        // Before the first reconnect, both sides have counted the same messages.
-        if under_way == 0 || self.connection.max(1) != connections(&self.client) {
+        let counted = self.connection == connections(&self.client);
+        if under_way == 0 || !counted {
             return self.drain().await;
         }
         self.subscription
@@ -194,10 +238,10 @@ mod tests {
         let mut rate = Rate::new(start);
         assert_eq!(rate.expected_in(UNDER_WAY, at(10)), 0);
         (0..100).for_each(|n| rate.count(at(n)));
-        assert_eq!(rate.expected_in(UNDER_WAY, at(100)), 250);
+        assert_eq!(rate.expected_in(UNDER_WAY, at(100)), 500);
         // Half a second of silence halves it and more; two seconds end it.
-        assert!(rate.expected_in(UNDER_WAY, at(900)) < 30);
-        assert!(rate.expected_in(UNDER_WAY, at(1500)) <= 25);
+        assert!(rate.expected_in(UNDER_WAY, at(900)) < 60);
+        assert!(rate.expected_in(UNDER_WAY, at(1500)) <= 50);
         assert_eq!(rate.expected_in(UNDER_WAY, at(5000)), 0);
     }
 }

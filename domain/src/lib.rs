@@ -7,6 +7,7 @@ pub mod mistakes;
 pub mod names;
 pub mod position;
 pub mod suggest;
+pub mod tenant_ids;
 
 pub mod target;
 

@@ -15,13 +15,14 @@ use beamline_contract::limits::{MAX_KEY_NAME, OVERLAP_MS};
 use beamline_contract::time::since_1970;
 use beamline_domain::document::{Mistakes, Object, shorten};
 use beamline_domain::keys::StoredKey;
+use beamline_domain::tenant_ids::tenant_problem;
 use humantime::{format_rfc3339_millis, parse_rfc3339};
 use secrecy::ExposeSecret;
 
 use super::body::{read_document, required};
 use super::caller::Caller;
 use super::operation::{Perform, WaitsFor};
-use super::policies::tenant_problem;
+use super::policies::check_new_tenant;
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
 use crate::keys::NewKey;
@@ -48,6 +49,9 @@ impl Perform for CreateKey {
         caller: &Caller,
     ) -> Result<KeyCreated, Refusal> {
         check_room(all)?;
+        if let Some(tenant_id) = &self.tenant_id {
+            check_new_tenant(tenant_id, all)?;
+        }
         let now = since_1970(SystemTime::now());
         let kind = if self.edge {
             KeyKind::Edge

@@ -15,6 +15,7 @@ use beamline_domain::names::id_problem;
 use beamline_domain::policy::Policy;
 use beamline_domain::snapshot::{KnownPolicy, Snapshot, StoredPolicy};
 use beamline_domain::suggest::closest;
+use beamline_domain::tenant_ids::{new_tenant_problem, tenant_problem};
 
 use super::body::required;
 use super::caller::Caller;
@@ -24,9 +25,6 @@ use super::operation::{Perform, WaitsFor};
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
 use super::warnings;
-
-/// Bytes that the name of a tenant may have.
-const LONGEST_TENANT: usize = 256;
 
 impl Perform for ListPolicies {
     const WAITS_FOR: WaitsFor = WaitsFor::Nobody;
@@ -145,6 +143,7 @@ impl Perform for PutPolicy {
             .map_err(|mistakes| Refusal::mistakes("policy", &mistakes))?;
         all.registry.refresh().await?;
         let snapshot = all.registry.snapshot();
+        check_new_tenant(&self.tenant_id, all)?;
         let mistakes = mismatches(
             &policy,
             &self.policy_id,
@@ -207,15 +206,15 @@ fn check_names(tenant_id: &str, policy_id: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Why no tenant can be called so.
-pub(super) fn tenant_problem(tenant_id: &str) -> Option<String> {
-    let has_a_length = (1..=LONGEST_TENANT).contains(&tenant_id.len());
-    if has_a_length && !tenant_id.chars().any(char::is_control) {
-        return None;
+/// A tenant that has policies may go on with the id that an earlier release took.
+pub(super) fn check_new_tenant(tenant_id: &str, all: &Surroundings) -> Result<(), Refusal> {
+    let snapshot = all.registry.snapshot();
+    let is_new = snapshot.policies_of(tenant_id).next().is_none();
+    let in_subjects = all.settings.tenant_from_subject;
+    match new_tenant_problem(tenant_id, in_subjects).filter(|_| is_new) {
+        Some(problem) => Err(Refusal::invalid(format!("/tenant_id {problem}."))),
+        None => Ok(()),
     }
-    Some(format!(
-        "must be 1 to {LONGEST_TENANT} bytes without control characters"
-    ))
 }
 
 /// What is wrong with a well-formed policy in this registry: names of nothing, or of something of

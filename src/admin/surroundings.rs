@@ -56,6 +56,8 @@ pub struct AdminSettings {
     pub max_extensions: usize,
     /// Attempts that one request may make after its first.
     pub max_extra_attempts: usize,
+    /// Tenants are tokens of subjects.
+    pub tenant_from_subject: bool,
     pub quotas: RegistryQuotas,
 }
 

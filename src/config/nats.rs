@@ -104,6 +104,16 @@ impl NatsConfig {
     }
 }
 
+impl NatsConfig {
+    /// Where the router lets requests send their answers.
+    pub(super) fn answers_go(&self) -> String {
+        format!(
+            "answers go to reply subjects that begin with one of {} (nats.reply_prefixes)",
+            self.reply_prefixes.join(", ")
+        )
+    }
+}
+
 impl NatsTlsConfig {
     /// Whoever names an authority or a certificate means TLS: without it, a password would go in
     /// clear to a server that offers none.

@@ -752,3 +752,19 @@ fn a_configuration_in_print_loads_to_itself() {
 mod examples;
 mod odd_inputs;
 mod secrets;
+
+#[test]
+fn what_is_open_is_said() {
+    let openings = |flags: &[(&str, &str)]| load_with(None, &[], flags).unwrap().openings();
+    let answers = "answers go to reply subjects that begin with one of _INBOX., _INBOX_, _R_. (nats.reply_prefixes)";
+    let looks = "every program on this machine, without a login, can read extensions, policies and health without a key \
+                 (admin.anonymous)";
+    assert_eq!(openings(&[]), [looks, answers]);
+    let closed = openings(&[
+        ("admin.anonymous", "none"),
+        ("nats.reply_prefixes", "acme.replies."),
+    ]);
+    let theirs =
+        "answers go to reply subjects that begin with one of acme.replies. (nats.reply_prefixes)";
+    assert_eq!(closed, [theirs]);
+}

@@ -51,6 +51,7 @@ pub(super) fn admin_settings(config: &Config) -> AdminSettings {
         complexity: complexity_limits(config),
         max_extensions: config.router.max_extensions_per_pipeline as usize,
         max_extra_attempts: config.router.max_extra_attempts as usize,
+        tenant_from_subject: config.router.tenant_from_subject,
         quotas: RegistryQuotas {
             policies: config.quotas.policies_per_tenant as usize,
             policy_bytes: config.quotas.policy_bytes_per_tenant as usize,

@@ -9,6 +9,9 @@ use tokio::time::Instant;
 
 /// A reason fills at most one line for each tenant in this time.
 pub(super) const TELL_EVERY: Duration = Duration::from_secs(5);
+/// A reason fills at most one line in this time, however many tenants it meets: what extensions
+/// answer must not fill a disk.
+const LINE_EVERY: Duration = Duration::from_secs(1);
 /// With more reasons and tenants than this, the tenants are not told apart.
 const MOST_KINDS: usize = 64;
 
@@ -19,6 +22,8 @@ type FailureOf = (&'static str, Arc<str>);
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     kinds: HashMap<FailureOf, Told>,
+    /// When a reason filled its last line.
+    lines: HashMap<&'static str, Instant>,
 }
 
 #[derive(Debug)]
@@ -31,7 +36,9 @@ struct Told {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Untold {
     pub(super) reason: &'static str,
-    pub(super) tenant_id: Arc<str>,
+    /// Whose they were, where it was one tenant.
+    pub(super) tenant_id: Option<Arc<str>>,
+    pub(super) tenants: usize,
     pub(super) more: u64,
 }
 
@@ -45,39 +52,59 @@ impl Failures {
         now: Instant,
     ) -> Option<u64> {
         let kind = self.kind(reason, tenant_id);
-        let Some(told) = self.kinds.get_mut(&kind) else {
-            self.kinds.insert(kind, Told { at: now, more: 0 });
-            return Some(0);
-        };
-        if now.duration_since(told.at) < TELL_EVERY {
+        let has_room = self.has_room(reason, now);
+        let told = self.kinds.get(&kind);
+        let is_news = told.is_none_or(|told| now.duration_since(told.at) >= TELL_EVERY);
+        let told = self.kinds.entry(kind).or_insert(Told { at: now, more: 0 });
+        if !is_news || !has_room {
             told.more += 1;
             return None;
         }
         told.at = now;
-        Some(std::mem::take(&mut told.more))
+        let more = std::mem::take(&mut told.more);
+        self.lines.insert(reason, now);
+        Some(more)
     }
 
-    /// What is to be told although nothing like it failed again; what is over is forgotten.
+    /// What is to be told although nothing like it failed again, in one line for each reason; what
+    /// is over is forgotten.
     pub(super) fn untold(&mut self, now: Instant) -> Vec<Untold> {
         let is_due = |told: &Told| now.duration_since(told.at) >= TELL_EVERY;
         self.kinds.retain(|_, told| told.more > 0 || !is_due(told));
-        let mut untold = Vec::new();
+        let mut untold: Vec<Untold> = Vec::new();
         for ((reason, tenant_id), told) in &mut self.kinds {
-            if is_due(told) {
-                untold.push(Untold {
+            let has_room = has_room(&self.lines, reason, now);
+            if told.more == 0 || !is_due(told) || !has_room {
+                continue;
+            }
+            told.at = now;
+            let more = std::mem::take(&mut told.more);
+            match untold.iter_mut().find(|before| before.reason == *reason) {
+                Some(before) => {
+                    before.tenant_id = None;
+                    before.tenants += 1;
+                    before.more += more;
+                }
+                None => untold.push(Untold {
                     reason,
-                    tenant_id: Arc::clone(tenant_id),
-                    more: std::mem::take(&mut told.more),
-                });
-                told.at = now;
+                    tenant_id: Some(Arc::clone(tenant_id)),
+                    tenants: 1,
+                    more,
+                }),
             }
         }
+        self.lines
+            .extend(untold.iter().map(|untold| (untold.reason, now)));
         untold
     }
 
     /// Whether something is left to tell, or to forget.
     pub(super) fn is_waiting(&self) -> bool {
         !self.kinds.is_empty()
+    }
+
+    fn has_room(&self, reason: &str, now: Instant) -> bool {
+        has_room(&self.lines, reason, now)
     }
 
     fn kind(&self, reason: &'static str, tenant_id: &Arc<str>) -> FailureOf {
@@ -87,6 +114,11 @@ impl Failures {
         }
         (reason, Arc::from(""))
     }
+}
+
+fn has_room(lines: &HashMap<&'static str, Instant>, reason: &str, now: Instant) -> bool {
+    let last = lines.get(reason);
+    last.is_none_or(|last| now.duration_since(*last) >= LINE_EVERY)
 }
 
 #[cfg(test)]
@@ -103,8 +135,9 @@ mod tests {
             assert_eq!(failures.add("timeout", &acme, start), None);
         }
         assert_eq!(failures.add("5xx", &acme, start), Some(0), "another reason");
+        let soon = start + LINE_EVERY;
         assert_eq!(
-            failures.add("timeout", &"globex".into(), start),
+            failures.add("timeout", &"globex".into(), soon),
             Some(0),
             "another tenant"
         );
@@ -122,7 +155,8 @@ mod tests {
         assert_eq!(failures.untold(start), []);
         let untold = Untold {
             reason: "timeout",
-            tenant_id: acme,
+            tenant_id: Some(acme),
+            tenants: 1,
             more: 1,
         };
         assert_eq!(failures.untold(start + TELL_EVERY), [untold]);
@@ -131,12 +165,17 @@ mod tests {
     }
 
     #[test]
-    fn very_many_tenants_cost_no_memory() {
+    fn very_many_tenants_cost_no_memory_and_one_line() {
         let mut failures = Failures::default();
         let now = Instant::now();
-        for tenant in 0..10_000 {
-            failures.add("timeout", &tenant.to_string().into(), now);
-        }
+        let told = (0..10_000)
+            .filter_map(|tenant: u32| failures.add("timeout", &tenant.to_string().into(), now))
+            .count();
+        assert_eq!(told, 1);
         assert!(failures.kinds.len() <= MOST_KINDS + 1);
+        let untold = failures.untold(now + TELL_EVERY);
+        assert_eq!(untold.len(), 1);
+        assert_eq!((untold[0].more, &untold[0].tenant_id), (9_999, &None));
+        assert_eq!(untold[0].tenants, MOST_KINDS);
     }
 }

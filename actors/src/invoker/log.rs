@@ -40,10 +40,19 @@ impl InvokerState {
             let Untold {
                 reason,
                 tenant_id,
+                tenants,
                 more,
             } = untold;
             let extension_id = &*self.invoker.id;
-            tracing::warn!(extension_id, %tenant_id, reason, more, "more extension calls failed");
+            let tenant_id = tenant_id.as_deref();
+            tracing::warn!(
+                extension_id,
+                tenant_id,
+                tenants,
+                reason,
+                more,
+                "more extension calls failed"
+            );
         }
         if self.failures.is_waiting() {
             self.tell_later();

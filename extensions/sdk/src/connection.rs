@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::{Client, Event, ServerAddr};
 use beamline_bus::{Held, Login};
 use percent_encoding::percent_decode_str;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::settings::Settings;
@@ -15,8 +16,13 @@ use crate::start_error::StartError;
 /// A frozen server is noticed after three unanswered pings.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Returns before the server can be reached, and keeps trying to reach it.
-pub(crate) async fn connect(id: &str, settings: &Settings) -> Result<Client, StartError> {
+/// Returns before the server can be reached, and keeps trying to reach it. Each loss of the
+/// connection is told to `losses`.
+pub(crate) async fn connect(
+    id: &str,
+    settings: &Settings,
+    losses: watch::Sender<()>,
+) -> Result<Client, StartError> {
     if let Some(path) = &settings.creds_file {
         readable(path).await?;
     }
@@ -33,7 +39,12 @@ pub(crate) async fn connect(id: &str, settings: &Settings) -> Result<Client, Sta
         .name(format!("beamline-extension {id}"))
         .ping_interval(PING_INTERVAL)
         .retry_on_initial_connect()
-        .event_callback(|event| async move { log_event(&event) });
+        .event_callback(move |event| {
+            if matches!(event, Event::Disconnected) {
+                losses.send_replace(());
+            }
+            async move { log_event(&event) }
+        });
     Ok(options.connect(servers).await?)
 }
 

@@ -7,6 +7,7 @@ use async_nats::Client;
 use async_nats::connection::State;
 use beamline_bus::Intake;
 use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -78,8 +79,9 @@ impl Program {
     pub(crate) async fn launch(self, settings: &Settings) -> Result<Running, StartError> {
         // Before the connection, so that a typo is reported even while the server is away.
         self.endpoints(settings)?;
-        let client = connect(&self.name, settings).await?;
-        start(self, client, settings, Connection::Own).await
+        let (losses, lost) = watch::channel(());
+        let client = connect(&self.name, settings, losses).await?;
+        start(self, client, settings, Connection::Own { lost }).await
     }
 }
 
@@ -173,10 +175,9 @@ impl Running {
 }
 
 /// Whose connection extensions serve on.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Connection {
-    /// It ends with them.
-    Own,
+    /// It ends with them, and says when it is lost.
+    Own { lost: watch::Receiver<()> },
     /// The caller keeps it.
     Shared,
 }
@@ -188,6 +189,10 @@ async fn start(
     connection: Connection,
 ) -> Result<Running, StartError> {
     let endpoints = program.endpoints(settings)?;
+    let lost = match connection {
+        Connection::Own { lost } => Some(lost),
+        Connection::Shared => None,
+    };
     let service = Service::new(&program.name, &endpoints, settings, &client);
     let ping_subject = service.own_ping_subject();
     let stop = CancellationToken::new();
@@ -209,12 +214,13 @@ async fn start(
             server,
             intake,
             max_in_flight,
+            lost.clone(),
             stop.clone(),
         ));
     }
     let discovery = discovery::run(service.subscribe().await?, servers.clone());
     let discovery = tokio::spawn(discovery);
-    let own = (connection == Connection::Own).then(|| client.clone());
+    let own = lost.is_some().then(|| client.clone());
     let task = tokio::spawn(async move {
         let summaries = join_all(serving).await;
         discovery.abort();

@@ -1,13 +1,14 @@
 //! The subscription loop: a permit before a task, an answer at once when there is none, and the
 //! order of stopping.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::Message;
 use async_nats::connection::State;
 use beamline_bus::{Intake, at_once};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -28,9 +29,10 @@ pub(crate) async fn run(
     server: Arc<Server>,
     intake: Intake,
     max_in_flight: usize,
+    lost: Option<watch::Receiver<()>>,
     stop: CancellationToken,
 ) -> Summary {
-    let stopped_at = receive(&server, intake, max_in_flight, &stop).await;
+    let stopped_at = receive(&server, intake, max_in_flight, lost, &stop).await;
     let limit = stopped_at.unwrap_or_else(Instant::now) + DRAIN_LIMIT;
     let drained = drain(&server, limit).await;
     let flushed = flush(&server).await;
@@ -59,12 +61,16 @@ async fn receive(
     server: &Arc<Server>,
     mut intake: Intake,
     max_in_flight: usize,
+    mut lost: Option<watch::Receiver<()>>,
     stop: &CancellationToken,
 ) -> Option<Instant> {
     let permits = Arc::new(Semaphore::new(max_in_flight));
     loop {
         tokio::select! {
+            // A loss first, because the client is soon back.
+            biased;
             () = stop.cancelled() => break,
+            () = told(&mut lost) => intake.connection_lost(),
             message = intake.next() => admit(server, message?, &permits),
         }
     }
@@ -84,6 +90,16 @@ async fn receive(
         );
     }
     Some(stopped_at)
+}
+
+/// Resolves when the connection is lost; never for one that is not our own.
+async fn told(lost: &mut Option<watch::Receiver<()>>) {
+    if let Some(lost) = lost
+        && lost.changed().await.is_ok()
+    {
+        return;
+    }
+    pending().await
 }
 
 /// Whether all running calls ended by themselves; those that did not are aborted.

@@ -6,11 +6,13 @@ use std::time::Duration;
 use async_nats::{Client, RequestErrorKind};
 use beamline_extension::{CallContext, Edit, Extension, Message, Settings};
 use beamline_test_support::calls::{call, call_json, request, send};
-use beamline_test_support::{LIMIT, Nats, serve, until};
+use beamline_test_support::{LIMIT, Nats, TcpProxy, Weather, serve, until};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// A probe that is still taken in waits like the calls before it.
 const PROBE: Duration = Duration::from_millis(50);
@@ -66,41 +68,91 @@ async fn nobody_listens(client: &Client, subject: &str, body: &str) -> bool {
     answer.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders)
 }
 
-/// A caller that keeps calling while one of two processes stops must see every call answered.
+/// Callers that keep calling, and must see every call answered.
+struct Callers {
+    stop: CancellationToken,
+    calling: Vec<JoinHandle<usize>>,
+}
+
+impl Callers {
+    async fn start(server: &Nats, subject: &str) -> Self {
+        let client = server.client().await;
+        let body = request(json!("a")).to_string();
+        let stop = CancellationToken::new();
+        let calling = (0..16)
+            .map(|_| {
+                let client = client.clone();
+                let subject = subject.to_owned();
+                let body = body.clone();
+                let stop = stop.clone();
+                tokio::spawn(async move {
+                    let mut answered = 0;
+                    while !stop.is_cancelled() {
+                        assert!(!call(&client, &subject, &[], &body).await.contains("error"));
+                        answered += 1;
+                    }
+                    answered
+                })
+            })
+            .collect();
+        Self { stop, calling }
+    }
+
+    async fn were_all_answered(self) {
+        self.stop.cancel();
+        for answered in join_all(self.calling).await {
+            assert!(answered.unwrap() > 0);
+        }
+    }
+}
+
+fn echo() -> Extension {
+    Extension::pre("x", async |message, _| Ok(Edit::replace(message)))
+}
+
 #[tokio::test]
 async fn a_rolling_restart_loses_no_call() {
     let server = Nats::start().await;
-    let one = || Extension::pre("x", async |message, _| Ok(Edit::replace(message)));
-    let mut running = serve(&server, one()).await;
-    let client = server.client().await;
-    let subject = running.subject().to_owned();
-    let body = request(json!("a")).to_string();
-    let stop = tokio_util::sync::CancellationToken::new();
-    let callers: Vec<_> = (0..16)
-        .map(|_| {
-            let client = client.clone();
-            let subject = subject.clone();
-            let body = body.clone();
-            let stop = stop.clone();
-            tokio::spawn(async move {
-                let mut answered = 0;
-                while !stop.is_cancelled() {
-                    assert!(!call(&client, &subject, &[], &body).await.contains("error"));
-                    answered += 1;
-                }
-                answered
-            })
-        })
-        .collect();
-    for _ in 0..12 {
-        let next = serve(&server, one()).await;
+    let mut running = serve(&server, echo()).await;
+    let callers = Callers::start(&server, running.subject()).await;
+    for _ in 0..6 {
+        let next = serve(&server, echo()).await;
         running.stop().await;
         running = next;
     }
-    stop.cancel();
-    for answered in join_all(callers).await {
-        assert!(answered.unwrap() > 0);
+    callers.were_all_answered().await;
+}
+
+/// The server counts what it sends anew on each connection.
+#[tokio::test]
+async fn a_stop_after_a_reconnect_loses_no_call() {
+    let server = Nats::start().await;
+    let proxy = TcpProxy::start(server.address()).await;
+    let far = echo()
+        .serve(&Settings::for_url(&proxy.nats_url()))
+        .await
+        .unwrap();
+    let client = server.client().await;
+    let body = request(json!("a")).to_string();
+    for _ in 0..40 {
+        call(&client, far.subject(), &[], &body).await;
     }
+    let connections = proxy.connections();
+    proxy.reset();
+    until("it is back", || proxy.connections() > connections).await;
+    let serves = async { while nobody_listens(&client, far.subject(), &body).await {} };
+    timeout(LIMIT, serves).await.unwrap();
+
+    let _near = serve(&server, echo()).await;
+    let callers = Callers::start(&server, far.subject()).await;
+    proxy.weather(Weather {
+        latency: Duration::from_millis(20),
+        ..Weather::default()
+    });
+    let before = far.counts().requests;
+    until("it is called", || far.counts().requests > before + 100).await;
+    far.stop().await;
+    callers.were_all_answered().await;
 }
 
 #[tokio::test]

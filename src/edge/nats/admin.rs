@@ -214,7 +214,7 @@ async fn answer(shared: Arc<Shared>, admission: Admission, message: Message, inb
     let caller = caller(&message, largest_answer);
     let answer = shared
         .administration
-        .run_named(admission, operation, &message.payload, &caller)
+        .run_named(admission, operation, message.payload.clone(), caller)
         .await;
     if !matches!(
         timeout(SEND_LIMIT, send(&shared, &inbox, answer.into())).await,

@@ -142,8 +142,16 @@ async fn read_from(
     take: &impl Fn(Message),
 ) -> Stopped {
     let mut replaced = pin!(queue.connection.client_after(client));
+    let mut link = queue.connection.link();
     loop {
         tokio::select! {
+            // First, because the client is back within some 25 ms.
+            biased;
+            Ok(()) = link.changed() => {
+                if !link.borrow_and_update().connected {
+                    subscription.connection_lost();
+                }
+            }
             message = subscription.next() => match message {
                 Some(message) => take(message),
                 None => return Stopped::Ended,

@@ -5,5 +5,6 @@ mod connection;
 mod ghosts;
 mod login;
 mod memory;
+mod queue;
 mod sessions;
 mod transport;

@@ -8,6 +8,7 @@ use beamline_extension::{Extension, Running, Settings};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use super::copied::{extension_variables, settings_for};
 use super::process::{Process, program};
 use super::{LIMIT, Nats, eventually, within};
 
@@ -23,7 +24,7 @@ pub async fn serve_with(
     extension: Extension,
     change: impl FnOnce(&mut Settings),
 ) -> Running {
-    let mut settings = Settings::for_url(nats.url());
+    let mut settings = settings_for(nats);
     change(&mut settings);
     within("the extension starts", extension.serve(&settings))
         .await
@@ -43,6 +44,7 @@ impl ExtensionProcess {
         let directory = TempDir::new().expect("a directory");
         let mut command = Command::new(program(name));
         command.args(["--nats-url", nats.url()]).args(flags);
+        command.envs(extension_variables());
         let process = Process::start(command, directory.path().join(name));
         let client = nats.client().await;
         let subject = format!("$SRV.PING.{id}");

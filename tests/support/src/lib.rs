@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 mod caller;
 pub mod calls;
+mod copied;
 mod demo;
 mod extension;
 mod fail_points;
@@ -34,6 +35,7 @@ mod schemas;
 mod stub;
 
 pub use caller::{Caller, load_id};
+pub use copied::{Part, settings_for};
 pub use demo::{Demo, assert_served};
 pub use extension::{ExtensionProcess, serve, serve_with};
 pub use fail_points::FailPoints;

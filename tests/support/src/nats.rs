@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::copied::{self, Part};
 use super::process::Process;
 use super::{LIMIT, eventually, within};
 
@@ -51,6 +52,7 @@ impl Nats {
 
     async fn start_with(jetstream: bool, configuration: &str) -> Self {
         let directory = TempDir::new().expect("a directory");
+        let configuration = copied::configuration(configuration);
         std::fs::write(directory.path().join(CONFIGURATION), configuration).expect("a file");
         let (process, url) = launch(directory.path(), "-1", jetstream).await;
         Self {
@@ -77,6 +79,7 @@ impl Nats {
 
     /// Takes other settings while it runs.
     pub fn reload(&self, configuration: &str) {
+        let configuration = copied::configuration(configuration);
         std::fs::write(self.directory.path().join(CONFIGURATION), configuration).expect("a file");
         self.process.signal(Signal::SIGHUP);
     }
@@ -113,7 +116,9 @@ impl Nats {
 
     /// A connection that is made anew when the server comes back.
     pub async fn client(&self) -> async_nats::Client {
-        async_nats::connect(&self.url)
+        Part::Tester
+            .options()
+            .connect(&self.url)
             .await
             .expect("the server answers")
     }

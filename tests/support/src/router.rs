@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::copied::router_settings;
 use super::process::{LogPipe, Process, program};
 use super::{LIMIT, eventually, free_port};
 
@@ -90,8 +91,11 @@ impl RouterProcess {
         let other = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let logs_in = settings.iter().any(|(key, _)| *key == "nats.user");
+        let login = router_settings().into_iter().filter(|_| !logs_in);
         let settings = own
             .chain(open)
+            .chain(login)
             .chain(given)
             .map(|(key, value)| (variable(key), value));
         let settings: Vec<_> = settings.chain(other).collect();

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::Nats;
+use super::copied::settings_for;
 
 #[derive(Debug)]
 pub struct Stub {
@@ -29,14 +30,14 @@ impl Stub {
         answer: impl Fn(&RawRequest) -> Option<RawAnswer> + Send + Sync + 'static,
     ) -> Self {
         let answer = move |request: RawRequest| std::future::ready(answer(&request));
-        Self::working(&Settings::for_url(nats.url()), kind, id, answer).await
+        Self::working(&settings_for(nats), kind, id, answer).await
     }
 
     /// Always the same answer, on a subject of a version or an instance.
     pub async fn at(nats: &Nats, subject: &str, kind: Kind, id: &str, answer: &str) -> Self {
         let settings = Settings {
             subject: Some(subject.to_owned()),
-            ..Settings::for_url(nats.url())
+            ..settings_for(nats)
         };
         let answer = answer.to_owned();
         Self::working(&settings, kind, id, move |_| {
@@ -55,7 +56,7 @@ impl Stub {
     where
         R: Future<Output = Option<RawAnswer>> + Send + 'static,
     {
-        Self::working(&Settings::for_url(nats.url()), kind, id, answer).await
+        Self::working(&settings_for(nats), kind, id, answer).await
     }
 
     async fn working<R>(

@@ -6,11 +6,10 @@ use beamline_contract::error::IntakeCode;
 use beamline_contract::header;
 use beamline_domain::document::shorten;
 use beamline_domain::request::error::RequestError;
+use beamline_domain::tenant_ids::is_token;
 
 /// Two of these would leave it to chance who asks, and for whom.
 const ONCE: [&str; 3] = [header::TENANT_ID, header::TRACE_ID, header::AUTHORIZATION];
-/// Of a tenant that a subject names.
-const LONGEST_TENANT: usize = 64;
 
 /// Why these headers cannot be read, if they cannot.
 pub(super) fn unreadable(given: &HeaderMap) -> Option<RequestError> {
@@ -32,9 +31,9 @@ pub(super) fn unreadable(given: &HeaderMap) -> Option<RequestError> {
 
 /// Why a request on the subject of this tenant cannot be served, if it cannot.
 pub(super) fn bound_to(tenant: &str, given: Option<&HeaderMap>) -> Option<RequestError> {
-    if !is_tenant(tenant) {
+    if !is_token(tenant) {
         let sentence = format!(
-            "The last part of the subject is the tenant: up to {LONGEST_TENANT} letters, digits, \"-\" and \"_\", the first \
+            "The last part of the subject is the tenant: up to 64 letters, digits, \"-\" and \"_\", the first \
              a letter or digit, not \"{}\".",
             shorten(tenant)
         );
@@ -47,13 +46,6 @@ pub(super) fn bound_to(tenant: &str, given: Option<&HeaderMap>) -> Option<Reques
             "The subject names the tenant {tenant}, and the header tenant_id another."
         ))
     })
-}
-
-fn is_tenant(token: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    token.len() <= LONGEST_TENANT
-        && token.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && token.chars().all(is_plain)
 }
 
 #[cfg(test)]
