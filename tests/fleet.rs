@@ -44,7 +44,7 @@ impl Fleet {
             json!({"tenant_id": "acme", "policy_id": "chat", "policy": {"providers": ["model"]}});
         let latest = gateway.admin("put_policy", &policy).await["revision"].clone();
         let model = Model::start(&gateway).await;
-        let peer = Peer::of(&first, gateway.client(), "peer").await;
+        let peer = Peer::of(&first, &nats, "peer").await;
         let fleet = Self {
             gateway,
             peer,
@@ -169,7 +169,7 @@ fn slow_to_recover() -> Value {
 async fn when_one_has_opened_two_failures_are_enough_for_the_other_and_the_fleet_is_counted() {
     let fleet = Fleet::start(slow_to_recover()).await;
     let mut hints = fleet
-        .gateway
+        .peer
         .client()
         .subscribe(Peer::HINTS)
         .await

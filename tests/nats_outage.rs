@@ -370,8 +370,7 @@ async fn nothing_of_a_router_stays_on_a_lame_duck() {
     })
     .await;
     // The other replicas are heard over the new one, once.
-    let client = nats.client().await;
-    let peer = Peer::of(&router, &client, "peer").await;
+    let peer = Peer::of(&router, &nats, "peer").await;
     let mut answers = peer.ask("").await;
     timeout(LIMIT, answers.next())
         .await

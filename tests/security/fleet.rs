@@ -45,7 +45,7 @@ impl World {
             .await;
         let answer = r#"{"output": "hello"}"#;
         let model = Stub::saying(&nats, Kind::Provider, "model", answer).await;
-        let peer = Peer::of(&router, gateway.client(), "peer").await;
+        let peer = Peer::of(&router, &nats, "peer").await;
         let world = Self {
             router,
             gateway,
@@ -96,7 +96,7 @@ impl World {
     }
 
     async fn listen(&self, subject: &str) -> Subscriber {
-        let client = self.gateway.client();
+        let client = self.peer.client();
         let heard = client
             .subscribe(subject.to_owned())
             .await
@@ -138,7 +138,7 @@ async fn a_stranger_says_that_a_breaker_has_opened() {
     let forged = world.peer.forger().sign(hint(&body));
     world.peer.publish(hint(&body), Some(&forged)).await;
     let key = json!({"id": "0000000000000000", "secret": "00".repeat(32)});
-    let own = Peer::with_key(&key, world.gateway.client(), "peer");
+    let own = Peer::with_key(&key, &world.nats, "peer").await;
     own.hint(&body).await;
     let large = format!("{body}{}", " ".repeat(5_000));
     world.peer.hint(&large).await;
@@ -212,7 +212,7 @@ async fn a_hint_that_was_read_on_the_bus_is_sent_again() {
 #[tokio::test]
 async fn a_flood_of_forged_hints_takes_the_place_of_true_ones() {
     let world = World::start().await;
-    let client = world.gateway.client();
+    let client = world.peer.client();
     let body = world.peer.open("model", SUBJECT, TEN_MINUTES);
     let forger = world.peer.forger();
     for number in 0..2_000 {
@@ -236,8 +236,7 @@ async fn a_flood_of_forged_hints_takes_the_place_of_true_ones() {
 async fn replicas_that_do_not_exist_answer_how_their_breakers_are() {
     let world = World::start().await;
     let mut questions = world.listen(Peer::QUESTIONS).await;
-    let client = world.gateway.client().clone();
-    let own = Peer::of(&world.router, &client, "peer").await;
+    let own = Peer::of(&world.router, &world.nats, "peer").await;
     let answering = tokio::spawn(async move {
         let forger = own.forger();
         let question = questions.next().await.expect("a question");
@@ -340,7 +339,7 @@ async fn somebody_has_an_old_key() {
     let settings = [("nats.url", world.nats.url()), ("database.url", &url)];
     let other = RouterProcess::start(&settings).await;
     let mut database = world.database.connect().await;
-    let mut peers = vec![Peer::of(&world.router, world.gateway.client(), "first").await];
+    let mut peers = vec![Peer::of(&world.router, &world.nats, "first").await];
     for (number, name) in [(2, "second"), (3, "third")] {
         let a_day_later = "UPDATE fleet_keys SET created_at = created_at - 86400001";
         database.execute(a_day_later).await.expect("written");
@@ -353,7 +352,7 @@ async fn somebody_has_an_old_key() {
         });
         let key = key.await;
         let before = keys_of(&other)[1]["id"].as_str().expect("an id").to_owned();
-        peers.push(Peer::with_key(&key, world.gateway.client(), name));
+        peers.push(Peer::with_key(&key, &world.nats, name).await);
         let rows = database.fetch_all("SELECT number FROM fleet_keys ORDER BY number");
         let rows = rows.await.expect("rows");
         let numbers: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();

@@ -10,7 +10,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{LIMIT, RouterProcess, eventually};
+use super::copied::Part;
+use super::{LIMIT, Nats, RouterProcess, eventually};
 
 #[derive(Debug)]
 pub struct Peer {
@@ -36,19 +37,20 @@ impl Peer {
     pub const QUESTIONS: &str = "beamline.router.v1.control.breakers";
 
     /// With the newest key of a router, as soon as that has one.
-    pub async fn of(router: &RouterProcess, client: &Client, name: &str) -> Self {
+    pub async fn of(router: &RouterProcess, nats: &Nats, name: &str) -> Self {
         let key = eventually(LIMIT, "the router has a key", async || {
             keys_of(router).into_iter().next()
         });
-        Self::with_key(&key.await, client, name)
+        Self::with_key(&key.await, nats, name).await
     }
 
     /// `key` as [`keys_of`] has it.
-    pub fn with_key(key: &Value, client: &Client, name: &str) -> Self {
+    pub async fn with_key(key: &Value, nats: &Nats, name: &str) -> Self {
+        let client = Part::Router.options().connect(nats.url()).await;
         let text = |field: &str| key[field].as_str().expect("a text").to_owned();
         Self {
             name: name.to_owned(),
-            client: client.clone(),
+            client: client.expect("the server answers"),
             key: text("id"),
             secret: HEXLOWER
                 .decode(text("secret").as_bytes())
@@ -66,6 +68,10 @@ impl Peer {
             secret: vec![7; 32],
             sequence: AtomicU64::new(0),
         }
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The header of its next message, sent now.
@@ -126,7 +132,8 @@ impl Peer {
     /// A place for answers, where a router could wait.
     pub fn inbox(&self) -> String {
         let own = self.client.new_inbox();
-        own.replace("_INBOX.", "_INBOX.beamline_router.")
+        let (start, rest) = own.split_once('.').expect("an inbox");
+        format!("{start}.beamline_router.{rest}")
     }
 
     /// Asks all replicas for their breakers, and brings what they answer.
