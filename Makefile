@@ -1,7 +1,7 @@
 # One place for what people and CI type. What a target does is in scripts/, so that it can be read and run on its own.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test chaos simulate load pairs bench bench-pii deny clean
+.PHONY: help run build test chaos simulate load pairs bench bench-pii deny sbom clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +34,11 @@ bench: ## Measure lookups, plans and choices, and count the heap allocations of 
 bench-pii: ## Measure the detection of personal data beside Presidio (SEED=7, TEXTS=5400, ARGS=--show)
 	@scripts/bench-pii.sh $(ARGS)
 
-deny: ## Check licences and sources of the dependencies (needs cargo-deny)
+deny: ## Check licences, bans, sources and advisories of the dependencies
 	@scripts/deny.sh
+
+sbom: ## Write a bill of materials of each program (CycloneDX) into target/sbom/
+	@scripts/sbom.sh
 
 clean: ## Remove what was built; the databases under .beamline stay
 	cargo clean

@@ -33,6 +33,17 @@ install_package() {
   fi
 }
 
+# A tool from crates.io in this version: built into .beamline/cargo where it is missing. Without optimisation, because that takes
+# longer than all of its work.
+ensure_cargo_tool() {
+  local tool=$1 version=$2 root="$PWD/.beamline/cargo"
+  export PATH="$root/bin:$PATH"
+  has "$tool" && return
+  say "$tool is missing: building it into $root, which takes some minutes once"
+  cargo install --quiet --debug --locked --root "$root" "$tool@$version" >&2 ||
+    fail "$tool cannot be installed here. Install it with: cargo install --locked $tool"
+}
+
 # Makes sure that nats-server is on the PATH, and puts it into .beamline/bin if no package manager can.
 ensure_nats_server() {
   local own="$PWD/.beamline"

@@ -79,6 +79,10 @@ begin_step "unused dependencies"
 scripts/unused.sh --self-test
 scripts/unused.sh
 
+begin_step "licences, bans, sources, advisories"
+scripts/deny.sh
+scripts/pin-images.sh --self-test
+
 begin_step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 

@@ -2,6 +2,7 @@
 
 use beamline_test_support::RouterProcess;
 
+mod administration;
 mod answers;
 mod audit;
 mod bad_messages;

@@ -11,12 +11,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const FILE: &str = "docker/nats/nats-server.conf";
-const USERS: [&str; 7] = [
+const USERS: [&str; 9] = [
     "router",
     "gateway",
     "shop",
     "pii_guard",
     "mock_provider",
+    "normalize_text",
+    "mask_pii",
     "administrator",
     "observer",
 ];
@@ -98,7 +100,7 @@ const PUBLISHED: [&str; 16] = [
 ];
 
 /// Which of those each user may publish to.
-const MAY_PUBLISH: [(&str, &[&str]); 7] = [
+const MAY_PUBLISH: [(&str, &[&str]); 9] = [
     (
         "router",
         &[
@@ -123,6 +125,8 @@ const MAY_PUBLISH: [(&str, &[&str]); 7] = [
     ("shop", &["beamline.router.v1.route.acme"]),
     ("pii_guard", &["_INBOX_router.beamline_router.x"]),
     ("mock_provider", &["_INBOX_router.beamline_router.x"]),
+    ("normalize_text", &["_INBOX_router.beamline_router.x"]),
+    ("mask_pii", &["_INBOX_router.beamline_router.x"]),
     (
         "administrator",
         &[
@@ -154,7 +158,7 @@ const HEARD: [&str; 14] = [
     "$KV.beamline_sessions.>",
 ];
 
-const MAY_HEAR: [(&str, &[&str]); 7] = [
+const MAY_HEAR: [(&str, &[&str]); 9] = [
     (
         "router",
         &["beamline.router.v1.control.*", "_INBOX_router.>"],
@@ -163,6 +167,8 @@ const MAY_HEAR: [(&str, &[&str]); 7] = [
     ("shop", &["_INBOX_shop.>"]),
     ("pii_guard", &["beamline.ext.validate.pii_guard.v1"]),
     ("mock_provider", &["beamline.provider.mock_provider.v1"]),
+    ("normalize_text", &[]),
+    ("mask_pii", &[]),
     ("administrator", &["_INBOX_administrator.>"]),
     ("observer", &[]),
 ];
@@ -417,4 +423,21 @@ async fn a_router_starts_without_a_right_that_it_needs() {
         assert!(log.contains(missing), "{missing} in {log}");
     }
     assert!(log.contains("Grant that to its user"), "{log}");
+}
+
+#[test]
+fn whoever_starts_it_in_containers_has_a_password_for_each_user() {
+    let read = |file: &str| {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+    };
+    let set_up = read(FILE);
+    let compose = read("docker/compose.yaml");
+    let made = read("docker/make-env.sh");
+    for user in USERS {
+        let name = user.to_ascii_uppercase();
+        assert!(set_up.contains(&format!("${name}_PASSWORD")), "{user}");
+        assert!(compose.contains(&format!("- {name}_PASSWORD")), "{user}");
+        assert!(made.contains(&format!(" {name}")), "{user}");
+    }
+    assert_eq!(set_up.matches("_PASSWORD\n").count(), USERS.len());
 }

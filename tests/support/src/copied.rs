@@ -66,6 +66,8 @@ pub(crate) fn configuration(more: &str) -> String {
         "shop",
         "pii_guard",
         "mock_provider",
+        "normalize_text",
+        "mask_pii",
         "administrator",
         "observer",
     ] {
