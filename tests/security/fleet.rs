@@ -358,7 +358,8 @@ async fn somebody_has_an_old_key() {
         let numbers: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
         assert_eq!(numbers, [number - 1, number], "made once");
 
-        // The new one and the one before are heard by both, which sign with the latter for a minute.
+        // The new one and the one before are heard by both, which sign with the latter for a
+        // minute.
         let last_two = peers.iter().rev().take(2);
         for peer in last_two {
             let signed_with = heard_by(peer).await;
