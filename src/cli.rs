@@ -216,19 +216,36 @@ impl Command {
     }
 }
 
-/// Where the router is that `up` runs in the present directory.
-fn local_router() -> Option<Discovered> {
-    let directory = Path::new(state::DEFAULT);
-    let running = state::running_in(directory)?;
-    let set = vec![
-        ("nats.url".to_owned(), running.nats_url),
-        ("nats.subject_prefix".to_owned(), running.subject_prefix),
-    ];
-    Some(Discovered {
+/// Names a state directory of `up` besides the one that lies in the present directory; set by the
+/// file that shells read.
+const UP_DIRECTORY: &str = "BEAMLINE_UP_DIR";
+
+/// The router that `up` runs where a shell was told, or in the present directory; or why what says
+/// so is not followed.
+fn local_router() -> Result<Option<Discovered>, String> {
+    let told = std::env::var_os(UP_DIRECTORY).filter(|told| !told.is_empty());
+    let told = told.map(PathBuf::from);
+    for directory in told.into_iter().chain([state::DEFAULT.into()]) {
+        match state::find_in(&directory) {
+            state::Found::Running(running) => return Ok(Some(discovered(&directory, running))),
+            state::Found::Ignored(sentence) => return Err(sentence),
+            state::Found::Nothing => {}
+        }
+    }
+    Ok(None)
+}
+
+fn discovered(directory: &Path, running: state::Running) -> Discovered {
+    let (key, login) = crate::up::secrets_in(directory);
+    Discovered {
         place: state::announcement_in(directory),
-        set,
-        key: crate::up::key_in(directory),
-    })
+        set: vec![
+            ("nats.url".to_owned(), running.nats_url),
+            ("nats.subject_prefix".to_owned(), running.subject_prefix),
+        ],
+        key,
+        login,
+    }
 }
 
 /// Runs the command that was typed. The configuration is read first, and only by commands that need
@@ -237,7 +254,12 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
     let Cli { globals, command } = cli;
     let mut overrides = globals.overrides();
     overrides.set.extend(command.overrides());
-    overrides.discovered = command.asks_a_router().then(local_router).flatten();
+    if command.asks_a_router() {
+        overrides.discovered = local_router().unwrap_or_else(|sentence| {
+            console.warn(&sentence);
+            None
+        });
+    }
     let load = || -> Result<Config, Failure> { Ok(crate::config::load(&overrides)?) };
     match command {
         Command::Up(args) => up::run(load()?, args, console).await,

@@ -42,7 +42,7 @@ pub use database::DatabaseConfig;
 pub use http::HttpConfig;
 pub use mistakes::{Mistakes, Place};
 pub use nats::{NatsConfig, NatsSecret, NatsTlsConfig};
-pub use overrides::{Discovered, Overrides};
+pub use overrides::{Discovered, FoundLogin, Overrides};
 pub use quotas::QuotasConfig;
 pub use router::RouterConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
@@ -79,10 +79,8 @@ pub fn load_from(
     let layers = Layers::read(blank.into_defaults(), overrides, environment);
     let mut reader = Reader::new(layers);
     let mut config = Config::read(&mut reader);
-    if let Some(found) = &overrides.discovered
-        && reader.is_discovered("nats.url")
-    {
-        config.admin.api_key.clone_from(&found.key);
+    if let Some(found) = &overrides.discovered {
+        config.open_what_was_found(found, reader.is_discovered("nats.url"));
     }
     (config.printout, config.warnings) = reader.finish()?;
     Ok(config)
@@ -106,6 +104,18 @@ impl Config {
             .admin
             .check_exposure(&config.http, &config.nats, from);
         config
+    }
+
+    /// What was written for other routers goes to none that was only found. That one's server has
+    /// one login, also for whoever has written its address.
+    fn open_what_was_found(&mut self, found: &Discovered, only_found: bool) {
+        if !only_found && !found.is_at(&self.nats.url) {
+            return;
+        }
+        self.nats.log_in_only_as(found.login.clone());
+        if only_found || self.admin.api_key.is_none() {
+            self.admin.api_key.clone_from(&found.key);
+        }
     }
 
     /// What is allowed but should be looked at, such as a secret in a file that everybody can read.

@@ -35,6 +35,13 @@ const EDGE_START: &str = "sk-bl-";
 const EDGE_LENGTH: usize = 22;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+/// A password that every program and every address takes as it is: small letters and digits, a
+/// letter first.
+pub fn new_password() -> Result<SecretString, NoRandomness> {
+    let secret = BASE32_DNSSEC.encode(&random::<SECRET_BYTES>()?);
+    Ok(format!("p{secret}").into())
+}
+
 impl NewKey {
     /// For the administration; `environment` tells people where it belongs.
     pub fn admin(environment: &str) -> Result<Self, NoRandomness> {

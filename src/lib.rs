@@ -18,3 +18,4 @@ mod allocations;
 pub mod config;
 pub mod keys;
 pub mod observe;
+mod own_files;

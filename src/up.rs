@@ -8,9 +8,10 @@ mod earlier;
 mod error;
 pub mod extensions;
 pub mod log;
+pub mod login;
 mod nats;
-mod own_key;
 mod process;
+mod secrets;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -20,13 +21,16 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions};
+use async_nats::Client;
 use beamline_contract::admin::Role;
 use secrecy::SecretString;
 use tokio::time::timeout;
 
-use crate::config::Config;
+use crate::config::{Config, FoundLogin, NatsConfig};
+use crate::edge::nats::options;
+use login::Login;
 use process::Supervised;
+use secrets::Secret;
 use state::StateDir;
 
 pub use error::UpError;
@@ -38,6 +42,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Companions {
     state: StateDir,
+    login: Option<Login>,
     nats: Option<Supervised>,
     extensions: Vec<Supervised>,
 }
@@ -46,6 +51,7 @@ impl Companions {
     pub fn new(state: StateDir) -> Self {
         Self {
             state,
+            login: None,
             nats: None,
             extensions: Vec::new(),
         }
@@ -64,30 +70,42 @@ impl Companions {
         config: &mut Config,
     ) -> Result<Option<u16>, UpError> {
         let program = nats::find(program, &self.state)?;
-        let nats::Started { server, url, taken } = nats::start(program, port, &self.state).await?;
-        self.nats = Some(server);
-        let key = own_key::open(self.state.path()).map_err(|error| {
+        let unusable = |what: &str, error: &io::Error| {
+            let place = self.state.path().display();
             UpError(format!(
-                "the key of {} cannot be read or made: {error}.",
-                self.state.path().display()
+                "{what} of {place} cannot be read or made: {error}."
             ))
-        })?;
-        embed(config, &url, &self.state, key);
+        };
+        let login = Login::open(self.state.path()).map_err(|e| unusable("the login", &e))?;
+        let key = Secret::Key.open(self.state.path());
+        let key = key.map_err(|e| unusable("the key", &e))?;
+        let started = nats::start(program, port, &login, &self.state).await?;
+        let nats::Started { server, url, taken } = started;
+        self.nats = Some(server);
+        login
+            .keep_for_shells(&url, &config.nats.subject_prefix, &self.state)
+            .map_err(|e| unusable("the file env", &e))?;
+        embed(config, &url, &self.state, &login, key);
+        self.login = Some(login);
         Ok(taken)
     }
 
     /// Starts the reference extensions, and waits until each of them answers.
     pub async fn start_extensions(&mut self, config: &Config) -> Result<(), UpError> {
+        let Some(login) = &self.login else {
+            return Err(UpError("the NATS server has not been started.".to_owned()));
+        };
         for found in extensions::find()? {
             let started = extensions::start(
                 found,
                 &config.nats.url,
                 &config.nats.subject_prefix,
+                login,
                 &self.state,
             )?;
             self.extensions.push(started);
         }
-        let nats = connect(&config.nats.url).await?;
+        let nats = connect(&config.nats).await?;
         extensions::until_all_answer(&nats, &self.state).await
     }
 
@@ -139,22 +157,24 @@ pub fn ignored(config: &Config) -> Vec<&'static str> {
     ignored
 }
 
-/// The key of whoever stands in a state directory; `None` when there is none of the caller's own.
-pub fn key_in(directory: &Path) -> Option<SecretString> {
-    own_key::read(directory).ok().flatten()
+/// The key and the login of whoever stands in a state directory; only what is the caller's own and
+/// nobody else can read.
+pub fn secrets_in(directory: &Path) -> (Option<SecretString>, Option<FoundLogin>) {
+    let read = |secret: Secret| secret.read(directory).ok().flatten();
+    let login = read(Secret::Password).map(|password| FoundLogin {
+        user: login::USER.to_owned(),
+        password,
+    });
+    (read(Secret::Key), login)
 }
 
-fn embed(config: &mut Config, nats_url: &str, state: &StateDir, key: SecretString) {
-    let nats = &mut config.nats;
-    nats_url.clone_into(&mut nats.url);
-    nats.creds_file = None;
-    nats.user = None;
-    nats.password = None;
-    nats.token = None;
-    nats.tls.required = false;
-    nats.tls.ca_file = None;
-    nats.tls.cert_file = None;
-    nats.tls.key_file = None;
+fn embed(config: &mut Config, url: &str, state: &StateDir, login: &Login, key: SecretString) {
+    url.clone_into(&mut config.nats.url);
+    let login = FoundLogin {
+        user: login::USER.to_owned(),
+        password: login.password.clone(),
+    };
+    config.nats.log_in_only_as(Some(login));
     config.database.url = SecretString::from(state.database_url());
     config.router.state_dir = state.path().to_owned();
     config.admin.api_key = Some(key);
@@ -168,14 +188,17 @@ fn is_given(config: &Config, key: &str) -> bool {
         .is_some_and(|origin| origin != "default")
 }
 
-async fn connect(url: &str) -> Result<Client, UpError> {
-    let connecting = ConnectOptions::new()
-        .name("beamline-router up")
-        .connect(url);
-    let Ok(connected) = timeout(CONNECT_LIMIT, connecting).await else {
-        return Err(unreachable_at(url, "it does not answer"));
+async fn connect(nats: &NatsConfig) -> Result<Client, UpError> {
+    let unreachable = |reason: &str| unreachable_at(&nats.url, reason);
+    let connecting = async {
+        let options = options(nats, "beamline-router up").await;
+        let options = options.map_err(|error| unreachable(&error.to_string()))?;
+        let connected = options.connect(nats.url.as_str()).await;
+        connected.map_err(|error| unreachable(&error.to_string()))
     };
-    connected.map_err(|error| unreachable_at(url, &error.to_string()))
+    timeout(CONNECT_LIMIT, connecting)
+        .await
+        .map_err(|_elapsed| unreachable("it does not answer"))?
 }
 
 fn unreachable_at(url: &str, reason: &str) -> UpError {

@@ -39,8 +39,8 @@ fn every_block_is_marked_as_something_that_is_run() {
     for block in blocks() {
         let marks: Vec<&str> = block.marks.iter().map(String::as_str).collect();
         let keys: &[&str] = match marks.as_slice() {
-            // How a reader names the server.
-            ["sh"] => continue,
+            // How a reader logs in.
+            ["sh", "login"] => continue,
             ["sh", "setup"] | ["text", "nats-user"] => continue,
             ["sh" | "python" | "typescript" | "go", _] => &["example"],
             ["json", _] => &["answer", "code", "file"],

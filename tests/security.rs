@@ -9,6 +9,7 @@ mod bad_messages;
 mod fleet;
 mod keys;
 mod nats_setup;
+mod own_machine;
 mod probes;
 mod quotas;
 mod reply_subjects;

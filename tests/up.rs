@@ -6,108 +6,17 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use beamline_test_support::{LIMIT, Process, eventually, program};
+use beamline_test_support::{LIMIT, Process, Up, eventually, program};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// `up` in a directory of its own.
-struct Up {
-    process: Process,
-    directory: TempDir,
-    nats_url: String,
-}
-
-impl Up {
-    async fn start() -> Self {
-        Self::start_in(TempDir::new().expect("a directory"), &[]).await
-    }
-
-    async fn start_in(directory: TempDir, arguments: &[&str]) -> Self {
-        let mut command = Command::new(program("beamline-router"));
-        command
-            .args(["up", "--http-listen", "127.0.0.1:0"])
-            .args(arguments)
-            .current_dir(directory.path());
-        let mut process = Process::start(command, directory.path().join("up.log"));
-        let announcement = directory.path().join(".beamline/up.json");
-        let running: Value = eventually(LIMIT, "everything answers", async || {
-            assert!(process.ended().is_none(), "up ended: {}", process.log());
-            serde_json::from_slice(&fs::read(&announcement).ok()?).ok()
-        })
-        .await;
-        let nats_url = running["nats_url"].as_str().expect("an address").to_owned();
-        Self {
-            process,
-            directory,
-            nats_url,
-        }
-    }
-
-    /// Another command in the same directory, without any flag that says where the router is.
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(program("beamline-router"));
-        command.args(arguments).current_dir(self.directory.path());
-        command
-            .env_remove("BEAMLINE__NATS__URL")
-            .output()
-            .expect("it runs")
-    }
-
-    /// All that `up` has started. Each of them has the address of NATS or the state directory on
-    /// its command line.
-    fn children(&self) -> Vec<(i32, String)> {
-        let place = self
-            .directory
-            .path()
-            .canonicalize()
-            .expect("a directory")
-            .display()
-            .to_string();
-        let numbers = fs::read_dir("/proc").expect("processes").flatten();
-        let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let lines = numbers.filter_map(|pid| {
-            Some((
-                pid,
-                fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?,
-            ))
-        });
-        lines
-            .filter(|(_, line)| line.contains(&place) || line.contains(&self.nats_url))
-            .collect()
-    }
-
-    /// The programs, without the shell that watches over one of them.
-    fn programs(&self) -> Vec<(i32, String)> {
-        self.children()
-            .into_iter()
-            .filter(|(_, line)| !line.starts_with("sh\0"))
-            .collect()
-    }
-
-    /// Stops everything, and answers the directory that it leaves behind.
-    async fn stop(mut self) -> TempDir {
-        self.process.signal(Signal::SIGTERM);
-        let ended = self.process.wait_exit(LIMIT).await;
-        assert!(ended.success(), "{}", self.process.log());
-        self.nothing_is_left().await;
-        self.directory
-    }
-
-    /// How often the provider was called since the start.
-    fn provider_calls(&self) -> Value {
-        let health = self.run(&["--output", "json", "ext", "health", "mock_provider"]);
-        let health: Value = serde_json::from_slice(&health.stdout).expect("JSON");
-        health["health"]["mock_provider"]["requests"].clone()
-    }
-
-    async fn nothing_is_left(&self) {
-        eventually(LIMIT, "every program has ended", async || {
-            self.children().is_empty().then_some(())
-        })
-        .await;
-    }
+/// How often the provider was called since the start.
+fn provider_calls(up: &Up) -> Value {
+    let health = up.run(&["--output", "json", "ext", "health", "mock_provider"]);
+    let health: Value = serde_json::from_slice(&health.stdout).expect("JSON");
+    health["health"]["mock_provider"]["requests"].clone()
 }
 
 fn said(output: &Output) -> String {
@@ -166,6 +75,57 @@ async fn one_command_starts_everything_and_an_interrupt_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn the_login_outlives_a_run_and_a_shell_that_was_told_has_it() {
+    let up = Up::start().await;
+    let password = up.variable("NATS_PASSWORD");
+    let url = up.variable("NATS_URL");
+    let directory = up.stop().await;
+    let up = Up::start_in(directory, &[]).await;
+    assert_eq!(up.variable("NATS_PASSWORD"), password);
+    assert_eq!(up.variable("NATS_URL"), url);
+
+    let mut extension = up.told(program("beamline-mock-provider"));
+    extension
+        .args(["--id", "my_own"])
+        // Of other work on this machine.
+        .env("NATS_CREDS", "/nowhere.creds")
+        .env("NATS_PASSWORD_FILE", "/nowhere.password");
+    let extension = Process::start(extension, up.directory.path().join("own.log"));
+    let client = up.client().await;
+    eventually(LIMIT, "the extension answers", async || {
+        let pinged = client.request("$SRV.PING.my_own", "".into()).await;
+        pinged.ok()
+    })
+    .await;
+    drop(extension);
+
+    let elsewhere = TempDir::new().expect("a directory");
+    let mut command = up.told(program("beamline-router"));
+    command
+        .args(["request", "--tenant", "demo", "hi"])
+        .current_dir(elsewhere.path());
+    let answer = command.output().expect("it runs");
+    assert!(answer.status.success(), "{}", said(&answer));
+}
+
+#[tokio::test]
+async fn whoever_names_the_server_in_the_same_folder_need_not_log_in() {
+    let up = Up::start().await;
+    let named = up.run(&[
+        "--nats-url",
+        &up.nats_url,
+        "--set",
+        "nats.token=of-another",
+        "ext",
+        "update",
+        "mock_provider",
+        "--retry",
+        "0",
+    ]);
+    assert!(named.status.success(), "{}", said(&named));
+}
+
+#[tokio::test]
 async fn the_next_run_has_the_same_port_and_keeps_the_logs_of_the_last() {
     let up = Up::start().await;
     let first = up.nats_url.clone();
@@ -200,7 +160,7 @@ async fn the_next_run_has_the_same_port_and_keeps_the_logs_of_the_last() {
 async fn a_changed_registry_gets_no_request_of_ups_own() {
     let up = Up::start().await;
     assert_eq!(
-        up.provider_calls(),
+        provider_calls(&up),
         1,
         "the first one shows that all of it works"
     );
@@ -208,7 +168,7 @@ async fn a_changed_registry_gets_no_request_of_ups_own() {
     assert!(changed.status.success(), "{}", said(&changed));
     let directory = up.stop().await;
     let up = Up::start_in(directory, &[]).await;
-    assert_eq!(up.provider_calls(), 0);
+    assert_eq!(provider_calls(&up), 0);
     let answer = up.run(&["request", "--tenant", "demo", "hi"]);
     assert!(answer.status.success(), "{}", said(&answer));
 }

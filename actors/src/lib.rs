@@ -34,7 +34,7 @@ pub mod responder;
 
 pub mod children;
 
-mod disk;
+pub mod disk;
 pub mod metrics;
 
 pub mod fail_points;

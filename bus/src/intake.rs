@@ -112,8 +112,8 @@ impl Intake {
     }
 
     /// To be called as soon as the connection is lost, before the client is back: another
-    /// subscription takes the place of this one, for the next connection. Whoever calls it too late,
-    /// or never, may lose what is under way when it leaves.
+    /// subscription takes the place of this one, for the next connection. Whoever calls it too
+    /// late, or never, may lose what is under way when it leaves.
     pub fn connection_lost(&mut self) {
         let lost = self.client.connection_state() == State::Disconnected;
         let counted = self.connection == connections(&self.client);

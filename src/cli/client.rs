@@ -268,8 +268,8 @@ impl Place {
         match error.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                 Failure::Unreachable(format!(
-                    "the NATS server at {server} refuses these credentials. Set nats.creds_file, nats.token, or nats.user and \
-                 nats.password."
+                    "the NATS server at {server} refuses these credentials. Set nats.creds_file, nats.token, or nats.user and nats.password; for \
+                     the server of an `up`, type `. .beamline/env` where that was started."
                 ))
             }
             ConnectErrorKind::ServerParse => Failure::Usage(format!(

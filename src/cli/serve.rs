@@ -6,11 +6,13 @@ use super::stops::{INTERRUPTED, Stops};
 use super::view::text;
 use crate::config::Config;
 use crate::observe::logs;
+use crate::own_files;
 use crate::router::{Prepared, StartError, StopReport};
 
 /// Runs a router until it is told to stop: log, start, wait, drain.
 pub async fn run(config: Config) -> Result<(), Failure> {
     let mut stops = Stops::new()?;
+    own_files::close_new_files();
     // Kept to the end, so that the last lines are written.
     let _log = logs::start(&config.telemetry);
     for warning in config.warnings() {

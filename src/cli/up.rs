@@ -15,6 +15,7 @@ use super::client::{Answer, Client};
 use super::stops::{INTERRUPTED, Stops};
 use super::{Console, Failure, document, serve};
 use crate::config::Config;
+use crate::own_files;
 use crate::router::Router;
 use crate::up::state::{self, Running, StateDir};
 use crate::up::{self, Companions, UpError, demo};
@@ -68,6 +69,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Starts everything, and stops all of it on Ctrl-C.
 pub async fn run(config: Config, args: UpArgs, console: Console) -> Result<(), Failure> {
     let mut stops = Stops::new()?;
+    own_files::close_new_files();
     for key in up::ignored(&config) {
         console.warn(&format!(
             "{key} is configured, but `up` brings its own. `serve` uses the configuration."
@@ -127,14 +129,14 @@ impl Stack {
             pid: std::process::id(),
         };
         announce(self.companions.state(), &running)?;
-        let found_by_others = is_default_place(self.companions.state().path()) && !overridden;
         let summary = Summary {
             running: &running,
             state_dir: &args.state_dir,
             taken,
             nats_taken,
             demo: args.demo(),
-            found_by_others,
+            default_place: is_default_place(self.companions.state().path()),
+            overridden,
         };
         console.answer(&summary.document(), || Ok(summary.text()))?;
 

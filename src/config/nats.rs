@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::ServerAddr;
 use secrecy::SecretString;
 
+use super::overrides::FoundLogin;
 use super::printout::redacted;
 use super::reader::{Reader, read_secret};
 use super::values::{Problem, shown};
@@ -48,6 +49,11 @@ pub struct NatsSecret {
 }
 
 impl NatsSecret {
+    /// One that stays as it is.
+    fn constant(text: SecretString) -> Self {
+        Self { text, file: None }
+    }
+
     fn read(from: &mut Reader, key: &str) -> Option<Self> {
         let text = from.secret(key, redacted, |_| Ok(()))?;
         let file = from.file_of_secret(key);
@@ -102,6 +108,17 @@ impl NatsConfig {
         check_login(from);
         nats
     }
+
+    /// Takes this login and no other: what was written for another server goes to none that was
+    /// only found, or started here.
+    pub fn log_in_only_as(&mut self, login: Option<FoundLogin>) {
+        let (user, password) = login.map(|login| (login.user, login.password)).unzip();
+        self.user = user;
+        self.password = password.map(NatsSecret::constant);
+        self.creds_file = None;
+        self.token = None;
+        self.tls = NatsTlsConfig::none();
+    }
 }
 
 impl NatsConfig {
@@ -119,6 +136,15 @@ impl NatsTlsConfig {
     /// clear to a server that offers none.
     pub fn is_wanted(&self) -> bool {
         self.required || self.ca_file.is_some() || self.cert_file.is_some()
+    }
+
+    fn none() -> Self {
+        Self {
+            required: false,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+        }
     }
 
     fn read(from: &mut Reader) -> Self {

@@ -25,4 +25,21 @@ pub struct Discovered {
     pub set: Vec<(String, String)>,
     /// What opens its administration. No other key is sent to a router that was only found.
     pub key: Option<SecretString>,
+    /// What opens its NATS server. No other login is sent to one that was only found.
+    pub login: Option<FoundLogin>,
+}
+
+/// How to log in where a router was found.
+#[derive(Debug, Clone)]
+pub struct FoundLogin {
+    pub user: String,
+    pub password: SecretString,
+}
+
+impl Discovered {
+    /// Whether it says so of this server.
+    pub(super) fn is_at(&self, url: &str) -> bool {
+        let mut addresses = self.set.iter().filter(|(key, _)| key == "nats.url");
+        addresses.any(|(_, address)| address == url)
+    }
 }

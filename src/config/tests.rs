@@ -90,6 +90,10 @@ fn a_router_found_running_is_weaker_than_anything_written() {
             place: "up.json".into(),
             set: vec![("nats.url".into(), "nats://127.0.0.1:1".into())],
             key: Some("its-own".to_owned().into()),
+            login: Some(FoundLogin {
+                user: "its-user".to_owned(),
+                password: "its-password".to_owned().into(),
+            }),
         };
         load_from(
             &Overrides {
@@ -118,9 +122,24 @@ fn a_router_found_running_is_weaker_than_anything_written() {
     };
     let own = ("admin.api_key", "of-another-router");
     let elsewhere = ("nats.url", "nats://127.0.0.1:2");
+    let its_address = ("nats.url", "nats://127.0.0.1:1");
     assert_eq!(key(&[own]).as_deref(), Some("its-own"), "never another one");
+    assert_eq!(key(&[its_address]).as_deref(), Some("its-own"));
+    assert_eq!(key(&[own, its_address]).as_deref(), Some(own.1));
     assert_eq!(key(&[own, elsewhere]).as_deref(), Some(own.1));
     assert_eq!(key(&[elsewhere]), None);
+
+    let user = |flags: &[(&str, &str)]| load(flags).nats.user;
+    let token = ("nats.token", "of-another-server");
+    assert_eq!(user(&[]).as_deref(), Some("its-user"));
+    assert_eq!(user(&[its_address]).as_deref(), Some("its-user"));
+    assert_eq!(user(&[elsewhere]), None);
+    for flags in [&[token][..], &[token, its_address]] {
+        let found = load(flags).nats;
+        assert_eq!(found.user.as_deref(), Some("its-user"));
+        assert!(found.token.is_none(), "never another login");
+    }
+    assert!(load(&[token, elsewhere]).nats.token.is_some());
 }
 
 fn defaults() -> Config {

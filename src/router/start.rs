@@ -12,6 +12,7 @@ use super::start_error::StartError;
 use super::state_lock::StateLock;
 use crate::config::Config;
 use crate::edge::nats::{self, Connections, NatsTransport};
+use crate::own_files;
 use crate::store::{self, OpenStore};
 
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
@@ -33,7 +34,7 @@ impl Prepared {
     /// Waits for the database and for NATS, each within its startup timeout.
     pub async fn new(config: Config) -> Result<Self, StartError> {
         let state_dir = config.router.state_dir.clone();
-        std::fs::create_dir_all(&state_dir).map_err(|error| failed(&state_dir, &error))?;
+        claim(&state_dir)?;
         let state_lock = StateLock::take(&state_dir).await?;
         // Before the long waits: a router that waits for its database is alive, and not ready.
         let listening = Listening::open(&config.http)?;
@@ -71,11 +72,18 @@ fn nats_error(error: nats::ConnectError) -> StartError {
     }
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> StartError {
-    StartError::Failed(format!(
-        "{} cannot be created: {error}. Choose another router.state_dir.",
-        path.display()
-    ))
+/// What is kept there is read again at the next start, so that nobody else may write it.
+fn claim(state_dir: &Path) -> Result<(), StartError> {
+    let place = state_dir.display();
+    let open = own_files::given_folder(state_dir).map_err(|refusal| {
+        StartError::Failed(format!(
+            "{place} cannot be used: {refusal}. Choose another router.state_dir, which belongs to the user of this router."
+        ))
+    })?;
+    if open {
+        tracing::warn!(path = %place, "everybody may write to the state directory: give the router one of its own");
+    }
+    Ok(())
 }
 
 /// Subscriptions travel on the same connection as a message to ourselves: when it is back, they

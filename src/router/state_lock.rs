@@ -1,13 +1,14 @@
 //! One router at a time works in a state directory: two would overwrite what the other keeps.
 
 use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
 use super::start_error::StartError;
+use crate::own_files;
 
 const FILE: &str = "router.lock";
 /// One that was just killed, or has just said its last word, holds it a moment longer.
@@ -24,13 +25,7 @@ pub(super) struct StateLock {
 impl StateLock {
     pub(super) async fn take(directory: &Path) -> Result<Self, StartError> {
         let path = directory.join(FILE);
-        // Somebody else's file would be overwritten.
-        if path.is_symlink() {
-            return Ok(Self::without(&path, &ErrorKind::InvalidInput.into()));
-        }
-        let mut options = File::options();
-        let opened = options.read(true).write(true).create(true).truncate(false);
-        let mut file = match opened.open(&path) {
+        let mut file = match own_files::open_or_create(&path) {
             Ok(file) => file,
             Err(error) => return Ok(Self::without(&path, &error)),
         };

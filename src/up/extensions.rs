@@ -9,6 +9,7 @@ use futures_util::future::try_join_all;
 use tokio::time::{sleep, timeout};
 
 use super::error::UpError;
+use super::login::{self, Login};
 use super::process::{Spec, Supervised};
 use super::state::StateDir;
 
@@ -41,8 +42,10 @@ pub const REFERENCE: [Reference; 4] = [
 
 /// Would lead an extension to another server or under another name, when they are set for other
 /// work on this machine.
-const ELSEWHERE: [&str; 5] = [
+const ELSEWHERE: [&str; 7] = [
     "NATS_CREDS",
+    "NATS_PASSWORD",
+    "NATS_INBOX_PREFIX",
     "BEAMLINE_EXTENSION_SUBJECT",
     "BEAMLINE_EXTENSION_VERSION",
     "BEAMLINE_QUEUE_GROUP",
@@ -98,6 +101,7 @@ pub(super) fn start(
     found: Found,
     nats_url: &str,
     subject_prefix: &str,
+    login: &Login,
     state: &StateDir,
 ) -> Result<Supervised, UpError> {
     let name = found.reference.program;
@@ -113,6 +117,8 @@ pub(super) fn start(
         environment: vec![
             ("BEAMLINE_EXIT_ON_STDIN_EOF", "1".into()),
             ("BEAMLINE_LOG_FORMAT", "human".into()),
+            ("NATS_USER", login::USER.into()),
+            ("NATS_PASSWORD_FILE", login.password_file.clone().into()),
         ],
         withheld: &ELSEWHERE,
         log: state.log_file(name),

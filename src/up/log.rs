@@ -1,11 +1,10 @@
 //! The router's log while `up` holds the terminal: warnings for the person there, everything in a
 //! file.
 
-use std::fs::File;
-
 use super::error::UpError;
 use super::state::StateDir;
 use crate::observe::logs::{self, LogGuard};
+use crate::own_files;
 
 /// The name of the file among the logs.
 pub const ROUTER: &str = "beamline-router";
@@ -14,7 +13,7 @@ pub const ROUTER: &str = "beamline-router";
 /// for the file.
 pub fn start(state: &StateDir, filter: &str) -> Result<LogGuard, UpError> {
     let path = state.log_file(ROUTER);
-    let file = File::create(&path).map_err(|error| {
+    let file = own_files::append(&path).map_err(|error| {
         UpError(format!(
             "the log {} cannot be written: {error}.",
             path.display()

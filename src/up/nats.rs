@@ -10,10 +10,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use beamline_actors::disk;
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
 use super::error::UpError;
+use super::login::Login;
 use super::process::{Running, Spec, Supervised};
 use super::state::StateDir;
 
@@ -22,6 +24,9 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
 const GRACE: Duration = Duration::from_secs(5);
 pub(super) const NAME: &str = "nats-server";
+/// What it keeps, in the state directory.
+pub(super) const FOLDER: &str = "nats";
+const CONFIGURATION: &str = "server.conf";
 
 /// The program that was named, or that of the PATH, or the one that `make run` has put into the
 /// state directory.
@@ -53,14 +58,15 @@ pub(super) struct Started {
 }
 
 /// Starts a server: on the port that somebody asked for, on that of earlier runs, or on a free one.
-/// It keeps its port when it is started again.
+/// It keeps its port when it is started again. Only who has the login gets in.
 pub(super) async fn start(
     program: PathBuf,
     asked: Option<u16>,
+    login: &Login,
     state: &StateDir,
 ) -> Result<Started, UpError> {
-    let directory = state.path().join("nats");
-    prepare(&directory)
+    let directory = state.path().join(FOLDER);
+    prepare(&directory, login)
         .map_err(|error| UpError(format!("{} cannot be used: {error}.", directory.display())))?;
     if let Some(port) = asked.filter(|port| is_taken(*port)) {
         return Err(UpError(format!(
@@ -111,8 +117,9 @@ fn is_taken(port: u16) -> bool {
     super::is_taken((Ipv4Addr::LOCALHOST, port).into())
 }
 
-fn prepare(directory: &Path) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
+fn prepare(directory: &Path, login: &Login) -> io::Result<()> {
+    let configuration = login.configuration();
+    disk::replace(&directory.join(CONFIGURATION), configuration.as_bytes())?;
     remove_port_files(directory)
 }
 
@@ -130,6 +137,9 @@ async fn start_at_once(spec: &Spec, directory: &Path) -> Result<(Running, String
 
 fn arguments(directory: &Path, port: &str) -> Vec<OsString> {
     vec![
+        // The login is in a file, because everybody can read the arguments.
+        "--config".into(),
+        directory.join(CONFIGURATION).into(),
         "--addr".into(),
         "127.0.0.1".into(),
         "--port".into(),
@@ -236,7 +246,8 @@ mod tests {
         let state = StateDir::open(directory.path())
             .await
             .expect("a state directory");
-        let failed = start("/bin/false".into(), None, &state)
+        let login = Login::open(state.path()).expect("a login");
+        let failed = start("/bin/false".into(), None, &login, &state)
             .await
             .expect_err("it ends")
             .to_string();
@@ -254,7 +265,8 @@ mod tests {
                 .await
                 .expect("a state directory");
             let program = find(None, &state).expect("nats-server");
-            let Started { server, url, taken } = start(program, port, &state).await?;
+            let login = Login::open(state.path()).expect("a login");
+            let Started { server, url, taken } = start(program, port, &login, &state).await?;
             server.stop().await;
             Ok::<_, UpError>((url, taken))
         };

@@ -5,7 +5,6 @@
 //! stdin, and ends when that closes.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -20,6 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+use crate::own_files;
 
 const RESTART: Exponential =
     Exponential::doubling(Duration::from_millis(100), Duration::from_secs(5));
@@ -70,10 +71,7 @@ impl Spec {
     /// Starts the program, in a process group of its own so that Ctrl-C on a terminal reaches only
     /// us.
     pub(super) fn spawn(&self) -> io::Result<Running> {
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.log)?;
+        let log = own_files::append(&self.log)?;
         let mut command = if self.guarded {
             let mut shell = Command::new("sh");
             shell.arg("-c").arg(GUARD).arg(&self.program);

@@ -1,17 +1,21 @@
 //! The state directory: one `up` at a time works in it, and other commands find the running router
 //! through it.
 
+use std::fmt::Display;
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use async_nats::ServerAddr;
+use beamline_actors::disk;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::earlier;
 use super::error::UpError;
+use crate::own_files::{self, OTHERS_WRITE, Refusal};
 
 /// Where `up` keeps everything unless told otherwise, and where other commands look for it.
 pub const DEFAULT: &str = ".beamline";
@@ -20,6 +24,11 @@ const NATS_PORT: &str = "nats.port";
 /// Whoever only asks whether `up` runs holds the lock for a moment.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
+/// More is no announcement.
+const LONGEST: u64 = 16 * 1024;
+/// Folders below that of a program's data, at most.
+const DEPTH: usize = 8;
+const DATABASE: &str = "registry.db";
 
 /// The directory, locked for this process. The operating system ends the lock with the process,
 /// however that ends.
@@ -39,7 +48,7 @@ pub struct Running {
 }
 
 impl StateDir {
-    /// Makes the directory unless it exists, and locks it.
+    /// Makes the directory unless it exists, closes it to others, and locks it.
     pub async fn open(path: &Path) -> Result<Self, UpError> {
         let (path, directory) = make(path).map_err(|error| unusable(path, &error))?;
         let give_up = Instant::now() + LOCK_LIMIT;
@@ -69,7 +78,7 @@ impl StateDir {
 
     /// The address of the embedded database.
     pub fn database_url(&self) -> String {
-        format!("sqlite://{}", self.path.join("registry.db").display())
+        format!("sqlite://{}", self.path.join(DATABASE).display())
     }
 
     /// The port of NATS in earlier runs: whatever was pointed at it comes back by itself.
@@ -80,16 +89,16 @@ impl StateDir {
 
     /// Without this the next run has another port, which is no reason not to run.
     pub(super) fn keep_nats_port(&self, port: u16) {
-        if let Err(error) = fs::write(self.path.join(NATS_PORT), format!("{port}\n")) {
+        let line = format!("{port}\n");
+        if let Err(error) = disk::replace(&self.path.join(NATS_PORT), line.as_bytes()) {
             tracing::warn!(%error, "nats.port cannot be written: the next run has another port");
         }
     }
 
     /// Lets other commands find this router.
     pub fn announce(&self, running: &Running) -> io::Result<()> {
-        let unfinished = self.path.join(format!("{ANNOUNCEMENT}.new"));
-        fs::write(&unfinished, serde_json::to_string_pretty(running)?)?;
-        fs::rename(unfinished, self.path.join(ANNOUNCEMENT))
+        let json = serde_json::to_vec_pretty(running)?;
+        disk::replace(&self.path.join(ANNOUNCEMENT), &json)
     }
 
     /// Nobody shall come any more.
@@ -102,30 +111,69 @@ impl StateDir {
     }
 }
 
-/// What runs in this directory, if something does. An announcement that outlived its process counts
-/// for nothing.
-pub fn running_in(directory: &Path) -> Option<Running> {
-    let lock = File::open(directory).ok()?;
-    match lock.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => announced(directory),
-        Ok(()) | Err(TryLockError::Error(_)) => None,
+/// What runs in a directory.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    Nothing,
+    Running(Running),
+    /// Something says that it runs, and is not believed; a sentence for people.
+    Ignored(String),
+}
+
+/// Looks for what runs in a directory. An announcement that outlived its process counts for
+/// nothing, and one that somebody else may have written is not followed: whoever stands in a folder
+/// of others would send them what it asks.
+pub fn find_in(directory: &Path) -> Found {
+    let place = announcement_in(directory);
+    if !is_locked(directory) || place.symlink_metadata().is_err() {
+        return Found::Nothing;
+    }
+    let ignored = |what: &Path, why: &dyn Display| {
+        Found::Ignored(format!(
+            "{} is not followed: {why}. Start `up` in a folder of your own, or name a server with --nats-url.",
+            what.display()
+        ))
+    };
+    let trusted = own_files::open_folder(directory)
+        .and_then(|folder| own_files::check(&folder.metadata()?, OTHERS_WRITE));
+    if let Err(refusal) = trusted {
+        return ignored(directory, &refusal);
+    }
+    match announced(directory) {
+        Ok(None) => Found::Nothing,
+        Ok(Some(running)) if !is_loopback(&running.nats_url) => {
+            ignored(&place, &"it names a server that is not on this machine")
+        }
+        Ok(Some(running)) => Found::Running(running),
+        Err(refusal) => ignored(&place, &refusal),
     }
 }
 
-/// The announcement of [`running_in`], for people who ask where a value comes from.
+/// The announcement of [`find_in`], for people who ask where a value comes from.
 pub fn announcement_in(directory: &Path) -> PathBuf {
     directory.join(ANNOUNCEMENT)
 }
 
-/// Makes the directory, and answers its absolute path with a handle to lock.
-fn make(path: &Path) -> io::Result<(PathBuf, File)> {
-    fs::create_dir_all(path.join("logs"))?;
+/// Makes the directory, and answers its absolute path with a handle to lock. Closes what an earlier
+/// release has left open.
+fn make(path: &Path) -> Result<(PathBuf, File), Refusal> {
+    let directory = own_files::own_folder(path)?;
     let path = path.canonicalize()?;
-    let directory = File::open(&path)?;
+    for name in ["logs", super::nats::FOLDER] {
+        own_files::own_folder(&path.join(name))?;
+        own_files::close_files_in(&path.join(name), DEPTH)?;
+    }
+    own_files::close_files_in(&path, 0)?;
+    // What SQLite opens, it opens at the end of every link.
+    for end in ["", "-wal", "-shm", "-journal"] {
+        if path.join(format!("{DATABASE}{end}")).is_symlink() {
+            return Err(Refusal::Link);
+        }
+    }
     Ok((path, directory))
 }
 
-fn unusable(path: &Path, error: &io::Error) -> UpError {
+fn unusable(path: &Path, error: &dyn Display) -> UpError {
     UpError(format!(
         "the state directory {} cannot be used: {error}. Name another one with --state-dir.",
         path.display()
@@ -134,11 +182,11 @@ fn unusable(path: &Path, error: &io::Error) -> UpError {
 
 fn taken(path: &Path) -> UpError {
     let who = match announced(path) {
-        Some(running) => format!(
+        Ok(Some(running)) => format!(
             " (process {}, NATS at {}, HTTP at http://{})",
             running.pid, running.nats_url, running.http
         ),
-        None => String::new(),
+        Ok(None) | Err(_) => String::new(),
     };
     UpError(format!(
         "`up` is running already in {}{who}. Use that one, stop it with Ctrl-C, or start another \
@@ -147,9 +195,32 @@ fn taken(path: &Path) -> UpError {
     ))
 }
 
-fn announced(directory: &Path) -> Option<Running> {
-    let json = fs::read(directory.join(ANNOUNCEMENT)).ok()?;
-    serde_json::from_slice(&json).ok()
+fn is_locked(directory: &Path) -> bool {
+    let is_folder = directory.is_dir();
+    let opened = is_folder.then(|| File::open(directory).ok()).flatten();
+    opened.is_some_and(|folder| {
+        let lock = folder.try_lock_shared();
+        matches!(lock, Err(TryLockError::WouldBlock))
+    })
+}
+
+fn announced(directory: &Path) -> Result<Option<Running>, Refusal> {
+    let place = announcement_in(directory);
+    let Some(file) = own_files::open_file(&place, OTHERS_WRITE)? else {
+        return Ok(None);
+    };
+    let mut json = Vec::new();
+    file.take(LONGEST).read_to_end(&mut json)?;
+    Ok(serde_json::from_slice(&json).ok())
+}
+
+/// An address of this machine, as `up` writes it. A name could lead elsewhere.
+fn is_loopback(url: &str) -> bool {
+    let address = url.parse::<ServerAddr>();
+    let host = address.as_ref().ok().map(|address| address.host());
+    let host = host.map(|host| host.trim_matches(['[', ']']));
+    host.and_then(|host| host.parse::<std::net::IpAddr>().ok())
+        .is_some_and(|host| host.is_loopback())
 }
 
 #[cfg(test)]
@@ -169,15 +240,15 @@ mod tests {
     async fn others_find_what_runs_and_nothing_else() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("state");
-        assert_eq!(running_in(&path), None);
+        assert_eq!(find_in(&path), Found::Nothing);
         let state = StateDir::open(&path).await.expect("a state directory");
-        assert_eq!(running_in(&path), None, "nothing is announced yet");
+        assert_eq!(find_in(&path), Found::Nothing, "nothing is announced yet");
         state.announce(&running()).expect("written");
-        assert_eq!(running_in(&path), Some(running()));
+        assert_eq!(find_in(&path), Found::Running(running()));
         drop(state);
         assert_eq!(
-            running_in(&path),
-            None,
+            find_in(&path),
+            Found::Nothing,
             "the announcement is there, but its process is not"
         );
         let state = StateDir::open(&path).await.expect("the lock is free");

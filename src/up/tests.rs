@@ -56,7 +56,7 @@ async fn nats_comes_up_on_a_free_port_and_goes_when_we_stop() {
         "{}",
         config.nats.url
     );
-    let client = connect(&config.nats.url).await.expect("a connection");
+    let client = connect(&config.nats).await.expect("a connection");
     assert!(client.server_info().jetstream);
     companions.stop().await;
     let refused = TcpListener::bind(config.nats.url.trim_start_matches("nats://"));

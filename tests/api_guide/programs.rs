@@ -1,6 +1,6 @@
 //! Every program of the page prints what the page says.
 
-use beamline_test_support::{ExtensionProcess, Nats, RouterProcess};
+use beamline_test_support::Up;
 use serde_json::Value;
 
 use super::alike::{assert_shown, plain};
@@ -8,31 +8,10 @@ use super::tools::{Language, Workshop};
 use super::{block, blocks, said};
 
 /// What `beamline-router up` starts, and what the page then registers.
-struct World {
-    nats: Nats,
-    _router: RouterProcess,
-    _extensions: [ExtensionProcess; 4],
-}
-
-impl World {
-    async fn start() -> Self {
-        let nats = Nats::start().await;
-        let router = RouterProcess::start(&[("nats.url", nats.url())]).await;
-        let extension =
-            async |program: &str, id: &str| ExtensionProcess::start(&nats, program, id, &[]).await;
-        let extensions = [
-            extension("beamline-normalize-text", "normalize_text").await,
-            extension("beamline-pii-guard", "pii_guard").await,
-            extension("beamline-mock-provider", "mock_provider").await,
-            extension("beamline-mask-pii", "mask_pii").await,
-        ];
-        set_up(&Workshop::open(None, &nats));
-        Self {
-            nats,
-            _router: router,
-            _extensions: extensions,
-        }
-    }
+async fn world() -> Up {
+    let up = Up::start().await;
+    set_up(&Workshop::open(None, &up));
+    up
 }
 
 /// Runs the commands that come before the examples, with the files that they read.
@@ -56,8 +35,8 @@ fn examples(language: &str) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_shell_answers_what_the_page_shows() {
-    let world = World::start().await;
-    let workshop = Workshop::open(None, &world.nats);
+    let up = world().await;
+    let workshop = Workshop::open(None, &up);
     let examples = examples("sh");
     assert!(examples.len() >= 6, "the page has lost its commands");
     for (name, script) in examples {
@@ -83,18 +62,18 @@ fn sorted(text: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_program_prints_what_the_page_says() {
-    let world = World::start().await;
+    let up = world().await;
     // Some of them wait for most of their time.
     std::thread::scope(|scope| {
         for (name, language) in Language::ALL {
-            let nats = &world.nats;
-            scope.spawn(move || run_all(name, language, nats));
+            let up = &up;
+            scope.spawn(move || run_all(name, language, up));
         }
     });
 }
 
-fn run_all(name: &str, language: Language, nats: &Nats) {
-    let workshop = Workshop::open(Some(language), nats);
+fn run_all(name: &str, language: Language, up: &Up) {
+    let workshop = Workshop::open(Some(language), up);
     let programs = examples(name);
     let ending = match language {
         Language::Python => "py",

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use beamline_test_support::{Nats, program};
+use beamline_test_support::{Up, program, without_foreign};
 use tempfile::TempDir;
 
 /// A language of the page.
@@ -24,15 +24,17 @@ impl Language {
 
 /// A folder for one test. It lies below that of the libraries, because Node and Go look upwards.
 #[derive(Debug)]
-pub(super) struct Workshop {
+pub(super) struct Workshop<'u> {
     folder: TempDir,
-    server: String,
+    up: &'u Up,
+    /// What a reader types first, in the directory of `up`.
+    login: String,
 }
 
-impl Workshop {
-    /// For programs that speak to this server. A tool that is missing is a failure, on every
-    /// platform: all of them are to be had wherever the router is built.
-    pub(super) fn open(language: Option<Language>, nats: &Nats) -> Self {
+impl<'u> Workshop<'u> {
+    /// For programs that speak to this server, in shells that have logged in. A missing tool is a
+    /// failure, on every platform: all of them are to be had wherever the router is built.
+    pub(super) fn open(language: Option<Language>, up: &'u Up) -> Self {
         let below = match language {
             None => tools().join("bin"),
             Some(Language::Python) => tools().join("python"),
@@ -46,7 +48,8 @@ impl Workshop {
         );
         Self {
             folder: TempDir::new_in(below).expect("a folder"),
-            server: nats.url().to_owned(),
+            up,
+            login: super::block("sh login").text,
         }
     }
 
@@ -62,7 +65,7 @@ impl Workshop {
             Language::Go => {
                 for name in names {
                     let source = format!("{name}.go");
-                    let mut go = self.command("go");
+                    let mut go = self.plain("go");
                     go.args(["build", "-o", name, &source])
                         .envs(variables_of_go());
                     succeed(go, &source);
@@ -80,7 +83,7 @@ impl Workshop {
         );
         self.write("tsconfig.json", &config);
         self.write("package.json", r#"{"type": "module"}"#);
-        let mut compiler = self.command("node");
+        let mut compiler = self.plain("node");
         compiler.args(["../node_modules/typescript/bin/tsc", "--project", "."]);
         succeed(compiler, "the examples in TypeScript");
     }
@@ -114,19 +117,27 @@ impl Workshop {
         folders.push(tools().join("bin"));
         shell
             .env("PATH", std::env::join_paths(folders).expect("a path"))
-            .env("BEAMLINE__NATS__URL", &self.server)
             .args(["-euc", script]);
         let output = succeed(shell, script);
         text(&output.stdout) + &text(&output.stderr)
     }
 
+    /// A program in a shell in which the reader has logged in.
     fn command(&self, name: &str) -> Command {
+        let mut shell = self.plain("sh");
+        let script = format!(
+            "cd \"$0\" && {} && cd \"$OLDPWD\" && exec \"$@\"",
+            self.login.trim()
+        );
+        shell.args(["-c", &script]).arg(self.up.directory.path());
+        shell.arg(name);
+        shell
+    }
+
+    fn plain(&self, name: &str) -> Command {
         let mut command = Command::new(name);
-        command
-            .current_dir(self.folder.path())
-            .env("NATS_URL", &self.server)
-            .env_remove("NATS_CREDS")
-            .stdin(Stdio::null());
+        without_foreign(&mut command);
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
         command
     }
 }

@@ -1,7 +1,7 @@
 //! What somebody who may write has the administration do.
 
 use beamline_extension::Kind;
-use beamline_test_support::{PostgresDatabase, Routing, Stub, request};
+use beamline_test_support::{PostgresDatabase, RouterProcess, Routing, Stub, request};
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use sqlx::Executor;
@@ -30,7 +30,7 @@ fn message(answer: &Value) -> &str {
 #[tokio::test]
 async fn a_tenant_is_named_so_that_it_looks_like_another() {
     let database = PostgresDatabase::create().await;
-    let (routing, _model) = start(&[("database.url", &database.url())]).await;
+    let (mut routing, _model) = start(&[("database.url", &database.url())]).await;
     assert_eq!(put(&routing, "acme").await["ok"], true);
     for name in [
         "ac\u{200b}me",
@@ -48,8 +48,15 @@ async fn a_tenant_is_named_so_that_it_looks_like_another() {
 
     // Whom an earlier release has let in may go on.
     let renamed = "UPDATE policies SET tenant_id = 'Acme GmbH' WHERE tenant_id = 'acme'";
+    routing.router.kill();
     let mut connection = database.connect().await;
     connection.execute(renamed).await.expect("renamed");
+    let database = database.url();
+    let settings = [
+        ("nats.url", routing.nats.url()),
+        ("database.url", &database),
+    ];
+    let _next = RouterProcess::start(&settings).await;
     assert_eq!(put(&routing, "Acme GmbH").await["ok"], true);
     assert_eq!(put(&routing, "Acme AG").await["ok"], false);
 }

@@ -59,6 +59,6 @@ fn overrides(given: &BTreeMap<String, String>) -> Overrides {
     Overrides {
         config_file: given.get("config").map(PathBuf::from),
         set: set.into_iter().chain(short).collect(),
-        discovered: local_router(),
+        discovered: local_router().unwrap_or_default(),
     }
 }

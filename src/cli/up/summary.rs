@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::cli::view::text;
+use crate::up::login::ENV_FILE;
 use crate::up::state::Running;
 use crate::up::{demo, extensions};
 
@@ -17,8 +18,10 @@ pub(super) struct Summary<'a> {
     /// The NATS port of earlier runs, if another program has it.
     pub(super) nats_taken: Option<u16>,
     pub(super) demo: bool,
-    /// Whether other commands in this directory find this router without flags.
-    pub(super) found_by_others: bool,
+    /// Whether other commands in this directory look there by themselves.
+    pub(super) default_place: bool,
+    /// Whether the configuration leads other commands to another server.
+    pub(super) overridden: bool,
 }
 
 impl Summary<'_> {
@@ -39,6 +42,7 @@ impl Summary<'_> {
             ("policy", self.policy().unwrap_or_default()),
             ("database", format!("{state}/registry.db")),
             ("key", format!("{state}/admin.key")),
+            ("login", format!("{state}/env")),
             ("logs", format!("{state}/logs/*.log")),
         ];
         let rows = rows.iter().filter(|(_, value)| !value.is_empty());
@@ -46,9 +50,41 @@ impl Summary<'_> {
             .map(|(name, value)| format!("  {name:<12}{value}\n"))
             .collect();
         format!(
-            "Beamline Router is up; Ctrl-C stops all of it.\n\n{rows}\nTry, in another terminal:\n\n  {}\n",
-            self.next()
+            "Beamline Router is up; Ctrl-C stops all of it.\n\n{rows}\n\
+             Try, in another terminal:\n\n{}  {}\n\n{}",
+            self.login_first(),
+            self.next(),
+            self.for_others(),
         )
+    }
+
+    /// What lies elsewhere is found only in a shell that was told.
+    fn login_first(&self) -> String {
+        if self.default_place {
+            return String::new();
+        }
+        format!("  {}\n", self.login())
+    }
+
+    fn for_others(&self) -> String {
+        if self.default_place {
+            let login = self.login();
+            return format!(
+                "NATS wants a login. For `nats`, extensions and gateways of your own, first type\n\n  {login}\n"
+            );
+        }
+        "The first line also tells `nats`, extensions and gateways of your own how to log in.\n"
+            .to_owned()
+    }
+
+    /// What a shell reads, as it can be typed where `up` was started.
+    fn login(&self) -> String {
+        let file = self.state_dir.join(ENV_FILE).display().to_string();
+        let file = text::plain(&file);
+        if needs_no_quotes(&file) {
+            return format!(". {file}");
+        }
+        format!(". '{}'", file.replace('\'', r"'\''"))
     }
 
     pub(super) fn document(&self) -> String {
@@ -62,6 +98,7 @@ impl Summary<'_> {
             "state_dir": self.state_dir,
             "extensions": self.extensions(),
             "policy": self.policy(),
+            "login": self.login(),
             "try": self.next(),
         })
         .to_string()
@@ -94,7 +131,7 @@ impl Summary<'_> {
         } else {
             command.push_str(" tree");
         }
-        if !self.found_by_others {
+        if self.overridden {
             let Running {
                 nats_url,
                 subject_prefix,
@@ -125,7 +162,7 @@ fn needs_no_quotes(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn text_of(demo: bool, found_by_others: bool) -> String {
+    fn text_of(demo: bool, state_dir: &str, overridden: bool) -> String {
         let running = Running {
             nats_url: "nats://127.0.0.1:4555".to_owned(),
             subject_prefix: "beamline".to_owned(),
@@ -135,18 +172,19 @@ mod tests {
         let taken = Some(([127, 0, 0, 1], 8080).into());
         Summary {
             running: &running,
-            state_dir: Path::new(".beamline"),
+            state_dir: Path::new(state_dir),
             taken,
             nats_taken: Some(4222),
             demo,
-            found_by_others,
+            default_place: state_dir == ".beamline",
+            overridden,
         }
         .text()
     }
 
     #[test]
     fn it_names_every_place_and_one_command() {
-        let text = text_of(true, true);
+        let text = text_of(true, ".beamline", false);
         for part in [
             "nats://127.0.0.1:4555 (port 4222 of earlier runs is taken)\n",
             "http://127.0.0.1:9999 (127.0.0.1:8080 is taken)\n",
@@ -156,6 +194,7 @@ mod tests {
             ".beamline/admin.key\n",
             ".beamline/logs/*.log\n",
             " request --tenant demo \"",
+            "\n\n  . .beamline/env\n",
         ] {
             assert!(text.contains(part), "{part:?} in {text}");
         }
@@ -163,12 +202,21 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_the_command_says_where() {
-        let text = text_of(false, false);
+    fn elsewhere_the_login_comes_first() {
+        let text = text_of(false, "my router", false);
+        let (_, next) = text.split_once("terminal:\n\n").expect("what to type");
+        let mut lines = next.lines();
+        assert_eq!(lines.next(), Some("  . 'my router/env'"));
+        assert!(lines.next().is_some_and(|line| line.ends_with(" tree")));
+        assert!(!text.contains("demo"), "{text}");
+    }
+
+    #[test]
+    fn where_the_configuration_leads_elsewhere_the_command_says_where() {
+        let text = text_of(false, ".beamline", true);
         assert!(
             text.contains(" tree --nats-url nats://127.0.0.1:4555 --subject-prefix beamline\n"),
             "{text}"
         );
-        assert!(!text.contains("demo"), "{text}");
     }
 }

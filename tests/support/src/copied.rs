@@ -1,5 +1,5 @@
-//! With `BEAMLINE_TEST_NATS=copied` the servers of tests have the set-up of docker/nats, and whoever
-//! connects logs in as its part.
+//! With `BEAMLINE_TEST_NATS=copied` the servers of tests have the set-up of docker/nats, and
+//! whoever connects logs in as its part.
 //!
 //! Names are changed, as whoever copies it does: one user stands for all extensions, and one for
 //! gateways, administrators and observers together. Routers may do what the file says.

@@ -33,6 +33,7 @@ mod router;
 mod routing;
 mod schemas;
 mod stub;
+mod up;
 
 pub use caller::{Caller, load_id};
 pub use copied::{Part, settings_for};
@@ -45,11 +46,12 @@ pub use peer::{Peer, Unsigned, keys_of};
 pub use pgbouncer::PgBouncer;
 pub use postgres::PostgresDatabase;
 pub use postgres_server::PostgresServer;
-pub use process::{LogPipe, Process, program};
+pub use process::{LogPipe, Process, program, without_foreign};
 pub use proxy::{TcpProxy, Weather};
 pub use router::{IGNORES_HANGUP, RouterProcess, get as http_get};
 pub use routing::{BROKEN, Routing, lines, report, steps};
 pub use stub::Stub;
+pub use up::Up;
 
 /// Far beyond what anything here takes, also on a busy machine; reaching it means that something
 /// never happens.

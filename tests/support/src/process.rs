@@ -21,6 +21,17 @@ pub fn program(name: &str) -> PathBuf {
     directory.join(name)
 }
 
+/// The variables of the router that the person has set are not for a test; what the test itself has
+/// set stays.
+pub fn without_foreign(command: &mut Command) {
+    let foreign = std::env::vars_os().map(|(name, _)| name);
+    for name in foreign.filter(|name| name.to_string_lossy().starts_with("BEAMLINE")) {
+        if !command.get_envs().any(|(set, _)| set == name) {
+            command.env_remove(name);
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -41,15 +52,8 @@ impl Process {
         })
     }
 
-    /// The variables of the router that the person has set are not for the test.
     fn spawn(mut command: Command, log: PathBuf, errors: impl FnOnce(&File) -> Stdio) -> Self {
-        let foreign = std::env::vars_os().map(|(name, _)| name);
-        for name in foreign.filter(|name| name.to_string_lossy().starts_with("BEAMLINE")) {
-            // What the test itself has set stays.
-            if !command.get_envs().any(|(set, _)| set == name) {
-                command.env_remove(name);
-            }
-        }
+        without_foreign(&mut command);
         let file = File::options()
             .create(true)
             .append(true)
