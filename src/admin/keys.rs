@@ -12,13 +12,13 @@ use beamline_contract::admin::{
 use beamline_contract::escape::is_unsafe;
 use beamline_contract::fields::Fields;
 use beamline_contract::limits::{MAX_KEY_NAME, OVERLAP_MS};
+use beamline_contract::time::since_1970;
 use beamline_domain::document::{Mistakes, Object, shorten};
 use beamline_domain::keys::StoredKey;
 use beamline_domain::tenant_ids::tenant_problem;
 use humantime::{format_rfc3339_millis, parse_rfc3339};
 use secrecy::ExposeSecret;
 
-use super::authorization::milliseconds;
 use super::body::{read_document, required};
 use super::caller::Caller;
 use super::operation::{Perform, WaitsFor};
@@ -52,7 +52,7 @@ impl Perform for CreateKey {
         if let Some(tenant_id) = &self.tenant_id {
             check_new_tenant(tenant_id, all)?;
         }
-        let now = milliseconds(SystemTime::now());
+        let now = since_1970(SystemTime::now());
         let kind = if self.edge {
             KeyKind::Edge
         } else {
@@ -160,7 +160,7 @@ impl Perform for RotateKey {
     ) -> Result<KeyCreated, Refusal> {
         check_room(all)?;
         all.registry.refresh().await?;
-        let now = milliseconds(SystemTime::now());
+        let now = since_1970(SystemTime::now());
         let old = stored(all, &self.id)?;
         let kind = KeyKind::parse(&old.kind);
         let kind = kind.ok_or_else(|| Refusal::invalid("A newer router has made this key."))?;
@@ -309,7 +309,7 @@ fn check_time(text: Option<&str>, mistakes: &mut Mistakes) {
 /// The end of a key that is made now.
 fn end_of(expires_at: Option<&str>, now: u64) -> Result<Option<u64>, Refusal> {
     let end = expires_at.and_then(|text| parse_rfc3339(text).ok());
-    let end = end.map(milliseconds);
+    let end = end.map(since_1970);
     if end.is_some_and(|end| end <= now) {
         return Err(Refusal::invalid("/expires_at must be in the future."));
     }

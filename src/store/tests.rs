@@ -26,6 +26,7 @@ mod audit;
 mod away;
 mod database;
 mod fixtures;
+mod fleet_keys;
 mod health;
 mod keys;
 mod migrations;
