@@ -164,6 +164,9 @@ impl Perform for RotateKey {
         let old = stored(all, &self.id)?;
         let kind = KeyKind::parse(&old.kind);
         let kind = kind.ok_or_else(|| Refusal::invalid("A newer router has made this key."))?;
+        if self.expires_at.is_none() {
+            check_not_replaced(all, &old, now)?;
+        }
         let new = new_key(all, kind)?;
         // It holds as long as the old one was to hold.
         let span = old.expires_at.map(|end| end.saturating_sub(old.created_at));
@@ -194,6 +197,45 @@ impl Perform for RotateKey {
         };
         Ok(created(revision, &new, &successor, Some(replaced)))
     }
+}
+
+/// A key that was replaced ends soon, and one in its place would do so too.
+fn check_not_replaced(all: &Surroundings, old: &StoredKey, now: u64) -> Result<(), Refusal> {
+    let Some(end) = old.expires_at else {
+        return Ok(());
+    };
+    let snapshot = all.registry.snapshot();
+    let newer = snapshot
+        .keys()
+        .find(|key| key.created_at > old.created_at && is_alike(key, old));
+    let id = shorten(&old.id);
+    let why = match newer {
+        _ if end <= now => format!("The key {id} is over since {}", written(end)),
+        Some(newer) => format!(
+            "The key {id} ends at {}, and {} seems to have taken its place: rotate that one",
+            written(end),
+            shorten(&newer.id)
+        ),
+        None => return Ok(()),
+    };
+    Err(Refusal::conflict(format!(
+        "{why}, or say until when the new key is to hold (expires_at, --expires)."
+    )))
+}
+
+/// As a key and the one that takes its place.
+fn is_alike(one: &StoredKey, other: &StoredKey) -> bool {
+    let of = |key: &StoredKey| {
+        let StoredKey {
+            kind,
+            role,
+            tenant_id,
+            name,
+            ..
+        } = key.clone();
+        (kind, role, tenant_id, name)
+    };
+    of(one) == of(other)
 }
 
 fn read_rotate(mut object: Object<'_>, mistakes: &mut Mistakes) -> Option<RotateKey> {
