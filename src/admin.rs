@@ -178,7 +178,7 @@ impl Administration {
         let Some(Slowed { wait, place }) = slowed else {
             return refusal;
         };
-        // A right key would have opened, so that whoever guesses learns nothing from an early answer.
+        // A right key would have opened: whoever guesses learns nothing from an early answer.
         if place.is_some() && !shared.surroundings.draining.load(Ordering::Relaxed) {
             let _cut = shared.cut.run_until_cancelled(sleep(wait)).await;
         }
@@ -230,8 +230,8 @@ impl Administration {
         }
     }
 
-    /// What is signed is carried out once. A write also at other replicas, whatever came of it: what was refused may be possible a
-    /// moment later, when somebody sends it again who was not asked.
+    /// What is signed is carried out once. A write also at other replicas, whatever came of it: what
+    /// was refused may be possible a moment later, when somebody sends it again who was not asked.
     async fn taken_once<O: Perform>(
         &self,
         writes: bool,
