@@ -192,7 +192,7 @@ async fn put(all: &Surroundings, caller: &Caller, stored: &StoredPolicy) -> Resu
         match all.registry.write(change, by).await {
             Ok(revision) => return Ok(revision),
             Err(StoreError::Stale) => {
-                // Those that were overtaken go one after the other, and overtake each other no more.
+                // Those that were overtaken go one after the other, and do not overtake each other.
                 if turn.is_none() {
                     turn = Some(all.overtaken.lock().await);
                 }

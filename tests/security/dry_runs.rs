@@ -12,7 +12,7 @@ const OK: &str = r#"{"output": "hello"}"#;
 const FINE: &str = r#"{"status": "ok"}"#;
 const POISON: &str = r#"{"error": {"code": "500", "message": "poison"}}"#;
 
-/// A router as it comes, but for its own key, with a guard and a model under a policy of one tenant.
+/// A router as it comes, but for its own key, with a guard and a model under a policy of a tenant.
 struct World {
     nats: Nats,
     gateway: Gateway,

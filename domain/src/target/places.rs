@@ -78,8 +78,8 @@ impl Places {
         self.shrunk_for = None;
     }
 
-    /// A call of this tenant wants a place; one that is not `patient` waits for none. Nobody's keeps
-    /// to what a tenant beside others has, and nobody else has less for it.
+    /// A call of this tenant wants a place; one that is not `patient` waits for none. Nobody's
+    /// keeps to what a tenant beside others has, and nobody else has less for it.
     pub fn ask(&mut self, tenant: Tenant, patient: bool, now: Instant) -> Asked {
         if tenant != Tenant::NOBODY {
             self.callers.saw(tenant, now);
