@@ -6,6 +6,7 @@ mod administration;
 mod answers;
 mod audit;
 mod bad_messages;
+mod dry_runs;
 mod fleet;
 mod keys;
 mod nats_setup;

@@ -33,6 +33,8 @@ pub struct CallScope {
     pub tenant_id: Arc<str>,
     /// No call runs beyond this; some time to answer is kept back already.
     pub deadline: Instant,
+    /// Of a dry run: what comes of it is no evidence, and no request pays for it.
+    pub rehearsal: bool,
 }
 
 impl Invokers {
@@ -41,9 +43,11 @@ impl Invokers {
     pub async fn call(&self, order: &CallOrder, scope: &CallScope) -> CallResult {
         let begun = Instant::now();
         let invoker = self.invoker(&order.call.extension.id).await;
-        let mut record = CallRecord::new(&invoker, order, scope);
+        let record = (!scope.rehearsal).then(|| CallRecord::new(&invoker, order, scope));
         let ended = self.attempts(&invoker, order, scope).await;
-        record.ended(&ended.attempt, begun.elapsed());
+        if let Some(mut record) = record {
+            record.ended(&ended.attempt, begun.elapsed());
+        }
         CallResult {
             outcome: ended.attempt.verdict.result,
             latency: begun.elapsed(),
@@ -59,7 +63,7 @@ impl Invokers {
         if !attempt.sent {
             return Ended::after(attempt, 0);
         }
-        if order.attempt <= 1 {
+        if order.attempt <= 1 && !scope.rehearsal {
             self.retry_budgets().attempted(&invoker.id);
         }
         let mut attempts = 1;
@@ -74,7 +78,9 @@ impl Invokers {
             let Some(wait) = failed.wait_by_record(fastrand::f64()) else {
                 return Ended::after(attempt, attempts);
             };
-            if !self.retry_budgets().take(Again::Retry(&invoker.id)) {
+            let is_granted =
+                scope.rehearsal || self.retry_budgets().take(Again::Retry(&invoker.id));
+            if !is_granted {
                 return Ended {
                     retry_refused: true,
                     ..Ended::after(attempt, attempts)

@@ -42,7 +42,8 @@ pub(crate) struct CallLimit {
 #[derive(Debug)]
 struct Room {
     places: Places,
-    waiting: HashMap<Ticket, oneshot::Sender<()>>,
+    /// Whoever has left it has got its place; `None`: it was displaced.
+    waiting: HashMap<Ticket, Option<oneshot::Sender<()>>>,
 }
 
 /// What is in use of a limit at one moment.
@@ -210,8 +211,9 @@ impl CallLimit {
             Turn::Now => {}
             Turn::Later(waiter, told) => {
                 let in_time = timeout(longest_wait(left), told).await.is_ok();
-                if !waiter.ends() && !in_time {
-                    return self.refuse("no_place_in_time");
+                if !waiter.ends() {
+                    let displaced = in_time.then_some("queue_full");
+                    return self.refuse(displaced.unwrap_or("no_place_in_time"));
                 }
             }
             Turn::Never => return self.refuse("queue_full"),
@@ -230,19 +232,25 @@ impl CallLimit {
         let turn = match room.places.ask(tenant, patient, now()) {
             Asked::Granted => Turn::Now,
             Asked::QueueFull => Turn::Never,
-            Asked::Waits(ticket) => {
-                let (tell, told) = oneshot::channel();
-                room.waiting.insert(ticket, tell);
-                let waiter = Waiter {
-                    limit: self,
-                    tenant,
-                    ticket: Some(ticket),
-                };
-                Turn::Later(waiter, told)
+            Asked::Waits(ticket) => self.later(&mut room, tenant, ticket),
+            Asked::WaitsInsteadOf(ticket, displaced) => {
+                room.waiting.insert(displaced, None);
+                self.later(&mut room, tenant, ticket)
             }
         };
         self.fill(&mut room);
         turn
+    }
+
+    fn later(&self, room: &mut Room, tenant: Tenant, ticket: Ticket) -> Turn<'_> {
+        let (tell, told) = oneshot::channel();
+        room.waiting.insert(ticket, Some(tell));
+        let waiter = Waiter {
+            limit: self,
+            tenant,
+            ticket: Some(ticket),
+        };
+        Turn::Later(waiter, told)
     }
 
     fn refuse<T>(&self, reason: &'static str) -> Option<T> {
@@ -270,7 +278,7 @@ impl CallLimit {
             && let Some(ticket) = room.places.next(now())
         {
             // Whoever has just stopped listening finds that it was given one, and gives it back.
-            if let Some(tell) = room.waiting.remove(&ticket) {
+            if let Some(tell) = room.waiting.remove(&ticket).flatten() {
                 let _ = tell.send(());
             }
         }
@@ -290,7 +298,7 @@ impl CallLimit {
 }
 
 impl Waiter<'_> {
-    /// Stops waiting; whether it has got its place, which is the caller's now.
+    /// Stops waiting; whether it has got its place, which is the caller's then.
     fn ends(mut self) -> bool {
         self.leave_queue()
     }
@@ -300,8 +308,8 @@ impl Waiter<'_> {
             return false;
         };
         let mut room = self.limit.room.lock();
-        room.waiting.remove(&ticket);
-        !room.places.give_up(ticket)
+        room.places.give_up(ticket);
+        room.waiting.remove(&ticket).is_none()
     }
 }
 

@@ -50,6 +50,7 @@ impl PipelineServices {
     /// The `result` of a dry run, as JSON.
     pub async fn dry_run(&self, mut rehearsal: Rehearsal) -> Result<Box<RawValue>, RequestError> {
         let tenant_id = rehearsal.tenant_id.clone();
+        self.settings.requests.check_tenant(&tenant_id)?;
         let endpoint_state =
             |id: &str, subject: &str| self.invokers.endpoint_state_for(&tenant_id, id, subject);
         let time = rehearsal
@@ -70,6 +71,7 @@ impl PipelineServices {
             carried: run.request.trace.carried.clone(),
             tenant_id: Arc::clone(&run.request.tenant_id),
             deadline: begun + time.min(LIMIT),
+            rehearsal: true,
         };
         loop {
             match run.next_step() {

@@ -270,6 +270,7 @@ impl PipelineState {
             carried: run.request.trace.carried.clone(),
             tenant_id: Arc::clone(&run.request.tenant_id),
             deadline: self.deadline_of(&run.request),
+            rehearsal: false,
         };
         self.hand_off(myself, async move {
             PipelineMsg::CallsDone(side_by_side(&invokers, &orders, &scope).await)

@@ -255,6 +255,7 @@ fn scope(patience: Duration) -> CallScope {
         carried: Carried::default(),
         tenant_id: "t".into(),
         deadline: Instant::now() + patience,
+        rehearsal: false,
     }
 }
 

@@ -2,8 +2,9 @@
 //! argument.
 //!
 //! A request starts at once while there are places. Else it waits, shortly, in a queue of its
-//! tenant; tenants take turns. What cannot be served in time is turned away while that is still
-//! cheap.
+//! tenant; tenants take turns. While more than one tenant calls, none has more than half of the
+//! places: what is free then is kept for the others. What cannot be served in time is turned away
+//! while that is still cheap.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub use rate::Rate;
 use rate::Rates;
 pub use trips::TripTimes;
 use waiting::{Queue, Waiting};
+
+use crate::target::{LATELY, Seen, Tenant as Caller};
 
 /// What a deployment admits.
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +154,7 @@ pub struct Admission<T> {
     pressure: Pressure,
     /// Of requests in flight; what the three above come to.
     limit: usize,
-    /// Somebody found all places taken since the last look.
+    /// Somebody had to wait for a place since the last look.
     bound: bool,
     in_flight: usize,
     queued: usize,
@@ -161,6 +164,8 @@ pub struct Admission<T> {
     /// Tenants with somebody waiting, the next to be served first.
     turns: VecDeque<Arc<str>>,
     rates: Option<Rates>,
+    /// Those that have a name: who has none is held to half of the places anyway.
+    callers: Seen,
     /// When somebody has waited long enough.
     next_sweep: Option<Instant>,
 }
@@ -197,6 +202,7 @@ impl<T> Admission<T> {
             tenants: HashMap::new(),
             turns: VecDeque::new(),
             rates: settings.tenant_rate.map(Rates::new),
+            callers: Seen::default(),
             next_sweep: None,
         }
     }
@@ -259,6 +265,9 @@ impl<T> Admission<T> {
 
     /// Decides about a request.
     pub fn arrive(&mut self, claim: Claim, item: T, now: Instant) -> Arrived<T> {
+        if !claim.tenant.is_empty() {
+            self.callers.saw(Caller::of(&claim.tenant), now);
+        }
         if let Err(reason) = self.may_enter(&claim, now) {
             return Arrived::Shed(Shed {
                 item,
@@ -266,7 +275,7 @@ impl<T> Admission<T> {
                 priority: claim.priority,
             });
         }
-        if self.queued == 0 && self.in_flight < self.limit {
+        if self.has_room(&claim.tenant, now) && self.next_turn(now).is_none() {
             self.bytes += claim.bytes;
             return Arrived::Started(self.place(claim.tenant, claim.bytes), item);
         }
@@ -314,9 +323,7 @@ impl<T> Admission<T> {
 
     /// The next thing to do; to be called again until it says [`Polled::Wait`].
     pub fn poll(&mut self, now: Instant) -> Polled<T> {
-        if self.in_flight < self.limit
-            && let Some((tenant, waiting)) = self.take_next(now)
-        {
+        if let Some((tenant, waiting)) = self.take_next(now) {
             if waiting.until < now {
                 self.forget_if_idle(&tenant);
                 return Polled::Shed(self.shed(waiting, ShedReason::Waited));
@@ -443,15 +450,32 @@ impl<T> Admission<T> {
         }
     }
 
-    /// The tenant whose turn it is. While others wait, one that holds half of the places waits too.
-    fn take_next(&mut self, now: Instant) -> Option<(Arc<str>, Waiting<T>)> {
+    /// Whether there is a place for one more of this tenant.
+    fn has_room(&self, tenant: &Arc<str>, now: Instant) -> bool {
         let half = self.limit.div_ceil(2);
-        let may = |tenant: &Arc<str>| {
-            self.tenants
-                .get(tenant)
-                .is_some_and(|tenant| tenant.held < half)
-        };
-        let at = self.turns.iter().position(may).unwrap_or_default();
+        // In this order: most of the time nobody has to be looked up.
+        self.in_flight < self.limit
+            && (self.in_flight < half
+                || (!tenant.is_empty() && !self.callers.several(LATELY, now))
+                || self
+                    .tenants
+                    .get(tenant)
+                    .is_none_or(|known| known.held < half))
+    }
+
+    /// The first that waits and may start. While a place is free at most one tenant holds half, so
+    /// it is one of the first two.
+    fn next_turn(&self, now: Instant) -> Option<usize> {
+        if self.in_flight >= self.limit {
+            return None;
+        }
+        let mut turns = self.turns.iter();
+        turns.position(|tenant| self.has_room(tenant, now))
+    }
+
+    /// The tenant whose turn it is, and who of it starts.
+    fn take_next(&mut self, now: Instant) -> Option<(Arc<str>, Waiting<T>)> {
+        let at = self.next_turn(now)?;
         let tenant = self.turns.remove(at)?;
         self.turns.push_back(Arc::clone(&tenant));
         let waiting = self.take_of(&tenant, |queue| queue.take_next(now))?;

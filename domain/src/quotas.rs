@@ -37,12 +37,12 @@ struct Count {
 }
 
 impl RegistryQuotas {
-    /// Whether a policy can be saved; if so, whether few more can.
+    /// Whether a policy can be saved.
     pub fn check_policy(
         &self,
         snapshot: &Snapshot,
         policy: &StoredPolicy,
-    ) -> Result<bool, QuotaExceeded> {
+    ) -> Result<(), QuotaExceeded> {
         let mut policies = Count::default();
         let mut bytes = Count::default();
         let mut is_new = true;
@@ -68,8 +68,7 @@ impl RegistryQuotas {
             "The policies of a tenant may have",
             "bytes",
             self.policy_bytes,
-        )?;
-        Ok(policies.is_near(self.policies) || bytes.is_near(self.policy_bytes))
+        )
     }
 
     /// Whether an extension can be saved.
@@ -107,11 +106,6 @@ impl Count {
     fn is_there(&mut self, more: usize) {
         self.before += more;
         self.after += more;
-    }
-
-    /// Within the last tenth.
-    fn is_near(self, limit: usize) -> bool {
-        self.after >= limit - limit / 10
     }
 
     /// What is over already, because the quota was less before, may shrink and change.

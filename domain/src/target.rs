@@ -10,3 +10,4 @@ mod tenant;
 pub mod waits;
 
 pub use tenant::Tenant;
+pub(crate) use tenant::{LATELY, Seen};

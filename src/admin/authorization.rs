@@ -220,12 +220,7 @@ pub(super) fn permit(
         let name = name_of(&tenant_id, policy_id.as_deref().unwrap_or("default"));
         caller.check_tenant(&tenant_id, &name)?;
     }
-    match caller.role {
-        Some(role) if role.may(needed) => {}
-        Some(_) | None if caller.key_id.is_none() => return Err(Refusal::unauthorized()),
-        Some(role) => return Err(Refusal::forbidden_to(role, needed)),
-        None => return Err(Refusal::forbidden()),
-    }
+    caller.check_role(needed)?;
     if caller.is_of_one_tenant() && reach == Reach::Router {
         return Err(Refusal::forbidden_to_tenant());
     }

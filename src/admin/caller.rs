@@ -83,6 +83,16 @@ impl Caller {
         self.tenant_id.is_some()
     }
 
+    /// Whether its role is enough.
+    pub(super) fn check_role(&self, needed: Role) -> Result<(), Refusal> {
+        match self.role {
+            Some(role) if role.may(needed) => Ok(()),
+            Some(_) | None if self.key_id.is_none() => Err(Refusal::unauthorized()),
+            Some(role) => Err(Refusal::forbidden_to(role, needed)),
+            None => Err(Refusal::forbidden()),
+        }
+    }
+
     /// Refused in the words in which what does not exist is refused.
     pub(super) fn check_tenant(&self, tenant_id: &str, name: &str) -> Result<(), Refusal> {
         if self.sees(tenant_id) {

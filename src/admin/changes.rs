@@ -17,8 +17,9 @@ use super::operation::{Perform, WaitsFor};
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
 
-/// Tries of a change that others keep overtaking.
-pub(super) const TRIES: usize = 5;
+/// Tries of a change that others keep overtaking. One of those that come together gets through at
+/// each, and a router has ten of them at work.
+pub(super) const TRIES: usize = 20;
 
 impl Perform for Reload {
     const WAITS_FOR: WaitsFor = WaitsFor::Store;

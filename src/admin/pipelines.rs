@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use beamline_actors::dry_run::Rehearsal;
 use beamline_contract::admin::{
-    ComplexityAnswer, DryRunAnswer, DryRunPipeline, GetPipelineComplexity,
+    ComplexityAnswer, DryRunAnswer, DryRunPipeline, GetPipelineComplexity, Role,
 };
 use beamline_contract::fields::Fields;
 use beamline_domain::document::{Mistakes, Object};
@@ -31,7 +31,14 @@ impl Perform for DryRunPipeline {
         read_document(body, "dry run", read)
     }
 
-    async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<DryRunAnswer, Refusal> {
+    async fn perform(
+        self,
+        all: &Arc<Surroundings>,
+        caller: &Caller,
+    ) -> Result<DryRunAnswer, Refusal> {
+        if self.call_extensions {
+            check_may_call(caller)?;
+        }
         let rehearsal = rehearsal(self, all.settings.complexity.assumed_latency)?;
         let result = all
             .door
@@ -41,6 +48,18 @@ impl Perform for DryRunPipeline {
             .map_err(Refusal::before_the_first_call)?;
         Ok(DryRunAnswer { ok: true, result })
     }
+}
+
+/// Calls are more than a look. Whoever writes a tenant's policies decides what is called for it.
+fn check_may_call(caller: &Caller) -> Result<(), Refusal> {
+    let needed = if caller.is_of_one_tenant() {
+        Role::Editor
+    } else {
+        Role::Operator
+    };
+    caller
+        .check_role(needed)
+        .map_err(|refusal| refusal.adding("Without call_extensions the role viewer is enough."))
 }
 
 fn read(mut object: Object<'_>, mistakes: &mut Mistakes) -> Option<DryRunPipeline> {

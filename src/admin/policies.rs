@@ -179,22 +179,30 @@ impl Perform for PutPolicy {
     }
 }
 
-/// Writes a policy that its tenant's quotas have room for, as the registry is when it is written.
+/// Writes a policy that its tenant's quotas have room for, as the registry is when it is written:
+/// whatever else was written meanwhile may have taken the room, also where this one takes no more
+/// than there was.
 async fn put(all: &Surroundings, caller: &Caller, stored: &StoredPolicy) -> Result<u64, Refusal> {
+    let mut turn = None;
     for _ in 0..TRIES {
         let snapshot = all.registry.snapshot();
-        let is_near = all.settings.quotas.check_policy(&snapshot, stored)?;
+        all.settings.quotas.check_policy(&snapshot, stored)?;
         let by = Author {
-            // Else every change would have to wait for those of others.
-            based_on: is_near.then(|| snapshot.revision()),
+            based_on: Some(snapshot.revision()),
             ..caller.author()
         };
         let change = Change::PutPolicy(stored.clone());
         match all.registry.write(change, by).await {
             Ok(revision) => return Ok(revision),
-            Err(StoreError::Stale) => all.registry.refresh().await?,
+            Err(StoreError::Stale) => {
+                // Those that were overtaken go one after the other, and do not overtake each other.
+                if turn.is_none() {
+                    turn = Some(all.overtaken.lock().await);
+                }
+                all.registry.refresh().await?;
+            }
             Err(error) => return Err(error.into()),
-        };
+        }
     }
     Err(StoreError::Stale.into())
 }

@@ -15,6 +15,7 @@ use beamline_contract::control::ReplicaStatus;
 use beamline_domain::policy::complexity::ComplexityLimits;
 use beamline_domain::quotas::RegistryQuotas;
 use futures_util::future::BoxFuture;
+use tokio::sync::Mutex;
 
 use super::access::Access;
 use super::heard::Heard;
@@ -36,6 +37,8 @@ pub struct Surroundings {
     pub draining: Arc<AtomicBool>,
     /// The root of the tree in which it stands itself.
     pub tree: Arc<Node>,
+    /// Held by the one that writes a policy of those that others have overtaken.
+    pub overtaken: Mutex<()>,
 }
 
 /// Which router answers.

@@ -14,6 +14,7 @@ use beamline_actors::sessions::Sessions;
 use beamline_actors::tree::{Child, Node};
 use beamline_domain::snapshot::Content;
 use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 
 use super::first_snapshot::FirstSnapshot;
 use super::fleet_keys;
@@ -282,6 +283,7 @@ impl Edges {
             listeners: Arc::new(fleet.clone()),
             draining: Arc::clone(&phase.draining),
             tree: Arc::clone(root),
+            overtaken: Mutex::default(),
         });
         let admin = NatsAdmin::new(
             connections.administration.clone(),

@@ -2,7 +2,7 @@
 
 use beamline_extension::{Kind, RawAnswer, RawRequest};
 use beamline_test_support::{LIMIT, Routing, Stub, eventually, request_with};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -131,6 +131,28 @@ async fn one_tenant_fills_the_registry_with_policies() {
     let saved = join_all(many).await;
     let saved = saved.into_iter().filter(|saved| *saved).count();
     assert_eq!(saved, 1, "also of those that come together");
+}
+
+#[tokio::test]
+async fn large_policies_that_come_together_pass_the_quota() {
+    let routing = start(&[("quotas.policy_bytes_per_tenant", "100000")]).await;
+    let large = json!({"providers": ["model"], "metadata": {"note": "x".repeat(60_000)}});
+    let routing = &routing;
+    let large = &large;
+    let many = (0..4).map(|n| async move {
+        let saved = policy_of(routing, "attacker", &format!("p{n}"), large).await;
+        code(&saved).to_owned()
+    });
+    // What others write meanwhile is written all the same.
+    let others = (0..24).map(|n| async move {
+        let small = json!({"providers": ["model"]});
+        let saved = policy_of(routing, &format!("tenant{n}"), "default", &small).await;
+        code(&saved).to_owned()
+    });
+    let (many, others) = join(join_all(many), join_all(others)).await;
+    let saved = many.iter().filter(|code| *code == "ok").count();
+    assert_eq!(saved, 1, "{many:?}");
+    assert!(others.iter().all(|code| code == "ok"), "{others:?}");
 }
 
 #[tokio::test]

@@ -38,6 +38,30 @@ impl World {
         }
     }
 
+    /// The same policy for more tenants.
+    async fn policies(&self, tenants: &[&str]) {
+        for tenant in tenants {
+            let policy = json!({"providers": ["model"]});
+            let body = json!({"tenant_id": tenant, "policy_id": "default", "policy": policy});
+            self.routing.admin("put_policy", body).await;
+        }
+    }
+
+    /// So many requests of a tenant at any time, until the task is ended.
+    fn flood(&self, tenant: &str, at_a_time: usize) -> Attack {
+        let gateway = self.routing.gateway.clone();
+        let body = of(tenant, json!({}));
+        Attack(tokio::spawn(async move {
+            let one = || async {
+                loop {
+                    gateway.route(&body).await;
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let _: Vec<()> = join_all((0..at_a_time).map(|_| one())).await;
+        }))
+    }
+
     async fn model(
         &self,
         answer: impl Fn(&RawRequest) -> &'static str + Send + Sync + 'static,
@@ -96,8 +120,12 @@ fn code(answer: &Value) -> String {
 }
 
 fn is_attackers(call: &RawRequest) -> bool {
+    is_of(ATTACKER, call)
+}
+
+fn is_of(tenant: &str, call: &RawRequest) -> bool {
     let body: Value = serde_json::from_slice(&call.payload).unwrap_or_default();
-    body["tenant_id"] == ATTACKER
+    body["tenant_id"] == tenant
 }
 
 fn not_ok(codes: &[String]) -> Vec<&String> {
@@ -224,6 +252,65 @@ async fn sixty_slow_prompts_take_all_places_of_a_target() {
         let codes: Vec<String> = join_all(others).await.iter().map(code).collect();
         assert_eq!(not_ok(&codes), Vec::<&String>::new());
     }
+}
+
+#[tokio::test]
+async fn two_tenants_fill_the_places_and_the_queue_of_a_target() {
+    let record = json!({"max_in_flight": 20});
+    let world = World::start(record, &[]).await;
+    world.policies(&["accomplice"]).await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let answer = move |call: RawRequest| {
+        // Not all at the same time.
+        let number = calls.fetch_add(1, Ordering::Relaxed) as u64;
+        async move {
+            if !is_of(OTHER, &call) {
+                sleep(Duration::from_millis(200 + number * 37 % 400)).await;
+            }
+            Some(RawAnswer::from(OK.to_owned()))
+        }
+    };
+    let nats = &world.routing.nats;
+    let model = Stub::waiting(nats, Kind::Provider, "model", answer).await;
+    let _attack = [ATTACKER, "accomplice"].map(|tenant| world.flood(tenant, 30));
+    eventually(LIMIT, "both fill their part", async || {
+        (model.calls() >= 60).then_some(())
+    })
+    .await;
+    let mut codes = Vec::new();
+    for _ in 0..6 {
+        let others = (0..7).map(|_| world.route(OTHER, json!({})));
+        codes.extend(join_all(others).await.iter().map(code));
+    }
+    // A place comes free every 20 ms, and nobody waits for more than 100 ms.
+    let served = codes.iter().filter(|code| *code == "ok").count();
+    assert!(served >= 21, "{codes:?}");
+}
+
+#[tokio::test]
+async fn sixty_slow_requests_take_all_places_of_the_router() {
+    let world = World::start(json!({}), &[("router.max_in_flight", "50")]).await;
+    let gateway = &world.routing.gateway;
+    gateway.register("provider", "slow", json!({})).await;
+    let policy = json!({"providers": ["slow"]});
+    let body = json!({"tenant_id": ATTACKER, "policy_id": "default", "policy": policy});
+    world.routing.admin("put_policy", body).await;
+    let _model = world.model(|_| OK).await;
+    let answer = |_: RawRequest| async {
+        sleep(Duration::from_secs(4)).await;
+        Some(RawAnswer::from(OK.to_owned()))
+    };
+    let nats = &world.routing.nats;
+    let slow = Stub::waiting(nats, Kind::Provider, "slow", answer).await;
+    assert_eq!(code(&world.route(OTHER, json!({})).await), "ok");
+    let _attack = world.attack(60, Duration::ZERO, json!({}));
+    eventually(LIMIT, "half of the places are in use", async || {
+        (slow.calls() >= 25).then_some(())
+    })
+    .await;
+    let codes = world.others(55, Duration::from_millis(10)).await;
+    assert_eq!(not_ok(&codes), Vec::<&String>::new());
+    assert!(slow.calls() <= 50, "{}", slow.calls());
 }
 
 /// A guard that looks at one text at a time, and takes a second for 400 KB of it.

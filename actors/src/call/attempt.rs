@@ -101,7 +101,11 @@ impl Invokers {
         }
         let call_limit = self.call_limit(&invoker.id);
         // Before the breaker is asked: its permits are not for waiting.
-        let tenant = Tenant::of(&scope.tenant_id);
+        let tenant = if scope.rehearsal {
+            Tenant::NOBODY
+        } else {
+            Tenant::of(&scope.tenant_id)
+        };
         let Some(place) = call_limit.enter(tenant, patience(turn, scope)).await else {
             let retry_after = Duration::from_millis(fastrand::u64(OVERLOADED_MS));
             return Attempt::not_sent(CallFailure::Overloaded { retry_after }, turn.endpoint);
@@ -109,7 +113,7 @@ impl Invokers {
         let left = time_left(scope);
         let admitted = self
             .check(order, turn.endpoint, left)
-            .and_then(|()| admit(invoker, order, extra_time, &scope.tenant_id, turn.endpoint));
+            .and_then(|()| admit(invoker, order, extra_time, scope, turn.endpoint));
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(failure) => return Attempt::not_sent(failure, turn.endpoint),
@@ -141,16 +145,19 @@ impl Invokers {
                 isolation,
             },
         );
-        admitted.permit.finish_with(CallEnd {
-            outcome: verdict.outcome,
-            class: verdict.class(),
-            took,
-        });
-        if let Some(wait) = verdict.backoff {
-            target.told_to_wait(&scope.tenant_id, isolation, wait);
+        // Without a permit it is a dry run, and nobody hears of how it went.
+        if let Some(permit) = admitted.permit {
+            permit.finish_with(CallEnd {
+                outcome: verdict.outcome,
+                class: verdict.class(),
+                took,
+            });
+            if let Some(wait) = verdict.backoff {
+                target.told_to_wait(&scope.tenant_id, isolation, wait);
+            }
+            // After that, or the next one would not know.
+            place.finish(verdict.load);
         }
-        // After that, or the next one would not know.
-        place.finish(verdict.load);
         Attempt {
             verdict,
             tolerated,
@@ -236,10 +243,10 @@ impl Invokers {
     }
 }
 
-/// Time that an attempt can spare for a place. A retry waits for none: where calls wait, it is the
-/// first to give way.
+/// Time that an attempt can spare for a place. A retry and a dry run wait for none: where calls
+/// wait, they are the first to give way.
 fn patience(turn: Turn, scope: &CallScope) -> Duration {
-    if turn.number > 1 {
+    if turn.number > 1 || scope.rehearsal {
         Duration::ZERO
     } else {
         time_left(scope)

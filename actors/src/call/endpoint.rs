@@ -7,6 +7,7 @@ use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::run::CallOrder;
 use beamline_domain::target::breaker::Mode;
 
+use super::CallScope;
 use crate::invoker::Invoker;
 use crate::targets::{CallPermit, Withheld};
 
@@ -16,7 +17,8 @@ pub(super) struct Admitted {
     /// The position of the endpoint.
     pub(super) endpoint: usize,
     pub(super) subject: Arc<str>,
-    pub(super) permit: CallPermit,
+    /// None of a dry run: it takes nobody's probe, and its end tells the breaker nothing.
+    pub(super) permit: Option<CallPermit>,
 }
 
 /// The first endpoint from `start` on, and around, that did not ask to be left alone and whose
@@ -26,7 +28,7 @@ pub(super) fn admit(
     invoker: &Invoker,
     order: &CallOrder,
     extra_time: Duration,
-    tenant_id: &Arc<str>,
+    scope: &CallScope,
     start: usize,
 ) -> Result<Admitted, CallFailure> {
     let target = &order.call.target;
@@ -42,7 +44,14 @@ pub(super) fn admit(
             continue;
         };
         let breaker = invoker.target(&place.subject);
-        let wait = match breaker.permit_for(tenant_id, mode, &settings) {
+        let permit = if scope.rehearsal {
+            let withheld = breaker.withheld_from(&scope.tenant_id, mode, settings.isolation);
+            withheld.map_or(Ok(None), Err)
+        } else {
+            let permit = breaker.permit_for(&scope.tenant_id, mode, &settings);
+            permit.map(Some)
+        };
+        let wait = match permit {
             Ok(permit) => {
                 return Ok(Admitted {
                     endpoint,

@@ -134,6 +134,19 @@ impl TargetState {
         Ok(Held::new(Arc::clone(self), caller, permit, *settings, now))
     }
 
+    /// Why a call of this tenant would get no permit now. Asking changes nothing.
+    pub(crate) fn withheld_from(
+        &self,
+        tenant_id: &str,
+        mode: Mode,
+        isolation: Isolation,
+    ) -> Option<Withheld> {
+        let isolated = isolation == Isolation::Tenant;
+        let state = self.endpoint_state_for(tenant_id, mode, isolated);
+        let asked_to_wait = state.asked_to_wait.map(Withheld::AskedToWait);
+        asked_to_wait.or(state.held_back.map(Withheld::CircuitOpen))
+    }
+
     fn permit_as(
         self: &Arc<Self>,
         tenant: Tenant,

@@ -167,6 +167,7 @@ pub(super) fn scope_of(tenant: &str) -> CallScope {
         carried: Carried::default(),
         tenant_id: tenant.into(),
         deadline: Instant::now() + Duration::from_secs(60),
+        rehearsal: false,
     }
 }
 

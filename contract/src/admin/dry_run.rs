@@ -40,7 +40,8 @@ pub struct DryRunPipeline {
     /// out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// Calls pre-processors, validators and post-processors.
+    /// Calls pre-processors, validators and post-processors. It needs the role `operator`, or a key
+    /// of the tenant with `editor`.
     #[serde(default)]
     pub call_extensions: bool,
     /// What the post-processors get as the provider's output; absent: the message.

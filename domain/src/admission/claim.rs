@@ -63,7 +63,7 @@ impl Claim {
         let in_body = text(glance.tenant_id);
         let tenant = headers.tenant_id.as_deref().or(in_body.as_deref());
         let tenant = tenant
-            .filter(|tenant| tenant.len() <= MAX_TENANT)
+            .filter(|tenant| tenant.len() <= MAX_TENANT && limits.allows(tenant))
             .unwrap_or_default();
         let told_ms = headers.timeout_ms.as_deref().and_then(|ms| ms.parse().ok());
         let timeout = told_ms.into_iter().chain(read(glance.timeout_ms)).min();

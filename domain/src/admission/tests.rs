@@ -224,6 +224,49 @@ fn one_tenant_holds_at_most_half_while_others_wait() {
 }
 
 #[test]
+fn places_are_kept_for_another_tenant_that_calls() {
+    let mut door = admission(50);
+    let now = Instant::now();
+    let place = start(&mut door, "small", now);
+    door.leave(place);
+    // 60 slow requests: half of the places, the others wait for a tenth of a second.
+    let mut held: Vec<AdmissionPlace> = (0..25).map(|_| start(&mut door, "flood", now)).collect();
+    (25..60).for_each(|item| assert_eq!(queue(&mut door, "flood", item, now), None));
+    assert_eq!(settle(&mut door, now).0, []);
+    for tenant in ["small", "third"] {
+        let place = start(&mut door, tenant, now + ms(50));
+        assert!(door.leave(place), "past those who wait");
+        assert_eq!(settle(&mut door, now + ms(50)).0, []);
+    }
+    let (item, place) = next(&mut door, held.remove(0), now + ms(60));
+    assert_eq!(item, 25, "one of its own went");
+    held.push(place);
+    let (started, shed) = settle(&mut door, now + ms(101));
+    assert_eq!((started, shed.len()), (vec![], 34));
+    let later = now + Duration::from_secs(62);
+    held.extend((0..25).map(|_| start(&mut door, "flood", later)));
+    assert_eq!(held.len(), 50, "a minute later it is alone and has all");
+    assert_eq!(queue(&mut door, "flood", 1, later), None);
+    assert_eq!(queue(&mut door, "small", 2, later), None);
+    let (item, _) = next(&mut door, held.remove(0), later);
+    assert_eq!(item, 2, "it gives way as its requests end");
+}
+
+#[test]
+fn who_has_no_name_makes_nobody_one_of_several() {
+    let mut door = admission(10);
+    let now = Instant::now();
+    let nameless: Vec<_> = (0..5).map(|_| start(&mut door, "", now)).collect();
+    assert_eq!(queue(&mut door, "", 1, now), None, "it has half");
+    nameless.into_iter().for_each(|place| {
+        door.leave(place);
+    });
+    assert_eq!(settle(&mut door, now).0.len(), 1);
+    let all: Vec<_> = (0..9).map(|_| start(&mut door, "alone", now)).collect();
+    assert_eq!(all.len(), 9);
+}
+
+#[test]
 fn a_newcomer_takes_the_queue_place_of_who_has_most() {
     let mut door = admission(3);
     let now = Instant::now();
@@ -505,7 +548,10 @@ proptest! {
             let usage = door.usage();
             prop_assert!(usage.in_flight == held.len() && usage.in_flight <= limit);
             prop_assert!(usage.queued == waiting.len() && usage.queued <= limit && usage.bytes <= 1_000);
-            prop_assert!(usage.queued == 0 || usage.in_flight == limit);
+            // Whoever waits beside a free place holds half of them.
+            let has_half = |tenant: &Tenant<u32>| tenant.held >= limit.div_ceil(2);
+            let mut waits = door.turns.iter().filter_map(|tenant| door.tenants.get(tenant));
+            prop_assert!(usage.in_flight == limit || waits.all(has_half));
             prop_assert!(waiting.values().all(|until| now < *until + SWEEP_EVERY));
         }
         prop_assert_eq!(started + shed, arrived);

@@ -75,6 +75,21 @@ pub struct RequestLimits {
     pub allowed_tenants: Option<Vec<String>>,
 }
 
+impl RequestLimits {
+    pub fn allows(&self, tenant_id: &str) -> bool {
+        let allowed = self.allowed_tenants.as_ref();
+        allowed.is_none_or(|allowed| allowed.iter().any(|known| known == tenant_id))
+    }
+
+    pub fn check_tenant(&self, tenant_id: &str) -> Result<(), RequestError> {
+        if self.allows(tenant_id) {
+            return Ok(());
+        }
+        let message = format!("Tenant {} is not allowed here.", shorten(tenant_id));
+        Err(RequestError::tenant_forbidden(message))
+    }
+}
+
 #[derive(Debug)]
 pub struct Request {
     pub tenant_id: Arc<str>,
@@ -241,14 +256,7 @@ impl Envelope {
         else {
             return Err(RequestError::internal());
         };
-        if limits
-            .allowed_tenants
-            .as_ref()
-            .is_some_and(|allowed| !allowed.contains(&tenant_id))
-        {
-            let message = format!("Tenant {} is not allowed here.", shorten(&tenant_id));
-            return Err(RequestError::tenant_forbidden(message));
-        }
+        limits.check_tenant(&tenant_id)?;
         let wanted = self
             .timeout_ms
             .into_iter()

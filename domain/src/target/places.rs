@@ -2,17 +2,15 @@
 //! for one.
 //!
 //! While more than one tenant calls, none holds more than half of them, so that slow or large
-//! messages of one leave room for the others. What only one of them meets does not shrink the limit
-//! of all.
+//! messages of one leave room for the others. A place that comes free goes to whoever holds fewest,
+//! and whoever waits with fewest is not turned away for those of one that waits with more. What
+//! only one of them meets does not shrink the limit of all.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::concurrency::{ConcurrencyLimit, Load};
-use super::tenant::{Seen, Tenant};
-
-/// Tenants that called within this time count as calling.
-const LATELY: Duration = Duration::from_secs(60);
+use super::tenant::{LATELY, Seen, Tenant};
 
 /// Who waits for a place, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +21,8 @@ pub struct Ticket(u64);
 pub enum Asked {
     Granted,
     Waits(Ticket),
+    /// The second one no longer does.
+    WaitsInsteadOf(Ticket, Ticket),
     /// As many wait as may.
     QueueFull,
 }
@@ -78,12 +78,15 @@ impl Places {
         self.shrunk_for = None;
     }
 
-    /// A call of this tenant wants a place; one that is not `patient` waits for none.
+    /// A call of this tenant wants a place; one that is not `patient` waits for none. Nobody's
+    /// keeps to what a tenant beside others has, and nobody else has less for it.
     pub fn ask(&mut self, tenant: Tenant, patient: bool, now: Instant) -> Asked {
-        self.callers.saw(tenant, now);
-        if self.shrunk_for.is_some_and(|known| known != tenant) {
-            // Nobody knows whether it has too much to do for this one as well.
-            self.reset(now);
+        if tenant != Tenant::NOBODY {
+            self.callers.saw(tenant, now);
+            if self.shrunk_for.is_some_and(|known| known != tenant) {
+                // Nobody knows whether it has too much to do for this one as well.
+                self.reset(now);
+            }
         }
         self.limit.wanted(self.in_use, now);
         let several = self.several(now);
@@ -92,20 +95,24 @@ impl Places {
             self.take(tenant);
             return Asked::Granted;
         }
-        let most = self.limit.get() as usize;
-        let own = self.waiting.iter().filter(|(_, known)| *known == tenant);
-        let of_own = if several {
-            half(self.limit.get()) as usize
-        } else {
-            most
-        };
-        if !patient || self.waiting.len() >= most || own.count() >= of_own {
+        if !patient || self.waits(tenant) >= self.part(tenant, several) {
             return Asked::QueueFull;
         }
+        let displaced = if self.waiting.len() < self.limit.get() as usize {
+            None
+        } else {
+            match self.make_room(tenant) {
+                Some(displaced) => Some(displaced),
+                None => return Asked::QueueFull,
+            }
+        };
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.waiting.push_back((ticket, tenant));
-        Asked::Waits(ticket)
+        match displaced {
+            Some(displaced) => Asked::WaitsInsteadOf(ticket, displaced),
+            None => Asked::Waits(ticket),
+        }
     }
 
     /// The next of those who wait that gets a place now; to be called again until there is none.
@@ -162,20 +169,60 @@ impl Places {
         self.callers.several(LATELY, now)
     }
 
-    fn has_room(&self, tenant: Tenant, several: bool) -> bool {
-        let limit = self.limit.get();
-        let of_own = if several { half(limit) } else { limit };
-        let held = self.held.get(&tenant).copied().unwrap_or_default();
-        self.in_use < limit && held < of_own
+    /// Takes the newest of the tenant that waits with most off the full queue, the one that holds
+    /// more of several, for one that has less of both even with one more waiting. So two of them
+    /// never displace each other in turns.
+    fn make_room(&mut self, newcomer: Tenant) -> Option<Ticket> {
+        let mut waits: HashMap<Tenant, u32> = HashMap::new();
+        for (_, tenant) in &self.waiting {
+            *waits.entry(*tenant).or_default() += 1;
+        }
+        let has = |tenant| {
+            let waits = waits.get(&tenant).copied().unwrap_or_default();
+            (waits, self.holds(tenant))
+        };
+        let all = self.waiting.iter().enumerate();
+        let all = all.map(|(at, (_, tenant))| (has(*tenant), at));
+        let (most, newest) = all.max()?;
+        let (waits, holds) = has(newcomer);
+        if most <= (waits + 1, holds) {
+            return None;
+        }
+        self.waiting.remove(newest).map(|(ticket, _)| ticket)
     }
 
+    fn waits(&self, tenant: Tenant) -> u32 {
+        let own = self.waiting.iter().filter(|(_, known)| *known == tenant);
+        u32::try_from(own.count()).unwrap_or(u32::MAX)
+    }
+
+    fn holds(&self, tenant: Tenant) -> u32 {
+        self.held.get(&tenant).copied().unwrap_or_default()
+    }
+
+    /// What a tenant may hold, and as many may wait.
+    fn part(&self, tenant: Tenant, several: bool) -> u32 {
+        let limit = self.limit.get();
+        if several || tenant == Tenant::NOBODY {
+            limit.div_ceil(2)
+        } else {
+            limit
+        }
+    }
+
+    fn has_room(&self, tenant: Tenant, several: bool) -> bool {
+        self.in_use < self.limit.get() && self.holds(tenant) < self.part(tenant, several)
+    }
+
+    /// Of those who wait and may have a place, the first of the tenant that holds fewest.
     fn eligible(&self, several: bool) -> Option<usize> {
         if self.in_use >= self.limit.get() {
             return None;
         }
-        self.waiting
-            .iter()
-            .position(|(_, tenant)| self.has_room(*tenant, several))
+        let all = self.waiting.iter().enumerate();
+        all.filter(|(_, (_, tenant))| self.has_room(*tenant, several))
+            .min_by_key(|(_, (_, tenant))| self.holds(*tenant))
+            .map(|(at, _)| at)
     }
 
     fn is_anybody_eligible(&self, several: bool) -> bool {
@@ -186,11 +233,6 @@ impl Places {
         self.in_use += 1;
         *self.held.entry(tenant).or_default() += 1;
     }
-}
-
-/// Of one place, all: else nobody could have it.
-fn half(limit: u32) -> u32 {
-    (limit / 2).max(1)
 }
 
 #[cfg(test)]

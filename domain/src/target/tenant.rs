@@ -18,16 +18,19 @@ impl Tenant {
     }
 }
 
+/// Tenants that called within this time count as calling.
+pub(crate) const LATELY: Duration = Duration::from_secs(60);
+
 /// Whether one tenant or more did something lately.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     last: Option<(Tenant, Instant)>,
     /// The last time that it was another one than the last.
     other: Option<Instant>,
 }
 
 impl Seen {
-    pub(super) fn saw(&mut self, tenant: Tenant, now: Instant) {
+    pub(crate) fn saw(&mut self, tenant: Tenant, now: Instant) {
         if let Some((last, at)) = self.last
             && last != tenant
         {
@@ -42,7 +45,7 @@ impl Seen {
     }
 
     /// Whether there was another one than the last within this time.
-    pub(super) fn several(&self, within: Duration, now: Instant) -> bool {
+    pub(crate) fn several(&self, within: Duration, now: Instant) -> bool {
         self.other
             .is_some_and(|at| now.saturating_duration_since(at) < within)
     }

@@ -53,7 +53,8 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
     timeout_ms: Option<u64>,
 
-    /// Really call pre-processors, validators and post-processors; never the provider
+    /// Really call pre-processors, validators and post-processors, never the provider; needs the
+    /// role operator, or editor of the tenant
     #[arg(long)]
     call_extensions: bool,
 

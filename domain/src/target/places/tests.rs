@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -112,6 +114,80 @@ fn what_one_tenant_is_refused_shrinks_the_limit_of_no_other() {
     }
 }
 
+#[test]
+fn two_that_fill_everything_leave_a_third_its_turn() {
+    let now = Instant::now();
+    let mut places = Places::new(20, now);
+    // Each has 30 calls under way, from the first moment on.
+    let mut turns = Vec::new();
+    for call in 0..60 {
+        let name = ["a", "b"][call % 2];
+        turns.push(places.ask(tenant(name), true, now));
+    }
+    let count = |kind: fn(&Asked) -> bool| turns.iter().filter(|asked| kind(asked)).count();
+    assert_eq!(count(|asked| *asked == Asked::Granted), 20);
+    assert_eq!(count(|asked| matches!(asked, Asked::Waits(_))), 20);
+    let newest = turns.iter().filter_map(|asked| match asked {
+        Asked::Waits(ticket) => Some(*ticket),
+        Asked::Granted | Asked::WaitsInsteadOf(..) | Asked::QueueFull => None,
+    });
+    let newest: Vec<Ticket> = newest.collect();
+    let mut own = Vec::new();
+    for displaced in newest.iter().rev().take(7) {
+        let asked = places.ask(tenant("c"), true, now);
+        let Asked::WaitsInsteadOf(ticket, gone) = asked else {
+            panic!("{asked:?}")
+        };
+        assert_eq!(gone, *displaced, "the newest of who waits with most");
+        own.push(ticket);
+    }
+    assert_eq!((places.waiting(), places.in_use()), (20, 20));
+    assert_eq!(
+        places.ask(tenant("c"), true, now),
+        Asked::QueueFull,
+        "with one more it would wait with as many as they"
+    );
+    for (expected, name) in own.into_iter().zip(["a", "b", "a", "b", "a", "b"]) {
+        places.leave(tenant(name), Load::Carried, now, now);
+        assert_eq!(places.next(now), Some(expected), "it holds fewest");
+        places.ask(tenant(name), true, now);
+    }
+}
+
+#[test]
+fn who_is_displaced_displaces_nobody_in_turn() {
+    let now = Instant::now();
+    let mut places = Places::new(2, now);
+    let asked = ["a", "b", "a", "b"].map(|name| places.ask(tenant(name), true, now));
+    assert_eq!([asked[0], asked[1]], [Asked::Granted; 2]);
+    let third = places.ask(tenant("c"), true, now);
+    assert!(matches!(third, Asked::WaitsInsteadOf(..)), "{third:?}");
+    let again = ["a", "b", "c"].map(|name| places.ask(tenant(name), true, now));
+    assert_eq!(again, [Asked::QueueFull; 3]);
+}
+
+#[test]
+fn of_three_places_two_tenants_use_all() {
+    let now = Instant::now();
+    let mut places = Places::new(3, now);
+    let both = ["a", "b", "a", "b"].map(|name| granted(&mut places, name, 1, now));
+    assert_eq!(both, [1, 1, 1, 0]);
+}
+
+#[test]
+fn nobodys_calls_take_nothing_from_who_is_alone() {
+    let now = Instant::now();
+    let mut places = Places::new(20, now);
+    places.ask(Tenant::NOBODY, false, now);
+    assert_eq!(granted(&mut places, "one", 60, now), 19);
+    places.leave(Tenant::NOBODY, Load::Unknown, now, now);
+    assert_eq!(granted(&mut places, "one", 1, now), 1);
+    let mut places = Places::new(20, now);
+    let asked = (0..20).map(|_| places.ask(Tenant::NOBODY, false, now));
+    let granted = asked.filter(|asked| *asked == Asked::Granted).count();
+    assert_eq!(granted, 10);
+}
+
 proptest! {
     /// Whatever comes in whatever order: no more run than may, nobody holds more than half where
     /// another one calls, and who may run does not wait.
@@ -141,6 +217,11 @@ proptest! {
                     match places.ask(tenant, true, now) {
                         Asked::Granted => run.push((tenant, now)),
                         Asked::Waits(ticket) => wait.push((ticket, tenant)),
+                        Asked::WaitsInsteadOf(ticket, displaced) => {
+                            let at = wait.iter().position(|(known, _)| *known == displaced);
+                            wait.remove(at.unwrap());
+                            wait.push((ticket, tenant));
+                        }
                         Asked::QueueFull => {}
                     }
                 }
@@ -152,13 +233,13 @@ proptest! {
             while let Some(ticket) = places.next(now) {
                 let at = wait.iter().position(|(known, _)| *known == ticket).unwrap();
                 let (_, tenant) = wait.remove(at);
-                let most = if several { half(ceiling) } else { ceiling };
+                let most = if several { ceiling.div_ceil(2) } else { ceiling };
                 prop_assert!(held(&run, tenant) < most);
                 run.push((tenant, now));
             }
             prop_assert_eq!(places.in_use() as usize, run.len());
             prop_assert!(run.len() <= ceiling as usize && wait.len() <= ceiling as usize);
-            let most = if several { half(ceiling) } else { ceiling };
+            let most = if several { ceiling.div_ceil(2) } else { ceiling };
             for (_, tenant) in &wait {
                 prop_assert!(run.len() == ceiling as usize || held(&run, *tenant) >= most);
             }
