@@ -210,6 +210,21 @@ impl Refusal {
         }
     }
 
+    /// Of a question: there was nothing to be changed.
+    pub(super) fn of_read(error: StoreError) -> Self {
+        let is_away = matches!(
+            error,
+            StoreError::Unavailable(_) | StoreError::Denied(_) | StoreError::Unknown(_)
+        );
+        if !is_away {
+            return error.into();
+        }
+        let message = format!(
+            "Nothing could be read: {error}. Requests are served from the last snapshot meanwhile."
+        );
+        Self::new(RefusalCode::StoreUnavailable, message)
+    }
+
     pub(super) fn code(&self) -> RefusalCode {
         self.code
     }
