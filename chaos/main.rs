@@ -15,6 +15,7 @@ mod extensions;
 mod gaps;
 #[cfg(test)]
 mod hints;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod load;

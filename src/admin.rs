@@ -12,10 +12,7 @@ use beamline_contract::admin::{self, Effect, RefusalCode};
 use beamline_contract::fields::Fields;
 use beamline_contract::for_each_operation;
 use bytes::Bytes;
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 mod access;
@@ -31,6 +28,7 @@ mod health;
 mod heard;
 mod keys;
 mod lanes;
+mod large;
 mod nonces;
 mod notes;
 mod operation;
@@ -47,8 +45,9 @@ mod wrong_keys;
 use authorization::{Denied, Request, Tried, identify, permit};
 use caller::Caller;
 use lanes::Lanes;
+use large::{LARGE, LargeBodies};
 use nonces::Nonces;
-use operation::{Perform, apart};
+use operation::{Perform, apart, blocking, by_size};
 use wrong_keys::{Slowed, WrongKeys};
 
 pub use access::{Access, ConfiguredKey};
@@ -68,22 +67,24 @@ pub struct Administration {
 struct Shared {
     surroundings: Arc<Surroundings>,
     lanes: Lanes,
-    /// For bodies that are read on threads of their own.
-    large: Semaphore,
+    large: LargeBodies,
     nonces: Nonces,
     wrong_keys: WrongKeys,
     /// What is still at work is answered that the router ends.
     cut: CancellationToken,
 }
 
+/// A request whose caller is known.
+#[derive(Debug)]
+struct Asked {
+    caller: Caller,
+    body: Arc<Fields>,
+    /// Of the whole body.
+    bytes: usize,
+}
+
 /// For the wait and the work. A store that is away is given up before this.
 const OPERATION_LIMIT: Duration = Duration::from_secs(15);
-/// A body of more bytes is read on a thread of its own: reading and judging it may take longer than
-/// requests can wait.
-const LARGE: usize = 64 * 1024;
-const LARGE_AT_ONCE: usize = 2;
-/// Until a large body is read.
-const LARGE_WAIT: Duration = Duration::from_secs(5);
 
 impl Administration {
     pub fn new(surroundings: Surroundings) -> Self {
@@ -92,7 +93,7 @@ impl Administration {
             wrong_keys,
             surroundings: Arc::new(surroundings),
             lanes: Lanes::default(),
-            large: Semaphore::new(LARGE_AT_ONCE),
+            large: LargeBodies::default(),
             nonces: Nonces::default(),
             cut: CancellationToken::new(),
         };
@@ -120,12 +121,7 @@ impl Administration {
         asking: Asking,
     ) -> String {
         let largest_answer = asking.largest_answer;
-        let answer = if payload.len() > LARGE {
-            self.by_name_apart(admission, name, payload, asking).await
-        } else {
-            self.by_name(admission, name, &payload, &asking).await
-        };
-        let answer = match answer {
+        let answer = match self.by_name(admission, name, payload, asking).await {
             Ok(answer) => answer,
             // Without a place by now: who only waits for the answer to a wrong key needs none.
             Err(denied) => self.denied(denied).await.into_json(),
@@ -138,24 +134,34 @@ impl Administration {
             .into_json()
     }
 
-    /// What an operation itself computes holds up no request then.
-    async fn by_name_apart(
-        &self,
-        admission: Admission,
-        name: &str,
-        payload: Bytes,
-        asking: Asking,
-    ) -> Result<String, Denied> {
-        let turn = timeout(LARGE_WAIT, self.shared.large.acquire()).await;
-        let _turn = turn.ok().and_then(Result::ok).ok_or_else(Refusal::busy)?;
+    /// Who asks, and what the body says.
+    async fn read(&self, payload: Bytes, asking: Asking) -> Result<Asked, Denied> {
+        if payload.len() <= LARGE {
+            return self.read_now(&payload, &asking);
+        }
+        let rooms = &self.shared.large;
+        let room = if asking.credentials.authorization.is_some() {
+            let _turn = rooms.doors.turn().await?;
+            let (this, payload, asking) = (self.clone(), payload.clone(), asking.clone());
+            // A wrong key is found before the body is read.
+            blocking(move || this.identify(&payload, &asking, &Fields::default())).await?;
+            &rooms.callers
+        } else {
+            &rooms.strangers
+        };
+        let _turn = room.turn().await?;
         let this = self.clone();
-        let name = name.to_owned();
-        let runtime = Handle::current();
-        let working = spawn_blocking(move || {
-            runtime.block_on(this.by_name(admission, &name, &payload, &asking))
-        });
-        let done = working.await;
-        done.map_err(|lost| Refusal::internal(&lost.to_string()))?
+        blocking(move || this.read_now(&payload, &asking)).await
+    }
+
+    fn read_now(&self, payload: &[u8], asking: &Asking) -> Result<Asked, Denied> {
+        let body = body::read(payload)?;
+        let caller = self.identify(payload, asking, &body)?;
+        Ok(Asked {
+            caller,
+            body: Arc::new(body),
+            bytes: payload.len(),
+        })
     }
 
     /// An answer to a wrong key comes late when there were many.
@@ -172,18 +178,21 @@ impl Administration {
         let Some(Slowed { wait, place }) = slowed else {
             return refusal;
         };
-        if place.is_none() {
-            return Refusal::busy();
-        }
-        if !shared.surroundings.draining.load(Ordering::Relaxed) {
+        // A right key would have opened, so that whoever guesses learns nothing from an early answer.
+        if place.is_some() && !shared.surroundings.draining.load(Ordering::Relaxed) {
             let _cut = shared.cut.run_until_cancelled(sleep(wait)).await;
         }
         refusal
     }
 
-    fn identify(&self, request: Request<'_>) -> Result<Caller, Denied> {
+    fn identify(&self, payload: &[u8], asking: &Asking, body: &Fields) -> Result<Caller, Denied> {
         let all = &self.shared.surroundings;
         let access = &all.settings.access;
+        let request = Request {
+            asking,
+            payload,
+            body,
+        };
         identify(access, &all.registry.snapshot(), request, SystemTime::now())
     }
 
@@ -191,22 +200,27 @@ impl Administration {
     async fn run<O: Perform>(
         &self,
         admission: &Admission,
-        body: &Fields,
-        caller: &Caller,
+        asked: &Asked,
     ) -> Result<O::Answer, Refusal> {
+        let Asked {
+            caller,
+            body,
+            bytes,
+        } = asked;
         permit(caller, body, O::ROLE, O::REACH)?;
         let may_have_changed = O::EFFECT == Effect::Writes;
         let mut caller = caller.clone();
         if may_have_changed {
             caller.if_revision = body::if_revision(body)?;
         }
-        let request = O::read(&body::of_operation(body))?;
         let shared = &self.shared;
         let until = Instant::now() + OPERATION_LIMIT;
         let _permit = tokio::select! {
             turn = admission.turn() => turn?,
             () = shared.cut.cancelled() => return Err(Refusal::shutting_down(false)),
         };
+        let read = Arc::clone(body);
+        let request = by_size(*bytes, move || O::read(&body::of_operation(&read))).await?;
         let work = self.taken_once(may_have_changed, &caller, request);
         tokio::select! {
             done = timeout_at(until, work) => {
@@ -216,7 +230,7 @@ impl Administration {
         }
     }
 
-    /// A signed write is carried out once, whatever came of it: what was refused may be possible a
+    /// What is signed is carried out once. A write also at other replicas, whatever came of it: what was refused may be possible a
     /// moment later, when somebody sends it again who was not asked.
     async fn taken_once<O: Perform>(
         &self,
@@ -225,13 +239,17 @@ impl Administration {
         request: O,
     ) -> Result<O::Answer, Refusal> {
         let all = &self.shared.surroundings;
-        let Some(nonce) = caller.nonce.as_deref().filter(|_| writes) else {
+        let Some(nonce) = caller.nonce.as_deref() else {
             return request.perform(all, caller).await;
         };
         if !self.shared.nonces.take(nonce) {
             return Err(Refusal::replayed());
         }
         let done = request.perform(all, caller).await;
+        // What only looks is not worth a transaction: each replica answers it once.
+        if !writes {
+            return done;
+        }
         match all.registry.spend(nonce).await {
             Err(StoreError::Replayed) => Err(Refusal::replayed()),
             Err(error) => {
@@ -247,10 +265,9 @@ impl Administration {
     async fn written<O: Perform>(
         &self,
         admission: &Admission,
-        body: &Fields,
-        caller: &Caller,
+        asked: &Asked,
     ) -> Result<String, Refusal> {
-        let answer = self.run::<O>(admission, body, caller).await?;
+        let answer = self.run::<O>(admission, asked).await?;
         apart(move || {
             serde_json::to_string(&answer).map_err(|error| Refusal::internal(&error.to_string()))
         })
@@ -265,21 +282,17 @@ macro_rules! by_name {
                 &self,
                 admission: Admission,
                 name: &str,
-                payload: &[u8],
-                asking: &Asking,
+                payload: Bytes,
+                asking: Asking,
             ) -> Result<String, Denied> {
-                let body = body::read(payload)?;
-                let caller = self.identify(Request {
-                    asking,
-                    payload,
-                    body: &body,
-                })?;
+                let asked = self.read(payload, asking).await?;
                 let answer = match name {
-                    $($name => self.written::<admin::$operation>(&admission, &body, &caller).await,)*
+                    $($name => self.written::<admin::$operation>(&admission, &asked).await,)*
                     _ => Err(Refusal::unknown_operation(name)),
                 };
                 if let Err(refusal) = &answer {
-                    audit::note_refusal(&self.shared.surroundings, &caller, name, &body, refusal);
+                    let Asked { caller, body, .. } = &asked;
+                    audit::note_refusal(&self.shared.surroundings, caller, name, body, refusal);
                 }
                 Ok(answer?)
             }

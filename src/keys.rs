@@ -5,11 +5,13 @@ use beamline_domain::keys::{ID_LENGTH, written};
 use data_encoding::BASE32_DNSSEC;
 use secrecy::SecretString;
 
+mod fleet;
 mod material;
 mod signature;
 
 use material::random;
 
+pub use fleet::{FleetSigned, fleet_key};
 pub use material::{NoRandomness, hash, is_same, public_key};
 pub use signature::{Signed, Signer, is_nonce, is_signature, nonce};
 

@@ -41,9 +41,10 @@ pub(crate) fn close_new_files() {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
 }
 
-/// A folder that only this user can look into: made so, or closed to others if it is this user's.
-/// The answer can be locked.
-pub(crate) fn own_folder(path: &Path) -> Result<File, Refusal> {
+/// A folder that only this user can look into: made so, or closed to others if it is this user's
+/// and `is_ours` knows it. What holds other things as well stays as it is, and is refused where it
+/// is open. The answer can be locked.
+pub(crate) fn own_folder(path: &Path, is_ours: impl Fn(&Path) -> bool) -> Result<File, Refusal> {
     let path = without_last_slash(path);
     if path.is_symlink() {
         return Err(Refusal::Link);
@@ -51,14 +52,14 @@ pub(crate) fn own_folder(path: &Path) -> Result<File, Refusal> {
     make_folder(&path)?;
     let folder = open_folder(&path)?;
     let found = folder.metadata()?;
-    if found.uid() != me() {
-        return Err(Refusal::Foreign(found.uid()));
+    match check(&found, OTHERS) {
+        // Of a folder that everybody uses, such as /tmp, nobody may be locked out: nothing would
+        // work any more.
+        Err(Refusal::Open { .. }) if found.mode() & STICKY == 0 && is_ours(&path) => {
+            take_away(&folder, &found, OTHERS)?;
+        }
+        checked => checked?,
     }
-    // It is everybody's on purpose, and nothing would work any more without it.
-    if found.mode() & STICKY != 0 {
-        return Err(Refusal::Open { mode: found.mode() });
-    }
-    take_away(&folder, &found, OTHERS)?;
     Ok(folder)
 }
 
@@ -153,21 +154,27 @@ fn open_no_link(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
         .open(path)
 }
 
-/// Takes from others what they may do with the files in a folder, and in `depth` folders below it.
-/// Nobody else can reach what is there by now, so that nothing changes between two looks.
+/// Takes from others what they may do with a file, if it is this user's. Nobody else can reach it
+/// by now, so that nothing changes between two looks.
+pub(crate) fn close_file(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() && found.uid() == me() && found.mode() & OTHERS != 0 => {
+            fs::set_permissions(path, without(&found, OTHERS))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The same for all that is in a folder, and in `depth` folders below it.
 pub(crate) fn close_files_in(folder: &Path, depth: usize) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let found = entry.metadata()?;
-        let is_closed = found.mode() & OTHERS == 0;
-        if found.is_symlink() || found.uid() != me() {
-            continue;
-        }
-        if found.is_file() && !is_closed {
-            fs::set_permissions(entry.path(), without(&found, OTHERS))?;
-        } else if found.is_dir() && depth > 0 {
+        if found.is_dir() && found.uid() == me() && depth > 0 {
             fs::set_permissions(entry.path(), without(&found, OTHERS))?;
             close_files_in(&entry.path(), depth - 1)?;
+        } else {
+            close_file(&entry.path())?;
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ use beamline_actors::tree::Root;
 use crate::config::Config;
 
 mod first_snapshot;
+mod fleet_keys;
 mod listening;
 mod parts;
 mod probes;

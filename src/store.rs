@@ -10,6 +10,7 @@ mod audit;
 mod backend;
 mod change;
 mod error;
+mod fleet_keys;
 mod health;
 mod keys;
 mod listener;

@@ -548,6 +548,7 @@ async fn health_breakers_and_the_tree_show_what_runs() {
             "pipelines",
             "sessions",
             "watch",
+            "fleet_keys",
             "monitor",
             "audit",
             "intake",

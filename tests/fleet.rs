@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use beamline_test_support::{
-    BROKEN, Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, eventually, program, request,
+    BROKEN, Gateway, LIMIT, Nats, Peer, PostgresDatabase, RouterProcess, eventually, keys_of,
+    program, request, until, within,
 };
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use sqlx::Executor;
 use tokio::task::JoinHandle;
 
-const HINTS: &str = "beamline.router.v1.control.breaker";
 const SUBJECT: &str = "beamline.provider.model.v1";
 
 /// Two replicas and a provider that works for one of them, until it works for nobody.
 struct Fleet {
     gateway: Gateway,
+    /// Played by the test.
+    peer: Peer,
     model: Model,
     first: RouterProcess,
     second: RouterProcess,
@@ -41,8 +44,10 @@ impl Fleet {
             json!({"tenant_id": "acme", "policy_id": "chat", "policy": {"providers": ["model"]}});
         let latest = gateway.admin("put_policy", &policy).await["revision"].clone();
         let model = Model::start(&gateway).await;
+        let peer = Peer::of(&first, &nats, "peer").await;
         let fleet = Self {
             gateway,
+            peer,
             model,
             first,
             second,
@@ -58,6 +63,8 @@ impl Fleet {
             })
             .await;
         }
+        let known = async || (keys_of(&fleet.second) == keys_of(&fleet.first)).then_some(());
+        eventually(LIMIT, "both have the same key", known).await;
         fleet
     }
 
@@ -74,14 +81,6 @@ impl Fleet {
     /// What the metrics of each say: 2 is open.
     async fn gauges(&self) -> [Option<u32>; 2] {
         [gauge(&self.first).await, gauge(&self.second).await]
-    }
-
-    async fn hint(&self, body: impl Into<Vec<u8>>) {
-        let client = self.gateway.client();
-        client
-            .publish(HINTS, body.into().into())
-            .await
-            .expect("published");
     }
 }
 
@@ -170,9 +169,9 @@ fn slow_to_recover() -> Value {
 async fn when_one_has_opened_two_failures_are_enough_for_the_other_and_the_fleet_is_counted() {
     let fleet = Fleet::start(slow_to_recover()).await;
     let mut hints = fleet
-        .gateway
+        .peer
         .client()
-        .subscribe(HINTS)
+        .subscribe(Peer::HINTS)
         .await
         .expect("subscribed");
     let counted = fleet.counted().await;
@@ -267,7 +266,9 @@ async fn when_one_has_opened_two_failures_are_enough_for_the_other_and_the_fleet
 async fn hints_open_nothing_and_odd_ones_harm_nothing() {
     let fleet = Fleet::start(slow_to_recover()).await;
     for n in 0..2_000 {
-        fleet.hint(format!(r#"{{"replica_id": "r{n}", "extension_id": "e{n}", "subject": "beamline.provider.e{n}.v1", "state": "open", "generation": 1, "open_for_ms": 1000}}"#)).await;
+        let subject = format!("beamline.provider.e{n}.v1");
+        let hint = fleet.peer.open(&format!("e{n}"), &subject, 1_000);
+        fleet.peer.hint(&hint).await;
     }
     for odd in [
         "",
@@ -279,40 +280,33 @@ async fn hints_open_nothing_and_odd_ones_harm_nothing() {
         "\u{0}",
         &"[".repeat(100_000),
     ] {
-        fleet.hint(odd).await;
+        fleet.peer.hint(odd).await;
     }
-    fleet.hint(vec![0xff, 0xfe]).await;
     for state in ["open", "melted"] {
-        let hint = json!({"replica_id": "a\r\nb", "extension_id": "model", "subject": SUBJECT, "state": state,
+        let hint = json!({"replica_id": "peer", "extension_id": "a\r\nb", "subject": SUBJECT, "state": state,
             "generation": u64::MAX, "open_for_ms": u64::MAX});
-        fleet.hint(hint.to_string()).await;
+        fleet.peer.hint(&hint.to_string()).await;
     }
-    let stranger = fleet
-        .gateway
-        .client()
-        .request("beamline.router.v1.control.breakers", "{]".into());
-    assert!(
-        tokio::time::timeout(std::time::Duration::from_millis(200), stranger)
-            .await
-            .is_err(),
-        "no answer to nonsense"
-    );
+    let mut nonsense = fleet.peer.ask("{]").await;
 
     // Read after all of them, because it came after them on the same connection.
-    let asked = fleet
-        .gateway
-        .client()
-        .request("beamline.router.v1.control.breakers", "{}".into());
-    let said: Value =
-        serde_json::from_slice(&asked.await.expect("an answer").payload).expect("JSON");
-    assert_eq!(said["breakers"], json!([]), "{said}");
+    let mut answers = fleet.peer.ask("{}").await;
+    for _ in 0..2 {
+        let answer = within("both answer", answers.next())
+            .await
+            .expect("an answer");
+        let said: Value = serde_json::from_slice(&answer.payload).expect("JSON");
+        assert_eq!(said["breakers"], json!([]), "{said}");
+    }
+    assert!(nonsense.next().now_or_never().is_none(), "no answer to it");
 
     eventually(LIMIT, "they have read it", async || {
-        let hint = json!({"replica_id": "peer", "extension_id": "model", "subject": SUBJECT, "state": "open",
-            "generation": 1, "open_for_ms": 600_000});
-        fleet.hint(hint.to_string()).await;
+        let hint = fleet.peer.open("model", SUBJECT, 600_000);
+        fleet.peer.hint(&hint).await;
         fleet.gateway.route(&request("chat")).await;
-        fleet.states(false).await["states"]["model"]["suspect_until"].as_str().map(drop)
+        fleet.states(false).await["states"]["model"]["suspect_until"]
+            .as_str()
+            .map(drop)
     })
     .await;
     let counted = fleet.counted().await;
@@ -322,4 +316,56 @@ async fn hints_open_nothing_and_odd_ones_harm_nothing() {
     for router in [&fleet.first, &fleet.second] {
         assert!(!router.log().contains("panicked"), "{}", router.log());
     }
+}
+
+/// What a replica says that has no key, and may make none.
+#[tokio::test]
+async fn without_a_key_nothing_is_said_and_the_log_says_why_once() {
+    let nats = Nats::start().await;
+    let database = PostgresDatabase::create().await;
+    let url = database.url();
+    let settings = [("nats.url", nats.url()), ("database.url", url.as_str())];
+    let mut first = RouterProcess::start(&settings).await;
+    first.sigterm();
+    assert!(first.wait_exit(LIMIT).await.success());
+    let mut connection = database.connect().await;
+    let drop = "DROP TABLE fleet_keys";
+    connection.execute(drop).await.expect("no table");
+
+    let router = RouterProcess::start(&settings).await;
+    let gateway = Gateway::connect(&nats).await;
+    let said = "replicas cannot sign what they tell each other";
+    until("it is said", || router.log().contains(said)).await;
+    let mut heard = gateway
+        .client()
+        .subscribe("beamline.router.v1.control.*")
+        .await
+        .expect("subscribed");
+    for _ in 0..3 {
+        // Each change has it try again.
+        let states = json!({"fleet": true});
+        let states = gateway.admin("get_circuit_breaker_states", &states).await;
+        assert_eq!(
+            states["replicas"].as_array().expect("replicas").len(),
+            1,
+            "{states}"
+        );
+        gateway
+            .policy("chat", &json!({"providers": ["mock_provider"]}))
+            .await;
+    }
+    assert!(heard.next().now_or_never().is_none(), "nothing is said");
+    assert_eq!(router.log().matches(said).count(), 1, "{}", router.log());
+    assert!(router.log().contains("beamline-router migrate"));
+
+    let create = include_str!("../migrations/postgres/0013_fleet_keys.sql");
+    sqlx::raw_sql(create)
+        .execute(&mut connection)
+        .await
+        .expect("a table");
+    gateway
+        .policy("chat", &json!({"providers": ["mock_provider"]}))
+        .await;
+    let has_key = async || (!keys_of(&router).is_empty()).then_some(());
+    eventually(LIMIT, "it has a key", has_key).await;
 }

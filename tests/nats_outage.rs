@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use beamline_extension::{Kind, RawAnswer, RawRequest};
 use beamline_test_support::{
-    Caller, Demo, Gateway, LIMIT, Nats, RouterProcess, Stub, TcpProxy, assert_served, eventually,
-    free_port, request, request_with,
+    Caller, Demo, Gateway, LIMIT, Nats, Peer, RouterProcess, Stub, TcpProxy, assert_served,
+    eventually, free_port, request, request_with,
 };
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
@@ -370,14 +370,8 @@ async fn nothing_of_a_router_stays_on_a_lame_duck() {
     })
     .await;
     // The other replicas are heard over the new one, once.
-    let client = nats.client().await;
-    let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await.expect("subscribed");
-    let question = "beamline.router.v1.control.breakers";
-    client
-        .publish_with_reply(question, inbox, "".into())
-        .await
-        .expect("asked");
+    let peer = Peer::of(&router, &nats, "peer").await;
+    let mut answers = peer.ask("").await;
     timeout(LIMIT, answers.next())
         .await
         .expect("in time")

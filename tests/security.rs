@@ -6,6 +6,7 @@ mod administration;
 mod answers;
 mod audit;
 mod bad_messages;
+mod fleet;
 mod keys;
 mod nats_setup;
 mod own_machine;

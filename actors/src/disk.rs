@@ -1,4 +1,4 @@
-//! Files that outlive the process.
+//! Files that outlive the process, for its own user only: some hold keys.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};

@@ -13,6 +13,7 @@ use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
 use beamline_contract::record::ExtensionRecord;
+use beamline_domain::fleet::{FleetKey, FleetKeys};
 use beamline_domain::keys::StoredKey;
 use beamline_domain::record::SubjectListener;
 pub use beamline_domain::request::endpoint::{Answer, TransportError};
@@ -26,7 +27,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The store's present revision; every write adds one. Cheap: this is what the poll asks for.
     fn revision(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
-    /// Everything at one revision, read in one transaction.
+    /// Everything at one revision, read in one transaction; the keys of the replicas are not
+    /// among it.
     fn load(&self) -> BoxFuture<'_, Result<Content, StoreError>>;
 
     /// Changes whenever the store says "look again". A hint only: it may be missed, and it may be
@@ -49,6 +51,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         replica: &'a str,
         lines: &'a [HealthLine],
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The keys by which replicas know each other. A store that has none yet, or does not show
+    /// them, is no reason not to serve.
+    fn fleet_keys(&self) -> BoxFuture<'_, Result<FleetKeys, StoreError>>;
+
+    /// Adds the next one, and forgets those before the last. False when another replica was first.
+    /// No revision, no audit.
+    fn add_fleet_key<'a>(&'a self, key: &'a FleetKey) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// Closes what is open.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::ports::{Author, Change, Nonce, Store, StoreError};
 use crate::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
 use beamline_domain::backoff::jitter;
+use beamline_domain::fleet::FleetKeys;
 use beamline_domain::record;
 use beamline_domain::snapshot::{Content, Snapshot};
 
@@ -347,13 +348,17 @@ impl RegistryState {
             return;
         }
         self.waiting = tell;
-        let known = (!full && !self.was_away).then(|| self.shared.snapshot.load().revision());
+        let served = self.shared.snapshot.load();
+        let known = Known {
+            revision: (!full && !self.was_away).then(|| served.revision()),
+            fleet_keys: served.fleet_keys().clone(),
+        };
         let shared = Arc::clone(&self.shared);
         let lost = when_lost(myself);
         let myself = myself.clone();
         self.looking = Some(OwnedTask::spawn(async move {
             let begun = Instant::now();
-            let result = look(shared.store.as_ref(), known).await;
+            let result = look(shared.store.as_ref(), &known).await;
             lost.disarm();
             let _ = myself.send_message(RegistryMsg::Loaded {
                 result,
@@ -429,12 +434,31 @@ impl RegistryState {
     }
 }
 
-/// What is new in the store. Without a known revision everything is.
-async fn look(store: &dyn Store, known: Option<u64>) -> Result<Option<Box<News>>, StoreError> {
-    match known {
-        Some(known) if store.revision().await? == known => Ok(None),
-        _ => Ok(Some(Box::new(prepare(store.load().await?).await))),
+/// What is served when somebody looks.
+#[derive(Debug)]
+struct Known {
+    /// Without one everything is new.
+    revision: Option<u64>,
+    fleet_keys: FleetKeys,
+}
+
+/// What is new in the store.
+async fn look(store: &dyn Store, known: &Known) -> Result<Option<Box<News>>, StoreError> {
+    let is_known = match known.revision {
+        Some(revision) => store.revision().await? == revision,
+        None => false,
+    };
+    // Who makes them says why they cannot be read. The registry is served without.
+    let fleet_keys = store.fleet_keys().await;
+    let fleet_keys = fleet_keys.unwrap_or_else(|_| known.fleet_keys.clone());
+    if is_known && fleet_keys == known.fleet_keys {
+        return Ok(None);
     }
+    let content = Content {
+        fleet_keys,
+        ..store.load().await?
+    };
+    Ok(Some(Box::new(prepare(content).await)))
 }
 
 /// Makes the snapshot of a large registry on a thread of its own: requests need the others

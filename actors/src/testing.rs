@@ -21,6 +21,7 @@ use crate::ports::{
     TransportError,
 };
 use crate::responder::{AnswerSink, Outgoing, PartSink, Responder, TooManyParts};
+use beamline_domain::fleet::{FleetKey, FleetKeys};
 use beamline_domain::record;
 use beamline_domain::snapshot::{Content, StoredPolicy};
 pub use sessions::MemorySessions;
@@ -122,6 +123,29 @@ impl Store for MemoryStore {
                 .lock()
                 .extend(lines.iter().map(|line| (replica.to_owned(), line.clone())));
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn fleet_keys(&self) -> BoxFuture<'_, Result<FleetKeys, StoreError>> {
+        async {
+            self.present()
+                .map(|()| self.content.lock().fleet_keys.clone())
+        }
+        .boxed()
+    }
+
+    fn add_fleet_key<'a>(&'a self, key: &'a FleetKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            self.present()?;
+            let mut content = self.content.lock();
+            let is_next = content.fleet_keys.newest() < Some(key.number);
+            if is_next {
+                let before = content.fleet_keys.iter().cloned();
+                content.fleet_keys = before.chain([key.clone()]).collect::<Vec<_>>().into();
+                self.hints.send_modify(|count| *count += 1);
+            }
+            Ok(is_next)
         }
         .boxed()
     }

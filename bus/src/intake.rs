@@ -76,8 +76,7 @@ impl Intake {
             subscription,
             waiting: VecDeque::new(),
             received: 0,
-            // Without one so far, the server learns of it on the first.
-            connection: connections(client).max(1),
+            connection: next_connection(client),
             rate: Rate::new(Instant::now()),
             leaving: Leaving::No,
         })
@@ -116,8 +115,8 @@ impl Intake {
     /// late, or never, may lose what is under way when it leaves.
     pub fn connection_lost(&mut self) {
         let lost = self.client.connection_state() == State::Disconnected;
-        let counted = self.connection == connections(&self.client);
-        if !lost || !counted || !matches!(self.leaving, Leaving::No) {
+        let is_for_the_next = self.connection > connections(&self.client);
+        if !lost || is_for_the_next || !matches!(self.leaving, Leaving::No) {
             return;
         }
         let subscribing = self
@@ -134,7 +133,7 @@ impl Intake {
         // The client does not take it along to the next connection.
         drop(before);
         self.received = 0;
-        self.connection += 1;
+        self.connection = next_connection(&self.client);
     }
 
     /// Asks the server for no more; what is under way still comes out of [`Intake::next`], which
@@ -177,6 +176,12 @@ impl fmt::Debug for Intake {
 
 fn connections(client: &Client) -> u64 {
     client.statistics().connects.load(Ordering::Relaxed)
+}
+
+/// The one on which the server learns of what is subscribed to now.
+fn next_connection(client: &Client) -> u64 {
+    let stands = client.connection_state() == State::Connected;
+    connections(client) + u64::from(!stands)
 }
 
 /// Messages per second, over one to two of the last seconds.

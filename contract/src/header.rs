@@ -29,6 +29,9 @@ pub const ROUTER_DATE: &str = "Router-Date";
 /// Of a signed request: 128 random bits in base64url.
 pub const ROUTER_NONCE: &str = "Router-Nonce";
 
+/// Of a message between replicas: who sends it and when, and the signature over all of it.
+pub const ROUTER_FLEET: &str = "Router-Fleet";
+
 /// In an answer of a NATS service: what went wrong, and its number.
 pub const SERVICE_ERROR: &str = "Nats-Service-Error";
 pub const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";

@@ -16,6 +16,7 @@ pub mod record;
 pub mod policy;
 
 pub mod audit;
+pub mod fleet;
 pub mod keys;
 
 pub mod snapshot;

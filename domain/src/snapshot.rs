@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::fleet::FleetKeys;
 use crate::keys::StoredKey;
 use crate::policy::Policy;
 use crate::record::{Route, faces};
@@ -25,6 +26,9 @@ pub struct Content {
     /// Of the last change of each object, by [`Content::object`].
     #[serde(default)]
     pub revisions: BTreeMap<String, u64>,
+    /// Those of the replicas. They change without a revision: they are no part of the registry.
+    #[serde(default)]
+    pub fleet_keys: FleetKeys,
 }
 
 impl Content {
@@ -56,6 +60,7 @@ pub struct Snapshot {
     unreadable: Vec<(String, String)>,
     keys: BTreeMap<String, StoredKey>,
     revisions: BTreeMap<String, u64>,
+    fleet_keys: FleetKeys,
 }
 
 /// A registered extension, with what every call of it needs ready made.
@@ -110,6 +115,7 @@ impl Snapshot {
                 .map(|key| (key.id.clone(), key))
                 .collect(),
             revisions: content.revisions,
+            fleet_keys: content.fleet_keys,
             ..Self::default()
         };
         for stored in content.policies {
@@ -210,6 +216,10 @@ impl Snapshot {
     /// All keys, by id.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &StoredKey> {
         self.keys.values()
+    }
+
+    pub fn fleet_keys(&self) -> &FleetKeys {
+        &self.fleet_keys
     }
 
     /// The other faces of an extension's program.

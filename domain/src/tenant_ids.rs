@@ -1,6 +1,6 @@
 //! What tenants may be called.
 
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
 /// Bytes of an id, in a message.
 const LONGEST: usize = 256;
@@ -8,7 +8,7 @@ const LONGEST: usize = 256;
 const LONGEST_TOKEN: usize = 64;
 
 /// Drawn as nothing or as a blank, though Unicode counts them as letters, marks or symbols.
-const UNSEEN: [(char, char); 8] = [
+const UNSEEN: [(char, char); 11] = [
     ('\u{34f}', '\u{34f}'),
     ('\u{115f}', '\u{1160}'),
     ('\u{17b4}', '\u{17b5}'),
@@ -17,6 +17,9 @@ const UNSEEN: [(char, char); 8] = [
     ('\u{3164}', '\u{3164}'),
     ('\u{fe00}', '\u{fe0f}'),
     ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{16fe4}', '\u{16fe4}'),
+    ('\u{1d159}', '\u{1d159}'),
+    ('\u{e0100}', '\u{e01ef}'),
 ];
 
 /// Why no tenant can be called so, whichever release took it in.
@@ -39,6 +42,11 @@ pub fn new_tenant_problem(id: &str, in_subjects: bool) -> Option<String> {
     if let Some(problem) = tenant_problem(id) {
         return Some(problem);
     }
+    if id.starts_with(is_mark) {
+        return Some(
+            "must not begin with a mark, which stands over what comes before it".to_owned(),
+        );
+    }
     let unseen = id.chars().find(|c| !is_seen(*c))?;
     Some(format!(
         "must hold nothing that cannot be seen, no white space and no character that only formats, holds U+{:04X}",
@@ -52,6 +60,10 @@ pub fn is_token(id: &str) -> bool {
     id.len() <= LONGEST_TOKEN
         && id.starts_with(|c: char| c.is_ascii_alphanumeric())
         && id.chars().all(is_plain)
+}
+
+fn is_mark(c: char) -> bool {
+    c.general_category_group() == GeneralCategoryGroup::Mark
 }
 
 fn is_seen(c: char) -> bool {
@@ -95,6 +107,10 @@ mod tests {
             "acme\n",
             "acme\u{e000}",
             "acme\u{e0041}",
+            "acme\u{e0100}",
+            "acme\u{16fe4}",
+            "acme\u{1d159}",
+            "\u{301}acme",
             &"a".repeat(257),
         ] {
             assert!(new_tenant_problem(id, false).is_some(), "{id:?}");

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use beamline_actors::ports::Nonce;
 use beamline_contract::admin::{API_KEY, CONFIGURED, Reach, Role};
 use beamline_contract::fields::Fields;
+use beamline_contract::time::since_1970;
 use beamline_domain::keys::{Authorization, KeyParts, StoredKey};
 use beamline_domain::snapshot::Snapshot;
 use humantime::parse_rfc3339;
@@ -166,7 +167,7 @@ impl Door<'_> {
             return Err(Refusal::bad_nonce().into());
         }
         let key_id = holder.key_id.as_deref().unwrap_or_default();
-        let nonce = Nonce::new(key_id, nonce, milliseconds(self.now));
+        let nonce = Nonce::new(key_id, nonce, since_1970(self.now));
         Ok(Holder {
             nonce: Some(Arc::new(nonce)),
             ..holder
@@ -176,7 +177,7 @@ impl Door<'_> {
     /// Told to whoever has signed with a right key: only that one can do something about it.
     fn check_date(&self, date: &str) -> Result<(), Refusal> {
         let signed_at = parse_rfc3339(date).map_err(|_| Refusal::bad_date())?;
-        let apart = milliseconds(self.now).abs_diff(milliseconds(signed_at));
+        let apart = since_1970(self.now).abs_diff(since_1970(signed_at));
         if apart > LONGEST_UNDER_WAY {
             return Err(Refusal::old_signature(apart / 1_000));
         }
@@ -184,7 +185,7 @@ impl Door<'_> {
     }
 
     fn held(&self, key: &StoredKey) -> Result<Holder, Denied> {
-        if !key.holds_at(milliseconds(self.now)) {
+        if !key.holds_at(since_1970(self.now)) {
             return Err(Denied::wrong(Some(&key.id)));
         }
         Ok(Holder {
@@ -202,12 +203,6 @@ fn held_by_all(configured: &ConfiguredKey) -> Holder {
         role: Some(configured.role),
         ..Holder::default()
     }
-}
-
-/// Since 1970.
-pub(super) fn milliseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether this caller may have an operation: the tenant is looked at before the role, so that

@@ -8,7 +8,7 @@ use beamline_contract::admin::Role;
 use super::refusal::Refusal;
 
 /// What an edge heard, none of it checked.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Asking {
     /// The edge that it came by, for the audit log: `nats-admin`.
     pub source: &'static str,
@@ -22,7 +22,7 @@ pub struct Asking {
 }
 
 /// The headers by which somebody says who it is.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Credentials {
     pub authorization: Option<String>,
     pub date: Option<String>,

@@ -12,13 +12,13 @@ use beamline_contract::admin::{
 use beamline_contract::escape::is_unsafe;
 use beamline_contract::fields::Fields;
 use beamline_contract::limits::{MAX_KEY_NAME, OVERLAP_MS};
+use beamline_contract::time::since_1970;
 use beamline_domain::document::{Mistakes, Object, shorten};
 use beamline_domain::keys::StoredKey;
 use beamline_domain::tenant_ids::tenant_problem;
 use humantime::{format_rfc3339_millis, parse_rfc3339};
 use secrecy::ExposeSecret;
 
-use super::authorization::milliseconds;
 use super::body::{read_document, required};
 use super::caller::Caller;
 use super::operation::{Perform, WaitsFor};
@@ -52,7 +52,7 @@ impl Perform for CreateKey {
         if let Some(tenant_id) = &self.tenant_id {
             check_new_tenant(tenant_id, all)?;
         }
-        let now = milliseconds(SystemTime::now());
+        let now = since_1970(SystemTime::now());
         let kind = if self.edge {
             KeyKind::Edge
         } else {
@@ -160,10 +160,13 @@ impl Perform for RotateKey {
     ) -> Result<KeyCreated, Refusal> {
         check_room(all)?;
         all.registry.refresh().await?;
-        let now = milliseconds(SystemTime::now());
+        let now = since_1970(SystemTime::now());
         let old = stored(all, &self.id)?;
         let kind = KeyKind::parse(&old.kind);
         let kind = kind.ok_or_else(|| Refusal::invalid("A newer router has made this key."))?;
+        if self.expires_at.is_none() {
+            check_not_replaced(all, &old, now)?;
+        }
         let new = new_key(all, kind)?;
         // It holds as long as the old one was to hold.
         let span = old.expires_at.map(|end| end.saturating_sub(old.created_at));
@@ -194,6 +197,45 @@ impl Perform for RotateKey {
         };
         Ok(created(revision, &new, &successor, Some(replaced)))
     }
+}
+
+/// A key that was replaced ends soon, and one in its place would do so too.
+fn check_not_replaced(all: &Surroundings, old: &StoredKey, now: u64) -> Result<(), Refusal> {
+    let Some(end) = old.expires_at else {
+        return Ok(());
+    };
+    let snapshot = all.registry.snapshot();
+    let newer = snapshot
+        .keys()
+        .find(|key| key.created_at > old.created_at && is_alike(key, old));
+    let id = shorten(&old.id);
+    let why = match newer {
+        _ if end <= now => format!("The key {id} is over since {}", written(end)),
+        Some(newer) => format!(
+            "The key {id} ends at {}, and {} seems to have taken its place: rotate that one",
+            written(end),
+            shorten(&newer.id)
+        ),
+        None => return Ok(()),
+    };
+    Err(Refusal::conflict(format!(
+        "{why}, or say until when the new key is to hold (expires_at, --expires)."
+    )))
+}
+
+/// As a key and the one that takes its place.
+fn is_alike(one: &StoredKey, other: &StoredKey) -> bool {
+    let of = |key: &StoredKey| {
+        let StoredKey {
+            kind,
+            role,
+            tenant_id,
+            name,
+            ..
+        } = key.clone();
+        (kind, role, tenant_id, name)
+    };
+    of(one) == of(other)
 }
 
 fn read_rotate(mut object: Object<'_>, mistakes: &mut Mistakes) -> Option<RotateKey> {
@@ -309,7 +351,7 @@ fn check_time(text: Option<&str>, mistakes: &mut Mistakes) {
 /// The end of a key that is made now.
 fn end_of(expires_at: Option<&str>, now: u64) -> Result<Option<u64>, Refusal> {
     let end = expires_at.and_then(|text| parse_rfc3339(text).ok());
-    let end = end.map(milliseconds);
+    let end = end.map(since_1970);
     if end.is_some_and(|end| end <= now) {
         return Err(Refusal::invalid("/expires_at must be in the future."));
     }

@@ -8,6 +8,7 @@ use beamline_contract::for_each_operation;
 use tokio::task::spawn_blocking;
 
 use super::caller::Caller;
+use super::large::LARGE;
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
 
@@ -74,6 +75,23 @@ for_each_operation!(table);
 pub(super) async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
+    blocking(work).await
+}
+
+/// What looks at a body of so many bytes: on a thread of its own if that may take long.
+pub(super) async fn by_size<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    if bytes <= LARGE {
+        return work();
+    }
+    blocking(work).await
+}
+
+pub(super) async fn blocking<T: Send + 'static, E: From<Refusal> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
     spawn_blocking(work)
         .await
         .map_err(|lost| Refusal::internal(&lost.to_string()))?

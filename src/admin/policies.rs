@@ -21,7 +21,7 @@ use super::body::required;
 use super::caller::Caller;
 use super::changes::TRIES;
 use super::configs::Given;
-use super::operation::{Perform, WaitsFor};
+use super::operation::{Perform, WaitsFor, by_size};
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
 use super::warnings;
@@ -139,8 +139,11 @@ impl Perform for PutPolicy {
         all: &Arc<Surroundings>,
         caller: &Caller,
     ) -> Result<PolicyWritten, Refusal> {
-        let policy = Policy::parse(self.policy.get())
-            .map_err(|mistakes| Refusal::mistakes("policy", &mistakes))?;
+        let document = self.policy.clone();
+        let policy = by_size(document.get().len(), move || {
+            Policy::parse(document.get()).map_err(|mistakes| Refusal::mistakes("policy", &mistakes))
+        });
+        let policy = policy.await?;
         all.registry.refresh().await?;
         let snapshot = all.registry.snapshot();
         check_new_tenant(&self.tenant_id, all)?;

@@ -109,7 +109,7 @@ async fn create(client: &Client, args: CreateArgs, console: Console) -> Result<(
 
 /// The key stands on a line of its own, to be copied.
 fn created(answer: &KeyCreated) -> String {
-    let ShownKey { id, .. } = &answer.shown;
+    let ShownKey { id, expires_at, .. } = &answer.shown;
     let mut lines = vec![
         format!("  {}", text::plain(&answer.key)),
         String::new(),
@@ -118,6 +118,9 @@ fn created(answer: &KeyCreated) -> String {
              read, and name that in admin.api_key_file (BEAMLINE__ADMIN__API_KEY_FILE)."
         )),
     ];
+    if let Some(end) = expires_at {
+        lines.push(text::plain(&format!("It holds until {end}.")));
+    }
     if let Some(ReplacedKey { id, expires_at }) = &answer.replaces {
         let until = format!("It comes in the place of '{id}', which holds until {expires_at}.");
         lines.push(text::plain(&until));

@@ -39,7 +39,7 @@ impl AdminConfig {
             .is_some_and(|key| key.expose_secret().len() < SHORTEST_KEY)
         {
             from.warn(format!(
-                "admin.api_key has fewer than {SHORTEST_KEY} characters and could be guessed"
+                "admin.api_key has fewer than {SHORTEST_KEY} characters and could be guessed, also from a signature that somebody reads on the bus"
             ));
         }
         let role = from.text("admin.api_key_role", Role::Admin.as_str(), check_role);
@@ -126,7 +126,7 @@ impl Reach {
             place: nats.url.clone(),
             here_only: servers().all(|server: ServerAddr| is_here(server.host())),
             logs_in: nats.creds_file.is_some() || nats.user.is_some() || nats.token.is_some(),
-            encrypted: nats.tls.required
+            encrypted: nats.tls.is_wanted()
                 || servers().all(|server: ServerAddr| server.scheme() == "tls"),
         }
     }

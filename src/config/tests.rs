@@ -482,6 +482,9 @@ fn each_value_that_no_part_can_use_is_a_mistake() {
         ),
         ("database.url", "sqlite://", "names no file"),
         ("database.url", "sqlite://a?mode=never", "cannot be used"),
+        ("database.url", "sqlite::memory:", "is in memory"),
+        ("database.url", "sqlite:///a?mode=memory", "is in memory"),
+        ("database.url", "sqlite:///a%00b", "no path holds a NUL"),
         (
             "database.url",
             "postgres://a:port/b",
@@ -575,7 +578,7 @@ fn good_values_of_every_form_are_taken() {
         ("nats.url", "demo.example"),
         ("nats.url", "tls://[::1]:4222"),
         ("nats.subject_prefix", "team-a.beam_line"),
-        ("database.url", "sqlite::memory:"),
+        ("database.url", "sqlite:registry.db"),
         ("database.url", "sqlite:///var/lib/registry.db?mode=rwc"),
         (
             "database.url",

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry as Exposed;
 use tokio::runtime::Handle;
 
 use crate::edge::nats::Connections;
+use crate::edge::nats::control::Fleet;
 use crate::edge::nats::intake::Intake;
 use crate::observe::logs;
 
@@ -26,6 +27,7 @@ mod breakers;
 pub(crate) struct Sources {
     pub(crate) metrics: Metrics,
     pub(crate) intake: Intake,
+    pub(crate) fleet: Fleet,
     pub(crate) connections: Connections,
     pub(crate) registry: Registry,
     pub(crate) invokers: Invokers,
@@ -42,6 +44,9 @@ impl Exposition {
         let mut exposed = Exposed::default();
         sources.metrics.register(&mut exposed);
         register_intake(&mut exposed, &sources.intake);
+        let help = "Messages in the name of replicas that were refused, by what they were and why";
+        let refused = sources.fleet.refused();
+        exposed.register("router_fleet_messages_refused", help, refused);
         exposed.register_collector(Box::new(breakers::States {
             registry: sources.registry.clone(),
             invokers: sources.invokers,

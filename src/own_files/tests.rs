@@ -15,10 +15,12 @@ fn set_mode(path: &Path, mode: u32) {
 fn a_folder_is_made_for_its_user_and_one_that_is_there_is_closed() {
     let directory = tempfile::tempdir().unwrap();
     let new = directory.path().join("a/b");
-    own_folder(&new).unwrap();
+    own_folder(&new, |_| false).unwrap();
     assert_eq!(mode(&new), 0o700);
     set_mode(&new, 0o777);
-    own_folder(&new).unwrap();
+    own_folder(&new, |_| false).unwrap_err();
+    assert_eq!(mode(&new), 0o777);
+    own_folder(&new, |_| true).unwrap();
     assert_eq!(mode(&new), 0o700);
 
     // Others may read where they could: it may hold more than what is ours.
@@ -27,7 +29,7 @@ fn a_folder_is_made_for_its_user_and_one_that_is_there_is_closed() {
     assert_eq!(mode(&new), 0o755);
     set_mode(&new, 0o1777);
     assert!(given_folder(&new).unwrap(), "as /tmp is");
-    let refused = own_folder(&new).map(|_| ());
+    let refused = own_folder(&new, |_| true).map(drop);
     assert!(matches!(refused, Err(Refusal::Open { .. })), "{refused:?}");
     assert_eq!(mode(&new), 0o1777);
 }
@@ -40,14 +42,14 @@ fn what_is_a_link_or_no_folder_is_refused() {
     fs::write(place("file"), "").unwrap();
     symlink(place("folder"), place("link")).unwrap();
     for link in ["link", "link/", "link/."] {
-        let refused = own_folder(&place(link)).unwrap_err();
+        let refused = own_folder(&place(link), |_| true).unwrap_err();
         assert!(matches!(refused, Refusal::Link), "{link}: {refused}");
     }
     assert!(open_folder(&place("link")).is_err());
     // Who runs the router has put the link there.
     given_folder(&place("link")).unwrap();
     for none in [
-        own_folder(&place("file")).err(),
+        own_folder(&place("file"), |_| true).err(),
         given_folder(&place("file")).err(),
     ] {
         assert!(none.is_some());
@@ -65,7 +67,7 @@ fn what_belongs_to_somebody_else_is_refused() {
     } else {
         Path::new("/")
     };
-    let refused = own_folder(foreign).unwrap_err();
+    let refused = own_folder(foreign, |_| true).unwrap_err();
     assert!(matches!(refused, Refusal::Foreign(_)), "{refused}");
 }
 

@@ -168,7 +168,13 @@ async fn migrate_and_load(
             );
         }
     }
-    store.load().await
+    let content = store.load().await?;
+    // Without them replicas do not hear each other, and requests are served all the same.
+    let fleet_keys = store.fleet_keys().await.unwrap_or_default();
+    Ok(Content {
+        fleet_keys,
+        ..content
+    })
 }
 
 fn read_copy(path: &Path) -> Option<Content> {

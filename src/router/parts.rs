@@ -16,6 +16,7 @@ use beamline_domain::snapshot::Content;
 use tokio::runtime::Handle;
 
 use super::first_snapshot::FirstSnapshot;
+use super::fleet_keys;
 use super::listening::Listening;
 use super::probes::{ReadinessSource, probes};
 use super::settings::{
@@ -146,6 +147,7 @@ impl Built {
             &core.metrics,
         ));
         children.extend(registry_listener.map(Listener::child));
+        children.push(fleet_keys::child(&core.registry, &store));
         children.extend(behind.map(|behind| behind.child(&core.registry)));
         children.push(monitor::supervisor(core.watched(&config, transport)));
         children.push(core.audit.child());
@@ -290,6 +292,7 @@ impl Edges {
         let exposition = Exposition::of(Sources {
             metrics: core.metrics.clone(),
             intake: intake.clone(),
+            fleet: fleet.clone(),
             connections: connections.clone(),
             registry: core.registry.clone(),
             invokers: core.invokers.clone(),

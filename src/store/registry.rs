@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use beamline_actors::ports::{Author, Change, HealthLine, Nonce, Store, StoreError};
+use beamline_domain::fleet::{FleetKey, FleetKeys};
 use beamline_domain::snapshot::Content;
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use sqlx::any::AnyRow;
+use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::watch;
 use tokio::task::yield_now;
@@ -17,7 +19,7 @@ use super::audit::Vouched;
 use super::change::Written;
 use super::listener::Hints;
 use super::statements::Statements;
-use super::{change, error, health, nonces, rows};
+use super::{change, error, fleet_keys, health, nonces, rows};
 
 /// What an operation may take once it has a connection. No statement gets as much in Postgres: the
 /// last of several may go on a little longer, and changes nothing then, because nobody commits it.
@@ -60,11 +62,7 @@ impl Registry {
     }
 
     async fn read_revision(&self) -> Result<u64, StoreError> {
-        let mut connection = match self.pool.acquire().await {
-            Err(_) if self.is_elsewhere().await => self.pool.acquire().await,
-            acquired => acquired,
-        }
-        .map_err(error::reading)?;
+        let mut connection = self.acquire().await?;
         let row = sqlx::query(self.statements.revision.read)
             .fetch_one(&mut *connection)
             .await
@@ -122,6 +120,27 @@ impl Registry {
         let mut tx = self.begin(self.statements.connection.begin_write).await?;
         nonces::spend(self.statements, &mut tx, nonce).await?;
         tx.commit().await.map_err(error::reading)
+    }
+
+    async fn read_fleet_keys(&self) -> Result<FleetKeys, StoreError> {
+        let mut connection = self.acquire().await?;
+        fleet_keys::read(self.statements, &mut connection).await
+    }
+
+    async fn add_key(&self, key: &FleetKey) -> Result<bool, StoreError> {
+        let mut tx = self.begin(self.statements.connection.begin_write).await?;
+        let added = fleet_keys::add(self.statements, &mut tx, key).await?;
+        tx.commit().await.map_err(error::reading)?;
+        self.hints.look_again();
+        Ok(added)
+    }
+
+    async fn acquire(&self) -> Result<PoolConnection<Any>, StoreError> {
+        let acquired = match self.pool.acquire().await {
+            Err(_) if self.is_elsewhere().await => self.pool.acquire().await,
+            acquired => acquired,
+        };
+        acquired.map_err(error::reading)
     }
 
     async fn begin(
@@ -188,6 +207,14 @@ impl Store for Registry {
         Box::pin(within(self.limit, self.write_lines(replica, lines)))
     }
 
+    fn fleet_keys(&self) -> BoxFuture<'_, Result<FleetKeys, StoreError>> {
+        Box::pin(within(self.limit, self.read_fleet_keys()))
+    }
+
+    fn add_fleet_key<'a>(&'a self, key: &'a FleetKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(within(self.limit, self.add_key(key)))
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             if timeout(CLOSE_LIMIT, self.pool.close()).await.is_err() {
@@ -221,6 +248,7 @@ async fn read_content(
         policies,
         keys,
         revisions: revisions.into_iter().collect(),
+        fleet_keys: FleetKeys::default(),
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use beamline_actors::ports::StoreError;
 use beamline_contract::fields::Fields;
 use beamline_contract::record::{ExtensionInstance, ExtensionRecord, ExtensionVersion, Kind};
+use beamline_domain::fleet::FleetKey;
 use beamline_domain::keys::StoredKey;
 use beamline_domain::snapshot::{Content, StoredPolicy};
 use serde::de::DeserializeOwned;
@@ -96,6 +97,15 @@ pub(super) fn key(row: &AnyRow) -> Result<StoredKey, StoreError> {
         expires_at: optional(row, "expires_at", number)?,
         hash: text(row, "hash")?,
         public_key: optional_text(row, "public_key")?,
+    })
+}
+
+pub(super) fn fleet_key(row: &AnyRow) -> Result<FleetKey, StoreError> {
+    Ok(FleetKey {
+        id: text(row, "id")?,
+        number: number(row, "number")?,
+        secret: text(row, "secret")?,
+        created_at: number(row, "created_at")?,
     })
 }
 

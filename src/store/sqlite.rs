@@ -4,9 +4,9 @@
 //! text sort by time.
 
 use super::statements::{
-    AuditStatements, ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements,
-    NonceStatements, ObjectStatements, PartStatements, PolicyStatements, RevisionStatements,
-    Statements,
+    AuditStatements, ConnectionStatements, ExtensionStatements, FleetKeyStatements,
+    HealthStatements, KeyStatements, NonceStatements, ObjectStatements, PartStatements,
+    PolicyStatements, RevisionStatements, Statements,
 };
 
 pub(super) const STATEMENTS: Statements = Statements {
@@ -20,6 +20,7 @@ pub(super) const STATEMENTS: Statements = Statements {
     policies: POLICIES,
     keys: KEYS,
     nonces: NONCES,
+    fleet_keys: FLEET_KEYS,
     health: HEALTH,
     target_health: TARGET_HEALTH,
 };
@@ -310,6 +311,20 @@ const KEYS: KeyStatements = KeyStatements {
 const NONCES: NonceStatements = NonceStatements {
     insert: "INSERT INTO used_nonces (key_id, nonce, used_at) VALUES (?1, ?2, ?3)",
     forget: "DELETE FROM used_nonces WHERE used_at < ?1",
+};
+
+const FLEET_KEYS: FleetKeyStatements = FleetKeyStatements {
+    newest: "
+        SELECT number, id, secret, created_at
+        FROM fleet_keys
+        ORDER BY number DESC
+        LIMIT 2",
+    insert: "
+        INSERT INTO fleet_keys (number, id, secret, created_at)
+        SELECT ?1, ?2, ?3, ?4
+        WHERE NOT EXISTS (SELECT 1 FROM fleet_keys WHERE number >= ?1)
+        ON CONFLICT (number) DO NOTHING",
+    forget: "DELETE FROM fleet_keys WHERE number < ?1",
 };
 
 const HEALTH: HealthStatements = HealthStatements {

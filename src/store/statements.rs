@@ -16,6 +16,7 @@ pub(super) struct Statements {
     pub(super) policies: PolicyStatements,
     pub(super) keys: KeyStatements,
     pub(super) nonces: NonceStatements,
+    pub(super) fleet_keys: FleetKeyStatements,
     pub(super) health: HealthStatements,
     /// Of one version or instance of an extension. `put` takes the subject, the version and the
     /// instance as well.
@@ -134,6 +135,16 @@ pub(super) struct KeyStatements {
 pub(super) struct NonceStatements {
     pub(super) insert: &'static str,
     /// Those that were used before a time.
+    pub(super) forget: &'static str,
+}
+
+#[derive(Debug)]
+pub(super) struct FleetKeyStatements {
+    /// The last two.
+    pub(super) newest: &'static str,
+    /// Inserts nothing when there is one of this number or a later one.
+    pub(super) insert: &'static str,
+    /// Those before a number.
     pub(super) forget: &'static str,
 }
 

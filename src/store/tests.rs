@@ -27,6 +27,7 @@ mod audit_attacks;
 mod away;
 mod database;
 mod fixtures;
+mod fleet_keys;
 mod health;
 mod keys;
 mod migrations;

@@ -29,6 +29,20 @@ const LONGEST: u64 = 16 * 1024;
 /// Folders below that of a program's data, at most.
 const DEPTH: usize = 8;
 const DATABASE: &str = "registry.db";
+const DATABASE_FILES: [&str; 4] = [
+    DATABASE,
+    "registry.db-wal",
+    "registry.db-shm",
+    "registry.db-journal",
+];
+/// Releases before made these as the umask had it.
+const FILES: [&str; 5] = [
+    ANNOUNCEMENT,
+    NATS_PORT,
+    "registry-snapshot.json",
+    "open-breakers.json",
+    "router.lock",
+];
 
 /// The directory, locked for this process. The operating system ends the lock with the process,
 /// however that ends.
@@ -157,20 +171,31 @@ pub fn announcement_in(directory: &Path) -> PathBuf {
 /// Makes the directory, and answers its absolute path with a handle to lock. Closes what an earlier
 /// release has left open.
 fn make(path: &Path) -> Result<(PathBuf, File), Refusal> {
-    let directory = own_files::own_folder(path)?;
+    let directory = own_files::own_folder(path, is_a_state_directory)?;
     let path = path.canonicalize()?;
     for name in ["logs", super::nats::FOLDER] {
-        own_files::own_folder(&path.join(name))?;
+        own_files::own_folder(&path.join(name), |_| true)?;
         own_files::close_files_in(&path.join(name), DEPTH)?;
     }
-    own_files::close_files_in(&path, 0)?;
-    // What SQLite opens, it opens at the end of every link.
-    for end in ["", "-wal", "-shm", "-journal"] {
-        if path.join(format!("{DATABASE}{end}")).is_symlink() {
+    for name in FILES {
+        own_files::close_file(&path.join(name))?;
+    }
+    for name in DATABASE_FILES {
+        // What SQLite opens, it opens at the end of every link.
+        if path.join(name).is_symlink() {
             return Err(Refusal::Link);
         }
+        own_files::close_file(&path.join(name))?;
     }
     Ok((path, directory))
+}
+
+/// Somebody may name a folder that holds other things as well, such as their home: that is not ours
+/// to close.
+fn is_a_state_directory(path: &Path) -> bool {
+    let is_default = path.file_name().is_some_and(|name| name == DEFAULT);
+    let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    is_default || is_empty || path.join(DATABASE).is_file()
 }
 
 fn unusable(path: &Path, error: &dyn Display) -> UpError {
@@ -255,6 +280,34 @@ mod tests {
         state.withdraw();
         state.withdraw();
         assert!(!announcement_in(&path).exists());
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_holds_other_things_is_not_closed() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let other = directory.path().join("other");
+        fs::write(&other, "").expect("written");
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        let mode =
+            |path: &Path| fs::metadata(path).map(|found| found.permissions().mode() & 0o7777);
+        set(&other, 0o644).expect("ours");
+        for open in [0o755, 0o1777] {
+            set(directory.path(), open).expect("ours");
+            let refused = StateDir::open(directory.path()).await.expect_err("open");
+            assert!(refused.to_string().contains("its mode is"), "{refused}");
+            assert_eq!(mode(directory.path()).expect("there"), open);
+        }
+        // As /tmp is, even where an earlier release worked in it.
+        fs::write(directory.path().join(DATABASE), "").expect("written");
+        StateDir::open(directory.path()).await.expect_err("open");
+        set(directory.path(), 0o755).expect("ours");
+        StateDir::open(directory.path())
+            .await
+            .expect("known, so closed");
+        assert_eq!(mode(directory.path()).expect("there"), 0o700);
+        assert_eq!(mode(&other).expect("there"), 0o644, "not ours");
     }
 
     #[tokio::test]

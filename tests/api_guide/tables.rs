@@ -11,13 +11,15 @@ use serde_json::Value;
 use super::{GUIDE, blocks};
 
 /// Headers that are none of a gateway's.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
     // Of a call.
     "Router-Attempt",
     // Of the administration.
     "Authorization",
     "Router-Date",
     "Router-Nonce",
+    // Between replicas.
+    "Router-Fleet",
     // Of an extension's answer.
     "Nats-Service-Error",
     "Nats-Service-Error-Code",

@@ -1,3 +1,4 @@
+use beamline_domain::fleet::FleetKey;
 use beamline_domain::record;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,6 +74,14 @@ impl<F: Fn() + Send + std::marker::Sync + 'static> Store for Hooked<F> {
         lines: &'a [HealthLine],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         self.store.write_health(replica, lines)
+    }
+
+    fn fleet_keys(&self) -> BoxFuture<'_, Result<FleetKeys, StoreError>> {
+        self.store.fleet_keys()
+    }
+
+    fn add_fleet_key<'a>(&'a self, key: &'a FleetKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.store.add_fleet_key(key)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

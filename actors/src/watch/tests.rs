@@ -12,6 +12,7 @@ use crate::ports::{Transport, TransportError};
 use crate::registry::{Registry, RegistrySettings};
 use crate::testing::{MemoryStore, MemoryTransport, content};
 use crate::tree::{Node, Root};
+use beamline_domain::fleet::{FleetKey, FleetKeys};
 use beamline_domain::snapshot::Content;
 
 /// A store and a transport whose first health rows and pings panic.
@@ -67,6 +68,14 @@ impl Store for Panicking {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         self.panic_sometimes();
         self.store.write_health(replica, lines)
+    }
+
+    fn fleet_keys(&self) -> BoxFuture<'_, Result<FleetKeys, StoreError>> {
+        self.store.fleet_keys()
+    }
+
+    fn add_fleet_key<'a>(&'a self, key: &'a FleetKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.store.add_fleet_key(key)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -129,7 +129,7 @@ async fn a_stop_after_a_reconnect_loses_no_call() {
     let server = Nats::start().await;
     let proxy = TcpProxy::start(server.address()).await;
     let far = echo()
-        .serve(&Settings::for_url(&proxy.nats_url()))
+        .serve(&Settings::for_url(proxy.nats_url()))
         .await
         .unwrap();
     let client = server.client().await;

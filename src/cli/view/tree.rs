@@ -116,10 +116,18 @@ fn cells(node: &TreeNode, lead: &str) -> Vec<String> {
         node.queue_depth.to_string(),
         or_dash(node.in_flight.map(|number| in_flight(number, node))),
         or_dash(node.waiting.map(|number| number.to_string())),
-        node.handled.to_string(),
+        handled(node),
         or_dash(breaker.map(met)),
         or_dash(node.success_rate.map(text::percentage)),
     ]
+}
+
+/// With what somebody tried who may not.
+fn handled(node: &TreeNode) -> String {
+    match node.security_events {
+        Some(events) if events > 0 => format!("{} ({events} refused)", node.handled),
+        Some(_) | None => node.handled.to_string(),
+    }
 }
 
 /// What the next call meets, and at which version.

@@ -40,6 +40,15 @@ pub(super) fn check_url(url: &str) -> Result<(), Problem> {
                 "names no file; use an address such as sqlite://.beamline/registry.db".to_owned(),
             );
         }
+        if path.contains(":memory:") || path.contains("mode=memory") {
+            return Err(
+                "is in memory, where each connection would have a database of its own; name a file"
+                    .to_owned(),
+            );
+        }
+        if path.contains("%00") {
+            return Err("names no file; no path holds a NUL".to_owned());
+        }
         return SqliteConnectOptions::from_str(url)
             .map(drop)
             .map_err(|error| format!("cannot be used: {error}"));

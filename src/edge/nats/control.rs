@@ -1,6 +1,7 @@
 //! What the replicas of a router tell each other: hints about breakers, and answers to "how are
-//! yours?". All of it is extra. With the bus away nothing is sent, what is lost is not repeated,
-//! and no request waits for any of it.
+//! yours?". All of it is signed, and what nobody of them has signed is counted and ignored. All of
+//! it is extra: with the bus away nothing is sent, what is lost is not repeated, and no request
+//! waits for any of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +15,25 @@ use beamline_contract::control::{BREAKER, BREAKERS};
 use beamline_contract::subject;
 use futures_util::StreamExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::edge::nats::Connection;
 use crate::edge::nats::queue::OVERLAP;
 use crate::edge::nats::reply_subjects::ReplySubjects;
 
+mod allowance;
+mod envelope;
 mod hints;
+mod refusals;
 mod services;
+mod signatures;
 mod status;
+
+use allowance::Allowance;
+use refusals::Kind;
+use signatures::Signatures;
+
+pub(crate) use refusals::RefusedMessages;
 
 /// The way to the other replicas; all clones share it.
 #[derive(Debug, Clone)]
@@ -35,6 +46,7 @@ struct Shared {
     connection: Connection,
     registry: Registry,
     invokers: Invokers,
+    signatures: Arc<Signatures>,
     replica_id: String,
     prefix: String,
     replies: Arc<ReplySubjects>,
@@ -43,7 +55,7 @@ struct Shared {
 
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(1);
 const SEND_LIMIT: Duration = Duration::from_secs(1);
-/// What is read of other replicas' messages; a flood costs little more than its dropping.
+/// What is read of other replicas' messages. Those of anybody else are none of these.
 const HINTS_A_SECOND: u32 = 500;
 const QUESTIONS_A_SECOND: u32 = 20;
 
@@ -57,6 +69,10 @@ impl Fleet {
         replies: Arc<ReplySubjects>,
     ) -> Self {
         let address = Address::new(Node::new("fleet", NodeKind::Worker));
+        let signatures = Arc::new(Signatures::new(registry.clone(), replica_id));
+        let counted = Arc::clone(&signatures);
+        let node = address.node();
+        node.describe(move |view| view.security_events = Some(counted.all_refused()));
         let replica_id = replica_id.to_owned();
         let prefix = prefix.to_owned();
         Self {
@@ -64,6 +80,7 @@ impl Fleet {
                 connection,
                 registry,
                 invokers,
+                signatures,
                 replica_id,
                 prefix,
                 replies,
@@ -74,6 +91,11 @@ impl Fleet {
 
     pub fn node(&self) -> &Arc<Node> {
         self.shared.address.node()
+    }
+
+    /// What came in the name of replicas and was refused.
+    pub(crate) fn refused(&self) -> RefusedMessages {
+        self.shared.signatures.refused()
     }
 }
 
@@ -165,9 +187,9 @@ async fn listen<F: FnOnce()>(
                 Err(_elapsed) => return,
             }
         };
-        // Until all servers know of the next subscription. What both hear is heard twice, which
-        // does no harm.
+        // Until all servers know of the next subscription. What both hear comes twice.
         let _overlap = timeout(OVERLAP, hear(&shared, &mut before)).await;
+        shared.signatures.expect_repeats();
     }
 }
 
@@ -177,10 +199,23 @@ async fn hear(shared: &Arc<Shared>, subscription: &mut Subscriber) {
     let mut questions = Allowance::of(QUESTIONS_A_SECOND);
     while let Some(message) = subscription.next().await {
         shared.address.node().count_handled();
+        let signatures = &shared.signatures;
         match subject::last_token(&message.subject) {
-            BREAKER if hints.is_left() => hints::take(shared, &message.payload),
-            BREAKERS if questions.is_left() => status::answer(shared, message).await,
-            // A flood, or something of a newer router.
+            BREAKER => {
+                if let Some(sender) = signatures.heard(Kind::Hint, &message, "")
+                    && hints.is_left()
+                {
+                    hints::take(shared, &sender.replica, &message.payload);
+                }
+            }
+            BREAKERS => {
+                if let Some(sender) = signatures.heard(Kind::Question, &message, "")
+                    && questions.is_left()
+                {
+                    status::answer(shared, &sender.name, message).await;
+                }
+            }
+            // Something of a newer router.
             _ => {}
         }
     }
@@ -199,49 +234,8 @@ fn when_ended(myself: &ActorRef<FleetMsg>, what: &'static str) -> OnDrop<impl Fn
     })
 }
 
-/// How many messages may still be read in the present second.
-#[derive(Debug)]
-struct Allowance {
-    a_second: u32,
-    since: Instant,
-    read: u32,
-}
-
-impl Allowance {
-    fn of(a_second: u32) -> Self {
-        Self {
-            a_second,
-            since: Instant::now(),
-            read: 0,
-        }
-    }
-
-    fn is_left(&mut self) -> bool {
-        if self.since.elapsed() >= Duration::from_secs(1) {
-            self.since = Instant::now();
-            self.read = 0;
-        }
-        self.read = self.read.saturating_add(1);
-        self.read <= self.a_second
-    }
-}
-
 impl Shared {
     fn subject(&self, word: &str) -> String {
         subject::control(&self.prefix, word)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_flood_is_read_in_part() {
-        let mut allowance = Allowance::of(20);
-        for _ in 0..3 {
-            assert_eq!((0..1_000).filter(|_| allowance.is_left()).count(), 20);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
     }
 }

@@ -54,13 +54,9 @@ impl ReplySubjects {
         }
     }
 
-    /// The same for questions of other routers, who wait at inboxes of their own.
+    /// The subject when another router waits there, at an inbox of its own.
     pub(crate) fn of_router(&self, reply: Option<Subject>) -> Option<Subject> {
-        match reply {
-            Some(reply) if reply.starts_with(&self.routers) && is_literal(&reply) => Some(reply),
-            // A router of the release before.
-            other => self.answerable(other),
-        }
+        reply.filter(|reply| reply.starts_with(&self.routers) && is_literal(reply))
     }
 
     /// Requests that were dropped because of it.

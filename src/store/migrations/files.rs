@@ -61,6 +61,11 @@ pub(super) const POSTGRES: &[File] = &[
         name: "audit",
         sql: include_str!("../../../migrations/postgres/0012_audit.sql"),
     },
+    File {
+        version: 13,
+        name: "fleet keys",
+        sql: include_str!("../../../migrations/postgres/0013_fleet_keys.sql"),
+    },
 ];
 
 pub(super) const SQLITE: &[File] = &[
@@ -115,6 +120,11 @@ pub(super) const SQLITE: &[File] = &[
         version: 12,
         name: "audit",
         sql: include_str!("../../../migrations/sqlite/0012_audit.sql"),
+    },
+    File {
+        version: 13,
+        name: "fleet keys",
+        sql: include_str!("../../../migrations/sqlite/0013_fleet_keys.sql"),
     },
 ];
 

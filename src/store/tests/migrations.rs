@@ -10,7 +10,7 @@ use crate::store::migrations::{MigrationState, migrate_to};
 use crate::store::{migrate, migration_status};
 
 /// How many there are, numbered from one.
-const MIGRATIONS: i64 = 12;
+const MIGRATIONS: i64 = 13;
 
 on_both_databases!(
     a_store_can_be_opened_before_its_schema_exists,

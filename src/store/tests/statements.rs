@@ -8,9 +8,9 @@ use sqlx::{
 use super::database::TestDatabase;
 use super::fixtures::config;
 use crate::store::statements::{
-    AuditStatements, ConnectionStatements, ExtensionStatements, HealthStatements, KeyStatements,
-    NonceStatements, ObjectStatements, PartStatements, PolicyStatements, RevisionStatements,
-    Statements,
+    AuditStatements, ConnectionStatements, ExtensionStatements, FleetKeyStatements,
+    HealthStatements, KeyStatements, NonceStatements, ObjectStatements, PartStatements,
+    PolicyStatements, RevisionStatements, Statements,
 };
 use crate::store::{migrate, postgres, sqlite};
 
@@ -126,6 +126,7 @@ fn of_registry(statements: &Statements) -> Vec<Named> {
         policies,
         keys,
         nonces,
+        fleet_keys,
         health,
         target_health,
     } = statements;
@@ -140,6 +141,13 @@ fn of_registry(statements: &Statements) -> Vec<Named> {
     all.extend(of_keys(keys));
     let NonceStatements { insert, forget } = nonces;
     all.extend(named("nonces", &[("insert", insert), ("forget", forget)]));
+    let FleetKeyStatements {
+        newest,
+        insert,
+        forget,
+    } = fleet_keys;
+    let keys = [("newest", newest), ("insert", insert), ("forget", forget)];
+    all.extend(named("fleet_keys", &keys));
     all.extend(of_health("health", health));
     all.extend(of_health("target_health", target_health));
     all

@@ -158,7 +158,12 @@ impl RouterProcess {
 
     /// A file that it keeps, if it is there.
     pub fn state_file(&self, name: &str) -> Option<String> {
-        std::fs::read_to_string(self.directory.path().join("state").join(name)).ok()
+        std::fs::read_to_string(self.state_path(name)).ok()
+    }
+
+    /// Where it keeps that.
+    pub fn state_path(&self, name: &str) -> PathBuf {
+        self.directory.path().join("state").join(name)
     }
 
     pub fn http(&self) -> SocketAddr {

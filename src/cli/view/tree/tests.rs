@@ -41,6 +41,16 @@ root                         running   2h 03m         0  -                      
 }
 
 #[test]
+fn what_was_refused_is_seen() {
+    let mut answer = answer();
+    for (events, seen) in [(None, false), (Some(0), false), (Some(3), true)] {
+        answer.tree.as_mut().expect("a tree").security_events = events;
+        let frame = frame(&answer, Look::PLAIN);
+        assert_eq!(frame.contains("0 (3 refused)"), seen, "{frame}");
+    }
+}
+
+#[test]
 fn colours_touch_the_status_and_nothing_else() {
     let coloured = frame(
         &answer(),

@@ -9,10 +9,8 @@ use beamline_domain::target::breaker::State;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout};
 
+use super::envelope::Binding;
 use super::{SEND_LIMIT, Shared};
-
-/// A hint is a few hundred bytes.
-const LARGEST: usize = 4 * 1024;
 
 /// Publishes every transition of this replica, as long as the bus is there: a hint that comes late
 /// is worth nothing.
@@ -31,12 +29,17 @@ pub(super) async fn tell(shared: &Shared) {
         let Ok(body) = serde_json::to_vec(&hint) else {
             continue;
         };
+        let subject = shared.subject(BREAKER);
+        let binding = Binding {
+            subject: &subject,
+            ..Binding::default()
+        };
+        let Some(stamp) = shared.signatures.stamp(binding, &body) else {
+            continue;
+        };
         let client = shared.connection.client();
-        let sent = timeout(
-            SEND_LIMIT,
-            client.publish(shared.subject(BREAKER), body.into()),
-        )
-        .await;
+        let sending = client.publish_with_headers(subject, stamp.headers, body.into());
+        let sent = timeout(SEND_LIMIT, sending).await;
         if !matches!(sent, Ok(Ok(()))) {
             tracing::debug!(
                 extension_id = hint.extension_id,
@@ -48,8 +51,8 @@ pub(super) async fn tell(shared: &Shared) {
 
 /// Of an open breaker elsewhere this replica takes note; that one has closed, it finds out by
 /// itself.
-pub(super) fn take(shared: &Shared, payload: &[u8]) {
-    let Some(hint) = read(payload, &shared.replica_id) else {
+pub(super) fn take(shared: &Shared, replica: &str, payload: &[u8]) {
+    let Some(hint) = read(payload, replica) else {
         return;
     };
     if hint.state != "open" {
@@ -62,7 +65,6 @@ pub(super) fn take(shared: &Shared, payload: &[u8]) {
     {
         let extension_id = &hint.extension_id;
         let subject = &hint.subject;
-        let replica = &hint.replica_id;
         tracing::debug!(
             extension_id,
             subject,
@@ -88,14 +90,11 @@ fn hint_of(transition: &Transition, replica_id: &str) -> BreakerHint {
     }
 }
 
-/// Nothing when it is not to be read, or when it is this replica's own.
-fn read(payload: &[u8], own_id: &str) -> Option<BreakerHint> {
-    if payload.len() > LARGEST {
-        return None;
-    }
+/// Nothing when it is not to be read, or speaks of another replica than its sender.
+fn read(payload: &[u8], replica: &str) -> Option<BreakerHint> {
     serde_json::from_slice(payload)
         .ok()
-        .filter(|hint: &BreakerHint| hint.replica_id != own_id)
+        .filter(|hint: &BreakerHint| hint.replica_id == replica)
 }
 
 #[cfg(test)]
@@ -114,7 +113,7 @@ mod tests {
             class: Some(FailureKind::Quota),
         };
         let written = serde_json::to_vec(&hint_of(&transition, "r1")).expect("JSON");
-        let hint = read(&written, "r2").expect("a hint");
+        let hint = read(&written, "r1").expect("a hint");
         assert_eq!(
             (
                 hint.extension_id.as_str(),
@@ -125,12 +124,11 @@ mod tests {
         );
         assert_eq!(hint.class, Some("quota".to_owned()));
         assert!((6_000..=7_000).contains(&hint.open_for_ms), "{hint:?}");
-        assert!(read(&written, "r1").is_none(), "its own");
+        assert!(read(&written, "r2").is_none(), "another's");
     }
 
     #[test]
     fn what_is_no_hint_is_passed_over() {
-        let long = format!(r#"{{"replica_id": "{}"}}"#, "x".repeat(LARGEST));
         for payload in [
             "",
             "{",
@@ -138,11 +136,10 @@ mod tests {
             "null",
             r#"{"replica_id": "r1"}"#,
             "\u{feff}{}",
-            &long,
             &"[".repeat(4_000),
         ] {
-            assert!(read(payload.as_bytes(), "r2").is_none(), "{payload:.60}");
+            assert!(read(payload.as_bytes(), "r1").is_none(), "{payload:.60}");
         }
-        assert!(read(&[0xff, 0xfe], "r2").is_none());
+        assert!(read(&[0xff, 0xfe], "r1").is_none());
     }
 }

@@ -15,12 +15,13 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::envelope::Binding;
+use super::refusals::{Kind, Refusal};
 use super::{Fleet, SEND_LIMIT, Shared};
 use crate::admin::Replicas;
 
 /// Who has not answered by then is not counted.
 const GATHER: Duration = Duration::from_millis(300);
-const LARGEST_QUESTION: usize = 4 * 1024;
 /// Answers of so many replicas are read, and breakers that each lists.
 const MOST_REPLICAS: usize = 200;
 const MOST_BREAKERS: usize = 1_000;
@@ -41,7 +42,6 @@ impl Fleet {
         let _ = timeout_at(deadline, ask(shared, &question, &mut answers)).await;
         // What this replica says does not depend on the bus. It is looked at last: the others have
         // had their time, too.
-        answers.remove(&shared.replica_id);
         status_apart(shared, question)
             .await
             .into_iter()
@@ -62,34 +62,62 @@ async fn ask(
     let client = shared.connection.client();
     let inbox = shared.connection.new_inbox();
     let body = serde_json::to_vec(question).unwrap_or_default();
+    let subject = shared.subject(BREAKERS);
+    let binding = Binding {
+        subject: &subject,
+        reply: &inbox,
+        question: "",
+    };
+    let Some(stamp) = shared.signatures.stamp(binding, &body) else {
+        return;
+    };
     let Ok(mut subscription) = client.subscribe(inbox.clone()).await else {
         return;
     };
-    if client
-        .publish_with_reply(shared.subject(BREAKERS), inbox, body.into())
-        .await
-        .is_err()
-    {
+    let asked = client.publish_with_reply_and_headers(subject, inbox, stamp.headers, body.into());
+    if asked.await.is_err() {
         return;
     }
     while let Some(message) = subscription.next().await {
-        let Ok(answer) = serde_json::from_slice::<ReplicaStatus>(&message.payload) else {
+        // Nobody listens to control subjects, not even this replica.
+        if message.status.is_some() {
             continue;
-        };
-        if answers.len() < MOST_REPLICAS {
-            answers.insert(answer.replica_id.clone(), answer);
         }
+        take_answer(shared, &stamp.name, &message, answers);
     }
 }
 
-pub(super) async fn answer(shared: &Arc<Shared>, message: Message) {
+/// Of each replica the first one.
+fn take_answer(
+    shared: &Shared,
+    question: &str,
+    message: &Message,
+    answers: &mut BTreeMap<String, ReplicaStatus>,
+) {
+    let signatures = &shared.signatures;
+    let Some(sender) = signatures.heard(Kind::Answer, message, question) else {
+        return;
+    };
+    if answers.contains_key(&sender.replica) {
+        signatures.refuse(Kind::Answer, Refusal::Replayed, &message.subject);
+        return;
+    }
+    let Ok(answer) = serde_json::from_slice::<ReplicaStatus>(&message.payload) else {
+        return;
+    };
+    if answer.replica_id == sender.replica && answers.len() < MOST_REPLICAS {
+        answers.insert(sender.replica, answer);
+    }
+}
+
+/// `name` is that of the question.
+pub(super) async fn answer(shared: &Arc<Shared>, name: &str, message: Message) {
     let Some(reply) = shared.replies.of_router(message.reply) else {
         return;
     };
     let question = match message.payload.len() {
         0 => Ok(BreakersQuestion::default()),
-        1..=LARGEST_QUESTION => serde_json::from_slice(&message.payload),
-        _ => return,
+        _ => serde_json::from_slice(&message.payload),
     };
     let Ok(question) = question else { return };
     let Some(status) = status_apart(shared, question).await else {
@@ -98,11 +126,17 @@ pub(super) async fn answer(shared: &Arc<Shared>, message: Message) {
     let Ok(body) = serde_json::to_vec(&status) else {
         return;
     };
+    let binding = Binding {
+        subject: &reply,
+        reply: "",
+        question: name,
+    };
+    let Some(stamp) = shared.signatures.stamp(binding, &body) else {
+        return;
+    };
     let client = shared.connection.client();
-    if !matches!(
-        timeout(SEND_LIMIT, client.publish(reply, body.into())).await,
-        Ok(Ok(()))
-    ) {
+    let sending = client.publish_with_headers(reply, stamp.headers, body.into());
+    if !matches!(timeout(SEND_LIMIT, sending).await, Ok(Ok(()))) {
         tracing::debug!("an answer to another replica was not sent");
     }
 }
