@@ -35,7 +35,7 @@ use audit::Vouched;
 use listener::Hints;
 use registry::Registry;
 
-pub use audit::{AuditLog, Entry, Pruned, Verified};
+pub use audit::{AuditLog, Entry, Listed, Pruned, Verified};
 pub use error::OpenError;
 pub use listener::Listener;
 pub use migrations::{Applied, MigrationState, MigrationStatus, migrate, migration_status};

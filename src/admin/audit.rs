@@ -14,11 +14,13 @@ use super::caller::Caller;
 use super::operation::{Perform, WaitsFor, writes};
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
-use crate::store::Entry;
+use crate::store::{Entry, Listed};
 
 /// Rows of one answer.
 const USUAL: u64 = 50;
 const MOST: u64 = 500;
+/// Bytes of an answer beside its rows.
+const ENVELOPE: usize = 1_024;
 
 impl Perform for ListAudit {
     const WAITS_FOR: WaitsFor = WaitsFor::Store;
@@ -27,6 +29,7 @@ impl Perform for ListAudit {
         let mut asked: Self = body
             .read()
             .map_err(|_| Refusal::invalid("The body is not that of list_audit."))?;
+        no_nul(&asked)?;
         for (field, time) in [("since", &mut asked.since), ("until", &mut asked.until)] {
             if let Some(text) = time {
                 let parsed = parse_rfc3339(text).map_err(|_| {
@@ -46,14 +49,19 @@ impl Perform for ListAudit {
         Ok(asked)
     }
 
-    async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<AuditAnswer, Refusal> {
+    async fn perform(
+        self,
+        all: &Arc<Surroundings>,
+        caller: &Caller,
+    ) -> Result<AuditAnswer, Refusal> {
         let limit = self.limit.unwrap_or(USUAL);
-        let records = all.audit.list(&self, limit).await?;
-        let is_full = records.len() as u64 == limit;
+        let room = caller.largest_answer.saturating_sub(ENVELOPE);
+        let listed = all.audit.list(&self, limit, room).await;
+        let Listed { records, more } = listed.map_err(Refusal::of_read)?;
         let next = records.last().map(|record| record.id);
         Ok(AuditAnswer {
             ok: true,
-            next: next.filter(|_| is_full),
+            next: next.filter(|_| more),
             records,
         })
     }
@@ -63,16 +71,18 @@ impl Perform for VerifyAudit {
     const WAITS_FOR: WaitsFor = WaitsFor::Store;
 
     async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<AuditVerified, Refusal> {
-        let verified = all.audit.verify(self.after_seq.unwrap_or_default()).await?;
-        let next = verified.more.then_some(verified.head.seq);
-        let is_empty = verified.head.seq == 0;
+        let after_seq = self.after_seq.unwrap_or_default();
+        let verified = all.audit.verify(after_seq).await;
+        let verified = verified.map_err(Refusal::of_read)?;
+        let next = verified.head.as_ref().map(|head| head.seq);
         Ok(AuditVerified {
             ok: true,
             rows: verified.rows,
             pruned_to: verified.pruned_to,
-            head: (!is_empty).then_some(verified.head),
+            start: verified.start,
+            head: verified.head,
             findings: verified.findings,
-            next,
+            next: next.filter(|_| verified.more),
         })
     }
 }
@@ -111,6 +121,25 @@ impl Perform for PruneAudit {
     }
 }
 
+/// No column holds it, so that a database may refuse the question.
+fn no_nul(asked: &ListAudit) -> Result<(), Refusal> {
+    let texts = [
+        ("actor", &asked.actor),
+        ("action", &asked.action),
+        ("object_kind", &asked.object_kind),
+        ("object_id", &asked.object_id),
+        ("outcome", &asked.outcome),
+        ("tenant_id", &asked.tenant_id),
+    ];
+    for (field, text) in texts {
+        if text.as_deref().is_some_and(|text| text.contains('\0')) {
+            let message = format!("/{field} holds the character U+0000; nothing in the log does.");
+            return Err(Refusal::invalid(message));
+        }
+    }
+    Ok(())
+}
+
 /// The first moment of a month that is not to come.
 fn cutoff(month: &str) -> Result<String, Refusal> {
     let first = format!("{month}-01T00:00:00.000Z");
@@ -132,8 +161,8 @@ pub(super) fn note_refusal(
 ) {
     let code = refusal.code();
     let is_denied = matches!(code, RefusalCode::Forbidden | RefusalCode::Unauthorized);
+    // Those without a key are counted, whatever they asked for: in `denied`.
     if caller.key_id.is_none() && code == RefusalCode::Unauthorized {
-        all.audit.note_without_key();
         return;
     }
     if !is_denied && !writes(operation) {

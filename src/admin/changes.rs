@@ -25,7 +25,8 @@ impl Perform for Reload {
     const WAITS_FOR: WaitsFor = WaitsFor::Store;
 
     async fn perform(self, all: &Arc<Surroundings>, _: &Caller) -> Result<RevisionAnswer, Refusal> {
-        let revision = all.registry.reload_fully().await?;
+        let reloaded = all.registry.reload_fully().await;
+        let revision = reloaded.map_err(Refusal::of_read)?;
         Ok(RevisionAnswer { ok: true, revision })
     }
 }

@@ -210,6 +210,18 @@ impl Refusal {
         }
     }
 
+    /// Of a question: there was nothing to be changed.
+    pub(super) fn of_read(error: StoreError) -> Self {
+        let is_away = matches!(error, StoreError::Unavailable(_) | StoreError::Denied(_));
+        if !is_away {
+            return error.into();
+        }
+        let message = format!(
+            "Nothing could be read: {error}. Requests are served from the last snapshot meanwhile."
+        );
+        Self::new(RefusalCode::StoreUnavailable, message)
+    }
+
     pub(super) fn code(&self) -> RefusalCode {
         self.code
     }
@@ -272,5 +284,27 @@ impl From<StoreError> for Refusal {
             .leaving_open(true),
             StoreError::Corrupt(_) => Self::new(RefusalCode::Internal, sentence),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_never_says_that_nothing_was_changed() {
+        for error in [
+            StoreError::Unavailable,
+            StoreError::Denied,
+            StoreError::Unknown,
+        ] {
+            let refusal = Refusal::of_read(error("away".to_owned()));
+            assert_eq!(refusal.code(), RefusalCode::StoreUnavailable);
+            let answer = refusal.into_json();
+            assert!(answer.contains("Nothing could be read"), "{answer}");
+            assert!(!answer.contains("change"), "{answer}");
+        }
+        let gone = Refusal::of_read(StoreError::NotFound("row".to_owned()));
+        assert_eq!(gone.code(), RefusalCode::NotFound);
     }
 }

@@ -68,6 +68,9 @@ pub struct ListArgs {
     /// Only rows before this id
     #[arg(long, value_name = "ID")]
     before_id: Option<u64>,
+    /// Also the objects before and after; --output json shows them
+    #[arg(long)]
+    images: bool,
 }
 
 pub(super) async fn run(
@@ -114,6 +117,7 @@ impl ListArgs {
             until: self.until,
             limit: Some(self.limit),
             before_id: self.before_id,
+            images: self.images.then_some(true),
         }
     }
 }
@@ -128,9 +132,14 @@ async fn verify(
     let mut after_seq = None;
     let mut rows = 0;
     let mut head;
-    if let Some(expected) = &expected {
-        findings.extend(other_head(client, expected).await?);
+    let kept = match &expected {
+        Some(expected) => Some(compare(client, expected).await?),
+        None => None,
+    };
+    if let (Some(expected), Some(Kept::Changed(what))) = (&expected, &kept) {
+        findings.push(finding(expected, what));
     }
+    let kept_head = kept.as_ref().map(Kept::as_str);
     loop {
         let question = VerifyAudit { after_seq };
         let part = client.admin(&question).await?.read()?;
@@ -142,9 +151,12 @@ async fn verify(
             break;
         }
     }
-    let shown = || Ok(audit::verdict(rows, head.as_ref(), &findings));
+    let is_pruned = matches!(kept, Some(Kept::Pruned));
+    let shown = || Ok(audit::verdict(rows, head.as_ref(), is_pruned, &findings));
     if findings.is_empty() {
-        let document = json!({"ok": true, "rows": rows, "head": head, "findings": []});
+        let document = json!({
+            "ok": true, "rows": rows, "head": head, "kept_head": kept_head, "findings": []
+        });
         return console.answer(&document.to_string(), shown);
     }
     let what = format!(
@@ -153,43 +165,52 @@ async fn verify(
     );
     if console.is_json() {
         let error = json!({"code": "audit_findings", "message": what, "details": {}});
-        let document =
-            json!({"ok": false, "error": error, "rows": rows, "head": head, "findings": findings});
+        let document = json!({
+            "ok": false, "error": error, "rows": rows, "head": head, "kept_head": kept_head,
+            "findings": findings
+        });
         let refused = RefusedAnswer::in_answer(&document.to_string());
         return Err(refused.map_or_else(|| Failure::Failed(what), Failure::from));
     }
-    console.print(&audit::verdict(rows, head.as_ref(), &findings))?;
+    console.print(&shown()?)?;
     Err(Failure::Failed(format!("{what}.")))
 }
 
-/// Whether the chain still has the head that somebody has kept.
-async fn other_head(
-    client: &Client,
-    expected: &AuditHead,
-) -> Result<Option<AuditFinding>, Failure> {
-    let question = ListAudit {
-        limit: Some(500),
-        ..ListAudit::default()
+/// What became of the head that somebody has kept.
+enum Kept {
+    Same,
+    /// Taken away, with everything before it.
+    Pruned,
+    Changed(&'static str),
+}
+
+impl Kept {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Pruned => "pruned",
+            Self::Changed(_) => "changed",
+        }
+    }
+}
+
+async fn compare(client: &Client, expected: &AuditHead) -> Result<Kept, Failure> {
+    let question = VerifyAudit {
+        after_seq: Some(expected.seq),
     };
-    let mut before_id = None;
-    loop {
-        let question = ListAudit {
-            before_id,
-            ..question.clone()
-        };
-        let answer: AuditAnswer = client.admin(&question).await?.read()?;
-        let found = answer
-            .records
-            .iter()
-            .find(|record| record.seq == Some(expected.seq));
-        if let Some(found) = found {
-            let is_same = found.hash.as_deref() == Some(expected.hash.as_str());
-            return Ok((!is_same).then(|| finding(expected, "another hash stands there now")));
+    let part = client.admin(&question).await?.read()?;
+    let is_gap = |found: &AuditFinding| found.kind == "gap" && found.seq == Some(expected.seq);
+    match part.start {
+        Some(start) if start == *expected => Ok(Kept::Same),
+        Some(start) if start.seq > expected.seq => Ok(Kept::Pruned),
+        Some(_) => Ok(Kept::Changed("another hash stands there now")),
+        None if part.findings.iter().any(is_gap) => {
+            Ok(Kept::Changed("this place is not there any more"))
         }
-        if answer.next.is_none() {
-            return Ok(Some(finding(expected, "this place is not there any more")));
-        }
-        before_id = answer.next;
+        None => Err(Failure::Failed(
+            "this router is of an earlier version and cannot compare heads; ask a newer one."
+                .to_owned(),
+        )),
     }
 }
 

@@ -61,12 +61,14 @@ const AUDIT: AuditStatements = AuditStatements {
         SELECT
             log.id, to_char(log.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at, log.revision, log.source, log.actor, log.key_id,
             log.role, log.tenant_id, log.address, log.action, log.object_kind, log.object_id,
-            log.before::text AS before, log.after::text AS after, log.reason, log.outcome, log.error_code,
+            CASE WHEN $11 THEN log.before::text END AS before,
+            CASE WHEN $11 THEN log.after::text END AS after, log.reason, log.outcome, log.error_code,
             log.request_id, log.trace_id,
             link.seq, link.vouched::int AS vouched, link.hash
         FROM extension_audit_log AS log
         LEFT JOIN audit_chain AS link ON link.row_id = log.id
-        WHERE ($1::bigint IS NULL OR log.id < $1)
+        WHERE log.id > 0
+          AND ($1::bigint IS NULL OR log.id < $1)
           AND ($2::text IS NULL OR log.actor = $2)
           AND ($3::text IS NULL OR log.action = $3)
           AND ($4::text IS NULL OR log.object_kind = $4)
@@ -78,6 +80,14 @@ const AUDIT: AuditStatements = AuditStatements {
         ORDER BY log.id DESC
         LIMIT $10",
     unlinked: "
+        SELECT log.id
+        FROM extension_audit_log AS log
+        WHERE log.id > 0
+          AND log.id > (SELECT COALESCE(max(row_id), 0) - 10000 FROM audit_chain)
+          AND NOT EXISTS (SELECT 1 FROM audit_chain AS link WHERE link.row_id = log.id)
+        ORDER BY log.id
+        LIMIT 10000",
+    unlinked_of: "
         SELECT
             log.id, to_char(log.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at, log.revision, log.source, log.actor, log.key_id,
             log.role, log.tenant_id, log.address, log.action, log.object_kind, log.object_id,
@@ -85,16 +95,22 @@ const AUDIT: AuditStatements = AuditStatements {
             log.request_id, log.trace_id,
             NULL::bigint AS seq, NULL::int AS vouched, NULL::text AS hash
         FROM extension_audit_log AS log
-        WHERE log.id > (SELECT COALESCE(max(row_id), 0) - 10000 FROM audit_chain)
+        WHERE log.id IN (SELECT id::bigint FROM json_array_elements_text($1::json) AS asked (id))
           AND NOT EXISTS (SELECT 1 FROM audit_chain AS link WHERE link.row_id = log.id)
-        ORDER BY log.id
-        LIMIT 500",
+        ORDER BY log.id",
     outside: "
         SELECT log.id
         FROM extension_audit_log AS log
-        WHERE log.recorded_at < $1::timestamptz
+        WHERE (log.id <= 0
+            OR log.recorded_at < CURRENT_TIMESTAMP - interval '5 minutes'
+            OR log.recorded_at > CURRENT_TIMESTAMP + interval '1 minute')
           AND NOT EXISTS (SELECT 1 FROM audit_chain AS link WHERE link.row_id = log.id)
         ORDER BY log.id
+        LIMIT 20",
+    links_before: "
+        SELECT row_id AS id FROM audit_chain
+        WHERE seq <= $1
+        ORDER BY seq
         LIMIT 20",
     links: "
         SELECT
@@ -112,6 +128,7 @@ const AUDIT: AuditStatements = AuditStatements {
         SELECT seq, hash FROM audit_chain
         UNION ALL
         SELECT last_seq AS seq, last_hash AS hash FROM audit_prunings
+        WHERE NOT EXISTS (SELECT 1 FROM audit_chain WHERE seq > 0)
         ORDER BY seq DESC
         LIMIT 1",
     at_seq: "
@@ -119,7 +136,18 @@ const AUDIT: AuditStatements = AuditStatements {
         UNION ALL
         SELECT last_hash AS hash FROM audit_prunings WHERE last_seq = $1
         LIMIT 1",
-    pruned: "SELECT COALESCE(max(last_seq), 0) AS seq FROM audit_prunings",
+    pruned: "
+        SELECT COALESCE(max(last_seq), 0) AS seq
+        FROM audit_prunings
+        WHERE last_seq > 0
+          AND last_seq < COALESCE(
+              (SELECT min(seq) FROM audit_chain WHERE seq > 0), 9223372036854775807
+          )",
+    false_prunings: "
+        SELECT last_seq AS seq FROM audit_prunings
+        WHERE last_seq > $1 OR last_seq <= 0
+        ORDER BY last_seq
+        LIMIT 20",
     add_link: "INSERT INTO audit_chain (seq, row_id, vouched, hash) VALUES ($1, $2, $3, $4)",
     first_since: "
         SELECT COALESCE(min(link.seq), 0) AS seq

@@ -55,20 +55,28 @@ pub(super) struct RevisionStatements {
 pub(super) struct AuditStatements {
     /// Answers the row's id.
     pub(super) insert: &'static str,
-    /// The newest first, those that fit all of what is not null.
+    /// The newest first, those that fit all of what is not null. The last parameter says whether
+    /// with what was before and after.
     pub(super) list: &'static str,
-    /// Rows of the last time that the chain does not have.
+    /// The ids of rows of the last time that the chain does not have.
     pub(super) unlinked: &'static str,
-    /// Rows of before a time that the chain does not have.
+    /// Those of a list of ids (as JSON) that the chain does not have.
+    pub(super) unlinked_of: &'static str,
+    /// The ids of rows that the chain does not have and will not get any more: by the clock of the
+    /// database, with which their times were written.
     pub(super) outside: &'static str,
+    /// The ids of rows whose places are up to a place.
+    pub(super) links_before: &'static str,
     /// Of the chain, with their rows, behind a place in it.
     pub(super) links: &'static str,
-    /// The last place of the chain, and its hash.
+    /// The last place of the chain, or what was taken away last, and its hash.
     pub(super) head: &'static str,
     /// The hash at a place.
     pub(super) at_seq: &'static str,
-    /// The last place that was taken away.
+    /// The last place that was taken away. What says so of places that are there does not count.
     pub(super) pruned: &'static str,
+    /// What does not count, given what does.
+    pub(super) false_prunings: &'static str,
     pub(super) add_link: &'static str,
     /// The first place of a row since a time.
     pub(super) first_since: &'static str,

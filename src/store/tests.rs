@@ -23,6 +23,7 @@ macro_rules! on_both_databases {
 }
 
 mod audit;
+mod audit_attacks;
 mod away;
 mod database;
 mod fixtures;

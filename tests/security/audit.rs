@@ -133,3 +133,86 @@ async fn the_log_is_checked_and_kept_from_those_who_may_not_read_it() {
         "{said}"
     );
 }
+
+#[tokio::test]
+async fn a_key_hides_the_attempts_of_another() {
+    let world = World::start().await;
+    let mut keys = Vec::new();
+    for body in [
+        json!({"role": "viewer", "tenant_id": "acme"}),
+        json!({"role": "operator"}),
+    ] {
+        let made = world.ask(KEY, "create_key", body).await;
+        keys.push((
+            made["id"].as_str().expect("an id").to_owned(),
+            made["key"].as_str().expect("a key").to_owned(),
+        ));
+    }
+    let [(loud_id, loud), (quiet_id, quiet)] = keys.as_slice() else {
+        panic!("two keys");
+    };
+    let flood = async {
+        for _ in 0..600 {
+            world
+                .ask(loud, "delete_extension", json!({"id": "pii_guard"}))
+                .await;
+        }
+    };
+    let attempts = async {
+        for _ in 0..40 {
+            let refused = world
+                .ask(quiet, "create_key", json!({"role": "admin"}))
+                .await;
+            assert_eq!(refused["error"]["code"], "forbidden");
+        }
+    };
+    tokio::join!(flood, attempts);
+    let count = |id: &str| {
+        let arguments = ["audit", "list", "--limit", "500", "--actor", id];
+        let (code, listed) = world.command(&arguments);
+        assert_eq!(code, Some(0), "{listed}");
+        listed["records"].as_array().map_or(0, Vec::len)
+    };
+    eventually(LIMIT, "every attempt is written", async || {
+        (count(quiet_id) == 40).then_some(())
+    })
+    .await;
+    // A minute may have ended in between: two shares, and a sum.
+    let loud = count(loud_id);
+    assert!((50..=101).contains(&loud), "{loud} rows of the flood");
+}
+
+#[tokio::test]
+async fn a_filter_holds_what_no_database_keeps() {
+    let world = World::start().await;
+    for field in [
+        "actor",
+        "action",
+        "object_kind",
+        "object_id",
+        "outcome",
+        "tenant_id",
+    ] {
+        let refused = world.ask(KEY, "list_audit", json!({field: "a\0b"})).await;
+        assert_eq!(refused["error"]["code"], "invalid_request", "{refused}");
+        let message = refused["error"]["message"].as_str().expect("a sentence");
+        assert!(message.contains(&format!("/{field} ")), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_key_is_counted_twice() {
+    let world = World::start().await;
+    let body = json!({"tenant_id": "acme", "policy_id": "p", "policy": {}});
+    let refused = world
+        .gateway
+        .send("admin.put_policy", body.to_string(), &[]);
+    assert_eq!(refused.await.json["error"]["code"], "unauthorized");
+    let told = eventually(LIMIT, "it is written", async || {
+        let arguments = ["audit", "list", "--images", "--action", "authenticate"];
+        let (_, listed) = world.command(&arguments);
+        listed["records"].as_array()?.first().cloned()
+    })
+    .await;
+    assert_eq!(told["after"], json!({"count": 1}), "{told}");
+}

@@ -30,6 +30,7 @@ pub struct AuditRecord {
     pub action: String,
     pub object_kind: String,
     pub object_id: String,
+    /// This and `after` only where they were asked for.
     #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Object>"))]
     pub before: Option<Box<RawValue>>,
     #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Object>"))]
@@ -68,12 +69,15 @@ pub struct ListAudit {
     /// RFC 3339; before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// Rows, 1 to 500; absent: 50.
+    /// Rows, 1 to 500; absent: 50. There may be fewer in an answer, so that it is not too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// Only rows before this id: `next` of the answer before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_id: Option<u64>,
+    /// Also the objects before and after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<bool>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -103,6 +107,9 @@ pub struct AuditVerified {
     pub rows: u64,
     /// Nothing before this place is there any more: it was taken away by `prune_audit`.
     pub pruned_to: u64,
+    /// The place behind which it begins, and its hash; absent: there is no such place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<AuditHead>,
     /// The last place that was looked at, and its hash: to be kept elsewhere and compared.
     pub head: Option<AuditHead>,
     /// What is not as a router has written it.

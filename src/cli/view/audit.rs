@@ -40,11 +40,15 @@ fn outcome(record: &AuditRecord) -> String {
 pub(in crate::cli) fn verdict(
     rows: u64,
     head: Option<&AuditHead>,
+    is_pruned: bool,
     findings: &[AuditFinding],
 ) -> String {
     let mut lines: Vec<String> = findings.iter().map(line).collect();
     if findings.is_empty() {
         lines.push(format!("{rows} rows, all as they were written"));
+    }
+    if is_pruned {
+        lines.push("the kept head was taken away by `audit prune`".to_owned());
     }
     if let Some(head) = head {
         lines.push(format!("head {}:{}", head.seq, text::plain(&head.hash)));

@@ -2,6 +2,7 @@
 
 use beamline_actors::ports::StoreError;
 use data_encoding::HEXLOWER;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{Any, Row, Transaction};
 
@@ -13,8 +14,9 @@ use crate::store::storable::{signed, without_nul};
 const LONGEST_NAME: usize = 256;
 /// Bytes of a reason.
 const LONGEST_REASON: usize = 500;
-/// Bytes of an object before or after; of a longer one its hash is kept.
-const LARGEST_IMAGE: usize = 256 * 1024;
+/// Bytes of an object before or after; of a longer one its hash and its beginning are kept.
+const LARGEST_IMAGE: usize = 16 * 1024;
+const BEGINNING: usize = 4 * 1024;
 
 /// What somebody has done, or was refused.
 #[derive(Debug, Clone, Default)]
@@ -95,10 +97,8 @@ fn image(json: &str) -> String {
         return json.to_owned();
     }
     let hash = HEXLOWER.encode(&Sha256::digest(json.as_bytes()));
-    format!(
-        r#"{{"too_long_for_the_log":{},"sha256":"{hash}"}}"#,
-        json.len()
-    )
+    let begins = json.get(..json.floor_char_boundary(BEGINNING));
+    json!({"too_long_for_the_log": json.len(), "sha256": hash, "begins": begins}).to_string()
 }
 
 #[cfg(test)]
@@ -110,9 +110,12 @@ mod tests {
         let long = "ä".repeat(1_000);
         assert_eq!(name(&long).len(), LONGEST_NAME);
         assert_eq!(name("a\0b"), "a\u{fffd}b");
-        let large = format!("\"{}\"", "x".repeat(LARGEST_IMAGE));
+        let large = format!(r#"{{"a\u0000":"{}"}}"#, "ä\\\"".repeat(LARGEST_IMAGE / 4));
         let kept = image(&large);
-        assert!(kept.len() < 200 && kept.contains("sha256"), "{kept}");
+        assert!(kept.len() < LARGEST_IMAGE, "{}", kept.len());
+        let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+        assert_eq!(kept["too_long_for_the_log"], large.len());
+        assert!(large.starts_with(kept["begins"].as_str().unwrap()));
         assert_eq!(image("{}"), "{}");
     }
 }

@@ -15,7 +15,8 @@ pub(super) fn record(row: &AnyRow) -> Result<AuditRecord, StoreError> {
         id: number(row, "id")?,
         seq: optional_number(row, "seq")?,
         at: text(row, "at")?.unwrap_or_default(),
-        revision: number(row, "revision")?,
+        // A negative one that somebody has written keeps nobody from reading the others.
+        revision: number(row, "revision").unwrap_or_default(),
         actor: text(row, "actor")?,
         key_id: text(row, "key_id")?,
         role: text(row, "role")?,

@@ -1,10 +1,12 @@
 //! The audit log and the chain over it: what nobody can change unseen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use beamline_actors::ports::{Author, Change, Store};
 use beamline_contract::admin::{AuditRecord, ListAudit};
 use sqlx::Executor;
+use tokio::time::Instant;
 
 use super::database::TestDatabase;
 use super::fixtures::{author, config, extension, outsider};
@@ -17,42 +19,55 @@ on_both_databases!(
     two_replicas_make_one_chain,
 );
 
-struct Log {
-    store: Arc<dyn Store>,
-    audit: AuditLog,
+pub(super) struct Log {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) audit: AuditLog,
 }
 
 impl Log {
-    async fn of(database: &TestDatabase) -> Self {
+    pub(super) async fn of(database: &TestDatabase) -> Self {
         migrate(&config(database.url())).await.unwrap();
         let OpenStore { store, audit, .. } = open(&config(database.url())).await.unwrap();
         Self { store, audit }
     }
 
-    async fn create(&self, id: &str) {
+    pub(super) async fn create(&self, id: &str) {
         let change = Change::CreateExtension(extension(id));
         self.store.write(change, author()).await.unwrap();
     }
 
     /// The kinds of all findings.
-    async fn findings(&self) -> Vec<String> {
+    pub(super) async fn findings(&self) -> Vec<String> {
         let verified = self.audit.verify(0).await.unwrap();
         let found = verified.findings.into_iter();
         found.map(|finding| finding.kind.into_owned()).collect()
     }
 
-    async fn all(&self) -> Vec<AuditRecord> {
-        let asked = ListAudit::default();
-        self.audit.list(&asked, 100).await.unwrap()
+    pub(super) async fn all(&self) -> Vec<AuditRecord> {
+        self.list(&ListAudit::default()).await
+    }
+
+    pub(super) async fn list(&self, asked: &ListAudit) -> Vec<AuditRecord> {
+        let listed = self.audit.list(asked, 1_000, usize::MAX).await.unwrap();
+        assert!(!listed.more);
+        listed.records
+    }
+
+    /// Whatever nobody vouches for in a minute is taken in.
+    pub(super) async fn link_strangers(&self) {
+        let now = Instant::now();
+        self.audit.link_strangers(now).await.unwrap();
+        let later = now + Duration::from_secs(61);
+        self.audit.link_strangers(later).await.unwrap();
     }
 }
 
-async fn run(database: &TestDatabase, sql: &'static str) {
+pub(super) async fn run(database: &TestDatabase, sql: &'static str) {
     outsider(database).await.execute(sql).await.unwrap();
 }
 
 /// As whoever owns the tables can.
-async fn without_triggers(database: &TestDatabase) {
+pub(super) async fn without_triggers(database: &TestDatabase) {
     if database.is_postgres() {
         run(
             database,
@@ -125,13 +140,12 @@ async fn what_was_done_and_what_was_refused_stands_in_the_chain(database: TestDa
         before_id: Some(all[0].id),
         ..ListAudit::default()
     };
-    let found = log.audit.list(&asked, 10).await.unwrap();
-    assert_eq!(found.len(), 1);
+    assert_eq!(log.list(&asked).await.len(), 1);
     let asked = ListAudit {
         until: Some("2020-01-01T00:00:00.000Z".into()),
         ..ListAudit::default()
     };
-    assert!(log.audit.list(&asked, 10).await.unwrap().is_empty());
+    assert!(log.list(&asked).await.is_empty());
     assert!(log.findings().await.is_empty());
 }
 
@@ -149,7 +163,7 @@ async fn a_change_a_gap_and_a_forged_row_are_found(database: TestDatabase) {
     )
     .await;
     assert_eq!(log.findings().await, ["forged"], "beside the chain");
-    log.audit.catch_up().await.unwrap();
+    log.link_strangers().await;
     assert_eq!(log.findings().await, ["forged"], "nobody vouches for it");
 
     without_triggers(&database).await;
@@ -176,6 +190,7 @@ async fn what_is_taken_away_leaves_a_chain_that_goes_on(database: TestDatabase) 
         log.create(id).await;
     }
     log.audit.catch_up().await.unwrap();
+    let kept = log.audit.verify(0).await.unwrap().head;
     let none = log.audit.prune("2020-01-01T00:00:00.000Z", "2020-01", None);
     assert!(none.await.unwrap().is_none());
     let future = "2999-01-01T00:00:00.000Z";
@@ -187,8 +202,13 @@ async fn what_is_taken_away_leaves_a_chain_that_goes_on(database: TestDatabase) 
     log.create("c").await;
     log.audit.catch_up().await.unwrap();
     let verified = log.audit.verify(0).await.unwrap();
-    assert_eq!((verified.pruned_to, verified.head.seq), (2, 3));
+    let head = verified.head.map(|head| head.seq);
+    assert_eq!((verified.pruned_to, head), (2, Some(3)));
     assert!(verified.findings.is_empty(), "{:?}", verified.findings);
+    let at_the_end = log.audit.verify(2).await.unwrap();
+    assert_eq!(at_the_end.start, kept, "a head that was kept is compared");
+    let before = log.audit.verify(1).await.unwrap().start;
+    assert_eq!(before, kept, "it says where the chain begins now");
     for sql in [
         "DELETE FROM extension_audit_log",
         "DELETE FROM audit_chain",
