@@ -129,7 +129,8 @@ const FLOODED: &[Class] = &[
 ];
 
 async fn tenant_floods(pace: Pace) -> Outcome {
-    let calm = capacity() / 2.0;
+    // Well below half, which is what a tenant has beside another.
+    let calm = capacity() / 4.0;
     let mut stage = small_router(pace, FLOODED, calm, 0).await;
     let start = Instant::now();
     stage.calm().await;
