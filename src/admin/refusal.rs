@@ -293,11 +293,7 @@ mod tests {
 
     #[test]
     fn a_question_never_says_that_nothing_was_changed() {
-        for error in [
-            StoreError::Unavailable,
-            StoreError::Denied,
-            StoreError::Unknown,
-        ] {
+        for error in [StoreError::Unavailable, StoreError::Denied] {
             let refusal = Refusal::of_read(error("away".to_owned()));
             assert_eq!(refusal.code(), RefusalCode::StoreUnavailable);
             let answer = refusal.into_json();
