@@ -265,7 +265,7 @@ async fn two_tenants_fill_the_places_and_the_queue_of_a_target() {
         let number = calls.fetch_add(1, Ordering::Relaxed) as u64;
         async move {
             if !is_of(OTHER, &call) {
-                sleep(Duration::from_millis(200 + number * 37 % 400)).await;
+                sleep(Duration::from_millis(60 + number * 37 % 120)).await;
             }
             Some(RawAnswer::from(OK.to_owned()))
         }
@@ -282,7 +282,7 @@ async fn two_tenants_fill_the_places_and_the_queue_of_a_target() {
         let others = (0..7).map(|_| world.route(OTHER, json!({})));
         codes.extend(join_all(others).await.iter().map(code));
     }
-    // A place comes free every 20 ms, and nobody waits for more than 100 ms.
+    // A place comes free every 6 ms, and nobody waits for more than 100 ms.
     let served = codes.iter().filter(|code| *code == "ok").count();
     assert!(served >= 21, "{codes:?}");
 }
