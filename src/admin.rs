@@ -230,8 +230,9 @@ impl Administration {
         }
     }
 
-    /// What is signed is carried out once. A write also at other replicas, whatever came of it: what
-    /// was refused may be possible a moment later, when somebody sends it again who was not asked.
+    /// What is signed is carried out once. A write also at other replicas, whatever came of it:
+    /// what was refused may be possible a moment later, when somebody sends it again who was not
+    /// asked.
     async fn taken_once<O: Perform>(
         &self,
         writes: bool,
