@@ -29,14 +29,7 @@ impl World {
     }
 
     async fn ask(&self, key: Option<&str>, operation: &str, body: Value) -> Value {
-        let bearer = key.map(|key| format!("Bearer {key}"));
-        let headers: Vec<_> = bearer
-            .iter()
-            .map(|value| ("Authorization", value.as_str()))
-            .collect();
-        let operation = format!("admin.{operation}");
-        let answer = self.gateway.send(&operation, body.to_string(), &headers);
-        answer.await.json
+        self.gateway.admin_as(key, operation, &body).await
     }
 
     async fn code(&self, key: Option<&str>, operation: &str, body: Value) -> String {

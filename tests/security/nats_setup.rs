@@ -4,34 +4,20 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use async_nats::{Client, ConnectOptions};
-use beamline_test_support::{LIMIT, Nats, Process, RouterProcess, eventually, program, within};
+use beamline_test_support::{
+    COPIED_USERS, LIMIT, Nats, Process, RouterProcess, copied_password, eventually, program, within,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const FILE: &str = "docker/nats/nats-server.conf";
-const USERS: [&str; 9] = [
-    "router",
-    "gateway",
-    "shop",
-    "pii_guard",
-    "mock_provider",
-    "normalize_text",
-    "mask_pii",
-    "administrator",
-    "observer",
-];
-
-fn password(user: &str) -> String {
-    format!("p-{user}")
-}
-
 async fn server() -> Nats {
-    let variables = USERS.map(|user| {
+    let variables = COPIED_USERS.map(|user| {
         (
             format!("{}_PASSWORD", user.to_ascii_uppercase()),
-            password(user),
+            copied_password(user),
         )
     });
     let variables = variables
@@ -43,7 +29,7 @@ async fn server() -> Nats {
 
 /// A client with the inboxes that its user may have.
 async fn client(nats: &Nats, user: &str) -> Client {
-    ConnectOptions::with_user_and_password(user.to_owned(), password(user))
+    ConnectOptions::with_user_and_password(user.to_owned(), copied_password(user))
         .custom_inbox_prefix(format!("_INBOX_{user}"))
         .connect(nats.url())
         .await
@@ -53,7 +39,8 @@ async fn client(nats: &Nats, user: &str) -> Client {
 /// What the server says to one command of a user before it answers a ping.
 async fn said(nats: &Nats, user: &str, command: &str) -> String {
     let mut stream = TcpStream::connect(nats.address()).await.unwrap();
-    let connect = json!({"user": user, "pass": password(user), "verbose": false, "headers": true});
+    let connect =
+        json!({"user": user, "pass": copied_password(user), "verbose": false, "headers": true});
     let commands = format!("CONNECT {connect}\r\n{command}\r\nPING\r\n");
     stream.write_all(commands.as_bytes()).await.unwrap();
     let mut heard = Vec::new();
@@ -198,7 +185,7 @@ async fn each_user_tries_what_is_not_its_own() {
     }
     // In its queue group a router hears requests, and nobody else joins it.
     let join = "SUB beamline.router.v1.route beamline-router 1";
-    for user in USERS {
+    for user in COPIED_USERS {
         assert_eq!(refuses(&nats, user, join).await, user != "router", "{user}");
     }
     let mut stranger = TcpStream::connect(nats.address()).await.unwrap();
@@ -223,7 +210,7 @@ impl World {
         let directory = TempDir::new().unwrap();
         let extension = |id: &str| {
             let mut command = Command::new(program(&format!("beamline-{}", id.replace('_', "-"))));
-            let address = format!("nats://{id}:{}@{}", password(id), nats.address());
+            let address = format!("nats://{id}:{}@{}", copied_password(id), nats.address());
             command.args([
                 "--nats-url",
                 &address,
@@ -270,7 +257,7 @@ impl World {
             ])
             .args(["--set", &format!("nats.user={user}"), "--set", &prefix])
             .args(arguments)
-            .env("BEAMLINE__NATS__PASSWORD", password(user))
+            .env("BEAMLINE__NATS__PASSWORD", copied_password(user))
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
         let output = tokio::task::spawn_blocking(move || command.output());
@@ -433,11 +420,11 @@ fn whoever_starts_it_in_containers_has_a_password_for_each_user() {
     let set_up = read(FILE);
     let compose = read("docker/compose.yaml");
     let made = read("docker/make-env.sh");
-    for user in USERS {
+    for user in COPIED_USERS {
         let name = user.to_ascii_uppercase();
         assert!(set_up.contains(&format!("${name}_PASSWORD")), "{user}");
         assert!(compose.contains(&format!("- {name}_PASSWORD")), "{user}");
         assert!(made.contains(&format!(" {name}")), "{user}");
     }
-    assert_eq!(set_up.matches("_PASSWORD\n").count(), USERS.len());
+    assert_eq!(set_up.matches("_PASSWORD\n").count(), COPIED_USERS.len());
 }

@@ -13,6 +13,19 @@ const VARIABLE: &str = "BEAMLINE_TEST_NATS";
 const FILE: &str = include_str!("../../../docker/nats/nats-server.conf");
 const BUCKET: &str = "beamline_sessions";
 
+/// The users of the file.
+pub const COPIED_USERS: [&str; 9] = [
+    "router",
+    "gateway",
+    "shop",
+    "pii_guard",
+    "mock_provider",
+    "normalize_text",
+    "mask_pii",
+    "administrator",
+    "observer",
+];
+
 /// Who logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -41,7 +54,7 @@ impl Part {
             return ConnectOptions::new();
         }
         let user = self.user().to_owned();
-        ConnectOptions::with_user_and_password(user, password(self.user()))
+        ConnectOptions::with_user_and_password(user, copied_password(self.user()))
             .custom_inbox_prefix(self.inboxes())
     }
 }
@@ -50,7 +63,8 @@ pub(crate) fn is_on() -> bool {
     std::env::var(VARIABLE).is_ok_and(|set_up| set_up == "copied")
 }
 
-fn password(user: &str) -> String {
+/// Of one of these users in a test.
+pub fn copied_password(user: &str) -> String {
     format!("p-{user}")
 }
 
@@ -60,19 +74,9 @@ pub(crate) fn configuration(more: &str) -> String {
         return more.to_owned();
     }
     let mut text = FILE.to_owned();
-    for user in [
-        "router",
-        "gateway",
-        "shop",
-        "pii_guard",
-        "mock_provider",
-        "normalize_text",
-        "mask_pii",
-        "administrator",
-        "observer",
-    ] {
+    for user in COPIED_USERS {
         let variable = format!("${}_PASSWORD", user.to_ascii_uppercase());
-        text = text.replace(&variable, &format!("\"{}\"", password(user)));
+        text = text.replace(&variable, &format!("\"{}\"", copied_password(user)));
     }
     let changed = [
         ("port: 4222", ""),
@@ -103,7 +107,7 @@ pub(crate) fn router_settings() -> Vec<(&'static str, String)> {
     let part = Part::Router;
     vec![
         ("nats.user", part.user().to_owned()),
-        ("nats.password", password(part.user())),
+        ("nats.password", copied_password(part.user())),
         ("nats.inbox_prefix", part.inboxes()),
         ("nats.sessions_bucket", BUCKET.to_owned()),
     ]
@@ -117,7 +121,7 @@ pub(crate) fn extension_variables() -> Vec<(&'static str, String)> {
     let part = Part::Extension;
     vec![
         ("NATS_USER", part.user().to_owned()),
-        ("NATS_PASSWORD", password(part.user())),
+        ("NATS_PASSWORD", copied_password(part.user())),
         ("NATS_INBOX_PREFIX", part.inboxes()),
     ]
 }
@@ -131,7 +135,7 @@ pub fn settings_for(nats: &Nats) -> Settings {
     let part = Part::Extension;
     Settings {
         user: Some(part.user().to_owned()),
-        password: Some(password(part.user())),
+        password: Some(copied_password(part.user())),
         inbox_prefix: Some(part.inboxes()),
         ..plain
     }

@@ -75,9 +75,19 @@ impl Gateway {
     }
 
     pub async fn admin(&self, operation: &str, body: &Value) -> Value {
-        self.send(&format!("admin.{operation}"), body.to_string(), &[])
-            .await
-            .json
+        self.admin_as(None, operation, body).await
+    }
+
+    /// With a key, or without one.
+    pub async fn admin_as(&self, key: Option<&str>, operation: &str, body: &Value) -> Value {
+        let bearer = key.map(|key| format!("Bearer {key}"));
+        let headers: Vec<_> = bearer
+            .iter()
+            .map(|value| ("Authorization", value.as_str()))
+            .collect();
+        let operation = format!("admin.{operation}");
+        let answer = self.send(&operation, body.to_string(), &headers).await;
+        answer.json
     }
 
     /// Creates an extension with quick limits unless the record says otherwise.

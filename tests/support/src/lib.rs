@@ -36,7 +36,7 @@ mod stub;
 mod up;
 
 pub use caller::{Caller, load_id};
-pub use copied::{Part, settings_for};
+pub use copied::{COPIED_USERS, Part, copied_password, settings_for};
 pub use demo::{Demo, assert_served};
 pub use extension::{ExtensionProcess, serve, serve_with};
 pub use fail_points::FailPoints;

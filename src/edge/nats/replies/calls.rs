@@ -1,11 +1,12 @@
 //! Which calls wait for an answer, and which have lately ended: an answer that nobody waits for is
 //! late, a second one, or nobody's.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_nats::Message;
 use beamline_bus::Secret;
+use foldhash::{HashMap, HashSet};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -45,6 +46,8 @@ pub(super) enum Found {
     Nobody,
 }
 
+/// Looked up for each call several times. Nobody else chooses what stands in its tables, so that
+/// they need no hash that resists floods.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     waiting: HashMap<Secret, Caller>,
