@@ -14,14 +14,14 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+mod counted;
 mod failures;
 mod log;
 
+use self::counted::Counted;
 use self::failures::Failures;
 use crate::fail_points;
-use crate::metrics::{
-    ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus,
-};
+use crate::metrics::Metrics;
 use crate::targets::{Peers, TargetState};
 use crate::tree::{Address, Node, NodeKind};
 use beamline_contract::record::{ExtensionRecord, Kind};
@@ -348,7 +348,7 @@ pub struct InvokerActor;
 #[derive(Debug)]
 pub struct InvokerState {
     invoker: Arc<Invoker>,
-    metrics: Metrics,
+    counted: Counted,
     publishing: bool,
     published: Instant,
     /// When an answer was last told of that will be refused one day, and how many came since.
@@ -377,8 +377,8 @@ impl Actor for InvokerActor {
             .checked_sub(PUBLISH_EVERY)
             .unwrap_or_else(Instant::now);
         Ok(InvokerState {
+            counted: Counted::new(&invoker.id, metrics),
             invoker,
-            metrics,
             publishing: false,
             published,
             told: None,
@@ -417,7 +417,7 @@ impl Actor for InvokerActor {
 
 impl InvokerState {
     fn finished(&mut self, finished: Finished) {
-        self.count(&finished);
+        self.counted.count(&finished);
         self.log(&finished);
         if let Some(problem) = finished.tolerated {
             self.warn_of(problem);
@@ -437,9 +437,7 @@ impl InvokerState {
 
     /// Says once a minute what will be refused.
     fn warn_of(&mut self, problem: &'static str) {
-        let extension_id = self.invoker.id.to_string();
-        let label = ExtensionLabel { extension_id };
-        self.metrics.answers_tolerated.get_or_create(&label).inc();
+        self.counted.tolerated();
         if let Some((at, more)) = &mut self.told
             && at.elapsed() < WARN_EVERY
         {
@@ -459,51 +457,5 @@ impl InvokerState {
     fn publish(&mut self) {
         self.published = Instant::now();
         self.invoker.publish();
-    }
-
-    fn count(&self, finished: &Finished) {
-        let id = || self.invoker.id.to_string();
-        let metrics = &self.metrics;
-        let status = finished.status;
-        metrics
-            .extension_requests
-            .get_or_create(&ExtensionStatus {
-                extension_id: id(),
-                status,
-            })
-            .inc();
-        let seconds = finished.latency.as_secs_f64();
-        metrics
-            .extension_duration
-            .get_or_create(&ExtensionLabel { extension_id: id() })
-            .observe(seconds);
-        if let Some((reason, _)) = finished.failure {
-            metrics
-                .extension_failures
-                .get_or_create(&ExtensionReason {
-                    extension_id: id(),
-                    reason,
-                })
-                .inc();
-        }
-        if finished.kind == Kind::Provider {
-            metrics
-                .provider_requests
-                .get_or_create(&ProviderStatus {
-                    provider_id: id(),
-                    status,
-                })
-                .inc();
-            metrics
-                .provider_latency
-                .get_or_create(&ProviderLabel { provider_id: id() })
-                .observe(seconds);
-            if let Some(tokens) = finished.tokens {
-                metrics
-                    .provider_tokens
-                    .get_or_create(&ProviderLabel { provider_id: id() })
-                    .inc_by(tokens);
-            }
-        }
     }
 }
