@@ -12,7 +12,7 @@ use beamline_actors::door::Door;
 use beamline_actors::incoming::Incoming;
 use beamline_actors::responder::{About, AnswerSink, Outgoing, PartSink, Responder, TooManyParts};
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
-use beamline_bus::{WallClock, at_once, headers};
+use beamline_bus::{Outbox, WallClock, headers};
 use beamline_contract::error::{ErrorCode, IntakeCode};
 use beamline_contract::{header, subject};
 use beamline_domain::request::answer::with_older_code;
@@ -55,6 +55,7 @@ struct Shared {
     replies: Arc<ReplySubjects>,
     /// Answers on their way into the client.
     answers: TaskTracker,
+    outbox: Outbox,
     /// Answers that found no connection while anybody waited for them.
     unsent: Counter,
     /// Requests that were read when their callers had given up.
@@ -88,6 +89,7 @@ impl Intake {
             address: Address::new(Node::new("intake", NodeKind::Worker)),
             replies,
             answers: TaskTracker::new(),
+            outbox: Outbox::default(),
             unsent: Counter::default(),
             expired: Counter::default(),
             clock: WallClock::start(),
@@ -292,12 +294,9 @@ struct Inbox {
 impl AnswerSink for Inbox {
     fn answer(self: Box<Self>, answer: Outgoing) {
         let shared = Arc::clone(&self.shared);
-        let mut sending = Box::pin(send(shared, self.client, self.to, answer));
-        // There is room in the client, mostly; a task for every answer would cost more than the
-        // answer of a refusal.
-        if at_once(sending.as_mut()).is_none() {
-            self.shared.answers.spawn(sending);
-        }
+        let sending = send(shared, self.client, self.to, answer);
+        let sending = self.shared.answers.track_future(sending);
+        self.shared.outbox.put(sending);
     }
 
     fn begin(self: Box<Self>, head: Outgoing) -> Box<dyn PartSink> {

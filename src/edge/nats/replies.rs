@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use async_nats::{Client, Message, SubscribeError, Subscriber};
+use async_nats::{Client, Message, PublishErrorKind, SubscribeError, Subscriber};
 use beamline_actors::fail_points;
 use beamline_actors::tree::OnDrop;
 use beamline_bus::Secret;
@@ -259,7 +259,30 @@ pub(super) struct Expected {
     waiting: Arc<Waiting>,
 }
 
+/// Tells who waits for an answer that its call was not sent.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    secret: Secret,
+    waiting: Arc<Waiting>,
+}
+
+impl Unsent {
+    pub(super) fn because(&self, problem: PublishErrorKind) {
+        let caller = self.waiting.calls.lock().unsent(self.secret);
+        if let Some(reply) = caller {
+            let _ = reply.send(Reply::Unsent(problem));
+        }
+    }
+}
+
 impl Expected {
+    pub(super) fn unsent(&self) -> Unsent {
+        Unsent {
+            secret: self.secret,
+            waiting: Arc::clone(&self.waiting),
+        }
+    }
+
     /// The server passes this message to ourselves.
     pub(super) async fn send_to_self(&self, client: &Client) {
         // A client that has ended takes nothing; then nothing comes back.

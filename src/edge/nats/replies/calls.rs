@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use async_nats::Message;
+use async_nats::{Message, PublishErrorKind};
 use beamline_bus::Secret;
 use foldhash::{HashMap, HashSet};
 use tokio::sync::oneshot;
@@ -16,6 +16,8 @@ pub(in crate::edge::nats) enum Reply {
     Answer(Message),
     /// The server did not pass it on: this router may not publish to its subject.
     Denied,
+    /// The client did not take it.
+    Unsent(PublishErrorKind),
 }
 
 /// Who waits for the answer to one call.
@@ -121,6 +123,13 @@ impl Calls {
                 if many { End::Many } else { End::Unanswered },
             );
         }
+    }
+
+    /// Who waits for the answer to a call that was not sent.
+    pub(super) fn unsent(&mut self, secret: Secret) -> Option<oneshot::Sender<Reply>> {
+        let caller = self.waiting.remove(&secret)?;
+        self.remember(secret, caller.called, End::Unanswered);
+        Some(caller.reply)
     }
 
     /// Who waits for answers from this subject, which will not come.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use async_nats::{Client, HeaderMap, PublishErrorKind, StatusCode};
+use async_nats::{Client, HeaderMap, Message, PublishErrorKind, StatusCode};
 use beamline_actors::ports::{Answer, Call, TransportError};
-use beamline_bus::WallClock;
 use beamline_bus::headers::{text, wire_size};
+use beamline_bus::{Outbox, WallClock};
 use beamline_contract::escape::OneLine;
 use beamline_contract::header;
 use parking_lot::Mutex;
@@ -35,6 +35,7 @@ const PROBE_TIME: Duration = Duration::from_millis(100);
 pub(super) struct Lane {
     pub(super) connection: Connection,
     clock: WallClock,
+    outbox: Outbox,
     /// On the client of the moment and since its last loss, or on one before it until the next call
     /// or round trip.
     replies: Mutex<Arc<Replies>>,
@@ -59,6 +60,13 @@ impl UsualTrip {
     }
 }
 
+/// What is known of a call that was sent.
+#[derive(Debug)]
+struct Sent {
+    called: Arc<str>,
+    size: usize,
+}
+
 impl Lane {
     /// Subscribes to the answers. Fails with [`TransportError::NotConnected`] when the connection
     /// takes nothing. The answers are read by whoever is at the other end of `hand_over`.
@@ -74,6 +82,7 @@ impl Lane {
         let lane = Self {
             connection,
             clock: WallClock::start(),
+            outbox: Outbox::default(),
             replies: Mutex::new(Arc::new(replies)),
             usual_trip,
             renewal: tokio::sync::Mutex::default(),
@@ -105,9 +114,6 @@ impl Lane {
 impl Lane {
     pub(super) async fn call(&self, mut call: Call) -> Result<Answer, TransportError> {
         call.timeout = call.timeout.min(headers::LONGEST);
-        if !self.connection.is_connected() {
-            return Err(TransportError::NotConnected);
-        }
         if call.timeout.is_zero() {
             return Err(TransportError::Timeout);
         }
@@ -148,31 +154,80 @@ impl Lane {
         let deadline = Instant::now() + call.timeout;
         let replies = self.replies(deadline).await?;
         let mut expected = replies.expect(Arc::clone(&call.subject), deadline);
-        let called = Arc::clone(&call.subject);
         let half = call.timeout / 2;
-        let sending = self.send(replies.client(), call, headers, expected.subject.clone());
-        // A full queue after all this time: the server takes nothing.
-        timeout_at(deadline, sending)
-            .await
-            .unwrap_or(Err(TransportError::NotConnected))?;
-        match timeout_at(deadline - half, expected.answer()).await {
-            Ok(reply) => self.read(reply, &called),
+        let sent = self.send(&replies, &expected, call, headers, deadline);
+        let reply = match timeout_at(deadline - half, expected.answer()).await {
+            Ok(reply) => reply,
             Err(_) => {
-                let reply = self
-                    .second_half(&replies, &mut expected, deadline, half)
-                    .await?;
-                self.read(reply, &called)
+                self.second_half(&replies, &mut expected, deadline, half)
+                    .await?
             }
-        }
+        };
+        self.read(reply, &sent)
     }
 
-    fn read(&self, reply: Option<Reply>, called: &str) -> Result<Answer, TransportError> {
-        let answer = read(reply, self.clock.latest());
+    /// With what others send in this moment. When it cannot be sent, whoever expects the answer
+    /// hears it.
+    fn send(
+        &self,
+        replies: &Replies,
+        expected: &Expected,
+        call: Call,
+        headers: HeaderMap,
+        deadline: Instant,
+    ) -> Sent {
+        let sent = Sent {
+            called: Arc::clone(&call.subject),
+            size: call.body.len(),
+        };
+        let unsent = expected.unsent();
+        let answer_to = expected.subject.clone();
+        let client = Arc::clone(replies.client());
+        let connection = self.connection.clone();
+        self.outbox.put(async move {
+            // The client would send it when nobody waits for the answer any more.
+            if !connection.is_connected() {
+                return unsent.because(PublishErrorKind::Send);
+            }
+            let called = call.subject.to_string();
+            let sending =
+                client.publish_with_reply_and_headers(called, answer_to, headers, call.body);
+            match timeout_at(deadline, sending).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => unsent.because(error.kind()),
+                // A full queue after all this time: the server takes nothing.
+                Err(_) => unsent.because(PublishErrorKind::Send),
+            }
+        });
+        sent
+    }
+
+    fn read(&self, reply: Option<Reply>, sent: &Sent) -> Result<Answer, TransportError> {
+        let answer = match reply {
+            Some(Reply::Answer(message)) => read(message, self.clock.latest()),
+            Some(Reply::Denied) => {
+                let problem = "NATS does not let this router publish to its subject; grant it to the router's user";
+                Err(TransportError::Refused(problem.to_owned()))
+            }
+            Some(Reply::Unsent(problem)) => Err(self.unsent(problem, sent.size)),
+            None => Err(TransportError::NotConnected),
+        };
         if matches!(answer, Err(TransportError::Malformed(_))) {
             let forgeries = self.connection.forgeries();
-            forgeries.found(Forgery::RoutersAnswer, called);
+            forgeries.found(Forgery::RoutersAnswer, &sent.called);
         }
         answer
+    }
+
+    fn unsent(&self, problem: PublishErrorKind, size: usize) -> TransportError {
+        match problem {
+            PublishErrorKind::MaxPayloadExceeded => TransportError::TooLarge {
+                size,
+                limit: self.room(HEADER_ROOM),
+            },
+            PublishErrorKind::InvalidSubject => TransportError::Refused(problem.to_string()),
+            PublishErrorKind::Send => TransportError::NotConnected,
+        }
     }
 
     /// The answers that come over the client of the moment.
@@ -211,27 +266,6 @@ impl Lane {
     fn hand_over(&self, reading: Reading) {
         // Its receiver is kept here as well.
         let _ = self.hand_over.send(reading);
-    }
-
-    async fn send(
-        &self,
-        client: &Client,
-        call: Call,
-        headers: HeaderMap,
-        reply: String,
-    ) -> Result<(), TransportError> {
-        let size = call.body.len();
-        let sent = client
-            .publish_with_reply_and_headers(call.subject.to_string(), reply, headers, call.body)
-            .await;
-        sent.map_err(|error| match error.kind() {
-            PublishErrorKind::MaxPayloadExceeded => TransportError::TooLarge {
-                size,
-                limit: self.room(HEADER_ROOM),
-            },
-            PublishErrorKind::InvalidSubject => TransportError::Refused(error.to_string()),
-            PublishErrorKind::Send => TransportError::NotConnected,
-        })
     }
 
     /// A bus that is late or hangs looks like an extension that hangs. So when half of the time is
@@ -315,15 +349,7 @@ fn check_subject(subject: &str) -> Result<(), TransportError> {
     )))
 }
 
-fn read(reply: Option<Reply>, now: SystemTime) -> Result<Answer, TransportError> {
-    let message = match reply {
-        Some(Reply::Answer(message)) => message,
-        Some(Reply::Denied) => {
-            let problem = "NATS does not let this router publish to its subject; grant it to the router's user";
-            return Err(TransportError::Refused(problem.to_owned()));
-        }
-        None => return Err(TransportError::NotConnected),
-    };
+fn read(message: Message, now: SystemTime) -> Result<Answer, TransportError> {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(TransportError::NoResponders);
     }
