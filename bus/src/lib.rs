@@ -1,10 +1,10 @@
 //! What the router and its extensions both need of NATS, so that it stands once.
 //!
 //! `Intake` takes requests and stops without losing one; `at_once` asks a future without waiting
-//! for it; `Outbox` gathers what is sent in the same moment; `headers` reads and builds headers from
-//! text that came from outside without a panic; `WallClock` is for deadlines that are a time of day;
-//! `Secret` is what nobody can guess who was not told; `Login` logs in with what files hold at each
-//! connection.
+//! for it; `Outbox` gathers what is sent in the same moment; `headers` reads and builds headers
+//! from text that came from outside without a panic; `WallClock` is for deadlines that are a time
+//! of day; `Secret` is what nobody can guess who was not told; `Login` logs in with what files hold
+//! at each connection.
 
 mod at_once;
 mod clock;

@@ -97,7 +97,8 @@ mod tests {
         let log = Log::default();
         let mut tasks = JoinSet::new();
         for _ in 0..3 {
-            let (outbox, log) = (outbox.clone(), Arc::clone(&log));
+            let outbox = outbox.clone();
+            let log = Arc::clone(&log);
             tasks.spawn(async move {
                 log.lock().push("put");
                 outbox.put(note(&log, "sent"));
@@ -111,8 +112,10 @@ mod tests {
     #[tokio::test]
     async fn what_has_to_wait_holds_up_nothing() {
         let outbox = Outbox::default();
-        let (log, room) = (Log::default(), Arc::new(Notify::new()));
-        let (late, has_room) = (note(&log, "late"), Arc::clone(&room));
+        let log = Log::default();
+        let late = note(&log, "late");
+        let room = Arc::new(Notify::new());
+        let has_room = Arc::clone(&room);
         let (tell, told) = oneshot::channel();
         outbox.put(async move {
             has_room.notified().await;
