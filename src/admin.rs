@@ -35,6 +35,7 @@ mod operation;
 mod pipelines;
 mod policies;
 mod refusal;
+mod requests;
 mod said;
 mod surroundings;
 mod targets;

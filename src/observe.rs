@@ -1,4 +1,5 @@
 //! What the router lets people see of itself.
 
-pub(crate) mod exposition;
 pub mod logs;
+pub(crate) mod metrics;
+pub(crate) mod requests;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use beamline_contract::trace::Carried;
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::retry::FailedAttempt;
-use beamline_domain::request::run::{CallOrder, CallResult};
+use beamline_domain::request::run::{CallOrder, CallResult, Stage};
 use beamline_domain::target::retry_budget::{Again, RetryTokens};
 use tokio::time::{Instant, sleep};
 
 use crate::invoker::Invoker;
 use crate::invokers::Invokers;
+use crate::story::Story;
 
 mod attempt;
 mod endpoint;
@@ -35,6 +36,15 @@ pub struct CallScope {
     pub deadline: Instant,
     /// Of a dry run: what comes of it is no evidence, and no request pays for it.
     pub rehearsal: bool,
+    /// Where it is told how the calls went.
+    pub story: Option<Telling>,
+}
+
+/// The request that a call is made for, and in which stage.
+#[derive(Debug, Clone)]
+pub struct Telling {
+    pub story: Arc<Story>,
+    pub stage: Stage,
 }
 
 impl Invokers {
@@ -43,11 +53,9 @@ impl Invokers {
     pub async fn call(&self, order: &CallOrder, scope: &CallScope) -> CallResult {
         let begun = Instant::now();
         let invoker = self.invoker(&order.call.extension.id).await;
-        let record = (!scope.rehearsal).then(|| CallRecord::new(&invoker, order, scope));
-        let ended = self.attempts(&invoker, order, scope).await;
-        if let Some(mut record) = record {
-            record.ended(&ended.attempt, begun.elapsed());
-        }
+        let mut record = CallRecord::new(&invoker, order, scope);
+        let ended = self.attempts(&invoker, order, scope, &mut record).await;
+        record.ended(&ended.attempt, begun.elapsed());
         CallResult {
             outcome: ended.attempt.verdict.result,
             latency: begun.elapsed(),
@@ -57,9 +65,16 @@ impl Invokers {
         }
     }
 
-    async fn attempts(&self, invoker: &Invoker, order: &CallOrder, scope: &CallScope) -> Ended {
+    async fn attempts(
+        &self,
+        invoker: &Invoker,
+        order: &CallOrder,
+        scope: &CallScope,
+        record: &mut CallRecord<'_>,
+    ) -> Ended {
         let mut turn = Turn::first(order);
         let mut attempt = self.attempt(invoker, order, scope, turn).await;
+        record.attempted(&attempt);
         if !attempt.sent {
             return Ended::after(attempt, 0);
         }
@@ -88,6 +103,7 @@ impl Invokers {
             }
             sleep(wait).await;
             let next = self.attempt(invoker, order, scope, turn).await;
+            record.attempted(&next);
             // A retry that was not even sent says less than the failure before it.
             if !next.sent {
                 return Ended::after(attempt, attempts);

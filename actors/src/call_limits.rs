@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::metrics::{ExtensionLabel, ExtensionReason, Metrics};
+use crate::metrics::{ExtensionLabel, ExtensionReason, Metrics, OTHER};
 use crate::tree::TreeNode;
 use beamline_domain::admission::longest_wait;
 use beamline_domain::target::Tenant;
@@ -34,7 +34,7 @@ pub(crate) struct CallLimit {
     id: Arc<str>,
     room: Mutex<Room>,
     in_flight: Gauge,
-    shown_limit: Gauge,
+    shown_limit: Option<Gauge>,
     metrics: Metrics,
 }
 
@@ -85,6 +85,12 @@ struct Waiter<'l> {
 /// Unless the deployment says otherwise; well below what the router takes in.
 const MAX_IN_FLIGHT: u32 = 500;
 
+fn show(gauge: Option<&Gauge>, places: &Places) {
+    if let Some(gauge) = gauge {
+        gauge.set(places.limit().get().into());
+    }
+}
+
 impl CallLimits {
     pub(crate) fn new(metrics: Metrics) -> Self {
         Self {
@@ -133,12 +139,6 @@ impl CallLimits {
             let own = known(id);
             if let Some(own) = own {
                 limit.set_ceiling(self.ceiling(own));
-            } else {
-                let label = ExtensionLabel {
-                    extension_id: id.to_string(),
-                };
-                self.metrics.extension_in_flight.remove(&label);
-                self.metrics.extension_limit.remove(&label);
             }
             own.is_some()
         });
@@ -175,18 +175,21 @@ impl CallLimits {
 impl CallLimit {
     fn new(id: &Arc<str>, ceiling: u32, metrics: Metrics) -> Self {
         let places = Places::new(ceiling, now());
+        let label = metrics.extension(id);
+        // The limits of several that share a label make no sum.
+        let shares = &*label == OTHER;
         let label = ExtensionLabel {
-            extension_id: id.to_string(),
+            extension_id: label,
         };
-        let shown_limit = metrics.extension_limit.get_or_create_owned(&label);
-        shown_limit.set(places.limit().get().into());
+        let shown_limit = (!shares).then(|| metrics.extension_limit.of(&label));
+        show(shown_limit.as_ref(), &places);
         Self {
             id: Arc::clone(id),
             room: Mutex::new(Room {
                 places,
                 waiting: HashMap::new(),
             }),
-            in_flight: metrics.extension_in_flight.get_or_create_owned(&label),
+            in_flight: metrics.extension_in_flight.of(&label),
             shown_limit,
             metrics,
         }
@@ -255,13 +258,10 @@ impl CallLimit {
 
     fn refuse<T>(&self, reason: &'static str) -> Option<T> {
         let label = ExtensionReason {
-            extension_id: self.id.to_string(),
+            extension_id: self.metrics.extension(&self.id),
             reason,
         };
-        self.metrics
-            .extension_calls_refused
-            .get_or_create(&label)
-            .inc();
+        self.metrics.extension_calls_refused.of(&label).inc();
         None
     }
 
@@ -282,7 +282,7 @@ impl CallLimit {
                 let _ = tell.send(());
             }
         }
-        self.shown_limit.set(room.places.limit().get().into());
+        show(self.shown_limit.as_ref(), &room.places);
     }
 
     fn in_use(&self) -> InUse {

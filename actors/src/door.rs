@@ -24,6 +24,7 @@ use crate::registry::Registry;
 use crate::responder::Outgoing;
 use crate::services::{PipelineServices, PipelineSettings};
 use crate::sessions::Sessions;
+use crate::story::Observer;
 use crate::tree::{Address, Node, NodeKind, OnDrop, TreeNode};
 
 mod refusal;
@@ -69,6 +70,7 @@ impl Door {
         invokers: Invokers,
         sessions: Sessions,
         metrics: Metrics,
+        observer: Arc<dyn Observer>,
     ) -> Self {
         let node = Node::new("pipelines", NodeKind::Supervisor);
         let shared = Arc::new(DoorState {
@@ -80,7 +82,7 @@ impl Door {
                 sessions,
             }),
             flights: Arc::default(),
-            ledger: Arc::new(Ledger::new(metrics.clone())),
+            ledger: Arc::new(Ledger::new(metrics.clone(), observer)),
             metrics,
             turned_away: AtomicU64::new(0),
             address: Address::new(Arc::clone(&node)),
@@ -285,7 +287,11 @@ impl DoorState {
 
     fn refuse(&self, incoming: Incoming, error: &RequestError) {
         let correlation = incoming.headers.correlation(|| fastrand::u64(..));
-        self.ledger.answered(error.code.as_str());
+        self.ledger
+            .answered(incoming.edge, incoming.kind, error.code.as_str());
+        let observer = &self.ledger.observer;
+        let outcome = error.code.as_str();
+        observer.refused(incoming.edge, incoming.kind, outcome, &correlation);
         incoming
             .responder
             .answer(Outgoing::error(error, &correlation));

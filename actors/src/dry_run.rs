@@ -72,6 +72,7 @@ impl PipelineServices {
             tenant_id: Arc::clone(&run.request.tenant_id),
             deadline: begun + time.min(LIMIT),
             rehearsal: true,
+            story: None,
         };
         loop {
             match run.next_step() {

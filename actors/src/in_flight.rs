@@ -19,11 +19,14 @@ use crate::entrance::{DoorPermit, Steps};
 use crate::incoming::Incoming;
 use crate::metrics::{Metrics, OutcomeLabel};
 use crate::responder::{About, Outgoing, Responder};
+use crate::story::{Ended, Observer, RunTold, Story, Who};
 use crate::tree::{Node, NodeKind, TreeNode};
 
 /// A request in flight, and what must survive the actor that carries it.
 #[derive(Debug)]
 pub(crate) struct InFlight {
+    /// Where it came in.
+    pub(crate) edge: &'static str,
     pub(crate) kind: RequestKind,
     pub(crate) headers: RequestHeaders,
     pub(crate) body: Bytes,
@@ -38,6 +41,7 @@ pub(crate) struct InFlight {
     pub(crate) supervisor: Mutex<ActorId>,
     /// The answer and the place at the door go together.
     responder: Mutex<Option<(Responder, DoorPermit)>>,
+    pub(crate) story: Arc<Story>,
     ledger: Arc<Ledger>,
 }
 
@@ -49,6 +53,7 @@ impl InFlight {
         supervisor: ActorId,
     ) -> Arc<Self> {
         Arc::new(Self {
+            edge: incoming.edge,
             kind: incoming.kind,
             headers: incoming.headers,
             body: incoming.body,
@@ -59,6 +64,7 @@ impl InFlight {
             restarted: AtomicBool::new(false),
             supervisor: Mutex::new(supervisor),
             responder: Mutex::new(Some((incoming.responder, permit))),
+            story: Arc::default(),
             ledger,
         })
     }
@@ -66,36 +72,65 @@ impl InFlight {
     /// Sends the one answer; false when it was sent already. Nothing is written in vain: `write` is
     /// asked only while there is somebody to answer.
     pub(crate) fn answer(&self, write: impl FnOnce() -> Outgoing) -> bool {
+        self.answer_with(|| (write(), None))
+    }
+
+    fn answer_with(&self, write: impl FnOnce() -> (Outgoing, Option<RunTold>)) -> bool {
         let Some(mut right) = self.right_to_answer() else {
             return false;
         };
-        let outgoing = write();
+        let (outgoing, run) = write();
         if let Some((responder, permit)) = right.held.take() {
-            self.ledger.answered(outgoing.outcome);
+            let ended = self.ended(&outgoing, run);
+            self.ledger.answered(self.edge, self.kind, ended.outcome);
             responder.answer(outgoing);
             drop(permit);
             self.ledger.gone();
+            self.ledger.observer.ended(ended);
         }
         true
     }
 
+    fn ended(&self, outgoing: &Outgoing, run: Option<RunTold>) -> Ended {
+        let Who {
+            request_id,
+            trace_id,
+            tenant_id,
+        } = match &outgoing.about {
+            About::Request(request) => Who::from(&**request),
+            About::Unread(known, _) => Who::from(known),
+        };
+        Ended {
+            edge: self.edge,
+            kind: self.kind,
+            outcome: outgoing.outcome,
+            request_id,
+            trace_id,
+            tenant_id,
+            received: self.received,
+            took: self.received.elapsed(),
+            run,
+            story: Arc::clone(&self.story),
+        }
+    }
+
     /// Answers a run as it stands.
     pub(crate) fn answer_run(&self, run: &Run) -> bool {
-        self.answer(|| self.outgoing(run))
+        self.answer_with(|| (self.outgoing(run), Some(RunTold::of(run))))
     }
 
     /// Answers an error, with what the request had reached.
     pub(crate) fn fail(&self, error: &RequestError) -> bool {
-        self.answer(|| {
+        self.answer_with(|| {
             let reached = self.checkpoint.lock().clone();
             match reached {
                 Some(mut run) => {
                     run.fail(error.clone());
-                    self.outgoing(&run)
+                    (self.outgoing(&run), Some(RunTold::of(&run)))
                 }
                 None => {
                     let correlation = self.headers.correlation(|| fastrand::u64(..));
-                    Outgoing::error(error, &correlation)
+                    (Outgoing::error(error, &correlation), None)
                 }
             }
         })
@@ -178,14 +213,16 @@ impl Drop for RightToAnswer<'_> {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     metrics: Metrics,
+    pub(crate) observer: Arc<dyn Observer>,
     /// Requests taken in and not answered, those that wait for a place among them.
     unanswered: watch::Sender<usize>,
 }
 
 impl Ledger {
-    pub(crate) fn new(metrics: Metrics) -> Self {
+    pub(crate) fn new(metrics: Metrics, observer: Arc<dyn Observer>) -> Self {
         Self {
             metrics,
+            observer,
             unanswered: watch::Sender::new(0),
         }
     }
@@ -204,8 +241,13 @@ impl Ledger {
         });
     }
 
-    pub(crate) fn answered(&self, outcome: &'static str) {
-        let label = OutcomeLabel { outcome };
+    pub(crate) fn answered(&self, edge: &'static str, kind: RequestKind, outcome: &'static str) {
+        let kind = kind.as_str();
+        let label = OutcomeLabel {
+            edge,
+            kind,
+            outcome,
+        };
         self.metrics.requests_answered.get_or_create(&label).inc();
     }
 

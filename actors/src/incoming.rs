@@ -8,6 +8,8 @@ use crate::responder::Responder;
 
 #[derive(Debug)]
 pub struct Incoming {
+    /// Where it came in, as metrics call it.
+    pub edge: &'static str,
     pub kind: RequestKind,
     pub headers: RequestHeaders,
     pub body: Bytes,

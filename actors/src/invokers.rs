@@ -114,6 +114,8 @@ impl SharedInvokers {
         {
             cell.stop(Some("the extension was deleted".to_owned()));
         }
+        self.metrics
+            .retain_extensions(|id| snapshot.extension(id).is_some());
         // Every call looks into the table: it is not held for what takes a while.
         for invoker in self.all() {
             if let Some(extension) = snapshot.extension(&invoker.id) {
@@ -155,6 +157,7 @@ impl Invokers {
         let address = Arc::new(Address::new(Arc::clone(&node)));
         let retries = RetryBudgets::new(metrics.clone());
         let limits = CallLimits::new(metrics.clone());
+        let peers = Arc::new(Peers::new(metrics.clone()));
         let shared = Arc::new(SharedInvokers {
             transport,
             registry,
@@ -164,7 +167,7 @@ impl Invokers {
             local_lag: AtomicBool::new(false),
             tolerates: AtomicBool::new(false),
             table: RwLock::default(),
-            peers: Arc::default(),
+            peers,
             fell: Mutex::default(),
             address,
         });

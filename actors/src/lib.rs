@@ -27,6 +27,7 @@ mod in_flight;
 pub mod incoming;
 mod pipeline;
 pub mod services;
+pub mod story;
 
 pub mod door;
 pub mod pipelines;

@@ -1,33 +1,63 @@
-//! What the router counts, under the names of contract section 7.
+//! What the router counts. What it is called outside stands in one table, with what others count
+//! (`src/observe/metrics`).
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+
+mod labels;
+mod series;
+#[cfg(test)]
+mod tests;
+
+pub use labels::{
+    EdgeLabel, ExtensionLabel, ExtensionReason, ExtensionState, ExtensionStatus, FallbackLabel,
+    NodeLabel, OutcomeLabel, ProviderLabel, ProviderStatus, RefusedRetryLabel, RetryLabel,
+    SessionLabel, ShedLabel, StageLabel, TenantOutcome, TraceLabel,
+};
+pub use series::{Named, OTHER, OfExtension, Series};
+
+/// Durations, each bucket with the trace of one that fell into it.
+pub type Seconds = HistogramWithExemplars<TraceLabel>;
 
 /// Cheap to clone: all clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
+    /// The extensions that have series of their own.
+    pub extensions: Arc<Named>,
+    /// The tenants that do, where the deployment asks for that.
+    pub tenants: Arc<Named>,
     pub registry_size: Gauge,
     pub reload_duration: Histogram,
     pub reload_errors: Counter,
-    pub extension_requests: Family<ExtensionStatus, Counter>,
-    pub extension_duration: Family<ExtensionLabel, Histogram>,
-    pub extension_failures: Family<ExtensionReason, Counter>,
-    pub extension_in_flight: Family<ExtensionLabel, Gauge>,
-    pub extension_limit: Family<ExtensionLabel, Gauge>,
-    pub extension_calls_refused: Family<ExtensionReason, Counter>,
-    pub answers_tolerated: Family<ExtensionLabel, Counter>,
-    pub provider_requests: Family<ProviderStatus, Counter>,
-    pub provider_latency: Family<ProviderLabel, Histogram>,
+    pub extension_requests: Series<ExtensionStatus, Counter>,
+    pub extension_duration: Series<ExtensionLabel, Seconds>,
+    pub extension_failures: Series<ExtensionReason, Counter>,
+    pub extension_in_flight: Series<ExtensionLabel, Gauge>,
+    pub extension_limit: Series<ExtensionLabel, Gauge>,
+    pub extension_calls_refused: Series<ExtensionReason, Counter>,
+    pub answers_tolerated: Series<ExtensionLabel, Counter>,
+    pub breaker_transitions: Series<ExtensionState, Counter>,
+    pub provider_requests: Series<ProviderStatus, Counter>,
+    pub provider_latency: Series<ProviderLabel, Seconds>,
     /// Token counts may be fractional.
-    pub provider_tokens: Family<ProviderLabel, Counter<f64, AtomicU64>>,
+    pub provider_tokens: Series<ProviderLabel, Counter<f64, AtomicU64>>,
+    pub retries: Series<RetryLabel, Counter>,
+    pub retries_refused: Series<RefusedRetryLabel, Counter>,
+    pub fallbacks: Family<FallbackLabel, Counter>,
+    /// The pairs of providers that have a series of their own.
+    pub fallback_pairs: Arc<Named>,
+    pub sessions: Family<SessionLabel, Counter>,
     pub requests_received: Counter,
     pub requests_answered: Family<OutcomeLabel, Counter>,
+    pub request_duration: Family<EdgeLabel, Seconds, fn() -> Seconds>,
+    pub stage_duration: Family<StageLabel, Histogram, fn() -> Histogram>,
+    pub tenant_requests: Family<TenantOutcome, Counter>,
     pub requests_in_flight: Gauge,
     pub requests_limit: Gauge,
     pub requests_ceiling: Gauge,
@@ -42,91 +72,46 @@ pub struct Metrics {
     pub requests_shed: Family<ShedLabel, Counter>,
     pub request_bytes: Gauge,
     pub restarts: Family<NodeLabel, Counter>,
-    pub retries: Family<RetryLabel, Counter>,
-    pub retries_refused: Family<RefusedRetryLabel, Counter>,
     pub wrong_keys: Counter,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ExtensionStatus {
-    pub extension_id: String,
-    pub status: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ExtensionLabel {
-    pub extension_id: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ExtensionReason {
-    pub extension_id: String,
-    pub reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ProviderStatus {
-    pub provider_id: String,
-    pub status: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ProviderLabel {
-    pub provider_id: String,
-}
-
-/// `ok`, or the code of the error answer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OutcomeLabel {
-    pub outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ShedLabel {
-    pub reason: &'static str,
-    pub priority: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct NodeLabel {
-    pub node: &'static str,
-}
-
-/// `retry` is another attempt at this extension, `fallback` a first one at a provider that takes
-/// over.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RetryLabel {
-    pub extension_id: String,
-    pub kind: &'static str,
-}
-
-/// With the budget that was empty, `extension` or `router`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RefusedRetryLabel {
-    pub extension_id: String,
-    pub kind: &'static str,
-    pub budget: &'static str,
-}
+/// More extensions share one label.
+const MOST_EXTENSIONS: usize = 200;
+const MOST_TENANTS: usize = 50;
+/// Stands between the ids of a pair, and in no id.
+const BETWEEN: char = ' ';
+/// A policy has a few providers that take over from each other.
+const MOST_FALLBACKS: usize = 200;
 
 impl Default for Metrics {
     fn default() -> Self {
         Self {
+            extensions: Arc::new(Named::at_most(MOST_EXTENSIONS)),
+            tenants: Arc::new(Named::at_most(MOST_TENANTS)),
             registry_size: Gauge::default(),
-            reload_duration: seconds(),
+            reload_duration: histogram(),
             reload_errors: Counter::default(),
-            extension_requests: Family::default(),
-            extension_duration: Family::new_with_constructor(seconds as fn() -> Histogram),
-            extension_failures: Family::default(),
-            extension_in_flight: Family::default(),
-            extension_limit: Family::default(),
-            extension_calls_refused: Family::default(),
-            answers_tolerated: Family::default(),
-            wrong_keys: Counter::default(),
-            provider_requests: Family::default(),
-            provider_latency: Family::new_with_constructor(seconds as fn() -> Histogram),
-            provider_tokens: Family::default(),
+            extension_requests: Series::new(Counter::default),
+            extension_duration: Series::new(seconds),
+            extension_failures: Series::new(Counter::default),
+            extension_in_flight: Series::new(Gauge::default),
+            extension_limit: Series::new(Gauge::default),
+            extension_calls_refused: Series::new(Counter::default),
+            answers_tolerated: Series::new(Counter::default),
+            breaker_transitions: Series::new(Counter::default),
+            provider_requests: Series::new(Counter::default),
+            provider_latency: Series::new(seconds),
+            provider_tokens: Series::new(Counter::default),
+            retries: Series::new(Counter::default),
+            retries_refused: Series::new(Counter::default),
+            fallbacks: Family::default(),
+            fallback_pairs: Arc::new(Named::at_most(MOST_FALLBACKS)),
+            sessions: Family::default(),
             requests_received: Counter::default(),
             requests_answered: Family::default(),
+            request_duration: Family::new_with_constructor(seconds),
+            stage_duration: Family::new_with_constructor(histogram),
+            tenant_requests: Family::default(),
             requests_in_flight: Gauge::default(),
             requests_limit: Gauge::default(),
             requests_ceiling: Gauge::default(),
@@ -138,170 +123,66 @@ impl Default for Metrics {
             requests_shed: Family::default(),
             request_bytes: Gauge::default(),
             restarts: Family::default(),
-            retries: Family::default(),
-            retries_refused: Family::default(),
+            wrong_keys: Counter::default(),
         }
     }
 }
 
-/// Buckets from half a millisecond to about a minute.
-fn seconds() -> Histogram {
-    Histogram::new(exponential_buckets(0.0005, 2.0, 18))
+impl Metrics {
+    /// The label of an extension.
+    pub fn extension(&self, id: &str) -> Arc<str> {
+        self.extensions.label(id)
+    }
+
+    /// The series of extensions that are gone end, and make room for others.
+    pub fn retain_extensions(&self, is_known: impl Fn(&str) -> bool) {
+        let pairs = &self.fallback_pairs;
+        for pair in pairs.retain(|pair| pair.split(BETWEEN).all(&is_known)) {
+            if let Some((from, to)) = pair.split_once(BETWEEN) {
+                self.fallbacks.remove(&fallback(from, to));
+            }
+        }
+        for id in self.extensions.retain(is_known) {
+            self.extension_requests.forget(&id);
+            self.extension_duration.forget(&id);
+            self.extension_failures.forget(&id);
+            self.extension_in_flight.forget(&id);
+            self.extension_limit.forget(&id);
+            self.extension_calls_refused.forget(&id);
+            self.answers_tolerated.forget(&id);
+            self.breaker_transitions.forget(&id);
+            self.provider_requests.forget(&id);
+            self.provider_latency.forget(&id);
+            self.provider_tokens.forget(&id);
+            self.retries.forget(&id);
+            self.retries_refused.forget(&id);
+        }
+    }
+
+    /// Another provider took over from one that failed.
+    pub fn fell_back(&self, from: &str, to: &str) {
+        let pair = self.fallback_pairs.label(&format!("{from}{BETWEEN}{to}"));
+        let (from, to) = pair.split_once(BETWEEN).unwrap_or((OTHER, OTHER));
+        self.fallbacks.get_or_create(&fallback(from, to)).inc();
+    }
 }
 
-impl Metrics {
-    /// Puts everything under its name. prometheus-client adds `_total` to counters and the unit to
-    /// histograms itself.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "extension_registry_size",
-            "Extensions in the snapshot",
-            self.registry_size.clone(),
-        );
-        registry.register_with_unit(
-            "extension_registry_reload_duration",
-            "Time of one reload from the store",
-            Unit::Seconds,
-            self.reload_duration.clone(),
-        );
-        registry.register(
-            "extension_registry_reload_errors",
-            "Reloads that failed",
-            self.reload_errors.clone(),
-        );
-        registry.register(
-            "extension_requests",
-            "Calls of an extension by how they ended",
-            self.extension_requests.clone(),
-        );
-        registry.register_with_unit(
-            "extension_request_duration",
-            "Time of a call with all its attempts",
-            Unit::Seconds,
-            self.extension_duration.clone(),
-        );
-        registry.register(
-            "extension_failures",
-            "Failed calls by reason",
-            self.extension_failures.clone(),
-        );
-        registry.register(
-            "extension_in_flight",
-            "Calls of an extension under way",
-            self.extension_in_flight.clone(),
-        );
-        registry.register(
-            "extension_limit",
-            "Calls of an extension that may run at once",
-            self.extension_limit.clone(),
-        );
-        registry.register(
-            "extension_calls_refused",
-            "Attempts for which there was no place among the calls of an extension",
-            self.extension_calls_refused.clone(),
-        );
-        registry.register(
-            "extension_answers_tolerated",
-            "Answers that are refused without router.strict_answers = \"warn\"",
-            self.answers_tolerated.clone(),
-        );
-        registry.register(
-            "admin_wrong_keys",
-            "Requests to the administration with a key that opens nothing",
-            self.wrong_keys.clone(),
-        );
-        registry.register(
-            "provider_requests",
-            "Calls of a provider by how they ended",
-            self.provider_requests.clone(),
-        );
-        registry.register_with_unit(
-            "provider_latency",
-            "Time of a provider call with all its attempts",
-            Unit::Seconds,
-            self.provider_latency.clone(),
-        );
-        registry.register(
-            "provider_tokens",
-            "Tokens that a provider counted",
-            self.provider_tokens.clone(),
-        );
-        registry.register(
-            "router_requests_received",
-            "Requests taken in",
-            self.requests_received.clone(),
-        );
-        registry.register(
-            "router_requests_answered",
-            "Answers by outcome",
-            self.requests_answered.clone(),
-        );
-        registry.register(
-            "router_requests_in_flight",
-            "Requests taken in and not answered",
-            self.requests_in_flight.clone(),
-        );
-        registry.register(
-            "router_requests_limit",
-            "Requests that may run at once",
-            self.requests_limit.clone(),
-        );
-        registry.register(
-            "router_requests_ceiling",
-            "What that limit may grow to",
-            self.requests_ceiling.clone(),
-        );
-        registry.register(
-            "router_pressure",
-            "0 none, 1 high, 2 severe, 3 critical",
-            self.pressure.clone(),
-        );
-        registry.register_with_unit(
-            "router_bus_lag",
-            "What a message to itself takes longer than usual",
-            Unit::Seconds,
-            self.bus_lag.clone(),
-        );
-        registry.register_with_unit(
-            "router_lag",
-            "How late timers are",
-            Unit::Seconds,
-            self.lag.clone(),
-        );
-        registry.register(
-            "router_memory_ratio",
-            "Memory in use, of what there is",
-            self.memory_used.clone(),
-        );
-        registry.register(
-            "router_requests_queued",
-            "Requests that wait for a place",
-            self.requests_queued.clone(),
-        );
-        registry.register(
-            "router_requests_shed",
-            "Requests turned away at the door",
-            self.requests_shed.clone(),
-        );
-        registry.register(
-            "router_request_bytes",
-            "Bytes of the requests in flight and waiting",
-            self.request_bytes.clone(),
-        );
-        registry.register(
-            "router_restarts",
-            "Restarts of actors by supervisor",
-            self.restarts.clone(),
-        );
-        registry.register(
-            "router_retries",
-            "Attempts that a retry budget granted",
-            self.retries.clone(),
-        );
-        registry.register(
-            "router_retries_refused",
-            "Attempts that were not made because a retry budget was empty",
-            self.retries_refused.clone(),
-        );
+fn fallback(from: &str, to: &str) -> FallbackLabel {
+    FallbackLabel {
+        from: from.into(),
+        to: to.into(),
     }
+}
+
+/// From half a millisecond to about a minute.
+fn buckets() -> impl Iterator<Item = f64> {
+    exponential_buckets(0.0005, 2.0, 18)
+}
+
+fn seconds() -> Seconds {
+    Seconds::new(buckets())
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(buckets())
 }

@@ -12,14 +12,14 @@ use beamline_contract::details::QUOTA;
 use beamline_domain::conditions::Facts;
 use beamline_domain::request::error::RequestError;
 use beamline_domain::request::plan::Plan;
-use beamline_domain::request::run::{CallOrder, CallResult, Next, Run};
+use beamline_domain::request::run::{CallOrder, CallResult, Next, Run, Stage};
 use beamline_domain::request::{Correlation, Request};
 use beamline_domain::session::{Pinned, Recalled};
 use beamline_domain::target::selection::ChoiceContext;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::call::{CallScope, side_by_side};
+use crate::call::{CallScope, Telling, side_by_side};
 use crate::fail_points;
 use crate::in_flight::{FlightTable, InFlight};
 use crate::responder::{About, Outgoing};
@@ -196,7 +196,11 @@ impl PipelineState {
     fn advance(&mut self, mut run: Run, myself: &ActorRef<PipelineMsg>) {
         let mut in_calls = 0;
         loop {
-            match run.next_step() {
+            let next = run.next_step();
+            if let Some(stage) = run.stage() {
+                self.request.story.reached(stage);
+            }
+            match next {
                 Next::Choose => self.choose(&mut run),
                 Next::Answer => {
                     self.request.answer_run(&run);
@@ -271,6 +275,10 @@ impl PipelineState {
             tenant_id: Arc::clone(&run.request.tenant_id),
             deadline: self.deadline_of(&run.request),
             rehearsal: false,
+            story: Some(Telling {
+                story: Arc::clone(&self.request.story),
+                stage: run.stage().unwrap_or(Stage::Provider),
+            }),
         };
         self.hand_off(myself, async move {
             PipelineMsg::CallsDone(side_by_side(&invokers, &orders, &scope).await)

@@ -83,22 +83,18 @@ impl RetryTokens for RetryBudgets {
         };
         match self.try_take(again) {
             Ok(()) => {
-                self.metrics
-                    .retries
-                    .get_or_create(&RetryLabel {
-                        extension_id: id.to_owned(),
-                        kind,
-                    })
-                    .inc();
+                let extension_id = self.metrics.extension(id);
+                let label = RetryLabel { extension_id, kind };
+                self.metrics.retries.of(&label).inc();
                 true
             }
             Err(budget) => {
                 let label = RefusedRetryLabel {
-                    extension_id: id.to_owned(),
+                    extension_id: self.metrics.extension(id),
                     kind,
                     budget,
                 };
-                self.metrics.retries_refused.get_or_create(&label).inc();
+                self.metrics.retries_refused.of(&label).inc();
                 false
             }
         }
@@ -141,11 +137,11 @@ mod tests {
         assert_eq!(taken(&retries, Again::Retry("d")), 10);
         let refused = |id: &str, budget| {
             let label = RefusedRetryLabel {
-                extension_id: id.to_owned(),
+                extension_id: id.into(),
                 kind: "retry",
                 budget,
             };
-            metrics.retries_refused.get_or_create(&label).get()
+            metrics.retries_refused.of(&label).get()
         };
         assert_eq!(
             (
@@ -156,10 +152,10 @@ mod tests {
             (1, 2, 0)
         );
         let made = RetryLabel {
-            extension_id: "d".to_owned(),
+            extension_id: "d".into(),
             kind: "retry",
         };
-        assert_eq!(metrics.retries.get_or_create(&made).get(), 20);
+        assert_eq!(metrics.retries.of(&made).get(), 20);
     }
 
     #[test]

@@ -256,6 +256,7 @@ fn scope(patience: Duration) -> CallScope {
         tenant_id: "t".into(),
         deadline: Instant::now() + patience,
         rehearsal: false,
+        story: None,
     }
 }
 

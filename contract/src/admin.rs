@@ -17,6 +17,7 @@ mod keys;
 mod policies;
 mod refusal;
 mod registry;
+mod requests;
 mod role;
 mod tree;
 
@@ -51,6 +52,10 @@ pub use policies::{
 };
 pub use refusal::{RefusalAnswer, RefusalBody, RefusalCode};
 pub use registry::{Reload, RevisionAnswer};
+pub use requests::{
+    CalledInRequest, GetRequest, NotChosen, RequestAttempt, RequestProvider, RequestStage,
+    RequestStory, RequestsAnswer,
+};
 pub use role::{Effect, KeyKind, Reach, Role};
 pub use tree::{
     NodeBreaker, NodeKind, RouterStatus, SupervisionTree, SupervisionTreeAnswer, TreeNode,
@@ -96,6 +101,7 @@ macro_rules! for_each_operation {
             DeletePolicy "delete_policy" Editor Tenant Writes RevisionAnswer,
             DryRunPipeline "dry_run_pipeline" Viewer Tenant Reads DryRunAnswer,
             GetPipelineComplexity "get_pipeline_complexity" Viewer Tenant Reads ComplexityAnswer,
+            GetRequest "get_request" Viewer Tenant Reads RequestsAnswer,
             Reload "reload" Operator Router Reads RevisionAnswer,
             SupervisionTree "supervision_tree" Viewer Router Reads SupervisionTreeAnswer,
             SetBreaker "set_breaker" Operator Router Writes BreakerSet,

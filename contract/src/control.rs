@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::admin::{GetRequest, RequestStory};
+
 /// The last tokens of the control subjects.
 pub const BREAKER: &str = "breaker";
 pub const BREAKERS: &str = "breakers";
+pub const REQUESTS: &str = "requests";
 
 /// On [`BREAKER`]: a breaker has changed its state. Times are durations: clocks need not agree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,4 +59,14 @@ pub struct BreakerStatus {
     /// The operators' resets that it has followed.
     #[serde(default)]
     pub resets: u64,
+}
+
+/// On [`REQUESTS`]: a question to all replicas.
+pub type RequestsQuestion = GetRequest;
+
+/// What one replica answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaRequests {
+    pub replica_id: String,
+    pub requests: Vec<RequestStory>,
 }

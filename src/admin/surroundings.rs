@@ -11,7 +11,7 @@ use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::registry::Registry;
 use beamline_actors::tree::Node;
-use beamline_contract::control::ReplicaStatus;
+use beamline_contract::control::{ReplicaRequests, ReplicaStatus, RequestsQuestion};
 use beamline_domain::policy::complexity::ComplexityLimits;
 use beamline_domain::quotas::RegistryQuotas;
 use futures_util::future::BoxFuture;
@@ -69,6 +69,9 @@ pub trait Replicas: fmt::Debug + Send + Sync {
     /// What all that answer in a short time say of the breakers of one extension, or of all that
     /// are not closed.
     fn breakers(&self, extension_id: Option<&str>) -> BoxFuture<'_, Vec<ReplicaStatus>>;
+
+    /// The stories of requests that all have who answer in a short time.
+    fn requests(&self, question: RequestsQuestion) -> BoxFuture<'_, Vec<ReplicaRequests>>;
 }
 
 /// Who listens, as far as programs tell by the NATS service protocol.

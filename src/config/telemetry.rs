@@ -13,6 +13,8 @@ pub struct TelemetryConfig {
     pub log_format: LogFormat,
     /// Directives as `tracing_subscriber::EnvFilter` reads them, such as `info,sqlx=warn`.
     pub log_filter: String,
+    /// Tenants are a label of some metrics.
+    pub tenant_label: bool,
 }
 
 /// Form of a log line.
@@ -43,6 +45,7 @@ impl TelemetryConfig {
         Self {
             log_format,
             log_filter,
+            tenant_label: from.boolean("telemetry.tenant_label", false),
         }
     }
 }

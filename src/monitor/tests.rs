@@ -84,6 +84,7 @@ async fn door(metrics: &Metrics) -> (Door, Invokers) {
         invokers.clone(),
         sessions,
         metrics.clone(),
+        std::sync::Arc::new(beamline_actors::story::Unobserved),
     );
     (door, invokers)
 }

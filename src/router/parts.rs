@@ -34,7 +34,8 @@ use crate::edge::nats::intake::{Intake, IntakeActor};
 use crate::edge::nats::reply_subjects::ReplySubjects;
 use crate::edge::nats::{Connections, NatsSessions, NatsTransport};
 use crate::monitor::{self, Watched};
-use crate::observe::exposition::{Exposition, Sources};
+use crate::observe::metrics::exposition::{Exposition, Sources};
+use crate::observe::requests::Requests;
 use crate::store::{AuditLog, Listener, OpenStore};
 
 /// A router before its start.
@@ -127,6 +128,7 @@ impl Built {
             (content, fresh),
             &connections,
             &transport,
+            &identity,
         );
         let edges = Edges::new(
             &config,
@@ -182,6 +184,7 @@ struct Core {
     audit: AuditLog,
     invokers: Invokers,
     door: Door,
+    requests: Requests,
 }
 
 impl Core {
@@ -191,8 +194,11 @@ impl Core {
         start_with: (Content, bool),
         connections: &Connections,
         transport: &NatsTransport,
+        identity: &Identity,
     ) -> Self {
         let metrics = Metrics::default();
+        let by_tenant = config.telemetry.tenant_label;
+        let requests = Requests::new(&identity.instance_id, metrics.clone(), by_tenant);
         let registry = Registry::new(
             Arc::clone(store),
             registry_settings(config),
@@ -216,6 +222,7 @@ impl Core {
             invokers.clone(),
             sessions,
             metrics.clone(),
+            Arc::new(requests.clone()),
         );
         Self {
             metrics,
@@ -223,6 +230,7 @@ impl Core {
             audit,
             invokers,
             door,
+            requests,
         }
     }
 
@@ -270,6 +278,7 @@ impl Edges {
             &identity.instance_id,
             prefix,
             Arc::clone(&replies),
+            core.requests.clone(),
         );
         let administration = Administration::new(Surroundings {
             identity,

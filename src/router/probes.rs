@@ -7,7 +7,7 @@ use beamline_actors::registry::Registry;
 use super::parts::Phase;
 use crate::edge::http::{Probes, Readiness};
 use crate::edge::nats::Connections;
-use crate::observe::exposition::Exposition;
+use crate::observe::metrics::exposition::Exposition;
 
 /// What readiness depends on.
 #[derive(Debug, Clone)]

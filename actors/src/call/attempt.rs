@@ -37,6 +37,9 @@ pub(super) struct Attempt {
     pub(super) verdict: Verdict,
     /// Why its answer would be refused, were it not for `router.strict_answers`.
     pub(super) tolerated: Option<&'static str>,
+    pub(super) begun: Instant,
+    /// Until it had a place, and a bus.
+    pub(super) waited: Duration,
     pub(super) took: Duration,
     /// The position of the endpoint that took it.
     pub(super) endpoint: usize,
@@ -44,8 +47,10 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn not_sent(failure: CallFailure, endpoint: usize) -> Self {
+    pub(super) fn not_sent(failure: CallFailure, endpoint: usize, begun: Instant) -> Self {
         Self {
+            begun,
+            waited: begun.elapsed(),
             verdict: Verdict {
                 result: Err(failure),
                 outcome: Outcome::Ignored,
@@ -93,11 +98,12 @@ impl Invokers {
         scope: &CallScope,
         turn: Turn,
     ) -> Attempt {
+        let asked = Instant::now();
         let extra_time = order.call.target.extra_time(order.body.len());
         let own_time = order.call.target.timeout + extra_time;
         // Before anything is held that others may need.
         if !self.bus_is_there(own_time.min(time_left(scope))).await {
-            return Attempt::not_sent(CallFailure::BusUnavailable, turn.endpoint);
+            return Attempt::not_sent(CallFailure::BusUnavailable, turn.endpoint, asked);
         }
         let call_limit = self.call_limit(&invoker.id);
         // Before the breaker is asked: its permits are not for waiting.
@@ -108,7 +114,8 @@ impl Invokers {
         };
         let Some(place) = call_limit.enter(tenant, patience(turn, scope)).await else {
             let retry_after = Duration::from_millis(fastrand::u64(OVERLOADED_MS));
-            return Attempt::not_sent(CallFailure::Overloaded { retry_after }, turn.endpoint);
+            let failure = CallFailure::Overloaded { retry_after };
+            return Attempt::not_sent(failure, turn.endpoint, asked);
         };
         let left = time_left(scope);
         let admitted = self
@@ -116,7 +123,7 @@ impl Invokers {
             .and_then(|()| admit(invoker, order, extra_time, scope, turn.endpoint));
         let admitted = match admitted {
             Ok(admitted) => admitted,
-            Err(failure) => return Attempt::not_sent(failure, turn.endpoint),
+            Err(failure) => return Attempt::not_sent(failure, turn.endpoint, asked),
         };
         let (limit, leaves_time) = order.share.limit(own_time, left);
         let begun = Instant::now();
@@ -161,6 +168,8 @@ impl Invokers {
         Attempt {
             verdict,
             tolerated,
+            begun: asked,
+            waited: begun.duration_since(asked),
             took,
             endpoint: admitted.endpoint,
             sent: true,

@@ -1,5 +1,6 @@
 //! What the invoker hears of a call: for its figures, metrics and log lines.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,18 +10,22 @@ use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::reply::Reply;
 use beamline_domain::request::run::CallOrder;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::CallScope;
 use super::attempt::Attempt;
+use super::{CallScope, Telling};
 use crate::invoker::{Finished, Invoker, InvokerMsg};
+use crate::story::{AttemptTold, CallTold, FailureTold};
 
-/// Tells the invoker how a call went, also when the task that makes it is cut off in the middle.
+/// Tells the invoker and the request how a call went, also when the task that makes it is cut off
+/// in the middle.
 pub(super) struct CallRecord<'c> {
     invoker: &'c Invoker,
     order: &'c CallOrder,
     scope: &'c CallScope,
     begun: Instant,
+    attempts: SmallVec<[AttemptTold; 1]>,
     is_told: bool,
 }
 
@@ -31,37 +36,65 @@ impl<'c> CallRecord<'c> {
             order,
             scope,
             begun: Instant::now(),
-            is_told: false,
+            attempts: SmallVec::new(),
+            is_told: scope.rehearsal,
         }
     }
 
+    pub(super) fn attempted(&mut self, attempt: &Attempt) {
+        let failure = attempt.verdict.result.as_ref().err();
+        self.attempts.push(AttemptTold {
+            endpoint: attempt.endpoint,
+            began: attempt.begun,
+            waited: attempt.waited,
+            took: attempt.took,
+            sent: attempt.sent,
+            failure: failure.map(FailureTold::of),
+        });
+    }
+
     pub(super) fn ended(&mut self, last: &Attempt, latency: Duration) {
-        self.is_told = true;
+        if mem::replace(&mut self.is_told, true) {
+            return;
+        }
         let result = &last.verdict.result;
         let went_well = last.verdict.health();
         let finished = Finished {
             kind: self.order.call.extension.kind,
             latency,
             status: status(result).as_str(),
-            failure: self.failure(result),
+            failure: failure(result).map(|failure| (failure.reason(), failure.label())),
             evidence: went_well.map(|well| (well, last.took)),
             tolerated: last.tolerated,
             tokens: tokens(result),
             trace_id: Arc::clone(&self.scope.trace_id),
             tenant_id: Arc::clone(&self.scope.tenant_id),
         };
+        self.tell_story(result, latency);
         let _ = self.invoker.address.send(InvokerMsg::Finished(finished));
     }
 
-    fn failure(&self, result: &Result<Reply, CallFailure>) -> Option<(&'static str, String)> {
-        match result {
-            Ok(_) => None,
-            // Nothing went wrong: nobody needs it any more.
-            Err(CallFailure::Cancelled) => None,
-            // What an extension says is for its caller: logs have class and code.
-            Err(failure) => Some((failure.reason(), failure.label())),
-        }
+    fn tell_story(&mut self, result: &Result<Reply, CallFailure>, latency: Duration) {
+        let Some(Telling { story, stage }) = &self.scope.story else {
+            return;
+        };
+        story.called(CallTold {
+            call: Arc::clone(&self.order.call),
+            stage: *stage,
+            began: self.begun,
+            took: latency,
+            status: status(result),
+            failure: result.as_ref().err().map(FailureTold::of),
+            attempts: mem::take(&mut self.attempts),
+        });
     }
+}
+
+/// What went wrong; nothing, where nobody needs it any more. What an extension says is for its
+/// caller: logs have class and code.
+fn failure(result: &Result<Reply, CallFailure>) -> Option<&CallFailure> {
+    let failure = result.as_ref().err();
+    failure.filter(|failure| **failure != CallFailure::Cancelled)
 }
 
 impl Drop for CallRecord<'_> {
@@ -75,7 +108,8 @@ impl Drop for CallRecord<'_> {
         } else {
             CallFailure::Deadline
         };
-        self.ended(&Attempt::not_sent(failure, 0), self.begun.elapsed());
+        let cut_off = Attempt::not_sent(failure, 0, self.begun);
+        self.ended(&cut_off, self.begun.elapsed());
     }
 }
 

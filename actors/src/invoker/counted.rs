@@ -6,19 +6,20 @@ use std::sync::atomic::AtomicU64;
 
 use beamline_contract::record::Kind;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::histogram::Histogram;
 
 use super::Finished;
 use crate::metrics::{
     ExtensionLabel, ExtensionReason, ExtensionStatus, Metrics, ProviderLabel, ProviderStatus,
+    Seconds, TraceLabel,
 };
 
 #[derive(Debug)]
 pub(super) struct Counted {
-    extension_id: Arc<str>,
+    /// What the extension is called in the metrics.
+    label: Arc<str>,
     metrics: Metrics,
     requests: ByWord,
-    duration: Histogram,
+    duration: Seconds,
     failures: ByWord,
     /// Of one that was called as a provider.
     provider: Option<CountedProvider>,
@@ -27,7 +28,7 @@ pub(super) struct Counted {
 #[derive(Debug)]
 struct CountedProvider {
     requests: ByWord,
-    latency: Histogram,
+    latency: Seconds,
     tokens: Counter<f64, AtomicU64>,
 }
 
@@ -49,14 +50,15 @@ impl ByWord {
 }
 
 impl Counted {
-    pub(super) fn new(extension_id: &Arc<str>, metrics: Metrics) -> Self {
-        let label = ExtensionLabel {
-            extension_id: extension_id.to_string(),
+    pub(super) fn new(extension_id: &str, metrics: Metrics) -> Self {
+        let label = metrics.extension(extension_id);
+        let extension = ExtensionLabel {
+            extension_id: Arc::clone(&label),
         };
         Self {
-            extension_id: Arc::clone(extension_id),
+            label,
             requests: ByWord::default(),
-            duration: metrics.extension_duration.get_or_create_owned(&label),
+            duration: metrics.extension_duration.of(&extension),
             failures: ByWord::default(),
             provider: None,
             metrics,
@@ -64,26 +66,23 @@ impl Counted {
     }
 
     pub(super) fn count(&mut self, finished: &Finished) {
-        let id = || self.extension_id.to_string();
         let status = finished.status;
         let seconds = finished.latency.as_secs_f64();
         self.requests.count(status, || {
-            let extension_id = id();
-            let label = ExtensionStatus {
+            let extension_id = Arc::clone(&self.label);
+            self.metrics.extension_requests.of(&ExtensionStatus {
                 extension_id,
                 status,
-            };
-            self.metrics.extension_requests.get_or_create_owned(&label)
+            })
         });
-        self.duration.observe(seconds);
+        self.duration.observe(seconds, trace(finished), None);
         if let Some((reason, _)) = finished.failure {
             self.failures.count(reason, || {
-                let extension_id = id();
-                let label = ExtensionReason {
+                let extension_id = Arc::clone(&self.label);
+                self.metrics.extension_failures.of(&ExtensionReason {
                     extension_id,
                     reason,
-                };
-                self.metrics.extension_failures.get_or_create_owned(&label)
+                })
             });
         }
         if finished.kind == Kind::Provider {
@@ -93,26 +92,24 @@ impl Counted {
 
     /// An answer was taken that will be refused one day.
     pub(super) fn tolerated(&self) {
-        let extension_id = self.extension_id.to_string();
+        let extension_id = Arc::clone(&self.label);
         let label = ExtensionLabel { extension_id };
-        self.metrics.answers_tolerated.get_or_create(&label).inc();
+        self.metrics.answers_tolerated.of(&label).inc();
     }
 
     fn count_provider(&mut self, finished: &Finished, seconds: f64) {
-        let id = || self.extension_id.to_string();
         let status = finished.status;
         let provider = self
             .provider
-            .get_or_insert_with(|| CountedProvider::new(id(), &self.metrics));
+            .get_or_insert_with(|| CountedProvider::new(&self.label, &self.metrics));
         provider.requests.count(status, || {
-            let provider_id = id();
-            let label = ProviderStatus {
+            let provider_id = Arc::clone(&self.label);
+            self.metrics.provider_requests.of(&ProviderStatus {
                 provider_id,
                 status,
-            };
-            self.metrics.provider_requests.get_or_create_owned(&label)
+            })
         });
-        provider.latency.observe(seconds);
+        provider.latency.observe(seconds, trace(finished), None);
         if let Some(tokens) = finished.tokens {
             provider.tokens.inc_by(tokens);
         }
@@ -120,12 +117,19 @@ impl Counted {
 }
 
 impl CountedProvider {
-    fn new(provider_id: String, metrics: &Metrics) -> Self {
-        let label = ProviderLabel { provider_id };
+    fn new(label: &Arc<str>, metrics: &Metrics) -> Self {
+        let label = ProviderLabel {
+            provider_id: Arc::clone(label),
+        };
         Self {
             requests: ByWord::default(),
-            latency: metrics.provider_latency.get_or_create_owned(&label),
-            tokens: metrics.provider_tokens.get_or_create_owned(&label),
+            latency: metrics.provider_latency.of(&label),
+            tokens: metrics.provider_tokens.of(&label),
         }
     }
+}
+
+fn trace(finished: &Finished) -> Option<TraceLabel> {
+    let trace_id = Arc::clone(&finished.trace_id);
+    Some(TraceLabel { trace_id })
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::permit::now;
+use crate::metrics::{ExtensionState, Metrics};
 use beamline_contract::failure::FailureKind;
 use beamline_domain::target::breaker::State;
 
@@ -30,6 +31,7 @@ pub struct Peers {
     transitions: broadcast::Sender<Transition>,
     /// Until when a target that is not known here is open elsewhere, by subject.
     heard: Mutex<LruCache<Arc<str>, Instant>>,
+    metrics: Metrics,
 }
 
 /// Transitions that wait for whoever tells them; of more at once, the oldest are not told.
@@ -41,16 +43,21 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 impl Default for Peers {
     fn default() -> Self {
+        Self::new(Metrics::default())
+    }
+}
+
+impl Peers {
+    pub(crate) fn new(metrics: Metrics) -> Self {
         let (transitions, _) = broadcast::channel(WAITING);
         // Grows with what is remembered: most routers hear nothing of targets that they do not use.
         Self {
             transitions,
             heard: Mutex::new(LruCache::unbounded()),
+            metrics,
         }
     }
-}
 
-impl Peers {
     /// Every change of a breaker from now on.
     pub fn transitions(&self) -> broadcast::Receiver<Transition> {
         self.transitions.subscribe()
@@ -58,6 +65,11 @@ impl Peers {
 
     /// Never waits, also when nobody listens.
     pub(super) fn tell(&self, transition: Transition) {
+        let label = ExtensionState {
+            extension_id: self.metrics.extension(&transition.extension_id),
+            state: transition.state.as_str(),
+        };
+        self.metrics.breaker_transitions.of(&label).inc();
         let _ = self.transitions.send(transition);
     }
 

@@ -124,6 +124,7 @@ impl Stage {
             invokers.clone(),
             shared,
             metrics.clone(),
+            std::sync::Arc::new(beamline_actors::story::Unobserved),
         );
         let children = children::core(
             &registry,
@@ -192,6 +193,7 @@ impl Stage {
     async fn ask(&self, body: &str) -> Value {
         let (answer, answered) = oneshot::channel();
         self.door.admit(Incoming {
+            edge: "nats",
             kind: RequestKind::Route,
             headers: RequestHeaders::default(),
             body: Bytes::copy_from_slice(body.as_bytes()),

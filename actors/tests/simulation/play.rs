@@ -195,6 +195,7 @@ impl Play {
             planned: planned.clone(),
         });
         self.router.door.admit(Incoming {
+            edge: "nats",
             kind: planned.kind,
             headers,
             body,

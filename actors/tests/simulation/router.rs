@@ -81,6 +81,7 @@ impl Router {
             invokers.clone(),
             shared,
             metrics.clone(),
+            std::sync::Arc::new(beamline_actors::story::Unobserved),
         );
         let children = children::core(
             &registry,

@@ -67,6 +67,7 @@ pub(crate) async fn plant(
         invokers.clone(),
         sessions,
         metrics.clone(),
+        std::sync::Arc::new(beamline_actors::story::Unobserved),
     );
     let children = children::core(
         &registry,
@@ -87,6 +88,7 @@ pub(crate) fn send(
 ) -> mpsc::UnboundedReceiver<Value> {
     let (answers, receiver) = mpsc::unbounded_channel();
     door.admit(Incoming {
+        edge: "nats",
         kind,
         headers: RequestHeaders::default(),
         body: Bytes::from(request.to_string()),

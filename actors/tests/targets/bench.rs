@@ -168,6 +168,7 @@ pub(super) fn scope_of(tenant: &str) -> CallScope {
         tenant_id: tenant.into(),
         deadline: Instant::now() + Duration::from_secs(60),
         rehearsal: false,
+        story: None,
     }
 }
 

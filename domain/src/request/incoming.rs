@@ -23,6 +23,15 @@ pub enum RequestKind {
     Route,
 }
 
+impl RequestKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decide => "decide",
+            Self::Route => "route",
+        }
+    }
+}
+
 /// Headers that matter here, as they came.
 #[derive(Debug, Clone, Default)]
 pub struct RequestHeaders {

@@ -17,6 +17,7 @@ pub use state::{
     Attempt, CallOrder, CallResult, Decision, Degraded, Next, Report, Response, Run, Session,
     TimeShare,
 };
+pub use step::Stage;
 
 #[cfg(test)]
 mod tests;

@@ -11,23 +11,30 @@ use beamline_actors::fail_points;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::registry::Registry;
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
-use beamline_contract::control::{BREAKER, BREAKERS};
+use beamline_contract::control::{
+    BREAKER, BREAKERS, BreakersQuestion, REQUESTS, ReplicaRequests, ReplicaStatus, RequestsQuestion,
+};
 use beamline_contract::subject;
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::timeout;
 
+use crate::admin::Replicas;
 use crate::edge::nats::Connection;
 use crate::edge::nats::queue::OVERLAP;
 use crate::edge::nats::reply_subjects::ReplySubjects;
+use crate::observe::requests::Requests;
 
 mod allowance;
 mod envelope;
 mod hints;
+mod questions;
 mod refusals;
 mod services;
 mod signatures;
 mod status;
+mod stories;
 
 use allowance::Allowance;
 use refusals::Kind;
@@ -50,6 +57,7 @@ struct Shared {
     replica_id: String,
     prefix: String,
     replies: Arc<ReplySubjects>,
+    requests: Requests,
     address: Address<FleetMsg>,
 }
 
@@ -67,6 +75,7 @@ impl Fleet {
         replica_id: &str,
         prefix: &str,
         replies: Arc<ReplySubjects>,
+        requests: Requests,
     ) -> Self {
         let address = Address::new(Node::new("fleet", NodeKind::Worker));
         let signatures = Arc::new(Signatures::new(registry.clone(), replica_id));
@@ -84,6 +93,7 @@ impl Fleet {
                 replica_id,
                 prefix,
                 replies,
+                requests,
                 address,
             }),
         }
@@ -96,6 +106,17 @@ impl Fleet {
     /// What came in the name of replicas and was refused.
     pub(crate) fn refused(&self) -> RefusedMessages {
         self.shared.signatures.refused()
+    }
+}
+
+impl Replicas for Fleet {
+    fn breakers(&self, extension_id: Option<&str>) -> BoxFuture<'_, Vec<ReplicaStatus>> {
+        let extension_id = extension_id.map(str::to_owned);
+        status::gather(&self.shared, BreakersQuestion { extension_id }).boxed()
+    }
+
+    fn requests(&self, question: RequestsQuestion) -> BoxFuture<'_, Vec<ReplicaRequests>> {
+        stories::gather(&self.shared, question).boxed()
     }
 }
 
@@ -213,6 +234,13 @@ async fn hear(shared: &Arc<Shared>, subscription: &mut Subscriber) {
                     && questions.is_left()
                 {
                     status::answer(shared, &sender.name, message).await;
+                }
+            }
+            REQUESTS => {
+                if let Some(sender) = signatures.heard(Kind::Question, &message, "")
+                    && questions.is_left()
+                {
+                    stories::answer(shared, &sender.name, message).await;
                 }
             }
             // Something of a newer router.

@@ -218,6 +218,7 @@ fn admit(shared: &Arc<Shared>, client: &Arc<Client>, message: Message, kind: Req
     let tenant = shared.settings.tenant_from_subject;
     let tenant = tenant.then(|| subject::last_token(&message.subject));
     let incoming = Incoming {
+        edge: "nats",
         kind,
         headers: read_headers(message.headers.as_ref(), tenant),
         body: message.payload,

@@ -10,7 +10,7 @@ use beamline_contract::fields::Fields;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::step::Step;
+use super::step::{Stage, Step};
 use crate::conditions::Facts;
 use crate::request::error::RequestError;
 use crate::request::failure::CallFailure;
@@ -288,6 +288,25 @@ impl Run {
             message_type: &self.request.message.message_type,
             context: &self.context,
         }
+    }
+
+    /// Where it stands; nowhere once it has an answer.
+    pub fn stage(&self) -> Option<Stage> {
+        self.step.stage()
+    }
+
+    /// What came of sticky sessions, if its policy has them.
+    pub fn session_result(&self) -> Option<&'static str> {
+        let Session::Named { had, .. } = &self.session else {
+            return None;
+        };
+        let candidate = self.decision.as_ref()?.candidate;
+        let name = &self.plan.providers.get(candidate)?.name;
+        Some(match had {
+            Some(had) if had == name => "kept",
+            Some(_) => "moved",
+            None => "new",
+        })
     }
 
     /// The attempts at providers, in the order in which they were made.

@@ -24,7 +24,52 @@ pub(super) enum Step {
     Answer,
 }
 
+/// The part of a request's way that calls are made in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    Pre,
+    Validate,
+    Provider,
+    Post,
+    /// The validators of the answer.
+    Output,
+}
+
+impl Stage {
+    pub const ALL: [Self; 5] = [
+        Self::Pre,
+        Self::Validate,
+        Self::Provider,
+        Self::Post,
+        Self::Output,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pre => "pre",
+            Self::Validate => "validate",
+            Self::Provider => "provider",
+            Self::Post => "post",
+            Self::Output => "output",
+        }
+    }
+}
+
 impl Step {
+    /// The stage that it makes calls in, or prepares.
+    pub(super) fn stage(self) -> Option<Stage> {
+        match self {
+            Self::Pre(_) => Some(Stage::Pre),
+            Self::Validate => Some(Stage::Validate),
+            Self::Recall | Self::Choose | Self::Pin | Self::Wait(_) | Self::Provide => {
+                Some(Stage::Provider)
+            }
+            Self::Post(_) => Some(Stage::Post),
+            Self::Judge => Some(Stage::Output),
+            Self::Answer => None,
+        }
+    }
+
     /// The guardrails that run in this step, side by side.
     pub(super) fn guardrails(self, plan: &Plan) -> &[Arc<PlannedCall>] {
         match self {

@@ -1,27 +1,43 @@
-//! `extension_breaker_state` of every extension that was called or decided about.
+//! The state of every extension that was called or decided about.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use beamline_actors::invokers::Invokers;
+use beamline_actors::metrics::Metrics;
 use beamline_actors::registry::Registry;
 use beamline_domain::target::breaker::{Mode, State};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::metrics::MetricType;
+
+use super::table;
 
 #[derive(Debug)]
-pub(super) struct States {
+pub(super) struct BreakerStates {
     pub(super) registry: Registry,
     pub(super) invokers: Invokers,
+    pub(super) metrics: Metrics,
 }
 
-impl Collector for States {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+impl Collector for BreakerStates {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = table::BREAKER_STATE.encoder(&mut encoder)?;
+        for (extension_id, number) in self.worst() {
+            family
+                .encode_family(&[("extension_id", extension_id)])?
+                .encode_gauge(&number)?;
+        }
+        Ok(())
+    }
+}
+
+impl BreakerStates {
+    /// By label: several may share one.
+    fn worst(&self) -> BTreeMap<Arc<str>, i64> {
         let wall = SystemTime::now();
-        let help = "What the next call meets: 0 closed, 1 half open, 2 open";
-        let mut family =
-            encoder.encode_descriptor("extension_breaker_state", help, None, MetricType::Gauge)?;
+        let mut worst = BTreeMap::new();
         for extension in self.registry.snapshot().extensions() {
             let mode = Mode::of(extension.breaker_operator.as_ref(), wall);
             let invoker = self.invokers.find(&extension.id);
@@ -36,10 +52,10 @@ impl Collector for States {
                 "half_open" => 1,
                 _ => 2,
             };
-            family
-                .encode_family(&[("extension_id", extension.id.as_str())])?
-                .encode_gauge(&number)?;
+            let known = worst.entry(self.metrics.extension(&extension.id));
+            let shown = known.or_insert(number);
+            *shown = number.max(*shown);
         }
-        Ok(())
+        worst
     }
 }

@@ -1,0 +1,194 @@
+//! What happened to one request. Its calls and its pipeline tell it while it runs, and once it is
+//! answered it goes to whoever observes: metrics, log and records are made of the same facts.
+//! Nothing of a message is in it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use beamline_contract::answer::{DecisionReason, ExtensionStatus};
+use beamline_domain::request::failure::CallFailure;
+use beamline_domain::request::plan::{Exclusion, Plan, PlannedCall};
+use beamline_domain::request::run::{Degraded, Run, Stage};
+use beamline_domain::request::{Correlation, Request, RequestKind};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+/// Written while the request runs, and by calls that are cut off shortly after its answer.
+#[derive(Debug, Default)]
+pub struct Story(Mutex<Told>);
+
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// When it came to each.
+    pub stages: SmallVec<[(Stage, Instant); 5]>,
+    /// In the order in which they ended.
+    pub calls: Vec<CallTold>,
+}
+
+/// One call with all its attempts.
+#[derive(Debug, Clone)]
+pub struct CallTold {
+    pub call: Arc<PlannedCall>,
+    pub stage: Stage,
+    pub began: Instant,
+    pub took: Duration,
+    pub status: ExtensionStatus,
+    pub failure: Option<FailureTold>,
+    pub attempts: SmallVec<[AttemptTold; 1]>,
+}
+
+#[derive(Debug, Clone)]
+pub struct AttemptTold {
+    /// The position of the endpoint that took it.
+    pub endpoint: usize,
+    pub began: Instant,
+    /// Until it had a place, and a bus.
+    pub waited: Duration,
+    pub took: Duration,
+    /// Else the breaker, the limit or the router itself ended it.
+    pub sent: bool,
+    pub failure: Option<FailureTold>,
+}
+
+/// What is told of a failure: nothing that an extension says to people.
+#[derive(Debug, Clone)]
+pub struct FailureTold {
+    pub reason: &'static str,
+    /// Reason, class and code.
+    pub label: String,
+}
+
+/// A request that has been answered.
+#[derive(Debug)]
+pub struct Ended {
+    pub edge: &'static str,
+    pub kind: RequestKind,
+    /// `ok`, or the code of the error.
+    pub outcome: &'static str,
+    pub request_id: Option<Arc<str>>,
+    pub trace_id: Arc<str>,
+    pub tenant_id: Option<Arc<str>>,
+    pub received: Instant,
+    pub took: Duration,
+    /// `None`: it was refused before it ran.
+    pub run: Option<RunTold>,
+    pub story: Arc<Story>,
+}
+
+/// What its run decided.
+#[derive(Debug)]
+pub struct RunTold {
+    pub plan: Arc<Plan>,
+    pub timeout: Duration,
+    pub chosen: Option<Chosen>,
+    pub session: Option<&'static str>,
+    pub degraded: Vec<Degraded>,
+}
+
+/// The provider that was chosen last.
+#[derive(Debug)]
+pub struct Chosen {
+    pub call: Arc<PlannedCall>,
+    pub reason: DecisionReason,
+    /// Why each of the plan's providers could not be chosen, if it could not.
+    pub exclusions: Vec<Option<Exclusion>>,
+}
+
+/// Hears of every request that was answered. Nothing here waits.
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    fn ended(&self, ended: Ended);
+
+    /// One that was turned away at the door, or that was not to be read.
+    fn refused(
+        &self,
+        edge: &'static str,
+        kind: RequestKind,
+        outcome: &'static str,
+        of: &Correlation,
+    );
+}
+
+/// Nobody looks.
+#[derive(Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn ended(&self, _: Ended) {}
+
+    fn refused(&self, _: &'static str, _: RequestKind, _: &'static str, _: &Correlation) {}
+}
+
+impl Story {
+    /// It has come to a stage.
+    pub(crate) fn reached(&self, stage: Stage) {
+        let mut told = self.0.lock();
+        if told.stages.last().is_none_or(|(last, _)| *last != stage) {
+            told.stages.push((stage, Instant::now()));
+        }
+    }
+
+    pub(crate) fn called(&self, call: CallTold) {
+        self.0.lock().calls.push(call);
+    }
+
+    /// What is known by now.
+    pub fn read<T>(&self, read: impl FnOnce(&Told) -> T) -> T {
+        read(&self.0.lock())
+    }
+}
+
+impl FailureTold {
+    pub(crate) fn of(failure: &CallFailure) -> Self {
+        Self {
+            reason: failure.reason(),
+            label: failure.label(),
+        }
+    }
+}
+
+impl RunTold {
+    pub(crate) fn of(run: &Run) -> Self {
+        let chosen = run.decision.as_ref().map(|decision| Chosen {
+            call: Arc::clone(&decision.call),
+            reason: decision.reason,
+            exclusions: decision.exclusions.clone(),
+        });
+        Self {
+            plan: Arc::clone(&run.plan),
+            timeout: run.request.timeout,
+            chosen,
+            session: run.session_result(),
+            degraded: run.degraded.clone(),
+        }
+    }
+}
+
+/// Who a request is, as far as it was read.
+#[derive(Debug)]
+pub(crate) struct Who {
+    pub(crate) request_id: Option<Arc<str>>,
+    pub(crate) trace_id: Arc<str>,
+    pub(crate) tenant_id: Option<Arc<str>>,
+}
+
+impl From<&Request> for Who {
+    fn from(request: &Request) -> Self {
+        Self {
+            request_id: Some(Arc::clone(&request.request_id)),
+            trace_id: Arc::clone(&request.trace.trace_id),
+            tenant_id: Some(Arc::clone(&request.tenant_id)),
+        }
+    }
+}
+
+impl From<&Correlation> for Who {
+    fn from(known: &Correlation) -> Self {
+        Self {
+            request_id: known.request_id.as_deref().map(Arc::from),
+            trace_id: known.trace_id.as_str().into(),
+            tenant_id: known.tenant_id.as_deref().map(Arc::from),
+        }
+    }
+}

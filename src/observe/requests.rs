@@ -1,0 +1,218 @@
+//! What is made of every request that was answered: its metrics, its line in the log, and its
+//! story among the last ones. All are written from the same facts, once.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use beamline_actors::metrics::{
+    EdgeLabel, Metrics, SessionLabel, StageLabel, TenantOutcome, TraceLabel,
+};
+use beamline_actors::story::{Ended, Observer};
+use beamline_contract::admin::{GetRequest, RequestStory};
+use beamline_contract::record::Kind;
+use beamline_domain::request::run::Stage;
+use beamline_domain::request::{Correlation, RequestKind};
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::time::Instant;
+
+mod line;
+mod refusals;
+mod ring;
+mod told;
+
+use refusals::Refusals;
+use ring::Ring;
+
+/// All clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    replica_id: String,
+    metrics: Metrics,
+    /// Tenants are labels.
+    by_tenant: bool,
+    stages: [(Stage, Histogram); Stage::ALL.len()],
+    last: Ring,
+    /// Those that were turned away are many at once; they push nothing else out.
+    refused: Ring,
+    refusals: Refusals,
+}
+
+/// A request that was answered, and when it was read by the time of day.
+#[derive(Debug)]
+struct Past {
+    received_at: SystemTime,
+    ended: Ended,
+}
+
+/// Requests that are remembered, and what they may take of the memory together.
+const LAST: usize = 2_000;
+const REFUSED: usize = 500;
+const LAST_BYTES: usize = 16 * 1024 * 1024;
+const REFUSED_BYTES: usize = 512 * 1024;
+/// At most so many are told at once.
+const MOST_TOLD: u32 = 100;
+
+impl Requests {
+    pub(crate) fn new(replica_id: &str, metrics: Metrics, by_tenant: bool) -> Self {
+        let stages = Stage::ALL.map(|stage| {
+            let label = StageLabel {
+                stage: stage.as_str(),
+            };
+            (stage, metrics.stage_duration.get_or_create_owned(&label))
+        });
+        Self {
+            shared: Arc::new(Shared {
+                replica_id: replica_id.to_owned(),
+                metrics,
+                by_tenant,
+                stages,
+                last: Ring::new(LAST, LAST_BYTES),
+                refused: Ring::new(REFUSED, REFUSED_BYTES),
+                refusals: Refusals::default(),
+            }),
+        }
+    }
+
+    /// The stories of this replica that a question asks for, the newest first.
+    pub(crate) fn find(&self, question: &GetRequest) -> Vec<RequestStory> {
+        let fits = |past: &Past| {
+            let ended = &past.ended;
+            let tenant_id = ended.tenant_id.as_deref();
+            let is_asked_for =
+                |id: &String| ended.request_id.as_deref() == Some(id) || *ended.trace_id == **id;
+            question.id.as_ref().is_none_or(is_asked_for)
+                && (question.failed != Some(true) || ended.outcome != "ok")
+                && question
+                    .tenant_id
+                    .as_deref()
+                    .is_none_or(|asked| Some(asked) == tenant_id)
+        };
+        let limit = question.limit.unwrap_or(1).clamp(1, MOST_TOLD) as usize;
+        let mut found = self.shared.last.newest(limit, fits);
+        found.extend(self.shared.refused.newest(limit, fits));
+        found.sort_by_key(|past| std::cmp::Reverse(past.received_at));
+        found.truncate(limit);
+        let replica_id = &self.shared.replica_id;
+        found
+            .iter()
+            .map(|past| told::story(past, replica_id))
+            .collect()
+    }
+}
+
+impl Observer for Requests {
+    fn ended(&self, ended: Ended) {
+        let shared = &self.shared;
+        shared.count(&ended);
+        line::write(&ended);
+        let took = ended.took;
+        shared.last.keep(Past::new(ended, took));
+    }
+
+    fn refused(
+        &self,
+        edge: &'static str,
+        kind: RequestKind,
+        outcome: &'static str,
+        of: &Correlation,
+    ) {
+        let shared = &self.shared;
+        shared.count_tenant(of.tenant_id.as_deref(), outcome);
+        shared.refusals.tell(edge, kind, outcome, of);
+        let ended = Ended {
+            edge,
+            kind,
+            outcome,
+            request_id: of.request_id.as_deref().map(Arc::from),
+            trace_id: of.trace_id.as_str().into(),
+            tenant_id: of.tenant_id.as_deref().map(Arc::from),
+            received: Instant::now(),
+            took: Duration::ZERO,
+            run: None,
+            story: Arc::default(),
+        };
+        shared.refused.keep(Past::new(ended, Duration::ZERO));
+    }
+}
+
+impl Past {
+    fn new(ended: Ended, ago: Duration) -> Self {
+        let now = SystemTime::now();
+        Self {
+            received_at: now.checked_sub(ago).unwrap_or(now),
+            ended,
+        }
+    }
+
+    /// About what it takes of the memory.
+    fn bytes(&self) -> usize {
+        const EACH: usize = 1024;
+        const A_CALL: usize = 768;
+        let plan = self.ended.run.as_ref().map(|run| &run.plan);
+        let planned = plan.map_or(0, |plan| plan.guardrails().count() + plan.providers.len());
+        let made = self.ended.story.read(|told| told.calls.len());
+        EACH + (planned + made) * A_CALL
+    }
+}
+
+impl Shared {
+    fn count(&self, ended: &Ended) {
+        let metrics = &self.metrics;
+        let label = EdgeLabel {
+            edge: ended.edge,
+            kind: ended.kind.as_str(),
+        };
+        let trace_id = Arc::clone(&ended.trace_id);
+        let trace = Some(TraceLabel { trace_id });
+        let took = ended.took.as_secs_f64();
+        metrics
+            .request_duration
+            .get_or_create(&label)
+            .observe(took, trace, None);
+        self.count_tenant(ended.tenant_id.as_deref(), ended.outcome);
+        for (stage, began, took) in told::stages(ended) {
+            let _ = began;
+            if let Some((_, histogram)) = self.stages.iter().find(|(known, _)| *known == stage) {
+                histogram.observe(took.as_secs_f64());
+            }
+        }
+        if let Some(result) = ended.run.as_ref().and_then(|run| run.session) {
+            metrics
+                .sessions
+                .get_or_create(&SessionLabel { result })
+                .inc();
+        }
+        self.count_fallbacks(ended);
+    }
+
+    fn count_tenant(&self, tenant_id: Option<&str>, outcome: &'static str) {
+        if !self.by_tenant {
+            return;
+        }
+        let tenant_id = self.metrics.tenants.label(tenant_id.unwrap_or_default());
+        let label = TenantOutcome { tenant_id, outcome };
+        self.metrics.tenant_requests.get_or_create(&label).inc();
+    }
+
+    fn count_fallbacks(&self, ended: &Ended) {
+        ended.story.read(|told| {
+            let providers = told
+                .calls
+                .iter()
+                .filter(|call| call.call.extension.kind == Kind::Provider);
+            let mut before: Option<&str> = None;
+            for call in providers {
+                let id = call.call.id();
+                if let Some(from) = before.filter(|from| *from != id) {
+                    self.metrics.fell_back(from, id);
+                }
+                before = Some(id);
+            }
+        });
+    }
+}
