@@ -9,8 +9,9 @@ use beamline_structure::workspace::{repository, sources};
 const FOLDERS: [&str; 3] = ["actors/src", "bus/src", "src"];
 
 /// Tasks of a `TaskTracker` or a `JoinSet` have an owner by their type.
-const STARTS: [&str; 4] = [
+const STARTS: [&str; 5] = [
     "tokio::spawn(",
+    "runtime.spawn(",
     "OwnedTask::spawn(",
     "thread::spawn(",
     "thread::Builder::new(",
