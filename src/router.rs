@@ -74,6 +74,8 @@ impl Router {
         let sent = self.parts.intake.answers_sent(ANSWERS_LIMIT).await;
         let Self { root, parts, .. } = self;
         stop_tree(root).await;
+        // What the end of the tree answered.
+        let sent = sent && parts.intake.answers_sent(ANSWERS_LIMIT).await;
         let flushed = parts.close().await && sent && left && administration.left;
         let report = parts.report(cut + administration.cut, flushed, begun.elapsed());
         report.log();

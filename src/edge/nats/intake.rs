@@ -21,6 +21,7 @@ use beamline_domain::request::{Correlation, RequestHeaders, RequestKind};
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -89,7 +90,7 @@ impl Intake {
             address: Address::new(Node::new("intake", NodeKind::Worker)),
             replies,
             answers: TaskTracker::new(),
-            outbox: Outbox::default(),
+            outbox: Outbox::on(Handle::current()),
             unsent: Counter::default(),
             expired: Counter::default(),
             clock: WallClock::start(),
@@ -231,6 +232,16 @@ fn admit(shared: &Arc<Shared>, client: &Arc<Client>, message: Message, kind: Req
     }
 }
 
+impl Shared {
+    /// In the words that gateways here know.
+    fn worded(&self, mut outgoing: Outgoing) -> Outgoing {
+        if self.settings.legacy_codes {
+            outgoing.body = with_older_code(outgoing.body, outgoing.outcome);
+        }
+        outgoing
+    }
+}
+
 /// What is wrong with a message before its body is looked at.
 fn refusal(shared: &Shared, message: &Message) -> Option<RequestError> {
     let size = message.payload.len();
@@ -294,10 +305,20 @@ struct Inbox {
 
 impl AnswerSink for Inbox {
     fn answer(self: Box<Self>, answer: Outgoing) {
-        let shared = Arc::clone(&self.shared);
-        let sending = send(shared, self.client, self.to, answer);
-        let sending = self.shared.answers.track_future(sending);
-        self.shared.outbox.put(sending);
+        let Self { shared, client, to } = *self;
+        let answer = shared.worded(answer);
+        // Here and not where it is sent: many are sent in one go.
+        let answer_headers = headers_of(&answer);
+        let unsent = shared.unsent.clone();
+        let lost = OnDrop::new(move || {
+            unsent.inc();
+        });
+        let sender = Arc::clone(&shared);
+        let sending = async move {
+            send(sender, client, to, answer, answer_headers).await;
+            lost.disarm();
+        };
+        shared.outbox.put(shared.answers.track_future(sending));
     }
 
     fn begin(self: Box<Self>, head: Outgoing) -> Box<dyn PartSink> {
@@ -311,11 +332,14 @@ impl AnswerSink for Inbox {
         // One after the other: the caller gets them in their order.
         shared.answers.spawn(async move {
             while let Some(message) = waiting.recv().await {
+                let message = sender.worded(message);
+                let answer_headers = headers_of(&message);
                 send(
                     Arc::clone(&sender),
                     Arc::clone(&client),
                     to.clone(),
                     message,
+                    answer_headers,
                 )
                 .await;
             }
@@ -357,10 +381,13 @@ impl PartSink for InboxParts {
 
 /// While NATS is away an answer waits here and not in the client, which would send it however late
 /// it is.
-async fn send(shared: Arc<Shared>, by: Arc<Client>, to: Subject, mut outgoing: Outgoing) {
-    if shared.settings.legacy_codes {
-        outgoing.body = with_older_code(outgoing.body, outgoing.outcome);
-    }
+async fn send(
+    shared: Arc<Shared>,
+    by: Arc<Client>,
+    to: Subject,
+    outgoing: Outgoing,
+    answer_headers: HeaderMap,
+) {
     let connection = &shared.connection;
     if !Arc::ptr_eq(&by, &connection.client()) && sent_before(&by, &to, &outgoing).await {
         return;
@@ -378,8 +405,10 @@ async fn send(shared: Arc<Shared>, by: Arc<Client>, to: Subject, mut outgoing: O
     }
     let sending = async {
         let mut client = connection.client();
-        while !publish(&client, &to, &outgoing).await {
+        let mut is_sent = publish(&client, &to, &outgoing, answer_headers).await;
+        while !is_sent {
             client = connection.client_after(&client).await;
+            is_sent = publish(&client, &to, &outgoing, headers_of(&outgoing)).await;
         }
     };
     if timeout(SEND_LIMIT, sending).await.is_err() {
@@ -396,15 +425,19 @@ async fn send(shared: Arc<Shared>, by: Arc<Client>, to: Subject, mut outgoing: O
 async fn sent_before(by: &Client, to: &Subject, outgoing: &Outgoing) -> bool {
     let sending = async {
         by.connection_state() == State::Connected
-            && publish(by, to, outgoing).await
+            && publish(by, to, outgoing, headers_of(outgoing)).await
             && by.flush().await.is_ok()
     };
     timeout(SEND_LIMIT, sending).await.unwrap_or(false)
 }
 
 /// False when the client has ended, and the next one may do better.
-async fn publish(client: &Client, to: &Subject, outgoing: &Outgoing) -> bool {
-    let answer_headers = headers_of(outgoing);
+async fn publish(
+    client: &Client,
+    to: &Subject,
+    outgoing: &Outgoing,
+    answer_headers: HeaderMap,
+) -> bool {
     // More than a request may have: an answer repeats the message and says more.
     let largest = client
         .max_payload()

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -145,15 +145,7 @@ impl Replies {
     }
 
     fn expect_with(&self, caller: impl FnOnce(oneshot::Sender<Reply>) -> Caller) -> Expected {
-        let secret = Secret::random();
-        let (reply, answer) = oneshot::channel();
-        self.waiting.calls.lock().begin(secret, caller(reply));
-        Expected {
-            subject: format!("{}{}", self.prefix, secret.token()),
-            secret,
-            answer,
-            waiting: Arc::clone(&self.waiting),
-        }
+        Expected::new(&self.prefix, &self.waiting, caller)
     }
 
     /// Messages that came in so far, whoever they were for.
@@ -249,7 +241,7 @@ async fn end_denied(mut denied: broadcast::Receiver<Arc<str>>, waiting: &Waiting
     }
 }
 
-/// The answer to come. Dropping it gives up waiting.
+/// The answer to come. Dropping it gives up waiting, and sending the call as well.
 #[derive(Debug)]
 pub(super) struct Expected {
     /// Where the answer is to be sent.
@@ -257,17 +249,45 @@ pub(super) struct Expected {
     secret: Secret,
     answer: oneshot::Receiver<Reply>,
     waiting: Arc<Waiting>,
+    handover: Arc<Handover>,
 }
 
-/// Tells who waits for an answer that its call was not sent.
+/// What becomes of a call between its caller and the client.
+#[derive(Debug, Default)]
+struct Handover {
+    /// The client has it.
+    is_done: AtomicBool,
+    /// Nobody waits for its answer.
+    is_over: AtomicBool,
+    over: Notify,
+}
+
+/// A call on its way to the client. Whoever waits for its answer hears when it does not get there.
 #[derive(Debug)]
 pub(super) struct Unsent {
     secret: Secret,
     waiting: Arc<Waiting>,
+    handover: Arc<Handover>,
 }
 
 impl Unsent {
-    pub(super) fn because(&self, problem: PublishErrorKind) {
+    /// Hands the call over, unless its caller gives up before the client has room for it.
+    pub(super) async fn send(self, sending: impl Future<Output = Result<(), PublishErrorKind>>) {
+        if self.handover.is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        let sent = tokio::select! {
+            biased;
+            sent = sending => sent,
+            () = self.handover.over.notified() => return,
+        };
+        match sent {
+            Ok(()) => self.handover.is_done.store(true, Ordering::Relaxed),
+            Err(problem) => self.because(problem),
+        }
+    }
+
+    fn because(&self, problem: PublishErrorKind) {
         let caller = self.waiting.calls.lock().unsent(self.secret);
         if let Some(reply) = caller {
             let _ = reply.send(Reply::Unsent(problem));
@@ -275,12 +295,44 @@ impl Unsent {
     }
 }
 
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        // By a panic, or with the runtime.
+        if !self.handover.is_done.load(Ordering::Relaxed) {
+            self.because(PublishErrorKind::Send);
+        }
+    }
+}
+
 impl Expected {
+    fn new(
+        prefix: &str,
+        waiting: &Arc<Waiting>,
+        caller: impl FnOnce(oneshot::Sender<Reply>) -> Caller,
+    ) -> Self {
+        let secret = Secret::random();
+        let (reply, answer) = oneshot::channel();
+        waiting.calls.lock().begin(secret, caller(reply));
+        Self {
+            subject: format!("{prefix}{}", secret.token()),
+            secret,
+            answer,
+            waiting: Arc::clone(waiting),
+            handover: Arc::default(),
+        }
+    }
+
     pub(super) fn unsent(&self) -> Unsent {
         Unsent {
             secret: self.secret,
             waiting: Arc::clone(&self.waiting),
+            handover: Arc::clone(&self.handover),
         }
+    }
+
+    /// Whether the client has the call.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.handover.is_done.load(Ordering::Relaxed)
     }
 
     /// The server passes this message to ourselves.
@@ -299,5 +351,81 @@ impl Expected {
 impl Drop for Expected {
     fn drop(&mut self) {
         self.waiting.calls.lock().given_up(self.secret);
+        if !self.is_handed_over() {
+            self.handover.is_over.store(true, Ordering::Relaxed);
+            self.handover.over.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    fn expected() -> Expected {
+        let waiting = Arc::new(Waiting {
+            calls: Mutex::default(),
+            heard: AtomicU64::default(),
+            unread: AtomicBool::default(),
+            forgeries: Arc::default(),
+        });
+        Expected::new("inbox.", &waiting, |reply| Caller {
+            called: "guard".into(),
+            until: Instant::now(),
+            many: false,
+            reply,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_call_that_the_client_took_is_waited_for() {
+        let expected = expected();
+        expected.unsent().send(async { Ok(()) }).await;
+        assert!(expected.is_handed_over());
+        assert_eq!(expected.waiting.calls.lock().open(), 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_hears_that_the_client_refused() {
+        let mut expected = expected();
+        let problem = PublishErrorKind::MaxPayloadExceeded;
+        expected.unsent().send(async { Err(problem) }).await;
+        let reply = expected.answer().await;
+        assert!(
+            matches!(reply, Some(Reply::Unsent(found)) if found == problem),
+            "{reply:?}"
+        );
+        assert!(!expected.is_handed_over());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_hears_that_the_sending_was_dropped() {
+        let mut expected = expected();
+        drop(expected.unsent().send(pending()));
+        let reply = expected.answer().await;
+        assert!(
+            matches!(reply, Some(Reply::Unsent(PublishErrorKind::Send))),
+            "{reply:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_call_that_nobody_waits_for_is_not_begun() {
+        let expected = expected();
+        let unsent = expected.unsent();
+        drop(expected);
+        let sending = async { panic!("sent after its caller has gone") };
+        unsent.send(sending).await;
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_for_room_goes_with_its_caller() {
+        let expected = expected();
+        let sending = tokio::spawn(expected.unsent().send(pending()));
+        tokio::task::yield_now().await;
+        drop(expected);
+        sending.await.expect("ended without room");
     }
 }

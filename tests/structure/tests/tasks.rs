@@ -9,15 +9,16 @@ use beamline_structure::workspace::{repository, sources};
 const FOLDERS: [&str; 3] = ["actors/src", "bus/src", "src"];
 
 /// Tasks of a `TaskTracker` or a `JoinSet` have an owner by their type.
-const STARTS: [&str; 4] = [
+const STARTS: [&str; 5] = [
     "tokio::spawn(",
+    "runtime.spawn(",
     "OwnedTask::spawn(",
     "thread::spawn(",
     "thread::Builder::new(",
 ];
 
 /// Each with what it starts.
-const ALLOWED: [(&str, &str); 18] = [
+const ALLOWED: [(&str, &str); 19] = [
     (
         "actors/src/tree/task.rs",
         "the task that ends with its owner",
@@ -68,6 +69,10 @@ const ALLOWED: [(&str, &str); 18] = [
     (
         "src/router/first_snapshot.rs",
         "a reading that begins before there is a tree, and is taken over by a node",
+    ),
+    (
+        "src/edge/http/front.rs",
+        "a request among those of the bus, which its connection waits for",
     ),
     (
         "src/edge/http/starting.rs",

@@ -10,7 +10,7 @@ use foldhash::{HashMap, HashSet};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// How a call ends that was sent.
+/// How a call ends.
 #[derive(Debug)]
 pub(in crate::edge::nats) enum Reply {
     Answer(Message),

@@ -16,6 +16,7 @@ use beamline_bus::{Outbox, WallClock};
 use beamline_contract::escape::OneLine;
 use beamline_contract::header;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -60,7 +61,7 @@ impl UsualTrip {
     }
 }
 
-/// What is known of a call that was sent.
+/// What is known of a call that is on its way.
 #[derive(Debug)]
 struct Sent {
     called: Arc<str>,
@@ -82,7 +83,7 @@ impl Lane {
         let lane = Self {
             connection,
             clock: WallClock::start(),
-            outbox: Outbox::default(),
+            outbox: Outbox::on(Handle::current()),
             replies: Mutex::new(Arc::new(replies)),
             usual_trip,
             renewal: tokio::sync::Mutex::default(),
@@ -184,21 +185,20 @@ impl Lane {
         let answer_to = expected.subject.clone();
         let client = Arc::clone(replies.client());
         let connection = self.connection.clone();
-        self.outbox.put(async move {
-            // The client would send it when nobody waits for the answer any more.
+        let called = call.subject.to_string();
+        self.outbox.put(unsent.send(async move {
+            // While it is away, the client would keep the call for when nobody waits any more.
             if !connection.is_connected() {
-                return unsent.because(PublishErrorKind::Send);
+                return Err(PublishErrorKind::Send);
             }
-            let called = call.subject.to_string();
             let sending =
                 client.publish_with_reply_and_headers(called, answer_to, headers, call.body);
             match timeout_at(deadline, sending).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => unsent.because(error.kind()),
+                Ok(sent) => sent.map_err(|error| error.kind()),
                 // A full queue after all this time: the server takes nothing.
-                Err(_) => unsent.because(PublishErrorKind::Send),
+                Err(_) => Err(PublishErrorKind::Send),
             }
-        });
+        }));
         sent
     }
 
@@ -282,6 +282,7 @@ impl Lane {
         let usual_trip = self.usual_trip.get();
         let mut probe = replies.expect_own();
         let mut is_back = false;
+        let was_in_time = expected.is_handed_over();
         let wait = async {
             probe.send_to_self(replies.client()).await;
             tokio::select! {
@@ -312,7 +313,9 @@ impl Lane {
         match timeout_at(deadline, wait).await {
             Ok(reply) => Ok(reply),
             Err(_) if !self.connection.is_connected() => Err(TransportError::NotConnected),
-            Err(_) if is_late => Err(TransportError::BusLate),
+            // The probes went past it.
+            Err(_) if !expected.is_handed_over() => Err(TransportError::NotConnected),
+            Err(_) if is_late || !was_in_time => Err(TransportError::BusLate),
             Err(_) if replies.heard() == heard && !is_far(last) => {
                 Err(TransportError::NotConnected)
             }
