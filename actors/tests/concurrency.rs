@@ -194,13 +194,13 @@ impl Bench {
 
     fn refused_by_router(&self) -> u64 {
         let label = |reason| ExtensionReason {
-            extension_id: "model".to_owned(),
+            extension_id: "model".into(),
             reason,
         };
         let count = |reason| {
             self.metrics
                 .extension_calls_refused
-                .get_or_create(&label(reason))
+                .of(&label(reason))
                 .get()
         };
         count("queue_full") + count("no_place_in_time")
@@ -320,10 +320,10 @@ async fn places_beyond_a_smaller_limit_are_not_handed_on_to_those_who_wait() {
     assert_eq!(in_use.ceiling, 20);
     assert!(bench.refused_by_router() > 0);
     let label = ExtensionLabel {
-        extension_id: "model".to_owned(),
+        extension_id: "model".into(),
     };
     assert_eq!(
-        bench.metrics.extension_limit.get_or_create(&label).get(),
+        bench.metrics.extension_limit.of(&label).get(),
         i64::from(bench.limit())
     );
 }

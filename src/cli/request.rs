@@ -1,10 +1,11 @@
-//! `request`: one message through a running router, and what happened to it on the way.
+//! `request`: one message through a running router, and what happened to it on the way; also to
+//! those that others have sent.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use beamline_contract::request::{RequestBody, RequestMessage, VERSION};
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::value::RawValue;
 
 use super::client::Client;
@@ -13,9 +14,15 @@ use super::pairs::{Pair, as_fields};
 use super::{Console, Failure, document, milliseconds, nearest, view};
 use crate::config::Config;
 
+mod show;
+
 /// What `request` takes besides the global options.
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct RequestArgs {
+    #[command(subcommand)]
+    command: Option<RequestCommand>,
+
     /// The message
     #[arg(
         required_unless_present = "payload_json",
@@ -28,8 +35,8 @@ pub struct RequestArgs {
     payload_json: Option<String>,
 
     /// Whose policy to use
-    #[arg(long, value_name = "ID")]
-    tenant: String,
+    #[arg(long, value_name = "ID", required = true)]
+    tenant: Option<String>,
 
     /// Which policy of the tenant
     #[arg(long, value_name = "ID", default_value = "default")]
@@ -66,6 +73,13 @@ pub struct RequestArgs {
     timeout_ms: Option<u64>,
 }
 
+/// What can be done with requests besides sending one.
+#[derive(Debug, Clone, Subcommand)]
+pub enum RequestCommand {
+    /// Show what happened to a request
+    Show(show::ShowArgs),
+}
+
 /// An answer at the last moment still has to travel: we wait this much longer than the router may
 /// take.
 const GRACE: Duration = Duration::from_millis(500);
@@ -76,6 +90,9 @@ pub(super) async fn run(
     timeout: Duration,
     console: Console,
 ) -> Result<(), Failure> {
+    if let Some(RequestCommand::Show(which)) = &args.command {
+        return show::run(config, which, timeout, console).await;
+    }
     let payload = args.payload()?;
     let trace_id = format!("{:032x}", fastrand::u128(1..));
     let time_allowed = args.timeout_ms.map_or(timeout, Duration::from_millis);
@@ -93,7 +110,7 @@ pub(super) async fn run(
         Ok(answer) => answer,
         Err(Failure::Refused(refusal)) if args.explain => return Err(refusal.explained().into()),
         Err(failure) => {
-            return Err(nearest::with_hint(&client, failure, &args.tenant, &args.policy).await);
+            return Err(nearest::with_hint(&client, failure, args.tenant(), &args.policy).await);
         }
     };
     let round_trip = started.elapsed();
@@ -108,6 +125,11 @@ pub(super) async fn run(
 }
 
 impl RequestArgs {
+    /// It is required, but for the commands.
+    fn tenant(&self) -> &str {
+        self.tenant.as_deref().unwrap_or_default()
+    }
+
     fn payload(&self) -> Result<Box<RawValue>, Failure> {
         match (&self.text, &self.payload_json) {
             (Some(text), _) => document::string(text),
@@ -127,7 +149,7 @@ impl RequestArgs {
         let number = format!("{:016x}", fastrand::u64(..));
         RequestBody {
             version: VERSION.into(),
-            tenant_id: Some((&self.tenant).into()),
+            tenant_id: Some(self.tenant().into()),
             request_id: format!("cli-{number}").into(),
             trace_id: Some(trace_id.into()),
             message: Some(RequestMessage {

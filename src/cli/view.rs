@@ -15,6 +15,7 @@ pub(super) mod policies;
 pub(super) mod record;
 pub(super) mod refused;
 pub(super) mod request;
+pub(super) mod story;
 pub(super) mod table;
 pub(super) mod text;
 pub(super) mod tree;

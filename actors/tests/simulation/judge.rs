@@ -67,10 +67,14 @@ pub(crate) fn requests(evidence: &Evidence) -> Vec<String> {
 pub(crate) fn all_home(router: &Router, asked: usize, world: &World) -> Vec<String> {
     let metrics = &router.metrics;
     let outcome = |outcome| {
-        metrics
-            .requests_answered
-            .get_or_create(&OutcomeLabel { outcome })
-            .get()
+        let of_kind = |kind| OutcomeLabel {
+            edge: "nats",
+            kind,
+            outcome,
+        };
+        let kinds = ["decide", "route"].map(of_kind);
+        let answered = kinds.map(|label| metrics.requests_answered.get_or_create(&label).get());
+        answered.into_iter().sum::<u64>()
     };
     let answered: u64 = CODES.into_iter().chain(["ok"]).map(outcome).sum();
     let received = metrics.requests_received.get();
@@ -110,9 +114,9 @@ pub(crate) fn all_home(router: &Router, asked: usize, world: &World) -> Vec<Stri
     );
     for record in &world.records {
         let label = ExtensionLabel {
-            extension_id: text(record, "id").to_owned(),
+            extension_id: text(record, "id").into(),
         };
-        let calls = metrics.extension_in_flight.get_or_create(&label).get();
+        let calls = metrics.extension_in_flight.of(&label).get();
         must(
             calls == 0,
             format!("{calls} calls of {} are under way", label.extension_id),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use beamline_actors::call::CallScope;
 use beamline_actors::invoker::Invoker;
-use beamline_actors::metrics::{ExtensionLabel, ExtensionReason, ExtensionStatus};
+use beamline_actors::metrics::{ExtensionReason, ExtensionStatus};
 use beamline_actors::ports::{Author, Change, TransportError};
 use beamline_contract::record::{BreakerOverrides, Isolation, Kind};
 use beamline_domain::record;
@@ -252,14 +252,14 @@ async fn a_call_that_nobody_needs_any_more_is_no_evidence() {
             extension_id: "clean".into(),
             status,
         };
-        bench.metrics.extension_requests.get_or_create(&label).get()
+        bench.metrics.extension_requests.of(&label).get()
     };
     let failed = |reason| {
         let label = ExtensionReason {
             extension_id: "clean".into(),
             reason,
         };
-        bench.metrics.extension_failures.get_or_create(&label).get()
+        bench.metrics.extension_failures.of(&label).get()
     };
     for _ in 0..20 {
         timeout(
@@ -340,11 +340,12 @@ async fn a_place_that_often_fails_is_unhealthy_until_its_failures_are_old() {
     sleep(Duration::from_secs(31)).await;
     assert!(!bench.endpoint_state(A).unhealthy);
 
-    let label = ExtensionLabel {
+    let label = ExtensionStatus {
         extension_id: "clean".into(),
+        status: "success",
     };
     assert!(
-        bench.metrics.extension_duration.get(&label).is_some(),
+        bench.metrics.extension_requests.of(&label).get() > 0,
         "counted by extension, not by place"
     );
 }

@@ -88,11 +88,8 @@ async fn retries_end_when_the_budget_of_the_extension_is_empty() {
         kind: "retry",
         budget: "extension",
     };
-    assert_eq!(bench.metrics.retries.get_or_create(&made).get(), 50);
-    assert_eq!(
-        bench.metrics.retries_refused.get_or_create(&short).get(),
-        50
-    );
+    assert_eq!(bench.metrics.retries.of(&made).get(), 50);
+    assert_eq!(bench.metrics.retries_refused.of(&short).get(), 50);
     sleep(Duration::from_secs(10)).await;
     assert_eq!(
         bench.call(&patient).await.attempts,

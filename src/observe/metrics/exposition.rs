@@ -152,6 +152,9 @@ pub(super) fn register(to: &mut Exposed, counted: &Metrics) {
     table::RESTARTS.register(to, restarts);
 }
 
+/// No label set: these have no exemplars.
+type NoExemplar = Vec<(String, String)>;
+
 /// Figures that others keep.
 #[derive(Debug)]
 struct AtScrape {
@@ -191,7 +194,7 @@ impl Collector for AtScrape {
             for (value, count) in counts {
                 family
                     .encode_family(&[(label, value)])?
-                    .encode_counter::<(), _, u64>(&count, None)?;
+                    .encode_counter::<NoExemplar, _, u64>(&count, None)?;
             }
         }
         Ok(())

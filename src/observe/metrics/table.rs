@@ -26,6 +26,7 @@ pub(crate) enum Kind {
 }
 
 /// Those that belong together.
+#[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct Section {
     pub(crate) title: &'static str,
@@ -34,6 +35,7 @@ pub(crate) struct Section {
 
 impl Described {
     /// As it is found in Prometheus.
+    #[cfg(test)]
     pub(crate) fn full_name(&self) -> String {
         match self.kind {
             Kind::Counter => format!("{}_total", self.name),
@@ -45,7 +47,9 @@ impl Described {
     /// Puts what the router counts under its name.
     pub(super) fn register(&self, registry: &mut Registry, metric: impl Metric) {
         match self.unit() {
-            (base, Some(unit)) => registry.register_with_unit(base, self.help, unit, metric),
+            (base, Some(unit)) => {
+                registry.register_with_unit(base, self.help, unit.clone(), metric)
+            }
             (name, None) => registry.register(name, self.help, metric),
         }
     }
@@ -62,7 +66,7 @@ impl Described {
             Kind::Info => MetricType::Info,
         };
         let (base, unit) = self.unit();
-        encoder.encode_descriptor(base, self.help, unit.as_ref(), kind)
+        encoder.encode_descriptor(base, self.help, unit, kind)
     }
 
     /// Figures that others keep, one for each label.
@@ -75,11 +79,11 @@ impl Described {
     }
 
     /// The encoding writes the unit behind the name.
-    fn unit(&self) -> (&'static str, Option<Unit>) {
+    fn unit(&self) -> (&'static str, Option<&'static Unit>) {
         if let Some(base) = self.name.strip_suffix("_seconds") {
-            (base, Some(Unit::Seconds))
+            (base, Some(&Unit::Seconds))
         } else if let Some(base) = self.name.strip_suffix("_bytes") {
-            (base, Some(Unit::Bytes))
+            (base, Some(&Unit::Bytes))
         } else {
             (self.name, None)
         }
@@ -99,6 +103,7 @@ macro_rules! table {
             };
         )*)*
         /// Everything, in the order in which people read it.
+        #[cfg(test)]
         pub(crate) const SECTIONS: &[Section] = &[$(
             Section { title: $title, metrics: &[$(&$constant),*] },
         )*];

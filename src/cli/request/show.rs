@@ -1,0 +1,55 @@
+//! `request show`: what happened to one request, or to the last ones, on whichever replica.
+
+use std::time::Duration;
+
+use beamline_contract::admin::{GetRequest, RequestsAnswer};
+use clap::Args;
+
+use crate::cli::client::Client;
+use crate::cli::view::story;
+use crate::cli::{Console, Failure};
+use crate::config::Config;
+
+/// Which requests.
+#[derive(Debug, Clone, Args)]
+pub struct ShowArgs {
+    /// Its request_id or trace_id
+    #[arg(required_unless_present_any = ["last", "failed"])]
+    id: Option<String>,
+
+    /// The last one that fits
+    #[arg(long, conflicts_with = "id")]
+    last: bool,
+
+    /// Only requests that were not answered ok
+    #[arg(long)]
+    failed: bool,
+
+    /// Only requests of this tenant
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+
+    /// At most so many, the newest first
+    #[arg(long, value_name = "MANY", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    limit: u32,
+}
+
+pub(super) async fn run(
+    config: &Config,
+    args: &ShowArgs,
+    timeout: Duration,
+    console: Console,
+) -> Result<(), Failure> {
+    let question = GetRequest {
+        id: args.id.clone(),
+        failed: args.failed.then_some(true),
+        tenant_id: args.tenant.clone(),
+        limit: Some(args.limit),
+    };
+    let client = Client::connect(config, timeout).await?;
+    let answer = client.admin(&question).await?;
+    console.answer(answer.raw(), || {
+        let found: RequestsAnswer = answer.read()?;
+        Ok(story::all(&found, console.look()))
+    })
+}
