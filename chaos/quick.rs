@@ -45,6 +45,7 @@ tests! {
     c08_a_validator_rejects_everything "C8";
     c09_nats_is_killed "C9";
     c10_nats_is_frozen "C10";
+    c15_nats_lets_the_router_in_no_more "C15";
     c18_postgres_is_killed "C18";
     c26_a_router_is_told_to_end "C26";
     c30_pipelines_panic "C30";

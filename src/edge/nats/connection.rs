@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::events::Events;
+use super::events::{AwayReports, Events};
 use super::forgeries::Forgeries;
 use crate::config::NatsConfig;
 
@@ -98,6 +98,7 @@ pub(super) struct Purpose {
     /// In the tree.
     pub(super) node: Arc<Node>,
     pub(super) forgeries: Arc<Forgeries>,
+    pub(super) away_reports: Arc<AwayReports>,
     /// Messages that nobody can read, of all connections of its door.
     pub(super) unreadable: Arc<AtomicU64>,
 }

@@ -12,6 +12,7 @@ use beamline_actors::tree::{Child, Node, NodeKind};
 use futures_util::future::{join, join_all, join3, try_join_all};
 
 use super::connection::{ConnectError, Connection, Purpose, connect};
+use super::events::AwayReports;
 use super::forgeries::{Forgeries, Forgery};
 use crate::config::NatsConfig;
 
@@ -29,6 +30,7 @@ pub struct Connections {
     /// Calls to extensions are spread over these.
     pub calls: Vec<Connection>,
     pub(super) forgeries: Arc<Forgeries>,
+    away_reports: Arc<AwayReports>,
     /// Messages that nobody can read and that came over connections for calls, also over those that
     /// were opened later.
     unreadable_calls: Arc<AtomicU64>,
@@ -47,11 +49,13 @@ impl Connections {
     /// is how the server shows them.
     pub async fn open(config: &NatsConfig, name: &str) -> Result<Self, ConnectError> {
         let forgeries = Arc::new(Forgeries::default());
+        let away_reports = Arc::new(AwayReports::default());
         let unreadable_calls = Arc::new(AtomicU64::new(0));
         let purpose = |what: Cow<'static, str>| Purpose {
             name: format!("{name} {what}"),
             node: Node::new(what, NodeKind::Worker),
             forgeries: Arc::clone(&forgeries),
+            away_reports: Arc::clone(&away_reports),
             unreadable: Arc::default(),
         };
         let for_calls = |number: usize| Purpose {
@@ -70,6 +74,7 @@ impl Connections {
             administration,
             calls,
             forgeries,
+            away_reports,
             unreadable_calls,
             opened: Arc::default(),
             config: Arc::new(config.clone()),
@@ -85,6 +90,7 @@ impl Connections {
             name: format!("{} {what}", self.name),
             node: Node::new(what, NodeKind::Worker),
             forgeries: Arc::clone(&self.forgeries),
+            away_reports: Arc::clone(&self.away_reports),
             unreadable: Arc::clone(&self.unreadable_calls),
         };
         connect(&self.config, purpose).await

@@ -1,8 +1,8 @@
 //! What the NATS client tells about its connection, and what is said of that in the log.
 
 use std::collections::VecDeque;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -31,13 +31,21 @@ pub(super) struct Events {
     pub(super) slow_consumers: AtomicU64,
     slow_consumer_report: Mutex<Report>,
     pub(super) denials: Denials,
-    away_report: Mutex<Reasons>,
+    /// Of all connections of the router: they fail for the same reasons.
+    away_reports: Arc<AwayReports>,
     /// Weak, because the client keeps these events: a circle would keep the connection open for
     /// ever.
     pub(super) client: Mutex<Weak<Client>>,
 }
 
 impl Events {
+    pub(super) fn reporting(away_reports: Arc<AwayReports>) -> Self {
+        Self {
+            away_reports,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn take(&self, event: &Event) {
         match event {
             Event::Connected => self.connected(),
@@ -82,7 +90,7 @@ impl Events {
     /// The client says it for each of its attempts, about one a second.
     fn report_away(&self, error: &ClientError) {
         let error = error.to_string();
-        if !self.away_report.lock().are_news(&error, Instant::now()) {
+        if !self.away_reports.0.lock().are_news(&error, Instant::now()) {
             return;
         }
         if error.contains(&ConnectErrorKind::AuthorizationViolation.to_string()) {
@@ -99,7 +107,7 @@ impl Events {
     fn connected(&self) {
         self.denials.forget();
         // What fails after this is news.
-        *self.away_report.lock() = Reasons::default();
+        *self.away_reports.0.lock() = Reasons::default();
         let moved = self.moves.swap(false, Ordering::Relaxed);
         self.link.send_modify(|link| {
             if moved && link.connected {
@@ -142,6 +150,10 @@ impl Events {
         }
     }
 }
+
+/// What was said of connections that do not come back.
+#[derive(Debug, Default)]
+pub(super) struct AwayReports(Mutex<Reasons>);
 
 /// Why the connection does not come back, as it was said lately: servers may fail differently, one
 /// after the other.
@@ -224,6 +236,27 @@ mod tests {
             })
             .collect();
         assert_eq!(in_each_minute, [2, 2, 2]);
+    }
+
+    #[test]
+    fn what_all_connections_of_a_router_meet_is_said_once() {
+        let reports = Arc::new(AwayReports::default());
+        let connections = [(); 3].map(|()| Events::reporting(Arc::clone(&reports)));
+        let news = |events: &Events| {
+            let mut reasons = events.away_reports.0.lock();
+            reasons.are_news("refused", Instant::now())
+        };
+        assert_eq!(
+            connections
+                .iter()
+                .map(news)
+                .filter(|is_news| *is_news)
+                .count(),
+            1
+        );
+        // One is back: what fails after this is another matter.
+        connections[0].connected();
+        assert!(news(&connections[1]));
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(crate) async fn connect(config: &NatsConfig, name: &str) -> Result<Connectio
         name: name.to_owned(),
         node: Node::new(name.to_owned(), NodeKind::Worker),
         forgeries: Arc::default(),
+        away_reports: Arc::default(),
         unreadable: Arc::default(),
     };
     connection::connect(config, purpose).await

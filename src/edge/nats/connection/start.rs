@@ -48,7 +48,7 @@ pub(in crate::edge::nats) async fn connect(
     purpose: Purpose,
 ) -> Result<Connection, ConnectError> {
     let server = place(&config.url);
-    let events = Arc::new(Events::default());
+    let events = Arc::new(Events::reporting(Arc::clone(&purpose.away_reports)));
     let deadline = Instant::now() + config.startup_timeout;
     let mut report = Report::default();
     let mut last: Option<async_nats::ConnectError> = None;
