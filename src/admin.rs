@@ -29,6 +29,7 @@ mod heard;
 mod keys;
 mod lanes;
 mod large;
+mod log_level;
 mod nonces;
 mod notes;
 mod operation;

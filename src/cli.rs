@@ -23,6 +23,7 @@ mod document;
 pub mod ext;
 mod failure;
 pub mod key;
+pub mod log_level;
 pub mod migrate;
 mod nearest;
 mod pairs;
@@ -116,6 +117,8 @@ pub enum Command {
     /// Show who has changed what, and check that the log is as it was written
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Show what is logged, or change it for a time
+    LogLevel(log_level::LogLevelArgs),
     /// Bring the database to the schema of this version
     Migrate(migrate::MigrateArgs),
     /// Check or print the configuration
@@ -197,6 +200,7 @@ impl Command {
             | Self::Policy(_)
             | Self::Key(_)
             | Self::Audit(_)
+            | Self::LogLevel(_)
             | Self::Migrate(_)
             | Self::Config(_)
             | Self::Completions(_)
@@ -210,6 +214,7 @@ impl Command {
         match self {
             Self::Request(_) | Self::Tree(_) | Self::Ext(_) | Self::Breaker(_) => true,
             Self::Policy(_) | Self::Key(_) | Self::Audit(_) | Self::Config(_) => true,
+            Self::LogLevel(_) => true,
             Self::Up(_) | Self::Serve | Self::Migrate(_) => false,
             Self::Completions(_) | Self::Complete(_) => false,
         }
@@ -264,6 +269,7 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
     match command {
         Command::Up(args) => up::run(load()?, args, console).await,
         Command::Serve => serve::run(load()?).await,
+        Command::LogLevel(args) => log_level::run(&load()?, args, globals.timeout, console).await,
         Command::Request(args) => request::run(&load()?, &args, globals.timeout, console).await,
         Command::Tree(args) => tree::run(&load()?, &args, globals.timeout, console).await,
         Command::Ext(command) => ext::run(&load()?, command, globals.timeout, console).await,

@@ -45,6 +45,7 @@ pub use nats::{NatsConfig, NatsSecret, NatsTlsConfig};
 pub use overrides::{Discovered, FoundLogin, Overrides};
 pub use quotas::QuotasConfig;
 pub use router::RouterConfig;
+pub(crate) use telemetry::log_filter_problem;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
 /// A configuration in which everything was checked. Only `load` and `load_from` make one.

@@ -7,6 +7,7 @@ use beamline_actors::tree::Root;
 
 use crate::config::Config;
 
+mod exposition;
 mod first_snapshot;
 mod fleet_keys;
 mod listening;

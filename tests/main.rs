@@ -41,6 +41,8 @@ mod health;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod nats_outage;
 #[cfg(test)]
 mod overload;
@@ -72,6 +74,8 @@ mod security;
 mod start;
 #[cfg(test)]
 mod sticky;
+#[cfg(test)]
+mod stories;
 #[cfg(test)]
 mod supervision;
 #[cfg(test)]

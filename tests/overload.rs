@@ -135,7 +135,7 @@ async fn a_flood_is_answered_to_the_last_request_and_each_once() {
     for line in [
         format!("router_requests_received_total {REQUESTS}"),
         format!(
-            "router_requests_answered_total{{outcome=\"overloaded\"}} {}",
+            "router_requests_answered_total{{edge=\"nats\",kind=\"route\",outcome=\"overloaded\"}} {}",
             count("overloaded")
         ),
         "router_requests_in_flight 0".to_owned(),

@@ -14,6 +14,7 @@ mod dry_run;
 mod extensions;
 mod health;
 mod keys;
+mod log_level;
 mod policies;
 mod refusal;
 mod registry;
@@ -46,6 +47,7 @@ pub use keys::{
     CONFIGURED, CreateKey, KeyCreated, KeyRevoked, KeysAnswer, ListKeys, ListedKey, ReplacedKey,
     RevokeKey, RotateKey, ShownKey,
 };
+pub use log_level::{LogLevel, LogLevelAnswer, ReplicaLogLevel};
 pub use policies::{
     DeletePolicy, GetPolicy, ListPolicies, ListedPolicy, PoliciesAnswer, PolicyAnswer,
     PolicyWritten, PutPolicy, UnreadablePolicy,
@@ -53,8 +55,8 @@ pub use policies::{
 pub use refusal::{RefusalAnswer, RefusalBody, RefusalCode};
 pub use registry::{Reload, RevisionAnswer};
 pub use requests::{
-    CalledInRequest, GetRequest, NotChosen, RequestAttempt, RequestProvider, RequestStage,
-    RequestStory, RequestsAnswer,
+    CalledInRequest, GetRequest, NotChosen, REMEMBERED_REQUESTS, RequestAttempt, RequestProvider,
+    RequestStage, RequestStory, RequestsAnswer,
 };
 pub use role::{Effect, KeyKind, Reach, Role};
 pub use tree::{
@@ -102,6 +104,7 @@ macro_rules! for_each_operation {
             DryRunPipeline "dry_run_pipeline" Viewer Tenant Reads DryRunAnswer,
             GetPipelineComplexity "get_pipeline_complexity" Viewer Tenant Reads ComplexityAnswer,
             GetRequest "get_request" Viewer Tenant Reads RequestsAnswer,
+            LogLevel "log_level" Operator Router Reads LogLevelAnswer,
             Reload "reload" Operator Router Reads RevisionAnswer,
             SupervisionTree "supervision_tree" Viewer Router Reads SupervisionTreeAnswer,
             SetBreaker "set_breaker" Operator Router Writes BreakerSet,

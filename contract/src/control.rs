@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::{GetRequest, RequestStory};
+use crate::admin::{GetRequest, LogLevel, RequestStory};
 
 /// The last tokens of the control subjects.
 pub const BREAKER: &str = "breaker";
 pub const BREAKERS: &str = "breakers";
 pub const REQUESTS: &str = "requests";
+pub const LOG_LEVEL: &str = "log_level";
 
 /// On [`BREAKER`]: a breaker has changed its state. Times are durations: clocks need not agree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,16 @@ pub struct BreakerStatus {
     /// The operators' resets that it has followed.
     #[serde(default)]
     pub resets: u64,
+}
+
+/// On [`LOG_LEVEL`]: a question to all replicas; each answers with its filter after it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLevelQuestion {
+    #[serde(flatten)]
+    pub level: LogLevel,
+    /// The id of the key that asks for it.
+    #[serde(default)]
+    pub by: String,
 }
 
 /// On [`REQUESTS`]: a question to all replicas.

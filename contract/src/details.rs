@@ -19,6 +19,9 @@ pub const QUOTA: &str = "quota";
 /// Of a change.
 pub const OUTCOME: &str = "outcome";
 
+/// How many requests a replica remembers at most, of one that none remembers.
+pub const REMEMBERED: &str = "remembered";
+
 /// `error_type` of a call that a breaker kept back.
 pub const CIRCUIT_OPEN: &str = "circuit_open";
 /// `outcome` of a change that may have been made.

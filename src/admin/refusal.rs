@@ -67,6 +67,11 @@ impl Refusal {
         Self::new(RefusalCode::NotFound, format!("{what} does not exist."))
     }
 
+    /// What was asked for is none of the requests that the replicas still know.
+    pub(super) fn not_remembered(sentence: String, remembered: usize) -> Self {
+        Self::new(RefusalCode::NotFound, sentence).with(details::REMEMBERED, json!(remembered))
+    }
+
     /// What a request would be answered before its first call.
     pub(super) fn before_the_first_call(error: RequestError) -> Self {
         let is_missing = matches!(

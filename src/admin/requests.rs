@@ -4,7 +4,9 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use beamline_contract::admin::{GetRequest, RequestsAnswer};
+use beamline_contract::admin::{GetRequest, REMEMBERED_REQUESTS, RequestsAnswer};
+
+use beamline_domain::document::shorten;
 
 use super::caller::Caller;
 use super::operation::{Perform, WaitsFor};
@@ -53,8 +55,12 @@ impl Perform for GetRequest {
 }
 
 fn nothing(asked: &GetRequest) -> Refusal {
-    match &asked.id {
-        Some(id) => Refusal::not_found(&format!("request {id}")),
-        None => Refusal::not_found("a request that fits"),
-    }
+    let sentence = match &asked.id {
+        Some(id) => format!(
+            "No replica that answered remembers the request {}.",
+            shorten(id)
+        ),
+        None => "No replica that answered remembers a request that fits.".to_owned(),
+    };
+    Refusal::not_remembered(sentence, REMEMBERED_REQUESTS)
 }

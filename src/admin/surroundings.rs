@@ -11,7 +11,10 @@ use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::registry::Registry;
 use beamline_actors::tree::Node;
-use beamline_contract::control::{ReplicaRequests, ReplicaStatus, RequestsQuestion};
+use beamline_contract::admin::ReplicaLogLevel;
+use beamline_contract::control::{
+    LogLevelQuestion, ReplicaRequests, ReplicaStatus, RequestsQuestion,
+};
 use beamline_domain::policy::complexity::ComplexityLimits;
 use beamline_domain::quotas::RegistryQuotas;
 use futures_util::future::BoxFuture;
@@ -72,6 +75,9 @@ pub trait Replicas: fmt::Debug + Send + Sync {
 
     /// The stories of requests that all have who answer in a short time.
     fn requests(&self, question: RequestsQuestion) -> BoxFuture<'_, Vec<ReplicaRequests>>;
+
+    /// What all log who answer in a short time, after they have followed the question.
+    fn log_level(&self, question: LogLevelQuestion) -> BoxFuture<'_, Vec<ReplicaLogLevel>>;
 }
 
 /// Who listens, as far as programs tell by the NATS service protocol.

@@ -2,6 +2,11 @@
 
 mod filter;
 
+/// What is wrong with a log filter, as the end of a sentence about it.
+pub(crate) fn log_filter_problem(text: &str) -> Option<String> {
+    filter::check(text).err()
+}
+
 use std::fmt;
 use std::str::FromStr;
 

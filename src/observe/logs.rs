@@ -5,6 +5,7 @@
 //! not fit is counted.
 
 mod harmless;
+mod levels;
 mod panics;
 mod queue;
 #[cfg(test)]
@@ -20,9 +21,12 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+pub(crate) use self::levels::levels;
 
 use self::harmless::JsonLines;
+use self::levels::Levels;
 use self::queue::{DroppedLines, queue_to};
 use crate::config::{LogFormat, TelemetryConfig};
 
@@ -53,8 +57,8 @@ impl Drop for LogGuard {
 pub fn start(config: &TelemetryConfig) -> LogGuard {
     let style = style_of(config.log_format, io::stderr().is_terminal());
     let (writer, dropped, flush) = queue_to(io::stderr(), WAITING_LINES);
-    let events = subscriber(style, &config.log_filter, writer);
-    take_charge(events, dropped, vec![flush])
+    let log = log_to(style, &config.log_filter, writer);
+    take_charge(log, dropped, vec![flush])
 }
 
 /// Sets up the log of this process in `file`, and its warnings on the terminal. If that has been
@@ -64,8 +68,8 @@ pub fn start_in_file(file: File, filter: &str) -> LogGuard {
     let (terminal, _dropped, flush_terminal) = queue_to(io::stderr(), WAITING_LINES);
     let (file, dropped, flush_file) = queue_to(file, WAITING_LINES);
     let colours = colours(io::stderr().is_terminal());
-    let events = in_file_and_on_terminal(file, filter, terminal, colours);
-    take_charge(events, dropped, vec![flush_terminal, flush_file])
+    let log = in_file_and_on_terminal(file, filter, terminal, colours);
+    take_charge(log, dropped, vec![flush_terminal, flush_file])
 }
 
 /// How many lines of this process's log were lost, for the metrics.
@@ -78,9 +82,10 @@ const RECOVERED: &str = "recovered";
 
 static DROPPED: OnceLock<DroppedLines> = OnceLock::new();
 
-fn take_charge(events: Dispatch, dropped: DroppedLines, flush: Vec<WorkerGuard>) -> LogGuard {
-    let in_charge = tracing::dispatcher::set_global_default(events).is_ok();
+fn take_charge(log: Log, dropped: DroppedLines, flush: Vec<WorkerGuard>) -> LogGuard {
+    let in_charge = tracing::dispatcher::set_global_default(log.events).is_ok();
     if in_charge {
+        log.levels.take_charge();
         std::panic::set_hook(Box::new(panics::log));
         // Only the first is in charge.
         let _first = DROPPED.set(dropped);
@@ -112,29 +117,43 @@ fn colours(terminal: bool) -> bool {
     terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-fn subscriber<W>(style: Style, filter: &str, writer: W) -> Dispatch
+/// What takes the events, and the filter that decides which.
+struct Log {
+    events: Dispatch,
+    levels: Levels,
+}
+
+fn log_to<W>(style: Style, filter: &str, writer: W) -> Log
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse_lossy(with_quiet_client(filter));
-    let builder = fmt().with_env_filter(filter).log_internal_errors(false);
-    match style {
-        Style::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .with_writer(JsonLines::new(writer))
-            .into(),
-        Style::Human { colours } => builder
-            .fmt_fields(human_fields())
-            .with_ansi(colours)
-            .with_writer(writer)
-            .into(),
-    }
+    let (directives, handle) = reload::Layer::new(directives(filter));
+    let layers = Registry::default().with(directives);
+    let events = match style {
+        Style::Json => {
+            let lines = fmt::layer()
+                .log_internal_errors(false)
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false)
+                .with_writer(JsonLines::new(writer));
+            layers.with(lines).into()
+        }
+        Style::Human { colours } => {
+            let lines = fmt::layer()
+                .log_internal_errors(false)
+                .fmt_fields(human_fields())
+                .with_ansi(colours)
+                .with_writer(writer);
+            layers.with(lines).into()
+        }
+    };
+    let levels = Levels::new(filter, handle);
+    Log { events, levels }
 }
 
-fn in_file_and_on_terminal<F, T>(file: F, filter: &str, terminal: T, colours: bool) -> Dispatch
+fn in_file_and_on_terminal<F, T>(file: F, filter: &str, terminal: T, colours: bool) -> Log
 where
     F: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     T: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -145,13 +164,20 @@ where
         .with_target(false)
         .with_writer(terminal)
         .with_filter(filter_fn(is_for_the_terminal));
-    // The filter was checked with the configuration.
+    let (directives, handle) = reload::Layer::new(directives(filter));
     let everything = fmt::layer()
         .fmt_fields(human_fields())
         .with_ansi(false)
         .with_writer(file)
-        .with_filter(EnvFilter::builder().parse_lossy(filter));
-    Registry::default().with(warnings).with(everything).into()
+        .with_filter(directives);
+    let events = Registry::default().with(warnings).with(everything).into();
+    let levels = Levels::new(filter, handle);
+    Log { events, levels }
+}
+
+/// The filter was checked with the configuration.
+fn directives(filter: &str) -> EnvFilter {
+    EnvFilter::builder().parse_lossy(without_noise(filter))
 }
 
 /// Warnings, and what says that the trouble of one is over.
@@ -164,12 +190,14 @@ fn human_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
 }
 
 /// The NATS client writes an error for each attempt to connect; what matters of that the connection
-/// says by itself. Whoever names the client in the filter, hears it. The filter was checked with
-/// the configuration.
-fn with_quiet_client(filter: &str) -> String {
-    if filter.contains("async_nats") {
-        filter.to_owned()
-    } else {
-        format!("{filter},async_nats=off")
+/// says by itself. The actor framework has a span for each actor, whose number says nothing.
+/// Whoever names one of them in the filter, hears it.
+fn without_noise(filter: &str) -> String {
+    let mut filter = filter.to_owned();
+    for (name, level) in [("async_nats", "off"), ("ractor", "warn")] {
+        if !filter.contains(name) {
+            filter = format!("{filter},{name}={level}");
+        }
     }
+    filter
 }

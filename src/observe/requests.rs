@@ -8,7 +8,7 @@ use beamline_actors::metrics::{
     EdgeLabel, Metrics, SessionLabel, StageLabel, TenantOutcome, TraceLabel,
 };
 use beamline_actors::story::{Ended, Observer};
-use beamline_contract::admin::{GetRequest, RequestStory};
+use beamline_contract::admin::{GetRequest, REMEMBERED_REQUESTS, RequestStory};
 use beamline_contract::record::Kind;
 use beamline_domain::request::run::Stage;
 use beamline_domain::request::{Correlation, RequestKind};
@@ -49,9 +49,9 @@ struct Past {
     ended: Ended,
 }
 
-/// Requests that are remembered, and what they may take of the memory together.
-const LAST: usize = 2_000;
+/// Of those that were turned away.
 const REFUSED: usize = 500;
+/// What they may take of the memory together.
 const LAST_BYTES: usize = 16 * 1024 * 1024;
 const REFUSED_BYTES: usize = 512 * 1024;
 /// At most so many are told at once.
@@ -71,7 +71,7 @@ impl Requests {
                 metrics,
                 by_tenant,
                 stages,
-                last: Ring::new(LAST, LAST_BYTES),
+                last: Ring::new(REMEMBERED_REQUESTS, LAST_BYTES),
                 refused: Ring::new(REFUSED, REFUSED_BYTES),
                 refusals: Refusals::default(),
             }),

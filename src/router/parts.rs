@@ -16,6 +16,7 @@ use beamline_domain::snapshot::Content;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
+use super::exposition::{Exposition, Sources};
 use super::first_snapshot::FirstSnapshot;
 use super::fleet_keys;
 use super::listening::Listening;
@@ -34,7 +35,7 @@ use crate::edge::nats::intake::{Intake, IntakeActor};
 use crate::edge::nats::reply_subjects::ReplySubjects;
 use crate::edge::nats::{Connections, NatsSessions, NatsTransport};
 use crate::monitor::{self, Watched};
-use crate::observe::metrics::exposition::{Exposition, Sources};
+use crate::observe::logs;
 use crate::observe::requests::Requests;
 use crate::store::{AuditLog, Listener, OpenStore};
 
@@ -154,6 +155,7 @@ impl Built {
         children.extend(behind.map(|behind| behind.child(&core.registry)));
         children.push(monitor::supervisor(core.watched(&config, transport)));
         children.push(core.audit.child());
+        children.extend(logs::levels().map(|levels| levels.child()));
         children.extend(edges.children());
         let parts = Parts {
             store,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use beamline_actors::registry::Registry;
 
+use super::exposition::Exposition;
 use super::parts::Phase;
 use crate::edge::http::{Probes, Readiness};
 use crate::edge::nats::Connections;
-use crate::observe::metrics::exposition::Exposition;
 
 /// What readiness depends on.
 #[derive(Debug, Clone)]

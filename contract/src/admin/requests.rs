@@ -5,6 +5,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+/// Requests that a replica remembers at most, besides those that it turned away.
+pub const REMEMBERED_REQUESTS: usize = 2_000;
+
 /// The stories of requests, the newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -34,6 +34,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("delete_policy", "EA", "EA"),
     ("dry_run_pipeline", "VOEA", "VOEA"),
     ("get_pipeline_complexity", "VOEA", "VOEA"),
+    ("get_request", "VOEA", "VOEA"),
+    ("log_level", "OEA", ""),
     ("reload", "OEA", ""),
     ("supervision_tree", "VOEA", ""),
     ("set_breaker", "OEA", ""),

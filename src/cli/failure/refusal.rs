@@ -213,6 +213,14 @@ fn next_step(error: &ErrorBody<'_>) -> Option<&'static str> {
     }
     match Code::of(error) {
         Code::Request(code) => after_a_request(code, error),
+        Code::Administration(RefusalCode::NotFound)
+            if error.details.contains_key(details::REMEMBERED) =>
+        {
+            Some(
+                "Each replica remembers its last 2,000 requests; `request show --last --limit 20` lists the newest, and the \
+                 log has a line for each.",
+            )
+        }
         Code::Administration(RefusalCode::NotFound) => {
             Some("`beamline-router ext list` and `beamline-router policy list` show what exists.")
         }

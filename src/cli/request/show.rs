@@ -13,11 +13,10 @@ use crate::config::Config;
 /// Which requests.
 #[derive(Debug, Clone, Args)]
 pub struct ShowArgs {
-    /// Its request_id or trace_id
-    #[arg(required_unless_present_any = ["last", "failed"])]
+    /// Its request_id or trace_id; the last one that fits unless given
     id: Option<String>,
 
-    /// The last one that fits
+    /// The last one that fits, as without an id
     #[arg(long, conflicts_with = "id")]
     last: bool,
 

@@ -11,8 +11,10 @@ use beamline_actors::fail_points;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::registry::Registry;
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
+use beamline_contract::admin::ReplicaLogLevel;
 use beamline_contract::control::{
-    BREAKER, BREAKERS, BreakersQuestion, REQUESTS, ReplicaRequests, ReplicaStatus, RequestsQuestion,
+    BREAKER, BREAKERS, BreakersQuestion, LOG_LEVEL, LogLevelQuestion, REQUESTS, ReplicaRequests,
+    ReplicaStatus, RequestsQuestion,
 };
 use beamline_contract::subject;
 use futures_util::future::BoxFuture;
@@ -29,6 +31,7 @@ use crate::observe::requests::Requests;
 mod allowance;
 mod envelope;
 mod hints;
+mod log_levels;
 mod questions;
 mod refusals;
 mod services;
@@ -117,6 +120,10 @@ impl Replicas for Fleet {
 
     fn requests(&self, question: RequestsQuestion) -> BoxFuture<'_, Vec<ReplicaRequests>> {
         stories::gather(&self.shared, question).boxed()
+    }
+
+    fn log_level(&self, question: LogLevelQuestion) -> BoxFuture<'_, Vec<ReplicaLogLevel>> {
+        log_levels::gather(&self.shared, question).boxed()
     }
 }
 
@@ -241,6 +248,13 @@ async fn hear(shared: &Arc<Shared>, subscription: &mut Subscriber) {
                     && questions.is_left()
                 {
                     stories::answer(shared, &sender.name, message).await;
+                }
+            }
+            LOG_LEVEL => {
+                if let Some(sender) = signatures.heard(Kind::Question, &message, "")
+                    && questions.is_left()
+                {
+                    log_levels::answer(shared, &sender.name, message).await;
                 }
             }
             // Something of a newer router.

@@ -3,7 +3,10 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
+use beamline_actors::metrics::Metrics;
+use beamline_actors::tree::{Node, Root};
 use beamline_contract::escape;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -34,8 +37,8 @@ impl Page {
 fn log(style: Style, filter: &str, work: impl FnOnce()) -> String {
     let page = Page::default();
     let writer = page.clone();
-    let events = subscriber(style, filter, move || writer.clone());
-    tracing::dispatcher::with_default(&events, work);
+    let log = log_to(style, filter, move || writer.clone());
+    tracing::dispatcher::with_default(&log.events, work);
     page.text()
 }
 
@@ -118,7 +121,7 @@ fn text_that_could_steer_a_terminal_or_fake_a_line_is_escaped_wherever_it_stands
 fn with_a_file_the_terminal_gets_the_warnings_and_both_get_harmless_text() {
     let file = Page::default();
     let terminal = Page::default();
-    let events = {
+    let log = {
         let file = file.clone();
         let terminal = terminal.clone();
         in_file_and_on_terminal(
@@ -128,7 +131,7 @@ fn with_a_file_the_terminal_gets_the_warnings_and_both_get_harmless_text() {
             false,
         )
     };
-    tracing::dispatcher::with_default(&events, || {
+    tracing::dispatcher::with_default(&log.events, || {
         let _span = tracing::info_span!("call", in_span = %HARMFUL).entered();
         tracing::debug!(display = %HARMFUL, "for the file");
         tracing::warn!(display = %HARMFUL, "for both");
@@ -239,4 +242,58 @@ fn lines_that_cannot_be_written_are_counted() {
     }
     drop(flush);
     assert_eq!(dropped.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_filter_holds_for_its_time_and_no_longer() {
+    let page = Page::default();
+    let writer = page.clone();
+    let log = log_to(HUMAN, "warn", move || writer.clone());
+    let _here = tracing::dispatcher::set_default(&log.events);
+    let levels = Arc::new(log.levels);
+    let say = |what: &str| {
+        tracing::debug!(target: "a_module", what);
+        page.text().contains(what)
+    };
+    assert!(!say("before"));
+    levels.set("warn,a_module=debug", Duration::from_secs(60), "ops");
+    assert!(say("meanwhile"));
+    let shown = levels.show("r1");
+    assert_eq!(shown.filter, "warn,a_module=debug");
+    assert!(shown.until.is_some());
+
+    let root = Root::start(
+        Node::root(),
+        vec![Arc::clone(&levels).child()],
+        Metrics::default(),
+    );
+    let root = root.await.expect("a tree");
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    assert!(say("nearly over"));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!say("after it"));
+    assert_eq!(levels.show("r1").filter, "warn");
+    assert!(page.text().contains("the log filter was changed"));
+
+    levels.set("debug", Duration::from_secs(60), "ops");
+    levels.reset();
+    assert!(!say("after the reset"));
+    drop(root);
+}
+
+#[test]
+fn neither_the_client_nor_the_actors_are_heard_unless_they_are_named() {
+    let text = log(HUMAN, "info", || {
+        tracing::error!(target: "async_nats", "an attempt");
+        let _actor = tracing::info_span!(target: "ractor::message", "Actor", id = 7).entered();
+        tracing::info!("kept");
+    });
+    assert!(
+        text.contains("kept") && !text.contains("attempt") && !text.contains("Actor"),
+        "{text}"
+    );
+    let text = log(HUMAN, "info,async_nats=error", || {
+        tracing::error!(target: "async_nats", "an attempt");
+    });
+    assert!(text.contains("an attempt"), "{text}");
 }

@@ -15,10 +15,10 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::table;
 
 #[derive(Debug)]
-pub(super) struct BreakerStates {
-    pub(super) registry: Registry,
-    pub(super) invokers: Invokers,
-    pub(super) metrics: Metrics,
+pub(crate) struct BreakerStates {
+    pub(crate) registry: Registry,
+    pub(crate) invokers: Invokers,
+    pub(crate) metrics: Metrics,
 }
 
 impl Collector for BreakerStates {

@@ -14,12 +14,12 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use super::table;
 
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     started: Duration,
 }
 
 impl Process {
-    pub(super) fn started_now() -> Self {
+    pub(crate) fn started_now() -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
             started: since.unwrap_or_default(),
@@ -51,7 +51,7 @@ impl Collector for Process {
     }
 }
 
-pub(super) fn gauge(value: u64) -> ConstGauge<i64> {
+pub(crate) fn gauge(value: u64) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 

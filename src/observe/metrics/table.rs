@@ -45,7 +45,7 @@ impl Described {
     }
 
     /// Puts what the router counts under its name.
-    pub(super) fn register(&self, registry: &mut Registry, metric: impl Metric) {
+    pub(crate) fn register(&self, registry: &mut Registry, metric: impl Metric) {
         match self.unit() {
             (base, Some(unit)) => {
                 registry.register_with_unit(base, self.help, unit.clone(), metric)
@@ -55,7 +55,7 @@ impl Described {
     }
 
     /// The place for figures that others keep.
-    pub(super) fn encoder<'e>(
+    pub(crate) fn encoder<'e>(
         &self,
         encoder: &'e mut DescriptorEncoder<'_>,
     ) -> Result<MetricEncoder<'e>, fmt::Error> {
@@ -70,7 +70,7 @@ impl Described {
     }
 
     /// Figures that others keep, one for each label.
-    pub(super) fn encode(
+    pub(crate) fn encode(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
         metric: impl EncodeMetric,

@@ -9,8 +9,11 @@ use beamline_domain::request::run::Stage;
 
 use super::told;
 
+/// The module in the log, for filters.
+pub(super) const REQUEST: &str = "beamline_router::request";
+
 pub(super) fn write(ended: &Ended) {
-    if !tracing::enabled!(tracing::Level::INFO) {
+    if !tracing::enabled!(target: REQUEST, tracing::Level::INFO) {
         return;
     }
     let mut took = [None; Stage::ALL.len()];
@@ -24,6 +27,8 @@ pub(super) fn write(ended: &Ended) {
     let chosen = run.and_then(|run| run.chosen.as_ref());
     let calls = ended.story.read(|told| Calls::of(&told.calls));
     tracing::info!(
+        target: REQUEST,
+        parent: None,
         tenant_id = ended.tenant_id.as_deref(),
         policy_id = run.map(|run| run.plan.policy_id.as_str()),
         request_id = ended.request_id.as_deref(),

@@ -8,6 +8,8 @@ use beamline_domain::request::{Correlation, RequestKind};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::line::REQUEST;
+
 /// By the outcome: a handful of codes.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Mutex<HashMap<&'static str, Told>>);
@@ -33,6 +35,8 @@ impl Refusals {
             return;
         };
         tracing::info!(
+            target: REQUEST,
+            parent: None,
             tenant_id = of.tenant_id,
             request_id = of.request_id,
             trace_id = of.trace_id,
