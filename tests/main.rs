@@ -13,6 +13,8 @@ mod bad_input;
 #[cfg(test)]
 mod breakers;
 #[cfg(test)]
+mod canary;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod config_schemas;

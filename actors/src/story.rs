@@ -1,14 +1,18 @@
 //! What happened to one request. Its calls and its pipeline tell it while it runs, and once it is
 //! answered it goes to whoever observes: metrics, log and records are made of the same facts.
-//! Nothing of a message is in it.
+//! Nothing of a message is in it, and nothing that was made for the request alone but a few short
+//! lists: thousands are remembered.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use beamline_contract::answer::{DecisionReason, ExtensionStatus};
+use beamline_contract::record::ExtensionRecord;
+use beamline_domain::policy::Policy;
+use beamline_domain::record::Route;
 use beamline_domain::request::failure::CallFailure;
-use beamline_domain::request::plan::{Exclusion, Plan, PlannedCall};
+use beamline_domain::request::plan::{Exclusion, PlannedCall};
 use beamline_domain::request::run::{Degraded, Run, Stage};
 use beamline_domain::request::{Correlation, Request, RequestKind};
 use parking_lot::Mutex;
@@ -30,7 +34,10 @@ pub struct Told {
 /// One call with all its attempts.
 #[derive(Debug, Clone)]
 pub struct CallTold {
-    pub call: Arc<PlannedCall>,
+    pub extension: Arc<ExtensionRecord>,
+    pub version: Arc<str>,
+    /// The rule that chose the version; `None`: it is the extension's own.
+    pub route: Option<Arc<Route>>,
     pub stage: Stage,
     pub began: Instant,
     pub took: Duration,
@@ -41,8 +48,9 @@ pub struct CallTold {
 
 #[derive(Debug, Clone)]
 pub struct AttemptTold {
-    /// The position of the endpoint that took it.
-    pub endpoint: usize,
+    pub subject: Arc<str>,
+    /// When the extension has several.
+    pub instance: Option<Arc<str>>,
     pub began: Instant,
     /// Until it had a place, and a bus.
     pub waited: Duration,
@@ -80,9 +88,14 @@ pub struct Ended {
 /// What its run decided.
 #[derive(Debug)]
 pub struct RunTold {
-    pub plan: Arc<Plan>,
+    pub policy_id: Arc<str>,
+    pub policy: Arc<Policy>,
+    /// Of the registry.
+    pub revision: u64,
     pub timeout: Duration,
     pub chosen: Option<Chosen>,
+    /// Providers that could not be chosen then.
+    pub excluded: Vec<(String, Exclusion)>,
     pub session: Option<&'static str>,
     pub degraded: Vec<Degraded>,
 }
@@ -90,10 +103,8 @@ pub struct RunTold {
 /// The provider that was chosen last.
 #[derive(Debug)]
 pub struct Chosen {
-    pub call: Arc<PlannedCall>,
+    pub extension: Arc<ExtensionRecord>,
     pub reason: DecisionReason,
-    /// Why each of the plan's providers could not be chosen, if it could not.
-    pub exclusions: Vec<Option<Exclusion>>,
 }
 
 /// Hears of every request that was answered. Nothing here waits.
@@ -139,6 +150,28 @@ impl Story {
     }
 }
 
+impl CallTold {
+    pub fn id(&self) -> &str {
+        &self.extension.id
+    }
+}
+
+impl AttemptTold {
+    /// Of an attempt at one of the places of a call.
+    pub(crate) fn at(call: &PlannedCall, endpoint: usize, began: Instant) -> Self {
+        let endpoint = call.target.endpoint(endpoint);
+        Self {
+            subject: endpoint.map_or_else(Arc::default, |endpoint| Arc::clone(&endpoint.subject)),
+            instance: endpoint.and_then(|endpoint| endpoint.instance.clone()),
+            began,
+            waited: Duration::ZERO,
+            took: Duration::ZERO,
+            sent: false,
+            failure: None,
+        }
+    }
+}
+
 impl FailureTold {
     pub(crate) fn of(failure: &CallFailure) -> Self {
         Self {
@@ -150,15 +183,25 @@ impl FailureTold {
 
 impl RunTold {
     pub(crate) fn of(run: &Run) -> Self {
+        let plan = &run.plan;
         let chosen = run.decision.as_ref().map(|decision| Chosen {
-            call: Arc::clone(&decision.call),
+            extension: Arc::clone(&decision.call.extension),
             reason: decision.reason,
-            exclusions: decision.exclusions.clone(),
         });
+        let exclusions = run
+            .decision
+            .iter()
+            .flat_map(|decision| &decision.exclusions);
+        let excluded = plan.providers.iter().zip(exclusions);
+        let excluded =
+            excluded.filter_map(|(candidate, why)| Some((candidate.name.clone(), (*why)?)));
         Self {
-            plan: Arc::clone(&run.plan),
+            policy_id: Arc::clone(&plan.policy_id),
+            policy: Arc::clone(&plan.policy),
+            revision: plan.revision,
             timeout: run.request.timeout,
             chosen,
+            excluded: excluded.collect(),
             session: run.session_result(),
             degraded: run.degraded.clone(),
         }

@@ -152,11 +152,15 @@ impl Past {
     /// About what it takes of the memory.
     fn bytes(&self) -> usize {
         const EACH: usize = 1024;
-        const A_CALL: usize = 768;
-        let plan = self.ended.run.as_ref().map(|run| &run.plan);
-        let planned = plan.map_or(0, |plan| plan.guardrails().count() + plan.providers.len());
-        let made = self.ended.story.read(|told| told.calls.len());
-        EACH + (planned + made) * A_CALL
+        const A_CALL: usize = 512;
+        const A_NAME: usize = 128;
+        let run = self.ended.run.as_ref();
+        let names = run.map_or(0, |run| run.excluded.len() + run.degraded.len());
+        let calls = self.ended.story.read(|told| {
+            let attempts = told.calls.iter().map(|call| call.attempts.len());
+            attempts.sum::<usize>().max(told.calls.len())
+        });
+        EACH + calls * A_CALL + names * A_NAME
     }
 }
 
@@ -204,10 +208,10 @@ impl Shared {
             let providers = told
                 .calls
                 .iter()
-                .filter(|call| call.call.extension.kind == Kind::Provider);
+                .filter(|call| call.extension.kind == Kind::Provider);
             let mut before: Option<&str> = None;
             for call in providers {
-                let id = call.call.id();
+                let id = call.id();
                 if let Some(from) = before.filter(|from| *from != id) {
                     self.metrics.fell_back(from, id);
                 }

@@ -44,12 +44,11 @@ impl<'c> CallRecord<'c> {
     pub(super) fn attempted(&mut self, attempt: &Attempt) {
         let failure = attempt.verdict.result.as_ref().err();
         self.attempts.push(AttemptTold {
-            endpoint: attempt.endpoint,
-            began: attempt.begun,
             waited: attempt.waited,
             took: attempt.took,
             sent: attempt.sent,
             failure: failure.map(FailureTold::of),
+            ..AttemptTold::at(&self.order.call, attempt.endpoint, attempt.begun)
         });
     }
 
@@ -78,8 +77,11 @@ impl<'c> CallRecord<'c> {
         let Some(Telling { story, stage }) = &self.scope.story else {
             return;
         };
+        let call = &self.order.call;
         story.called(CallTold {
-            call: Arc::clone(&self.order.call),
+            extension: Arc::clone(&call.extension),
+            version: Arc::clone(&call.target.version),
+            route: call.route.clone(),
             stage: *stage,
             began: self.begun,
             took: latency,

@@ -123,7 +123,7 @@ fn pipeline<'a>(run: &'a Run, choice: &ChoiceContext<'_>) -> PlannedPipeline<'a>
     let chances = explanation::chances(plan, &exclusions);
     let providers = plan.providers.iter().zip(chances);
     PlannedPipeline {
-        policy_id: plan.policy_id.as_str().into(),
+        policy_id: (&*plan.policy_id).into(),
         policy_version: policy.version.as_str().into(),
         revision: plan.revision,
         pre: waves(&plan.pre, choice),

@@ -25,7 +25,7 @@ use beamline_contract::record::{ExtensionInstance, ExtensionRecord, Kind};
 #[derive(Debug)]
 pub struct Plan {
     pub policy: Arc<Policy>,
-    pub policy_id: String,
+    pub policy_id: Arc<str>,
     pub revision: u64,
     /// Waves of pre-processors; those of one wave run side by side.
     pub pre: Vec<Vec<Arc<PlannedCall>>>,
@@ -235,7 +235,7 @@ impl Plan {
         let providers = planner.providers();
         let post = planner.processors(&policy.post, Kind::Post)?;
         let output_validators = planner.validators(&policy.output_validators)?;
-        let policy_id = policy_id.to_owned();
+        let policy_id = policy_id.into();
         let revision = snapshot.revision();
         Ok(Self {
             policy_id,

@@ -7,7 +7,6 @@ use beamline_contract::admin::{
     CalledInRequest, NotChosen, RequestAttempt, RequestProvider, RequestStage, RequestStory,
 };
 use beamline_contract::time::milliseconds;
-use beamline_domain::request::explanation::chances;
 use beamline_domain::request::run::Stage;
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -70,10 +69,9 @@ pub(super) fn story(past: &Past, replica_id: &str) -> RequestStory {
 }
 
 fn tell_run(run: &RunTold, story: &mut RequestStory) {
-    let plan = &run.plan;
-    story.policy_id = Some(plan.policy_id.clone());
-    story.policy_version = Some(plan.policy.version.to_string());
-    story.revision = Some(plan.revision);
+    story.policy_id = Some(run.policy_id.to_string());
+    story.policy_version = Some(run.policy.version.to_string());
+    story.revision = Some(run.revision);
     story.timeout_ms = Some(milliseconds(run.timeout));
     story.session = run.session.map(Into::into);
     story.degraded = run
@@ -84,32 +82,26 @@ fn tell_run(run: &RunTold, story: &mut RequestStory) {
             reason: missing.reason.clone(),
         })
         .collect();
-    let Some(chosen) = &run.chosen else {
-        return;
-    };
-    story.provider = Some(RequestProvider {
-        id: chosen.call.id().to_owned(),
+    story.provider = run.chosen.as_ref().map(|chosen| RequestProvider {
+        id: chosen.extension.id.clone(),
         reason: chosen.reason.as_str().into(),
     });
-    let chances = chances(plan, &chosen.exclusions);
-    story.not_chosen = chances
-        .into_iter()
-        .filter_map(|chance| {
-            Some(NotChosen {
-                id: chance.provider_id.into_owned(),
-                reason: chance.excluded?.into_owned(),
-            })
+    story.not_chosen = run
+        .excluded
+        .iter()
+        .map(|(id, why)| NotChosen {
+            id: id.clone(),
+            reason: why.as_str().to_owned(),
         })
         .collect();
 }
 
 fn call(ended: &Ended, made: &CallTold, tenant_id: &str) -> CalledInRequest {
-    let planned = &made.call;
-    let route = planned.route.as_ref();
+    let route = made.route.as_ref();
     CalledInRequest {
         stage: made.stage.as_str().into(),
-        extension_id: planned.id().to_owned(),
-        version: planned.target.version.to_string(),
+        extension_id: made.id().to_owned(),
+        version: made.version.to_string(),
         version_rule: route.map(|route| route.rules.visible_to(tenant_id).to_string()),
         began_ms: milliseconds(since(ended, made.began)),
         took_ms: milliseconds(made.took),
@@ -118,18 +110,15 @@ fn call(ended: &Ended, made: &CallTold, tenant_id: &str) -> CalledInRequest {
         attempts: made
             .attempts
             .iter()
-            .map(|tried| attempt(ended, made, tried))
+            .map(|tried| attempt(ended, tried))
             .collect(),
     }
 }
 
-fn attempt(ended: &Ended, made: &CallTold, tried: &AttemptTold) -> RequestAttempt {
-    let endpoint = made.call.target.endpoint(tried.endpoint);
+fn attempt(ended: &Ended, tried: &AttemptTold) -> RequestAttempt {
     RequestAttempt {
-        instance: made.call.instance(tried.endpoint).map(str::to_owned),
-        subject: endpoint
-            .map(|endpoint| endpoint.subject.to_string())
-            .unwrap_or_default(),
+        instance: tried.instance.as_deref().map(str::to_owned),
+        subject: tried.subject.to_string(),
         began_ms: milliseconds(since(ended, tried.began)),
         waited_ms: milliseconds(tried.waited),
         took_ms: milliseconds(tried.took),
