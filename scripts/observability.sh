@@ -9,6 +9,7 @@
 #   BEAMLINE_METRICS=FILE               the table of metrics, in place of docs/metrics.md
 # Loopback only, on free ports. What it starts ends with it, after fifteen minutes at the latest.
 set -euo pipefail
+export PYTHONDONTWRITEBYTECODE=1
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from datetime import datetime, timezone
 
 import matplotlib
 
@@ -11,6 +12,7 @@ import matplotlib.pyplot as plot
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 COLUMN, LINE = 0.66, 0.34  # inches of a grid unit
+MINUTE = 1 / 1440  # of a day, in which times are counted here
 INK, FAINT, PAGE, EDGE = "#24292e", "#6b7280", "#f4f5f5", "#d8dbe0"
 PALETTE = ["#3274d9", "#56a64b", "#f2a900", "#e02f44", "#8f3bb8", "#ff780a", "#1f9e89", "#a352cc", "#705da0", "#b7a000",
            "#5794f2", "#96d98d"]
@@ -19,6 +21,10 @@ NAMED = {"green": "#56a64b", "yellow": "#e0b400", "orange": "#ff780a", "red": "#
 KNOWN = {"ok": "#56a64b", "success": "#56a64b", "closed": "#56a64b", "error": "#e02f44", "timeout": "#ff780a",
          "open": "#e02f44", "half_open": "#e0b400", "rejected": "#8f3bb8", "limit": "#b0b7c0", "ceiling": "#d8dbe0",
          "p50": "#56a64b", "p95": "#f2a900", "p99": "#e02f44", "circuit_open": "#b7a000", "validator_blocked": "#8f3bb8"}
+
+
+def date_of(seconds):
+    return dates.date2num(datetime.fromtimestamp(seconds, timezone.utc))
 
 
 def shown(value, unit, decimals=None):
@@ -59,8 +65,8 @@ def legend(text, labels):
 class Picture:
     """One dashboard. `ask` answers the series of an expression: [(labels, [(time, value)])]."""
 
-    def __init__(self, dashboard, title, ask):
-        self.ask = ask
+    def __init__(self, dashboard, title, ask, since, until):
+        self.ask, self.since, self.until = ask, date_of(since), date_of(until)
         panels = dashboard["panels"]
         rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
         self.width, self.height = 24 * COLUMN + 0.2, (rows + 1.8) * LINE
@@ -177,7 +183,7 @@ class Picture:
             return self.nothing(panel, place)
         apart = {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
         twofold = any(name in apart for name, _ in found)
-        axes = self.axes(place, right=0.55 if twofold else 0.18)
+        axes = self.axes(place, left=0.85 if defaults["unit"].startswith("suffix:") else 0.62, right=0.55 if twofold else 0.18)
         second = axes.twinx() if twofold else None
         colours = self.colours([name for name, _ in found])
         if "stacking" in defaults["custom"]:
@@ -224,15 +230,22 @@ class Picture:
             chosen[name] = free[index % len(free)]
         return chosen
 
-    @staticmethod
-    def scale(axes, defaults, second):
+    def hours(self, axes):
+        """The whole time on each panel, also where something was measured for a part of it only."""
+        minutes = (self.until - self.since) / MINUTE
+        axes.xaxis.set_major_locator(dates.MinuteLocator(interval=max(1, math.ceil(minutes / 5))))
+        axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))
+        axes.set_xlim(self.since, self.until)
+
+    def scale(self, axes, defaults, second):
         axes.grid(axis="y", color="#eceef1", linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))
-        axes.xaxis.set_major_locator(dates.AutoDateLocator(maxticks=6))
+        self.hours(axes)
         axes.yaxis.set_major_locator(plot.MaxNLocator(5, integer=defaults.get("decimals") == 0))
+        if defaults["unit"] == "bytes":
+            most = max(axes.get_ylim()[1], 1)
+            axes.yaxis.set_major_locator(plot.MultipleLocator(2 ** math.ceil(math.log2(most / 5))))
         axes.yaxis.set_major_formatter(lambda value, _: shown(value, defaults["unit"]))
-        axes.margins(x=0)
         if "min" in defaults:
             axes.set_ylim(bottom=defaults["min"], top=axes.get_ylim()[1] * 1.05)
             if axes.get_ylim()[1] <= 0.06 and second is None and defaults["unit"] in ("none", "ops", "reqps"):
@@ -269,9 +282,7 @@ class Picture:
         axes.set_yticks(range(len(found)), [name for name, _ in reversed(found)])
         axes.set_ylim(-0.6, len(found) - 0.4)
         axes.xaxis_date()
-        axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))
-        axes.xaxis.set_major_locator(dates.AutoDateLocator(maxticks=6))
-        axes.margins(x=0)
+        self.hours(axes)
         options = defaults["mappings"][0]["options"].values()
         self.legend(place, [(one["text"], NAMED[one["color"]]) for one in options])
 
@@ -288,13 +299,17 @@ class Picture:
             axes.text(value, row, "  " + shown(value, unit, 1), va="center", size=9, color=INK)
 
     def table(self, panel, place):
-        rows = [labels for target in panel["targets"] for labels, _ in self.ask(target["expr"])]
+        series = [one for target in panel["targets"] for one in self.ask(target["expr"])]
+        # What there is now, and not what there was a minute ago.
+        rows = [labels for labels, points in series if points[-1][0] > self.until - MINUTE / 2]
+        if not rows:
+            return self.nothing(panel, place)
         x, y, w, h = self.box(place, 0.15, 0.1, 0.35, 0.1)
         names = sorted({name for labels in rows for name in labels} - {"__name__"})
         for column, name in enumerate(names):
             left = x + w * column / len(names)
             self.figure.text(left, y + h - 0.1 / self.height, name, size=8, color=FAINT, va="center", weight="bold")
-            for row, labels in enumerate(rows):
+            for row, labels in enumerate(rows[: int(h * self.height / 0.23) - 1]):
                 self.figure.text(left, y + h - (0.1 + 0.23 * (row + 1)) / self.height, labels.get(name, ""), size=8, color=INK,
                                  va="center")
 

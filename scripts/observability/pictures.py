@@ -8,14 +8,12 @@ import json
 import shutil
 import sys
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 
 import check
 import dashboards
-from draw import Picture
+from draw import Picture, date_of
 from lab import JOB, ROOT, Lab, Load, eventually
-from matplotlib.dates import date2num
 
 STEP = 5  # seconds between two scrapes
 TITLES = {"overview": "Overview", "extension": "One extension: openai_gpt4", "supervision": "Supervision and limits",
@@ -37,7 +35,9 @@ def requests():
     chosen = []
     for index in range(60):
         words = "please " * (1 + index % 7) + "answer"
-        acme = {"tenant_id": "acme", "context": {"user_id": f"u-{index % 23}"}, "message": {"payload": words}}
+        acme = {"tenant_id": "acme", "message": {"payload": words}}
+        if index % 4:
+            acme["context"] = {"user_id": f"u-{index % 23}"}
         demo = {"tenant_id": "demo", "message": {"payload": words}}
         chosen.append(("decide" if index % 12 == 5 else "route", demo if index % 3 == 0 else acme))
     chosen.append(("route", {"tenant_id": "acme", "message": {"payload": "mail me at joe@example.org"}}))
@@ -76,7 +76,7 @@ def play(lab, chosen, pace):
     with Load(lab.nats_port, requests(), chosen.rate) as load:
         eventually("an answer comes", lambda: load.answers)
         wait(2)
-        provider(lab, "openai_gpt4", "--latency-ms", "12", "--jitter-ms", "20", "--failure-rate", "0.9")
+        provider(lab, "openai_gpt4", "--latency-ms", "12", "--jitter-ms", "20", "--failure-rate", "0.4")
         wait(1.2)
         provider(lab, "openai_gpt4", "--latency-ms", "12", "--jitter-ms", "20", "--failure-rate", "0.005")
         wait(1.3)
@@ -86,7 +86,7 @@ def play(lab, chosen, pace):
         provider(lab, "anthropic_claude", "--latency-ms", "18", "--jitter-ms", "30")
         wait(1)
         lab.stop("nats")
-        time.sleep(7)
+        time.sleep(15)
         lab.start_nats()
         wait(1.6)
         print(f"{load.answers} of {load.sent} requests were answered", file=sys.stderr)
@@ -98,8 +98,8 @@ def ask_over(prometheus, since, until, values):
         expr = dashboards.filled(expr.replace("$__rate_interval", f"{4 * STEP}s").replace(
             "$__range", f"{int(until - since)}s"), values)
         answer = prometheus.ask("query_range", query=expr, start=since, end=until, step=STEP)
-        return [(one["metric"], [(date2num(datetime.fromtimestamp(at, timezone.utc)), float(value))
-                                 for at, value in one["values"]]) for one in answer["result"]]
+        return [(one["metric"], [(date_of(at), float(value)) for at, value in one["values"]])
+                for one in answer["result"]]
     return ask
 
 
@@ -124,19 +124,22 @@ def main():
         for path in sorted(check.DASHBOARDS.glob("*.json")):
             values = {"job": JOB, "instance": ".*", "extension_id": "openai_gpt4", "provider_id": ".*"}
             picture = Picture(dashboards.read(path)[0], "Beamline: " + TITLES[path.stem],
-                              ask_over(prometheus, since, until, values))
+                              ask_over(prometheus, since, until, values), since, until)
             picture.save(chosen.into / f"dashboard-{path.stem}.png")
     shrink(chosen.into)
     return 0
 
 
 def shrink(folder):
-    """A picture of few colours needs few bytes."""
+    """A picture of few colours needs few bytes: the 256 most frequent ones stay as they are."""
     from PIL import Image
     for path in folder.glob("dashboard-*.png"):
-        with Image.open(path) as picture:
-            small = picture.convert("RGB").quantize(160, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        small.save(path, optimize=True)
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+        frequent = sorted(picture.getcolors(1 << 24), reverse=True)[:256]
+        palette = Image.new("P", (1, 1))
+        palette.putpalette([part for _, colour in frequent for part in colour])
+        picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":
