@@ -9,26 +9,30 @@
 #   BEAMLINE_METRICS=FILE               the table of metrics, in place of docs/metrics.md
 # Loopback only, on free ports. What it starts ends with it, after fifteen minutes at the latest.
 set -euo pipefail
-export PYTHONDONTWRITEBYTECODE=1
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 own=$PWD/.beamline/observability
 metrics=${BEAMLINE_METRICS:-docs/metrics.md}
-python=$own/venv/bin/python
 
 # A parser of PromQL, in a folder of its own, made anew when the list of what belongs into it changes.
 ensure_python() {
   local wanted=scripts/observability/requirements.txt
-  cmp -s "$wanted" "$own/installed.txt" && return
+  has python3 || install_package python3 || true
   has python3 || fail "Python is missing. Install Python 3.11 or newer, and try again."
+  export PYTHONPATH=$own/python PYTHONDONTWRITEBYTECODE=1
+  cmp -s "$wanted" "$own/python/installed.txt" && return
   say "installing a parser of PromQL into .beamline/observability"
-  mkdir -p "$own"
-  python3 -m venv --clear "$own/venv" >&2 ||
-    fail "Python has no venv here. Install it (apt-get install python3-venv), and try again."
-  "$python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$wanted" >&2 ||
+  python3 -m pip --version >/dev/null 2>&1 || install_package python3-pip ||
+    fail "pip cannot be installed here. Install it (apt-get install python3-pip), and try again."
+  rm -rf "$own/python" && mkdir -p "$own/python"
+  into_own --require-hashes --only-binary :all: -r "$wanted" ||
     fail "promql-parser cannot be installed here: see $wanted"
-  cp "$wanted" "$own/installed.txt"
+  cp "$wanted" "$own/python/installed.txt"
+}
+
+into_own() {
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target "$own/python" "$@" >&2
 }
 
 # Debian's package would start a server of its own at port 9090, so it is only unpacked. That needs no rights either.
@@ -72,22 +76,22 @@ check_rules() {
 case ${1:-} in
   quick)
     ensure_python
-    "$python" scripts/observability/check.py --metrics "$metrics"
+    python3 scripts/observability/check.py --metrics "$metrics"
     ;;
   "")
     ensure_python
     ensure_prometheus
     ensure_programs
-    "$python" scripts/observability/check.py --metrics "$metrics"
+    python3 scripts/observability/check.py --metrics "$metrics"
     check_rules
-    timeout 900 "$python" scripts/observability/live.py "$BEAMLINE_PROGRAMS" --metrics "$metrics"
+    timeout 900 python3 scripts/observability/live.py "$BEAMLINE_PROGRAMS" --metrics "$metrics"
     ;;
   pictures)
     ensure_python
     ensure_prometheus
     ensure_programs
-    "$python" -m pip install --quiet --disable-pip-version-check matplotlib >&2
-    timeout 900 "$python" scripts/observability/pictures.py "$BEAMLINE_PROGRAMS"
+    python3 -c 'import matplotlib' 2>/dev/null || into_own matplotlib
+    timeout 900 python3 scripts/observability/pictures.py "$BEAMLINE_PROGRAMS"
     ;;
   *) fail "usage: scripts/observability.sh [quick | pictures]" ;;
 esac

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -57,6 +58,8 @@ class Lab:
         self.running = {}
 
     def __enter__(self):
+        # Ended from outside, it tidies up as at any other end.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         self.nats_port = free_port()
         self.start_nats()
         return self
