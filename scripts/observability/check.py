@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RULES = ["docker/prometheus/recording.yml", "docker/prometheus/alerts.yml"]
 DASHBOARDS = ROOT / "docker/grafana/dashboards"
 RUNBOOK = "docs/runbook.md"
+ERRORS = "docs/errors.md"
 # The labels of ALERTS, besides those of each alert.
 OF_ALERTS = {"alertname", "alertstate"}
 
@@ -80,6 +81,19 @@ def check_runbook(alerts, runbook, report):
         report.wrong(RUNBOOK, f"there is no alert {chapter}")
 
 
+def check_codes(all_rules, errors, report):
+    """What counts as failed are the codes that docs/errors.md gives a status of 500 or more."""
+    blameless = {"ok"}
+    for codes, status in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (\d{3}) \|", errors, re.M):
+        if int(status) < 500:
+            blameless |= set(re.findall(r"\w+", codes))
+    for rule in all_rules:
+        for listed in re.findall(r'outcome!~"([^"]*)"', rule.expr):
+            if set(listed.split("|")) != blameless:
+                report.wrong(rule, f"leaves out other codes than those of {ERRORS} below 500: "
+                                   f"{', '.join(sorted(blameless ^ set(listed.split('|'))))}")
+
+
 def check_dashboards(known, report):
     for path in sorted(DASHBOARDS.glob("*.json")):
         dashboard, queries = dashboards.read(path)
@@ -112,6 +126,7 @@ def check(text_of_metrics):
     alerts = [rule for rule in all_rules if rule.kind == "alert"]
     runbook = ROOT / RUNBOOK
     check_runbook(alerts, runbook.read_text() if runbook.exists() else "", report)
+    check_codes(all_rules, (ROOT / ERRORS).read_text(), report)
     check_dashboards(known, report)
     return report
 
