@@ -1,10 +1,10 @@
 # One place for what people and CI type. What a target does is in scripts/, so that it can be read and run on its own.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test chaos simulate load pairs bench bench-pii deny sbom clean
+.PHONY: help run build test chaos simulate load pairs bench bench-pii observability deny sbom clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Start everything on this machine: NATS, router, extensions, a demo policy
 	@scripts/run.sh
@@ -33,6 +33,9 @@ bench: ## Measure lookups, plans and choices, and count the heap allocations of 
 
 bench-pii: ## Measure the detection of personal data beside Presidio (SEED=7, TEXTS=5400, ARGS=--show)
 	@scripts/bench-pii.sh $(ARGS)
+
+observability: ## Check rules, alerts and dashboards against a real Prometheus (ARGS=quick, ARGS=pictures)
+	@scripts/observability.sh $(ARGS)
 
 deny: ## Check licences, bans, sources and advisories of the dependencies
 	@scripts/deny.sh
