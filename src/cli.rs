@@ -31,6 +31,7 @@ pub mod policy;
 pub mod request;
 pub mod serve;
 mod stops;
+pub mod tail;
 pub mod tree;
 pub mod typed;
 pub mod up;
@@ -100,6 +101,8 @@ pub enum Command {
     Serve,
     /// Send one message through a running router
     Request(request::RequestArgs),
+    /// Follow requests as they are answered
+    Tail(tail::TailArgs),
     /// Show the supervision tree of a running router
     Tree(tree::TreeArgs),
     /// List and change extensions
@@ -194,6 +197,7 @@ impl Command {
                 .map(|listen| ("http.listen".to_owned(), listen.to_string())),
             Self::Serve
             | Self::Request(_)
+            | Self::Tail(_)
             | Self::Tree(_)
             | Self::Ext(_)
             | Self::Breaker(_)
@@ -214,7 +218,7 @@ impl Command {
         match self {
             Self::Request(_) | Self::Tree(_) | Self::Ext(_) | Self::Breaker(_) => true,
             Self::Policy(_) | Self::Key(_) | Self::Audit(_) | Self::Config(_) => true,
-            Self::LogLevel(_) => true,
+            Self::LogLevel(_) | Self::Tail(_) => true,
             Self::Up(_) | Self::Serve | Self::Migrate(_) => false,
             Self::Completions(_) | Self::Complete(_) => false,
         }
@@ -269,6 +273,7 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
     match command {
         Command::Up(args) => up::run(load()?, args, console).await,
         Command::Serve => serve::run(load()?).await,
+        Command::Tail(args) => tail::run(&load()?, &args, globals.timeout, console).await,
         Command::LogLevel(args) => log_level::run(&load()?, args, globals.timeout, console).await,
         Command::Request(args) => request::run(&load()?, &args, globals.timeout, console).await,
         Command::Tree(args) => tree::run(&load()?, &args, globals.timeout, console).await,

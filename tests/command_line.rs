@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod first_day;
+mod looking;
 
 struct World {
     nats: Nats,

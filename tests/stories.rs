@@ -75,7 +75,7 @@ async fn the_story_of_a_request_says_what_was_called_and_why() {
     );
     assert_eq!(
         story["degraded"],
-        json!([{"id": "guard", "reason": "words"}])
+        json!([{"id": "guard", "reason": "rejected"}])
     );
     let calls = story["calls"].as_array().expect("calls");
     let called: Vec<String> = calls

@@ -203,8 +203,29 @@ impl RunTold {
             chosen,
             excluded: excluded.collect(),
             session: run.session_result(),
-            degraded: run.degraded.clone(),
+            degraded: run
+                .degraded
+                .iter()
+                .map(|missing| told(run, missing))
+                .collect(),
         }
+    }
+}
+
+/// What an extension said of a message that it rejected is content.
+fn told(run: &Run, missing: &Degraded) -> Degraded {
+    let rejected = [ExtensionStatus::Rejected, ExtensionStatus::Warned];
+    let mut reports = run.reports.iter();
+    let is_rejected =
+        reports.any(|report| report.call.id() == missing.id && rejected.contains(&report.status));
+    let reason = if is_rejected {
+        ExtensionStatus::Rejected.as_str()
+    } else {
+        &missing.reason
+    };
+    Degraded {
+        id: missing.id.clone(),
+        reason: reason.to_owned(),
     }
 }
 

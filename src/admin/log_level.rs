@@ -11,6 +11,8 @@ use super::refusal::Refusal;
 use super::surroundings::Surroundings;
 use crate::config::log_filter_problem;
 
+const TIMES_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600_000;
+
 impl Perform for LogLevel {
     const WAITS_FOR: WaitsFor = WaitsFor::Nobody;
 
@@ -21,6 +23,9 @@ impl Perform for LogLevel {
     ) -> Result<LogLevelAnswer, Refusal> {
         if let Some(problem) = self.filter.as_deref().and_then(log_filter_problem) {
             return Err(Refusal::invalid(format!("/filter {problem}.")));
+        }
+        if self.for_ms.is_some_and(|time| !TIMES_MS.contains(&time)) {
+            return Err(Refusal::invalid("/for_ms must be from a second to a day."));
         }
         let question = LogLevelQuestion {
             level: self,

@@ -43,7 +43,8 @@ impl Perform for GetRequest {
         // Times of day of replicas whose clocks agree, and of one replica in any case.
         requests.sort_by_key(|story| Reverse(story.received_at.clone()));
         requests.truncate(limit as usize);
-        if requests.is_empty() {
+        // Whoever follows them sees that there are none yet.
+        if requests.is_empty() && self.after_ms.is_none() {
             return Err(nothing(&self));
         }
         Ok(RequestsAnswer {

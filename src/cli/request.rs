@@ -15,6 +15,9 @@ use super::{Console, Failure, document, milliseconds, nearest, view};
 use crate::config::Config;
 
 mod show;
+mod which;
+
+pub(in crate::cli) use which::Which;
 
 /// What `request` takes besides the global options.
 #[derive(Debug, Clone, Args)]

@@ -10,6 +10,7 @@ use beamline_actors::metrics::{
 use beamline_actors::story::{Ended, Observer};
 use beamline_contract::admin::{GetRequest, REMEMBERED_REQUESTS, RequestStory};
 use beamline_contract::record::Kind;
+use beamline_contract::time::since_1970;
 use beamline_domain::request::run::Stage;
 use beamline_domain::request::{Correlation, RequestKind};
 use prometheus_client::metrics::histogram::Histogram;
@@ -80,18 +81,7 @@ impl Requests {
 
     /// The stories of this replica that a question asks for, the newest first.
     pub(crate) fn find(&self, question: &GetRequest) -> Vec<RequestStory> {
-        let fits = |past: &Past| {
-            let ended = &past.ended;
-            let tenant_id = ended.tenant_id.as_deref();
-            let is_asked_for =
-                |id: &String| ended.request_id.as_deref() == Some(id) || *ended.trace_id == **id;
-            question.id.as_ref().is_none_or(is_asked_for)
-                && (question.failed != Some(true) || ended.outcome != "ok")
-                && question
-                    .tenant_id
-                    .as_deref()
-                    .is_none_or(|asked| Some(asked) == tenant_id)
-        };
+        let fits = |past: &Past| fits(past, question);
         let limit = question.limit.unwrap_or(1).clamp(1, MOST_TOLD) as usize;
         let mut found = self.shared.last.newest(limit, fits);
         found.extend(self.shared.refused.newest(limit, fits));
@@ -149,6 +139,10 @@ impl Past {
         }
     }
 
+    fn answered_at(&self) -> SystemTime {
+        self.received_at + self.ended.took
+    }
+
     /// About what it takes of the memory.
     fn bytes(&self) -> usize {
         const EACH: usize = 1024;
@@ -162,6 +156,32 @@ impl Past {
         });
         EACH + calls * A_CALL + names * A_NAME
     }
+}
+
+fn fits(past: &Past, question: &GetRequest) -> bool {
+    let ended = &past.ended;
+    let tenant_id = ended.tenant_id.as_deref();
+    let policy_id = ended.run.as_ref().map(|run| &*run.policy_id);
+    let is_it = |id: &str| ended.request_id.as_deref() == Some(id) || *ended.trace_id == *id;
+    let called = |id: &str| {
+        ended
+            .story
+            .read(|told| told.calls.iter().any(|call| call.id() == id))
+    };
+    let asked =
+        |field: &Option<String>, fits: &dyn Fn(&str) -> bool| field.as_deref().is_none_or(fits);
+    let least = question.least_ms.map(Duration::from_millis);
+    // The cheap ones first.
+    (question.failed != Some(true) || ended.outcome != "ok")
+        && least.is_none_or(|least| ended.took >= least)
+        && question
+            .after_ms
+            .is_none_or(|after| since_1970(past.answered_at()) > after)
+        && asked(&question.outcome, &|outcome| ended.outcome == outcome)
+        && asked(&question.tenant_id, &|asked| tenant_id == Some(asked))
+        && asked(&question.policy_id, &|asked| policy_id == Some(asked))
+        && asked(&question.id, &is_it)
+        && asked(&question.extension_id, &called)
 }
 
 impl Shared {

@@ -21,6 +21,21 @@ pub struct GetRequest {
     /// Absent: all tenants that the key sees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<String>,
+    /// Of this policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_id: Option<String>,
+    /// That called this extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension_id: Option<String>,
+    /// `ok`, or the code of an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// That took so many milliseconds, or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_ms: Option<u64>,
+    /// Answered after this moment, in milliseconds since 1970 by the clock of the replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<u64>,
     /// At most so many, 1 to 100. Absent: one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -61,6 +76,8 @@ pub struct RequestStory {
     pub outcome: Cow<'static, str>,
     /// When it was read.
     pub received_at: String,
+    /// When it was answered, in milliseconds since 1970.
+    pub answered_ms: u64,
     pub duration_ms: f64,
     /// What it had.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use beamline_contract::admin::{GetRequest, RequestsAnswer};
 use clap::Args;
 
+use super::which::Which;
 use crate::cli::client::Client;
 use crate::cli::view::story;
 use crate::cli::{Console, Failure};
@@ -20,13 +21,8 @@ pub struct ShowArgs {
     #[arg(long, conflicts_with = "id")]
     last: bool,
 
-    /// Only requests that were not answered ok
-    #[arg(long)]
-    failed: bool,
-
-    /// Only requests of this tenant
-    #[arg(long, value_name = "ID")]
-    tenant: Option<String>,
+    #[command(flatten)]
+    which: Which,
 
     /// At most so many, the newest first
     #[arg(long, value_name = "MANY", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -41,9 +37,8 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let question = GetRequest {
         id: args.id.clone(),
-        failed: args.failed.then_some(true),
-        tenant_id: args.tenant.clone(),
         limit: Some(args.limit),
+        ..args.which.question()
     };
     let client = Client::connect(config, timeout).await?;
     let answer = client.admin(&question).await?;

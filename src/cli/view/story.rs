@@ -21,6 +21,52 @@ pub(in crate::cli) fn all(found: &RequestsAnswer, look: Look) -> String {
     stories.collect::<Vec<_>>().join("\n\n")
 }
 
+/// One request in one line, for whoever follows them.
+pub(in crate::cli) fn line(story: &RequestStory) -> String {
+    let cell = |text: Option<&str>, width: usize| {
+        let text = text::shortened(text.unwrap_or("-"), width);
+        format!("{text:<width$}")
+    };
+    let [time, outcome, tenant, policy, provider] = LINE.map(|(_, width)| width);
+    let at = story.received_at.get(11..23).unwrap_or(&story.received_at);
+    let took = text::latency(story.duration_ms);
+    let chosen = story.provider.as_ref().map(|provider| provider.id.as_str());
+    let cells = [
+        cell(Some(at), time),
+        format!("{took:>9}"),
+        cell(Some(&story.outcome), outcome),
+        cell(story.tenant_id.as_deref(), tenant),
+        cell(story.policy_id.as_deref(), policy),
+        cell(chosen, provider),
+        text::or_dash(story.request_id.as_deref()),
+    ];
+    cells.join("  ")
+}
+
+/// What stands above them.
+pub(in crate::cli) fn line_head() -> String {
+    let [time, outcome, tenant, policy, provider] =
+        LINE.map(|(name, width)| format!("{name:<width$}"));
+    [
+        time,
+        "     TOOK".to_owned(),
+        outcome,
+        tenant,
+        policy,
+        provider,
+        "REQUEST".to_owned(),
+    ]
+    .join("  ")
+}
+
+const LINE: [(&str, usize); 5] = [
+    ("READ AT", 12),
+    ("OUTCOME", 18),
+    ("TENANT", 14),
+    ("POLICY", 14),
+    ("PROVIDER", 18),
+];
+
 fn one(story: &RequestStory, look: Look) -> String {
     let mut lines = Vec::new();
     for sentence in sentences(story) {
@@ -240,6 +286,14 @@ provider  model      v2 (tenant = acme)            █████████�
         story.request_id = Some("\u{1b}[2Jx".to_owned());
         story.calls[0].extension_id = "\u{1b}]0;x\u{7}".to_owned();
         assert!(!one(&story, Look::PLAIN).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_line_stands_under_its_head() {
+        let expected = "\
+READ AT            TOOK  OUTCOME             TENANT          POLICY          PROVIDER            REQUEST
+12:00:00.000    40.0 ms  provider_error      acme            chat            model               q-1";
+        assert_eq!(format!("{}\n{}", line_head(), line(&story())), expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use beamline_actors::story::{AttemptTold, CallTold, Ended, RunTold};
 use beamline_contract::admin::{
     CalledInRequest, NotChosen, RequestAttempt, RequestProvider, RequestStage, RequestStory,
 };
-use beamline_contract::time::milliseconds;
+use beamline_contract::time::{milliseconds, since_1970};
 use beamline_domain::request::run::Stage;
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -43,6 +43,7 @@ pub(super) fn story(past: &Past, replica_id: &str) -> RequestStory {
         kind: ended.kind.as_str().into(),
         outcome: ended.outcome.into(),
         received_at: humantime::format_rfc3339_millis(past.received_at).to_string(),
+        answered_ms: since_1970(past.answered_at()),
         duration_ms: milliseconds(ended.took),
         ..RequestStory::default()
     };
