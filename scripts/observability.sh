@@ -32,7 +32,7 @@ ensure_python() {
 }
 
 into_own() {
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target "$own/python" "$@" >&2
+  python3 -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --root-user-action ignore --target "$own/python" "$@" >&2
 }
 
 # Debian's package would start a server of its own at port 9090, so it is only unpacked. That needs no rights either.
