@@ -3,8 +3,8 @@
 #   scripts/observability.sh quick      they name metrics and labels of docs/metrics.md only
 #   scripts/observability.sh            also: promtool, and every expression asked of a real
 #                                       Prometheus that scrapes a router under load
-#   scripts/observability.sh pictures   draws the dashboards into docs/images/, from eight minutes of
-#                                       load and faults
+#   scripts/observability.sh pictures   draws the dashboards into docs/images/, from eight minutes
+#                                       of load and faults
 #   BEAMLINE_PROGRAMS=DIR               the programs to start, in place of those that it builds
 #   BEAMLINE_METRICS=FILE               the table of metrics, in place of docs/metrics.md
 # Loopback only, on free ports. What it starts ends with it, after fifteen minutes at the latest.
@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 own=$PWD/.beamline/observability
 metrics=${BEAMLINE_METRICS:-docs/metrics.md}
 
-# A parser of PromQL, in a folder of its own, made anew when the list of what belongs into it changes.
+# A parser of PromQL, in a folder of its own, made anew when the list of what is in it changes.
 ensure_python() {
   local wanted=scripts/observability/requirements.txt
   has python3 || install_package python3 || true
@@ -32,10 +32,12 @@ ensure_python() {
 }
 
 into_own() {
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target "$own/python" "$@" >&2
+  python3 -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --root-user-action ignore \
+    --target "$own/python" "$@" >&2
 }
 
-# Debian's package would start a server of its own at port 9090, so it is only unpacked. That needs no rights either.
+# Debian's package would start a server of its own at port 9090, so it is only unpacked. That needs
+# no rights of an administrator either.
 ensure_prometheus() {
   export PATH="$PATH:$own/prometheus/usr/bin"
   has promtool && has prometheus && return

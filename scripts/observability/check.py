@@ -160,6 +160,8 @@ def main():
     self_test()
     if chosen.self_test:
         return 0
+    if not chosen.metrics.exists():
+        sys.exit(f"error: there is no {chosen.metrics}, which lists the metrics")
     report = check(chosen.metrics.read_text())
     for mistake in report.mistakes:
         print(f"error: {mistake}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Draws a dashboard from what Prometheus answers to its own queries. Not Grafana, but what it shows."""
+"""Draws a dashboard from what Prometheus answers to its queries. Not Grafana, but what it shows."""
 
 import math
 import re

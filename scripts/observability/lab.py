@@ -122,7 +122,7 @@ class Lab:
         return done.stdout
 
     def start_prometheus(self, targets, interval="1s"):
-        """Scrapes the targets (name -> address) with the rules of docker/prometheus. Answers how to ask it."""
+        """Scrapes the targets (name -> address), by the rules of docker/prometheus."""
         rules = ROOT / "docker/prometheus"
         folder = self.path / "prometheus"
         folder.mkdir()

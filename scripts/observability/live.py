@@ -1,4 +1,4 @@
-"""Every expression of rules and dashboards, asked of a real Prometheus that scrapes a router under load.
+"""Every expression of rules and dashboards, asked of a real Prometheus that scrapes a router.
 
 live.py PROGRAMS [--metrics docs/metrics.md]      PROGRAMS: where the built programs lie
 """
