@@ -83,6 +83,9 @@ begin_step "licences, bans, sources, advisories"
 scripts/deny.sh
 scripts/pin-images.sh --self-test
 
+begin_step "rules and dashboards"
+scripts/observability.sh quick
+
 begin_step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 

@@ -215,10 +215,10 @@ impl Shared {
     }
 
     fn count_tenant(&self, tenant_id: Option<&str>, outcome: &'static str) {
-        if !self.by_tenant {
+        let Some(tenant_id) = tenant_id.filter(|_| self.by_tenant) else {
             return;
-        }
-        let tenant_id = self.metrics.tenants.label(tenant_id.unwrap_or_default());
+        };
+        let tenant_id = self.metrics.tenants.label(tenant_id);
         let label = TenantOutcome { tenant_id, outcome };
         self.metrics.tenant_requests.get_or_create(&label).inc();
     }

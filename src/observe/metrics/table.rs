@@ -120,7 +120,7 @@ table! {
         STAGE_DURATION: Histogram "router_stage_duration_seconds" ["stage"]
             "What the stages of requests took: `pre`, `validate`, `provider`, `post`, `output`";
         TENANT_REQUESTS: Counter "router_tenant_requests" ["tenant_id", "outcome"]
-            "Answers by tenant; only with `telemetry.tenant_label`, and for the first 50 tenants, others are `other`";
+            "Answers by tenant, as far as it was read; only with `telemetry.tenant_label`, and for the first 50 tenants, others are `other`";
         REQUESTS_IN_FLIGHT: Gauge "router_requests_in_flight" [] "Requests taken in and not answered";
         FALLBACKS: Counter "router_fallbacks" ["from", "to"] "Times that a provider took over from another that failed";
         SESSIONS: Counter "router_sessions" ["result"]
