@@ -38,6 +38,7 @@ mod policies;
 mod refusal;
 mod requests;
 mod said;
+mod stats;
 mod surroundings;
 mod targets;
 mod tree;

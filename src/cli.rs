@@ -32,6 +32,7 @@ pub mod request;
 pub mod serve;
 mod stops;
 pub mod tail;
+pub mod top;
 pub mod tree;
 pub mod typed;
 pub mod up;
@@ -103,6 +104,8 @@ pub enum Command {
     Request(request::RequestArgs),
     /// Follow requests as they are answered
     Tail(tail::TailArgs),
+    /// Show rates, failures and latencies by extension and tenant, refreshed
+    Top(top::TopArgs),
     /// Show the supervision tree of a running router
     Tree(tree::TreeArgs),
     /// List and change extensions
@@ -198,6 +201,7 @@ impl Command {
             Self::Serve
             | Self::Request(_)
             | Self::Tail(_)
+            | Self::Top(_)
             | Self::Tree(_)
             | Self::Ext(_)
             | Self::Breaker(_)
@@ -218,7 +222,7 @@ impl Command {
         match self {
             Self::Request(_) | Self::Tree(_) | Self::Ext(_) | Self::Breaker(_) => true,
             Self::Policy(_) | Self::Key(_) | Self::Audit(_) | Self::Config(_) => true,
-            Self::LogLevel(_) | Self::Tail(_) => true,
+            Self::LogLevel(_) | Self::Tail(_) | Self::Top(_) => true,
             Self::Up(_) | Self::Serve | Self::Migrate(_) => false,
             Self::Completions(_) | Self::Complete(_) => false,
         }
@@ -274,6 +278,7 @@ pub async fn run(cli: Cli, console: Console) -> Result<(), Failure> {
         Command::Up(args) => up::run(load()?, args, console).await,
         Command::Serve => serve::run(load()?).await,
         Command::Tail(args) => tail::run(&load()?, &args, globals.timeout, console).await,
+        Command::Top(args) => top::run(&load()?, args, globals.timeout, console).await,
         Command::LogLevel(args) => log_level::run(&load()?, args, globals.timeout, console).await,
         Command::Request(args) => request::run(&load()?, &args, globals.timeout, console).await,
         Command::Tree(args) => tree::run(&load()?, &args, globals.timeout, console).await,

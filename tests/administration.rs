@@ -551,6 +551,8 @@ async fn health_breakers_and_the_tree_show_what_runs() {
             "fleet_keys",
             "monitor",
             "audit",
+            "requests",
+            "log_levels",
             "intake",
             "fleet",
             "admin",

@@ -242,3 +242,32 @@ async fn a_key_of_one_tenant_is_told_of_no_other() {
     let all = ask(KEY, "get_request", json!({"limit": 10})).await;
     assert_eq!(all["requests"].as_array().map(Vec::len), Some(2), "{all}");
 }
+
+#[tokio::test]
+async fn ids_that_are_refused_as_too_long_are_not_kept_whole() {
+    let routing = Routing::start(&[("telemetry.tenant_label", "true")]).await;
+    let long = "x".repeat(200_000);
+    for body in [
+        json!({"version": "1", "tenant_id": "acme", "request_id": long, "message": {"payload": "x"}}),
+        json!({"version": "1", "tenant_id": long, "request_id": "q", "message": {"payload": "x"}}),
+        json!({"version": "1", "tenant_id": "acme", "request_id": "q", "trace_id": long, "message": {"payload": "x"}}),
+        json!({"version": "1", "tenant_id": "acme", "request_id": "q", "policy_id": long, "message": {"payload": "x"}}),
+    ] {
+        routing.gateway.route(&body).await;
+    }
+    let found = eventually(LIMIT, "all four", async || {
+        let answer = routing
+            .gateway
+            .admin("get_request", &json!({"limit": 10}))
+            .await;
+        (answer["requests"].as_array().map(Vec::len) == Some(4)).then_some(answer)
+    })
+    .await;
+    for text in [
+        found.to_string(),
+        routing.router.log(),
+        routing.router.get("/metrics").await.expect("metrics").1,
+    ] {
+        assert!(!text.contains(&"x".repeat(300)), "{} bytes", text.len());
+    }
+}

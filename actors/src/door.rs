@@ -24,7 +24,7 @@ use crate::registry::Registry;
 use crate::responder::Outgoing;
 use crate::services::{PipelineServices, PipelineSettings};
 use crate::sessions::Sessions;
-use crate::story::Observer;
+use crate::story::{Ended, Observer};
 use crate::tree::{Address, Node, NodeKind, OnDrop, TreeNode};
 
 mod refusal;
@@ -289,12 +289,17 @@ impl DoorState {
         let correlation = incoming.headers.correlation(|| fastrand::u64(..));
         self.ledger
             .answered(incoming.edge, incoming.kind, error.code.as_str());
-        let observer = &self.ledger.observer;
-        let outcome = error.code.as_str();
-        observer.refused(incoming.edge, incoming.kind, outcome, &correlation);
+        let ended = Ended::refused(
+            incoming.edge,
+            incoming.kind,
+            error.code.as_str(),
+            &correlation,
+            incoming.received,
+        );
         incoming
             .responder
             .answer(Outgoing::error(error, &correlation));
+        self.ledger.observer.refused(ended);
     }
 
     fn describe(&self, view: &mut TreeNode) {

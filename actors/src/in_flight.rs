@@ -96,6 +96,7 @@ impl InFlight {
             request_id,
             trace_id,
             tenant_id,
+            policy_id,
         } = match &outgoing.about {
             About::Request(request) => Who::from(&**request),
             About::Unread(known, _) => Who::from(known),
@@ -107,6 +108,7 @@ impl InFlight {
             request_id,
             trace_id,
             tenant_id,
+            policy_id,
             received: self.received,
             took: self.received.elapsed(),
             run,

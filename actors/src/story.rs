@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beamline_contract::answer::{DecisionReason, ExtensionStatus};
-use beamline_contract::record::ExtensionRecord;
-use beamline_domain::policy::Policy;
+use beamline_contract::record::Kind;
 use beamline_domain::record::Route;
 use beamline_domain::request::failure::CallFailure;
 use beamline_domain::request::plan::{Exclusion, PlannedCall};
@@ -34,7 +33,8 @@ pub struct Told {
 /// One call with all its attempts.
 #[derive(Debug, Clone)]
 pub struct CallTold {
-    pub extension: Arc<ExtensionRecord>,
+    pub extension_id: Arc<str>,
+    pub kind: Kind,
     pub version: Arc<str>,
     /// The rule that chose the version; `None`: it is the extension's own.
     pub route: Option<Arc<Route>>,
@@ -78,6 +78,8 @@ pub struct Ended {
     pub request_id: Option<Arc<str>>,
     pub trace_id: Arc<str>,
     pub tenant_id: Option<Arc<str>>,
+    /// Of one without a run, as far as it was read.
+    pub policy_id: Option<Arc<str>>,
     pub received: Instant,
     pub took: Duration,
     /// `None`: it was refused before it ran.
@@ -89,7 +91,7 @@ pub struct Ended {
 #[derive(Debug)]
 pub struct RunTold {
     pub policy_id: Arc<str>,
-    pub policy: Arc<Policy>,
+    pub policy_version: String,
     /// Of the registry.
     pub revision: u64,
     pub timeout: Duration,
@@ -103,7 +105,7 @@ pub struct RunTold {
 /// The provider that was chosen last.
 #[derive(Debug)]
 pub struct Chosen {
-    pub extension: Arc<ExtensionRecord>,
+    pub id: String,
     pub reason: DecisionReason,
 }
 
@@ -112,13 +114,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn ended(&self, ended: Ended);
 
     /// One that was turned away at the door, or that was not to be read.
-    fn refused(
-        &self,
-        edge: &'static str,
-        kind: RequestKind,
-        outcome: &'static str,
-        of: &Correlation,
-    );
+    fn refused(&self, refused: Ended);
 }
 
 /// Nobody looks.
@@ -128,7 +124,7 @@ pub struct Unobserved;
 impl Observer for Unobserved {
     fn ended(&self, _: Ended) {}
 
-    fn refused(&self, _: &'static str, _: RequestKind, _: &'static str, _: &Correlation) {}
+    fn refused(&self, _: Ended) {}
 }
 
 impl Story {
@@ -150,12 +146,6 @@ impl Story {
     }
 }
 
-impl CallTold {
-    pub fn id(&self) -> &str {
-        &self.extension.id
-    }
-}
-
 impl AttemptTold {
     /// Of an attempt at one of the places of a call.
     pub(crate) fn at(call: &PlannedCall, endpoint: usize, began: Instant) -> Self {
@@ -168,6 +158,37 @@ impl AttemptTold {
             took: Duration::ZERO,
             sent: false,
             failure: None,
+        }
+    }
+}
+
+impl Ended {
+    /// One that was turned away at the door, or that was not to be read.
+    pub(crate) fn refused(
+        edge: &'static str,
+        kind: RequestKind,
+        outcome: &'static str,
+        known: &Correlation,
+        received: Instant,
+    ) -> Self {
+        let Who {
+            request_id,
+            trace_id,
+            tenant_id,
+            policy_id,
+        } = Who::from(known);
+        Self {
+            edge,
+            kind,
+            outcome,
+            request_id,
+            trace_id,
+            tenant_id,
+            policy_id,
+            received,
+            took: received.elapsed(),
+            run: None,
+            story: Arc::default(),
         }
     }
 }
@@ -185,7 +206,7 @@ impl RunTold {
     pub(crate) fn of(run: &Run) -> Self {
         let plan = &run.plan;
         let chosen = run.decision.as_ref().map(|decision| Chosen {
-            extension: Arc::clone(&decision.call.extension),
+            id: decision.call.id().to_owned(),
             reason: decision.reason,
         });
         let exclusions = run
@@ -197,37 +218,36 @@ impl RunTold {
             excluded.filter_map(|(candidate, why)| Some((candidate.name.clone(), (*why)?)));
         Self {
             policy_id: Arc::clone(&plan.policy_id),
-            policy: Arc::clone(&plan.policy),
+            policy_version: plan.policy.version.clone(),
             revision: plan.revision,
             timeout: run.request.timeout,
             chosen,
             excluded: excluded.collect(),
             session: run.session_result(),
-            degraded: run
-                .degraded
-                .iter()
-                .map(|missing| told(run, missing))
-                .collect(),
+            degraded: run.degraded.iter().map(told).collect(),
         }
     }
 }
 
 /// What an extension said of a message that it rejected is content.
-fn told(run: &Run, missing: &Degraded) -> Degraded {
-    let rejected = [ExtensionStatus::Rejected, ExtensionStatus::Warned];
-    let mut reports = run.reports.iter();
-    let is_rejected =
-        reports.any(|report| report.call.id() == missing.id && rejected.contains(&report.status));
-    let reason = if is_rejected {
-        ExtensionStatus::Rejected.as_str()
-    } else {
-        &missing.reason
-    };
-    Degraded {
-        id: missing.id.clone(),
-        reason: reason.to_owned(),
+fn told(missing: &Degraded) -> Degraded {
+    let mut told = missing.clone();
+    if told.is_said {
+        ExtensionStatus::Rejected
+            .as_str()
+            .clone_into(&mut told.reason);
     }
+    told
 }
+
+/// Of an id that was not checked. The longest that is good has 256 bytes.
+pub(crate) fn clipped(id: &str) -> Arc<str> {
+    id.get(..id.floor_char_boundary(LONGEST_ID))
+        .unwrap_or_default()
+        .into()
+}
+
+const LONGEST_ID: usize = 256;
 
 /// Who a request is, as far as it was read.
 #[derive(Debug)]
@@ -235,6 +255,8 @@ pub(crate) struct Who {
     pub(crate) request_id: Option<Arc<str>>,
     pub(crate) trace_id: Arc<str>,
     pub(crate) tenant_id: Option<Arc<str>>,
+    /// Of one without a run, which has it as well.
+    pub(crate) policy_id: Option<Arc<str>>,
 }
 
 impl From<&Request> for Who {
@@ -243,6 +265,7 @@ impl From<&Request> for Who {
             request_id: Some(Arc::clone(&request.request_id)),
             trace_id: Arc::clone(&request.trace.trace_id),
             tenant_id: Some(Arc::clone(&request.tenant_id)),
+            policy_id: None,
         }
     }
 }
@@ -250,9 +273,10 @@ impl From<&Request> for Who {
 impl From<&Correlation> for Who {
     fn from(known: &Correlation) -> Self {
         Self {
-            request_id: known.request_id.as_deref().map(Arc::from),
-            trace_id: known.trace_id.as_str().into(),
-            tenant_id: known.tenant_id.as_deref().map(Arc::from),
+            request_id: known.request_id.as_deref().map(clipped),
+            trace_id: clipped(&known.trace_id),
+            tenant_id: known.tenant_id.as_deref().map(clipped),
+            policy_id: known.policy_id.as_deref().map(clipped),
         }
     }
 }

@@ -20,6 +20,7 @@ mod refusal;
 mod registry;
 mod requests;
 mod role;
+mod stats;
 mod tree;
 
 pub use audit::{
@@ -59,6 +60,7 @@ pub use requests::{
     RequestStage, RequestStory, RequestsAnswer,
 };
 pub use role::{Effect, KeyKind, Reach, Role};
+pub use stats::{GetStats, ReplicaStats, StatsAnswer, StatsCount, StatsStep};
 pub use tree::{
     NodeBreaker, NodeKind, RouterStatus, SupervisionTree, SupervisionTreeAnswer, TreeNode,
 };
@@ -104,6 +106,7 @@ macro_rules! for_each_operation {
             DryRunPipeline "dry_run_pipeline" Viewer Tenant Reads DryRunAnswer,
             GetPipelineComplexity "get_pipeline_complexity" Viewer Tenant Reads ComplexityAnswer,
             GetRequest "get_request" Viewer Tenant Reads RequestsAnswer,
+            GetStats "get_stats" Viewer Tenant Reads StatsAnswer,
             LogLevel "log_level" Operator Router Reads LogLevelAnswer,
             Reload "reload" Operator Router Reads RevisionAnswer,
             SupervisionTree "supervision_tree" Viewer Router Reads SupervisionTreeAnswer,

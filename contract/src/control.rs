@@ -8,6 +8,7 @@ use crate::admin::{GetRequest, LogLevel, RequestStory};
 pub const BREAKER: &str = "breaker";
 pub const BREAKERS: &str = "breakers";
 pub const REQUESTS: &str = "requests";
+pub const STATS: &str = "stats";
 pub const LOG_LEVEL: &str = "log_level";
 
 /// On [`BREAKER`]: a breaker has changed its state. Times are durations: clocks need not agree.

@@ -127,7 +127,7 @@ mod tests {
         ];
         assert_eq!(waits_for(WaitsFor::Store), store);
         assert_eq!(waits_for(WaitsFor::Extensions), ["dry_run_pipeline"]);
-        assert_eq!(waits_for(WaitsFor::Nobody).len(), 11, "all the rest");
+        assert_eq!(waits_for(WaitsFor::Nobody).len(), 12, "all the rest");
         let reads = ["reload", "list_audit", "verify_audit"];
         assert!(
             store

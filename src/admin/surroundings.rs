@@ -11,7 +11,7 @@ use beamline_actors::invokers::Invokers;
 use beamline_actors::metrics::Metrics;
 use beamline_actors::registry::Registry;
 use beamline_actors::tree::Node;
-use beamline_contract::admin::ReplicaLogLevel;
+use beamline_contract::admin::{GetStats, ReplicaLogLevel, ReplicaStats};
 use beamline_contract::control::{
     LogLevelQuestion, ReplicaRequests, ReplicaStatus, RequestsQuestion,
 };
@@ -75,6 +75,9 @@ pub trait Replicas: fmt::Debug + Send + Sync {
 
     /// The stories of requests that all have who answer in a short time.
     fn requests(&self, question: RequestsQuestion) -> BoxFuture<'_, Vec<ReplicaRequests>>;
+
+    /// What all served lately who answer in a short time.
+    fn stats(&self, question: GetStats) -> BoxFuture<'_, Vec<ReplicaStats>>;
 
     /// What all log who answer in a short time, after they have followed the question.
     fn log_level(&self, question: LogLevelQuestion) -> BoxFuture<'_, Vec<ReplicaLogLevel>>;

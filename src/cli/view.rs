@@ -18,4 +18,5 @@ pub(super) mod request;
 pub(super) mod story;
 pub(super) mod table;
 pub(super) mod text;
+pub(super) mod top;
 pub(super) mod tree;

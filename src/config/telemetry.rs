@@ -2,10 +2,29 @@
 
 mod filter;
 
-/// What is wrong with a log filter, as the end of a sentence about it.
+/// What is wrong with a filter that somebody wants for a while, as the end of a sentence about it.
 pub(crate) fn log_filter_problem(text: &str) -> Option<String> {
-    filter::check(text).err()
+    if text.len() > LONGEST_FILTER {
+        return Some(format!(
+            "has {} bytes; {LONGEST_FILTER} are enough",
+            text.len()
+        ));
+    }
+    if text.contains("async_nats") {
+        let why =
+            "names async_nats, whose lines hold messages and keys: only telemetry.log_filter may";
+        return Some(why.to_owned());
+    }
+    if let Err(problem) = filter::check(text) {
+        return Some(problem);
+    }
+    let silences = !filter::says_a_level_for_all(text);
+    silences.then(|| {
+        format!("logs nothing but what it names; put a level in front, as in \"info,{text}\"")
+    })
 }
+
+const LONGEST_FILTER: usize = 1024;
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,6 +1,7 @@
 //! What is made of every request that was answered: its metrics, its line in the log, and its
 //! story among the last ones. All are written from the same facts, once.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,21 +9,24 @@ use beamline_actors::metrics::{
     EdgeLabel, Metrics, SessionLabel, StageLabel, TenantOutcome, TraceLabel,
 };
 use beamline_actors::story::{Ended, Observer};
-use beamline_contract::admin::{GetRequest, REMEMBERED_REQUESTS, RequestStory};
+use beamline_actors::tree::{Child, Node, NodeKind};
+use beamline_contract::admin::{
+    GetRequest, GetStats, REMEMBERED_REQUESTS, ReplicaStats, RequestStory,
+};
 use beamline_contract::record::Kind;
 use beamline_contract::time::since_1970;
 use beamline_domain::request::run::Stage;
-use beamline_domain::request::{Correlation, RequestKind};
 use prometheus_client::metrics::histogram::Histogram;
-use tokio::time::Instant;
 
 mod line;
 mod refusals;
 mod ring;
+mod steps;
 mod told;
 
 use refusals::Refusals;
 use ring::Ring;
+use steps::Steps;
 
 /// All clones share it.
 #[derive(Debug, Clone)]
@@ -41,6 +45,7 @@ struct Shared {
     /// Those that were turned away are many at once; they push nothing else out.
     refused: Ring,
     refusals: Refusals,
+    steps: Steps,
 }
 
 /// A request that was answered, and when it was read by the time of day.
@@ -75,6 +80,7 @@ impl Requests {
                 last: Ring::new(REMEMBERED_REQUESTS, LAST_BYTES),
                 refused: Ring::new(REFUSED, REFUSED_BYTES),
                 refusals: Refusals::default(),
+                steps: Steps::default(),
             }),
         }
     }
@@ -84,7 +90,9 @@ impl Requests {
         let fits = |past: &Past| fits(past, question);
         let limit = question.limit.unwrap_or(1).clamp(1, MOST_TOLD) as usize;
         let mut found = self.shared.last.newest(limit, fits);
-        found.extend(self.shared.refused.newest(limit, fits));
+        // Where there are very many, they leave room for those that ran.
+        let room = limit.saturating_sub(found.len());
+        found.extend(self.shared.refused.newest(room, fits));
         found.sort_by_key(|past| std::cmp::Reverse(past.received_at));
         found.truncate(limit);
         let replica_id = &self.shared.replica_id;
@@ -95,38 +103,48 @@ impl Requests {
     }
 }
 
+impl Requests {
+    /// Tells of those that were turned away and not told of yet.
+    pub(crate) fn child(&self) -> Child {
+        let shared = Arc::clone(&self.shared);
+        let node = Node::new("requests", NodeKind::Worker);
+        Child::task(&node, move || {
+            let shared = Arc::clone(&shared);
+            async move {
+                shared.refusals.watch().await;
+                Ok::<_, Infallible>(())
+            }
+        })
+    }
+
+    /// What this replica served lately.
+    pub(crate) fn stats(&self, question: &GetStats) -> ReplicaStats {
+        let (step, steps) = self.shared.steps.read(question, SystemTime::now());
+        ReplicaStats {
+            replica_id: self.shared.replica_id.clone(),
+            step_ms: u64::try_from(step.as_millis()).unwrap_or(u64::MAX),
+            steps,
+        }
+    }
+}
+
 impl Observer for Requests {
     fn ended(&self, ended: Ended) {
         let shared = &self.shared;
         shared.count(&ended);
         line::write(&ended);
+        shared.steps.count(&ended, SystemTime::now());
         let took = ended.took;
         shared.last.keep(Past::new(ended, took));
     }
 
-    fn refused(
-        &self,
-        edge: &'static str,
-        kind: RequestKind,
-        outcome: &'static str,
-        of: &Correlation,
-    ) {
+    fn refused(&self, refused: Ended) {
         let shared = &self.shared;
-        shared.count_tenant(of.tenant_id.as_deref(), outcome);
-        shared.refusals.tell(edge, kind, outcome, of);
-        let ended = Ended {
-            edge,
-            kind,
-            outcome,
-            request_id: of.request_id.as_deref().map(Arc::from),
-            trace_id: of.trace_id.as_str().into(),
-            tenant_id: of.tenant_id.as_deref().map(Arc::from),
-            received: Instant::now(),
-            took: Duration::ZERO,
-            run: None,
-            story: Arc::default(),
-        };
-        shared.refused.keep(Past::new(ended, Duration::ZERO));
+        shared.count_tenant(&refused);
+        shared.refusals.tell(&refused);
+        shared.steps.count(&refused, SystemTime::now());
+        let took = refused.took;
+        shared.refused.keep(Past::new(refused, took));
     }
 }
 
@@ -143,9 +161,9 @@ impl Past {
         self.received_at + self.ended.took
     }
 
-    /// About what it takes of the memory.
+    /// About what it takes of the memory. No id is longer than 256 bytes.
     fn bytes(&self) -> usize {
-        const EACH: usize = 1024;
+        const EACH: usize = 2048;
         const A_CALL: usize = 512;
         const A_NAME: usize = 128;
         let run = self.ended.run.as_ref();
@@ -161,12 +179,13 @@ impl Past {
 fn fits(past: &Past, question: &GetRequest) -> bool {
     let ended = &past.ended;
     let tenant_id = ended.tenant_id.as_deref();
-    let policy_id = ended.run.as_ref().map(|run| &*run.policy_id);
+    let run = ended.run.as_ref();
+    let policy_id = run.map_or(ended.policy_id.as_deref(), |run| Some(&*run.policy_id));
     let is_it = |id: &str| ended.request_id.as_deref() == Some(id) || *ended.trace_id == *id;
     let called = |id: &str| {
         ended
             .story
-            .read(|told| told.calls.iter().any(|call| call.id() == id))
+            .read(|told| told.calls.iter().any(|call| &*call.extension_id == id))
     };
     let asked =
         |field: &Option<String>, fits: &dyn Fn(&str) -> bool| field.as_deref().is_none_or(fits);
@@ -191,14 +210,13 @@ impl Shared {
             edge: ended.edge,
             kind: ended.kind.as_str(),
         };
-        let trace_id = Arc::clone(&ended.trace_id);
-        let trace = Some(TraceLabel { trace_id });
+        let trace = TraceLabel::of(&ended.trace_id);
         let took = ended.took.as_secs_f64();
         metrics
             .request_duration
             .get_or_create(&label)
             .observe(took, trace, None);
-        self.count_tenant(ended.tenant_id.as_deref(), ended.outcome);
+        self.count_tenant(ended);
         for (stage, began, took) in told::stages(ended) {
             let _ = began;
             if let Some((_, histogram)) = self.stages.iter().find(|(known, _)| *known == stage) {
@@ -214,24 +232,28 @@ impl Shared {
         self.count_fallbacks(ended);
     }
 
-    fn count_tenant(&self, tenant_id: Option<&str>, outcome: &'static str) {
-        let Some(tenant_id) = tenant_id.filter(|_| self.by_tenant) else {
+    /// Only a tenant with a policy has a name of its own: others can be made up.
+    fn count_tenant(&self, ended: &Ended) {
+        let Some(tenant_id) = ended.tenant_id.as_deref().filter(|_| self.by_tenant) else {
             return;
         };
-        let tenant_id = self.metrics.tenants.label(tenant_id);
+        let tenants = &self.metrics.tenants;
+        let tenant_id = if ended.run.is_some() {
+            tenants.label(tenant_id)
+        } else {
+            tenants.known(tenant_id)
+        };
+        let outcome = ended.outcome;
         let label = TenantOutcome { tenant_id, outcome };
         self.metrics.tenant_requests.get_or_create(&label).inc();
     }
 
     fn count_fallbacks(&self, ended: &Ended) {
         ended.story.read(|told| {
-            let providers = told
-                .calls
-                .iter()
-                .filter(|call| call.extension.kind == Kind::Provider);
+            let providers = told.calls.iter().filter(|call| call.kind == Kind::Provider);
             let mut before: Option<&str> = None;
             for call in providers {
-                let id = call.id();
+                let id = &*call.extension_id;
                 if let Some(from) = before.filter(|from| *from != id) {
                     self.metrics.fell_back(from, id);
                 }

@@ -155,6 +155,7 @@ impl Built {
         children.extend(behind.map(|behind| behind.child(&core.registry)));
         children.push(monitor::supervisor(core.watched(&config, transport)));
         children.push(core.audit.child());
+        children.push(core.requests.child());
         children.extend(logs::levels().map(|levels| levels.child()));
         children.extend(edges.children());
         let parts = Parts {

@@ -129,3 +129,26 @@ async fn what_is_logged_is_for_operators_to_change() {
     let (code, sentence) = world.fails(&["log-level", "trace"]);
     assert!(code == 1 && sentence.contains("key"), "{sentence}");
 }
+
+#[tokio::test]
+async fn what_was_served_lately_is_shown_by_extension_and_tenant() {
+    let world = World::start(&[]).await;
+    a_failed_request(&world).await;
+    let shown = eventually(LIMIT, "the figures", async || {
+        let said = world.run(&["top", "--once"]);
+        (said.code == Some(0) && said.out.contains("demo")).then_some(said.out)
+    })
+    .await;
+    assert!(shown.starts_with("1 replica: "), "{shown}");
+    assert!(
+        shown.contains("normalize_text") && shown.contains("100.0%"),
+        "{shown}"
+    );
+    let document = world.json(&["top", "--once", "--last", "1m"]);
+    let steps = document["replicas"][0]["steps"].as_array().expect("steps");
+    let counted: u64 = steps
+        .iter()
+        .filter_map(|step| step["requests"]["count"].as_u64())
+        .sum();
+    assert_eq!((steps.len(), counted), (6, 1), "{document}");
+}

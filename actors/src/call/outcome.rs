@@ -79,7 +79,8 @@ impl<'c> CallRecord<'c> {
         };
         let call = &self.order.call;
         story.called(CallTold {
-            extension: Arc::clone(&call.extension),
+            extension_id: Arc::clone(&self.invoker.id),
+            kind: call.extension.kind,
             version: Arc::clone(&call.target.version),
             route: call.route.clone(),
             stage: *stage,

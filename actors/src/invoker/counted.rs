@@ -75,7 +75,8 @@ impl Counted {
                 status,
             })
         });
-        self.duration.observe(seconds, trace(finished), None);
+        self.duration
+            .observe(seconds, TraceLabel::of(&finished.trace_id), None);
         if let Some((reason, _)) = finished.failure {
             self.failures.count(reason, || {
                 let extension_id = Arc::clone(&self.label);
@@ -109,7 +110,9 @@ impl Counted {
                 status,
             })
         });
-        provider.latency.observe(seconds, trace(finished), None);
+        provider
+            .latency
+            .observe(seconds, TraceLabel::of(&finished.trace_id), None);
         if let Some(tokens) = finished.tokens {
             provider.tokens.inc_by(tokens);
         }
@@ -127,9 +130,4 @@ impl CountedProvider {
             tokens: metrics.provider_tokens.of(&label),
         }
     }
-}
-
-fn trace(finished: &Finished) -> Option<TraceLabel> {
-    let trace_id = Arc::clone(&finished.trace_id);
-    Some(TraceLabel { trace_id })
 }

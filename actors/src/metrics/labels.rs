@@ -112,6 +112,18 @@ pub struct TraceLabel {
     pub trace_id: Arc<str>,
 }
 
+impl TraceLabel {
+    /// Of a trace as W3C has them. Other ids may be long, and what is too long spoils the page for
+    /// those who read OpenMetrics to the letter.
+    pub fn of(trace_id: &Arc<str>) -> Option<Self> {
+        let is_standard =
+            trace_id.len() == 32 && trace_id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_standard.then(|| Self {
+            trace_id: Arc::clone(trace_id),
+        })
+    }
+}
+
 macro_rules! of_extension {
     ($($label:ident by $field:ident),* $(,)?) => {$(
         impl OfExtension for $label {

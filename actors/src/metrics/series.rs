@@ -41,6 +41,12 @@ impl Named {
         label
     }
 
+    /// The label of a name that has one already; else that of all others.
+    pub fn known(&self, name: &str) -> Arc<str> {
+        let known = self.names.lock().get(name).map(Arc::clone);
+        known.unwrap_or_else(|| OTHER.into())
+    }
+
     /// Those that are gone make room for others; answers them.
     pub(super) fn retain(&self, is_known: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
         let mut names = self.names.lock();

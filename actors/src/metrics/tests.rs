@@ -74,3 +74,18 @@ fn pairs_beyond_the_most_are_others() {
     let line = format!(r#"fallbacks_total{{from="other",to="other"}} {MOST_FALLBACKS}"#);
     assert!(shown(&metrics).contains(&line));
 }
+
+#[test]
+fn only_an_id_as_w3c_has_them_becomes_an_exemplar() {
+    let is_taken = |id: &str| TraceLabel::of(&id.into()).is_some();
+    assert!(is_taken("4bf92f3577b34da6a3ce929d0e0e4736"));
+    for odd in [
+        "",
+        "order-4711",
+        &"a".repeat(200),
+        &"x".repeat(32),
+        "4bf92f3577b34da6a3ce929d0e0e473\"",
+    ] {
+        assert!(!is_taken(odd), "{odd}");
+    }
+}

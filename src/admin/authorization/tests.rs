@@ -35,6 +35,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("dry_run_pipeline", "VOEA", "VOEA"),
     ("get_pipeline_complexity", "VOEA", "VOEA"),
     ("get_request", "VOEA", "VOEA"),
+    ("get_stats", "VOEA", "VOEA"),
     ("log_level", "OEA", ""),
     ("reload", "OEA", ""),
     ("supervision_tree", "VOEA", ""),

@@ -180,20 +180,55 @@ fn waterfall(story: &RequestStory, look: Look) -> Vec<String> {
             ]);
         }
     }
-    table.drawn(look)
+    let mut lines = table.drawn(look);
+    if look.width < NARROW {
+        lines.extend(causes(story, look));
+    }
+    lines
+}
+
+/// What has no room in the table, and is what people look for.
+fn causes(story: &RequestStory, look: Look) -> Vec<String> {
+    let failed = story.calls.iter().filter_map(|call| {
+        let failure = call.failure.as_ref()?;
+        Some(text::plain(&format!(
+            "{} {}: {failure}",
+            call.extension_id, call.version
+        )))
+    });
+    let lines: Vec<String> = failed
+        .flat_map(|cause| text::wrapped(&cause, look.width))
+        .collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    [vec![String::new()], lines].concat()
 }
 
 fn row(call: &CalledInRequest, stage: &str, scale: &Scale) -> Vec<String> {
     let waited: f64 = call.attempts.iter().map(|attempt| attempt.waited_ms).sum();
     let rule = call.version_rule.as_ref().map(|rule| format!(" ({rule})"));
     let failure = call.failure.as_ref().map(|failure| format!(": {failure}"));
+    let place = match call.attempts.as_slice() {
+        [only] => only
+            .instance
+            .as_ref()
+            .map(|instance| format!(" on {instance}")),
+        _ => None,
+    };
     let bar = match call.attempts.as_slice() {
-        [only] => scale.bar(call.began_ms, only.waited_ms, call.took_ms - only.waited_ms),
+        [only] if only.waited_ms >= WORTH_TELLING => {
+            scale.bar(call.began_ms, only.waited_ms, call.took_ms - only.waited_ms)
+        }
         _ => scale.bar(call.began_ms, 0.0, call.took_ms),
     };
     vec![
         text::plain(stage),
-        text::plain(&call.extension_id),
+        text::plain(&format!(
+            "{}{}",
+            call.extension_id,
+            place.unwrap_or_default()
+        )),
         text::plain(&format!("{}{}", call.version, rule.unwrap_or_default())),
         bar,
         wait(waited),
@@ -286,6 +321,19 @@ provider  model      v2 (tenant = acme)            █████████�
         story.request_id = Some("\u{1b}[2Jx".to_owned());
         story.calls[0].extension_id = "\u{1b}]0;x\u{7}".to_owned();
         assert!(!one(&story, Look::PLAIN).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_the_cause_below() {
+        let look = Look {
+            width: 80,
+            colour: false,
+        };
+        let drawn = one(&story(), look);
+        assert!(
+            drawn.ends_with("\n\nmodel v2: error, class 5xx, code 503"),
+            "{drawn}"
+        );
     }
 
     #[test]

@@ -11,10 +11,10 @@ use beamline_actors::fail_points;
 use beamline_actors::invokers::Invokers;
 use beamline_actors::registry::Registry;
 use beamline_actors::tree::{Address, Node, NodeKind, OnDrop, OwnedTask};
-use beamline_contract::admin::ReplicaLogLevel;
+use beamline_contract::admin::{GetStats, ReplicaLogLevel, ReplicaStats};
 use beamline_contract::control::{
     BREAKER, BREAKERS, BreakersQuestion, LOG_LEVEL, LogLevelQuestion, REQUESTS, ReplicaRequests,
-    ReplicaStatus, RequestsQuestion,
+    ReplicaStatus, RequestsQuestion, STATS,
 };
 use beamline_contract::subject;
 use futures_util::future::BoxFuture;
@@ -36,6 +36,7 @@ mod questions;
 mod refusals;
 mod services;
 mod signatures;
+mod stats;
 mod status;
 mod stories;
 
@@ -120,6 +121,10 @@ impl Replicas for Fleet {
 
     fn requests(&self, question: RequestsQuestion) -> BoxFuture<'_, Vec<ReplicaRequests>> {
         stories::gather(&self.shared, question).boxed()
+    }
+
+    fn stats(&self, question: GetStats) -> BoxFuture<'_, Vec<ReplicaStats>> {
+        stats::gather(&self.shared, question).boxed()
     }
 
     fn log_level(&self, question: LogLevelQuestion) -> BoxFuture<'_, Vec<ReplicaLogLevel>> {
@@ -225,6 +230,8 @@ async fn listen<F: FnOnce()>(
 async fn hear(shared: &Arc<Shared>, subscription: &mut Subscriber) {
     let mut hints = Allowance::of(HINTS_A_SECOND);
     let mut questions = Allowance::of(QUESTIONS_A_SECOND);
+    // Whoever only looks keeps nobody from changing something.
+    let mut changes = Allowance::of(QUESTIONS_A_SECOND);
     while let Some(message) = subscription.next().await {
         shared.address.node().count_handled();
         let signatures = &shared.signatures;
@@ -250,9 +257,16 @@ async fn hear(shared: &Arc<Shared>, subscription: &mut Subscriber) {
                     stories::answer(shared, &sender.name, message).await;
                 }
             }
-            LOG_LEVEL => {
+            STATS => {
                 if let Some(sender) = signatures.heard(Kind::Question, &message, "")
                     && questions.is_left()
+                {
+                    stats::answer(shared, &sender.name, message).await;
+                }
+            }
+            LOG_LEVEL => {
+                if let Some(sender) = signatures.heard(Kind::Question, &message, "")
+                    && changes.is_left()
                 {
                     log_levels::answer(shared, &sender.name, message).await;
                 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use beamline_actors::tree::{Child, Node, NodeKind};
 use beamline_contract::admin::ReplicaLogLevel;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -17,6 +18,8 @@ pub(crate) struct Levels {
     configured: String,
     apply: Box<dyn Fn(&str) + Send + Sync>,
     changed: watch::Sender<Option<Changed>>,
+    /// What is shown is what counts.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +47,7 @@ impl Levels {
             configured: configured.to_owned(),
             apply: Box::new(apply),
             changed: watch::Sender::new(None),
+            turn: Mutex::default(),
         }
     }
 
@@ -54,13 +58,11 @@ impl Levels {
 
     /// Logs by another filter for so long. It was checked.
     pub(crate) fn set(&self, filter: &str, time: Duration, by: &str) {
+        let _turn = self.turn.lock();
+        let for_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        // Before it: another filter may leave it out.
+        warn!(filter, for_ms, by, "the log filter is changed");
         (self.apply)(filter);
-        warn!(
-            filter,
-            for_ms = time.as_millis(),
-            by,
-            "the log filter was changed"
-        );
         self.changed.send_replace(Some(Changed {
             filter: filter.to_owned(),
             until: Instant::now() + time,
@@ -70,6 +72,7 @@ impl Levels {
 
     /// As configured again.
     pub(crate) fn reset(&self) {
+        let _turn = self.turn.lock();
         if self.changed.send_replace(None).is_some() {
             (self.apply)(&self.configured);
             info!(

@@ -273,7 +273,7 @@ async fn a_changed_filter_holds_for_its_time_and_no_longer() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!say("after it"));
     assert_eq!(levels.show("r1").filter, "warn");
-    assert!(page.text().contains("the log filter was changed"));
+    assert!(page.text().contains("the log filter is changed"));
 
     levels.set("debug", Duration::from_secs(60), "ops");
     levels.reset();

@@ -30,14 +30,14 @@ pub(super) fn write(ended: &Ended) {
         target: REQUEST,
         parent: None,
         tenant_id = ended.tenant_id.as_deref(),
-        policy_id = run.map(|run| &*run.policy_id),
+        policy_id = run.map_or(ended.policy_id.as_deref(), |run| Some(&*run.policy_id)),
         request_id = ended.request_id.as_deref(),
         trace_id = &*ended.trace_id,
         edge = ended.edge,
         kind = ended.kind.as_str(),
         outcome = ended.outcome,
         latency_ms = milliseconds(ended.took),
-        provider_id = chosen.map(|chosen| chosen.extension.id.as_str()),
+        provider_id = chosen.map(|chosen| chosen.id.as_str()),
         provider_reason = chosen.map(|chosen| chosen.reason.as_str()),
         pre_ms = pre,
         validate_ms = validate,
@@ -67,7 +67,7 @@ impl Calls {
             let sent = call.attempts.iter().filter(|attempt| attempt.sent).count();
             all.made += 1;
             all.attempts += sent;
-            if call.extension.kind == Kind::Provider {
+            if call.kind == Kind::Provider {
                 all.provider_attempts += sent;
             }
         }

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use beamline_domain::request::{Correlation, RequestKind};
+use beamline_actors::story::Ended;
+use beamline_contract::time::milliseconds;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::line::REQUEST;
 
@@ -24,43 +25,62 @@ struct Told {
 const EVERY: Duration = Duration::from_secs(1);
 
 impl Refusals {
-    pub(super) fn tell(
-        &self,
-        edge: &'static str,
-        kind: RequestKind,
-        outcome: &'static str,
-        of: &Correlation,
-    ) {
-        let Some(more) = self.turn(outcome, Instant::now()) else {
+    pub(super) fn tell(&self, refused: &Ended) {
+        if !self.is_due(refused.outcome, Instant::now()) {
             return;
-        };
+        }
         tracing::info!(
             target: REQUEST,
             parent: None,
-            tenant_id = of.tenant_id,
-            request_id = of.request_id,
-            trace_id = of.trace_id,
-            edge,
-            kind = kind.as_str(),
-            outcome,
-            more = Some(more).filter(|more| *more > 0),
+            tenant_id = refused.tenant_id.as_deref(),
+            request_id = refused.request_id.as_deref(),
+            trace_id = &*refused.trace_id,
+            edge = refused.edge,
+            kind = refused.kind.as_str(),
+            outcome = refused.outcome,
+            latency_ms = milliseconds(refused.took),
             "request turned away"
         );
     }
 
-    /// How many were not told of since the last line, when it is time for another.
-    fn turn(&self, outcome: &'static str, now: Instant) -> Option<u64> {
+    /// Tells of the others while it is not dropped.
+    pub(super) async fn watch(&self) {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            for (outcome, more) in self.untold(Instant::now()) {
+                tracing::info!(target: REQUEST, parent: None, outcome, more, "more requests turned away");
+            }
+        }
+    }
+
+    /// Whether this one has a line of its own; else it is counted.
+    fn is_due(&self, outcome: &'static str, now: Instant) -> bool {
         let mut all = self.0.lock();
-        let Some(told) = all.get_mut(outcome) else {
-            all.insert(outcome, Told { at: now, more: 0 });
-            return Some(0);
-        };
-        if now.saturating_duration_since(told.at) < EVERY {
+        let told = all.entry(outcome).or_insert(Told {
+            at: now.checked_sub(EVERY).unwrap_or(now),
+            more: 0,
+        });
+        if told.more > 0 || now.saturating_duration_since(told.at) < EVERY {
             told.more += 1;
-            return None;
+            return false;
         }
         told.at = now;
-        Some(std::mem::take(&mut told.more))
+        true
+    }
+
+    /// Those of more than a second ago, which are told now.
+    fn untold(&self, now: Instant) -> Vec<(&'static str, u64)> {
+        let mut all = self.0.lock();
+        let due = all
+            .iter_mut()
+            .filter(|(_, told)| told.more > 0 && now.saturating_duration_since(told.at) >= EVERY);
+        due.map(|(outcome, told)| {
+            told.at = now;
+            (*outcome, std::mem::take(&mut told.more))
+        })
+        .collect()
     }
 }
 
@@ -71,12 +91,14 @@ mod tests {
     #[test]
     fn one_line_a_second_tells_of_all_of_a_kind() {
         let refusals = Refusals::default();
-        let now = Instant::now();
-        assert_eq!(refusals.turn("overloaded", now), Some(0));
-        assert_eq!(refusals.turn("overloaded", now), None);
-        assert_eq!(refusals.turn("overloaded", now + EVERY / 2), None);
-        assert_eq!(refusals.turn("shutting_down", now), Some(0));
-        assert_eq!(refusals.turn("overloaded", now + EVERY), Some(2));
-        assert_eq!(refusals.turn("overloaded", now + 2 * EVERY), Some(0));
+        let now = Instant::now() + EVERY;
+        assert!(refusals.is_due("overloaded", now));
+        assert!(!refusals.is_due("overloaded", now));
+        assert!(!refusals.is_due("overloaded", now + EVERY / 2));
+        assert!(refusals.is_due("shutting_down", now));
+        assert_eq!(refusals.untold(now + EVERY / 2), []);
+        assert_eq!(refusals.untold(now + EVERY), [("overloaded", 2)]);
+        assert_eq!(refusals.untold(now + 2 * EVERY), []);
+        assert!(refusals.is_due("overloaded", now + 2 * EVERY));
     }
 }

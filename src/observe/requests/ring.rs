@@ -83,6 +83,7 @@ mod tests {
             request_id: Some(id.into()),
             trace_id: "".into(),
             tenant_id: None,
+            policy_id: None,
             received: Instant::now(),
             took: Duration::ZERO,
             run: None,

@@ -39,6 +39,7 @@ pub(super) fn story(past: &Past, replica_id: &str) -> RequestStory {
         request_id: ended.request_id.as_deref().map(str::to_owned),
         trace_id: ended.trace_id.to_string(),
         tenant_id: ended.tenant_id.as_deref().map(str::to_owned),
+        policy_id: ended.policy_id.as_deref().map(str::to_owned),
         edge: ended.edge.into(),
         kind: ended.kind.as_str().into(),
         outcome: ended.outcome.into(),
@@ -71,7 +72,7 @@ pub(super) fn story(past: &Past, replica_id: &str) -> RequestStory {
 
 fn tell_run(run: &RunTold, story: &mut RequestStory) {
     story.policy_id = Some(run.policy_id.to_string());
-    story.policy_version = Some(run.policy.version.to_string());
+    story.policy_version = Some(run.policy_version.clone());
     story.revision = Some(run.revision);
     story.timeout_ms = Some(milliseconds(run.timeout));
     story.session = run.session.map(Into::into);
@@ -84,7 +85,7 @@ fn tell_run(run: &RunTold, story: &mut RequestStory) {
         })
         .collect();
     story.provider = run.chosen.as_ref().map(|chosen| RequestProvider {
-        id: chosen.extension.id.clone(),
+        id: chosen.id.clone(),
         reason: chosen.reason.as_str().into(),
     });
     story.not_chosen = run
@@ -101,7 +102,7 @@ fn call(ended: &Ended, made: &CallTold, tenant_id: &str) -> CalledInRequest {
     let route = made.route.as_ref();
     CalledInRequest {
         stage: made.stage.as_str().into(),
-        extension_id: made.id().to_owned(),
+        extension_id: made.extension_id.to_string(),
         version: made.version.to_string(),
         version_rule: route.map(|route| route.rules.visible_to(tenant_id).to_string()),
         began_ms: milliseconds(since(ended, made.began)),

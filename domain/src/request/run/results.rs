@@ -161,12 +161,12 @@ impl Run {
     ) -> (ExtensionStatus, Option<RequestError>) {
         match call.rule {
             Rule::Validator(OnFail::Warn) => {
-                self.degrade(call.id(), reason);
+                self.note_said(call.id(), reason);
                 (ExtensionStatus::Warned, None)
             }
             Rule::Validator(OnFail::Ignore) => (ExtensionStatus::Rejected, None),
             Rule::Processor(Mode::Optional) => {
-                self.degrade(call.id(), reason);
+                self.note_said(call.id(), reason);
                 (ExtensionStatus::Rejected, None)
             }
             Rule::Validator(OnFail::Block) | Rule::Processor(Mode::Required) | Rule::Provider => (
@@ -188,6 +188,16 @@ impl Run {
         self.degraded.push(Degraded {
             id: id.to_owned(),
             reason: reason.to_owned(),
+            is_said: false,
+        });
+    }
+
+    /// It rejected the message, and the request goes on without its consent.
+    fn note_said(&mut self, id: &str, reason: &str) {
+        self.degraded.push(Degraded {
+            id: id.to_owned(),
+            reason: reason.to_owned(),
+            is_said: true,
         });
     }
 

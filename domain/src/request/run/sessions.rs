@@ -105,6 +105,7 @@ impl Run {
         let degraded = Degraded {
             id: "sticky".into(),
             reason: "known_to_this_replica_only".into(),
+            is_said: false,
         };
         if !self.degraded.contains(&degraded) {
             self.degraded.push(degraded);

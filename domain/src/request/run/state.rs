@@ -145,6 +145,8 @@ pub struct Report {
 pub struct Degraded {
     pub id: String,
     pub reason: String,
+    /// The reason is what the extension said of the message.
+    pub is_said: bool,
 }
 
 #[derive(Debug, Clone)]
