@@ -1,7 +1,9 @@
 //! What happened to a request can be asked of any replica afterwards, and stands in one line of the
 //! log.
 
-use beamline_extension::Kind;
+use std::collections::BTreeSet;
+
+use beamline_extension::{Kind, RawRequest};
 use beamline_test_support::{
     Gateway, LIMIT, Nats, PostgresDatabase, RouterProcess, Routing, Stub, eventually, request,
     request_with,
@@ -158,18 +160,20 @@ async fn whichever_replica_served_it_tells_of_it() {
     );
     let gateway = Gateway::connect(&nats).await;
     let _stubs = chain(&gateway, &nats).await;
-    let mut served_by = std::collections::BTreeSet::new();
-    for number in 0..40 {
-        let id = format!("q-{number}");
+    let mut served_by = BTreeSet::new();
+    let mut asked = 0;
+    while served_by.len() < 2 && asked < 40 {
+        let id = format!("q-{asked}");
         gateway
             .route(&request_with("chat", json!({"request_id": id})))
             .await;
         let found = told(&gateway, json!({"id": id})).await;
         served_by.insert(found["requests"][0]["replica_id"].to_string());
+        asked += 1;
     }
     assert_eq!(served_by.len(), 2, "both served, and both tell");
     let all = told(&gateway, json!({"limit": 100})).await;
-    assert_eq!(all["requests"].as_array().map(Vec::len), Some(40));
+    assert_eq!(all["requests"].as_array().map(Vec::len), Some(asked));
     assert_eq!(all["replicas"].as_array().map(Vec::len), Some(2));
     drop(routers);
 }
@@ -270,4 +274,56 @@ async fn ids_that_are_refused_as_too_long_are_not_kept_whole() {
     ] {
         assert!(!text.contains(&"x".repeat(300)), "{} bytes", text.len());
     }
+}
+
+#[tokio::test]
+async fn a_call_that_is_cut_off_says_where_it_was() {
+    let routing = Routing::start(&[]).await;
+    let _quick = routing
+        .extension(
+            Kind::Validator,
+            "quick",
+            json!({}),
+            r#"{"status": "reject", "reason": "no"}"#,
+        )
+        .await;
+    routing
+        .gateway
+        .register("validator", "slow", json!({}))
+        .await;
+    let hangs = |_: RawRequest| async {
+        tokio::time::sleep(LIMIT).await;
+        None
+    };
+    let _slow = Stub::waiting(&routing.nats, Kind::Validator, "slow", hangs).await;
+    let validators =
+        json!([{"id": "quick", "on_fail": "block"}, {"id": "slow", "on_fail": "block"}]);
+    let policy = json!({"validators": validators, "providers": ["model"]});
+    routing
+        .gateway
+        .register("provider", "model", json!({}))
+        .await;
+    routing.gateway.policy("chat", &policy).await;
+    routing.gateway.route(&request("chat")).await;
+    let story = eventually(LIMIT, "both calls", async || {
+        let found = told(&routing.gateway, json!({"id": "req-123"})).await;
+        let story = found["requests"][0].clone();
+        (story["calls"].as_array().map(Vec::len) == Some(2)).then_some(story)
+    })
+    .await;
+    let calls = story["calls"].as_array().expect("calls").iter();
+    let slow = calls
+        .into_iter()
+        .find(|call| call["extension_id"] == "slow")
+        .expect("the slow one");
+    let attempt = &slow["attempts"][0];
+    assert_eq!(
+        (&attempt["sent"], &attempt["subject"], &attempt["failure"]),
+        (
+            &json!(true),
+            &json!("beamline.ext.validate.slow.v1"),
+            &json!("cancelled")
+        ),
+        "{slow}"
+    );
 }

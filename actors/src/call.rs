@@ -73,7 +73,7 @@ impl Invokers {
         record: &mut CallRecord<'_>,
     ) -> Ended {
         let mut turn = Turn::first(order);
-        let mut attempt = self.attempt(invoker, order, scope, turn).await;
+        let mut attempt = self.attempt(invoker, order, scope, turn, record).await;
         record.attempted(&attempt);
         if !attempt.sent {
             return Ended::after(attempt, 0);
@@ -102,7 +102,7 @@ impl Invokers {
                 };
             }
             sleep(wait).await;
-            let next = self.attempt(invoker, order, scope, turn).await;
+            let next = self.attempt(invoker, order, scope, turn, record).await;
             record.attempted(&next);
             // A retry that was not even sent says less than the failure before it.
             if !next.sent {

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::CallScope;
 use super::endpoint::{Admitted, admit};
+use super::outcome::CallRecord;
 use crate::invoker::Invoker;
 use crate::invokers::Invokers;
 use crate::ports::{Answer, Call, TransportError};
@@ -97,6 +98,7 @@ impl Invokers {
         order: &CallOrder,
         scope: &CallScope,
         turn: Turn,
+        record: &mut CallRecord<'_>,
     ) -> Attempt {
         let asked = Instant::now();
         let extra_time = order.call.target.extra_time(order.body.len());
@@ -127,6 +129,7 @@ impl Invokers {
         };
         let (limit, leaves_time) = order.share.limit(own_time, left);
         let begun = Instant::now();
+        record.sends(admitted.endpoint, asked, begun);
         let answer = self.send(order, scope, turn, &admitted, limit).await;
         let took = begun.elapsed();
         let isolation = order.call.target.breaker.isolation;

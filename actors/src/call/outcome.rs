@@ -26,6 +26,8 @@ pub(super) struct CallRecord<'c> {
     scope: &'c CallScope,
     begun: Instant,
     attempts: SmallVec<[AttemptTold; 1]>,
+    /// The attempt that was sent and has not ended.
+    under_way: Option<(AttemptTold, Instant)>,
     is_told: bool,
 }
 
@@ -37,11 +39,23 @@ impl<'c> CallRecord<'c> {
             scope,
             begun: Instant::now(),
             attempts: SmallVec::new(),
+            under_way: None,
             is_told: scope.rehearsal,
         }
     }
 
+    /// An attempt that was asked for at one moment is sent at another.
+    pub(super) fn sends(&mut self, endpoint: usize, asked: Instant, sent: Instant) {
+        let attempt = AttemptTold {
+            waited: sent.duration_since(asked),
+            sent: true,
+            ..AttemptTold::at(&self.order.call, endpoint, asked)
+        };
+        self.under_way = Some((attempt, sent));
+    }
+
     pub(super) fn attempted(&mut self, attempt: &Attempt) {
+        self.under_way = None;
         let failure = attempt.verdict.result.as_ref().err();
         self.attempts.push(AttemptTold {
             waited: attempt.waited,
@@ -111,6 +125,13 @@ impl Drop for CallRecord<'_> {
         } else {
             CallFailure::Deadline
         };
+        if let Some((attempt, sent)) = self.under_way.take() {
+            self.attempts.push(AttemptTold {
+                took: sent.elapsed(),
+                failure: Some(FailureTold::of(&failure)),
+                ..attempt
+            });
+        }
         let cut_off = Attempt::not_sent(failure, 0, self.begun);
         self.ended(&cut_off, self.begun.elapsed());
     }
