@@ -48,3 +48,6 @@ pub const MAX_REASON: usize = 500;
 pub const MAX_KEY_NAME: usize = 128;
 /// Milliseconds that a rotated key may go on beside its successor: 90 days at most.
 pub const OVERLAP_MS: RangeInclusive<u64> = 0..=90 * 86_400_000;
+
+/// How long another log filter holds, in milliseconds.
+pub const LOG_LEVEL_MS: RangeInclusive<u64> = 1_000..=24 * 3_600_000;

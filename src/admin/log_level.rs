@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use beamline_contract::admin::{LogLevel, LogLevelAnswer};
 use beamline_contract::control::LogLevelQuestion;
+use beamline_contract::limits::LOG_LEVEL_MS;
 
 use super::caller::Caller;
 use super::operation::{Perform, WaitsFor};
 use super::refusal::Refusal;
 use super::surroundings::Surroundings;
 use crate::config::log_filter_problem;
-
-const TIMES_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600_000;
 
 impl Perform for LogLevel {
     const WAITS_FOR: WaitsFor = WaitsFor::Nobody;
@@ -24,7 +23,10 @@ impl Perform for LogLevel {
         if let Some(problem) = self.filter.as_deref().and_then(log_filter_problem) {
             return Err(Refusal::invalid(format!("/filter {problem}.")));
         }
-        if self.for_ms.is_some_and(|time| !TIMES_MS.contains(&time)) {
+        if self
+            .for_ms
+            .is_some_and(|time| !LOG_LEVEL_MS.contains(&time))
+        {
             return Err(Refusal::invalid("/for_ms must be from a second to a day."));
         }
         let question = LogLevelQuestion {

@@ -27,6 +27,7 @@ mod told;
 use refusals::Refusals;
 use ring::Ring;
 use steps::Steps;
+use told::Stages;
 
 /// All clones share it.
 #[derive(Debug, Clone)]
@@ -101,9 +102,7 @@ impl Requests {
             .map(|past| told::story(past, replica_id))
             .collect()
     }
-}
 
-impl Requests {
     /// Tells of those that were turned away and not told of yet.
     pub(crate) fn child(&self) -> Child {
         let shared = Arc::clone(&self.shared);
@@ -131,28 +130,28 @@ impl Requests {
 impl Observer for Requests {
     fn ended(&self, ended: Ended) {
         let shared = &self.shared;
-        shared.count(&ended);
-        line::write(&ended);
-        shared.steps.count(&ended, SystemTime::now());
-        let took = ended.took;
-        shared.last.keep(Past::new(ended, took));
+        let now = SystemTime::now();
+        let stages = told::stages(&ended);
+        shared.count(&ended, &stages);
+        line::write(&ended, &stages);
+        shared.steps.count(&ended, now);
+        shared.last.keep(Past::new(ended, now));
     }
 
     fn refused(&self, refused: Ended) {
         let shared = &self.shared;
+        let now = SystemTime::now();
         shared.count_tenant(&refused);
         shared.refusals.tell(&refused);
-        shared.steps.count(&refused, SystemTime::now());
-        let took = refused.took;
-        shared.refused.keep(Past::new(refused, took));
+        shared.steps.count(&refused, now);
+        shared.refused.keep(Past::new(refused, now));
     }
 }
 
 impl Past {
-    fn new(ended: Ended, ago: Duration) -> Self {
-        let now = SystemTime::now();
+    fn new(ended: Ended, now: SystemTime) -> Self {
         Self {
-            received_at: now.checked_sub(ago).unwrap_or(now),
+            received_at: now.checked_sub(ended.took).unwrap_or(now),
             ended,
         }
     }
@@ -204,7 +203,7 @@ fn fits(past: &Past, question: &GetRequest) -> bool {
 }
 
 impl Shared {
-    fn count(&self, ended: &Ended) {
+    fn count(&self, ended: &Ended, stages: &Stages) {
         let metrics = &self.metrics;
         let label = EdgeLabel {
             edge: ended.edge,
@@ -217,9 +216,8 @@ impl Shared {
             .get_or_create(&label)
             .observe(took, trace, None);
         self.count_tenant(ended);
-        for (stage, began, took) in told::stages(ended) {
-            let _ = began;
-            if let Some((_, histogram)) = self.stages.iter().find(|(known, _)| *known == stage) {
+        for (stage, _, took) in stages {
+            if let Some((_, histogram)) = self.stages.iter().find(|(known, _)| known == stage) {
                 histogram.observe(took.as_secs_f64());
             }
         }

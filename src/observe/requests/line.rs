@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use beamline_actors::story::Ended;
+use beamline_actors::story::{CallTold, Ended};
 use beamline_contract::record::Kind;
 use beamline_contract::time::milliseconds;
 use beamline_domain::request::run::Stage;
 
-use super::told;
+use super::told::Stages;
 
 /// The module in the log, for filters.
 pub(super) const REQUEST: &str = "beamline_router::request";
 
-pub(super) fn write(ended: &Ended) {
+pub(super) fn write(ended: &Ended, stages: &Stages) {
     if !tracing::enabled!(target: REQUEST, tracing::Level::INFO) {
         return;
     }
     let mut took = [None; Stage::ALL.len()];
-    for (stage, _, time) in told::stages(ended) {
-        if let Some(slot) = took.get_mut(stage as usize) {
-            *slot = Some(slot.unwrap_or(Duration::ZERO) + time);
+    for (stage, _, time) in stages {
+        if let Some(slot) = took.get_mut(*stage as usize) {
+            *slot = Some(slot.unwrap_or(Duration::ZERO) + *time);
         }
     }
     let [pre, validate, provider, post, output] = took.map(|time| time.map(milliseconds));
@@ -61,7 +61,7 @@ struct Calls {
 }
 
 impl Calls {
-    fn of(calls: &[beamline_actors::story::CallTold]) -> Self {
+    fn of(calls: &[CallTold]) -> Self {
         let mut all = Self::default();
         for call in calls {
             let sent = call.attempts.iter().filter(|attempt| attempt.sent).count();

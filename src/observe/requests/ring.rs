@@ -67,7 +67,7 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use beamline_actors::story::Ended;
     use beamline_domain::request::RequestKind;
@@ -89,7 +89,7 @@ mod tests {
             run: None,
             story: Arc::default(),
         };
-        Past::new(ended, Duration::ZERO)
+        Past::new(ended, SystemTime::UNIX_EPOCH)
     }
 
     fn ids(ring: &Ring, limit: usize) -> Vec<String> {

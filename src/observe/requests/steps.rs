@@ -84,12 +84,12 @@ impl Step {
         let request = one(ended.outcome != "ok", ended.took);
         self.requests.add(request);
         if let Some(tenant_id) = &ended.tenant_id {
-            named(&mut self.tenants, tenant_id).add(request);
+            count(&mut self.tenants, tenant_id, request);
         }
         ended.story.read(|told| {
             for call in &told.calls {
-                let count = one(call.failure.is_some(), call.took);
-                named(&mut self.extensions, &call.extension_id).add(count);
+                let made = one(call.failure.is_some(), call.took);
+                count(&mut self.extensions, &call.extension_id, made);
             }
         });
     }
@@ -120,16 +120,17 @@ fn one(failed: bool, took: Duration) -> StatsCount {
     }
 }
 
-fn named<'n>(names: &'n mut BTreeMap<Arc<str>, StatsCount>, name: &str) -> &'n mut StatsCount {
-    let name = if names.len() < MOST_NAMES || names.contains_key(name) {
-        name
-    } else {
-        OTHER
-    };
-    if !names.contains_key(name) {
-        names.insert(name.into(), StatsCount::default());
+/// Asked several times a request: nothing is made for a name that is known.
+fn count(names: &mut BTreeMap<Arc<str>, StatsCount>, name: &Arc<str>, one: StatsCount) {
+    if let Some(known) = names.get_mut(name) {
+        return known.add(one);
     }
-    names.entry(name.into()).or_default()
+    let name = if names.len() < MOST_NAMES {
+        Arc::clone(name)
+    } else {
+        OTHER.into()
+    };
+    names.entry(name).or_default().add(one);
 }
 
 fn number_of(now: SystemTime) -> u64 {

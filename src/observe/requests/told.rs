@@ -13,8 +13,10 @@ use tokio::time::Instant;
 
 use super::Past;
 
-/// Each stage that the request came to: when, since it was read, and how long it was there.
-pub(super) fn stages(ended: &Ended) -> SmallVec<[(Stage, Duration, Duration); 5]> {
+/// Each stage that a request came to: when, since it was read, and how long it was there.
+pub(super) type Stages = SmallVec<[(Stage, Duration, Duration); 5]>;
+
+pub(super) fn stages(ended: &Ended) -> Stages {
     let end = ended.received + ended.took;
     ended.story.read(|told| {
         let next = told.stages.iter().skip(1).map(|(_, began)| *began);

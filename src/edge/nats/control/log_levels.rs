@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::Message;
 use beamline_contract::admin::ReplicaLogLevel;
 use beamline_contract::control::{LOG_LEVEL, LogLevelQuestion};
+use beamline_contract::limits::LOG_LEVEL_MS;
 
 use super::Shared;
 use super::questions::{FromReplica, ask, send_answer};
@@ -13,9 +14,7 @@ use crate::config::log_filter_problem;
 use crate::observe::logs::levels;
 
 /// Unless it is said.
-const USUALLY: Duration = Duration::from_secs(600);
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
-const SHORTEST: Duration = Duration::from_secs(1);
+const USUALLY_MS: u64 = 600_000;
 
 impl FromReplica for ReplicaLogLevel {
     fn replica_id(&self) -> &str {
@@ -52,8 +51,9 @@ fn follow(shared: &Shared, question: &LogLevelQuestion) -> Option<ReplicaLogLeve
     // A newer router may know filters that this one does not.
     let filter = level.filter.as_deref();
     if let Some(filter) = filter.filter(|filter| log_filter_problem(filter).is_none()) {
-        let time = level.for_ms.map_or(USUALLY, Duration::from_millis);
-        levels.set(filter, time.clamp(SHORTEST, LONGEST), &question.by);
+        let time = level.for_ms.unwrap_or(USUALLY_MS);
+        let time = time.clamp(*LOG_LEVEL_MS.start(), *LOG_LEVEL_MS.end());
+        levels.set(filter, Duration::from_millis(time), &question.by);
     }
     Some(levels.show(&shared.replica_id))
 }
