@@ -1,6 +1,7 @@
 //! `tail`: requests as they are answered, on all replicas.
 
 use std::collections::HashSet;
+use std::mem;
 use std::time::{Duration, SystemTime};
 
 use beamline_contract::admin::{GetRequest, RequestStory, RequestsAnswer};
@@ -46,6 +47,7 @@ async fn follow(client: &Client, args: &TailArgs, console: Console) -> Result<()
     let mut ticks = interval(args.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = Seen::since(SystemTime::now());
+    let mut is_away = false;
     if !console.is_json() {
         console.print(&story::line_head())?;
     }
@@ -56,7 +58,18 @@ async fn follow(client: &Client, args: &TailArgs, console: Console) -> Result<()
             limit: Some(MOST),
             ..args.which.question()
         };
-        let answer = client.admin(&question).await?;
+        let answer = match client.admin(&question).await {
+            Ok(answer) => answer,
+            Err(Failure::Refused(refusal)) => return Err(Failure::Refused(refusal)),
+            // A router that is away for a moment is what somebody waits for.
+            Err(failure) => {
+                if !mem::replace(&mut is_away, true) {
+                    console.warn(&failure.sentence());
+                }
+                continue;
+            }
+        };
+        is_away = false;
         let found: RequestsAnswer = answer.read()?;
         let is_full = found.requests.len() >= MOST as usize;
         let mut new: Vec<RequestStory> = found

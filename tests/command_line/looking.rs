@@ -65,9 +65,10 @@ async fn a_request_is_shown_by_its_id_and_as_the_last_that_failed() {
 }
 
 #[tokio::test]
-async fn requests_are_followed_as_they_are_answered() {
-    let world = World::start(&[]).await;
+async fn requests_are_followed_as_they_are_answered_also_after_a_restart() {
+    let mut world = World::start(&[]).await;
     let out = world.directory.path().join("tail.txt");
+    let err = world.directory.path().join("tail.err");
     let mut tail = Command::new(program("beamline-router"))
         .args([
             "--nats-url",
@@ -79,7 +80,7 @@ async fn requests_are_followed_as_they_are_answered() {
         ])
         .current_dir(world.directory.path())
         .stdout(fs::File::create(&out).expect("a file"))
-        .stderr(Stdio::null())
+        .stderr(fs::File::create(&err).expect("a file"))
         .spawn()
         .expect("it runs");
     let text = || fs::read_to_string(&out).unwrap_or_default();
@@ -92,9 +93,23 @@ async fn requests_are_followed_as_they_are_answered() {
         text().contains(ID).then(text)
     })
     .await;
+    assert_eq!(shown.matches(ID).count(), 1, "{shown}");
+    world.router.kill();
+    let errors = || fs::read_to_string(&err).unwrap_or_default();
+    eventually(LIMIT, "its absence is told", async || {
+        errors().contains("warning").then_some(())
+    })
+    .await;
+    world.router.respawn();
+    world.router.until_ready().await;
+    let both = eventually(LIMIT, "the next request", async || {
+        a_failed_request(&world).await;
+        (text().matches(ID).count() > 1).then(text)
+    })
+    .await;
+    assert!(both.starts_with(&shown), "{both}");
     tail.kill().expect("ended");
     tail.wait().expect("ended");
-    assert_eq!(shown.matches(ID).count(), 1, "{shown}");
 }
 
 #[tokio::test]
